@@ -1,0 +1,174 @@
+"""All settings, in one typed place. Only this module reads the environment.
+
+Names and defaults are those of the HTTP contract; docs/reference/settings.md lists them for users.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from enlarger.errors import ConfigError
+
+MAX_AUTO_SERVERS = 5
+"""``NUM_SERVERS=auto`` starts one model server per core, and no more than this."""
+
+Precision = Literal["auto", "f32", "bf16"]
+
+Address = Annotated[str, Field(pattern=r"^[^\s/:@]+:\d{1,5}$")]
+
+
+class Settings(BaseSettings):
+    """What an operator may set. Frozen; ``load`` turns a wrong value into a ``ConfigError``."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, use_attribute_docstrings=True, validate_default=True, populate_by_name=True
+    )
+
+    model_dir: Path = Field(default=Path("models"), validation_alias="MODEL_DIR")
+    """Folder with models of your own (``*.toml`` beside their weights). May be absent."""
+
+    upload_folder: Path = Field(default=Path("uploads"), validation_alias="UPLOAD_FOLDER")
+    """Folder of the results. Created if missing."""
+
+    num_servers: int | None = Field(default=None, ge=1, validation_alias="NUM_SERVERS")
+    """Model servers started here. ``auto``: one per core, at most 5."""
+
+    base_port: int = Field(default=5002, ge=1, le=65535, validation_alias="BASE_PORT")
+    """Port of the first local model server; the others follow."""
+
+    max_file_size_bytes: int = Field(default=7_340_032, ge=1, validation_alias="MAX_FILE_SIZE")
+    """Bytes of one encoded input picture, however it arrives."""
+
+    max_image_dimension_px: int = Field(default=2048, ge=1, validation_alias="MAX_IMAGE_DIMENSION")
+    """Longest allowed side of an input picture, in pixels."""
+
+    cleanup_interval_s: float = Field(default=300, gt=0, validation_alias="CLEANUP_INTERVAL")
+    """Seconds between two sweeps of the results."""
+
+    file_max_age_s: float = Field(default=300, gt=0, validation_alias="FILE_MAX_AGE")
+    """Seconds a result lives."""
+
+    max_output_px: int | None = Field(
+        default=None, ge=1, validation_alias="ENLARGER_MAX_OUTPUT_PIXELS"
+    )
+    """Output pixels of one request. Unset: ``(4 * MAX_IMAGE_DIMENSION) ** 2``."""
+
+    deadline_s: float | None = Field(default=None, gt=0, validation_alias="ENLARGER_DEADLINE")
+    """Seconds one picture may take once admitted. ``auto``: four times its estimate, at least 600."""
+
+    queue_limit: int = Field(default=256, ge=1, validation_alias="ENLARGER_QUEUE_LIMIT")
+    """Requests admitted and unfinished; the next one is refused with ``queue_full``."""
+
+    max_wait_s: float = Field(default=600, gt=0, validation_alias="ENLARGER_MAX_WAIT")
+    """Estimated seconds a new request may wait for those before it; more is ``queue_full``."""
+
+    picture_memory_mib: int = Field(default=2048, ge=1, validation_alias="ENLARGER_PICTURE_MEMORY")
+    """MiB of pixels held at once by all pictures being enlarged; others wait. One always fits alone."""
+
+    precision: Precision = Field(default="auto", validation_alias="ENLARGER_PRECISION")
+    """Default precision. ``auto``: bf16 where the processor has it, else f32."""
+
+    drain_s: float = Field(default=45, ge=0, validation_alias="ENLARGER_DRAIN")
+    """Seconds that running work gets after SIGTERM."""
+
+    fetch: str = Field(default="public", validation_alias="ENLARGER_FETCH")
+    """``public``, ``off``, or ``host[:port]`` and networks allowed besides public ones, with commas."""
+
+    public_url: str | None = Field(
+        default=None, pattern=r"^https?://[^\s]+$", validation_alias="ENLARGER_PUBLIC_URL"
+    )
+    """Prefix of the URLs in answers. Unset: they are paths."""
+
+    servers: Annotated[tuple[Address, ...], NoDecode] = Field(
+        default=(), validation_alias="ENLARGER_SERVERS"
+    )
+    """``host:port`` of model servers that somebody else runs, with commas; none are started here."""
+
+    cache_dir: Path | None = Field(default=None, validation_alias="ENLARGER_CACHE_DIR")
+    """Folder of compiled networks. Unset: ``enlarger`` in the user's cache folder."""
+
+    @field_validator("num_servers", "deadline_s", mode="before")
+    @classmethod
+    def _auto(cls, value: object) -> object:
+        return None if value == "auto" else value
+
+    @field_validator("servers", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return (
+            tuple(part.strip() for part in value.split(",") if part.strip())
+            if isinstance(value, str)
+            else value
+        )
+
+    @field_validator("fetch")
+    @classmethod
+    def _readable_fetch_rule(cls, value: str) -> str:
+        for entry in allowed_sources(value):
+            if "/" in entry:
+                ipaddress.ip_network(entry)
+            elif not entry or entry.startswith(":") or any(sign in entry for sign in "@ \t"):
+                raise ValueError(f"'{entry}' is neither a host nor a network such as 10.0.0.0/8")
+        return value
+
+    @property
+    def output_limit_px(self) -> int:
+        """Output pixels of one request, with the default worked out."""
+        return self.max_output_px or (4 * self.max_image_dimension_px) ** 2
+
+    @property
+    def body_limit_bytes(self) -> int:
+        """Bytes of one request body: a picture of the largest size in base64, and 1 MiB around it."""
+        return 4 * -(-self.max_file_size_bytes // 3) + 1_048_576
+
+    @property
+    def server_count(self) -> int:
+        """Model servers to start here."""
+        return min(cores(), MAX_AUTO_SERVERS) if self.num_servers is None else self.num_servers
+
+    @property
+    def threads_per_server(self) -> int:
+        """Compute threads of one model server: cores divided by servers, at least one."""
+        return max(1, cores() // self.server_count)
+
+    @property
+    def cache_folder(self) -> Path:
+        """Folder of compiled networks, with the default worked out."""
+        if self.cache_dir is not None:
+            return self.cache_dir
+        base = os.environ.get("XDG_CACHE_HOME")
+        return (Path(base) if base else Path.home() / ".cache") / "enlarger"
+
+
+def cores() -> int:
+    """Processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def allowed_sources(rule: str) -> tuple[str, ...]:
+    """The hosts and networks that an ``ENLARGER_FETCH`` rule allows besides public addresses."""
+    return () if rule in {"public", "off"} else tuple(part.strip() for part in rule.split(","))
+
+
+def load(**overrides: Any) -> Settings:
+    """Settings from the environment, with ``overrides`` (by attribute name) from the command line.
+
+    Raises:
+        ConfigError: a value cannot be used; the text names the variable.
+    """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]) if first["loc"] else "settings"
+        field = Settings.model_fields.get(name)
+        variable = str(field.validation_alias) if field is not None else name
+        reason = first["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"{variable}: {reason}, not '{first['input']}'") from error

@@ -1,0 +1,58 @@
+"""Compiled networks kept between runs, in the user's cache folder.
+
+Our own files rather than OpenVINO's ``CACHE_DIR``: its key changes with generated names, so that it
+often misses, and a server killed while it writes leaves half a file for the next one to read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from io import BytesIO
+from pathlib import Path
+
+import openvino as ov
+import structlog
+
+from enlarger.engine import networks
+from enlarger.models import Model
+
+log = structlog.get_logger()
+
+
+class CompiledNetwork:
+    """One network in one precision, as this runtime compiled it for this processor."""
+
+    def __init__(self, folder: Path, model: Model, precision: str) -> None:
+        self.precision = precision
+        # Whatever the compiled bytes depend on: runtime, processor, weights, and how we write the graph.
+        graph_sha256 = hashlib.sha256(Path(networks.__file__).read_bytes()).hexdigest()
+        processor = ov.Core().get_property("CPU", "FULL_DEVICE_NAME")
+        key = hashlib.sha256(
+            f"{ov.__version__}|{processor}|{model.sha256}|{graph_sha256}".encode()
+        ).hexdigest()
+        self._folder = folder
+        self._kind = f"{model.id}-{precision}"
+        self._path = folder / f"{self._kind}-{key[:16]}.blob"
+
+    def read(self) -> bytes | None:
+        """The bytes to import, or None."""
+        try:
+            return self._path.read_bytes()
+        except OSError:
+            return None
+
+    def write(self, blob: BytesIO | bytes) -> None:
+        """Keep the bytes, and forget those of earlier versions. A folder that cannot be written is no fault."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=self._folder, prefix=".", delete=False) as aside:
+                aside.write(blob if isinstance(blob, bytes) else blob.getvalue())
+            Path(aside.name).replace(self._path)
+            for path in self._folder.glob(f"{self._kind}-????????????????.blob"):
+                if path != self._path:
+                    path.unlink(missing_ok=True)
+        except OSError as error:
+            log.warning(
+                "compiled_network_not_kept", folder=str(self._folder), reason=error.strerror
+            )

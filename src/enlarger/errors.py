@@ -1,0 +1,307 @@
+"""Every error a caller can meet. A class knows its code, its status and whether a repeat may help.
+
+EnlargerError
+|-- ConfigError         at start-up; names what the operator typed
+|-- WeightsError        a model's files are missing, damaged or not what the catalogue says
+|-- RequestError        the sender can mend it
+|   |-- MissingBody, MalformedJson, InvalidOption, UnknownModel, MissingInput, InvalidUrl
+|   |-- FileTooLarge (BodyTooLarge, DownloadTooLarge), ImageTooLarge, OutputTooLarge
+|   |-- UnsupportedFormat, UnreadableImage
+|   `-- SourceUnreachable, SourceTimeout, SourceRefused, SourceFailed
+|-- CapacityError       not now; most know when to come back
+|   `-- NoEngineReady, QueueFull, Draining, OutOfMemory, DeadlineExceeded
+|-- TileError           between gateway and model server only; the pool answers these
+|   `-- BadTile, ModelNotHere, TileTooLarge, Busy, Starting
+|-- EngineError         ours: EngineFailed, WrongOutput, EngineLost
+`-- StorageFull         ours: no room for the result
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class EnlargerError(Exception):
+    """The root. ``str(error)`` is written by us for the caller: no path, address or exception text."""
+
+    code: ClassVar[str] = "internal_error"
+    """Stable name; programs match it."""
+
+    status: ClassVar[int] = 500
+    """HTTP status. The compatible routes answer 400 for every RequestError."""
+
+    retryable: ClassVar[bool] = False
+    """Whether the same call may succeed later or on another server."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        limit: int | None = None,
+        actual: int | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.limit = limit
+        self.actual = actual
+        self.retry_after_s = retry_after_s
+
+
+class ConfigError(EnlargerError):
+    """A setting that cannot be used. The text begins with the variable's name."""
+
+    code = "config_error"
+
+
+class WeightsError(EnlargerError):
+    """A model's files are missing, damaged, or not those of the catalogue."""
+
+    code = "weights_error"
+
+
+class RequestError(EnlargerError):
+    """The sender can mend it; the text says how."""
+
+    code = "invalid_request"
+    status = 422
+
+
+class MissingBody(RequestError):
+    """There is no JSON body, or it is empty."""
+
+    code = "missing_body"
+    status = 400
+
+
+class MalformedJson(RequestError):
+    """The body is not a JSON object in UTF-8."""
+
+    code = "malformed_json"
+    status = 400
+
+
+class InvalidOption(RequestError):
+    """An option has a wrong type or value, or contradicts another."""
+
+    code = "invalid_option"
+
+
+class UnknownModel(RequestError):
+    """No model of that name is installed."""
+
+    code = "unknown_model"
+
+
+class MissingInput(RequestError):
+    """The request names no picture."""
+
+    code = "missing_input"
+
+
+class InvalidUrl(RequestError):
+    """The picture's URL is not an http or https URL, or carries a user name."""
+
+    code = "invalid_url"
+
+
+class FileTooLarge(RequestError):
+    """The encoded picture has too many bytes."""
+
+    code = "file_too_large"
+    status = 413
+
+
+class BodyTooLarge(FileTooLarge):
+    """The request body as a whole has too many bytes."""
+
+
+class DownloadTooLarge(FileTooLarge):
+    """The picture behind the URL has too many bytes, declared or counted."""
+
+
+class UnsupportedFormat(RequestError):
+    """The bytes are no picture format that we read."""
+
+    code = "unsupported_format"
+    status = 415
+
+
+class UnreadableImage(RequestError):
+    """The picture is broken, cut short, or not what it says."""
+
+    code = "unreadable_image"
+
+
+class ImageTooLarge(RequestError):
+    """A side of the picture is longer than this server accepts."""
+
+    code = "image_too_large"
+    status = 413
+
+
+class OutputTooLarge(RequestError):
+    """The result would have more pixels than this server makes."""
+
+    code = "output_too_large"
+    status = 413
+
+    def __init__(
+        self, message: str, *, limit: int, actual: int, details: dict[str, object]
+    ) -> None:
+        super().__init__(message, limit=limit, actual=actual)
+        self.details = details
+        """Further fields of the answer: ``original_size`` and ``scale``."""
+
+
+class SourceUnreachable(RequestError):
+    """The URL's host is unknown, not allowed, or refuses; which of these is only in the log."""
+
+    code = "source_unreachable"
+
+
+class SourceTimeout(RequestError):
+    """The URL's host answers too slowly."""
+
+    code = "source_timeout"
+    status = 504
+    retryable = True
+
+
+class SourceRefused(RequestError):
+    """The URL's host answers with an error below 500, or with a body we do not take."""
+
+    code = "source_refused"
+
+
+class SourceFailed(RequestError):
+    """The URL's host answers with an error from 500 up."""
+
+    code = "source_failed"
+    status = 502
+    retryable = True
+
+
+class CapacityError(EnlargerError):
+    """Not now. ``retry_after_s`` says when, where that is known."""
+
+    code = "no_capacity"
+    status = 503
+    retryable = True
+
+
+class NoEngineReady(CapacityError):
+    """No model server is ready and none is about to be."""
+
+    code = "no_engine_ready"
+
+
+class QueueFull(CapacityError):
+    """As many requests wait as this server holds, or they would wait too long."""
+
+    code = "queue_full"
+
+
+class Draining(CapacityError):
+    """The server is stopping and takes nothing new."""
+
+    code = "draining"
+
+
+class OutOfMemory(CapacityError):
+    """The device could not hold the tile; nothing was changed."""
+
+    code = "out_of_memory"
+
+
+class DeadlineExceeded(CapacityError):
+    """The deadline has passed; no answer will follow."""
+
+    code = "deadline_exceeded"
+    status = 504
+    retryable = False
+
+
+class TileError(EnlargerError):
+    """A model server's refusal of one tile that is neither a failure nor the caller's fault."""
+
+
+class BadTile(TileError):
+    """The tile's headers and body do not fit together: a fault of the sending gateway."""
+
+    code = "bad_tile"
+    status = 400
+
+
+class ModelNotHere(TileError):
+    """The server does not have the model, or has it with other weights."""
+
+    code = "model_not_here"
+    status = 404
+    retryable = True
+
+
+class TileTooLarge(TileError):
+    """The tile is larger than the server takes; ``limit`` is the longest side in pixels."""
+
+    code = "tile_too_large"
+    status = 413
+
+
+class Busy(TileError):
+    """All seats of the server are taken: a routing signal, never a strike."""
+
+    code = "busy"
+    status = 503
+    retryable = True
+
+
+class Starting(TileError):
+    """The server is not ready yet."""
+
+    code = "starting"
+    status = 503
+    retryable = True
+
+
+class EngineError(EnlargerError):
+    """An engine did not do its work."""
+
+    code = "engine_error"
+    retryable = True
+
+
+class EngineFailed(EngineError):
+    """The runtime raised while computing a tile."""
+
+    code = "engine_failed"
+
+
+class WrongOutput(EngineError):
+    """The network's output is not a picture: NaN, infinite, or constant where the input is not."""
+
+    code = "wrong_output"
+
+
+class EngineLost(EngineError):
+    """The engine went away or did not answer in time; the same tile may be sent elsewhere."""
+
+    code = "engine_lost"
+    status = 502
+
+
+class StorageFull(EnlargerError):
+    """The result could not be written."""
+
+    code = "storage_full"
+    status = 507
+
+
+def by_code(code: str) -> type[EnlargerError] | None:
+    """The class that owns ``code``, or None; the way back from the wire to an exception."""
+    pending: list[type[EnlargerError]] = [EnlargerError]
+    while pending:
+        cls = pending.pop()
+        if cls.__dict__.get("code") == code:
+            return cls
+        pending += cls.__subclasses__()
+    return None

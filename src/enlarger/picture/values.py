@@ -1,0 +1,99 @@
+"""What a picture is to us: plain values, free of any library's image class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Samples = npt.NDArray[Any]
+"""Shape (H, W, C) with C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha; uint8."""
+
+FORMATS = ("png", "jpeg", "webp", "bmp")
+"""Formats read, told by content."""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One thing that was changed on the way, for the caller to know."""
+
+    code: str
+    """Stable name, such as ``orientation_applied``."""
+
+    detail: str
+    """The same in words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """What the first bytes of a file say; nothing was decoded."""
+
+    format: str
+    """One of ``FORMATS``."""
+
+    width_px: int
+    height_px: int
+    """Size as seen, after EXIF orientation."""
+
+    mode: str
+    """Pillow's name of the stored sample layout, such as ``RGB``, ``P``, ``CMYK``, ``I;16``."""
+
+    depth_bits: int
+    """Bits per sample in the file."""
+
+    frames: int
+    """1, or more for an animation."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Picture:
+    """Decoded samples, upright, and what the file carried with them."""
+
+    samples: Samples
+    icc: bytes | None = None
+    """Colour profile that belongs to ``samples``."""
+
+    exif: bytes | None = None
+    """EXIF block as it stood in the file."""
+
+    depth_bits: int = 8
+    """Bits per sample in the file; ``samples`` holds 8."""
+
+    notes: tuple[Note, ...] = ()
+
+    @property
+    def width_px(self) -> int:
+        """Pixels in a row."""
+        return int(self.samples.shape[1])
+
+    @property
+    def height_px(self) -> int:
+        """Rows."""
+        return int(self.samples.shape[0])
+
+    @property
+    def is_gray(self) -> bool:
+        """One colour channel instead of three."""
+        return int(self.samples.shape[2]) <= 2
+
+    @property
+    def has_alpha(self) -> bool:
+        """Whether the last channel is transparency."""
+        return self.samples.shape[2] in (2, 4)
+
+    @property
+    def colour(self) -> Samples:
+        """The colour channels, (H, W, 1) or (H, W, 3): a view."""
+        return self.samples[:, :, :-1] if self.has_alpha else self.samples
+
+    @property
+    def alpha(self) -> Samples | None:
+        """The alpha channel, (H, W): a view; None where there is none."""
+        return self.samples[:, :, -1] if self.has_alpha else None
+
+
+def with_alpha(colour: Samples, alpha: Samples | None) -> Samples:
+    """Colour (H, W, 1 or 3) and alpha (H, W) as one array."""
+    return colour if alpha is None else np.concatenate([colour, alpha[:, :, np.newaxis]], axis=2)

@@ -1,0 +1,143 @@
+"""The process that decodes strangers' bytes: ``python -m enlarger.picture.worker FD``.
+
+It reads questions from a Unix socket and answers them. File bytes and samples cross in anonymous shared
+memory whose descriptor travels with the message, so nothing has a name and nothing can be left behind.
+It ends when the socket closes, that is, with its parent, however that died.
+"""
+
+from __future__ import annotations
+
+import array
+import json
+import mmap
+import os
+import resource
+import socket
+import struct
+import sys
+import tempfile
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from enlarger.errors import EnlargerError, UnreadableImage, by_code
+from enlarger.picture.decode import decode, probe
+from enlarger.picture.values import Header, Note, Picture
+
+_LENGTH = struct.Struct("<I")
+_MEMORY_LIMIT_BYTES = 4 << 30
+"""Address space: many times what the largest allowed picture takes, far less than a bomb wants."""
+
+
+def shared_memory(data: bytes | memoryview) -> int:
+    """A descriptor of anonymous shared memory that holds ``data``."""
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("enlarger-picture")
+    else:
+        with tempfile.TemporaryFile() as file:
+            descriptor = os.dup(file.fileno())
+    left = memoryview(data)
+    while left:
+        left = left[os.write(descriptor, left) :]
+    return descriptor
+
+
+def send(connection: socket.socket, message: dict[str, Any], descriptor: int) -> None:
+    """One message with its shared memory; the descriptor is closed here."""
+    try:
+        text = json.dumps(message).encode()
+        socket.send_fds(connection, [_LENGTH.pack(len(text))], [descriptor])
+        connection.sendall(text)
+    finally:
+        os.close(descriptor)
+
+
+def receive(connection: socket.socket) -> tuple[dict[str, Any], mmap.mmap | None]:
+    """The next message and its shared memory, None where that is empty.
+
+    Raises:
+        EOFError: the other side is gone.
+    """
+    head, ancillary, _, _ = connection.recvmsg(
+        _LENGTH.size, socket.CMSG_SPACE(array.array("i").itemsize)
+    )
+    if len(head) < _LENGTH.size or not ancillary:
+        raise EOFError
+    descriptor = array.array("i", ancillary[0][2])[0]
+    try:
+        (length,) = _LENGTH.unpack(head)
+        text = b""
+        while len(text) < length:
+            part = connection.recv(length - len(text))
+            if not part:
+                raise EOFError
+            text += part
+        size = os.fstat(descriptor).st_size
+        return json.loads(text), mmap.mmap(descriptor, size) if size else None
+    finally:
+        os.close(descriptor)
+
+
+def ask(connection: socket.socket, question: str, data: bytes) -> Header | Picture:
+    """``probe`` or ``decode`` in the process behind ``connection``.
+
+    Raises:
+        EnlargerError: what ``probe`` or ``decode`` raise.
+        EOFError, OSError: the process is gone.
+    """
+    send(connection, {"question": question}, shared_memory(data))
+    answer, memory = receive(connection)
+    if "error" in answer:
+        raise (by_code(answer["error"]) or UnreadableImage)(answer["text"])
+    if question == "probe":
+        return Header(**answer["header"])
+    if memory is None:
+        raise EOFError
+    shape = answer["shape"]
+    pixels, icc, exif = np.split(
+        np.frombuffer(memory, np.uint8), np.cumsum([int(np.prod(shape)), answer["icc_bytes"]])
+    )
+    return Picture(
+        samples=pixels.reshape(shape),
+        icc=icc.tobytes() or None,
+        exif=exif.tobytes() or None,
+        depth_bits=answer["depth_bits"],
+        notes=tuple(Note(**note) for note in answer["notes"]),
+    )
+
+
+def answer(question: str, data: bytes) -> tuple[dict[str, Any], bytes | memoryview]:
+    """The message and the shared bytes for a question."""
+    try:
+        if question == "probe":
+            return {"header": asdict(probe(data))}, b""
+        picture = decode(data)
+    except EnlargerError as error:
+        return {"error": error.code, "text": str(error)}, b""
+    icc, exif = picture.icc or b"", picture.exif or b""
+    message = {
+        "shape": picture.samples.shape,
+        "icc_bytes": len(icc),
+        "depth_bits": picture.depth_bits,
+        "notes": [asdict(note) for note in picture.notes],
+    }
+    return message, memoryview(b"".join([np.ascontiguousarray(picture.samples).data, icc, exif]))
+
+
+def main() -> None:
+    """Answer until the socket closes."""
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_LIMIT_BYTES, _MEMORY_LIMIT_BYTES))
+    with socket.socket(fileno=int(sys.argv[1])) as connection:
+        while True:
+            try:
+                message, memory = receive(connection)
+            except (EOFError, ConnectionError):
+                return
+            data = bytes(memory) if memory is not None else b""
+            reply, shared = answer(message["question"], data)
+            send(connection, reply, shared_memory(shared))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,227 @@
+"""The life of one request: fetch -> probe -> admit -> decode -> enlarge -> encode -> store."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import structlog
+
+from enlarger.config import Settings
+from enlarger.engine import Engine
+from enlarger.errors import (
+    DeadlineExceeded,
+    Draining,
+    FileTooLarge,
+    ImageTooLarge,
+    InvalidOption,
+    OutputTooLarge,
+    UnreadableImage,
+)
+from enlarger.fetch import Fetcher
+from enlarger.job import BytesSource, Job
+from enlarger.models import Catalogue, Model
+from enlarger.picture import Header, Picture
+from enlarger.picture.encode import encode
+from enlarger.picture.workers import Decoders
+from enlarger.pipeline.admission import Ledger, Load, MemoryBudget, admit, time_limit_s
+from enlarger.pipeline.enlarging import Enlarged, OnTile, enlarge
+from enlarger.store import Store, StoredFile
+from enlarger.wire import ModelFacts
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """A finished request."""
+
+    enlarged: Enlarged
+    stored: StoredFile
+    header: Header
+    input_bytes: int
+    took_s: float
+
+
+class Pipeline:
+    """All that happens to a picture between the socket and the disk. The composition root makes one."""
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        catalogue: Catalogue,
+        fetcher: Fetcher,
+        decoders: Decoders,
+        executor: ThreadPoolExecutor,
+        store: Store,
+        settings: Settings,
+    ) -> None:
+        self._engine = engine
+        self._catalogue = catalogue
+        self._fetcher = fetcher
+        self._decoders = decoders
+        self._executor = executor
+        self._store = store
+        self._settings = settings
+        self._ledger = Ledger()
+        self._memory = MemoryBudget(settings.picture_memory_mib << 20)
+        self.draining = False
+        """Set by the launcher: from now on new requests are refused."""
+
+    @property
+    def load(self) -> Load:
+        """What is admitted now."""
+        return Load(
+            requests=self._ledger.requests,
+            mflop=self._ledger.mflop,
+            mflop_per_s=self._engine.facts().mflop_per_s,
+        )
+
+    @property
+    def queued_px(self) -> int:
+        """LR pixels of the pictures admitted and unfinished."""
+        return self._ledger.lr_px
+
+    async def run(self, job: Job, *, on_tile: OnTile | None = None) -> Outcome:
+        """Make the picture that ``job`` asks for.
+
+        Raises:
+            RequestError: the job or its picture cannot be taken; the text says why.
+            CapacityError: not now, or not in time.
+            EngineError: the engines failed on it.
+            StorageFull: the result could not be written.
+        """
+        started = time.monotonic()
+        if self.draining:
+            raise Draining("the server is stopping", retry_after_s=10)
+        model = self._catalogue.choose(job.model, scale=job.scale)
+        data = await self._bytes(job)
+        header = await self._decoders.probe(data)
+        check_size(
+            header,
+            scale=job.scale,
+            max_side_px=self._settings.max_image_dimension_px,
+            max_output_px=self._settings.output_limit_px,
+        )
+        lr_px = header.width_px * header.height_px
+        mflop = model.mflop_per_px * lr_px
+        load = self.load
+        admit(load, queue_limit=self._settings.queue_limit, max_wait_s=self._settings.max_wait_s)
+        if self.draining:
+            raise Draining("the server is stopping", retry_after_s=10)
+        limit_s = time_limit_s(load, mflop, setting=self._settings.deadline_s)
+        deadline = asyncio.get_running_loop().time() + limit_s
+        with self._ledger.entry(mflop=mflop, lr_px=lr_px) as entry:
+
+            def progress(done: int, total: int) -> None:
+                entry.progress(done, total)
+                if on_tile is not None:
+                    on_tile(done, total)
+
+            try:
+                async with (
+                    asyncio.timeout_at(deadline),
+                    self._memory.hold(_pixel_bytes(lr_px, model)),
+                ):
+                    facts = await self._engine.ready_for(model.id, model.sha256)
+                    picture = await self._decode(data, header)
+                    enlarged = await enlarge(
+                        picture,
+                        model=facts,
+                        scale=job.scale,
+                        precision=self._precision(job, facts),
+                        engine=self._engine,
+                        executor=self._executor,
+                        deadline=deadline,
+                        request_id=job.request_id,
+                        on_tile=progress,
+                    )
+                    stored = await asyncio.get_running_loop().run_in_executor(
+                        self._executor, self._keep, enlarged.picture
+                    )
+            except TimeoutError as error:
+                raise DeadlineExceeded(f"deadline exceeded after {limit_s:.0f} s") from error
+        outcome = Outcome(
+            enlarged=enlarged,
+            stored=stored,
+            header=header,
+            input_bytes=len(data),
+            took_s=time.monotonic() - started,
+        )
+        log.info(
+            "picture_done",
+            model=enlarged.model,
+            precision=enlarged.precision,
+            width_px=header.width_px,
+            height_px=header.height_px,
+            scale=job.scale,
+            tiles=enlarged.tiles,
+            retried=enlarged.retried,
+            infer_s=round(enlarged.infer_s, 2),
+            took_s=round(outcome.took_s, 2),
+        )
+        return outcome
+
+    async def _bytes(self, job: Job) -> bytes:
+        if not isinstance(job.source, BytesSource):
+            return await self._fetcher.fetch(job.source.url)
+        size, limit = len(job.source.data), self._settings.max_file_size_bytes
+        if size > limit:
+            raise FileTooLarge(
+                f"Image too large: {size} bytes (max: {limit})", limit=limit, actual=size
+            )
+        return job.source.data
+
+    async def _decode(self, data: bytes, header: Header) -> Picture:
+        picture = await self._decoders.decode(data)
+        if (picture.width_px, picture.height_px) != (header.width_px, header.height_px):
+            raise UnreadableImage("the pixels do not have the size that the header says")
+        return picture
+
+    def _precision(self, job: Job, facts: ModelFacts) -> str:
+        wanted = self._settings.precision if job.precision == "auto" else job.precision
+        if wanted == "auto":
+            return facts.precisions[0]
+        if wanted not in facts.precisions:
+            raise InvalidOption(
+                f"Invalid precision: {wanted} is not to be had on this server; there is {', '.join(facts.precisions)}"
+            )
+        return wanted
+
+    def _keep(self, picture: Picture) -> StoredFile:
+        """On a thread: encode into the store."""
+        with self._store.writing() as aside:
+            encode(picture, aside, kind="png")
+            return self._store.publish(aside, suffix=".png")
+
+
+def check_size(header: Header, *, scale: int, max_side_px: int, max_output_px: int) -> None:
+    """Hold the size that a header states against the limits.
+
+    Raises:
+        ImageTooLarge: a side is longer than allowed.
+        OutputTooLarge: the result would have more pixels than allowed.
+    """
+    width, height = header.width_px, header.height_px
+    if max(width, height) > max_side_px:
+        raise ImageTooLarge(
+            f"Image dimensions too large: {width}x{height} (max: {max_side_px})",
+            limit=max_side_px,
+            actual=max(width, height),
+        )
+    output_px = width * height * scale**2
+    if output_px > max_output_px:
+        raise OutputTooLarge(
+            f"Upscaled image would be too large: ~{output_px * 3} bytes",
+            limit=max_output_px,
+            actual=output_px,
+            details={"original_size": {"width": width, "height": height}, "scale": scale},
+        )
+
+
+def _pixel_bytes(lr_px: int, model: Model) -> int:
+    """Memory that a picture's samples take at the worst: decoded, enlarged, and joined with alpha for the encoder."""
+    return lr_px * 4 * (1 + 2 * model.scale**2)
