@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
+import shutil
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from enlarger.picture import Picture
     from enlarger.pipeline import Enlarged
     from enlarger.pipeline.enlarging import OnTile
+    from enlarger.pool import Pool
 
 app = typer.Typer(
     help="Self-hosted image upscaling: Real-ESRGAN in the shell and behind an HTTP API.",
@@ -42,6 +46,9 @@ app = typer.Typer(
 )
 _console = Console()
 _errors = Console(stderr=True)
+
+SAMPLE = Path(__file__).parent / "sample.png"
+"""A small photo that comes with the package: the eye of a cat (scikit-image's "chelsea", CC0)."""
 
 EXIT_FAILED = 1
 """The work was tried and failed, or the input cannot be read."""
@@ -176,6 +183,198 @@ _NO_DEADLINE_S = 10 * 365 * 86_400
 
 
 @app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for a free one.")
+    ] = 8000,
+) -> None:
+    """Start the gateway and its model servers."""
+    from enlarger.web import logs
+
+    logs.configure()
+    asyncio.run(_serve(config.load(), host, port))
+    _leave(0)
+
+
+async def _serve(settings: config.Settings, host: str, port: int) -> None:
+    import aiohttp
+
+    from enlarger.api import Gateway
+    from enlarger.fetch import Fetcher
+    from enlarger.picture.workers import Decoders
+    from enlarger.pipeline import Pipeline
+    from enlarger.pool import Member, Pool, RemoteEngine, Supervisor
+    from enlarger.pool.supervisor import ServerCommand
+    from enlarger.store import Store, sweep_regularly
+    from enlarger.web import launcher
+
+    store = Store(settings.upload_folder, max_age_s=settings.file_max_age_s)
+    catalogue = Catalogue.installed(settings.model_dir)
+    listener = launcher.bind(host, port, variable="--port")
+    own = 0 if settings.servers else settings.server_count
+    if settings.base_port:
+        for number in range(own):
+            launcher.bind("127.0.0.1", settings.base_port + number, variable="BASE_PORT").close()
+    service = launcher.Service(settings.drain_s)
+    workers = max(2, config.cores())
+    members: list[Member] = []
+
+    def up(number: int, address: str) -> None:
+        engines[number].address = address
+        members[number].changed.set()
+
+    def down(number: int) -> None:
+        engines[number].address = ""
+        members[number].lose()
+
+    command = ServerCommand(settings.base_port, settings.threads_per_server, _environment(settings))
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(Supervisor(command, own, on_up=up, on_down=down))
+        # No limit on connections and time here: seats and deadlines are the pool's.
+        session = await stack.enter_async_context(
+            aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
+                trust_env=False,
+            )
+        )
+        addresses = settings.servers or [""] * own
+        engines = [RemoteEngine(address, session) for address in addresses]
+        members += [
+            Member(f"server-{number}", engine, probe=engine.probe, supervised=bool(own))
+            for number, engine in enumerate(engines)
+        ]
+        pool = await stack.enter_async_context(Pool(members))
+        decoders = await stack.enter_async_context(Decoders(workers))
+        executor = ThreadPoolExecutor(workers, thread_name_prefix="pictures")
+        stack.callback(executor.shutdown, wait=False, cancel_futures=True)
+        sweeper = asyncio.create_task(
+            sweep_regularly(store, interval_s=settings.cleanup_interval_s)
+        )
+        stack.callback(sweeper.cancel)
+        pipeline = Pipeline(
+            engine=pool,
+            catalogue=catalogue,
+            fetcher=Fetcher(settings.fetch, limit_bytes=settings.max_file_size_bytes),
+            decoders=decoders,
+            executor=executor,
+            store=store,
+            settings=settings,
+            draining=lambda: service.draining,
+        )
+        gateway = Gateway(
+            pipeline=pipeline,
+            pool=pool,
+            store=store,
+            catalogue=catalogue,
+            executor=executor,
+            workers=workers,
+            sweeper=sweeper,
+            service=service,
+            settings=settings,
+        )
+        announcer = asyncio.create_task(_announce(pool, listener.getsockname()[:2]))
+        stack.callback(announcer.cancel)
+        await launcher.serve(gateway.asgi(), listener=listener, service=service)
+
+
+def _environment(settings: config.Settings) -> dict[str, str]:
+    """What the model servers must see as this process does."""
+    return {
+        "MODEL_DIR": str(settings.model_dir.resolve()),
+        "ENLARGER_PRECISION": settings.precision,
+        "ENLARGER_CACHE_DIR": str(settings.cache_folder),
+    }
+
+
+async def _announce(pool: Pool, address: tuple[str, int]) -> None:
+    """Say on stdout when the first model server is ready, with a line to paste."""
+    await pool.some_ready()
+    host, port = address
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "::1": "[::1]"}.get(host, host)  # noqa: S104 - compared, not bound
+    url = f"http://{shown}:{port}"
+    for line in (
+        f"enlarger is ready on {url}",
+        "Try it with a picture that is here already:",
+        "",
+        _paste_line(url),
+        "",
+    ):
+        _console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _paste_line(url: str) -> str:
+    """A shell command that enlarges the sample picture; curl where there is one, else the Python that runs this."""
+    if shutil.which("curl"):
+        return (
+            f"""printf '{{"scale": 4, "inline": false, "image_b64": "%s"}}' "$(base64 < {shlex.quote(str(SAMPLE))} | tr -d '\\n')" """
+            f"| curl -s {url}/upscale -H 'Content-Type: application/json' -d @-"
+        )
+    code = (
+        "import base64, json, urllib.request as http; "
+        f"picture = base64.b64encode(open({str(SAMPLE)!r}, 'rb').read()).decode(); "
+        "body = json.dumps({'scale': 4, 'inline': False, 'image_b64': picture}).encode(); "
+        f"print(http.urlopen(http.Request('{url}/upscale', body, {{'Content-Type': 'application/json'}})).read().decode())"
+    )
+    return f"{shlex.quote(sys.executable)} -c {shlex.quote(code)}"
+
+
+@app.command()
+def model_server(
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for a free one.")
+    ] = 5002,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Compute threads. Unset: one per core.")
+    ] = None,
+    exit_with_parent: Annotated[bool, typer.Option("--exit-with-parent", hidden=True)] = False,
+) -> None:
+    """Start one model server, for a gateway that names it in ENLARGER_SERVERS."""
+    from enlarger.web import logs
+
+    logs.configure()
+    if exit_with_parent:
+        threading.Thread(target=_exit_at_end_of_stdin, daemon=True).start()
+    asyncio.run(_model_server(config.load(), host, port, threads or config.cores()))
+    _leave(0)
+
+
+async def _model_server(settings: config.Settings, host: str, port: int, threads: int) -> None:
+    from enlarger.engine.openvino import OpenVINOEngine
+    from enlarger.model_server import ModelServer, load
+    from enlarger.pool.supervisor import PORT_LINE
+    from enlarger.web import launcher
+
+    catalogue = Catalogue.installed(settings.model_dir)
+    listener = launcher.bind(host, port, variable="--port")
+    service = launcher.Service(settings.drain_s)
+    async with OpenVINOEngine(
+        catalogue, threads=threads, precision=settings.precision, cache_folder=settings.cache_folder
+    ) as engine:
+        server = ModelServer(engine, service)
+        loading = asyncio.create_task(load(engine, server, catalogue.choose("auto", scale=4).id))
+        _console.print(f"{PORT_LINE}{listener.getsockname()[1]}", highlight=False)
+        await launcher.serve(server.asgi(), listener=listener, service=service)
+        loading.cancel()
+
+
+def _exit_at_end_of_stdin() -> None:
+    """End when the parent does: it holds the other end of stdin open as long as it lives."""
+    while sys.stdin.buffer.read(1):
+        pass
+    os._exit(0)
+
+
+def _leave(status: int) -> NoReturn:
+    """End now: a thread that still computes what nobody waits for must not hold the process."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+@app.command()
 def models() -> None:
     """List the models installed here."""
     settings = config.load()
@@ -196,7 +395,7 @@ def main() -> NoReturn:
     except EnlargerError as error:
         _fail(str(error), EXIT_FAILED)
     except KeyboardInterrupt:
-        sys.exit(EXIT_INTERRUPTED)
+        _leave(EXIT_INTERRUPTED)
     sys.exit(0)
 
 

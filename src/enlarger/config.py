@@ -39,8 +39,8 @@ class Settings(BaseSettings):
     num_servers: int | None = Field(default=None, ge=1, validation_alias="NUM_SERVERS")
     """Model servers started here. ``auto``: one per core, at most 5."""
 
-    base_port: int = Field(default=5002, ge=1, le=65535, validation_alias="BASE_PORT")
-    """Port of the first local model server; the others follow."""
+    base_port: int = Field(default=5002, ge=0, le=65535, validation_alias="BASE_PORT")
+    """Port of the first local model server; the others follow. 0: each takes a free one."""
 
     max_file_size_bytes: int = Field(default=7_340_032, ge=1, validation_alias="MAX_FILE_SIZE")
     """Bytes of one encoded input picture, however it arrives."""

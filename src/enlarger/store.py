@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 import secrets
@@ -147,6 +148,19 @@ class Store:
         except OSError:
             return None
         return StoredFile(match.group(1), path, facts.st_mtime, facts.st_size) if match else None
+
+
+async def sweep_regularly(store: Store, *, interval_s: float) -> None:
+    """Sweep now, to remove what an earlier run left, and every ``interval_s`` from then on."""
+    while True:
+        try:
+            sweep = await asyncio.to_thread(store.sweep)
+        except OSError as error:
+            log.warning("sweep_failed", reason=error.strerror)
+        else:
+            if sweep.deleted or sweep.errors:
+                log.info("sweep_done", deleted=sweep.deleted, errors=sweep.errors)
+        await asyncio.sleep(interval_s)
 
 
 def etag(data: bytes) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -260,8 +260,33 @@ def read_result(
 
 
 def facts_to_json(facts: EngineFacts) -> dict[str, Any]:
-    """The part of ``GET /ready`` that says what the server can do."""
-    return asdict(facts)
+    """The part of ``GET /ready`` that says what the server can do, under the contract's names."""
+    models = [
+        {
+            "id": model.id,
+            "scale": model.scale,
+            "halo": model.halo_px,
+            "halo_is_exact": model.halo_is_exact,
+            "multiple_of": 1,
+            "max_side": math.isqrt(model.max_tile_px),
+            "max_tile_px": model.max_tile_px,
+            "mflop_per_px": model.mflop_per_px,
+            "channels": [3],
+            "dtypes": list(_DTYPES),
+            "precisions": list(model.precisions),
+            "engine": facts.engine,
+            "sha256": model.sha256,
+        }
+        for model in facts.models
+    ]
+    return {
+        "engine": facts.engine,
+        "ready": facts.ready,
+        "capacity": facts.capacity,
+        "in_flight": facts.in_flight,
+        "mflop_per_s": facts.mflop_per_s,
+        "models": models,
+    }
 
 
 def facts_from_json(value: Mapping[str, Any]) -> EngineFacts:
@@ -271,17 +296,28 @@ def facts_from_json(value: Mapping[str, Any]) -> EngineFacts:
         BadTile: a field is missing.
     """
     try:
-        models = tuple(
-            replace(ModelFacts(**_known(ModelFacts, model)), precisions=tuple(model["precisions"]))
-            for model in value["models"]
+        return EngineFacts(
+            engine=value["engine"],
+            ready=value["ready"],
+            models=tuple(
+                ModelFacts(
+                    id=model["id"],
+                    scale=model["scale"],
+                    halo_px=model["halo"],
+                    halo_is_exact=model["halo_is_exact"],
+                    max_tile_px=model["max_tile_px"],
+                    mflop_per_px=model["mflop_per_px"],
+                    sha256=model["sha256"],
+                    precisions=tuple(model["precisions"]),
+                )
+                for model in value["models"]
+            ),
+            capacity=value["capacity"],
+            in_flight=value["in_flight"],
+            mflop_per_s=value["mflop_per_s"],
         )
-        return replace(EngineFacts(**_known(EngineFacts, value)), models=models)
     except (KeyError, TypeError) as error:
         raise BadTile("the server's facts are not complete") from error
-
-
-def _known(cls: type[ModelFacts | EngineFacts], value: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value[name] for name in cls.__dataclass_fields__}
 
 
 def _samples(headers: Mapping[str, str], body: bytes) -> Pixels:

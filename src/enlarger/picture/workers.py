@@ -58,7 +58,9 @@ class Decoders:
         idle = await self._idle.get()
         reusable: _Process | None = None
         try:
-            process: _Process = idle or await loop.run_in_executor(self._threads, _Process)
+            process = (
+                idle if idle is not None else await loop.run_in_executor(self._threads, _Process)
+            )
             try:
                 async with asyncio.timeout(self._timeout_s):
                     answer = await loop.run_in_executor(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -58,6 +59,7 @@ class Pipeline:
         executor: ThreadPoolExecutor,
         store: Store,
         settings: Settings,
+        draining: Callable[[], bool] = lambda: False,
     ) -> None:
         self._engine = engine
         self._catalogue = catalogue
@@ -68,8 +70,7 @@ class Pipeline:
         self._settings = settings
         self._ledger = Ledger()
         self._memory = MemoryBudget(settings.picture_memory_mib << 20)
-        self.draining = False
-        """Set by the launcher: from now on new requests are refused."""
+        self._draining = draining
 
     @property
     def load(self) -> Load:
@@ -95,7 +96,7 @@ class Pipeline:
             StorageFull: the result could not be written.
         """
         started = time.monotonic()
-        if self.draining:
+        if self._draining():
             raise Draining("the server is stopping", retry_after_s=10)
         model = self._catalogue.choose(job.model, scale=job.scale)
         data = await self._bytes(job)
@@ -110,7 +111,7 @@ class Pipeline:
         mflop = model.mflop_per_px * lr_px
         load = self.load
         admit(load, queue_limit=self._settings.queue_limit, max_wait_s=self._settings.max_wait_s)
-        if self.draining:
+        if self._draining():
             raise Draining("the server is stopping", retry_after_s=10)
         limit_s = time_limit_s(load, mflop, setting=self._settings.deadline_s)
         deadline = asyncio.get_running_loop().time() + limit_s

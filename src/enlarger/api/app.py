@@ -1,0 +1,303 @@
+"""The gateway as a Quart application."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import structlog
+from quart import Quart, Response, g, request
+from werkzeug.exceptions import HTTPException
+
+from enlarger import __version__
+from enlarger.api import compatible
+from enlarger.config import Settings
+from enlarger.errors import BodyTooLarge, EnlargerError
+from enlarger.job import SCALES, Job
+from enlarger.models import Catalogue
+from enlarger.pipeline import Outcome, Pipeline
+from enlarger.pool import Pool
+from enlarger.store import Store, etag
+from enlarger.web.bodies import TOO_SLOW, AsgiApp, LimitedBodies, Scope
+from enlarger.web.launcher import Service
+from enlarger.web.request_ids import HEADER, request_id
+
+log = structlog.get_logger()
+
+_CHUNK_BYTES = 3 << 18
+"""A multiple of three, so that chunks of base64 join without padding."""
+
+_SEND_TIMEOUT_S = 600
+
+T = TypeVar("T")
+
+
+@dataclass(kw_only=True)
+class Gateway:
+    """The routes, over parts that the composition root made."""
+
+    pipeline: Pipeline
+    pool: Pool
+    store: Store
+    catalogue: Catalogue
+    executor: ThreadPoolExecutor
+    workers: int
+    """Size of the decode and encode pool."""
+
+    sweeper: asyncio.Task[None]
+    service: Service
+    settings: Settings
+
+    def asgi(self) -> AsgiApp:
+        """The ASGI application."""
+        app = Quart(__name__)
+        # Bodies are limited before they reach Quart; an answer may take as long as a slow reader needs.
+        app.config.update(
+            MAX_CONTENT_LENGTH=None, BODY_TIMEOUT=None, RESPONSE_TIMEOUT=_SEND_TIMEOUT_S
+        )
+        app.json.sort_keys = False  # type: ignore[attr-defined]
+        app.before_request(_begin)
+        app.after_request(_end)
+        app.register_error_handler(EnlargerError, _refuse)
+        app.register_error_handler(HTTPException, _http_error)
+        app.register_error_handler(Exception, _unexpected)
+        app.add_url_rule("/upscale", view_func=self.upscale, methods=["GET", "POST"])
+        app.add_url_rule("/health", view_func=self.health)
+        app.add_url_rule("/status", view_func=self.status)
+        app.add_url_rule("/cleanup", view_func=self.cleanup, methods=["POST"])
+        app.add_url_rule("/files/<name>", view_func=self.file)
+        limit_bytes = self.settings.body_limit_bytes
+        return LimitedBodies(
+            app, limit_bytes=limit_bytes, refuse=partial(_refuse_body, limit_bytes)
+        )
+
+    async def upscale(self) -> Response:
+        """``POST /upscale``, ``GET /upscale``: A.1."""
+        job, inline = await self._job()
+        outcome = await self.pipeline.run(job)
+        answer = compatible.answer(
+            outcome,
+            scale=job.scale,
+            settings=self.settings,
+            request_id=g.request_id,
+            left_s=self.store.left_s(outcome.stored),
+        )
+        headers = {"Cache-Control": "no-store", "Content-Type": "application/json"}
+        if not inline:
+            return Response(json.dumps(answer), headers=headers)
+        length, chunks = _with_base64(answer, outcome, self.executor)
+        return Response(chunks, headers={**headers, "Content-Length": str(length)})
+
+    async def _job(self) -> tuple[Job, bool]:
+        """What is asked for, and whether the answer carries base64. A picture may be ten megabytes of text."""
+        if request.method == "GET" and request.args:
+            fields = compatible.parse_query(request.args)
+        else:
+            body = await request.get_data(cache=False, as_text=False)
+            fields = await self._in_thread(
+                compatible.parse_body, request.headers.get("Content-Type"), body
+            )
+        parse = partial(compatible.parse_job, catalogue=self.catalogue, request_id=g.request_id)
+        return await self._in_thread(parse, fields)
+
+    async def health(self) -> tuple[dict[str, Any], int]:
+        """``GET /health``: A.4."""
+        reason = self._reason()
+        return {
+            "status": "unhealthy" if reason else "healthy",
+            "timestamp": round(time.time(), 2),
+            "max_file_size_mb": self.settings.max_file_size_bytes / (1 << 20),
+            "max_dimension": self.settings.max_image_dimension_px,
+            "supported_scales": list(SCALES),
+            "cleanup_interval_minutes": self.settings.cleanup_interval_s / 60,
+            "file_max_age_minutes": self.settings.file_max_age_s / 60,
+            "model_servers": len(self.pool.members),
+            "model_servers_ready": len(self.pool.ready),
+            "reason": reason,
+            "version": __version__,
+        }, 503 if reason else 200
+
+    def _reason(self) -> str | None:
+        """Why the gateway is not healthy, or None."""
+        if self.service.draining:
+            return "draining"
+        if self.pool.ready:
+            return None
+        return (
+            "starting"
+            if any(member.may_return for member in self.pool.members)
+            else "no_engine_ready"
+        )
+
+    async def status(self) -> dict[str, Any]:
+        """``GET /status``: A.5."""
+        files = await self._in_thread(self.store.files)
+        load = self.pipeline.load
+        return {
+            "status": "running",
+            "model_servers": len(self.pool.members),
+            "thread_pool_workers": self.workers,
+            "supported_formats": ["png", "jpg", "jpeg", "webp", "bmp"],
+            "cleanup_task_running": not self.sweeper.done(),
+            "upload_folder_stats": {
+                "total_files": len(files),
+                "total_size_mb": round(sum(file.size_bytes for file in files) / (1 << 20), 2),
+            },
+            "limits": {
+                "max_file_size_mb": self.settings.max_file_size_bytes / (1 << 20),
+                "max_dimension": self.settings.max_image_dimension_px,
+                "cleanup_interval_minutes": self.settings.cleanup_interval_s / 60,
+                "file_max_age_minutes": self.settings.file_max_age_s / 60,
+            },
+            "model_servers_ready": len(self.pool.ready),
+            "queue": {
+                "requests": load.requests,
+                "megapixels": round(self.pipeline.queued_px / 1e6, 2),
+            },
+            "version": __version__,
+            "servers": [
+                {
+                    "id": number,
+                    "state": member.shown_state,
+                    "tiles_in_flight": member.in_flight,
+                    "tiles_done": member.tiles_done,
+                    "strikes": member.strikes,
+                }
+                for number, member in enumerate(self.pool.members)
+            ],
+        }
+
+    async def cleanup(self) -> tuple[dict[str, Any], int]:
+        """``POST /cleanup``: A.6."""
+        try:
+            sweep = await self._in_thread(self.store.sweep)
+        except OSError as error:
+            log.warning("cleanup_failed", reason=error.strerror)
+            return _error_body(
+                "Manual cleanup failed: the folder of results cannot be read", "internal_error"
+            ), 500
+        return {"success": True, "deleted_files": sweep.deleted, "errors": list(sweep.errors)}, 200
+
+    async def file(self, name: str) -> Response | tuple[dict[str, Any], int]:
+        """``GET /files/{token}.{ext}``: A.3."""
+        stored = await self._in_thread(self.store.find, name)
+        data = await self._in_thread(_read, stored.path) if stored is not None else None
+        if stored is None or data is None:
+            return _error_body("Not found", "not_found"), 404
+        return Response(
+            data,
+            headers={
+                "Content-Type": "image/png",
+                "ETag": await self._in_thread(etag, data),
+                "Cache-Control": f"private, max-age={int(self.store.left_s(stored))}, immutable",
+                "Content-Disposition": "inline",
+                "X-Content-Type-Options": "nosniff",
+                "Content-Security-Policy": "default-src 'none'",
+            },
+        )
+
+    async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self.executor, function, *arguments)
+
+
+async def _begin() -> None:
+    g.request_id = request_id(request.headers.get(HEADER))
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(request_id=g.request_id)
+
+
+async def _end(response: Response) -> Response:
+    response.headers[HEADER] = g.request_id
+    return response
+
+
+async def _refuse(error: EnlargerError) -> tuple[dict[str, Any], int, dict[str, str]]:
+    """The one place where an error of ours becomes an answer."""
+    log.info("refused", code=error.code, reason=str(error))
+    return compatible.error_answer(error, request_id=g.request_id)
+
+
+async def _http_error(error: HTTPException) -> tuple[dict[str, Any], int, dict[str, str]]:
+    """What HTTP itself decides: no such route, or not with that method."""
+    known = {404: ("Not found", "not_found"), 405: ("Method not allowed", "method_not_allowed")}
+    text, code = known.get(error.code or 500, ("Internal server error", "internal_error"))
+    methods = getattr(error, "valid_methods", None) or ()
+    return (
+        _error_body(text, code),
+        error.code or 500,
+        {"Allow": ", ".join(sorted(methods))} if methods else {},
+    )
+
+
+async def _unexpected(error: Exception) -> tuple[dict[str, Any], int]:
+    log.error("internal_error", exc_info=error)
+    return _error_body("Internal server error", "internal_error"), 500
+
+
+def _with_base64(
+    answer: dict[str, Any], outcome: Outcome, executor: ThreadPoolExecutor
+) -> tuple[int, AsyncIterator[bytes]]:
+    """The answer with the file as base64 in its place: its length, and its bytes in pieces.
+
+    A result may have hundreds of megabytes, so it is never held as a whole.
+    """
+    head, tail = json.dumps(answer).encode().split(b'"base64": null', 1)
+    size = outcome.stored.size_bytes
+    # Opened at once: a sweep may delete the name, not what is open.
+    file = outcome.stored.path.open("rb")
+
+    async def chunks() -> AsyncIterator[bytes]:
+        loop = asyncio.get_running_loop()
+        with file:
+            yield head + b'"base64": "'
+            while chunk := await loop.run_in_executor(executor, file.read, _CHUNK_BYTES):
+                yield await loop.run_in_executor(executor, base64.b64encode, chunk)
+            yield b'"' + tail
+
+    return len(head) + len(b'"base64": ""') + 4 * -(-size // 3) + len(tail), chunks()
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
+def _error_body(text: str, code: str) -> dict[str, Any]:
+    return {"error": text, "code": code, "retryable": False, "request_id": g.request_id}
+
+
+def _refuse_body(
+    limit_bytes: int, scope: Scope, status: int
+) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    """The answer to a body that is too large or too slow."""
+    given = next(
+        (
+            value.decode("latin1")
+            for name, value in scope["headers"]
+            if name.lower() == b"x-request-id"
+        ),
+        None,
+    )
+    id_ = request_id(given)
+    if status == TOO_SLOW:
+        body: dict[str, Any] = {
+            "error": "Request body came too slowly",
+            "code": "request_timeout",
+            "retryable": True,
+        }
+        body["request_id"] = id_
+    else:
+        error = BodyTooLarge(f"Request body too large (max: {limit_bytes})", limit=limit_bytes)
+        body, status, _ = compatible.error_answer(error, request_id=id_)
+    headers = [(b"content-type", b"application/json"), (HEADER.lower().encode(), id_.encode())]
+    return status, headers, json.dumps(body).encode()

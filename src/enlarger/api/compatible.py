@@ -1,0 +1,218 @@
+"""The compatible contract, part A: its request body, its answers and its error texts."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from enlarger.config import Settings
+from enlarger.errors import (
+    BodyTooLarge,
+    CapacityError,
+    DeadlineExceeded,
+    DownloadTooLarge,
+    EngineError,
+    EnlargerError,
+    FileTooLarge,
+    ImageTooLarge,
+    InvalidOption,
+    InvalidUrl,
+    MalformedJson,
+    MissingBody,
+    MissingInput,
+    OutputTooLarge,
+    RequestError,
+    SourceFailed,
+    SourceRefused,
+    SourceUnreachable,
+    StorageFull,
+    UnknownModel,
+    UnreadableImage,
+    UnsupportedFormat,
+)
+from enlarger.fetch import check_url
+from enlarger.job import SCALES, BytesSource, Job, Source, UrlSource
+from enlarger.models import Catalogue
+from enlarger.pipeline import Outcome
+from enlarger.pipeline.admission import retry_after
+
+_DATA_URL = re.compile(r"data:(image/[a-z0-9.+-]+)?(;[a-z0-9=-]+)*;base64,", re.IGNORECASE)
+_SPACE = re.compile(r"\s+")
+_PRECISIONS = ("auto", "f32", "bf16")
+
+_PREFIXES: dict[type[EnlargerError], str] = {
+    DownloadTooLarge: "Failed to download image: ",
+    BodyTooLarge: "",
+    FileTooLarge: "Invalid image: ",
+    ImageTooLarge: "Invalid image: ",
+    UnsupportedFormat: "Invalid image: ",
+    UnreadableImage: "Invalid image: ",
+    SourceUnreachable: "Failed to download image: ",
+    SourceRefused: "Failed to download image: ",
+    SourceFailed: "Failed to download image: ",
+    UnknownModel: "Unknown model: ",
+    CapacityError: "Upscaling failed: ",
+    EngineError: "Upscaling failed: ",
+    StorageFull: "Upscaling failed: ",
+}
+"""How the texts of this contract begin; the first class that fits counts."""
+
+_STATUS: dict[type[EnlargerError], int] = {RequestError: 400, EngineError: 500, StorageFull: 500}
+"""Statuses that differ from an error's own."""
+
+
+def parse_body(content_type: str | None, body: bytes) -> dict[str, Any]:
+    """The JSON object of a request.
+
+    Raises:
+        MissingBody: no body, another content type, or an empty value.
+        MalformedJson: not JSON, not UTF-8, or not an object.
+    """
+    kind = (content_type or "").partition(";")[0].strip().lower()
+    if not body or not (
+        kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
+    ):
+        raise MissingBody("No JSON data provided")
+    try:
+        value = json.loads(body.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise MalformedJson("Malformed JSON") from error
+    if not value:
+        raise MissingBody("No JSON data provided")
+    if not isinstance(value, dict):
+        raise MalformedJson("Malformed JSON")
+    return value
+
+
+def parse_query(query: Mapping[str, str]) -> dict[str, Any]:
+    """A query as the JSON object it stands for: all texts, but ``scale`` and ``inline``."""
+    fields: dict[str, Any] = dict(query)
+    if "scale" in fields:
+        fields["scale"] = {"2": 2, "4": 4}.get(fields["scale"], fields["scale"])
+    if "inline" in fields:
+        fields["inline"] = {"true": True, "1": True, "false": False, "0": False}.get(
+            fields["inline"].lower(), fields["inline"]
+        )
+    return fields
+
+
+def parse_job(
+    fields: Mapping[str, Any], *, catalogue: Catalogue, request_id: str
+) -> tuple[Job, bool]:
+    """The job that the fields ask for, and whether the answer carries base64. Checked in the contract's order.
+
+    Raises:
+        RequestError: the first fault.
+    """
+    scale = fields.get("scale", 2)
+    if isinstance(scale, bool) or not isinstance(scale, (int, float)) or scale not in SCALES:
+        raise InvalidOption("Scale must be 2 or 4")
+    model = fields.get("model", "auto")
+    if not isinstance(model, str):
+        raise InvalidOption("Invalid model: it must be a string")
+    catalogue.choose(model, scale=int(scale))
+    precision = fields.get("precision", "auto")
+    if precision not in _PRECISIONS:
+        raise InvalidOption(f"Invalid precision: it must be one of {', '.join(_PRECISIONS)}")
+    inline = fields.get("inline", True)
+    if not isinstance(inline, bool):
+        raise InvalidOption("Invalid inline: it must be true or false")
+    source = _source(fields.get("img_url"), fields.get("image_b64"))
+    return Job(
+        source=source, scale=int(scale), model=model, precision=precision, request_id=request_id
+    ), inline
+
+
+def _source(url: object, encoded: object) -> Source:
+    if url in (None, "") and encoded in (None, ""):
+        raise MissingInput("img_url is required")
+    if url not in (None, "") and encoded not in (None, ""):
+        raise InvalidOption("Give either img_url or image_b64")
+    if encoded not in (None, ""):
+        if not isinstance(encoded, str):
+            raise InvalidOption("Invalid image_b64 format")
+        match = _DATA_URL.match(encoded)
+        return BytesSource(_decode_base64(encoded[match.end() :] if match else encoded))
+    if not isinstance(url, str):
+        raise InvalidUrl("Invalid img_url format")
+    if url[:5].lower() == "data:":
+        match = _DATA_URL.match(url)
+        if match is None or not match.group(1):
+            raise InvalidUrl("Invalid img_url format")
+        return BytesSource(_decode_base64(url[match.end() :]))
+    check_url(url)
+    return UrlSource(url)
+
+
+def _decode_base64(text: str) -> bytes:
+    compact = _SPACE.sub("", text).rstrip("=")
+    try:
+        return base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise UnreadableImage("not valid base64") from error
+
+
+def answer(
+    outcome: Outcome, *, scale: int, settings: Settings, request_id: str, left_s: float
+) -> dict[str, Any]:
+    """The JSON of a 200, with ``base64`` still empty."""
+    enlarged, stored = outcome.enlarged, outcome.stored
+    expires_at = datetime.fromtimestamp(datetime.now(UTC).timestamp() + left_s, UTC)
+    return {
+        "success": True,
+        "file_path": f"{settings.upload_folder.resolve().name}/{stored.path.name}",
+        "base64": None,
+        "original_size": {
+            "width": outcome.header.width_px,
+            "height": outcome.header.height_px,
+            "bytes": outcome.input_bytes,
+        },
+        "upscaled_size": {
+            "width": enlarged.picture.width_px,
+            "height": enlarged.picture.height_px,
+            "scale": scale,
+        },
+        "processing_time": round(outcome.took_s, 2),
+        "url": f"{(settings.public_url or '').rstrip('/')}{stored.url_path}",
+        "expires_at": expires_at.isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "model": enlarged.model,
+        "engine": enlarged.engine,
+        "precision": enlarged.precision,
+        "tiles": {
+            "total": enlarged.tiles,
+            "servers": len(enlarged.tiles_by_server),
+            "retried": enlarged.retried,
+        },
+        "notes": [{"code": note.code, "detail": note.detail} for note in enlarged.picture.notes],
+        "request_id": request_id,
+    }
+
+
+def error_answer(
+    error: EnlargerError, *, request_id: str
+) -> tuple[dict[str, Any], int, dict[str, str]]:
+    """Body, status and headers for an error."""
+    prefix = next((text for cls, text in _PREFIXES.items() if isinstance(error, cls)), "")
+    status = next(
+        (status for cls, status in _STATUS.items() if isinstance(error, cls)), error.status
+    )
+    text = "deadline exceeded" if isinstance(error, DeadlineExceeded) else str(error)
+    body: dict[str, Any] = {
+        "error": f"{prefix}{text}",
+        "code": error.code,
+        "retryable": error.retryable,
+        "request_id": request_id,
+    }
+    if error.limit is not None:
+        body["limit"] = error.limit
+    if error.actual is not None:
+        body["actual"] = error.actual
+    if isinstance(error, OutputTooLarge):
+        body.update(error.details)
+    headers = {"Retry-After": str(retry_after(error.retry_after_s))} if status == 503 else {}
+    return body, status, headers

@@ -1,0 +1,141 @@
+"""One model server over HTTP, as an ``Engine``."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+from enlarger.errors import (
+    BadTile,
+    DeadlineExceeded,
+    EngineFailed,
+    EngineLost,
+    EnlargerError,
+    NoEngineReady,
+    OutputTooLarge,
+    by_code,
+)
+from enlarger.pool.policy import State
+from enlarger.wire import (
+    PROTOCOL,
+    EngineFacts,
+    ModelFacts,
+    TileRequest,
+    TileResult,
+    facts_from_json,
+    read_result,
+    request_headers,
+)
+
+PROBE_TIMEOUT_S = 5
+
+_NO_FACTS = EngineFacts(
+    engine="remote", ready=False, models=(), capacity=0, in_flight=0, mflop_per_s=None
+)
+
+_STATES = {"starting": State.STARTING, "draining": State.DRAINING, "failed": State.FAILED}
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """What a probe found."""
+
+    state: State
+    facts: EngineFacts | None = None
+    instance: str | None = None
+    """Changes with each start of the server."""
+
+
+class RemoteEngine:
+    """The client of one model server.
+
+    Args:
+        address: ``host:port``; empty while the server is being started, and set anew when it is.
+        session: shared by all servers; the caller closes it.
+    """
+
+    def __init__(self, address: str, session: aiohttp.ClientSession) -> None:
+        self.address = address
+        self._session = session
+        self._facts = _NO_FACTS
+
+    def facts(self) -> EngineFacts:
+        """What the server said when it was last asked."""
+        return self._facts
+
+    async def ready_for(self, model_id: str, weights_sha256: str) -> ModelFacts:
+        """What the server says of a model; see ``Engine``."""
+        await self.probe()
+        model = self._facts.model(model_id)
+        if not self._facts.ready or model is None or model.sha256 != weights_sha256:
+            raise NoEngineReady(f"the model server does not have {model_id} ready")
+        return model
+
+    async def probe(self) -> Readiness:
+        """Ask whether it is ready. A server that does not answer is ``GONE``."""
+        if not self.address:
+            return Readiness(State.STARTING)
+        try:
+            async with (
+                asyncio.timeout(PROBE_TIMEOUT_S),
+                self._session.get(f"http://{self.address}/ready") as response,
+            ):
+                answer: dict[str, Any] = json.loads(await response.read())
+                readiness = self._readiness(answer)
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError, BadTile):
+            readiness = Readiness(State.GONE)
+        self._facts = readiness.facts or _NO_FACTS
+        return readiness
+
+    @staticmethod
+    def _readiness(answer: dict[str, Any]) -> Readiness:
+        if answer["protocol"] != PROTOCOL:
+            return Readiness(State.INCOMPATIBLE)
+        if not answer["ready"]:
+            return Readiness(
+                _STATES.get(answer["state"], State.STARTING), instance=answer["instance"]
+            )
+        return Readiness(State.READY, facts_from_json(answer), answer["instance"])
+
+    async def enlarge(self, request: TileRequest) -> TileResult:
+        """Have the server enlarge a tile; see ``Engine``."""
+        model = self._facts.model(request.model)
+        if model is None:
+            raise NoEngineReady(f"the model server does not have {request.model}")
+        left_s = request.deadline - asyncio.get_running_loop().time()
+        if left_s <= 0:
+            raise DeadlineExceeded("the deadline passed before the tile was sent")
+        try:
+            async with self._session.post(
+                f"http://{self.address}/tiles",
+                data=request.pixels.tobytes(),
+                headers=request_headers(request, left_s=left_s),
+            ) as response:
+                body = await response.read()
+        except (aiohttp.ClientError, OSError) as error:
+            raise EngineLost("a model server went away under a tile") from error
+        if response.status != 200:
+            raise _refusal(response.status, body)
+        try:
+            return read_result(response.headers, body, request=request, scale=model.scale)
+        except BadTile as error:
+            raise EngineLost("a model server answered with something else than the tile") from error
+
+
+def _refusal(status: int, body: bytes) -> EnlargerError:
+    """The server's error as the exception it was there."""
+    try:
+        answer = json.loads(body)
+        cls, text = by_code(answer["code"]), str(answer["error"])
+    except (ValueError, KeyError, TypeError):
+        return EngineLost(f"a model server answered {status} without saying why")
+    if cls is None or issubclass(cls, OutputTooLarge):
+        return EngineFailed(f"a model server answered {status}")
+    retry_after_ms = answer.get("retry_after_ms")
+    return cls(
+        text, retry_after_s=retry_after_ms / 1000 if isinstance(retry_after_ms, int) else None
+    )

@@ -1,0 +1,136 @@
+"""Starting and stopping an HTTP server: bind, serve, drain, end.
+
+SIGTERM drains: what runs is finished within the drain time. Ctrl-C, or a second signal, ends at once.
+Hypercorn leaves both to us: on Python 3.12.1 and later it waits without limit for open connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from dataclasses import dataclass, field
+
+import structlog
+from hypercorn.asyncio import serve as hypercorn_serve
+from hypercorn.config import Config
+
+from enlarger.errors import ConfigError
+from enlarger.web.bodies import AsgiApp, Receive, Scope, Send
+
+log = structlog.get_logger()
+
+_CLOSE_S = 1.0
+"""What open connections get once the work is done, or is to be dropped."""
+
+_KEEP_ALIVE_S = 75
+
+
+def bind(host: str, port: int, *, variable: str) -> socket.socket:
+    """A socket that listens on ``host:port``; port 0 takes any free one.
+
+    Raises:
+        ConfigError: the address cannot be had; the text begins with ``variable``.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(1024)
+        listener.setblocking(False)
+    except (OSError, OverflowError) as error:
+        listener.close()
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(f"{variable}: cannot listen on {host}:{port}: {reason}") from error
+    return listener
+
+
+@dataclass
+class Service:
+    """A running server's way to its end."""
+
+    drain_s: float
+    """What running work gets after SIGTERM."""
+
+    draining: bool = False
+    """Take nothing new."""
+
+    _active: int = 0
+    _idle: asyncio.Event = field(default_factory=asyncio.Event)
+    _stop: asyncio.Event = field(default_factory=asyncio.Event)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def drain(self) -> None:
+        """Finish what runs, take nothing new, then stop. A second call stops now."""
+        if self.draining:
+            self.stop()
+            return
+        self.draining = True
+        log.info("draining", requests=self._active, drain_s=self.drain_s)
+        task = asyncio.get_running_loop().create_task(self._stop_when_idle())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def stop(self) -> None:
+        """Drop what runs and end."""
+        self.draining = True
+        self._stop.set()
+
+    async def stopped(self) -> None:
+        """Wait until the server should close."""
+        await self._stop.wait()
+
+    async def _stop_when_idle(self) -> None:
+        if self._active:
+            self._idle.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self.drain_s):
+                    await self._idle.wait()
+        self.stop()
+
+    def counting(self, app: AsgiApp) -> AsgiApp:
+        """``app``, with its requests counted, so that a drain knows when the last is done."""
+
+        async def counted(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] != "http":
+                await app(scope, receive, send)
+                return
+            self._active += 1
+            try:
+                await app(scope, receive, send)
+            finally:
+                self._active -= 1
+                if not self._active:
+                    self._idle.set()
+
+        return counted
+
+
+async def serve(app: AsgiApp, *, listener: socket.socket, service: Service) -> None:
+    """Serve ``app`` until the service is stopped, by a signal or by its own means."""
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, service.drain)
+    loop.add_signal_handler(signal.SIGINT, service.stop)
+    config = Config()
+    config.bind = [f"fd://{listener.fileno()}"]
+    config.accesslog = None
+    config.errorlog = None
+    config.include_server_header = False
+    config.graceful_timeout = _CLOSE_S
+    config.keep_alive_timeout = _KEEP_ALIVE_S
+    server = asyncio.create_task(
+        hypercorn_serve(service.counting(app), config, shutdown_trigger=service.stopped)
+    )
+    stopped = asyncio.create_task(service.stopped())
+    try:
+        await asyncio.wait({server, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({server}, timeout=2 * _CLOSE_S)
+    finally:
+        stopped.cancel()
+        if not server.done():
+            server.cancel()
+            await asyncio.wait({server}, timeout=_CLOSE_S)
+    if server.done() and not server.cancelled() and (error := server.exception()) is not None:
+        raise error

@@ -1,0 +1,67 @@
+"""What several test modules share: pictures, golden pictures, and networks small enough to run at once."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from networks import write_nearest, write_random_rrdb
+from PIL import Image
+
+from enlarger.wire import Pixels
+
+# A machine that is busy with something else is slow, not wrong.
+settings.register_profile("enlarger", deadline=None, max_examples=60)
+settings.load_profile("enlarger")
+
+REPOSITORY = Path(__file__).parent.parent
+SHARED_DATA = REPOSITORY.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def photo() -> Pixels:
+    """A photograph with faces, cloth, metal and blur: 512 x 512, RGB."""
+    spec = importlib.util.find_spec("skimage")
+    assert spec is not None
+    assert spec.origin is not None
+    # The file itself: skimage's own loaders would go to the network.
+    with Image.open(Path(spec.origin).parent / "data" / "astronaut.png") as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def _shared(name: str) -> Path:
+    folder = SHARED_DATA / name
+    if not folder.is_dir():
+        pytest.skip(f"the shared folder data/{name} is not beside the repository")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def golden_folder() -> Path:
+    """Pictures made by the official weights in PyTorch, which are not part of the repository."""
+    return _shared("golden")
+
+
+@pytest.fixture(scope="session")
+def bad_inputs() -> dict[str, bytes]:
+    """Files that once broke an image decoder, by name, which are not part of the repository."""
+    folder = _shared("bad-inputs")
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix != ".md"}
+
+
+@pytest.fixture(scope="session")
+def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where engines of all tests keep compiled networks, so that each is compiled once."""
+    return tmp_path_factory.mktemp("compiled")
+
+
+@pytest.fixture(scope="session")
+def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ``MODEL_DIR`` with two made networks: ``nearest`` (compact) and ``tiny-rrdb``."""
+    folder = tmp_path_factory.mktemp("models")
+    write_nearest(folder, "nearest")
+    write_random_rrdb(folder, "tiny-rrdb")
+    return folder

@@ -1,0 +1,130 @@
+"""Engines for tests, to be put where a real one would stand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+from enlarger.engine import Engine
+from enlarger.errors import EnlargerError, NoEngineReady
+from enlarger.wire import EngineFacts, ModelFacts, Pixels, TileRequest, TileResult
+
+NEAREST = ModelFacts(
+    id="nearest",
+    scale=4,
+    halo_px=2,
+    halo_is_exact=True,
+    max_tile_px=1024,
+    mflop_per_px=1.0,
+    sha256="0" * 64,
+    precisions=("f32", "bf16"),
+)
+"""The model of a ``NearestEngine`` that is given none. Small tiles, so that small pictures are cut."""
+
+
+def nearest(pixels: Pixels, scale: int) -> Pixels:
+    """Each pixel of (H, W, ...) as a square of ``scale`` by ``scale``."""
+    return pixels.repeat(scale, axis=0).repeat(scale, axis=1)
+
+
+class NearestEngine:
+    """Answers each tile exactly, by repeating its pixels; needs no weights.
+
+    Args:
+        models: what it has; None for ``NEAREST`` alone.
+        mflop_per_s: the speed that it states.
+    """
+
+    def __init__(
+        self, models: Iterable[ModelFacts] | None = None, *, mflop_per_s: float | None = None
+    ) -> None:
+        self.models = (NEAREST,) if models is None else tuple(models)
+        self.mflop_per_s = mflop_per_s
+        self.requests: list[TileRequest] = []
+        """Tiles asked for, in order."""
+
+        self.in_flight = 0
+
+    async def enlarge(self, request: TileRequest) -> TileResult:
+        """The tile with each pixel repeated."""
+        facts = await self.ready_for(request.model, request.weights_sha256)
+        self.requests.append(request)
+        self.in_flight += 1
+        try:
+            await asyncio.sleep(0)  # as any real engine lets others run
+        finally:
+            self.in_flight -= 1
+        return TileResult(
+            pixels=nearest(request.pixels, facts.scale),
+            engine="nearest",
+            precision=request.precision,
+            infer_s=0.001,
+        )
+
+    def facts(self) -> EngineFacts:
+        """Ready, always."""
+        return EngineFacts(
+            engine="nearest",
+            ready=True,
+            models=self.models,
+            capacity=1000,
+            in_flight=self.in_flight,
+            mflop_per_s=self.mflop_per_s,
+        )
+
+    async def ready_for(self, model_id: str, weights_sha256: str) -> ModelFacts:
+        """The model's facts at once, if it is one of ``models``."""
+        model = self.facts().model(model_id)
+        if model is None or model.sha256 != weights_sha256:
+            raise NoEngineReady(f"{model_id} is not here")
+        return model
+
+
+class FailsFirst:
+    """Raises ``error`` for the first ``failures`` tiles and passes those after them on to ``engine``."""
+
+    def __init__(self, engine: Engine, *, failures: int, error: EnlargerError) -> None:
+        self.engine = engine
+        self.left = failures
+        """Failures still to come."""
+
+        self._error = error
+
+    async def enlarge(self, request: TileRequest) -> TileResult:
+        """Fail, or ask the other engine."""
+        if self.left > 0:
+            self.left -= 1
+            raise self._error
+        return await self.engine.enlarge(request)
+
+    def facts(self) -> EngineFacts:
+        """Those of the other engine."""
+        return self.engine.facts()
+
+    async def ready_for(self, model_id: str, weights_sha256: str) -> ModelFacts:
+        """As the other engine."""
+        return await self.engine.ready_for(model_id, weights_sha256)
+
+
+class StuckEngine(NearestEngine):
+    """Takes every tile and never answers; ``started`` is set when the first has come."""
+
+    def __init__(self, models: Iterable[ModelFacts] | None = None) -> None:
+        super().__init__(models)
+        self.started = asyncio.Event()
+        self.cancelled = 0
+        """Tiles whose caller went away."""
+
+    async def enlarge(self, request: TileRequest) -> TileResult:
+        """Wait until the caller goes away."""
+        self.requests.append(request)
+        self.in_flight += 1
+        self.started.set()
+        try:
+            never: asyncio.Future[TileResult] = asyncio.get_running_loop().create_future()
+            return await never
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        finally:
+            self.in_flight -= 1
