@@ -178,6 +178,9 @@ def _tile_bar(name: str) -> Iterator[OnTile]:
         yield lambda done, total: progress.update(bar, completed=done, total=total)
 
 
+_START_PATIENCE_S = 20
+"""What the other model servers get once the first is ready, before the service calls itself ready."""
+
 _NO_DEADLINE_S = 10 * 365 * 86_400
 """A shell user waits, or presses Ctrl-C."""
 
@@ -289,8 +292,8 @@ def _environment(settings: config.Settings) -> dict[str, str]:
 
 
 async def _announce(pool: Pool, address: tuple[str, int]) -> None:
-    """Say on stdout when the first model server is ready, with a line to paste."""
-    await pool.some_ready()
+    """Say on stdout when the model servers are ready, with a line to paste."""
+    await pool.started(patience_s=_START_PATIENCE_S)
     host, port = address
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "::1": "[::1]"}.get(host, host)  # noqa: S104 - compared, not bound
     url = f"http://{shown}:{port}"

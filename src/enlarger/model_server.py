@@ -6,7 +6,7 @@ import asyncio
 import json
 import math
 import secrets
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import structlog
 from quart import Quart, Response, request
@@ -90,7 +90,7 @@ class ModelServer:
         return max((model.max_tile_px for model in self._engine.facts().models), default=1)
 
     async def _tiles(self) -> Response:
-        body = bytes(await request.get_data(cache=False, as_text=False))
+        body = cast(bytes, await request.get_data(cache=False, as_text=False))
         if self._service.draining:
             raise Draining("this model server is stopping", retry_after_s=1)
         if self.state != "ready":

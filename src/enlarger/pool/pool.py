@@ -202,10 +202,14 @@ class Pool:
                 raise NoEngineReady(f"no model server has {model_id} ready", retry_after_s=5)
             await self._changed.wait()
 
-    async def some_ready(self) -> None:
-        """Wait until a member is ready."""
+    async def started(self, *, patience_s: float) -> None:
+        """Wait until a member is ready, and ``patience_s`` at most for the others."""
         while not self.ready:
             await self._changed.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience_s):
+                while len(self.ready) < len(self.members):
+                    await self._changed.wait()
 
     async def enlarge(self, request: TileRequest) -> TileResult:
         """Enlarge a tile on some member; see ``Engine``.
