@@ -46,6 +46,12 @@ def golden_folder() -> Path:
 
 
 @pytest.fixture(scope="session")
+def weights_folder() -> Path:
+    """Ncnn files of further models, which are not part of the repository."""
+    return _shared("weights")
+
+
+@pytest.fixture(scope="session")
 def bad_inputs() -> dict[str, bytes]:
     """Files that once broke an image decoder, by name, which are not part of the repository."""
     folder = _shared("bad-inputs")

@@ -125,7 +125,9 @@ def write_nearest(folder: Path, model_id: str) -> Path:
     return write_compact(folder, model_id, [first, body, last])
 
 
-def write_random_rrdb(folder: Path, model_id: str, *, blocks: int = 1) -> Path:
+def write_random_rrdb(
+    folder: Path, model_id: str, *, blocks: int = 1, last_gain: float = 0.1
+) -> Path:
     """An RRDBNet of random weights, whose result for a picture spans much of [0, 1].
 
     The text has the layers with parameters alone, which is what a reader of weights needs.
@@ -134,7 +136,7 @@ def write_random_rrdb(folder: Path, model_id: str, *, blocks: int = 1) -> Path:
     dense.append((FEATURES + 4 * GROWTH, FEATURES))
     trunk = dense * 3 * blocks
     shapes = [(3, FEATURES), *trunk, *[(FEATURES, FEATURES)] * 4]
-    last = random_layers(3, [(FEATURES, 3)], gain=0.5)[0]
+    last = random_layers(3, [(FEATURES, 3)], gain=last_gain)[0]
     layers = [
         *random_layers(2, shapes),
         Convolution(last.weight, np.full(3, 0.5, np.float32)),

