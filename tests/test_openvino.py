@@ -21,6 +21,7 @@ from PIL import Image
 
 from enlarger.engine.openvino import OpenVINOEngine, precisions
 from enlarger.errors import (
+    ConfigError,
     DeadlineExceeded,
     InvalidOption,
     ModelNotHere,
@@ -431,7 +432,7 @@ async def test_option_that_no_model_takes_is_refused(engine: OpenVINOEngine) -> 
 
 def test_engine_of_a_precision_that_is_not_here_is_refused(catalogue: Catalogue) -> None:
     """At start-up, not at the first tile."""
-    with pytest.raises(InvalidOption, match="f16"):
+    with pytest.raises(ConfigError, match=r"ENLARGER_PRECISION: .*f16"):
         OpenVINOEngine(catalogue, threads=1, precision="f16")
 
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
@@ -52,9 +53,6 @@ SAMPLE = Path(__file__).parent / "sample.png"
 
 EXIT_FAILED = 1
 """The work was tried and failed, or the input cannot be read."""
-
-EXIT_USAGE = 2
-"""An option or a setting cannot be used."""
 
 EXIT_INTERRUPTED = 130
 """Ctrl-C, as shells count it."""
@@ -196,11 +194,11 @@ def serve(
     from enlarger.web import logs
 
     logs.configure()
-    asyncio.run(_serve(config.load(), host, port))
-    _leave(0)
+    _leave(asyncio.run(_serve(config.load(), host, port)))
 
 
-async def _serve(settings: config.Settings, host: str, port: int) -> None:
+async def _serve(settings: config.Settings, host: str, port: int) -> int:
+    """Serve until told to stop; gives the exit status."""
     import aiohttp
 
     from enlarger.api import Gateway
@@ -222,6 +220,7 @@ async def _serve(settings: config.Settings, host: str, port: int) -> None:
     service = launcher.Service(settings.drain_s)
     workers = max(2, config.cores())
     members: list[Member] = []
+    status = 0
 
     def up(number: int, address: str) -> None:
         engines[number].address = address
@@ -231,9 +230,16 @@ async def _serve(settings: config.Settings, host: str, port: int) -> None:
         engines[number].address = ""
         members[number].lose()
 
+    def refused() -> None:
+        nonlocal status
+        status = ConfigError.exit_status
+        service.stop()
+
     command = ServerCommand(settings.base_port, settings.threads_per_server, _environment(settings))
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(Supervisor(command, own, on_up=up, on_down=down))
+        supervisor = await stack.enter_async_context(
+            Supervisor(command, own, on_up=up, on_down=down, on_refused=refused)
+        )
         # No limit on connections and time here: seats and deadlines are the pool's.
         session = await stack.enter_async_context(
             aiohttp.ClientSession(
@@ -245,7 +251,12 @@ async def _serve(settings: config.Settings, host: str, port: int) -> None:
         addresses = settings.servers or [""] * own
         engines = [RemoteEngine(address, session) for address in addresses]
         members += [
-            Member(f"server-{number}", engine, probe=engine.probe, supervised=bool(own))
+            Member(
+                f"server-{number}",
+                engine,
+                probe=engine.probe,
+                restart=partial(supervisor.restart, number) if own else None,
+            )
             for number, engine in enumerate(engines)
         ]
         pool = await stack.enter_async_context(Pool(members))
@@ -280,6 +291,7 @@ async def _serve(settings: config.Settings, host: str, port: int) -> None:
         announcer = asyncio.create_task(_announce(pool, listener.getsockname()[:2]))
         stack.callback(announcer.cancel)
         await launcher.serve(gateway.asgi(), listener=listener, service=service)
+    return status
 
 
 def _environment(settings: config.Settings) -> dict[str, str]:
@@ -394,7 +406,7 @@ def main() -> NoReturn:
     try:
         app(standalone_mode=True)
     except ConfigError as error:
-        _fail(str(error), EXIT_USAGE)
+        _fail(str(error), ConfigError.exit_status)
     except EnlargerError as error:
         _fail(str(error), EXIT_FAILED)
     except KeyboardInterrupt:

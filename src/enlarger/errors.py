@@ -52,6 +52,9 @@ class ConfigError(EnlargerError):
 
     code = "config_error"
 
+    exit_status: ClassVar[int] = 2
+    """Of a process that cannot use a setting, as shells count a wrong option."""
+
 
 class WeightsError(EnlargerError):
     """A model's files are missing, damaged, or not those of the catalogue."""

@@ -142,7 +142,10 @@ class EngineFacts:
     """Tiles it holds now."""
 
     mflop_per_s: float | None
-    """Speed measured on its own tiles, or None before the first."""
+    """Speed at which it computes one tile, measured on its own tiles; None before the first."""
+
+    parallel: int = 1
+    """Tiles it computes at the same time, each at that speed."""
 
     def model(self, model_id: str) -> ModelFacts | None:
         """The model of that id, or None."""
@@ -284,6 +287,7 @@ def facts_to_json(facts: EngineFacts) -> dict[str, Any]:
         "ready": facts.ready,
         "capacity": facts.capacity,
         "in_flight": facts.in_flight,
+        "parallel": facts.parallel,
         "mflop_per_s": facts.mflop_per_s,
         "models": models,
     }
@@ -315,6 +319,7 @@ def facts_from_json(value: Mapping[str, Any]) -> EngineFacts:
             capacity=value["capacity"],
             in_flight=value["in_flight"],
             mflop_per_s=value["mflop_per_s"],
+            parallel=value["parallel"],
         )
     except (KeyError, TypeError) as error:
         raise BadTile("the server's facts are not complete") from error

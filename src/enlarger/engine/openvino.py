@@ -20,6 +20,7 @@ from enlarger.engine import networks
 from enlarger.engine.compiled import CompiledNetwork
 from enlarger.engine.samples import Floats, check, to_floats, to_samples
 from enlarger.errors import (
+    ConfigError,
     DeadlineExceeded,
     EngineFailed,
     InvalidOption,
@@ -58,7 +59,7 @@ class OpenVINOEngine:
         cache_folder: where compiled networks are kept between runs; None keeps none.
 
     Raises:
-        InvalidOption: the processor does not have ``precision``.
+        ConfigError: the processor does not have ``precision``.
     """
 
     def __init__(
@@ -71,8 +72,8 @@ class OpenVINOEngine:
     ) -> None:
         available = precisions()
         if precision not in {"auto", *available}:
-            raise InvalidOption(
-                f"precision {precision} is not to be had on this processor; it has {' and '.join(available)}"
+            raise ConfigError(
+                f"ENLARGER_PRECISION: this processor has {' and '.join(available)}, not '{precision}'"
             )
         best = available[0] if precision == "auto" else precision
         self.precisions = tuple(sorted(available, key=lambda name: name != best))
@@ -103,6 +104,7 @@ class OpenVINOEngine:
             capacity=2 * self.streams,
             in_flight=self._in_flight,
             mflop_per_s=self._mflop_per_s,
+            parallel=self.streams,
         )
 
     async def ready_for(self, model_id: str, weights_sha256: str) -> ModelFacts:

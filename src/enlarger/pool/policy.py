@@ -94,10 +94,12 @@ def choose(members: Iterable[M], request: TileRequest, *, avoid: Collection[M] =
     )
 
 
-def attempt_limit_s(outstanding_mflop: float, mflop_per_s: float | None) -> float:
+def attempt_limit_s(
+    outstanding_mflop: float, mflop_per_s: float | None, *, at_least_s: float = MIN_ATTEMPT_S
+) -> float:
     """Seconds after which an attempt counts as lost, from all the work its server holds, this tile included."""
     return max(
-        MIN_ATTEMPT_S, _ATTEMPT_FACTOR * outstanding_mflop / (mflop_per_s or _ASSUMED_MFLOP_PER_S)
+        at_least_s, _ATTEMPT_FACTOR * outstanding_mflop / (mflop_per_s or _ASSUMED_MFLOP_PER_S)
     )
 
 

@@ -24,7 +24,14 @@ from enlarger.errors import (
     Starting,
     TileTooLarge,
 )
-from enlarger.pool.policy import State, Tries, attempt_limit_s, choose, model_here
+from enlarger.pool.policy import (
+    MIN_ATTEMPT_S,
+    State,
+    Tries,
+    attempt_limit_s,
+    choose,
+    model_here,
+)
 from enlarger.pool.remote import Readiness
 from enlarger.wire import EngineFacts, ModelFacts, TileRequest, TileResult
 
@@ -34,6 +41,9 @@ PROBE_INTERVAL_S = 2.0
 PROBE_INTERVAL_DOWN_S = 0.25
 HOPELESS_S = 30.0
 """After this long without a member that is or may become ready, waiting tiles are given up."""
+
+HUNG_S = 30.0
+"""A member that does not answer for this long although its process lives is started again."""
 
 _BUSY_PAUSE_S = 0.05
 _MISSES_TO_LEAVE = 2
@@ -49,8 +59,8 @@ class Member:
     probe: Callable[[], Awaitable[Readiness]] | None = None
     """Asks the engine how it is; None for one that is always ready."""
 
-    supervised: bool = False
-    """Somebody starts it again when it is gone, so waiting for it makes sense."""
+    restart: Callable[[], None] | None = None
+    """Ends its process, whose supervisor then starts another; None for one that somebody else runs."""
 
     state: State = State.STARTING
     facts: EngineFacts | None = None
@@ -74,8 +84,14 @@ class Member:
 
     @property
     def may_return(self) -> bool:
-        """Whether it is ready, or is on its way."""
-        return self.supervised or self.state in {State.READY, State.STARTING, State.SUSPECT}
+        """Whether it is ready, or is on its way: one that has a supervisor comes back when it is gone."""
+        if self.state in {State.FAILED, State.INCOMPATIBLE}:
+            return False
+        return self.restart is not None or self.state in {
+            State.READY,
+            State.STARTING,
+            State.SUSPECT,
+        }
 
     @property
     def shown_state(self) -> str:
@@ -139,10 +155,27 @@ class _Waiting:
 
 
 class Pool:
-    """Members as one ``Engine``. Tiles of different requests take turns."""
+    """Members as one ``Engine``. Tiles of different requests take turns.
 
-    def __init__(self, members: Sequence[Member]) -> None:
+    Args:
+        members: the engines.
+        min_attempt_s: the shortest time that a member gets for a tile.
+        hopeless_s: how long tiles wait while no member is, or may become, ready.
+        hung_s: how long a supervised member may be silent before it is started again.
+    """
+
+    def __init__(
+        self,
+        members: Sequence[Member],
+        *,
+        min_attempt_s: float = MIN_ATTEMPT_S,
+        hopeless_s: float = HOPELESS_S,
+        hung_s: float = HUNG_S,
+    ) -> None:
         self.members = list(members)
+        self._min_attempt_s = min_attempt_s
+        self._hopeless_s = hopeless_s
+        self._hung_s = hung_s
         self._waiting: OrderedDict[str, deque[_Waiting]] = OrderedDict()
         self._turn = 0
         self._hopeless_since: float | None = None
@@ -179,7 +212,11 @@ class Pool:
         """What the ready members can do together."""
         ready = [(member, member.facts) for member in self.ready if member.facts is not None]
         models = {model.id: model for _, facts in reversed(ready) for model in facts.models}
-        speeds = [member.mflop_per_s for member, _ in ready if member.mflop_per_s is not None]
+        speeds = [
+            member.mflop_per_s * facts.parallel
+            for member, facts in ready
+            if member.mflop_per_s is not None
+        ]
         return EngineFacts(
             engine="pool",
             ready=bool(ready),
@@ -225,7 +262,9 @@ class Pool:
         mflop = request.lr_px * self._mflop_per_px(request)
         while True:
             async with self._seat(request, mflop, avoid) as member:
-                limit_s = attempt_limit_s(member.outstanding_mflop, member.mflop_per_s)
+                limit_s = attempt_limit_s(
+                    member.outstanding_mflop, member.mflop_per_s, at_least_s=self._min_attempt_s
+                )
                 tries.sent += 1
                 try:
                     result = await _within(
@@ -344,7 +383,7 @@ class Pool:
             return
         if self._hopeless_since is None:
             self._hopeless_since = now
-        if now - self._hopeless_since < HOPELESS_S:
+        if now - self._hopeless_since < self._hopeless_s:
             return
         for queue in self._waiting.values():
             for place in queue:
@@ -356,6 +395,8 @@ class Pool:
     async def _watch(self, member: Member) -> None:
         """Probe a member for ever: often while it is not ready, at once when asked to."""
         assert member.probe is not None  # noqa: S101 - for the type checker; only such members are watched
+        loop = asyncio.get_running_loop()
+        silent_since: float | None = None
         while True:
             before = member.state
             member.changed.clear()
@@ -368,6 +409,14 @@ class Pool:
                     state=member.state.value,
                     before=before.value,
                 )
+            if member.state is not State.GONE:
+                silent_since = None
+            elif silent_since is None:
+                silent_since = loop.time()
+            elif member.restart is not None and loop.time() - silent_since >= self._hung_s:
+                log.warning("server_hung", server=member.name, silent_s=round(self._hung_s, 1))
+                silent_since = None
+                member.restart()
             self.nudge()
             interval_s = PROBE_INTERVAL_S if member.state is State.READY else PROBE_INTERVAL_DOWN_S
             with contextlib.suppress(TimeoutError):

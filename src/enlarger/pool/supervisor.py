@@ -9,8 +9,11 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import structlog
+
+from enlarger.errors import ConfigError
 
 log = structlog.get_logger()
 
@@ -29,6 +32,17 @@ OnUp = Callable[[int, str], None]
 
 OnDown = Callable[[int], None]
 """Server number: its process is gone, another will be started."""
+
+OnRefused = Callable[[], None]
+"""A server cannot use a setting, as it says on stderr; starting it again would not help."""
+
+
+class Startable(Protocol):
+    """What to start."""
+
+    @property
+    def environment(self) -> Mapping[str, str]: ...  # noqa: D102
+    def arguments(self, number: int) -> list[str]: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +70,20 @@ class ServerCommand:
 class Supervisor:
     """Keeps ``count`` model servers running while it is entered."""
 
-    def __init__(self, command: ServerCommand, count: int, *, on_up: OnUp, on_down: OnDown) -> None:
+    def __init__(
+        self,
+        command: Startable,
+        count: int,
+        *,
+        on_up: OnUp,
+        on_down: OnDown,
+        on_refused: OnRefused,
+    ) -> None:
         self._command = command
         self._on_up = on_up
         self._on_down = on_down
+        self._on_refused = on_refused
+        self._listened: set[int] = set()
         self._processes: dict[int, asyncio.subprocess.Process] = {}
         self._keepers: list[asyncio.Task[None]] = []
         self._count = count
@@ -78,13 +102,26 @@ class Supervisor:
         """Process ids of the running servers, by number."""
         return {number: process.pid for number, process in self._processes.items()}
 
+    def restart(self, number: int) -> None:
+        """End the process of server ``number``, however busy or stuck it is; another follows."""
+        process = self._processes.get(number)
+        if process is not None and process.returncode is None:
+            process.kill()
+
     async def _keep(self, number: int) -> None:
         """Start server ``number``, and again whenever it ends."""
         pause_s = _FIRST_PAUSE_S
         while True:
             started = time.monotonic()
-            returncode = await self._live(number)
+            try:
+                returncode: int | None = await self._live(number)
+            except OSError as error:
+                log.warning("server_not_started", server=number, reason=error.strerror)
+                returncode = None
             lived_s = time.monotonic() - started
+            if returncode == ConfigError.exit_status and number not in self._listened:
+                self._on_refused()
+                return
             log.warning(
                 "server_ended", server=number, returncode=returncode, lived_s=round(lived_s, 1)
             )
@@ -109,6 +146,7 @@ class Supervisor:
                 process.kill()
             else:
                 log.info("server_started", server=number, pid=process.pid, port=port)
+                self._listened.add(number)
                 self._on_up(number, f"127.0.0.1:{port}")
             return await process.wait()
         finally:
