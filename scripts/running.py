@@ -41,6 +41,9 @@ class RunningService:
     arguments: Sequence[str] = ()
     """Further arguments of ``serve``."""
 
+    announced: bool = True
+    """Wait until the service says that it is ready; if not, ``url`` must be set."""
+
     start_timeout_s: float = 120
     url: str = ""
 
@@ -56,7 +59,8 @@ class RunningService:
                 text=True,
             )
         try:
-            self.url = self._announced_url()
+            if self.announced:
+                self.url = self._announced_url()
         except BaseException:
             self.__exit__(None, None, None)
             raise

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
@@ -578,3 +581,34 @@ async def test_network_of_another_scale_is_refused(tmp_path: Path) -> None:
     write_compact(tmp_path, "own", random_layers(1, [(3, 8), (8, 12)]))
     with pytest.raises(WeightsError, match="compact"):
         await load_own(tmp_path)
+
+
+_WATCHED_IMPORT = """
+import sys
+
+def watch(event, arguments):
+    if event in {"os.fork", "os.posix_spawn", "subprocess.Popen", "socket.connect", "socket.getaddrinfo"}:
+        seen.append(event)
+
+seen = []
+sys.addaudithook(watch)
+import enlarger.engine.openvino
+import threading
+for thread in threading.enumerate():
+    if thread is not threading.main_thread():
+        thread.join(5)
+print(seen)
+"""
+
+
+def test_runtime_sends_nothing_home(tmp_path: Path) -> None:
+    """Importing the runtime starts no process, opens no connection, and writes nothing into the home folder."""
+    ran = subprocess.run(
+        [sys.executable, "-c", _WATCHED_IMPORT],
+        env={**os.environ, "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ran.stdout == "[]\n"
+    assert list(tmp_path.iterdir()) == []

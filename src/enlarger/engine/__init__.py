@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Protocol
 
 from enlarger.wire import EngineFacts, ModelFacts, TileRequest, TileResult
+
+# Importing openvino sends usage data, from a process that it forks and that may hang for ever. It does
+# without if this package of its own is not installed, and that is what it finds here.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None means: not there
 
 
 class Engine(Protocol):

@@ -1,0 +1,556 @@
+"""The service as its users meet it: real processes, real sockets, real weights.
+
+Five model servers on free ports. Slow parts use animevideov3, which is about 30 times cheaper than x4plus.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fakes import nearest
+from pictures import encoded, noise, png_chunk
+from PIL import Image
+from running import RunningService
+
+from enlarger.wire import Pixels
+
+QUICK = "realesr-animevideov3"
+BEST = "realesrgan-x4plus"
+
+SERVERS = 5
+GIVE_UP_S = 60
+"""Long enough for whatever is waited for, on a busy machine."""
+
+MAX_FILE_SIZE_BYTES = 7_340_032
+CLOSING = b"IEND"
+
+
+@pytest.fixture(scope="module")
+def environment(model_dir: Path, cache_folder: Path) -> dict[str, str]:
+    """Settings of every service here."""
+    return {
+        "MODEL_DIR": str(model_dir),
+        "ENLARGER_CACHE_DIR": str(cache_folder),
+        "ENLARGER_PRECISION": "f32",
+    }
+
+
+@pytest.fixture(scope="module")
+def service(
+    environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningService]:
+    """Five model servers, which may fetch from this machine."""
+    settings = environment | {"NUM_SERVERS": str(SERVERS), "ENLARGER_FETCH": "127.0.0.1"}
+    with RunningService(tmp_path_factory.mktemp("service"), settings) as service:
+        yield service
+
+
+@pytest.fixture
+def alone(environment: dict[str, str], tmp_path: Path) -> RunningService:
+    """One model server, not started yet: for tests that end it."""
+    return RunningService(tmp_path, environment | {"NUM_SERVERS": "1"})
+
+
+def by_command_line(
+    picture: bytes, folder: Path, environment: dict[str, str], *, model: str, scale: int = 4
+) -> bytes:
+    """What ``enlarger upscale`` makes of a picture."""
+    source, target = folder / "in.png", folder / "out.png"
+    source.write_bytes(picture)
+    command = [sys.executable, "-m", "enlarger", "upscale", str(source), str(target)]
+    subprocess.run(
+        [*command, "--model", model, "--scale", str(scale)],
+        check=True,
+        env={**os.environ, **environment},
+        capture_output=True,
+    )
+    return target.read_bytes()
+
+
+def pixels_of(answer: dict[str, Any]) -> Pixels:
+    """The picture in an answer."""
+    with Image.open(BytesIO(base64.b64decode(answer["base64"]))) as image:
+        return np.asarray(image)
+
+
+def until(holds: Callable[[], bool], *, give_up_s: float = GIVE_UP_S) -> None:
+    """Wait for a state of another process, which sends no event."""
+    end = time.monotonic() + give_up_s
+    while not holds():
+        assert time.monotonic() < end, f"not so after {give_up_s} s"
+        time.sleep(0.01)
+
+
+def server_entries(service: RunningService) -> list[dict[str, Any]]:
+    """The model servers as ``/status`` shows them."""
+    entries: list[dict[str, Any]] = service.get("/status")[1]["servers"]
+    return entries
+
+
+def server_pids(service: RunningService) -> dict[int, int]:
+    """The newest process of each model server, from the log."""
+    events = [
+        json.loads(line) for line in service.log.read_text().splitlines() if line.startswith("{")
+    ]
+    return {event["server"]: event["pid"] for event in events if event["event"] == "server_started"}
+
+
+def descendants(pid: int) -> list[int]:
+    """Processes that a process started, and those that they started."""
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, task.read_text().split()):
+            found += [child, *descendants(child)]
+    return found
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that is dead but not yet waited for does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+def working(service: RunningService) -> bool:
+    """Whether a tile is being computed."""
+    return any(entry["tiles_in_flight"] for entry in server_entries(service))
+
+
+def test_one_picture_is_the_same_four_ways(
+    service: RunningService, environment: dict[str, str], photo: Pixels, tmp_path: Path
+) -> None:
+    """Command line, base64, file and URL hold the same bytes."""
+    picture = encoded(photo[100:356, 120:376])
+    status, answer = service.upscale(picture, scale=4, model=QUICK)
+    assert status == 200
+    in_answer = base64.b64decode(answer["base64"])
+    assert in_answer == by_command_line(picture, tmp_path, environment, model=QUICK)
+    assert in_answer == (service.folder / answer["file_path"]).read_bytes()
+    with urllib.request.urlopen(service.url + answer["url"]) as response:
+        assert in_answer == response.read()
+    assert answer["original_size"] == {"width": 256, "height": 256, "bytes": len(picture)}
+    assert answer["upscaled_size"] == {"width": 1024, "height": 1024, "scale": 4}
+
+
+def test_all_servers_compute_tiles_of_one_picture(service: RunningService, photo: Pixels) -> None:
+    """A picture of at least as many tiles as there are servers gives each of them one."""
+    before = [entry["tiles_done"] for entry in server_entries(service)]
+    status, answer = service.upscale(encoded(photo), scale=4, model=QUICK, inline=False)
+    assert status == 200
+    assert answer["tiles"]["total"] >= SERVERS
+    assert answer["tiles"]["servers"] == SERVERS
+    after = [entry["tiles_done"] for entry in server_entries(service)]
+    assert all(now > then for now, then in zip(after, before, strict=True))
+
+
+@pytest.mark.parametrize("number", range(SERVERS))
+def test_picture_survives_the_end_of_any_server(
+    service: RunningService, photo: Pixels, number: int
+) -> None:
+    """After ``kill -9`` of a server with a tile in hand the picture is complete and identical, and it comes back."""
+    picture = encoded(photo)
+    _, undisturbed = service.upscale(picture, scale=4, model=QUICK)
+    until(lambda: all(entry["state"] == "ready" for entry in server_entries(service)))
+    pid = server_pids(service)[number]
+    with ThreadPoolExecutor(1) as threads:
+        asked = threads.submit(service.upscale, picture, scale=4, model=QUICK)
+        until(lambda: server_entries(service)[number]["tiles_in_flight"] > 0)
+        os.kill(pid, signal.SIGKILL)
+        status, answer = asked.result()
+    assert status == 200
+    assert answer["tiles"]["retried"] >= 1
+    assert answer["base64"] == undisturbed["base64"]
+    until(lambda: server_pids(service)[number] != pid)
+    until(lambda: server_entries(service)[number]["state"] == "ready")
+
+
+def test_request_waits_while_all_servers_restart(service: RunningService) -> None:
+    """With no server left for the moment, a request is answered once one is back."""
+    pids = server_pids(service)
+    for pid in pids.values():
+        os.kill(pid, signal.SIGKILL)
+    samples = noise(20, 30, 3)
+    status, answer = service.upscale(encoded(samples), scale=4, model="nearest")
+    assert status == 200
+    assert np.array_equal(pixels_of(answer), nearest(samples, 4))
+    until(lambda: all(entry["state"] == "ready" for entry in server_entries(service)))
+
+
+def test_requests_at_once_equal_the_command_line(
+    service: RunningService, environment: dict[str, str], photo: Pixels, tmp_path: Path
+) -> None:
+    """Eight different pictures at the same time: each answer is what the command line makes of that picture."""
+    pictures = [
+        encoded(photo[40 * number : 40 * number + 90 + number, 50:150]) for number in range(8)
+    ]
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(
+            threads.map(lambda picture: service.upscale(picture, scale=4, model=QUICK)[1], pictures)
+        )
+    folders = [tmp_path / str(number) for number in range(8)]
+    for folder in folders:
+        folder.mkdir()
+    with ThreadPoolExecutor(2) as threads:
+        expected = list(
+            threads.map(
+                lambda picture, folder: by_command_line(picture, folder, environment, model=QUICK),
+                pictures,
+                folders,
+            )
+        )
+    assert [base64.b64decode(answer["base64"]) for answer in answers] == expected
+
+
+def test_two_hundred_requests_get_their_own_pictures(service: RunningService) -> None:
+    """Every answer belongs to its input, under a name of its own, in a file that is whole."""
+    inputs = [noise(6 + number % 5, 4 + number % 7, 3, seed=number) for number in range(200)]
+
+    def ask(samples: Pixels) -> tuple[int, dict[str, Any]]:
+        return service.upscale(encoded(samples), scale=4, model="nearest")
+
+    with ThreadPoolExecutor(200) as threads:
+        answers = list(threads.map(ask, inputs))
+    assert [status for status, _ in answers] == [200] * 200
+    assert len({answer["file_path"] for _, answer in answers}) == 200
+    for samples, (_, answer) in zip(inputs, answers, strict=True):
+        assert np.array_equal(pixels_of(answer), nearest(samples, 4))
+        file = (service.folder / answer["file_path"]).read_bytes()
+        assert file == base64.b64decode(answer["base64"])
+
+
+@pytest.mark.parametrize("model", [QUICK, BEST])
+@pytest.mark.parametrize("colour", [(255, 0, 0), (0, 255, 0), (0, 0, 255)])
+def test_colours_stay(service: RunningService, model: str, colour: tuple[int, ...]) -> None:
+    """Red stays red, green green, and blue blue."""
+    _, answer = service.upscale(
+        encoded(np.full((16, 16, 3), colour, np.uint8)), scale=2, model=model
+    )
+    found = pixels_of(answer).astype(int)
+    assert found.shape == (32, 32, 3)
+    assert np.abs(found - colour).mean() < 12
+
+
+def test_alpha_and_gray_stay(service: RunningService, photo: Pixels) -> None:
+    """RGBA gives RGBA with both enlarged; gray gives gray."""
+    colour = photo[:40, :50]
+    ramp = np.linspace(0, 255, 50).astype(np.uint8) + np.zeros((40, 1), np.uint8)
+    _, answer = service.upscale(encoded(np.dstack([colour, ramp])), scale=4, model=QUICK)
+    found = pixels_of(answer)
+    assert found.shape == (160, 200, 4)
+    assert np.abs(found[::4, ::4, 3].astype(int) - ramp).mean() < 6
+    _, opaque = service.upscale(encoded(colour), scale=4, model=QUICK)
+    assert np.array_equal(found[:, :, :3], pixels_of(opaque))
+    _, gray = service.upscale(encoded(colour[:, :, 1]), scale=4, model=QUICK)
+    assert pixels_of(gray).shape == (160, 200)
+
+
+class Source(BaseHTTPRequestHandler):
+    """Serves ``/picture``; anything else is not there."""
+
+    picture = encoded(noise(9, 7, 3))
+
+    def do_GET(self) -> None:
+        """One request."""
+        found = self.path == "/picture"
+        self.send_response(200 if found else 404)
+        self.end_headers()
+        self.wfile.write(self.picture if found else b"no")
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def source_url() -> Iterator[str]:
+    """A source of pictures on this machine."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Source) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_picture_behind_a_url_is_enlarged(service: RunningService, source_url: str) -> None:
+    """``img_url`` in a POST and in a GET gives the picture behind it."""
+    with Image.open(BytesIO(Source.picture)) as image:
+        expected = nearest(np.asarray(image), 4)
+    fields = {"img_url": f"{source_url}/picture", "scale": 4, "model": "nearest"}
+    assert np.array_equal(pixels_of(service.post("/upscale", fields)[1]), expected)
+    query = f"/upscale?img_url={source_url}/picture&scale=4&model=nearest"
+    assert np.array_equal(pixels_of(service.get(query)[1]), expected)
+    status, answer = service.post("/upscale", fields | {"img_url": f"{source_url}/none"})
+    assert (status, answer["code"]) == (400, "source_refused")
+    assert answer["error"] == "Failed to download image: HTTP 404: Failed to download image"
+
+
+def test_client_that_hangs_up_frees_its_work(service: RunningService, photo: Pixels) -> None:
+    """Tiles that wait are dropped; what is being computed ends, and nothing follows."""
+    large = np.tile(photo, (2, 4, 1))
+    body = json.dumps(
+        {"image_b64": base64.b64encode(encoded(large, "JPEG")).decode(), "model": QUICK}
+    )
+    host, port = service.url.removeprefix("http://").split(":")
+    connection = http.client.HTTPConnection(host, int(port))
+    connection.request("POST", "/upscale", body, {"Content-Type": "application/json"})
+    until(lambda: working(service))
+    done_before = sum(entry["tiles_done"] for entry in server_entries(service))
+    connection.close()
+    until(lambda: service.get("/status")[1]["queue"]["requests"] == 0)
+    until(lambda: not working(service))
+    done = sum(entry["tiles_done"] for entry in server_entries(service)) - done_before
+    assert done <= 2 * SERVERS  # of 27
+
+
+def test_broken_files_are_refused_and_the_service_goes_on(
+    service: RunningService, bad_inputs: dict[str, bytes]
+) -> None:
+    """Whatever once broke a decoder gives a picture or a clear error, never a failure of ours."""
+    for name, data in bad_inputs.items():
+        status, answer = service.upscale(data, scale=2, model="nearest", inline=False)
+        assert status in {200, 400}, (name, answer)
+        assert status == 200 or answer["code"] != "internal_error", name
+    assert service.get("/health")[0] == 200
+
+
+def padded(picture: bytes, size_bytes: int) -> bytes:
+    """A PNG with a private chunk that brings it to exactly that size."""
+    at = picture.rindex(CLOSING) - 4
+    chunk = png_chunk(b"paDd", bytes(size_bytes - len(picture) - 12))
+    return picture[:at] + chunk + picture[at:]
+
+
+def test_largest_picture_works_at_4x(service: RunningService, photo: Pixels) -> None:
+    """2048 x 2048 in exactly the allowed bytes gives 8192 x 8192; a byte or a pixel more is refused."""
+    enlarged = Image.fromarray(photo).resize((2048, 2048), Image.Resampling.BICUBIC)
+    picture = padded(encoded(enlarged), MAX_FILE_SIZE_BYTES)
+    assert len(picture) == MAX_FILE_SIZE_BYTES
+    status, answer = service.upscale(picture, scale=4, model=QUICK, inline=False)
+    assert status == 200
+    assert answer["upscaled_size"] == {"width": 8192, "height": 8192, "scale": 4}
+    with Image.open(service.folder / answer["file_path"]) as image:
+        assert image.size == (8192, 8192)
+        small = np.asarray(image.resize((2048, 2048), Image.Resampling.BOX)).astype(int)
+    # The model draws a little brighter than it was asked to; a tile in the wrong place is at 30 and more.
+    assert np.abs(small - np.asarray(enlarged)).mean() < 6
+
+    status, answer = service.upscale(
+        padded(encoded(enlarged), MAX_FILE_SIZE_BYTES + 1), scale=4, model=QUICK
+    )
+    assert (status, answer["code"]) == (400, "file_too_large")
+    assert (answer["limit"], answer["actual"]) == (MAX_FILE_SIZE_BYTES, MAX_FILE_SIZE_BYTES + 1)
+
+    status, answer = service.upscale(encoded(np.zeros((1, 2049, 3), np.uint8)), model=QUICK)
+    assert status == 400
+    assert answer["error"] == "Invalid image: Image dimensions too large: 2049x1 (max: 2048)"
+
+
+def test_request_id_goes_from_the_edge_to_the_tile(service: RunningService) -> None:
+    """The caller's id stands in the answer and in the log of the model server."""
+    request = urllib.request.Request(
+        f"{service.url}/upscale",
+        json.dumps(
+            {"image_b64": base64.b64encode(encoded(noise(5, 5, 3))).decode(), "model": "nearest"}
+        ).encode(),
+        {"Content-Type": "application/json", "X-Request-Id": "from-the-edge.1"},
+    )
+    with urllib.request.urlopen(request) as response:
+        assert response.headers["X-Request-Id"] == "from-the-edge.1"
+        assert json.load(response)["request_id"] == "from-the-edge.1"
+    tiles = [
+        json.loads(line)
+        for line in service.log.read_text().splitlines()
+        if '"tile_done"' in line and '"from-the-edge.1"' in line
+    ]
+    assert [(tile["tile"], tile["model"]) for tile in tiles] == [("1/1", "nearest")]
+
+
+def test_results_are_removed_in_time(environment: dict[str, str], tmp_path: Path) -> None:
+    """The background task removes what is too old, leaves what is not ours, and says what it did."""
+    settings = {"NUM_SERVERS": "1", "FILE_MAX_AGE": "1", "CLEANUP_INTERVAL": "0.2"}
+    with RunningService(tmp_path, environment | settings) as service:
+        stranger = tmp_path / "uploads" / "holiday.png"
+        stranger.write_bytes(b"mine")
+        os.utime(stranger, (0, 0))
+        _, answer = service.upscale(encoded(noise(5, 5, 3)), model="nearest")
+        path = tmp_path / answer["file_path"]
+        assert path.exists()
+        until(lambda: not path.exists())
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(service.url + answer["url"])
+        assert refused.value.code == 404
+        refused.value.close()
+        assert stranger.read_bytes() == b"mine"
+        until(lambda: '"sweep_done"' in service.log.read_text())
+
+
+def test_loopback_is_refused_by_default(alone: RunningService, source_url: str) -> None:
+    """Nobody can make the service look into the machine it runs on."""
+    with alone as service:
+        status, answer = service.post("/upscale", {"img_url": f"{source_url}/picture"})
+    assert (status, answer["code"]) == (400, "source_unreachable")
+    assert answer["error"] == "Failed to download image: could not reach the source"
+
+
+def test_sigterm_finishes_what_runs(alone: RunningService, photo: Pixels) -> None:
+    """The running request is answered, a new one is refused, and the process ends with status 0."""
+    with alone as service, ThreadPoolExecutor(1) as threads:
+        children = descendants(service.process.pid)
+        asked = threads.submit(service.upscale, encoded(photo), scale=4, model=QUICK)
+        until(lambda: working(service))
+        service.process.send_signal(signal.SIGTERM)
+        until(lambda: service.get("/health")[0] == 503)
+        status, refusal = service.upscale(encoded(photo[:8, :8]), model="nearest")
+        assert (status, refusal["code"]) == (503, "draining")
+        status, answer = asked.result()
+        assert (status, answer["upscaled_size"]["width"]) == (200, 2048)
+        assert service.process.wait(GIVE_UP_S) == 0
+        until(lambda: not any(alive(child) for child in children))
+
+
+@pytest.mark.parametrize(
+    "signals",
+    [[signal.SIGINT], [signal.SIGTERM, signal.SIGTERM], [signal.SIGTERM, signal.SIGINT]],
+    ids=["ctrl-c", "second-sigterm", "ctrl-c-while-draining"],
+)
+def test_impatient_end_takes_less_than_5_seconds(
+    alone: RunningService, photo: Pixels, signals: list[signal.Signals]
+) -> None:
+    """Ctrl-C, or a second signal, ends everything at once, also in the middle of a long picture."""
+    with alone as service, ThreadPoolExecutor(1) as threads:
+        asked = threads.submit(service.upscale, encoded(photo), model=BEST)
+        until(lambda: working(service))
+        children = descendants(service.process.pid)
+        assert children
+        started = time.monotonic()
+        for number in signals:
+            service.process.send_signal(number)
+            if number is not signals[-1]:
+                until(lambda: service.get("/health")[0] == 503)
+        service.process.wait(5)
+        until(lambda: not any(alive(child) for child in children), give_up_s=5)
+        assert time.monotonic() - started < 5
+        assert isinstance(asked.exception(), (OSError, http.client.HTTPException, ValueError))
+
+
+def test_no_process_outlives_a_killed_gateway(alone: RunningService, photo: Pixels) -> None:
+    """After ``kill -9`` of the gateway its model servers and decoders end by themselves, busy or not."""
+    with alone as service, ThreadPoolExecutor(1) as threads:
+        asked = threads.submit(service.upscale, encoded(photo), model=BEST)
+        until(lambda: working(service))
+        children = descendants(service.process.pid)
+        assert len(children) >= 2  # a model server and a decoder
+        service.process.kill()
+        until(lambda: not any(alive(child) for child in children), give_up_s=10)
+        assert isinstance(asked.exception(), (OSError, http.client.HTTPException, ValueError))
+
+
+def free_port() -> int:
+    """A port that nobody uses at this moment."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def test_servers_of_somebody_else_may_come_later(
+    alone: RunningService, environment: dict[str, str]
+) -> None:
+    """Without a model server the gateway answers 503 with ``Retry-After``; once one starts, 200, with no restart."""
+    port, server_port = free_port(), free_port()
+    service = replace(
+        alone,
+        environment=environment | {"ENLARGER_SERVERS": f"127.0.0.1:{server_port}"},
+        arguments=["--port", str(port)],
+        announced=False,
+    )
+    service.url = f"http://127.0.0.1:{port}"
+    picture = encoded(noise(5, 5, 3))
+
+    def health() -> int:
+        try:
+            return service.get("/health")[0]
+        except OSError:
+            return 0
+
+    with service:
+        until(lambda: health() == 503)
+        until(lambda: service.get("/health")[1]["reason"] == "no_engine_ready")
+        status, answer = service.upscale(picture, model="nearest")
+        assert (status, answer["code"], answer["retryable"]) == (503, "no_engine_ready", True)
+        command = [sys.executable, "-m", "enlarger", "model-server", "--port", str(server_port)]
+        server = subprocess.Popen(
+            command,
+            env={**os.environ, **environment},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            until(lambda: health() == 200)
+            assert service.upscale(picture, model="nearest")[0] == 200
+        finally:
+            server.terminate()
+            server.wait()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("NUM_SERVERS", "none"),
+        ("BASE_PORT", "99999"),
+        ("MAX_FILE_SIZE", "7MB"),
+        ("ENLARGER_SERVERS", "localhost"),
+        ("UPLOAD_FOLDER", "/proc/results"),
+    ],
+)
+def test_wrong_setting_stops_the_start(
+    name: str, value: str, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """One line that names the variable, and exit status 2."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "enlarger", "serve", "--port", "0"],
+        env={**os.environ, **environment, name: value},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=GIVE_UP_S,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert re.fullmatch(rf"enlarger: {name}: .+\n", ended.stderr)
+
+
+def test_taken_port_stops_the_start(environment: dict[str, str], tmp_path: Path) -> None:
+    """A port that is in use is named, with what to do about it in reach: the option's name."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = subprocess.run(
+            [sys.executable, "-m", "enlarger", "serve", "--port", str(port)],
+            env={**os.environ, **environment},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=GIVE_UP_S,
+            check=False,
+        )
+    assert ended.returncode == 2
+    assert f"--port: cannot listen on 127.0.0.1:{port}" in ended.stderr
