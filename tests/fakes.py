@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import replace
 
 from enlarger.engine import Engine
 from enlarger.errors import EnlargerError, NoEngineReady
@@ -128,3 +129,51 @@ class StuckEngine(NearestEngine):
             raise
         finally:
             self.in_flight -= 1
+
+
+class HeldEngine(NearestEngine):
+    """Holds each tile until told to let it go, then answers as ``NearestEngine``.
+
+    Args:
+        models: what it has; None for ``NEAREST`` alone.
+        capacity: tiles that it states to take at once.
+    """
+
+    def __init__(self, models: Iterable[ModelFacts] | None = None, *, capacity: int = 1000) -> None:
+        super().__init__(models)
+        self.capacity = capacity
+        self.most_in_flight = 0
+        self._may_go = asyncio.Semaphore(0)
+        self._came = asyncio.Condition()
+
+    async def enlarge(self, request: TileRequest) -> TileResult:
+        """The tile with each pixel repeated, in time."""
+        self.requests.append(request)
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            async with self._came:
+                self._came.notify_all()
+            await self._may_go.acquire()
+        finally:
+            self.in_flight -= 1
+        return TileResult(
+            pixels=nearest(request.pixels, NEAREST.scale),
+            engine="nearest",
+            precision=request.precision,
+            infer_s=0.001,
+        )
+
+    async def holds(self, tiles: int) -> None:
+        """Wait until so many tiles have come in all."""
+        async with self._came:
+            await self._came.wait_for(lambda: len(self.requests) >= tiles)
+
+    def let_go(self, tiles: int = 1000) -> None:
+        """Answer so many tiles, those that came first before the others."""
+        for _ in range(tiles):
+            self._may_go.release()
+
+    def facts(self) -> EngineFacts:
+        """Ready, with its own capacity."""
+        return replace(super().facts(), capacity=self.capacity)

@@ -30,7 +30,7 @@ from rich.table import Table
 
 from enlarger import __version__, config
 from enlarger.config import Precision
-from enlarger.errors import ConfigError, EnlargerError
+from enlarger.errors import ConfigError, EnlargerError, InvalidOption, UnknownModel
 from enlarger.models import Catalogue, Model
 
 if TYPE_CHECKING:
@@ -104,7 +104,10 @@ def upscale(
         _fail(f"cannot write '{target}': its folder does not exist", EXIT_FAILED)
     catalogue = Catalogue.installed(settings.model_dir)
     row = catalogue.choose(model, scale=int(scale))
-    picture = decode(data)
+    try:
+        picture = decode(data)
+    except EnlargerError as error:
+        _fail(f"'{source}': {error}", EXIT_FAILED)
     kind = format_for(target, has_alpha=picture.has_alpha)
     with _tile_bar(source.name) as on_tile:
         enlarged = asyncio.run(
@@ -403,23 +406,32 @@ def models() -> None:
 
 def main() -> NoReturn:
     """Run the command line; every error becomes a line and an exit status."""
+    status = 0
     try:
         app(standalone_mode=True)
-    except ConfigError as error:
-        _fail(str(error), ConfigError.exit_status)
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else EXIT_FAILED
+    except (ConfigError, InvalidOption, UnknownModel) as error:
+        status = ConfigError.exit_status
+        _complain(str(error))
     except EnlargerError as error:
-        _fail(str(error), EXIT_FAILED)
+        status = EXIT_FAILED
+        _complain(str(error))
     except KeyboardInterrupt:
-        _leave(EXIT_INTERRUPTED)
-    sys.exit(0)
+        status = EXIT_INTERRUPTED
+    _leave(status)
 
 
 def _say(text: str) -> None:
     _errors.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-def _fail(text: str, status: int) -> NoReturn:
+def _complain(text: str) -> None:
     _errors.print(f"enlarger: {text}", style="red", highlight=False, markup=False, soft_wrap=True)
+
+
+def _fail(text: str, status: int) -> NoReturn:
+    _complain(text)
     sys.exit(status)
 
 

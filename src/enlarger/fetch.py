@@ -45,15 +45,16 @@ _UNREACHABLE = "could not reach the source"
 _NEVER = tuple(
     ipaddress.ip_network(text)
     for text in (
+        "192.0.0.0/24",
         "192.88.99.0/24",
         "224.0.0.0/4",
         "240.0.0.0/4",
-        "::/96",
-        "64:ff9b:1::/48",
-        "fec0::/10",
-        "ff00::/8",
+        "3fff::/20",
     )
 )
+_GLOBAL_V6 = ipaddress.IPv6Network("2000::/3")
+"""All that is given out; the rest is reserved (RFC 4291) or has a special purpose."""
+
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
@@ -84,7 +85,8 @@ class FetchRule:
 
     def trusts(self, host: str, port: int) -> bool:
         """Whether the operator named this host."""
-        return host in self.hosts or f"{host}:{port}" in self.hosts
+        written = f"[{host}]" if ":" in host else host
+        return bool(self.hosts & {host, written, f"{written}:{port}"})
 
     def allows(self, address: str) -> bool:
         """Whether this address may be connected to."""
@@ -122,6 +124,7 @@ def _is_public(ip: Address) -> bool:
     return (
         ip.is_global
         and not ip.is_multicast
+        and (ip.version == 4 or ip in _GLOBAL_V6)
         and not any(ip in network for network in _NEVER if network.version == ip.version)
     )
 

@@ -90,7 +90,7 @@ class Gateway:
             request_id=g.request_id,
             left_s=self.store.left_s(outcome.stored),
         )
-        headers = {"Cache-Control": "no-store", "Content-Type": "application/json"}
+        headers = {"Content-Type": "application/json"}
         if not inline:
             return Response(json.dumps(answer), headers=headers)
         length, chunks = _with_base64(answer, outcome, self.executor)
@@ -216,6 +216,8 @@ async def _begin() -> None:
 
 async def _end(response: Response) -> Response:
     response.headers[HEADER] = g.request_id
+    if request.path == "/upscale":
+        response.headers["Cache-Control"] = "no-store"
     return response
 
 
@@ -299,5 +301,9 @@ def _refuse_body(
     else:
         error = BodyTooLarge(f"Request body too large (max: {limit_bytes})", limit=limit_bytes)
         body, status, _ = compatible.error_answer(error, request_id=id_)
-    headers = [(b"content-type", b"application/json"), (HEADER.lower().encode(), id_.encode())]
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"cache-control", b"no-store"),
+        (HEADER.lower().encode(), id_.encode()),
+    ]
     return status, headers, json.dumps(body).encode()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import os.path
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NoReturn
 
 from enlarger.config import Settings
 from enlarger.errors import (
@@ -42,6 +43,7 @@ from enlarger.pipeline import Outcome
 from enlarger.pipeline.admission import retry_after
 
 _DATA_URL = re.compile(r"data:(image/[a-z0-9.+-]+)?(;[a-z0-9=-]+)*;base64,", re.IGNORECASE)
+_DATA_PREFIX = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
 _SPACE = re.compile(r"\s+")
 _PRECISIONS = ("auto", "f32", "bf16")
 
@@ -62,6 +64,9 @@ _PREFIXES: dict[type[EnlargerError], str] = {
 }
 """How the texts of this contract begin; the first class that fits counts."""
 
+_KNOWN = (RequestError, CapacityError, EngineError, StorageFull)
+"""All that this contract has a text and a status for."""
+
 _STATUS: dict[type[EnlargerError], int] = {RequestError: 400, EngineError: 500, StorageFull: 500}
 """Statuses that differ from an error's own."""
 
@@ -79,7 +84,7 @@ def parse_body(content_type: str | None, body: bytes) -> dict[str, Any]:
     ):
         raise MissingBody("No JSON data provided")
     try:
-        value = json.loads(body.decode("utf-8"))
+        value = json.loads(body.decode("utf-8"), parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise MalformedJson("Malformed JSON") from error
     if not value:
@@ -87,6 +92,11 @@ def parse_body(content_type: str | None, body: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise MalformedJson("Malformed JSON")
     return value
+
+
+def _no_number(word: str) -> NoReturn:
+    """Python reads NaN and Infinity, which JSON does not have."""
+    raise ValueError(word)
 
 
 def parse_query(query: Mapping[str, str]) -> dict[str, Any]:
@@ -136,7 +146,7 @@ def _source(url: object, encoded: object) -> Source:
     if encoded not in (None, ""):
         if not isinstance(encoded, str):
             raise InvalidOption("Invalid image_b64 format")
-        match = _DATA_URL.match(encoded)
+        match = _DATA_PREFIX.match(encoded)
         return BytesSource(_decode_base64(encoded[match.end() :] if match else encoded))
     if not isinstance(url, str):
         raise InvalidUrl("Invalid img_url format")
@@ -165,7 +175,8 @@ def answer(
     expires_at = datetime.fromtimestamp(datetime.now(UTC).timestamp() + left_s, UTC)
     return {
         "success": True,
-        "file_path": f"{settings.upload_folder.resolve().name}/{stored.path.name}",
+        # Not resolved: where the folder is a link, its own name is the one that counts.
+        "file_path": f"{os.path.basename(os.path.abspath(settings.upload_folder))}/{stored.path.name}",  # noqa: PTH100, PTH119
         "base64": None,
         "original_size": {
             "width": outcome.header.width_px,
@@ -197,6 +208,9 @@ def error_answer(
     error: EnlargerError, *, request_id: str
 ) -> tuple[dict[str, Any], int, dict[str, str]]:
     """Body, status and headers for an error."""
+    if not isinstance(error, _KNOWN):
+        # What passes between gateway and model servers, or a fault of ours: no business of the caller.
+        error = EnlargerError("Internal server error")
     prefix = next((text for cls, text in _PREFIXES.items() if isinstance(error, cls)), "")
     status = next(
         (status for cls, status in _STATUS.items() if isinstance(error, cls)), error.status

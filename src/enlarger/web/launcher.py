@@ -114,7 +114,8 @@ async def serve(app: AsgiApp, *, listener: socket.socket, service: Service) -> N
     loop.add_signal_handler(signal.SIGTERM, service.drain)
     loop.add_signal_handler(signal.SIGINT, service.stop)
     config = Config()
-    config.bind = [f"fd://{listener.fileno()}"]
+    # Hypercorn closes what it is given; detached, so that the number is not closed a second time.
+    config.bind = [f"fd://{listener.detach()}"]
     config.accesslog = None
     config.errorlog = None
     config.include_server_header = False

@@ -1,0 +1,67 @@
+"""What every benchmark notes beside its figures: machine, commit, command, date, and each run."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shlex
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from enlarger import config
+from enlarger.wire import Pixels
+
+RESULTS = Path(__file__).parent / "results.jsonl"
+
+
+def photo() -> Pixels:
+    """The benchmarks' photograph: 512 x 512, RGB (scikit-image's "astronaut", public domain)."""
+    import skimage
+
+    # The file itself: skimage's own loaders would go to the network.
+    with Image.open(Path(skimage.__file__).parent / "data" / "astronaut.png") as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def machine() -> dict[str, Any]:
+    """What the figures depend on."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if sys.platform == "linux" else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    flags = next((line.split() for line in lines if line.startswith("flags")), [])
+    return {
+        "processor": names[0] if names else platform.processor(),
+        "cores": config.cores(),
+        "features": [flag for flag in ("avx512_bf16", "avx512_vnni", "amx_bf16") if flag in flags],
+        "python": platform.python_version(),
+        "openvino": version("openvino"),
+        "numpy": version("numpy"),
+        "pillow": version("pillow"),
+    }
+
+
+def record(question: str, figures: dict[str, Any]) -> None:
+    """Append one line to ``results.jsonl``."""
+    commit = subprocess.run(  # noqa: S603 - git, with our own words
+        ["git", "describe", "--always", "--dirty"],  # noqa: S607 - the user's git
+        cwd=RESULTS.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout.strip()
+    line = {
+        "question": question,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit,
+        "command": shlex.join(["python", "/".join(Path(sys.argv[0]).parts[-2:]), *sys.argv[1:]]),
+        "machine": machine(),
+        **figures,
+    }
+    with RESULTS.open("a") as results:
+        results.write(json.dumps(line) + "\n")

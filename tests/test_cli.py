@@ -1,0 +1,280 @@
+"""The command line as a user meets it: real processes, their exit status, and what they print and leave."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fakes import nearest
+from pictures import encoded, noise
+from PIL import Image
+
+from enlarger import __version__
+from enlarger.config import cores
+from enlarger.wire import Pixels
+
+PICTURE = noise(20, 30, 3)
+
+KEPT = b"what was here before"
+"""An ``out.png`` of an earlier day, which a command that fails must not touch."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """What is typed, in a folder with ``in.png``, ``text.png`` and ``out.png``."""
+
+    arguments: str
+    variables: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Run:
+    """What came of a command."""
+
+    status: int
+    out: str
+    err: str
+    folder: Path
+
+
+GOOD = {
+    "help": Command("--help"),
+    "version": Command("--version"),
+    "models": Command("models"),
+    "x4": Command("upscale in.png new.png --model nearest"),
+    "x2": Command("upscale in.png out.png --model nearest --scale 2"),
+}
+
+FAILED = {
+    "input is missing": (
+        Command("upscale none.png out.png --model nearest"),
+        r"cannot read 'none\.png': No such file or directory",
+    ),
+    "input is no picture": (
+        Command("upscale text.png out.png --model nearest"),
+        r"'text\.png': not a picture of a format read here \(png, jpeg, webp, bmp\)",
+    ),
+    "folder of OUT is missing": (
+        Command("upscale in.png nowhere/out.png --model nearest"),
+        r"cannot write 'nowhere/out\.png': its folder does not exist",
+    ),
+}
+"""The work was tried and failed, or the input cannot be read."""
+
+UNUSABLE = {
+    "suffix is unknown": (
+        Command("upscale in.png out.gif --model nearest"),
+        r"cannot write 'out\.gif': the name must end in \.png, .*",
+    ),
+    "model is unknown": (
+        Command("upscale in.png out.png --model nope"),
+        r"'nope' is not installed; there are .*nearest.*",
+    ),
+    "number is none": (
+        Command("models", (("MAX_FILE_SIZE", "seven"),)),
+        r"MAX_FILE_SIZE: .*, not 'seven'",
+    ),
+}
+"""An option or a setting cannot be used."""
+
+SCALE = Command("upscale in.png out.png --scale 3")
+
+COMMANDS = {
+    **GOOD,
+    **{name: command for name, (command, _) in (FAILED | UNUSABLE).items()},
+    "scale": SCALE,
+}
+
+
+@pytest.fixture(scope="module")
+def environment(model_dir: Path, cache_folder: Path) -> dict[str, str]:
+    """Of a user with the made models and no settings."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("ENLARGER_")}
+    return {
+        **kept,
+        "MODEL_DIR": str(model_dir),
+        "ENLARGER_CACHE_DIR": str(cache_folder),
+        "COLUMNS": "200",
+        "TERM": "xterm",
+    }
+
+
+@pytest.fixture(scope="module")
+def runs(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
+    """All commands, each in a folder of its own. They run side by side, since each takes a while to start."""
+
+    def run(command: Command) -> Run:
+        folder = tmp_path_factory.mktemp("cli")
+        (folder / "in.png").write_bytes(encoded(PICTURE))
+        (folder / "text.png").write_text("no picture")
+        (folder / "out.png").write_bytes(KEPT)
+        done = subprocess.run(
+            [sys.executable, "-m", "enlarger", *command.arguments.split()],
+            cwd=folder,
+            env={**environment, **dict(command.variables)},
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=120,
+            check=False,
+        )
+        return Run(done.returncode, done.stdout, done.stderr, folder)
+
+    with ThreadPoolExecutor(cores()) as threads:
+        return dict(zip(COMMANDS, threads.map(run, COMMANDS.values()), strict=True))
+
+
+def files(folder: Path) -> set[str]:
+    """Names of all that is in a folder, hidden files too."""
+    return {path.name for path in folder.iterdir()}
+
+
+def read(path: Path) -> Pixels:
+    """A picture file as it is stored."""
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_no_command_shows_a_traceback(runs: dict[str, Run], name: str) -> None:
+    """What went wrong is said in words."""
+    assert "Traceback" not in runs[name].out + runs[name].err
+
+
+# What works
+
+
+def test_help_lists_the_commands(runs: dict[str, Run]) -> None:
+    """Each with a line on what it does."""
+    assert runs["help"].status == 0
+    for line in (
+        r"upscale +Enlarge one picture",
+        r"serve +Start the gateway",
+        r"model-server +Start one model server",
+        r"models +List the models",
+    ):
+        assert re.search(line, runs["help"].out), line
+
+
+def test_version_is_that_of_the_package(runs: dict[str, Run]) -> None:
+    """On a line by itself."""
+    assert runs["version"].status == 0
+    assert runs["version"].out == f"{__version__}\n"
+
+
+def test_models_lists_what_is_installed(runs: dict[str, Run]) -> None:
+    """Those of the wheel and those of ``MODEL_DIR``, a row each."""
+    assert runs["models"].status == 0
+    rows = [line.split() for line in runs["models"].out.splitlines()]
+    assert {"realesrgan-x4plus", "realesr-animevideov3", "nearest", "tiny-rrdb"} <= {
+        row[0] for row in rows
+    }
+    assert all(row[1] == "4x" for row in rows[1:])
+
+
+def test_picture_is_enlarged_four_times(runs: dict[str, Run]) -> None:
+    """A network that repeats pixels gives the picture exactly; the size is the default."""
+    run = runs["x4"]
+    assert (run.status, run.out) == (0, "")
+    assert np.array_equal(read(run.folder / "new.png"), nearest(PICTURE, 4))
+    assert files(run.folder) == {"in.png", "text.png", "out.png", "new.png"}
+
+
+def test_picture_is_enlarged_twice(runs: dict[str, Run]) -> None:
+    """The same, reduced with Lanczos as Pillow computes it, in the place of the file that was there."""
+    run = runs["x2"]
+    assert run.status == 0
+    wanted = Image.fromarray(nearest(PICTURE, 4)).resize((60, 40), Image.Resampling.LANCZOS)
+    assert np.array_equal(read(run.folder / "out.png"), np.asarray(wanted))
+    assert files(run.folder) == {"in.png", "text.png", "out.png"}
+
+
+def test_result_is_told_on_stderr(runs: dict[str, Run]) -> None:
+    """Sizes, what really ran, and what was changed on the way."""
+    first, second = runs["x2"].err.strip().splitlines()[-2:]
+    assert re.fullmatch(
+        r"out\.png: 30x20 to 60x40, nearest (f32|bf16), \d+ tiles, \d+\.\d s", first
+    )
+    assert second == "  resampled: 4x model, 2x result"
+
+
+# What does not
+
+
+@pytest.mark.parametrize("name", FAILED)
+def test_command_that_fails_says_why_and_exits_1(runs: dict[str, Run], name: str) -> None:
+    """In one line on stderr."""
+    run = runs[name]
+    assert (run.status, run.out) == (1, "")
+    assert re.fullmatch(f"enlarger: {FAILED[name][1]}\n", run.err)
+
+
+@pytest.mark.parametrize("name", UNUSABLE)
+def test_option_that_cannot_be_used_exits_2(runs: dict[str, Run], name: str) -> None:
+    """In one line on stderr, which names what the user typed."""
+    run = runs[name]
+    assert (run.status, run.out) == (2, "")
+    assert re.fullmatch(f"enlarger: {UNUSABLE[name][1]}\n", run.err)
+
+
+def test_scale_that_is_not_offered_exits_2(runs: dict[str, Run]) -> None:
+    """The message names the option and what it may be."""
+    run = runs["scale"]
+    assert (run.status, run.out) == (2, "")
+    assert "--scale" in run.err
+    assert "'3' is not one of '2', '4'" in run.err
+
+
+@pytest.mark.parametrize("name", [*FAILED, *UNUSABLE, "scale"])
+def test_failure_leaves_the_folder_as_it_was(runs: dict[str, Run], name: str) -> None:
+    """Nothing half-written, and an older result is still whole."""
+    folder = runs[name].folder
+    assert files(folder) == {"in.png", "text.png", "out.png"}
+    assert (folder / "out.png").read_bytes() == KEPT
+
+
+def test_interrupt_ends_the_work_with_130(tmp_path: Path, environment: dict[str, str]) -> None:
+    """Ctrl-C after the first tiles: no result, no part of one, no traceback."""
+    (tmp_path / "in.png").write_bytes(encoded(np.zeros((2000, 2000, 3), np.uint8)))
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "enlarger", "upscale", "in.png", "out.png"]
+    with subprocess.Popen(
+        [*command, "--model", "nearest"],
+        cwd=tmp_path,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        while not re.search(rb"[1-9]\d*/\d+\S* tiles", shown):
+            shown += os.read(ours, 4096)
+        process.send_signal(signal.SIGINT)
+        shown += rest(ours)
+        out, _ = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, b"")
+    assert b"Traceback" not in shown
+    assert files(tmp_path) == {"in.png"}
+
+
+def rest(terminal: int) -> bytes:
+    """What is still said on a terminal, until its other side is closed."""
+    said = b""
+    try:
+        while part := os.read(terminal, 4096):
+            said += part
+    except OSError:  # how Linux reports that the other side is closed
+        pass
+    finally:
+        os.close(terminal)
+    return said
