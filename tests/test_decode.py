@@ -351,7 +351,6 @@ def test_file_cut_short_is_refused(kind: str, part: float) -> None:
         picture = decode(cut)
     except (UnreadableImage, UnsupportedFormat):
         return
-    assert len(whole) - len(cut) <= 12
     assert np.array_equal(picture.samples, decode(whole).samples)
 
 

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from enlarger.errors import ConfigError
@@ -20,14 +20,23 @@ MAX_AUTO_SERVERS = 5
 
 Precision = Literal["auto", "f32", "bf16"]
 
-Address = Annotated[str, Field(pattern=r"^[^\s/:@]+:\d{1,5}$")]
+Seconds = Annotated[float, Field(allow_inf_nan=False)]
+
+
+def _with_a_port(address: str) -> str:
+    if not 1 <= int(address.rpartition(":")[2]) <= 65535:
+        raise ValueError("the port must be from 1 to 65535")
+    return address
+
+
+Address = Annotated[str, Field(pattern=r"^[^\s/:@]+:\d{1,5}$"), AfterValidator(_with_a_port)]
 
 
 class Settings(BaseSettings):
     """What an operator may set. Frozen; ``load`` turns a wrong value into a ``ConfigError``."""
 
     model_config = SettingsConfigDict(
-        frozen=True, use_attribute_docstrings=True, validate_default=True, populate_by_name=True
+        frozen=True, use_attribute_docstrings=True, validate_default=True
     )
 
     model_dir: Path = Field(default=Path("models"), validation_alias="MODEL_DIR")
@@ -48,10 +57,10 @@ class Settings(BaseSettings):
     max_image_dimension_px: int = Field(default=2048, ge=1, validation_alias="MAX_IMAGE_DIMENSION")
     """Longest allowed side of an input picture, in pixels."""
 
-    cleanup_interval_s: float = Field(default=300, gt=0, validation_alias="CLEANUP_INTERVAL")
+    cleanup_interval_s: Seconds = Field(default=300, gt=0, validation_alias="CLEANUP_INTERVAL")
     """Seconds between two sweeps of the results."""
 
-    file_max_age_s: float = Field(default=300, gt=0, validation_alias="FILE_MAX_AGE")
+    file_max_age_s: Seconds = Field(default=300, gt=0, validation_alias="FILE_MAX_AGE")
     """Seconds a result lives."""
 
     max_output_px: int | None = Field(
@@ -59,13 +68,13 @@ class Settings(BaseSettings):
     )
     """Output pixels of one request. Unset: ``(4 * MAX_IMAGE_DIMENSION) ** 2``."""
 
-    deadline_s: float | None = Field(default=None, gt=0, validation_alias="ENLARGER_DEADLINE")
+    deadline_s: Seconds | None = Field(default=None, gt=0, validation_alias="ENLARGER_DEADLINE")
     """Seconds one picture may take once admitted. ``auto``: four times its estimate, at least 600."""
 
     queue_limit: int = Field(default=256, ge=1, validation_alias="ENLARGER_QUEUE_LIMIT")
     """Requests admitted and unfinished; the next one is refused with ``queue_full``."""
 
-    max_wait_s: float = Field(default=600, gt=0, validation_alias="ENLARGER_MAX_WAIT")
+    max_wait_s: Seconds = Field(default=600, gt=0, validation_alias="ENLARGER_MAX_WAIT")
     """Estimated seconds a new request may wait for those before it; more is ``queue_full``."""
 
     picture_memory_mib: int = Field(default=2048, ge=1, validation_alias="ENLARGER_PICTURE_MEMORY")
@@ -74,7 +83,7 @@ class Settings(BaseSettings):
     precision: Precision = Field(default="auto", validation_alias="ENLARGER_PRECISION")
     """Default precision. ``auto``: bf16 where the processor has it, else f32."""
 
-    drain_s: float = Field(default=45, ge=0, validation_alias="ENLARGER_DRAIN")
+    drain_s: Seconds = Field(default=45, ge=0, validation_alias="ENLARGER_DRAIN")
     """Seconds that running work gets after SIGTERM."""
 
     fetch: str = Field(default="public", validation_alias="ENLARGER_FETCH")
@@ -107,6 +116,11 @@ class Settings(BaseSettings):
             else value
         )
 
+    @field_validator("fetch", mode="before")
+    @classmethod
+    def _lower_case(cls, value: object) -> object:
+        return value.strip().lower() if isinstance(value, str) else value
+
     @field_validator("fetch")
     @classmethod
     def _readable_fetch_rule(cls, value: str) -> str:
@@ -115,6 +129,8 @@ class Settings(BaseSettings):
                 ipaddress.ip_network(entry)
             elif not entry or entry.startswith(":") or any(sign in entry for sign in "@ \t"):
                 raise ValueError(f"'{entry}' is neither a host nor a network such as 10.0.0.0/8")
+            elif ":" in entry:
+                TypeAdapter(Address).validate_python(entry)
         return value
 
     @property
@@ -162,13 +178,15 @@ def load(**overrides: Any) -> Settings:
     Raises:
         ConfigError: a value cannot be used; the text names the variable.
     """
-    given = {name: value for name, value in overrides.items() if value is not None}
+    given = {
+        str(Settings.model_fields[name].validation_alias): value
+        for name, value in overrides.items()
+        if value is not None
+    }
     try:
         return Settings(**given)
     except ValidationError as error:
         first = error.errors()[0]
-        name = str(first["loc"][0]) if first["loc"] else "settings"
-        field = Settings.model_fields.get(name)
-        variable = str(field.validation_alias) if field is not None else name
+        variable = str(first["loc"][0]) if first["loc"] else "settings"
         reason = first["msg"].removeprefix("Value error, ")
         raise ConfigError(f"{variable}: {reason}, not '{first['input']}'") from error

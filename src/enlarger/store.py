@@ -8,7 +8,7 @@ import re
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,7 +88,8 @@ class Store:
                 "no room for the result on the server's disk; try again later"
             ) from error
         finally:
-            aside.unlink(missing_ok=True)
+            with suppress(OSError):  # a sweep removes what cannot be removed now
+                aside.unlink()
 
     def publish(self, aside: Path, *, suffix: str) -> StoredFile:
         """Give a written file its name; from now on it can be read."""

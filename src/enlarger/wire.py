@@ -199,10 +199,14 @@ def read_request(
         )
     except KeyError as error:
         raise BadTile(f"header {error.args[0]} is missing") from error
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise BadTile("Tile-Deadline-Ms, Tile-Index and options must be numbers") from error
     if left_ms <= 0:
         raise BadTile(f"Tile-Deadline-Ms must be over 0, not {left_ms}")
+    if not 0 <= request.index < request.total:
+        raise BadTile(f"Tile-Index must be from 1/n to n/n, not {headers['Tile-Index'][:40]}")
+    if not all(math.isfinite(value) for value in request.options.values()):
+        raise BadTile("options must be finite numbers")
     return request
 
 
@@ -250,16 +254,18 @@ def read_result(
             f"asked for {height * scale}x{width * scale}, got {pixels.shape} {pixels.dtype}"
         )
     try:
-        infer_s = float(headers["Tile-Infer-Ms"]) / 1000
-        return TileResult(
+        result = TileResult(
             pixels=pixels,
             engine=headers["Tile-Engine"],
             precision=headers["Tile-Precision"],
-            infer_s=infer_s,
+            infer_s=float(headers["Tile-Infer-Ms"]) / 1000,
             repeated=headers.get("Tile-Redo"),
         )
     except (KeyError, ValueError) as error:
         raise BadTile("the answer lacks Tile-Infer-Ms, Tile-Engine or Tile-Precision") from error
+    if not 0 <= result.infer_s < math.inf:  # nor NaN
+        raise BadTile(f"Tile-Infer-Ms must be from 0, not {headers['Tile-Infer-Ms'][:40]}")
+    return result
 
 
 def facts_to_json(facts: EngineFacts) -> dict[str, Any]:

@@ -211,6 +211,13 @@ class _Row(pydantic.BaseModel):
     source: str
     golden: str | None = None
 
+    @pydantic.field_validator("id")
+    @classmethod
+    def _not_auto(cls, value: str) -> str:
+        if value == "auto":
+            raise ValueError("'auto' is what requests say for no model of their own choice")
+        return value
+
 
 def _own_models(folder: Path) -> list[Model]:
     return [_own_model(path) for path in sorted(folder.glob("*.toml"))]

@@ -26,6 +26,17 @@ _MAGIC = "7767517"
 _TAG_F16 = 0x01306B47
 _TAGS_F32 = (0, 0x0002C056)
 
+_WITHOUT_PARAMETERS = {
+    *("Input", "Split", "Concat", "Eltwise", "BinaryOp", "Interp", "PixelShuffle", "ReLU"),
+}
+"""Layers whose work the architecture names already."""
+
+_KERNEL = {"1": "3", "3": "1", "4": "1", "5": "1", "2": "1"}
+"""Size, stride, padding, bias, dilation: what a convolution must state, but for the last, which is usually absent."""
+
+_OTHER_AXIS = {"11": "3", "12": "1", "13": "1", "14": "1", "15": "1", "16": "1"}
+"""The same for the other axis and sides, absent unless they differ."""
+
 
 @dataclass(frozen=True, slots=True)
 class Convolution:
@@ -84,19 +95,24 @@ def _outlines(name: str, lines: list[str]) -> Iterator[Outline]:
             kind, _, inputs, outputs, *rest = line.split()
             values = dict(word.split("=", 1) for word in rest[int(inputs) + int(outputs) :])
             if kind == "Convolution":
-                kernel = tuple(
-                    int(values.get(key, fallback))
-                    for key, fallback in (("1", 0), ("3", 1), ("4", 0), ("5", 0))
-                )
-                if kernel != (3, 1, 1, 1):
+                stated = {"1": "0", "2": "1", "3": "1", "4": "0", "5": "0"} | _OTHER_AXIS | values
+                if any(stated[key] != usual for key, usual in (_KERNEL | _OTHER_AXIS).items()):
                     raise WeightsError(
                         f"{name}: only 3x3 convolutions, stride 1, padding 1, with bias can run here"
                     )
-                yield Outline("Convolution", int(values["0"]), int(values["6"]))
+                outline = Outline("Convolution", int(values["0"]), int(values["6"]))
             elif kind == "PReLU":
-                yield Outline("PReLU", int(values["0"]), 0)
+                outline = Outline("PReLU", int(values["0"]), 0)
+            elif kind in _WITHOUT_PARAMETERS:
+                continue
+            else:
+                raise WeightsError(f"{name}: a layer of kind '{kind[:40]}' cannot run here")
         except (ValueError, KeyError) as error:
             raise WeightsError(f"{name}: cannot be read: '{line[:60]}'") from error
+        least = 9 * outline.outputs if kind == "Convolution" else 0  # of weights: one input channel
+        if outline.outputs < 1 or outline.weights < least or (least and outline.weights % least):
+            raise WeightsError(f"{name}: cannot be read: '{line[:60]}'")
+        yield outline
 
 
 def read_layers(param: Path, binary: Path, *, sha256: str) -> list[Layer]:

@@ -1,8 +1,8 @@
 """Changing the size of a finished picture by arithmetic alone: the step from 4x to 2x.
 
 One filter, kept for good, so that results never change: Lanczos with three lobes as Pillow computes it
-(8-bit fixed point, separable, antialiased), on each channel by itself. At a factor of two it keeps edges
-that a box would soften and that a bicubic would ring about as much as it does.
+(8-bit fixed point, antialiased), on each channel by itself, rows first and then columns. At a factor of two
+it keeps edges that a box would soften, and rings no more than a bicubic does.
 """
 
 from __future__ import annotations
@@ -22,5 +22,7 @@ def reduce(samples: Samples, *, factor: int) -> Samples:
     reduced = np.empty((size[1], size[0], channels), samples.dtype)
     for channel in range(channels):
         plane = Image.fromarray(np.ascontiguousarray(samples[:, :, channel]))
-        reduced[:, :, channel] = plane.resize(size, Image.Resampling.LANCZOS)
+        # An axis at a time: Pillow by itself would choose the order by the picture's shape.
+        narrow = plane.resize((size[0], height), Image.Resampling.LANCZOS)
+        reduced[:, :, channel] = narrow.resize(size, Image.Resampling.LANCZOS)
     return reduced

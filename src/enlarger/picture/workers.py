@@ -33,6 +33,7 @@ class Decoders:
         self._idle: asyncio.LifoQueue[_Process | None] = asyncio.LifoQueue()
         for _ in range(processes):
             self._idle.put_nowait(None)  # a place; its process is started when first needed
+        self._busy: set[_Process] = set()
         self._threads = ThreadPoolExecutor(processes, thread_name_prefix="decode")
 
     async def __aenter__(self) -> Decoders:
@@ -43,6 +44,8 @@ class Decoders:
             process = self._idle.get_nowait()
             if process is not None:
                 process.kill()
+        for process in self._busy:
+            process.kill()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def probe(self, data: bytes) -> Header:
@@ -55,12 +58,12 @@ class Decoders:
 
     async def _ask(self, question: str, data: bytes) -> Header | Picture:
         loop = asyncio.get_running_loop()
-        idle = await self._idle.get()
+        process = await self._idle.get()
         reusable: _Process | None = None
         try:
-            process = (
-                idle if idle is not None else await loop.run_in_executor(self._threads, _Process)
-            )
+            if process is None or not process.is_alive():
+                process = await self._replace(process)
+            self._busy.add(process)
             try:
                 async with asyncio.timeout(self._timeout_s):
                     answer = await loop.run_in_executor(
@@ -72,6 +75,8 @@ class Decoders:
             except BaseException:
                 process.kill()  # which also frees the thread that waits for it
                 raise
+            finally:
+                self._busy.discard(process)
             reusable = process
         except TimeoutError as error:
             log.warning("decoder_killed", after_s=self._timeout_s, input_bytes=len(data))
@@ -82,6 +87,23 @@ class Decoders:
         finally:
             self._idle.put_nowait(reusable)
         return answer
+
+    async def _replace(self, dead: _Process | None) -> _Process:
+        """A new process, in the place of one that died idle if there was one."""
+        if dead is not None:
+            log.warning("decoder_died", question=None)
+            dead.kill()
+        start = asyncio.get_running_loop().run_in_executor(self._threads, _Process)
+        try:
+            return await asyncio.shield(start)
+        except asyncio.CancelledError:
+            start.add_done_callback(_kill_when_started)  # a thread cannot be interrupted
+            raise
+
+
+def _kill_when_started(start: asyncio.Future[_Process]) -> None:
+    if not start.cancelled() and start.exception() is None:
+        start.result().kill()
 
 
 class _Process:
@@ -99,6 +121,10 @@ class _Process:
                 env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
                 start_new_session=True,  # a Ctrl-C in the terminal is the gateway's to handle
             )
+
+    def is_alive(self) -> bool:
+        """Whether it has not ended by itself."""
+        return self._process.poll() is None
 
     def kill(self) -> None:
         """End it now."""

@@ -46,7 +46,7 @@ class LimitedBodies:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if self._declared_bytes(scope) > self._limit_bytes:
+        if self._declares_too_much(scope):
             await self._answer(scope, send, TOO_LARGE)
             return
         body = bytearray()
@@ -60,19 +60,23 @@ class LimitedBodies:
                     body += message.get("body", b"")
                     more = message.get("more_body", False)
                     if len(body) > self._limit_bytes:
-                        await self._answer(scope, send, TOO_LARGE)
-                        return
+                        break
         except TimeoutError:
             await self._answer(scope, send, TOO_SLOW)
             return
+        if len(body) > self._limit_bytes:
+            await self._answer(scope, send, TOO_LARGE)
+            return
         await self._app(scope, _replay(bytes(body), receive), send)
 
-    @staticmethod
-    def _declared_bytes(scope: Scope) -> int:
+    def _declares_too_much(self, scope: Scope) -> bool:
+        limit = str(self._limit_bytes).encode()
         for name, value in scope["headers"]:
             if name.lower() == b"content-length" and value.isdigit():
-                return int(value)
-        return 0
+                digits = value.lstrip(b"0")
+                # As text: Python refuses to read a number of thousands of digits.
+                return (len(digits), digits) > (len(limit), limit)
+        return False
 
     async def _answer(self, scope: Scope, send: Send, status: int) -> None:
         status, headers, body = self._refuse(scope, status)

@@ -1,0 +1,327 @@
+"""Request bodies under a limit, as an ASGI server would send them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from enlarger.web.bodies import TOO_LARGE, TOO_SLOW, LimitedBodies, Receive, Scope, Send
+
+LIMIT = 10
+"""Bytes."""
+
+LONG_S = 100
+"""A time that plays no part."""
+
+GONE = {"type": "http.disconnect"}
+
+
+class Application:
+    """Reads its body to the end and answers 200; keeps what it was given."""
+
+    def __init__(self) -> None:
+        self.scopes: list[Scope] = []
+        self.body: bytes | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        self.scopes.append(scope)
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body += message["body"]
+            more = message["more_body"]
+        self.body = body
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"done", "more_body": False})
+
+
+class Client:
+    """What a server receives from a client, message by message, and what it sends back."""
+
+    def __init__(self, messages: Iterable[dict[str, Any]]) -> None:
+        self.left = list(messages)
+        """Messages that nobody has taken yet."""
+
+        self.waiting = asyncio.Event()
+        """Set when somebody waits for a message that does not come."""
+
+        self.sent: list[dict[str, Any]] = []
+
+    async def receive(self) -> dict[str, Any]:
+        """The next message, or none for ever."""
+        if not self.left:
+            self.waiting.set()
+            await asyncio.Event().wait()
+        return self.left.pop(0)
+
+    async def send(self, message: dict[str, Any]) -> None:
+        """Keep an answer's message."""
+        self.sent.append(message)
+
+    @property
+    def statuses(self) -> list[int]:
+        """Of all answers begun."""
+        return [
+            message["status"] for message in self.sent if message["type"] == "http.response.start"
+        ]
+
+
+def part(data: bytes, *, more: bool) -> dict[str, Any]:
+    """A piece of a body."""
+    return {"type": "http.request", "body": data, "more_body": more}
+
+
+def whole(data: bytes) -> list[dict[str, Any]]:
+    """A body in one piece."""
+    return [part(data, more=False)]
+
+
+def chunked(*pieces: bytes) -> list[dict[str, Any]]:
+    """A body in pieces, with an empty one at its end, as servers send a chunked one."""
+    return [*(part(piece, more=True) for piece in pieces), part(b"", more=False)]
+
+
+def scope(**headers: str) -> Scope:
+    """Of a POST."""
+    return {
+        "type": "http",
+        "method": "POST",
+        "path": "/upscale",
+        "headers": [
+            (name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()
+        ],
+    }
+
+
+def refuse(scope: Scope, status: int) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    """An answer that shows what it was made from."""
+    return status, [(b"content-type", b"text/plain")], f"{scope['path']} {status}".encode()
+
+
+def limited(
+    application: Callable[[Scope, Receive, Send], Awaitable[None]], *, timeout_s: float = LONG_S
+) -> LimitedBodies:
+    """The application behind a limit of 10 bytes."""
+    return LimitedBodies(application, limit_bytes=LIMIT, refuse=refuse, timeout_s=timeout_s)
+
+
+def assert_refused(client: Client, status: int) -> None:
+    """One answer, whole, after which the connection ends."""
+    body = f"/upscale {status}".encode()
+    assert client.sent == [
+        {
+            "type": "http.response.start",
+            "status": status,
+            "headers": [
+                (b"content-type", b"text/plain"),
+                (b"content-length", str(len(body)).encode()),
+                (b"connection", b"close"),
+            ],
+        },
+        {"type": "http.response.body", "body": body, "more_body": False},
+    ]
+
+
+# What fits
+
+
+@pytest.mark.parametrize("length", [0, 1, LIMIT])
+async def test_body_up_to_the_limit_passes(length: int) -> None:
+    """The limit itself is allowed."""
+    application, client = Application(), Client(whole(b"x" * length))
+    await limited(application)(scope(content_length=str(length)), client.receive, client.send)
+    assert application.body == b"x" * length
+    assert client.statuses == [200]
+
+
+@given(pieces=st.lists(st.binary(max_size=4), max_size=5))
+async def test_pieces_are_put_together(pieces: list[bytes]) -> None:
+    """A body that fits arrives whole and in order; one that does not, not at all."""
+    application, client = Application(), Client(chunked(*pieces))
+    await limited(application)(scope(), client.receive, client.send)
+    body = b"".join(pieces)
+    if len(body) <= LIMIT:
+        assert application.body == body
+        assert client.statuses == [200]
+    else:
+        assert application.scopes == []
+        assert_refused(client, TOO_LARGE)
+
+
+async def test_message_without_its_defaults_is_read() -> None:
+    """ASGI lets a server leave out an empty body and ``more_body: False``."""
+    application, client = Application(), Client([{"type": "http.request"}])
+    await limited(application)(scope(), client.receive, client.send)
+    assert application.body == b""
+
+
+async def test_application_sees_the_request_as_it_came() -> None:
+    """The scope is the server's own."""
+    application, client = Application(), Client(whole(b"x"))
+    given = scope(content_length="1", x_request_id="r-1")
+    await limited(application)(given, client.receive, client.send)
+    assert application.scopes == [given]
+
+
+async def test_application_hears_that_the_client_goes_away() -> None:
+    """After its body, what else comes is passed on: this is how work is cancelled."""
+    heard: list[dict[str, Any]] = []
+
+    async def listening(_scope: Scope, receive: Receive, _send: Send) -> None:
+        heard.extend([await receive(), await receive()])
+
+    client = Client([*whole(b"x"), GONE])
+    await limited(listening)(scope(), client.receive, client.send)
+    assert heard == [part(b"x", more=False), GONE]
+
+
+# What does not
+
+
+async def test_one_byte_more_is_refused() -> None:
+    """Counted, where nothing was declared."""
+    application, client = Application(), Client(whole(b"x" * (LIMIT + 1)))
+    await limited(application)(scope(), client.receive, client.send)
+    assert_refused(client, TOO_LARGE)
+    assert application.scopes == []
+
+
+@pytest.mark.parametrize("length", [str(LIMIT + 1), "9" * 20, "9" * 5000, "0000000011"])
+@pytest.mark.parametrize("name", ["content-length", "Content-Length"])
+async def test_declared_length_is_refused_at_once(name: str, length: str) -> None:
+    """Nothing is read of a body that says itself that it is too long."""
+    application, client = Application(), Client(whole(b"x"))
+    await limited(application)(scope(**{name: length}), client.receive, client.send)
+    assert_refused(client, TOO_LARGE)
+    assert application.scopes == []
+    assert len(client.left) == 1
+
+
+@pytest.mark.parametrize("length", ["0", "5", "-1", "five", "", "1e1", "٣"])
+async def test_false_length_does_not_help(length: str) -> None:
+    """A body is counted whatever was declared."""
+    application, client = Application(), Client(chunked(b"x" * 6, b"x" * 6))
+    await limited(application)(scope(content_length=length), client.receive, client.send)
+    assert_refused(client, TOO_LARGE)
+    assert application.scopes == []
+
+
+async def test_endless_body_is_read_to_the_limit_and_no_further() -> None:
+    """Memory stays flat under a chunked body that does not end."""
+    application, client = Application(), Client(part(b"xxxx", more=True) for _ in range(1000))
+    await limited(application)(scope(), client.receive, client.send)
+    assert_refused(client, TOO_LARGE)
+    assert len(client.left) == 1000 - 3  # three pieces of four bytes are more than ten
+
+
+# Who is slow, or goes away
+
+
+async def test_body_that_does_not_come_is_refused() -> None:
+    """When its time has passed; the application never hears of it."""
+    application, client = Application(), Client([])
+    await limited(application, timeout_s=0.01)(scope(), client.receive, client.send)
+    assert_refused(client, TOO_SLOW)
+    assert application.scopes == []
+
+
+async def test_body_that_stops_in_the_middle_is_refused() -> None:
+    """The declared length plays no part in it."""
+    application, client = Application(), Client([part(b"xx", more=True)])
+    limits = limited(application, timeout_s=0.01)
+    await limits(scope(content_length="4"), client.receive, client.send)
+    assert_refused(client, TOO_SLOW)
+    assert application.scopes == []
+
+
+async def test_dripping_body_is_refused() -> None:
+    """The time is that of the whole body: pieces that keep coming do not extend it."""
+    application, client = Application(), Client([])
+
+    async def drip() -> dict[str, Any]:
+        await asyncio.sleep(0.005)
+        return part(b"", more=True)
+
+    await limited(application, timeout_s=0.03)(scope(), drip, client.send)
+    assert_refused(client, TOO_SLOW)
+    assert application.scopes == []
+
+
+async def test_answer_that_is_taken_slowly_is_not_begun_again() -> None:
+    """The time limit is the body's; a refusal under way when it passes stays the only one."""
+    application, client = Application(), Client(whole(b"x" * (LIMIT + 1)))
+
+    async def slowly(message: dict[str, Any]) -> None:
+        client.sent.append(message)
+        await asyncio.sleep(0.05)
+
+    await limited(application, timeout_s=0.01)(scope(), client.receive, slowly)
+    assert_refused(client, TOO_LARGE)
+
+
+async def test_time_limit_ends_with_the_body() -> None:
+    """The work on a picture may take as long as it takes."""
+    client = Client(whole(b"x"))
+    done: list[bytes] = []
+
+    async def working(_scope: Scope, receive: Receive, _send: Send) -> None:
+        await asyncio.sleep(0.05)
+        done.append((await receive())["body"])
+
+    await limited(working, timeout_s=0.01)(scope(), client.receive, client.send)
+    assert done == [b"x"]
+    assert client.sent == []
+
+
+async def test_timeout_of_the_application_is_its_own() -> None:
+    """It is not taken for a slow body."""
+    client = Client(whole(b"x"))
+
+    async def failing(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        raise TimeoutError("its own")
+
+    with pytest.raises(TimeoutError, match="its own"):
+        await limited(failing)(scope(), client.receive, client.send)
+    assert client.sent == []
+
+
+@pytest.mark.parametrize("before", [[], [part(b"xx", more=True)]], ids=["at-once", "in-between"])
+async def test_client_that_hangs_up_is_answered_nothing(before: list[dict[str, Any]]) -> None:
+    """Nobody would read it, and half a body is not worked on."""
+    application, client = Application(), Client([*before, GONE])
+    await limited(application)(scope(), client.receive, client.send)
+    assert client.sent == []
+    assert application.scopes == []
+
+
+async def test_cancelled_request_stops_waiting_for_its_body() -> None:
+    """A stopping server gives up half-sent requests; none of them is answered or worked on."""
+    application, client = Application(), Client([part(b"xx", more=True)])
+    task = asyncio.ensure_future(limited(application)(scope(), client.receive, client.send))
+    await client.waiting.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert client.sent == []
+    assert application.scopes == []
+
+
+@pytest.mark.parametrize("kind", ["websocket", "lifespan"])
+async def test_other_connections_pass_through(kind: str) -> None:
+    """With the server's own scope, receive and send, and no limit."""
+    passed: list[object] = []
+
+    async def taking(*given: object) -> None:
+        passed.extend(given)
+
+    client = Client([])
+    given: Scope = {"type": kind}
+    receive, send = client.receive, client.send
+    await limited(taking)(given, receive, send)
+    assert passed == [given, receive, send]

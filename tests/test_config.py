@@ -1,0 +1,350 @@
+"""Settings: names and defaults of the HTTP contract, and what becomes of a value that cannot be used."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from enlarger.config import Settings, allowed_sources, load
+from enlarger.errors import ConfigError
+
+DEFAULTS: dict[str, tuple[str, Any]] = {
+    "MODEL_DIR": ("model_dir", Path("models")),
+    "UPLOAD_FOLDER": ("upload_folder", Path("uploads")),
+    "NUM_SERVERS": ("num_servers", None),
+    "BASE_PORT": ("base_port", 5002),
+    "MAX_FILE_SIZE": ("max_file_size_bytes", 7_340_032),
+    "MAX_IMAGE_DIMENSION": ("max_image_dimension_px", 2048),
+    "CLEANUP_INTERVAL": ("cleanup_interval_s", 300),
+    "FILE_MAX_AGE": ("file_max_age_s", 300),
+    "ENLARGER_MAX_OUTPUT_PIXELS": ("max_output_px", None),
+    "ENLARGER_DEADLINE": ("deadline_s", None),
+    "ENLARGER_QUEUE_LIMIT": ("queue_limit", 256),
+    "ENLARGER_MAX_WAIT": ("max_wait_s", 600),
+    "ENLARGER_PICTURE_MEMORY": ("picture_memory_mib", 2048),
+    "ENLARGER_PRECISION": ("precision", "auto"),
+    "ENLARGER_DRAIN": ("drain_s", 45),
+    "ENLARGER_FETCH": ("fetch", "public"),
+    "ENLARGER_PUBLIC_URL": ("public_url", None),
+    "ENLARGER_SERVERS": ("servers", ()),
+    "ENLARGER_CACHE_DIR": ("cache_dir", None),
+}
+"""Attribute and default by variable: section 0 of the HTTP contract. None: unset, or ``auto``."""
+
+GIVEN: dict[str, tuple[str, Any]] = {
+    "MODEL_DIR": ("/srv/models", Path("/srv/models")),
+    "UPLOAD_FOLDER": ("results/new", Path("results/new")),
+    "NUM_SERVERS": ("12", 12),
+    "BASE_PORT": ("0", 0),
+    "MAX_FILE_SIZE": ("1", 1),
+    "MAX_IMAGE_DIMENSION": ("4096", 4096),
+    "CLEANUP_INTERVAL": ("0.5", 0.5),
+    "FILE_MAX_AGE": ("86400", 86_400),
+    "ENLARGER_MAX_OUTPUT_PIXELS": ("1000000", 1_000_000),
+    "ENLARGER_DEADLINE": ("90", 90),
+    "ENLARGER_QUEUE_LIMIT": ("1", 1),
+    "ENLARGER_MAX_WAIT": ("30.5", 30.5),
+    "ENLARGER_PICTURE_MEMORY": ("512", 512),
+    "ENLARGER_PRECISION": ("bf16", "bf16"),
+    "ENLARGER_DRAIN": ("0", 0),
+    "ENLARGER_FETCH": ("off", "off"),
+    "ENLARGER_PUBLIC_URL": ("https://pictures.example/up", "https://pictures.example/up"),
+    "ENLARGER_SERVERS": ("one:5002,two:5003", ("one:5002", "two:5003")),
+    "ENLARGER_CACHE_DIR": ("/var/cache/enlarger", Path("/var/cache/enlarger")),
+}
+"""A text that each variable takes, and what it means."""
+
+WRONG = {
+    "NUM_SERVERS": ["0", "-1", "2.5", "many", "", "nan"],
+    "BASE_PORT": ["-1", "65536", "http", ""],
+    "MAX_FILE_SIZE": ["0", "-5", "7MB", "1.5"],
+    "MAX_IMAGE_DIMENSION": ["0", "-1", "2k"],
+    "CLEANUP_INTERVAL": ["0", "-1", "5m", "nan", "inf"],
+    "FILE_MAX_AGE": ["0", "-300", "never", "nan", "inf"],
+    "ENLARGER_MAX_OUTPUT_PIXELS": ["0", "-1", "64MP"],
+    "ENLARGER_DEADLINE": ["0", "-1", "soon", "nan", "inf"],
+    "ENLARGER_QUEUE_LIMIT": ["0", "-1", "none"],
+    "ENLARGER_MAX_WAIT": ["0", "-1", "long", "nan", "inf"],
+    "ENLARGER_PICTURE_MEMORY": ["0", "-1", "2GB"],
+    "ENLARGER_PRECISION": ["f16", "int8", "F32", ""],
+    "ENLARGER_DRAIN": ["-1", "quick", "nan", "inf"],
+    "ENLARGER_FETCH": ["", "a,,b", ",", "http://a", "10.0.0.1/8", "10.0.0.0/33", "a b", "u@a"],
+    "ENLARGER_PUBLIC_URL": ["example.com", "ftp://example.com", "https://", "https://a b"],
+    "ENLARGER_SERVERS": ["one", "one:", ":5002", "one:http", "a:1,b", "http://a:1", "a b:1"],
+}
+"""Texts that each variable refuses."""
+
+WRONG_PORTS = [
+    ("ENLARGER_SERVERS", "one:0"),
+    ("ENLARGER_SERVERS", "one:65536"),
+    ("ENLARGER_FETCH", "one:http"),
+    ("ENLARGER_FETCH", "one:0"),
+    ("ENLARGER_FETCH", "one:65536"),
+]
+"""Addresses that nothing can be reached under."""
+
+
+@pytest.fixture(autouse=True)
+def _empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in DEFAULTS:
+        monkeypatch.delenv(variable, raising=False)
+
+
+@pytest.fixture
+def one_core() -> Iterator[None]:
+    """This process may use one processor core only."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    yield
+    os.sched_setaffinity(0, before)
+
+
+@pytest.mark.parametrize("variable", DEFAULTS)
+def test_default_is_that_of_the_contract(variable: str) -> None:
+    """An empty environment gives the values of its table."""
+    attribute, default = DEFAULTS[variable]
+    assert getattr(load(), attribute) == default
+
+
+def test_there_are_no_other_settings() -> None:
+    """A setting that no table names is one that nobody can find."""
+    assert set(Settings.model_fields) == {attribute for attribute, _ in DEFAULTS.values()}
+
+
+@pytest.mark.parametrize("variable", GIVEN)
+def test_variable_sets_its_value(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    """Each is read under its own name."""
+    text, value = GIVEN[variable]
+    monkeypatch.setenv(variable, text)
+    assert getattr(load(), DEFAULTS[variable][0]) == value
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [variable for variable, (attribute, _) in DEFAULTS.items() if attribute.upper() != variable],
+)
+def test_name_of_the_attribute_is_no_variable(
+    monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    """``PUBLIC_URL`` or ``SERVERS`` of some other program in the environment change nothing here."""
+    attribute, default = DEFAULTS[variable]
+    monkeypatch.setenv(attribute.upper(), GIVEN[variable][0])
+    assert getattr(load(), attribute) == default
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [*((variable, text) for variable, texts in WRONG.items() for text in texts), *WRONG_PORTS],
+)
+def test_value_that_cannot_be_used_names_its_variable(
+    monkeypatch: pytest.MonkeyPatch, variable: str, text: str
+) -> None:
+    """The message begins with what the operator typed on the left and ends with what stood on the right."""
+    monkeypatch.setenv(variable, text)
+    with pytest.raises(ConfigError) as refused:
+        load()
+    assert str(refused.value).startswith(f"{variable}: ")
+    assert "\n" not in str(refused.value)
+
+
+def test_message_shows_the_value() -> None:
+    """An operator sees what was read."""
+    with pytest.raises(ConfigError, match=r"^NUM_SERVERS: .*, not '0'$"):
+        load(num_servers=0)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "variable"),
+    [
+        ({"base_port": 65_536}, "BASE_PORT"),
+        ({"servers": "one"}, "ENLARGER_SERVERS"),
+        ({"fetch": "a/b"}, "ENLARGER_FETCH"),
+        ({"precision": "f16"}, "ENLARGER_PRECISION"),
+    ],
+)
+def test_wrong_value_of_the_command_line_names_the_variable(
+    wrong: dict[str, Any], variable: str
+) -> None:
+    """Overrides are checked as the environment is."""
+    with pytest.raises(ConfigError, match=f"^{variable}: "):
+        load(**wrong)
+
+
+def test_command_line_beats_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is nearer to the operator wins."""
+    monkeypatch.setenv("NUM_SERVERS", "3")
+    assert load(num_servers=2).num_servers == 2
+    assert load(num_servers="auto").num_servers is None
+
+
+def test_option_that_was_not_given_leaves_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None on the command line means: not given."""
+    monkeypatch.setenv("NUM_SERVERS", "3")
+    assert load(num_servers=None, precision=None).num_servers == 3
+
+
+def test_settings_do_not_change() -> None:
+    """Whoever holds them may rely on them."""
+    settings = load()
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.num_servers = 2  # type: ignore[misc]
+
+
+# auto
+
+
+@pytest.mark.parametrize(
+    ("variable", "attribute"), [("NUM_SERVERS", "num_servers"), ("ENLARGER_DEADLINE", "deadline_s")]
+)
+def test_auto_is_the_same_as_unset(
+    monkeypatch: pytest.MonkeyPatch, variable: str, attribute: str
+) -> None:
+    """Both have a default that is worked out later."""
+    monkeypatch.setenv(variable, "auto")
+    assert getattr(load(), attribute) is None
+    assert load() == load(**{attribute: "auto"})
+
+
+@pytest.mark.parametrize(
+    "variable", ["BASE_PORT", "MAX_FILE_SIZE", "ENLARGER_QUEUE_LIMIT", "ENLARGER_MAX_WAIT"]
+)
+def test_auto_is_no_value_elsewhere(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    """Nothing is worked out for these."""
+    monkeypatch.setenv(variable, "auto")
+    with pytest.raises(ConfigError, match=f"^{variable}: "):
+        load()
+
+
+def test_auto_starts_a_server_per_core_and_five_at_most() -> None:
+    """Which cores there are is the system's to say."""
+    assert load().server_count == min(5, len(os.sched_getaffinity(0)))
+
+
+@pytest.mark.usefixtures("one_core")
+def test_cores_are_those_this_process_may_use() -> None:
+    """A container on one core of many gets one server with one thread."""
+    assert load().server_count == 1
+    assert load().threads_per_server == 1
+
+
+@pytest.mark.parametrize("servers", [1, 7, 100])
+def test_any_number_of_servers_works(servers: int) -> None:
+    """The bound of five is that of ``auto`` alone."""
+    settings = load(num_servers=servers)
+    assert settings.server_count == servers
+    assert settings.threads_per_server == max(1, len(os.sched_getaffinity(0)) // servers)
+
+
+# Lists
+
+
+@pytest.mark.parametrize(
+    ("text", "servers"),
+    [
+        ("", ()),
+        (" , ", ()),
+        ("one:5002", ("one:5002",)),
+        (" one:5002 , 10.0.0.7:65535,", ("one:5002", "10.0.0.7:65535")),
+        ("a-b.example:1", ("a-b.example:1",)),
+    ],
+)
+def test_servers_are_a_list_with_commas(
+    monkeypatch: pytest.MonkeyPatch, text: str, servers: tuple[str, ...]
+) -> None:
+    """Spaces and a comma at the end do no harm."""
+    monkeypatch.setenv("ENLARGER_SERVERS", text)
+    assert load().servers == servers
+
+
+@pytest.mark.parametrize("rule", ["public", "off"])
+def test_plain_fetch_rules_name_no_source(rule: str) -> None:
+    """They allow all public addresses, or nothing."""
+    assert load(fetch=rule).fetch == rule
+    assert allowed_sources(rule) == ()
+
+
+def test_fetch_rule_lists_hosts_and_networks() -> None:
+    """With or without a port, of either family, spaces around the commas."""
+    rule = "pictures.lan, minio:9000 ,10.0.0.0/8,fd00::/8, 192.168.1.7"
+    assert load(fetch=rule).fetch == rule
+    assert allowed_sources(rule) == (
+        "pictures.lan",
+        "minio:9000",
+        "10.0.0.0/8",
+        "fd00::/8",
+        "192.168.1.7",
+    )
+
+
+@given(address=st.ip_addresses(), bits=st.integers(0, 128))
+def test_every_network_is_a_fetch_rule(
+    address: ipaddress.IPv4Address | ipaddress.IPv6Address, bits: int
+) -> None:
+    """In the notation of RFC 4632 and RFC 4291."""
+    prefix = min(bits, address.max_prefixlen)
+    rule = str(ipaddress.ip_network(f"{address}/{prefix}", strict=False))
+    assert load(fetch=rule).fetch == rule
+
+
+# What follows from the settings
+
+
+@given(side=st.integers(1, 100_000))
+def test_output_limit_is_that_of_the_largest_picture_at_4x(side: int) -> None:
+    """Unset, it allows what the input limit allows."""
+    assert load(max_image_dimension_px=side).output_limit_px == 16 * side * side
+
+
+def test_usual_output_limit_is_67_megapixels() -> None:
+    """The number in the contract."""
+    assert load().output_limit_px == 67_108_864
+
+
+def test_output_limit_of_the_operator_is_kept() -> None:
+    """Whatever the input limit says."""
+    assert load(max_output_px=1000, max_image_dimension_px=4096).output_limit_px == 1000
+
+
+@pytest.mark.parametrize(
+    ("file_bytes", "body_bytes"),
+    [(7_340_032, 10_835_288), (1, 1_048_580), (3, 1_048_580), (4, 1_048_584)],
+)
+def test_body_holds_the_largest_file_in_base64_and_a_mebibyte(
+    file_bytes: int, body_bytes: int
+) -> None:
+    """``4 * ceil(MAX_FILE_SIZE / 3) + 1048576``; the first number is the one in the contract's example."""
+    assert load(max_file_size_bytes=file_bytes).body_limit_bytes == body_bytes
+
+
+def test_compiled_networks_lie_where_the_operator_says() -> None:
+    """Before anything that the system says."""
+    assert load(cache_dir="/somewhere").cache_folder == Path("/somewhere")
+
+
+def test_compiled_networks_lie_in_the_cache_folder_of_the_desktop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """``XDG_CACHE_HOME`` of the XDG base directory specification."""
+    monkeypatch.setenv("XDG_CACHE_HOME", "/xdg")
+    assert load().cache_folder == Path("/xdg/enlarger")
+
+
+@pytest.mark.parametrize("unset", [True, False])
+def test_compiled_networks_lie_in_the_home_folder(
+    monkeypatch: pytest.MonkeyPatch, unset: bool
+) -> None:
+    """The same specification: an empty ``XDG_CACHE_HOME`` is as good as none."""
+    monkeypatch.setenv("HOME", "/home/operator")
+    if unset:
+        monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    else:
+        monkeypatch.setenv("XDG_CACHE_HOME", "")
+    assert load().cache_folder == Path("/home/operator/.cache/enlarger")

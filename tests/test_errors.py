@@ -1,0 +1,210 @@
+"""The errors: their tree, their codes and statuses, and the way from a code back to the class."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+import pytest
+
+from enlarger import errors
+from enlarger.errors import (
+    DeadlineExceeded,
+    EnlargerError,
+    FileTooLarge,
+    ImageTooLarge,
+    OutputTooLarge,
+    QueueFull,
+    by_code,
+)
+
+ON_V1 = {
+    "missing_body": 400,
+    "malformed_json": 400,
+    "missing_input": 422,
+    "invalid_option": 422,
+    "unknown_model": 422,
+    "invalid_url": 422,
+    "unreadable_image": 422,
+    "source_unreachable": 422,
+    "source_refused": 422,
+    "file_too_large": 413,
+    "image_too_large": 413,
+    "output_too_large": 413,
+    "unsupported_format": 415,
+    "source_timeout": 504,
+    "source_failed": 502,
+    "engine_failed": 500,
+    "wrong_output": 500,
+    "internal_error": 500,
+    "engine_lost": 502,
+    "no_engine_ready": 503,
+    "queue_full": 503,
+    "draining": 503,
+    "out_of_memory": 503,
+    "deadline_exceeded": 504,
+    "storage_full": 507,
+}
+"""Status by code: section B.9 of the HTTP contract."""
+
+ON_TILES = {
+    "bad_tile": 400,
+    "model_not_here": 404,
+    "tile_too_large": 413,
+    "engine_failed": 500,
+    "wrong_output": 500,
+    "busy": 503,
+    "starting": 503,
+    "draining": 503,
+    "deadline_exceeded": 504,
+}
+"""Status by code: section C.2, where it is not another one than on /v1."""
+
+RETRYABLE = {
+    *("source_timeout", "source_failed"),
+    *("no_engine_ready", "queue_full", "draining", "out_of_memory"),
+    *("engine_lost", "engine_failed", "wrong_output"),
+    *("model_not_here", "busy", "starting"),
+}
+"""Codes that sections B.9 and C.2 call retryable."""
+
+GROUPS = {"RequestError", "CapacityError", "TileError", "EngineError"}
+"""Classes that are there to be caught; only their children are raised."""
+
+AT_START = {"config_error", "weights_error"}
+"""Codes that never become an answer."""
+
+
+def classes() -> list[type[EnlargerError]]:
+    """Every error of the module, the root included."""
+    return [
+        value
+        for value in vars(errors).values()
+        if isinstance(value, type) and issubclass(value, EnlargerError)
+    ]
+
+
+def raised() -> list[type[EnlargerError]]:
+    """Those with a code of their own that are raised."""
+    return [cls for cls in classes() if "code" in vars(cls) and cls.__name__ not in GROUPS]
+
+
+def drawn() -> dict[str, set[str]]:
+    """The tree in the module's docstring: names of the classes below each child of the root."""
+    known = {cls.__name__ for cls in classes()}
+    tree: dict[str, set[str]] = {}
+    heading = ""
+    for line in (errors.__doc__ or "").splitlines():
+        names = [word for word in re.findall(r"[A-Za-z]+", line) if word in known]
+        if re.match(r"[|`]-- ", line):
+            heading = names.pop(0)
+            tree[heading] = set()
+        if heading:
+            tree[heading].update(names)
+    return tree
+
+
+def test_docstring_draws_every_class() -> None:
+    """A new error is drawn, or this fails."""
+    tree = drawn()
+    assert {"EnlargerError", *tree}.union(*tree.values()) == {cls.__name__ for cls in classes()}
+
+
+def test_docstring_draws_each_class_where_it_stands() -> None:
+    """First the root's children, under each of them what derives from it."""
+    by_name = {cls.__name__: cls for cls in classes()}
+    tree = drawn()
+    assert {name for name, cls in by_name.items() if cls.__base__ is EnlargerError} == set(tree)
+    for name, below in tree.items():
+        derived = {
+            other
+            for other, cls in by_name.items()
+            if issubclass(cls, by_name[name]) and other != name
+        }
+        assert below == derived
+
+
+def test_codes_are_unique() -> None:
+    """No two classes own the same code."""
+    owned = Counter(vars(cls)["code"] for cls in classes() if "code" in vars(cls))
+    assert [code for code, owners in owned.items() if owners > 1] == []
+
+
+@pytest.mark.parametrize("cls", classes(), ids=lambda cls: cls.__name__)
+def test_code_leads_back_to_the_class_that_owns_it(cls: type[EnlargerError]) -> None:
+    """A class without a code of its own travels as the nearest one above it that has one."""
+    owner = next(parent for parent in cls.__mro__ if "code" in vars(parent))
+    assert by_code(cls.code) is owner
+
+
+@pytest.mark.parametrize("code", ["", "Busy", "no_such_code", "file-too-large"])
+def test_unknown_code_leads_nowhere(code: str) -> None:
+    """A newer server may know more codes; that is the caller's to answer."""
+    assert by_code(code) is None
+
+
+@pytest.mark.parametrize("cls", raised(), ids=lambda cls: cls.__name__)
+def test_every_raised_code_stands_in_the_contract(cls: type[EnlargerError]) -> None:
+    """Sections B.9 and C.2 list it, unless it ends the start-up."""
+    assert cls.code in {*ON_V1, *ON_TILES, *AT_START}
+
+
+@pytest.mark.parametrize(("code", "status"), sorted(ON_V1.items() | ON_TILES.items()))
+def test_status_is_that_of_the_contract(code: str, status: int) -> None:
+    """As in the tables of B.9 and C.2."""
+    cls = by_code(code)
+    assert cls is not None
+    assert cls.status == status
+
+
+@pytest.mark.parametrize("code", sorted(ON_V1 | ON_TILES))
+def test_repeating_helps_where_the_contract_says_so(code: str) -> None:
+    """A deadline that has passed does not come back; a busy server may."""
+    cls = by_code(code)
+    assert cls is not None
+    assert cls.retryable == (code in RETRYABLE)
+
+
+def test_faults_of_the_sender_are_request_errors() -> None:
+    """Their statuses are below 500, but for a source that fails or is slow: then we are the gateway."""
+    ours = {"source_timeout", "source_failed"}
+    for cls in raised():
+        if issubclass(cls, errors.RequestError) and cls.code not in ours:
+            assert 400 <= cls.status < 500
+        elif not issubclass(cls, errors.TileError):
+            assert cls.status >= 500
+
+
+@pytest.mark.parametrize("cls", [errors.BodyTooLarge, errors.DownloadTooLarge])
+def test_too_large_is_one_code_however_it_came(cls: type[EnlargerError]) -> None:
+    """Clients see ``file_too_large`` for a body, a download and a file."""
+    assert issubclass(cls, FileTooLarge)
+    assert (cls.code, cls.status) == ("file_too_large", 413)
+
+
+def test_error_carries_its_numbers() -> None:
+    """The text is for people, limit and actual value for programs."""
+    error = ImageTooLarge("4000x3000 px; up to 2048", limit=2048, actual=4000)
+    assert str(error) == "4000x3000 px; up to 2048"
+    assert (error.limit, error.actual, error.retry_after_s) == (2048, 4000, None)
+
+
+def test_error_knows_when_to_come_back() -> None:
+    """Where a time is known, it becomes ``Retry-After``."""
+    error = QueueFull("256 requests wait", retry_after_s=12.5)
+    assert (error.limit, error.actual, error.retry_after_s) == (None, None, 12.5)
+
+
+def test_too_large_an_output_carries_what_was_asked_for() -> None:
+    """Its answer has ``original_size`` and ``scale`` besides the numbers."""
+    details: dict[str, object] = {"original_size": {"width": 9, "height": 8}, "scale": 4}
+    error = OutputTooLarge("too large", limit=100, actual=1152, details=details)
+    assert (error.limit, error.actual, error.details) == (100, 1152, details)
+
+
+def test_class_is_raised_and_caught_on_both_sides_of_the_wire() -> None:
+    """``except DeadlineExceeded`` reads the same for a local engine and for a remote one."""
+    cls = by_code("deadline_exceeded")
+    assert cls is not None
+    with pytest.raises(DeadlineExceeded, match="100 s"):
+        raise cls("the deadline of 100 s has passed")

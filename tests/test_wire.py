@@ -1,0 +1,498 @@
+"""How tiles, results and facts travel between gateway and model server, and what is refused on the way."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from fakes import NEAREST, nearest
+from hypothesis import given
+from hypothesis import strategies as st
+from multidict import CIMultiDict
+
+from enlarger.errors import BadTile
+from enlarger.wire import (
+    EngineFacts,
+    ModelDefaults,
+    ModelFacts,
+    Pixels,
+    TileRequest,
+    TileResult,
+    facts_from_json,
+    facts_to_json,
+    read_request,
+    read_result,
+    request_headers,
+    result_headers,
+)
+
+DEFAULTS = ModelDefaults("bf16", {"here": "a" * 64})
+"""What a model server with one model assumes."""
+
+names = st.text("abcxyz0189._-", min_size=1, max_size=20)
+hashes = st.text("0123456789abcdef", min_size=64, max_size=64)
+dtypes = st.sampled_from([np.uint8, np.uint16])
+
+
+def samples(height: int, width: int, dtype: Any, seed: int) -> Pixels:
+    """Random RGB pixels over the whole range of their dtype."""
+    top = int(np.iinfo(dtype).max) + 1
+    return np.random.default_rng(seed).integers(0, top, (height, width, 3)).astype(dtype)
+
+
+@st.composite
+def pixels(draw: st.DrawFn) -> Pixels:
+    """Small tiles, 8 bits or 16, one pixel to a few."""
+    side = st.integers(1, 6)
+    return samples(draw(side), draw(side), draw(dtypes), draw(st.integers(0, 9)))
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> TileRequest:
+    """Tiles as a gateway sends them; the deadline is on a clock of its own."""
+    total = draw(st.integers(1, 500))
+    return TileRequest(
+        pixels=draw(pixels()),
+        model=draw(names),
+        weights_sha256=draw(hashes),
+        precision=draw(st.sampled_from(["f32", "bf16"])),
+        deadline=0.0,
+        request_id=draw(names),
+        index=draw(st.integers(0, total - 1)),
+        total=total,
+        options=draw(st.dictionaries(st.just("denoise"), st.floats(0, 1), max_size=1)),
+    )
+
+
+model_facts = st.builds(
+    ModelFacts,
+    id=names,
+    scale=st.integers(1, 8),
+    halo_px=st.integers(0, 64),
+    halo_is_exact=st.booleans(),
+    max_tile_px=st.integers(1, 10**6),
+    mflop_per_px=st.floats(0.01, 1000),
+    sha256=hashes,
+    precisions=st.lists(st.sampled_from(["f32", "bf16"]), min_size=1, unique=True).map(tuple),
+)
+engine_facts = st.builds(
+    EngineFacts,
+    engine=names,
+    ready=st.booleans(),
+    models=st.lists(model_facts, max_size=3).map(tuple),
+    capacity=st.integers(1, 50),
+    in_flight=st.integers(0, 50),
+    mflop_per_s=st.none() | st.floats(0.1, 1e9),
+)
+
+
+def headers(**replaced: str | None) -> dict[str, str]:
+    """Headers of a good request for a tile of 2 x 3; None leaves one out."""
+    given = {
+        "Content-Type": "application/octet-stream",
+        "Tile-Shape": "2,3,3",
+        "Tile-Dtype": "uint8",
+        "Tile-Model": "here",
+        "Tile-Deadline-Ms": "30000",
+    }
+    for name, value in replaced.items():
+        header = name.replace("_", "-")
+        if value is None:
+            del given[header]
+        else:
+            given[header] = value
+    return given
+
+
+def read(given: dict[str, str], body: bytes = bytes(18)) -> TileRequest:
+    """The tile of a request that came at 100 s."""
+    return read_request(given, body, now=100.0, default=DEFAULTS)
+
+
+def asked(height: int = 2, width: int = 3, dtype: Any = np.uint8) -> TileRequest:
+    """A tile to enlarge."""
+    return TileRequest(
+        pixels=samples(height, width, dtype, 0),
+        model="here",
+        weights_sha256="a" * 64,
+        precision="f32",
+        deadline=1.0,
+        request_id="test",
+    )
+
+
+def answered(**replaced: str | None) -> dict[str, str]:
+    """Headers of a good answer to ``asked()`` at scale 4; None leaves one out."""
+    given = headers(
+        Tile_Shape="8,12,3",
+        Tile_Infer_Ms="12.5",
+        Tile_Engine="openvino",
+        Tile_Precision="f32",
+    )
+    for name, value in replaced.items():
+        header = name.replace("_", "-")
+        if value is None:
+            del given[header]
+        else:
+            given[header] = value
+    return given
+
+
+def read_answer(given: dict[str, str], body: bytes = bytes(288)) -> TileResult:
+    """The answer to ``asked()``."""
+    return read_result(given, body, request=asked(), scale=4)
+
+
+# Requests
+
+
+@given(request=requests(), left_s=st.floats(0.001, 10_000), now=st.floats(0, 1e6))
+def test_request_arrives_as_it_was_sent(request: TileRequest, left_s: float, now: float) -> None:
+    """Every field crosses unchanged, and no sample moves."""
+    sent = request_headers(request, left_s=left_s)
+    arrived = read_request(sent, request.pixels.tobytes(), now=now, default=DEFAULTS)
+    assert np.array_equal(arrived.pixels, request.pixels)
+    assert arrived.pixels.dtype == request.pixels.dtype
+    for name in ("model", "weights_sha256", "precision", "request_id", "index", "total", "options"):
+        assert getattr(arrived, name) == getattr(request, name)
+
+
+@given(left_s=st.floats(0.001, 10_000), now=st.integers(0, 10**6))
+def test_deadline_crosses_as_time_left(left_s: float, now: int) -> None:
+    """Clocks need not agree; the server's deadline is the sender's, or less than 1 ms earlier."""
+    sent = request_headers(asked(), left_s=left_s)
+    arrived = read_request(sent, asked().pixels.tobytes(), now=float(now), default=DEFAULTS)
+    assert arrived.deadline - now == pytest.approx(left_s, abs=0.001 + 1e-6)
+    assert arrived.deadline - now <= left_s + 1e-6
+
+
+def test_last_fraction_of_a_millisecond_is_one_millisecond() -> None:
+    """The contract wants a whole number over 0."""
+    assert request_headers(asked(), left_s=0.0004)["Tile-Deadline-Ms"] == "1"
+
+
+def test_request_headers_are_those_of_the_contract() -> None:
+    """Names and forms of section C.1; tiles are counted from 1 there."""
+    request = dataclasses.replace(
+        asked(2, 3, np.uint16), index=6, total=40, options={"denoise": 0.5}
+    )
+    assert request_headers(request, left_s=29.9999) == {
+        "Content-Type": "application/octet-stream",
+        "Tile-Shape": "2,3,3",
+        "Tile-Dtype": "uint16",
+        "Tile-Model": "here",
+        "Tile-Weights-Sha256": "a" * 64,
+        "Tile-Precision": "f32",
+        "Tile-Deadline-Ms": "29999",
+        "Tile-Index": "7/40",
+        "Tile-Denoise": "0.5",
+        "X-Request-Id": "test",
+    }
+
+
+def test_headers_are_found_in_any_letter_case() -> None:
+    """HTTP field names have none, so a mapping of that kind is read as well."""
+    given = CIMultiDict({name.lower(): value for name, value in headers(Tile_Index="2/5").items()})
+    tile = read_request(given, bytes(18), now=0, default=DEFAULTS)
+    assert (tile.model, tile.index, tile.total) == ("here", 1, 5)
+
+
+def test_16_bit_samples_are_little_endian() -> None:
+    """The low byte first, whatever this machine does."""
+    body = bytes([0x34, 0x12, 0x01, 0x00, 0x00, 0xFF])
+    tile = read(headers(Tile_Shape="1,1,3", Tile_Dtype="uint16"), body)
+    assert tile.pixels.tolist() == [[[0x1234, 0x0001, 0xFF00]]]
+
+
+def test_samples_are_rows_then_columns_then_channels() -> None:
+    """The order in which an image is read."""
+    tile = read(headers(), bytes(range(18)))
+    assert tile.pixels[1, 0].tolist() == [9, 10, 11]
+    assert tile.pixels[0, 2].tolist() == [6, 7, 8]
+    assert tile.lr_px == 6
+
+
+def test_what_a_request_leaves_out_is_the_servers_own() -> None:
+    """A tile sent by hand needs neither hash nor precision nor index."""
+    tile = read(headers())
+    assert (tile.weights_sha256, tile.precision) == ("a" * 64, "bf16")
+    assert (tile.index, tile.total, tile.options) == (0, 1, {})
+    assert tile.deadline == 130.0
+
+
+def test_model_that_is_not_here_has_no_hash() -> None:
+    """An engine then refuses it by name, which is its own answer and not a bad tile."""
+    tile = read(headers(Tile_Model="elsewhere"))
+    assert (tile.model, tile.weights_sha256) == ("elsewhere", "")
+
+
+def test_longest_form_of_a_shape_is_read() -> None:
+    """Sides are bounded by the body alone."""
+    tile = read(headers(Tile_Shape="1,4000,3"), bytes(12_000))
+    assert tile.pixels.shape == (1, 4000, 3)
+
+
+@pytest.mark.parametrize("name", ["Tile_Shape", "Tile_Dtype", "Tile_Model", "Tile_Deadline_Ms"])
+def test_missing_header_is_named(name: str) -> None:
+    """The four that nothing can stand in for."""
+    with pytest.raises(BadTile, match=name.replace("_", "-")):
+        read(headers(**{name: None}))
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        *("", "2,3", "2,3,3,1", "2x3x3", "2,,3", "a,b,c", "2.0,3,3", "0x2,3,3"),
+        *("0,3,3", "2,0,3", "-2,-3,3", "2,3,1", "2,3,4", "2,9,1", "1" * 5000 + ",3,3"),
+    ],
+)
+def test_senseless_shape_is_refused(shape: str) -> None:
+    """Three whole numbers in decimal: height and width from 1, and three channels."""
+    with pytest.raises(BadTile, match="Tile-Shape"):
+        read(headers(Tile_Shape=shape))
+
+
+@pytest.mark.parametrize("dtype", ["", "float32", "int8", "UINT8", "uint32", "<u2", "object"])
+def test_other_kinds_of_sample_are_refused(dtype: str) -> None:
+    """8 or 16 bits without sign, by their plain names; the text says which."""
+    with pytest.raises(BadTile, match="uint8, uint16"):
+        read(headers(Tile_Dtype=dtype))
+
+
+def test_long_header_is_not_repeated_whole() -> None:
+    """An answer is no place for 10 kB of a stranger's text."""
+    with pytest.raises(BadTile) as refused:
+        read(headers(Tile_Dtype="x" * 10_000))
+    assert len(str(refused.value)) < 200
+
+
+@pytest.mark.parametrize("length", [0, 1, 17, 19, 36])
+def test_body_that_does_not_fill_the_shape_is_refused(length: int) -> None:
+    """One byte too few or too many is the sender's fault; 2 x 3 pixels are 18 bytes."""
+    with pytest.raises(BadTile, match=f"{length} bytes"):
+        read(headers(), bytes(length))
+
+
+def test_8_bit_body_for_a_16_bit_tile_is_refused() -> None:
+    """A sample of 16 bits is two bytes."""
+    with pytest.raises(BadTile, match="18 bytes"):
+        read(headers(Tile_Dtype="uint16"), bytes(18))
+
+
+@pytest.mark.parametrize(
+    "left", ["", "soon", "1.5", "0", "-1", "nan", "1e3", "9" * 400, "9" * 5000]
+)
+def test_senseless_deadline_is_refused(left: str) -> None:
+    """Milliseconds left: a whole number over 0, which a clock can hold."""
+    with pytest.raises(BadTile, match="Tile-Deadline-Ms"):
+        read(headers(Tile_Deadline_Ms=left))
+
+
+@pytest.mark.parametrize(
+    "index", ["", "7", "/", "7/", "/40", "a/b", "7/40/2", "0/3", "4/3", "-1/3"]
+)
+def test_senseless_index_is_refused(index: str) -> None:
+    """Tile ``n`` of ``m``, counted from 1."""
+    with pytest.raises(BadTile, match="Tile-Index"):
+        read(headers(Tile_Index=index))
+
+
+@pytest.mark.parametrize("value", ["", "much", "0,5", "nan", "inf"])
+def test_option_that_is_no_number_is_refused(value: str) -> None:
+    """A network is told a number or nothing."""
+    with pytest.raises(BadTile, match="options"):
+        read(headers(Tile_Denoise=value))
+
+
+def test_option_of_an_unknown_name_is_ignored() -> None:
+    """Both sides ignore what they do not know."""
+    assert read(headers(Tile_Sparkle="1")).options == {}
+
+
+# Results
+
+
+@given(
+    request=requests(),
+    scale=st.integers(1, 4),
+    infer_s=st.floats(0, 1000),
+    repeated=st.sampled_from([None, "f32"]),
+)
+def test_result_arrives_as_it_was_sent(
+    request: TileRequest, scale: int, infer_s: float, repeated: str | None
+) -> None:
+    """Samples and what really ran cross unchanged; the time is rounded to 0.1 ms."""
+    sent = TileResult(
+        pixels=nearest(request.pixels, scale),
+        engine="openvino",
+        precision="bf16",
+        infer_s=infer_s,
+        repeated=repeated,
+    )
+    arrived = read_result(result_headers(sent), sent.pixels.tobytes(), request=request, scale=scale)
+    assert np.array_equal(arrived.pixels, sent.pixels)
+    assert arrived.pixels.dtype == sent.pixels.dtype
+    assert arrived.infer_s == pytest.approx(infer_s, abs=0.000_051)
+    assert (arrived.engine, arrived.precision, arrived.repeated) == ("openvino", "bf16", repeated)
+
+
+def test_result_headers_are_those_of_the_contract() -> None:
+    """Names and forms of section C.1; ``Tile-Redo`` only where something was redone."""
+    result = TileResult(
+        pixels=np.zeros((8, 12, 3), np.uint8), engine="torch", precision="f32", infer_s=11.4802
+    )
+    usual = {
+        "Content-Type": "application/octet-stream",
+        "Tile-Shape": "8,12,3",
+        "Tile-Dtype": "uint8",
+        "Tile-Infer-Ms": "11480.2",
+        "Tile-Engine": "torch",
+        "Tile-Precision": "f32",
+    }
+    assert result_headers(result) == usual
+    again = dataclasses.replace(result, repeated="f32")
+    assert result_headers(again) == usual | {"Tile-Redo": "f32"}
+
+
+@pytest.mark.parametrize("shape", ["2,3,3", "8,13,3", "12,8,3", "16,24,3"])
+def test_result_of_another_size_is_refused(shape: str) -> None:
+    """Only an enlargement by the model's scale is an answer to the tile."""
+    height, width, channels = (int(part) for part in shape.split(","))
+    with pytest.raises(BadTile, match="asked for 8x12"):
+        read_answer(answered(Tile_Shape=shape), bytes(height * width * channels))
+
+
+def test_result_of_another_depth_is_refused() -> None:
+    """A tile of 8 bits is answered in 8 bits."""
+    with pytest.raises(BadTile, match="uint16"):
+        read_answer(answered(Tile_Dtype="uint16"), bytes(576))
+
+
+@pytest.mark.parametrize("length", [0, 287, 289])
+def test_result_cut_short_is_refused(length: int) -> None:
+    """A length that does not fit the shape is the sender's fault, on both sides."""
+    with pytest.raises(BadTile, match=f"{length} bytes"):
+        read_answer(answered(), bytes(length))
+
+
+@pytest.mark.parametrize(
+    "name", ["Tile_Shape", "Tile_Dtype", "Tile_Infer_Ms", "Tile_Engine", "Tile_Precision"]
+)
+def test_result_without_one_of_its_headers_is_refused(name: str) -> None:
+    """A proxy's page of 288 bytes is no picture."""
+    with pytest.raises(BadTile, match=name.replace("_", "-")):
+        read_answer(answered(**{name: None}))
+
+
+@pytest.mark.parametrize("took", ["", "fast", "nan", "inf", "-1.0"])
+def test_result_whose_time_is_senseless_is_refused(took: str) -> None:
+    """A server's speed is worked out from it, and one NaN would stay there for ever."""
+    with pytest.raises(BadTile, match="Tile-Infer-Ms"):
+        read_answer(answered(Tile_Infer_Ms=took))
+
+
+def test_good_answer_is_read() -> None:
+    """The answer that the refusals above were made from."""
+    result = read_answer(answered())
+    assert (result.engine, result.precision, result.infer_s) == ("openvino", "f32", 0.0125)
+    assert (result.server, result.attempts, result.repeated) == ("local", 1, None)
+
+
+# Facts
+
+
+@given(facts=engine_facts)
+def test_facts_survive_json(facts: EngineFacts) -> None:
+    """What a server says of itself is what the gateway knows of it."""
+    assert facts_from_json(json.loads(json.dumps(facts_to_json(facts)))) == facts
+
+
+@given(max_tile_px=st.integers(1, 10**6))
+def test_longest_side_is_that_of_a_square_tile(max_tile_px: int) -> None:
+    """``max_side`` squared fits into the tile, and one more would not."""
+    model = dataclasses.replace(NEAREST, max_tile_px=max_tile_px)
+    side = facts_to_json(facts(model))["models"][0]["max_side"]
+    assert side**2 <= max_tile_px < (side + 1) ** 2
+
+
+def facts(*models: ModelFacts) -> EngineFacts:
+    """Those of an engine that has these models."""
+    return EngineFacts(
+        engine="openvino", ready=True, models=models, capacity=2, in_flight=1, mflop_per_s=None
+    )
+
+
+def test_facts_carry_the_names_of_the_contract() -> None:
+    """The fields of section C.3 that are the engine's own."""
+    value = facts_to_json(facts(NEAREST))
+    assert (value["ready"], value["capacity"], value["in_flight"]) == (True, 2, 1)
+    assert value["models"][0] | {"mflop_per_px": 0, "halo_is_exact": None} == {
+        "id": "nearest",
+        "scale": 4,
+        "halo": 2,
+        "halo_is_exact": None,
+        "multiple_of": 1,
+        "max_side": 32,
+        "max_tile_px": 1024,
+        "mflop_per_px": 0,
+        "channels": [3],
+        "dtypes": ["uint8", "uint16"],
+        "precisions": ["f32", "bf16"],
+        "engine": "openvino",
+        "sha256": "0" * 64,
+    }
+
+
+def test_unknown_fact_is_ignored() -> None:
+    """A newer server may say more."""
+    value = facts_to_json(facts(NEAREST)) | {"uptime_s": 5}
+    value["models"][0]["colour"] = "blue"
+    assert facts_from_json(value) == facts(NEAREST)
+
+
+@pytest.mark.parametrize(
+    "name", ["engine", "ready", "models", "capacity", "in_flight", "mflop_per_s"]
+)
+def test_facts_without_a_field_are_refused(name: str) -> None:
+    """An older server is not guessed at."""
+    value = facts_to_json(facts(NEAREST))
+    del value[name]
+    with pytest.raises(BadTile, match="not complete"):
+        facts_from_json(value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["id", "scale", "halo", "halo_is_exact", "max_tile_px", "mflop_per_px", "sha256", "precisions"],
+)
+def test_facts_without_a_field_of_a_model_are_refused(name: str) -> None:
+    """Nor is what its models can do."""
+    value = facts_to_json(facts(NEAREST))
+    del value["models"][0][name]
+    with pytest.raises(BadTile, match="not complete"):
+        facts_from_json(value)
+
+
+@pytest.mark.parametrize("value", [None, [], "ready", {"models": None}, 5])
+def test_facts_that_are_no_facts_are_refused(value: Any) -> None:
+    """JSON of another kind is somebody else's answer."""
+    with pytest.raises(BadTile, match="not complete"):
+        facts_from_json(value)
+
+
+@pytest.mark.parametrize("models", [5, None, ["nearest"], [None], [[]]])
+def test_models_that_are_no_models_are_refused(models: Any) -> None:
+    """Each model is an object in a list."""
+    with pytest.raises(BadTile, match="not complete"):
+        facts_from_json(facts_to_json(facts()) | {"models": models})
+
+
+def test_model_is_found_by_its_id() -> None:
+    """And only by it."""
+    other = dataclasses.replace(NEAREST, id="other", scale=2)
+    known = facts(NEAREST, other)
+    assert known.model("other") == other
+    assert known.model("third") is None

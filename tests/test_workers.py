@@ -1,0 +1,417 @@
+"""Decoding in real processes: they answer as the function does, and whatever happens to one, the next works."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import resource
+import signal
+import socket
+import struct
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pictures import RGB, RGB_ALPHA, encoded, icc_profile, noise, oriented, png, png_chunk
+from PIL import Image
+
+from enlarger.errors import EnlargerError, UnreadableImage, UnsupportedFormat
+from enlarger.picture import worker
+from enlarger.picture.decode import decode, probe
+from enlarger.picture.values import Picture
+from enlarger.picture.workers import Decoders
+
+SMALL = encoded(noise(5, 7, 3))
+
+FILES = {
+    "gray": encoded(noise(4, 6, 1)),
+    "gray-alpha": encoded(noise(4, 6, 2)),
+    "rgb": encoded(noise(64, 48, 3), icc_profile=icc_profile(b"RGB ")),
+    "rgba": encoded(noise(4, 6, 4)),
+    "16-bit": png(noise(3, 5, 3).astype(np.uint16) * 257, colour=RGB, depth_bits=16),
+    "turned": oriented(noise(16, 24, 3), 6, "JPEG"),
+    "palette": encoded(Image.fromarray(noise(9, 8, 3)).quantize(4)),
+    "webp": encoded(noise(6, 5, 4), "WEBP", lossless=True),
+    "bmp": encoded(noise(6, 5, 3), "BMP"),
+}
+"""A file of each kind."""
+
+BROKEN = {
+    "empty": b"",
+    "text": b"not a picture",
+    "cut": encoded(noise(40, 40, 3))[:500],
+    "head": b"\x89PNG\r\n\x1a\n",
+}
+"""Files that are refused."""
+
+LONG_S = 60
+"""A time that plays no part."""
+
+
+PARENT = """
+import asyncio, sys
+from pathlib import Path
+from enlarger.picture.workers import Decoders
+
+async def main():
+    data = Path(sys.argv[1]).read_bytes()
+    async with Decoders(2) as decoders:
+        await asyncio.gather(decoders.probe(data), decoders.probe(data))
+        print("ready", flush=True)
+        await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+"""A program with two decoder processes, which waits to be killed."""
+
+Running = Callable[[], set[int]]
+
+
+def decoder_processes(parent: int) -> set[int]:
+    """Its decoder processes that run or are stopped; one that has ended has no command line."""
+    found = set()
+    for folder in Path("/proc").iterdir():
+        try:
+            command = (folder / "cmdline").read_bytes()
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # no process, or one that ended in between
+        if b"enlarger.picture.worker" in command and int(fields[1]) == parent:
+            found.add(int(folder.name))
+    return found
+
+
+@pytest.fixture
+def running() -> Iterator[Running]:
+    """Decoder processes that the test started and that have not ended. When it ends, so have they."""
+    before = decoder_processes(os.getpid())
+    yield lambda: decoder_processes(os.getpid()) - before
+    left = decoder_processes(os.getpid()) - before
+    for process in left:
+        os.kill(process, signal.SIGKILL)
+    assert left == set()
+
+
+async def idle_process(decoders: Decoders, running: Running) -> int:
+    """The only process of ``decoders``, which has answered and waits for the next question."""
+    assert await decoders.probe(SMALL) == probe(SMALL)
+    (process,) = running()
+    return process
+
+
+async def ended(descriptor: int) -> None:
+    """Return when the process behind this descriptor has ended."""
+    over = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_reader(descriptor, over.set)
+    try:
+        await asyncio.wait_for(over.wait(), LONG_S)
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+
+
+async def kill(process: int) -> None:
+    """Kill it, and return when it has ended."""
+    descriptor = os.pidfd_open(process)
+    os.kill(process, signal.SIGKILL)
+    await ended(descriptor)
+
+
+def stop(process: int) -> None:
+    """Make it hang, as a decoder may in an endless loop; returns when it does."""
+    os.kill(process, signal.SIGSTOP)
+    os.waitid(os.P_PID, process, os.WSTOPPED | os.WNOWAIT)
+
+
+def assert_same(one: Picture, other: Picture) -> None:
+    """Every field, and every sample."""
+    assert np.array_equal(one.samples, other.samples)
+    assert one.samples.dtype == other.samples.dtype
+    for field in ("icc", "exif", "depth_bits", "notes"):
+        assert getattr(one, field) == getattr(other, field)
+
+
+def bomb(side_px: int) -> bytes:
+    """A PNG of a few bytes whose header speaks of ``side_px`` squared pixels of 4 bytes."""
+    header = struct.pack(">IIBBBBB", side_px, side_px, 8, RGB_ALPHA, 0, 0, 0)
+    return b"".join(
+        [
+            b"\x89PNG\r\n\x1a\n",
+            png_chunk(b"IHDR", header),
+            png_chunk(b"IDAT", zlib.compress(bytes(1000))),
+            png_chunk(b"IEND", b""),
+        ]
+    )
+
+
+# Answers
+
+
+async def test_processes_answer_as_the_function_does(running: Running) -> None:
+    """Header and picture of each kind of file, all asked for at once; and they outlive the processes."""
+    async with Decoders(2) as decoders:
+        headers = await asyncio.gather(*(decoders.probe(data) for data in FILES.values()))
+        pictures = await asyncio.gather(*(decoders.decode(data) for data in FILES.values()))
+        assert len(running()) == 2
+    for data, header, picture in zip(FILES.values(), headers, pictures, strict=True):
+        assert header == probe(data)
+        assert_same(picture, decode(data))
+
+
+async def test_refusal_is_that_of_the_function_and_keeps_the_process(running: Running) -> None:
+    """The same class and the same words; a broken file is no reason to start a process anew."""
+    async with Decoders(1) as decoders:
+        process = await idle_process(decoders, running)
+        for data in BROKEN.values():
+            with pytest.raises(EnlargerError) as here:
+                decode(data)
+            with pytest.raises(type(here.value)) as there:
+                await decoders.decode(data)
+            assert str(there.value) == str(here.value)
+        assert await idle_process(decoders, running) == process
+
+
+async def test_processes_start_when_they_are_needed(running: Running) -> None:
+    """None at first, and one for calls that come one after another."""
+    async with Decoders(3) as decoders:
+        assert running() == set()
+        process = await idle_process(decoders, running)
+        assert await idle_process(decoders, running) == process
+
+
+async def test_nothing_is_left_open(running: Running) -> None:
+    """Descriptors of shared memory and sockets, after answers and refusals alike."""
+
+    def descriptors() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    async with Decoders(1) as decoders:
+        await idle_process(decoders, running)
+        before = descriptors()
+        for data in [*FILES.values(), *BROKEN.values()]:
+            with contextlib.suppress(EnlargerError):
+                await decoders.decode(data)
+        assert descriptors() == before
+
+
+# What may happen to a process
+
+
+async def test_process_that_died_idle_is_replaced(running: Running) -> None:
+    """The next picture is not to blame: it is decoded, in a new process."""
+    async with Decoders(1) as decoders:
+        process = await idle_process(decoders, running)
+        await kill(process)
+        assert_same(await decoders.decode(SMALL), decode(SMALL))
+        assert await idle_process(decoders, running) != process
+
+
+async def test_process_that_died_working_is_replaced(running: Running) -> None:
+    """Its picture is refused, since it may well be the cause; the next is decoded."""
+    async with Decoders(1) as decoders:
+        process = await idle_process(decoders, running)
+        stop(process)
+        task = asyncio.create_task(decoders.decode(SMALL))
+        await asyncio.sleep(0)  # it takes the process
+        await kill(process)
+        with pytest.raises(UnreadableImage, match="cannot be decoded"):
+            await task
+        assert await idle_process(decoders, running) != process
+
+
+async def test_process_that_takes_too_long_is_killed(running: Running) -> None:
+    """Its picture is refused, and its place is free: the next call does not wait for ever.
+
+    No process has even started within a hundredth of a second.
+    """
+    async with Decoders(1, timeout_s=0.01) as decoders:
+        for _ in range(2):
+            with pytest.raises(UnreadableImage, match="takes too long"):
+                await asyncio.wait_for(decoders.decode(SMALL), LONG_S)
+            assert running() == set()
+
+
+async def test_cancelled_call_ends_its_process(running: Running) -> None:
+    """What is being decoded is worth nothing any more; the next call gets a new process."""
+    async with Decoders(1) as decoders:
+        process = await idle_process(decoders, running)
+        stop(process)
+        task = asyncio.create_task(decoders.decode(SMALL))
+        await asyncio.sleep(0)  # it takes the process
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert running() == set()
+        assert await idle_process(decoders, running) != process
+
+
+async def test_call_cancelled_while_its_process_starts_leaves_none(running: Running) -> None:
+    """The process that nobody waits for is ended, and the next call gets another."""
+    async with Decoders(1) as decoders:
+        task = asyncio.create_task(decoders.decode(SMALL))
+        while not running():  # noqa: ASYNC110 - the system sets no event of ours
+            await asyncio.sleep(0)
+        (process,) = running()
+        descriptor = os.pidfd_open(process)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await ended(descriptor)
+        assert await idle_process(decoders, running) != process
+
+
+async def test_cancelled_call_that_waits_changes_nothing(running: Running) -> None:
+    """It had no process yet: the one at work goes on, and its place is not lost."""
+    async with Decoders(1) as decoders:
+        process = await idle_process(decoders, running)
+        stop(process)
+        working = asyncio.create_task(decoders.decode(SMALL))
+        waiting = asyncio.create_task(decoders.decode(SMALL))
+        await asyncio.sleep(0)  # the first takes the process, the second waits for it
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        os.kill(process, signal.SIGCONT)
+        assert_same(await working, decode(SMALL))
+        assert await idle_process(decoders, running) == process
+
+
+async def test_closing_ends_all_processes(running: Running) -> None:
+    """Idle ones and one that hangs; the picture of that one is refused."""
+    async with Decoders(2) as decoders:
+        await asyncio.gather(decoders.probe(SMALL), decoders.probe(SMALL))
+        assert len(running()) == 2
+        for process in running():
+            stop(process)
+        task = asyncio.create_task(decoders.decode(SMALL))
+        await asyncio.sleep(0)  # it takes one of them
+    try:
+        assert running() == set()
+        with pytest.raises(UnreadableImage):
+            await task
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def test_bomb_is_refused_for_its_memory(running: Running) -> None:
+    """A header of 200000 x 200000 asks for 160 GB; the process may have 4 GiB, and survives the refusal."""
+    async with Decoders(1) as decoders:
+        process = await idle_process(decoders, running)
+        limit = 4 * 1024**3
+        assert resource.prlimit(process, resource.RLIMIT_AS) == (limit, limit)
+        header = await decoders.probe(bomb(200_000))
+        assert (header.width_px, header.height_px) == (200_000, 200_000)
+        with pytest.raises(UnreadableImage, match="too much memory"):
+            await decoders.decode(bomb(200_000))
+        assert await idle_process(decoders, running) == process
+
+
+async def test_interrupt_from_the_terminal_does_not_reach_a_process(running: Running) -> None:
+    """It stands in a session of its own: a Ctrl-C is the gateway's to handle, which finishes its work."""
+    async with Decoders(1) as decoders:
+        process = await idle_process(decoders, running)
+        assert os.getsid(process) == process
+
+
+async def test_processes_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+    """Even by SIGKILL, which lets it clean up nothing."""
+    path = tmp_path / "small.png"
+    path.write_bytes(SMALL)
+    parent = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", PARENT, path, stdout=asyncio.subprocess.PIPE
+    )
+    assert parent.stdout is not None
+    try:
+        assert await parent.stdout.readline() == b"ready\n"
+        processes = decoder_processes(parent.pid)
+        assert len(processes) == 2
+        descriptors = [os.pidfd_open(process) for process in processes]
+    finally:
+        parent.kill()
+        await parent.wait()
+    for descriptor in descriptors:
+        await ended(descriptor)
+
+
+# What crosses the socket
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Two connected sockets."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield ours, theirs
+
+
+def test_message_and_memory_cross_the_socket(ends: tuple[socket.socket, socket.socket]) -> None:
+    """As they were sent, one after the other."""
+    ours, theirs = ends
+    sent: list[tuple[dict[str, Any], bytes]] = [
+        ({"a": 1}, b"first"),
+        ({"b": "\u00e9"}, bytes(100_000)),
+        ({}, b"x"),
+    ]
+    for message, data in sent:
+        worker.send(ours, message, worker.shared_memory(data))
+        received, memory = worker.receive(theirs)
+        assert received == message
+        assert memory is not None
+        with memory:
+            assert bytes(memory) == data
+
+
+def test_empty_memory_is_none(ends: tuple[socket.socket, socket.socket]) -> None:
+    """Nothing can be mapped of a length of zero."""
+    ours, theirs = ends
+    worker.send(ours, {"question": "probe"}, worker.shared_memory(b""))
+    assert worker.receive(theirs) == ({"question": "probe"}, None)
+
+
+@pytest.mark.parametrize("sent", [b"", b"\x05", b"\x05\0\0\0{}"])
+def test_other_side_that_goes_away_is_an_end(
+    ends: tuple[socket.socket, socket.socket], sent: bytes
+) -> None:
+    """Before a message or in the middle of it."""
+    ours, theirs = ends
+    descriptor = worker.shared_memory(b"")
+    if sent:
+        socket.send_fds(ours, [sent], [descriptor])
+    os.close(descriptor)
+    ours.close()
+    with pytest.raises(EOFError):
+        worker.receive(theirs)
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        ({"error": "unsupported_format", "text": "no picture"}, UnsupportedFormat),
+        ({"error": "unreadable_image", "text": "no picture"}, UnreadableImage),
+        ({"error": "no_such_code", "text": "no picture"}, UnreadableImage),
+    ],
+)
+def test_refusal_crosses_the_socket_as_its_code(
+    ends: tuple[socket.socket, socket.socket], answer: dict[str, Any], error: type[EnlargerError]
+) -> None:
+    """And comes out as the class of that code, with its text."""
+    ours, theirs = ends
+    worker.send(theirs, answer, worker.shared_memory(b""))
+    with pytest.raises(error, match=r"^no picture$"):
+        worker.ask(ours, "decode", SMALL)
+    assert worker.receive(theirs)[0] == {"question": "decode"}
+
+
+def test_picture_without_its_memory_is_an_end(ends: tuple[socket.socket, socket.socket]) -> None:
+    """The process has lost its way, and is replaced as if it had died."""
+    ours, theirs = ends
+    worker.send(theirs, {"shape": [1, 1, 3]}, worker.shared_memory(b""))
+    with pytest.raises(EOFError):
+        worker.ask(ours, "decode", SMALL)
