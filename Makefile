@@ -38,7 +38,7 @@ smoke: .venv/ready-dev  ## the wheel in a clean environment, on a real photo
 	$(BIN)/python scripts/smoke.py
 
 bench: .venv/ready-dev  ## the service against the bare network; two servers against one
-	$(BIN)/python benchmarks/service.py $(ARGS)
+	PYTHONPATH=scripts $(BIN)/python benchmarks/service.py $(ARGS)
 
 golden: .venv/ready-dev  ## make the golden pictures again, with PyTorch (a large download)
 	$(BIN)/python -m pip install -q --group golden

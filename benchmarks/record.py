@@ -48,7 +48,7 @@ def machine() -> dict[str, Any]:
 
 def record(question: str, figures: dict[str, Any]) -> None:
     """Append one line to ``results.jsonl``."""
-    commit = subprocess.run(  # noqa: S603 - git, with our own words
+    commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"],  # noqa: S607 - the user's git
         cwd=RESULTS.parent,
         capture_output=True,

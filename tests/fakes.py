@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from enlarger.engine import Engine
-from enlarger.errors import EnlargerError, NoEngineReady
+from enlarger.errors import EnlargerError, ModelNotHere, NoEngineReady
 from enlarger.wire import EngineFacts, ModelFacts, Pixels, TileRequest, TileResult
 
 NEAREST = ModelFacts(
@@ -48,7 +48,9 @@ class NearestEngine:
 
     async def enlarge(self, request: TileRequest) -> TileResult:
         """The tile with each pixel repeated."""
-        facts = await self.ready_for(request.model, request.weights_sha256)
+        facts = self.facts().model(request.model)
+        if facts is None or facts.sha256 != request.weights_sha256:
+            raise ModelNotHere(f"{request.model} is not here")
         self.requests.append(request)
         self.in_flight += 1
         try:

@@ -30,7 +30,7 @@ from sites import Site, page
 from structlog.testing import capture_logs
 from yarl import URL
 
-from enlarger import __version__
+from enlarger import __version__, config
 from enlarger.api import Gateway
 from enlarger.config import Settings
 from enlarger.engine import Engine
@@ -181,7 +181,7 @@ async def start(
             members = pool or Pool([Member("one", engine or NearestEngine(models))])
             chosen = {"upload_folder": tmp_path / "uploads", **settings}
             return await stack.enter_async_context(
-                running(members, catalogue, decoders, Settings(**chosen))
+                running(members, catalogue, decoders, config.load(**chosen))
             )
 
         yield begin

@@ -18,8 +18,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from enlarger import config
 from enlarger.api.compatible import answer, error_answer, parse_body, parse_job, parse_query
-from enlarger.config import Settings
 from enlarger.errors import (
     BadTile,
     BodyTooLarge,
@@ -763,7 +763,7 @@ def answered(
 ) -> dict[str, Any]:
     """The answer under these settings."""
     return answer(
-        result, scale=scale, settings=Settings(**settings), request_id="r-1", left_s=left_s
+        result, scale=scale, settings=config.load(**settings), request_id="r-1", left_s=left_s
     )
 
 

@@ -17,10 +17,11 @@ from enlarger.errors import (
     Busy,
     Draining,
     EnlargerError,
+    OutOfMemory,
     Starting,
     TileTooLarge,
 )
-from enlarger.web.bodies import AsgiApp, LimitedBodies, Scope
+from enlarger.web.bodies import TOO_SLOW, AsgiApp, LimitedBodies, Scope
 from enlarger.web.launcher import Service
 from enlarger.web.request_ids import HEADER, request_id
 from enlarger.wire import (
@@ -104,9 +105,8 @@ class ModelServer:
             precision=facts.models[0].precisions[0],
             sha256_by_model={model.id: model.sha256 for model in facts.models},
         )
-        tile = read_request(
-            dict(request.headers), body, now=asyncio.get_running_loop().time(), default=defaults
-        )
+        headers = {**request.headers, HEADER: request_id(request.headers.get(HEADER))}
+        tile = read_request(headers, body, now=asyncio.get_running_loop().time(), default=defaults)
         model = facts.model(tile.model)
         if model is not None and tile.lr_px > model.max_tile_px:
             raise TileTooLarge(
@@ -135,7 +135,7 @@ class ModelServer:
             infer_s=round(result.infer_s, 3),
         )
         response = Response(result.pixels.tobytes(), headers=result_headers(result))
-        response.headers[HEADER] = request_id(tile.request_id)
+        response.headers[HEADER] = tile.request_id
         return response
 
     async def _readiness(self) -> tuple[dict[str, Any], int]:
@@ -159,26 +159,33 @@ class ModelServer:
     def _refuse_body(
         self, _scope: Scope, status: int
     ) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-        limit = math.isqrt(self._max_tile_px)
-        body = {
-            "code": "tile_too_large",
-            "retryable": False,
-            "error": "the tile has too many bytes",
-            "max_side": limit,
-        }
+        if status == TOO_SLOW:
+            body: dict[str, Any] = {
+                "code": "request_timeout",
+                "retryable": True,
+                "error": "the tile came too slowly",
+            }
+        else:
+            body = {
+                "code": "tile_too_large",
+                "retryable": False,
+                "error": "the tile has too many bytes",
+                "max_side": math.isqrt(self._max_tile_px),
+            }
         return status, [(b"content-type", b"application/json")], json.dumps(body).encode()
 
 
 async def _answer(error: EnlargerError) -> tuple[dict[str, Any], int, dict[str, str]]:
     """The one place where an error becomes an answer."""
     body: dict[str, Any] = {"code": error.code, "retryable": error.retryable, "error": str(error)}
-    headers = {}
+    headers = {HEADER: request_id(request.headers.get(HEADER))}
+    status = 507 if isinstance(error, OutOfMemory) else error.status
     if isinstance(error, TileTooLarge):
         body["max_side"] = error.limit
-    if error.status == 503:
+    if status == 503:
         headers["Retry-After"] = str(math.ceil(error.retry_after_s or 1))
         body["retry_after_ms"] = int(1000 * (error.retry_after_s or 1))
-    return body, error.status, headers
+    return body, status, headers
 
 
 class LoadableEngine(Engine, Protocol):

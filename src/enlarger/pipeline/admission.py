@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
@@ -127,7 +128,9 @@ class MemoryBudget:
             if place.done() and not place.cancelled():
                 self.held_bytes -= size_bytes
             else:
-                self._waiting.remove((size_bytes, place))
+                # Whoever left in the same turn of the loop may have taken it out already.
+                with contextlib.suppress(ValueError):
+                    self._waiting.remove((size_bytes, place))
             self._grant()
 
     def _grant(self) -> None:

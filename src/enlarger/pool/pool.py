@@ -17,6 +17,7 @@ from enlarger.errors import (
     Busy,
     DeadlineExceeded,
     Draining,
+    EngineError,
     EngineLost,
     EnlargerError,
     ModelNotHere,
@@ -273,12 +274,13 @@ class Pool:
                 except (Busy, Starting, Draining, ModelNotHere) as refusal:
                     # Says where the tile cannot go now, nothing of the server's health or of the tile.
                     tries.sent -= 1
-                    await self._reroute(member, refusal)
+                    await self._reroute(member, refusal, request.deadline)
                 except (DeadlineExceeded, TileTooLarge, BadTile):
                     raise
                 except EnlargerError as error:
                     another = tries.count(error)
-                    member.strike()
+                    if isinstance(error, EngineError):  # not where memory ran out
+                        member.strike()
                     avoid.add(member)
                     log.warning(
                         "tile_failed",
@@ -300,10 +302,11 @@ class Pool:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def _reroute(self, member: Member, refusal: EnlargerError) -> None:
-        if isinstance(refusal, Busy):
+    async def _reroute(self, member: Member, refusal: EnlargerError, deadline: float) -> None:
+        if isinstance(refusal, Busy) or member.probe is None:
             # Somebody else uses the server too. Its seat stays taken for a moment, so that we look elsewhere.
-            await asyncio.sleep(refusal.retry_after_s or _BUSY_PAUSE_S)
+            left_s = deadline - asyncio.get_running_loop().time()
+            await asyncio.sleep(min(refusal.retry_after_s or _BUSY_PAUSE_S, left_s))
         elif isinstance(refusal, Draining):
             member.strike(State.DRAINING)
         else:

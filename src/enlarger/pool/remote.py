@@ -86,7 +86,15 @@ class RemoteEngine:
             ):
                 answer: dict[str, Any] = json.loads(await response.read())
                 readiness = self._readiness(answer)
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError, BadTile):
+        except (
+            aiohttp.ClientError,
+            TimeoutError,
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            BadTile,
+        ):
             readiness = Readiness(State.GONE)
         self._facts = readiness.facts or _NO_FACTS
         return readiness

@@ -143,7 +143,7 @@ class Supervisor:
         try:
             port = await _announced_port(process)
             if port is None:
-                process.kill()
+                await _end_of_silent(process)
             else:
                 log.info("server_started", server=number, pid=process.pid, port=port)
                 self._listened.add(number)
@@ -161,9 +161,23 @@ async def _announced_port(process: asyncio.subprocess.Process) -> int | None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_START_TIMEOUT_S):
             line = (await process.stdout.readline()).decode(errors="replace").strip()
-            if line.startswith(PORT_LINE):
-                return int(line.removeprefix(PORT_LINE))
+            port = line.removeprefix(PORT_LINE)
+            if line.startswith(PORT_LINE) and port.isdecimal():
+                return int(port)
     return None
+
+
+async def _end_of_silent(process: asyncio.subprocess.Process) -> None:
+    """End a process that did not say its port, unless it is ending by itself."""
+    assert process.stdout is not None  # noqa: S101 - for the type checker; it was asked for
+    # At the end of its stdout it has ended or is about to, and its status says why. A signal now would take
+    # that status from asyncio: Popen polls before it signals.
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_STOP_TIMEOUT_S if process.stdout.at_eof() else 0):
+            await process.wait()
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

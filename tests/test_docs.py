@@ -1,0 +1,149 @@
+"""The documentation says what the code does: settings, errors, routes, commands, models, links."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import typer.main
+
+import enlarger
+from enlarger import cli
+from enlarger.config import Settings
+from enlarger.errors import EnlargerError
+from enlarger.models import Catalogue
+
+ROOT = Path(__file__).parent.parent
+REFERENCE = ROOT / "docs" / "reference"
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("benchmarks/*.md")])
+
+ABSTRACT = {"invalid_request", "no_capacity", "engine_error"}
+"""Codes of classes that are never raised themselves."""
+
+
+def page(name: str) -> str:
+    """A reference page."""
+    return (REFERENCE / name).read_text()
+
+
+def rows(text: str) -> dict[str, list[str]]:
+    """The table rows of a page by the code in their first cell."""
+    found = re.findall(r"^\| `([^`]+)` \|(.*)\|$", text, re.MULTILINE)
+    return {name: [cell.strip() for cell in rest.split("|")] for name, rest in found}
+
+
+def codes() -> set[str]:
+    """The codes of all error classes."""
+    found, pending = set(), [EnlargerError]
+    while pending:
+        cls = pending.pop()
+        found.add(cls.code)
+        pending += cls.__subclasses__()
+    return found - ABSTRACT
+
+
+def heading_anchors(text: str) -> set[str]:
+    """The anchors that a page's headings make."""
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_every_setting_is_documented_with_its_default(name: str) -> None:
+    """By its variable; where the default is a plain value, that value."""
+    field = Settings.model_fields[name]
+    row = rows(page("settings.md")).get(str(field.validation_alias))
+    assert row is not None, f"docs/reference/settings.md lacks {field.validation_alias}"
+    if field.default not in (None, ()):
+        assert row[0] == f"`{field.default}`"
+
+
+def test_no_documented_setting_is_gone() -> None:
+    """The page lists what there is, and the one variable of other programs that we read."""
+    known = {str(field.validation_alias) for field in Settings.model_fields.values()}
+    assert set(rows(page("settings.md"))) == known | {"XDG_CACHE_HOME"}
+
+
+@pytest.mark.parametrize("code", sorted(codes()))
+def test_every_error_is_documented(code: str) -> None:
+    """By its code."""
+    assert f"`{code}`" in page("errors.md")
+
+
+@pytest.mark.parametrize("route", ["/upscale", "/health", "/status", "/cleanup", "/files/"])
+def test_every_route_is_documented(route: str) -> None:
+    """Each has a heading."""
+    assert re.search(rf"^## .*{route}", page("http-api.md"), re.MULTILINE)
+
+
+def test_the_routes_are_those_of_the_gateway() -> None:
+    """What the gateway serves is the list above."""
+    served = set(
+        re.findall(r'add_url_rule\("(/[a-z]+)', (ROOT / "src/enlarger/api/app.py").read_text())
+    )
+    assert served == {"/upscale", "/health", "/status", "/cleanup", "/files"}
+
+
+def test_every_command_is_mentioned() -> None:
+    """In the changelog, which users read first."""
+    commands = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
+    text = (ROOT / "CHANGELOG.md").read_text()
+    assert set(commands) == {"upscale", "serve", "model-server", "models"}
+    assert all(f"enlarger {name}" in text for name in commands)
+
+
+def test_every_installed_model_is_documented() -> None:
+    """With its computing per pixel and its licence."""
+    documented = rows(page("models.md"))
+    installed = Catalogue.installed(Path("models-that-are-not-there"))
+    assert {model.id for model in installed} == set(documented)
+    for model in installed:
+        scale, _, _, mflop, licence = documented[model.id]
+        assert (int(scale), licence) == (model.scale, model.licence)
+        assert float(mflop) == pytest.approx(model.mflop_per_px, rel=0.005)
+
+
+def test_version_is_the_newest_in_the_changelog() -> None:
+    """A release has its notes."""
+    newest = re.search(r"^## \[([^\]]+)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest is not None
+    assert newest.group(1) == enlarger.__version__
+
+
+def test_readme_commands_exist() -> None:
+    """What the README asks a newcomer to type is a target, a command, or curl."""
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    text = (ROOT / "README.md").read_text()
+    asked = set(re.findall(r"(?:^|`)make ([a-z]+)", text, re.MULTILINE))
+    assert {"serve", "test"} <= asked <= targets
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    assert set(re.findall(r"\.venv/bin/([a-z]+)", text)) == set(scripts)
+
+
+def test_ci_runs_the_test_command_of_the_readme_last() -> None:
+    """So that the last line of CI is pytest's closing line."""
+    lines = (ROOT / ".ci" / "run").read_text().strip().splitlines()
+    assert lines[-1].endswith("make test")
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(path: Path) -> None:
+    """Files that a page links to are there, and so are their headings."""
+    for target in re.findall(r"\]\(([^)]+)\)", path.read_text()):
+        if "://" in target:
+            continue
+        name, _, anchor = target.partition("#")
+        linked = (path.parent / name).resolve() if name else path
+        assert linked.exists(), target
+        if anchor:
+            assert anchor in heading_anchors(linked.read_text()), target
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_tests_that_a_page_cites_exist(path: Path) -> None:
+    """A promise names the test that shows it."""
+    for file, name in re.findall(r"`(test_\w+\.py)(?:::(test_\w+))?`", path.read_text()):
+        text = (ROOT / "tests" / file).read_text()
+        assert not name or f"def {name}(" in text, f"{file}::{name}"

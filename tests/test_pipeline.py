@@ -1,0 +1,526 @@
+"""The life of a request, from the picture's bytes to the stored file, and what is given back on every way out."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fakes import FailsFirst, HeldEngine, NearestEngine, StuckEngine, nearest
+from pictures import encoded, icc_profile, noise
+from PIL import Image
+
+from enlarger import config
+from enlarger.engine import Engine
+from enlarger.errors import (
+    DeadlineExceeded,
+    Draining,
+    EnlargerError,
+    FileTooLarge,
+    ImageTooLarge,
+    InvalidOption,
+    NoEngineReady,
+    OutputTooLarge,
+    QueueFull,
+    SourceUnreachable,
+    StorageFull,
+    UnknownModel,
+    UnreadableImage,
+    UnsupportedFormat,
+    WrongOutput,
+)
+from enlarger.fetch import Fetcher
+from enlarger.job import BytesSource, Job, UrlSource
+from enlarger.models import Catalogue
+from enlarger.picture import Header
+from enlarger.picture.workers import Decoders
+from enlarger.pipeline import Pipeline
+from enlarger.pipeline.pipeline import check_size
+from enlarger.store import Store
+from enlarger.wire import ModelFacts
+
+PICTURE = encoded(noise(30, 40, 3))
+"""40 x 30 px, RGB."""
+
+
+@pytest.fixture
+def catalogue(model_dir: Path) -> Catalogue:
+    """The installed models, ``nearest`` among them."""
+    return Catalogue.installed(model_dir)
+
+
+@pytest.fixture
+def facts(catalogue: Catalogue) -> tuple[ModelFacts, ...]:
+    """What an engine says that has the model ``nearest``."""
+    model = catalogue.choose("nearest", scale=4)
+    return (
+        ModelFacts(
+            id=model.id,
+            scale=4,
+            halo_px=2,
+            halo_is_exact=True,
+            max_tile_px=1024,
+            mflop_per_px=model.mflop_per_px,
+            sha256=model.sha256,
+            precisions=("bf16", "f32"),
+        ),
+    )
+
+
+Make = Callable[..., Pipeline]
+
+
+@pytest.fixture
+async def make(tmp_path: Path, catalogue: Catalogue) -> AsyncIterator[Make]:
+    """Makes a pipeline of real parts around an engine; further arguments are settings."""
+    async with Decoders(2) as decoders:
+        with ThreadPoolExecutor(2) as executor:
+
+            def pipeline(
+                engine: Engine, *, draining: Callable[[], bool] = lambda: False, **settings: Any
+            ) -> Pipeline:
+                loaded = config.load(upload_folder=tmp_path / "results", **settings)
+                return Pipeline(
+                    engine=engine,
+                    catalogue=catalogue,
+                    fetcher=Fetcher("off", limit_bytes=loaded.max_file_size_bytes),
+                    decoders=decoders,
+                    executor=executor,
+                    store=Store(loaded.upload_folder, max_age_s=300),
+                    settings=loaded,
+                    draining=draining,
+                )
+
+            yield pipeline
+
+
+def job(
+    data: bytes = PICTURE, *, scale: int = 4, precision: str = "auto", request_id: str = "-"
+) -> Job:
+    """A job for the model ``nearest``."""
+    return Job(
+        source=BytesSource(data),
+        scale=scale,
+        model="nearest",
+        precision=precision,
+        request_id=request_id,
+    )
+
+
+def cut_short(data: bytes) -> bytes:
+    """A file whose header is whole and whose pixels are not."""
+    return data[: len(data) // 2]
+
+
+def kept(folder: Path) -> list[str]:
+    """All files below a folder."""
+    return [path.name for path in folder.rglob("*") if path.is_file()]
+
+
+@asynccontextmanager
+async def running(
+    pipeline: Pipeline, engine: HeldEngine | StuckEngine
+) -> AsyncIterator[asyncio.Task[Any]]:
+    """A request whose tiles are with the engine; cancelled in the end if it still runs."""
+    arrived = len(engine.requests)
+    task = asyncio.create_task(pipeline.run(job(request_id="first")))
+    async with asyncio.timeout(20):
+        if isinstance(engine, StuckEngine):
+            await engine.started.wait()
+        else:
+            await engine.holds(arrived + 1)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+# What comes out
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+async def test_stored_file_holds_the_enlarged_picture(
+    make: Make, facts: tuple[ModelFacts, ...], tmp_path: Path, channels: int
+) -> None:
+    """A PNG of the same channels, under the store's name; nothing else is left in the folder."""
+    samples = noise(30, 40, channels)
+    outcome = await make(NearestEngine(facts)).run(job(encoded(samples)))
+    with Image.open(outcome.stored.path) as image:
+        made = np.asarray(image)
+        assert image.format == "PNG"
+    assert np.array_equal(made.reshape(120, 160, channels), nearest(samples, 4))
+    assert kept(tmp_path / "results") == [f"upscaled_{outcome.stored.token}.png"]
+    assert outcome.stored.size_bytes == outcome.stored.path.stat().st_size
+
+
+async def test_colour_profile_is_in_the_stored_file(
+    make: Make, facts: tuple[ModelFacts, ...]
+) -> None:
+    """It belongs to the samples."""
+    profile = icc_profile(b"RGB ")
+    data = encoded(noise(8, 8, 3), icc_profile=profile)
+    outcome = await make(NearestEngine(facts)).run(job(data))
+    with Image.open(outcome.stored.path) as image:
+        assert image.info["icc_profile"] == profile
+
+
+async def test_outcome_states_input_and_what_ran(make: Make, facts: tuple[ModelFacts, ...]) -> None:
+    """Size and bytes of the input, size of the result, model and engine."""
+    outcome = await make(NearestEngine(facts)).run(job(scale=2))
+    assert (outcome.header.width_px, outcome.header.height_px) == (40, 30)
+    assert outcome.header.format == "png"
+    assert outcome.input_bytes == len(PICTURE)
+    made = outcome.enlarged
+    assert (made.picture.width_px, made.picture.height_px) == (80, 60)
+    assert (made.model, made.engine) == ("nearest", "nearest")
+    assert 0 < outcome.took_s < 60
+
+
+async def test_caller_is_told_of_every_tile(make: Make, facts: tuple[ModelFacts, ...]) -> None:
+    """From the first to the last."""
+    calls: list[tuple[int, int]] = []
+    outcome = await make(NearestEngine(facts)).run(
+        job(), on_tile=lambda done, total: calls.append((done, total))
+    )
+    tiles = outcome.enlarged.tiles
+    assert tiles > 1
+    assert calls == [(done, tiles) for done in range(1, tiles + 1)]
+
+
+async def test_request_id_reaches_every_tile(make: Make, facts: tuple[ModelFacts, ...]) -> None:
+    """It is in the logs of all who touch one."""
+    engine = NearestEngine(facts)
+    await make(engine).run(job(request_id="r-77"))
+    assert {request.request_id for request in engine.requests} == {"r-77"}
+
+
+# Precision
+
+
+@pytest.mark.parametrize(
+    ("setting", "asked", "expected"),
+    [
+        ("auto", "auto", "bf16"),
+        ("f32", "auto", "f32"),
+        ("bf16", "auto", "bf16"),
+        ("f32", "bf16", "bf16"),
+        ("bf16", "f32", "f32"),
+    ],
+)
+async def test_precision_is_the_jobs_then_the_operators_then_the_engines(
+    make: Make, facts: tuple[ModelFacts, ...], setting: str, asked: str, expected: str
+) -> None:
+    """``auto`` leaves it to the next; the engine prefers its first, bf16 here."""
+    engine = NearestEngine(facts)
+    outcome = await make(engine, precision=setting).run(job(precision=asked))
+    assert {request.precision for request in engine.requests} == {expected}
+    assert outcome.enlarged.precision == expected
+
+
+async def test_precision_that_is_not_to_be_had_is_refused(
+    make: Make, facts: tuple[ModelFacts, ...]
+) -> None:
+    """No other one in its place; the text says what there is."""
+    engine = NearestEngine(facts)
+    pipeline = make(engine)
+    with pytest.raises(InvalidOption, match=r"int8 .* bf16, f32"):
+        await pipeline.run(job(precision="int8"))
+    assert engine.requests == []
+    assert pipeline.load.requests == 0
+
+
+# Limits of size
+
+
+def header(width_px: int, height_px: int) -> Header:
+    """Of a PNG."""
+    return Header(
+        format="png", width_px=width_px, height_px=height_px, mode="RGB", depth_bits=8, frames=1
+    )
+
+
+@pytest.mark.parametrize(("width_px", "height_px"), [(2048, 2048), (2048, 1), (1, 2048)])
+def test_side_of_the_limit_passes(width_px: int, height_px: int) -> None:
+    """2048 x 2048 at scale 4 is the largest by the defaults: 8192 squared pixels."""
+    check_size(header(width_px, height_px), scale=4, max_side_px=2048, max_output_px=67_108_864)
+
+
+@pytest.mark.parametrize(("width_px", "height_px"), [(2049, 1), (1, 2049), (2049, 2049)])
+def test_side_over_the_limit_is_refused(width_px: int, height_px: int) -> None:
+    """By one pixel, in either direction; the text is the contract's."""
+    with pytest.raises(ImageTooLarge) as refusal:
+        check_size(header(width_px, height_px), scale=2, max_side_px=2048, max_output_px=10**9)
+    assert str(refusal.value) == f"Image dimensions too large: {width_px}x{height_px} (max: 2048)"
+    assert (refusal.value.limit, refusal.value.actual) == (2048, 2049)
+
+
+@pytest.mark.parametrize(("scale", "output_px"), [(2, 4800), (4, 19200)])
+def test_output_of_the_limit_passes_and_one_pixel_over_it_is_refused(
+    scale: int, output_px: int
+) -> None:
+    """40 x 30 makes 1200 scale² pixels, of three bytes each."""
+    check_size(header(40, 30), scale=scale, max_side_px=40, max_output_px=output_px)
+    with pytest.raises(OutputTooLarge) as refusal:
+        check_size(header(40, 30), scale=scale, max_side_px=40, max_output_px=output_px - 1)
+    error = refusal.value
+    assert str(error) == f"Upscaled image would be too large: ~{output_px * 3} bytes"
+    assert (error.limit, error.actual) == (output_px - 1, output_px)
+    assert error.details == {"original_size": {"width": 40, "height": 30}, "scale": scale}
+
+
+def test_long_side_is_named_before_the_output() -> None:
+    """The order of the contract's table."""
+    with pytest.raises(ImageTooLarge):
+        check_size(header(5000, 5000), scale=4, max_side_px=2048, max_output_px=1)
+
+
+async def test_file_of_the_limit_passes_and_one_byte_over_it_is_refused(
+    make: Make, facts: tuple[ModelFacts, ...]
+) -> None:
+    """The limit counts bytes of the encoded picture."""
+    size = len(PICTURE)
+    await make(NearestEngine(facts), max_file_size_bytes=size).run(job())
+    with pytest.raises(FileTooLarge) as refusal:
+        await make(NearestEngine(facts), max_file_size_bytes=size - 1).run(job())
+    assert str(refusal.value) == f"Image too large: {size} bytes (max: {size - 1})"
+    assert (refusal.value.limit, refusal.value.actual) == (size - 1, size)
+
+
+async def test_operators_limits_of_size_hold(make: Make, facts: tuple[ModelFacts, ...]) -> None:
+    """The side as seen in the file, and the output of the scale that was asked for."""
+    engine = NearestEngine(facts)
+    with pytest.raises(ImageTooLarge):
+        await make(engine, max_image_dimension_px=39).run(job())
+    tight = make(engine, max_output_px=40 * 30 * 4)
+    with pytest.raises(OutputTooLarge):
+        await tight.run(job(scale=4))
+    assert engine.requests == []
+    assert (await tight.run(job(scale=2))).enlarged.picture.width_px == 80
+
+
+# The order of the steps: of two faults, the earlier step's is told
+
+
+async def test_model_comes_before_the_source(make: Make, facts: tuple[ModelFacts, ...]) -> None:
+    """Nothing is downloaded for a model that is not installed."""
+    source = UrlSource("http://example.com/a.png")
+    pipeline = make(NearestEngine(facts))
+    with pytest.raises(UnknownModel):
+        await pipeline.run(Job(source=source, scale=4, model="no-such"))
+    with pytest.raises(SourceUnreachable):
+        await pipeline.run(Job(source=source, scale=4, model="nearest"))
+
+
+async def test_bytes_come_before_the_format(make: Make, facts: tuple[ModelFacts, ...]) -> None:
+    """A file that is too large is not looked into."""
+    with pytest.raises(FileTooLarge):
+        await make(NearestEngine(facts), max_file_size_bytes=10).run(job(b"no picture at all"))
+    with pytest.raises(UnsupportedFormat):
+        await make(NearestEngine(facts)).run(job(b"no picture at all"))
+
+
+async def test_faults_of_the_header_come_before_admission(
+    make: Make, facts: tuple[ModelFacts, ...]
+) -> None:
+    """A full gateway still tells a sender what to mend."""
+    engine = StuckEngine(facts)
+    pipeline = make(engine, queue_limit=1, max_image_dimension_px=50)
+    async with running(pipeline, engine):
+        with pytest.raises(UnsupportedFormat):
+            await pipeline.run(job(b"no picture at all"))
+        with pytest.raises(ImageTooLarge):
+            await pipeline.run(job(encoded(noise(1, 51, 3))))
+        with pytest.raises(QueueFull):
+            await pipeline.run(job())
+
+
+async def test_admission_comes_before_the_decode(make: Make, facts: tuple[ModelFacts, ...]) -> None:
+    """Who is not admitted costs no decoding: a file cut short is refused as one too many."""
+    engine = HeldEngine(facts)
+    pipeline = make(engine, queue_limit=1)
+    broken = job(cut_short(PICTURE))
+    async with running(pipeline, engine) as first:
+        with pytest.raises(QueueFull):
+            await pipeline.run(broken)
+        engine.let_go()
+        await first
+    with pytest.raises(UnreadableImage):
+        await pipeline.run(broken)
+
+
+# Admission
+
+
+async def test_admitted_work_is_counted_until_it_is_done(
+    make: Make, facts: tuple[ModelFacts, ...]
+) -> None:
+    """One request, 40 x 30 px, and its computing; less with each tile, none in the end."""
+    engine = HeldEngine(facts)
+    pipeline = make(engine)
+    whole_mflop = 40 * 30 * facts[0].mflop_per_px
+    lefts: list[float] = []
+    async with running(pipeline, engine) as first:
+        assert pipeline.load.requests == 1
+        assert pipeline.load.mflop == pytest.approx(whole_mflop)
+        assert pipeline.queued_px == 1200
+        first.cancel()
+        await asyncio.wait({first})
+        assert (pipeline.load.requests, pipeline.load.mflop, pipeline.queued_px) == (0, 0, 0)
+    engine.let_go()
+    outcome = await pipeline.run(job(), on_tile=lambda *_: lefts.append(pipeline.load.mflop))
+    tiles = outcome.enlarged.tiles
+    expected = [whole_mflop * (1 - done / tiles) for done in range(1, tiles + 1)]
+    assert lefts == pytest.approx(expected)
+
+
+async def test_request_behind_too_much_work_is_refused(
+    make: Make, facts: tuple[ModelFacts, ...]
+) -> None:
+    """The engine states its speed: here the first picture takes about a hundred seconds."""
+    engine = StuckEngine(facts)
+    engine.mflop_per_s = 40 * 30 * facts[0].mflop_per_px / 100
+    pipeline = make(engine, max_wait_s=99)
+    async with running(pipeline, engine):
+        with pytest.raises(QueueFull, match="100 s, the limit is 99 s"):
+            await pipeline.run(job())
+        assert pipeline.load.requests == 1
+
+
+@pytest.mark.parametrize("error", [WrongOutput("constant"), NoEngineReady("all gone")])
+async def test_engines_error_is_the_requests_error(
+    make: Make, facts: tuple[ModelFacts, ...], tmp_path: Path, error: EnlargerError
+) -> None:
+    """The counts are given back, nothing is stored, and the next request works."""
+    pipeline = make(FailsFirst(NearestEngine(facts), failures=1, error=error))
+    with pytest.raises(type(error)) as raised:
+        await pipeline.run(job())
+    assert raised.value is error
+    assert (pipeline.load.requests, pipeline.load.mflop, pipeline.queued_px) == (0, 0, 0)
+    assert kept(tmp_path / "results") == []
+    await pipeline.run(job())
+
+
+async def test_engine_without_the_model_is_an_error(make: Make) -> None:
+    """Here it has a model of the same name with other weights."""
+    pipeline = make(NearestEngine())
+    with pytest.raises(NoEngineReady):
+        await pipeline.run(job())
+    assert pipeline.load.requests == 0
+
+
+async def test_cancelled_request_leaves_nothing(
+    make: Make, facts: tuple[ModelFacts, ...], tmp_path: Path
+) -> None:
+    """Its tiles are dropped, its counts and its memory given back, and no file is kept."""
+    engine = StuckEngine(facts)
+    pipeline = make(engine, picture_memory_mib=1)
+    async with running(pipeline, engine) as task:
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert engine.in_flight == 0
+    assert engine.cancelled == len(engine.requests) > 1
+    assert (pipeline.load.requests, pipeline.load.mflop, pipeline.queued_px) == (0, 0, 0)
+    assert kept(tmp_path / "results") == []
+
+
+class AskedEngine(HeldEngine):
+    """Counts who asks for the model, which is the first step of a request that got its memory."""
+
+    asked = 0
+
+    async def ready_for(self, model_id: str, weights_sha256: str) -> ModelFacts:
+        """The model's facts at once."""
+        self.asked += 1
+        return await super().ready_for(model_id, weights_sha256)
+
+
+async def test_pictures_beyond_the_memory_wait_for_one_another(
+    make: Make, facts: tuple[ModelFacts, ...]
+) -> None:
+    """Samples of 64 x 64 px at scale 4 take over half a MiB: two of them do not fit into one."""
+    engine = AskedEngine(facts)
+    pipeline = make(engine, picture_memory_mib=1)
+    data = encoded(noise(64, 64, 3))
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        group.create_task(pipeline.run(job(data)))
+        await engine.holds(1)
+        group.create_task(pipeline.run(job(data)))
+        while pipeline.load.requests < 2:  # noqa: ASYNC110 - there is no event for being admitted
+            await asyncio.sleep(0)
+        assert engine.asked == 1
+        engine.let_go()
+    assert engine.asked == 2
+    assert pipeline.load.requests == 0
+
+
+# Deadline, draining, disk
+
+
+async def test_deadline_ends_a_request(make: Make, facts: tuple[ModelFacts, ...]) -> None:
+    """With its own error, and its counts given back."""
+    engine = StuckEngine(facts)
+    pipeline = make(engine, deadline_s=0.1)
+    with pytest.raises(DeadlineExceeded, match="deadline exceeded"):
+        await pipeline.run(job())
+    assert engine.in_flight == 0
+    assert (pipeline.load.requests, pipeline.load.mflop, pipeline.queued_px) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(("setting", "left_s"), [(None, 600), (1234.5, 1234.5)])
+async def test_tiles_carry_the_requests_deadline(
+    make: Make, facts: tuple[ModelFacts, ...], setting: float | None, left_s: float
+) -> None:
+    """One for all of them: the operator's, or ten minutes for a small picture."""
+    engine = NearestEngine(facts)
+    clock = asyncio.get_running_loop()
+    before = clock.time()
+    await make(engine, deadline_s=setting).run(job())
+    (deadline,) = {request.deadline for request in engine.requests}
+    assert before + left_s <= deadline <= clock.time() + left_s
+
+
+async def test_stopping_server_takes_nothing_new(make: Make, facts: tuple[ModelFacts, ...]) -> None:
+    """Not even to say that the model is unknown; what runs is finished."""
+    engine = HeldEngine(facts)
+    stopping = False
+    pipeline = make(engine, draining=lambda: stopping)
+    async with running(pipeline, engine) as first:
+        stopping = True
+        with pytest.raises(Draining) as refusal:
+            await pipeline.run(Job(source=BytesSource(b""), scale=4, model="no-such"))
+        assert refusal.value.retry_after_s == 10
+        engine.let_go()
+        assert (await first).enlarged.picture.width_px == 160
+
+
+async def test_request_that_arrives_while_the_server_begins_to_stop_is_not_admitted(
+    make: Make, facts: tuple[ModelFacts, ...]
+) -> None:
+    """The server began to stop while the picture was fetched and probed."""
+    engine = NearestEngine(facts)
+    answers = iter([False])
+    pipeline = make(engine, draining=lambda: next(answers, True))
+    with pytest.raises(Draining):
+        await pipeline.run(job())
+    assert engine.requests == []
+    assert pipeline.load.requests == 0
+
+
+async def test_result_that_cannot_be_written_is_an_error_of_its_own(
+    make: Make, facts: tuple[ModelFacts, ...], tmp_path: Path
+) -> None:
+    """Here the folder was removed under the server; its path is not told."""
+    pipeline = make(NearestEngine(facts))
+    shutil.rmtree(tmp_path / "results")
+    with pytest.raises(StorageFull) as raised:
+        await pipeline.run(job())
+    assert str(tmp_path) not in str(raised.value)
+    assert pipeline.load.requests == 0

@@ -1,0 +1,243 @@
+"""The pool's decisions: who gets a tile, how long it may take, and when a tile has failed for good."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import pytest
+from fakes import NEAREST
+from hypothesis import given
+from hypothesis import strategies as st
+from pictures import noise
+
+from enlarger.errors import (
+    EngineFailed,
+    EngineLost,
+    EnlargerError,
+    InvalidOption,
+    OutOfMemory,
+    TileTooLarge,
+    WrongOutput,
+)
+from enlarger.pool.policy import State, Tries, attempt_limit_s, can_take, choose, model_here
+from enlarger.wire import EngineFacts, ModelFacts, TileRequest
+
+
+def engine_facts(*models: ModelFacts, capacity: int = 2) -> EngineFacts:
+    """Of an engine with these models, or ``NEAREST``."""
+    return EngineFacts(
+        engine="nearest",
+        ready=True,
+        models=models or (NEAREST,),
+        capacity=capacity,
+        in_flight=0,
+        mflop_per_s=None,
+    )
+
+
+@dataclass(eq=False)
+class Server:
+    """All that a choice looks at."""
+
+    state: State = State.READY
+    facts: EngineFacts | None = None
+    in_flight: int = 0
+    outstanding_mflop: float = 0.0
+    last_used: int = 0
+
+    def __post_init__(self) -> None:
+        self.facts = self.facts or engine_facts()
+
+
+def request(*, weights_sha256: str = NEAREST.sha256, precision: str = "f32") -> TileRequest:
+    """A tile for ``NEAREST``."""
+    return TileRequest(
+        pixels=noise(2, 2, 3),
+        model=NEAREST.id,
+        weights_sha256=weights_sha256,
+        precision=precision,
+        deadline=0,
+        request_id="-",
+    )
+
+
+# Who can take a tile
+
+
+def test_ready_server_with_room_can_take_a_tile() -> None:
+    """Up to its capacity."""
+    assert can_take(Server(in_flight=1), request())
+    assert not can_take(Server(in_flight=2), request())
+
+
+@pytest.mark.parametrize("state", [state for state in State if state is not State.READY])
+def test_server_that_is_not_ready_gets_no_tile(state: State) -> None:
+    """Whatever the reason."""
+    assert not can_take(Server(state=state), request())
+
+
+def test_server_without_facts_gets_no_tile() -> None:
+    """Nobody knows what it has."""
+    server = Server()
+    server.facts = None
+    assert not can_take(server, request())
+    assert model_here(server, NEAREST.id, NEAREST.sha256) is None
+
+
+def test_server_with_other_weights_gets_no_tile() -> None:
+    """One picture never mixes weights: the hash decides, not the name."""
+    other = replace(NEAREST, sha256="1" * 64)
+    assert not can_take(Server(facts=engine_facts(other)), request())
+    assert can_take(Server(facts=engine_facts(other)), request(weights_sha256="1" * 64))
+
+
+def test_server_without_the_model_gets_no_tile() -> None:
+    """The name decides, not the hash."""
+    renamed = replace(NEAREST, id="other")
+    assert not can_take(Server(facts=engine_facts(renamed)), request())
+
+
+def test_server_without_the_precision_gets_no_tile() -> None:
+    """One picture never mixes precisions."""
+    full_only = replace(NEAREST, precisions=("f32",))
+    assert can_take(Server(facts=engine_facts(full_only)), request(precision="f32"))
+    assert not can_take(Server(facts=engine_facts(full_only)), request(precision="bf16"))
+
+
+def test_facts_of_a_model_are_found_by_name_and_hash() -> None:
+    """Among all that a server has."""
+    other = replace(NEAREST, id="other", sha256="1" * 64)
+    server = Server(facts=engine_facts(other, NEAREST))
+    assert model_here(server, "nearest", NEAREST.sha256) is NEAREST
+    assert model_here(server, "other", "1" * 64) is other
+    assert model_here(server, "other", NEAREST.sha256) is None
+    assert model_here(server, "no-such", NEAREST.sha256) is None
+
+
+# Who gets it
+
+
+def test_least_outstanding_work_gets_the_tile() -> None:
+    """Computing decides, not the number of tiles and not who was used last."""
+    busy = Server(outstanding_mflop=30, in_flight=1, last_used=1)
+    less_busy = Server(outstanding_mflop=20, in_flight=1, last_used=9)
+    assert choose([busy, less_busy], request()) is less_busy
+    assert choose([less_busy, busy], request()) is less_busy
+
+
+def test_ties_go_to_the_one_used_longest_ago() -> None:
+    """So that idle servers take turns."""
+    servers = [Server(last_used=5), Server(last_used=3), Server(last_used=4)]
+    assert choose(servers, request()) is servers[1]
+
+
+def test_nobody_free_means_wait() -> None:
+    """Full ones and broken ones are not chosen, nor is one of none."""
+    assert choose([Server(in_flight=2), Server(state=State.GONE)], request()) is None
+    assert choose([], request()) is None
+
+
+def test_server_where_the_tile_failed_is_avoided() -> None:
+    """Even if all others have more work."""
+    failed, busy = Server(), Server(outstanding_mflop=1000, in_flight=1)
+    assert choose([failed, busy], request(), avoid={failed}) is busy
+
+
+def test_server_where_the_tile_failed_is_better_than_none() -> None:
+    """If nobody else has room, the tile goes there again instead of waiting."""
+    failed, full = Server(), Server(in_flight=2)
+    assert choose([failed, full], request(), avoid={failed}) is failed
+
+
+servers = st.builds(
+    Server,
+    state=st.sampled_from([State.READY, State.READY, State.SUSPECT, State.GONE]),
+    in_flight=st.integers(0, 2),
+    outstanding_mflop=st.integers(0, 3).map(float),
+    last_used=st.integers(0, 5),
+)
+
+
+@given(members=st.lists(servers, max_size=6), avoided=st.sets(st.integers(0, 5)))
+def test_choice_is_the_least_of_those_that_can_take_it(
+    members: list[Server], avoided: set[int]
+) -> None:
+    """For every set of servers: no better one was passed over, and an avoided one only for want of another."""
+    avoid = [member for number, member in enumerate(members) if number in avoided]
+    chosen = choose(members, request(), avoid=avoid)
+    free = [member for member in members if member.state is State.READY and member.in_flight < 2]
+    wanted = [member for member in free if member not in avoid] or free
+    if not wanted:
+        assert chosen is None
+        return
+    assert chosen in wanted
+    least = min((member.outstanding_mflop, member.last_used) for member in wanted)
+    assert (chosen.outstanding_mflop, chosen.last_used) == least
+
+
+# How long an attempt may take
+
+
+@pytest.mark.parametrize(
+    ("outstanding_mflop", "mflop_per_s", "limit_s"),
+    [
+        (1000, 100, 40),
+        (250, 100, 10),
+        (251, 100, 10.04),
+        (0, 100, 10),
+        (100_000, None, 80),
+        (100_000, 0, 80),
+    ],
+)
+def test_attempt_gets_four_times_what_its_servers_speed_says(
+    outstanding_mflop: float, mflop_per_s: float | None, limit_s: float
+) -> None:
+    """At least ten seconds; 5000 MFLOP/s, a slow core, where nobody measured."""
+    assert attempt_limit_s(outstanding_mflop, mflop_per_s) == pytest.approx(limit_s)
+
+
+def test_shortest_attempt_can_be_set() -> None:
+    """For engines whose tiles are known to be quick."""
+    assert attempt_limit_s(0, None, at_least_s=0.5) == 0.5
+
+
+# When a tile has failed
+
+
+def times(error: EnlargerError) -> int:
+    """How often a tile may meet ``error`` until no attempt follows."""
+    tries = Tries()
+    for attempt in range(1, 100):
+        if not tries.count(error):
+            return attempt
+    return 100
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (EngineFailed("e"), 3),
+        (WrongOutput("e"), 3),
+        (OutOfMemory("e"), 3),
+        (EngineLost("e"), 5),
+        (InvalidOption("e"), 1),
+        (TileTooLarge("e"), 1),
+    ],
+)
+def test_errors_end_a_tile_after_so_many(error: EnlargerError, expected: int) -> None:
+    """Three failures, or five servers lost; what no other server would do better ends it at once."""
+    assert times(error) == expected
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "more"),
+    [(EngineLost, EngineFailed, [True, True, False]), (EngineFailed, EngineLost, [True] * 4)],
+)
+def test_lost_servers_are_no_failures(
+    first: Callable[[str], EnlargerError], then: Callable[[str], EnlargerError], more: list[bool]
+) -> None:
+    """Each kind is counted by itself: two of the one leave the other its full number."""
+    tries = Tries()
+    assert [tries.count(first("e")) for _ in range(2)] == [True, True]
+    assert [tries.count(then("e")) for _ in more] == more

@@ -1,0 +1,796 @@
+"""Many engines as one: where tiles go, what a failure costs, and what is given back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+from fakes import NEAREST, FailsFirst, HeldEngine, NearestEngine, StuckEngine, nearest
+from pictures import noise
+
+from enlarger.engine import Engine
+from enlarger.errors import (
+    BadTile,
+    Busy,
+    DeadlineExceeded,
+    Draining,
+    EngineFailed,
+    EngineLost,
+    EnlargerError,
+    InvalidOption,
+    ModelNotHere,
+    NoEngineReady,
+    OutOfMemory,
+    Starting,
+    TileTooLarge,
+    WrongOutput,
+)
+from enlarger.pool import Pool
+from enlarger.pool.policy import State
+from enlarger.pool.pool import Member
+from enlarger.pool.remote import Readiness
+from enlarger.wire import EngineFacts, TileRequest, TileResult
+
+LONG_S = 100
+"""A deadline that plays no part."""
+
+
+class Server(Member):
+    """A member whose probe answers what a test says."""
+
+    def __init__(
+        self,
+        name: str,
+        engine: Engine | None = None,
+        *,
+        state: State = State.READY,
+        supervised: bool = False,
+    ) -> None:
+        self.probes = 0
+        self.restarted = asyncio.Event()
+        engine = engine or NearestEngine()
+        super().__init__(
+            name,
+            engine,
+            probe=self._answer,
+            restart=self.restarted.set if supervised else None,
+        )
+        self.says(state)
+        self.learn(self._readiness)
+
+    def says(self, state: State, *, instance: str = "1") -> None:
+        """What the next probes find, the first of them soon."""
+        ready = state is State.READY
+        self._readiness = Readiness(
+            state, self.engine.facts() if ready else None, None if state is State.GONE else instance
+        )
+        self.changed.set()
+
+    async def probed(self, times: int = 1) -> None:
+        """Wait for so many more probes, without waiting between them."""
+        for _ in range(times):
+            before = self.probes
+            self.changed.set()
+            await until(partial(self._probed_since, before))
+            await settled()
+
+    def _probed_since(self, before: int) -> bool:
+        return self.probes > before
+
+    async def _answer(self) -> Readiness:
+        self.probes += 1
+        return self._readiness
+
+
+def request(
+    *,
+    size: tuple[int, int] = (4, 4),
+    request_id: str = "r-1",
+    index: int = 0,
+    left_s: float = LONG_S,
+) -> TileRequest:
+    """A tile for ``NEAREST``."""
+    return TileRequest(
+        pixels=noise(*size, 3, seed=index),
+        model=NEAREST.id,
+        weights_sha256=NEAREST.sha256,
+        precision="f32",
+        deadline=asyncio.get_running_loop().time() + left_s,
+        request_id=request_id,
+        index=index,
+    )
+
+
+def sent(pool: Pool, tiles: int, *, request_id: str = "r-1") -> list[asyncio.Task[TileResult]]:
+    """Tiles of one request, all at once."""
+    return [
+        asyncio.create_task(pool.enlarge(request(request_id=request_id, index=index)))
+        for index in range(tiles)
+    ]
+
+
+async def settled() -> None:
+    """Let all tasks run as far as they come: nothing here waits for anything outside."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for what has no event of its own."""
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - see above
+            await asyncio.sleep(0.001)
+
+
+# Where a tile goes
+
+
+async def test_answer_is_the_members_with_its_name() -> None:
+    """The pixels, and who made them at which attempt."""
+    asked = request()
+    result = await Pool([Member("only", NearestEngine())]).enlarge(asked)
+    assert np.array_equal(result.pixels, nearest(asked.pixels, 4))
+    assert (result.server, result.attempts, result.engine) == ("only", 1, "nearest")
+
+
+@pytest.mark.parametrize("members", [1, 2, 5])
+async def test_as_many_tiles_as_idle_members_give_one_to_each(members: int) -> None:
+    """A picture uses all servers that there are."""
+    engines = [HeldEngine(capacity=4) for _ in range(members)]
+    pool = Pool([Member(f"m{number}", engine) for number, engine in enumerate(engines)])
+    tiles = sent(pool, members)
+    await asyncio.gather(*(engine.holds(1) for engine in engines))
+    assert [engine.in_flight for engine in engines] == [1] * members
+    for engine in engines:
+        engine.let_go()
+    results = await asyncio.gather(*tiles)
+    assert Counter(result.server for result in results) == {
+        f"m{number}": 1 for number in range(members)
+    }
+
+
+async def test_member_with_the_least_outstanding_work_gets_the_tile() -> None:
+    """Work is LR pixels times the model's computing: three small tiles are less than a large one."""
+    large, small = HeldEngine(), HeldEngine()
+    members = [Member("large", large), Member("small", small)]
+    pool = Pool(members)
+    first = asyncio.create_task(pool.enlarge(request(size=(10, 10))))
+    await large.holds(1)
+    others = sent(pool, 4)
+    await small.holds(4)
+    assert [member.outstanding_mflop for member in members] == [100, 4 * 16]
+    assert len(large.requests) == 1
+    for engine in (large, small):
+        engine.let_go()
+    await asyncio.gather(first, *others)
+    assert [member.outstanding_mflop for member in members] == [0, 0]
+
+
+async def test_idle_members_take_turns() -> None:
+    """One tile after the other goes round."""
+    pool = Pool([Member(name, NearestEngine()) for name in "abc"])
+    servers = [(await pool.enlarge(request())).server for _ in range(7)]
+    assert servers == list("abcabca")
+
+
+async def test_member_never_gets_more_than_it_takes() -> None:
+    """The others wait for a seat."""
+    engine = HeldEngine(capacity=2)
+    pool = Pool([Member("only", engine)])
+    tiles = sent(pool, 5)
+    await engine.holds(2)
+    assert repr(pool) == "<Pool 1/1 ready | 3 waiting, 2 in flight>"
+    assert pool.members[0].shown_state == "busy"
+    engine.let_go()
+    results = await asyncio.gather(*tiles)
+    assert engine.most_in_flight == 2
+    for index, result in enumerate(results):
+        assert np.array_equal(result.pixels, nearest(noise(4, 4, 3, seed=index), 4))
+    assert repr(pool) == "<Pool 1/1 ready | 0 waiting, 0 in flight>"
+    assert pool.members[0].shown_state == "ready"
+
+
+async def test_requests_take_turns() -> None:
+    """A small picture need not wait until all tiles of a large one are done."""
+    engine = HeldEngine(capacity=1)
+    pool = Pool([Member("only", engine)])
+    tiles = sent(pool, 1, request_id="before")
+    await engine.holds(1)
+    tiles += sent(pool, 4, request_id="large")
+    await settled()
+    tiles += sent(pool, 2, request_id="small")
+    await settled()
+    engine.let_go()
+    await asyncio.gather(*tiles)
+    assert [(asked.request_id, asked.index) for asked in engine.requests[1:]] == [
+        ("large", 0),
+        ("small", 0),
+        ("large", 1),
+        ("small", 1),
+        ("large", 2),
+        ("large", 3),
+    ]
+
+
+async def test_tile_that_nobody_can_take_holds_up_no_other() -> None:
+    """Its weights are on no server: it waits, and another request's tiles pass."""
+    pool = Pool([Member("only", NearestEngine())])
+    other = replace(request(request_id="other", left_s=0.1), weights_sha256="1" * 64)
+    waiting = asyncio.create_task(pool.enlarge(other))
+    await settled()
+    assert (await pool.enlarge(request())).server == "only"
+    with pytest.raises(DeadlineExceeded):
+        await waiting
+
+
+# When a member fails
+
+
+def failing(name: str, error: EnlargerError, *, failures: int = 1) -> Server:
+    """A server that fails first and then works."""
+    return Server(name, FailsFirst(NearestEngine(), failures=failures, error=error))
+
+
+@pytest.mark.parametrize("error", [EngineFailed("e"), WrongOutput("e"), EngineLost("e")])
+async def test_failed_tile_goes_to_another_member(error: EnlargerError) -> None:
+    """The failure is a strike: no more tiles for that member until a probe says it is well."""
+    bad, good = failing("bad", error), Server("good")
+    result = await Pool([bad, good]).enlarge(request())
+    assert (result.server, result.attempts) == ("good", 2)
+    assert (bad.strikes, bad.state) == (1, State.SUSPECT)
+    assert (good.strikes, good.state) == (0, State.READY)
+    assert (bad.tiles_done, good.tiles_done) == (0, 1)
+    assert bad.changed.is_set()  # it is probed at once
+
+
+async def test_struck_member_returns_after_a_good_probe() -> None:
+    """Here it is the only one, so its tile waits for that."""
+    bad = failing("bad", EngineFailed("e"))
+    async with Pool([bad]) as pool, asyncio.timeout(5):
+        result = await pool.enlarge(request())
+    assert (result.server, result.attempts) == ("bad", 2)
+    assert (bad.strikes, bad.state) == (1, State.READY)
+
+
+@pytest.mark.parametrize(
+    ("error", "attempts"),
+    [(EngineFailed("e"), 3), (WrongOutput("e"), 3), (OutOfMemory("e"), 3), (EngineLost("e"), 5)],
+)
+@pytest.mark.parametrize("members", [1, 2])
+async def test_tile_fails_for_good_after_so_many_attempts(
+    error: EnlargerError, attempts: int, members: int
+) -> None:
+    """Three failures, or five servers lost under it; the error that ended it is raised."""
+    engine = FailsFirst(NearestEngine(), failures=100, error=error)
+    servers = [Server(f"s{number}", engine) for number in range(members)]
+    async with Pool(servers) as pool, asyncio.timeout(5):
+        with pytest.raises(type(error)) as raised:
+            await pool.enlarge(request())
+        assert raised.value is error
+        assert pool.facts().in_flight == 0
+    assert engine.left == 100 - attempts
+
+
+async def test_losses_do_not_use_up_the_attempts() -> None:
+    """Four servers lost and two failures: the seventh attempt may still succeed."""
+    engine: Engine = FailsFirst(NearestEngine(), failures=2, error=EngineFailed("e"))
+    engine = FailsFirst(engine, failures=4, error=EngineLost("e"))
+    async with Pool([Server("only", engine)]) as pool, asyncio.timeout(5):
+        assert (await pool.enlarge(request())).attempts == 7
+
+
+async def test_out_of_memory_is_no_strike() -> None:
+    """The tile goes elsewhere, but the server is sound and keeps its other tiles."""
+    small, large = failing("small", OutOfMemory("e")), Server("large")
+    result = await Pool([small, large]).enlarge(request())
+    assert (result.server, result.attempts) == ("large", 2)
+    assert (small.strikes, small.state) == (0, State.READY)
+
+
+@pytest.mark.parametrize(
+    "error", [BadTile("e"), TileTooLarge("e"), DeadlineExceeded("e"), InvalidOption("e")]
+)
+async def test_fault_of_the_tile_is_raised_at_once(error: EnlargerError) -> None:
+    """No other server would do better, and this one is not to blame."""
+    first, second = failing("first", error), Server("second")
+    pool = Pool([first, second])
+    with pytest.raises(type(error)) as raised:
+        await pool.enlarge(request())
+    assert raised.value is error
+    assert second.tiles_done == 0
+    assert (first.strikes, first.state) == (0, State.READY)
+    assert repr(pool) == "<Pool 2/2 ready | 0 waiting, 0 in flight>"
+
+
+async def test_error_that_is_not_ours_gives_the_seat_back() -> None:
+    """A fault in an engine's code must not cost the pool a seat."""
+
+    class Broken(NearestEngine):
+        async def enlarge(self, request: TileRequest) -> TileResult:
+            raise ZeroDivisionError
+
+    pool = Pool([Member("broken", Broken())])
+    with pytest.raises(ZeroDivisionError):
+        await pool.enlarge(request())
+    assert repr(pool) == "<Pool 1/1 ready | 0 waiting, 0 in flight>"
+
+
+# When a member has no room or is not ready
+
+
+async def test_busy_is_neither_a_strike_nor_an_attempt() -> None:
+    """However often: somebody else uses the server too."""
+    server = failing("only", Busy("2 of 2 seats taken", retry_after_s=0.001), failures=9)
+    result = await Pool([server]).enlarge(request())
+    assert (result.server, result.attempts) == ("only", 1)
+    assert (server.strikes, server.state) == (0, State.READY)
+
+
+async def test_busy_member_is_left_for_another() -> None:
+    """A busy one keeps its seat taken for a moment; then the tile goes elsewhere."""
+    busy, idle = failing("busy", Busy("e", retry_after_s=0.001), failures=1), Server("idle")
+    result = await Pool([busy, idle]).enlarge(request())
+    assert (result.server, result.attempts) == ("idle", 1)
+
+
+async def test_busy_pause_ends_with_the_deadline() -> None:
+    """However long the server asks us to wait."""
+    server = failing("only", Busy("e", retry_after_s=1000))
+    pool = Pool([server])
+    async with asyncio.timeout(1):
+        with pytest.raises(DeadlineExceeded):
+            await pool.enlarge(request(left_s=0.05))
+    assert repr(pool) == "<Pool 1/1 ready | 0 waiting, 0 in flight>"
+
+
+@pytest.mark.parametrize(
+    ("refusal", "state"),
+    [
+        (Starting("e"), State.STARTING),
+        (Draining("e"), State.DRAINING),
+        (ModelNotHere("e"), State.STARTING),
+    ],
+)
+async def test_member_that_says_it_cannot_is_out_of_rotation(
+    refusal: EnlargerError, state: State
+) -> None:
+    """Until a probe says otherwise; neither a strike nor an attempt."""
+    first, second = failing("first", refusal), Server("second")
+    result = await Pool([first, second]).enlarge(request())
+    assert (result.server, result.attempts) == ("second", 1)
+    assert (first.strikes, first.state) == (0, state)
+    assert first.changed.is_set()  # it is probed at once
+
+
+async def test_member_without_a_probe_stays_ready() -> None:
+    """An engine of this process has nobody to ask: it is tried again."""
+    member = Member("only", FailsFirst(NearestEngine(), failures=1, error=EngineFailed("e")))
+    result = await Pool([member]).enlarge(request())
+    assert (result.attempts, member.state) == (2, State.READY)
+
+
+# Time
+
+
+async def test_member_that_takes_too_long_counts_as_lost() -> None:
+    """Its tile is dropped there and goes elsewhere."""
+    stuck = StuckEngine()
+    slow, quick = Server("slow", stuck), Server("quick")
+    pool = Pool([slow, quick], min_attempt_s=0.05)
+    result = await pool.enlarge(request())
+    assert (result.server, result.attempts) == ("quick", 2)
+    assert stuck.cancelled == 1
+    assert (slow.strikes, slow.state, slow.in_flight) == (1, State.SUSPECT, 0)
+
+
+async def test_time_of_an_attempt_grows_with_the_work() -> None:
+    """At a measured speed of 0.1 MFLOP/s a tile of 16 MFLOP may take 640 s: its deadline is what ends it."""
+    stuck = StuckEngine()
+    slow = Server("slow", stuck)
+    slow.mflop_per_s = 0.1
+    with pytest.raises(DeadlineExceeded):
+        await Pool([slow], min_attempt_s=0.01).enlarge(request(left_s=0.1))
+    assert slow.strikes == 0
+
+
+async def test_deadline_ends_a_tile_that_is_being_computed() -> None:
+    """It is the picture's time that is over: no fault of the member."""
+    stuck = StuckEngine()
+    server = Server("only", stuck)
+    pool = Pool([server])
+    with pytest.raises(DeadlineExceeded):
+        await pool.enlarge(request(left_s=0.05))
+    assert stuck.cancelled == 1
+    assert (server.strikes, server.state) == (0, State.READY)
+    assert repr(pool) == "<Pool 1/1 ready | 0 waiting, 0 in flight>"
+
+
+async def test_deadline_ends_a_tile_that_waits() -> None:
+    """It leaves the queue."""
+    engine = HeldEngine(capacity=1)
+    pool = Pool([Member("only", engine)])
+    first = asyncio.create_task(pool.enlarge(request()))
+    await engine.holds(1)
+    with pytest.raises(DeadlineExceeded):
+        await pool.enlarge(request(left_s=0.05))
+    assert repr(pool) == "<Pool 1/1 ready | 0 waiting, 1 in flight>"
+    engine.let_go()
+    await first
+    assert len(engine.requests) == 1
+
+
+async def test_passed_deadline_sends_nothing() -> None:
+    """The answer would be worthless."""
+    engine = NearestEngine()
+    with pytest.raises(DeadlineExceeded):
+        await Pool([Member("only", engine)]).enlarge(request(left_s=-1))
+
+
+# Cancellation
+
+
+async def test_cancelled_tile_gives_its_seat_back() -> None:
+    """Cancelling a tile that is being computed leaves the pool as it was before the call."""
+    stuck = StuckEngine()
+    pool = Pool([Member("only", stuck)])
+    before = repr(pool)
+    task = asyncio.create_task(pool.enlarge(request()))
+    await stuck.started.wait()
+    assert repr(pool) != before
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert repr(pool) == before == "<Pool 1/1 ready | 0 waiting, 0 in flight>"
+    assert pool.members[0].outstanding_mflop == 0
+    assert stuck.cancelled == 1
+
+
+async def test_cancelled_tile_leaves_the_queue() -> None:
+    """Cancelling a tile that waits leaves the others in their order, and it is never sent."""
+    engine = HeldEngine(capacity=1)
+    pool = Pool([Member("only", engine)])
+    tiles = sent(pool, 4)
+    await engine.holds(1)
+    assert repr(pool) == "<Pool 1/1 ready | 3 waiting, 1 in flight>"
+    tiles[1].cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await tiles[1]
+    assert repr(pool) == "<Pool 1/1 ready | 2 waiting, 1 in flight>"
+    engine.let_go()
+    await asyncio.gather(tiles[0], *tiles[2:])
+    assert [asked.index for asked in engine.requests] == [0, 2, 3]
+
+
+async def test_tile_cancelled_as_it_gets_its_seat_gives_it_back() -> None:
+    """Both in one turn of the event loop: it was seated and had not gone on yet."""
+    engine = HeldEngine(capacity=1)
+    member = Member("only", engine)
+    pool = Pool([member])
+    member.take(1, 0)
+    task = asyncio.create_task(pool.enlarge(request()))
+    await settled()
+    member.give_back(1)
+    pool.nudge()
+    assert member.in_flight == 1
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (member.in_flight, member.outstanding_mflop) == (0, 0)
+    assert engine.requests == []
+
+
+async def test_cancelled_tiles_let_others_in() -> None:
+    """A picture that is given up frees its seats for the next."""
+    stuck = StuckEngine()
+    member = Member("only", stuck)
+    assert member.facts is not None
+    member.facts = replace(member.facts, capacity=2)
+    pool = Pool([member])
+    given_up = sent(pool, 5, request_id="given-up")
+    await stuck.started.wait()
+    next_one = asyncio.create_task(pool.enlarge(request(request_id="next")))
+    await settled()
+    for tile in given_up:
+        tile.cancel()
+    await asyncio.wait(given_up)
+    await until(lambda: stuck.requests[-1].request_id == "next")
+    assert len(stuck.requests) == 3
+    assert repr(pool) == "<Pool 1/1 ready | 0 waiting, 1 in flight>"
+    next_one.cancel()
+    await asyncio.wait({next_one})
+
+
+async def test_tile_cancelled_in_a_busy_pause_gives_its_seat_back() -> None:
+    """The pause holds the seat, and ends with the tile."""
+    engine = FailsFirst(NearestEngine(), failures=1, error=Busy("e", retry_after_s=1000))
+    pool = Pool([Member("only", engine)])
+    task = asyncio.create_task(pool.enlarge(request()))
+    await until(lambda: engine.left == 0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert repr(pool) == "<Pool 1/1 ready | 0 waiting, 0 in flight>"
+
+
+# What a member's probes say
+
+
+def readiness(state: State, *, instance: str | None = "1", speed: float | None = None) -> Readiness:
+    """What a probe found."""
+    facts = NearestEngine(mflop_per_s=speed).facts() if state is State.READY else None
+    return Readiness(state, facts, None if state is State.GONE else instance)
+
+
+async def test_one_missed_probe_is_forgiven() -> None:
+    """A ready member is gone after two in a row; a good one between them starts the count anew."""
+    server = Server("only")
+    seen = []
+    for state in (State.GONE, State.READY, State.GONE, State.GONE, State.READY):
+        server.learn(readiness(state))
+        seen.append(server.state)
+    assert seen == [State.READY, State.READY, State.READY, State.GONE, State.READY]
+
+
+@pytest.mark.parametrize("state", [State.STARTING, State.SUSPECT, State.DRAINING, State.FAILED])
+async def test_missed_probe_of_a_member_that_is_not_ready_makes_it_gone(state: State) -> None:
+    """There is nothing to forgive."""
+    server = Server("only")
+    server.state = state
+    server.learn(readiness(State.GONE))
+    assert server.state is State.GONE
+
+
+async def test_speed_is_measured_anew_after_a_restart() -> None:
+    """Another instance may run on another machine; before its first tile it is as fast as it says."""
+    server = Server("only")
+    server.measure(100, 2)
+    assert server.mflop_per_s == 50
+    server.learn(readiness(State.READY, speed=7))
+    assert server.mflop_per_s == 50
+    server.learn(readiness(State.READY, instance="2", speed=7))
+    assert server.mflop_per_s == 7
+
+
+async def test_newest_tiles_count_most_in_a_members_speed() -> None:
+    """0.7 of what was known and 0.3 of the new tile's: 0.7 * 50 + 0.3 * 100 = 65."""
+    server = Server("only")
+    server.measure(100, 2)
+    server.measure(200, 2)
+    assert server.mflop_per_s == pytest.approx(65)
+    assert server.tiles_done == 2
+
+
+async def test_member_whose_process_ended_is_starting() -> None:
+    """It has no facts until its successor is probed."""
+    server = Server("only", supervised=True)
+    server.lose()
+    assert (server.state, server.facts, server.instance) == (State.STARTING, None, None)
+    assert server.may_return
+
+
+@pytest.mark.parametrize(
+    ("state", "alone", "supervised"),
+    [
+        (State.READY, True, True),
+        (State.STARTING, True, True),
+        (State.SUSPECT, True, True),
+        (State.DRAINING, False, True),
+        (State.GONE, False, True),
+        (State.FAILED, False, False),
+        (State.INCOMPATIBLE, False, False),
+    ],
+)
+async def test_which_members_may_return(state: State, *, alone: bool, supervised: bool) -> None:
+    """One that was started here comes back when it is gone; one that failed its self-test does not."""
+    assert Server("alone", state=state).may_return is alone
+    assert Server("supervised", state=state, supervised=True).may_return is supervised
+
+
+async def test_member_that_becomes_ready_gets_waiting_tiles() -> None:
+    """Without anybody asking: its next probe says so."""
+    server = Server("only", state=State.STARTING)
+    async with Pool([server]) as pool, asyncio.timeout(5):
+        tiles = sent(pool, 3)
+        await until(lambda: server.probes > 0)
+        assert repr(pool) == "<Pool 0/1 ready | 3 waiting, 0 in flight>"
+        server.says(State.READY)
+        results = await asyncio.gather(*tiles)
+    assert [result.server for result in results] == ["only"] * 3
+
+
+async def test_restarted_member_works_on() -> None:
+    """Lost under a tile, gone, and back as another instance: the tile is done by it."""
+    server = Server("only", FailsFirst(NearestEngine(), failures=1, error=EngineLost("e")))
+    server.says(State.GONE)
+    async with Pool([server]) as pool, asyncio.timeout(5):
+        tile = asyncio.create_task(pool.enlarge(request()))
+        await until(lambda: server.state is State.GONE)
+        server.says(State.READY, instance="2")
+        assert (await tile).attempts == 2
+    assert server.instance == "2"
+
+
+async def test_leaving_the_pool_ends_its_probes() -> None:
+    """Nothing runs on behind the caller's back."""
+    others = asyncio.all_tasks()
+    server = Server("only")
+    async with Pool([server, Server("second")]):
+        await until(lambda: server.probes > 0)
+        assert len(asyncio.all_tasks() - others) == 2
+    assert asyncio.all_tasks() == others
+
+
+# When there is no hope
+
+
+@pytest.mark.parametrize("state", [State.FAILED, State.INCOMPATIBLE, State.GONE])
+async def test_waiting_tiles_are_given_up_when_no_member_may_return(state: State) -> None:
+    """After a while, so that one may be restarted by hand."""
+    pool = Pool([Server("a", state=state), Server("b", state=state)], hopeless_s=0.1)
+    async with pool, asyncio.timeout(5):
+        results = await asyncio.gather(*sent(pool, 3), return_exceptions=True)
+    assert [type(result) for result in results] == [NoEngineReady] * 3
+    assert repr(pool) == "<Pool 0/2 ready | 0 waiting, 0 in flight>"
+
+
+async def test_tile_waits_while_there_is_hope() -> None:
+    """The last member is gone but supervised: its successor is on its way."""
+    server = Server("only", state=State.GONE, supervised=True)
+    async with Pool([Server("failed", state=State.FAILED), server], hopeless_s=0) as pool:
+        tile = asyncio.create_task(pool.enlarge(request()))
+        await until(lambda: server.probes > 0)
+        await settled()
+        assert not tile.done()
+        server.says(State.READY)
+        assert (await tile).server == "only"
+
+
+async def test_hope_may_return_in_time() -> None:
+    """A member that was gone answers again before the tiles are given up."""
+    server = Server("only", state=State.GONE)
+    async with Pool([server], hopeless_s=1000) as pool, asyncio.timeout(5):
+        tile = asyncio.create_task(pool.enlarge(request()))
+        await until(lambda: server.probes > 0)
+        server.says(State.READY)
+        assert (await tile).server == "only"
+
+
+async def test_hung_member_is_restarted() -> None:
+    """Its process lives, as nobody said otherwise, but it does not answer."""
+    server = Server("only", state=State.GONE, supervised=True)
+    async with Pool([server], hung_s=0):
+        await server.probed(2)
+        assert server.restarted.is_set()
+
+
+async def test_silent_member_is_not_restarted_before_its_time() -> None:
+    """A few missed probes happen on a busy machine."""
+    server = Server("only", state=State.GONE, supervised=True)
+    async with Pool([server], hung_s=1000):
+        await server.probed(3)
+    assert not server.restarted.is_set()
+
+
+@pytest.mark.parametrize("state", [State.STARTING, State.DRAINING, State.FAILED])
+async def test_member_that_answers_is_not_restarted(state: State) -> None:
+    """Whatever it answers."""
+    server = Server("only", state=state, supervised=True)
+    async with Pool([server], hung_s=0):
+        await server.probed(3)
+    assert not server.restarted.is_set()
+
+
+# Readiness
+
+
+async def test_ready_for_gives_the_models_facts() -> None:
+    """Those of a ready member that has it."""
+    other = replace(NEAREST, id="other", sha256="1" * 64)
+    pool = Pool([Server("a", NearestEngine([other])), Server("b", NearestEngine([NEAREST]))])
+    assert await pool.ready_for(NEAREST.id, NEAREST.sha256) is NEAREST
+    assert await pool.ready_for("other", "1" * 64) is other
+
+
+@pytest.mark.parametrize("state", [State.FAILED, State.INCOMPATIBLE, State.GONE, State.DRAINING])
+async def test_ready_for_does_not_wait_for_what_will_not_come(state: State) -> None:
+    """Members that failed, are gone or of another version."""
+    async with asyncio.timeout(5):
+        with pytest.raises(NoEngineReady) as raised:
+            await Pool([Server("only", state=state)]).ready_for(NEAREST.id, NEAREST.sha256)
+    assert raised.value.retry_after_s == 5
+
+
+async def test_ready_for_a_model_that_no_ready_member_has_is_an_error() -> None:
+    """Nobody is about to bring it, or these weights of it."""
+    pool = Pool([Server("only"), Server("failed", state=State.FAILED)])
+    for model_id, sha256 in [("no-such", NEAREST.sha256), (NEAREST.id, "1" * 64)]:
+        async with asyncio.timeout(5):
+            with pytest.raises(NoEngineReady):
+                await pool.ready_for(model_id, sha256)
+
+
+async def test_ready_for_waits_for_a_member_that_starts() -> None:
+    """And no longer than until it is ready, or has failed."""
+    first, second = (Server(name, state=State.STARTING) for name in ("first", "second"))
+    async with Pool([first, second]) as pool, asyncio.timeout(5):
+        waiting = asyncio.create_task(pool.ready_for(NEAREST.id, NEAREST.sha256))
+        first.says(State.FAILED)
+        await until(lambda: first.state is State.FAILED)
+        await settled()
+        assert not waiting.done()
+        second.says(State.READY)
+        assert await waiting is NEAREST
+
+
+async def test_ready_for_ends_when_the_last_hope_fails() -> None:
+    """The member that was starting missed its self-test."""
+    server = Server("only", state=State.STARTING)
+    async with Pool([server]) as pool, asyncio.timeout(5):
+        waiting = asyncio.create_task(pool.ready_for(NEAREST.id, NEAREST.sha256))
+        await until(lambda: server.probes > 0)
+        assert not waiting.done()
+        server.says(State.FAILED)
+        with pytest.raises(NoEngineReady):
+            await waiting
+
+
+async def test_started_waits_for_all_members() -> None:
+    """While there is patience."""
+    first, second = (Server(name, state=State.STARTING) for name in ("first", "second"))
+    async with Pool([first, second]) as pool, asyncio.timeout(5):
+        waiting = asyncio.create_task(pool.started(patience_s=1000))
+        first.says(State.READY)
+        await until(lambda: len(pool.ready) == 1)
+        await settled()
+        assert not waiting.done()
+        second.says(State.READY)
+        await waiting
+
+
+async def test_started_is_patient_with_all_but_the_first() -> None:
+    """One ready member is enough after that time; none is not."""
+    first, second = (Server(name, state=State.STARTING) for name in ("first", "second"))
+    async with Pool([first, second]) as pool, asyncio.timeout(5):
+        waiting = asyncio.create_task(pool.started(patience_s=0))
+        await second.probed(2)
+        assert not waiting.done()
+        first.says(State.READY)
+        await waiting
+        assert pool.ready == [first]
+
+
+# What the pool says of itself
+
+
+class Fast(NearestEngine):
+    """Says that it computes two tiles at a time, of four that it takes."""
+
+    def facts(self) -> EngineFacts:
+        """See above."""
+        return replace(super().facts(), capacity=4, parallel=2)
+
+
+async def test_pools_facts_are_those_of_its_ready_members() -> None:
+    """Seats and speeds add up: 2 * 10 from the first, 2 * 5 from the second, nothing from the failed one."""
+    other = replace(NEAREST, id="other", sha256="1" * 64)
+    members = [
+        Server("a", Fast(mflop_per_s=10)),
+        Server("b", Fast([other], mflop_per_s=5)),
+        Server("c", Fast(mflop_per_s=99), state=State.FAILED),
+        Server("d", Fast()),
+    ]
+    facts = Pool(members).facts()
+    assert (facts.engine, facts.ready, facts.capacity, facts.in_flight) == ("pool", True, 12, 0)
+    assert facts.mflop_per_s == 30
+    assert {model.id for model in facts.models} == {NEAREST.id, "other"}
+
+
+async def test_pool_without_a_ready_member_is_not_ready() -> None:
+    """It has no seats, no models and no speed."""
+    facts = Pool([Server("only", state=State.GONE)]).facts()
+    assert (facts.ready, facts.capacity, facts.models, facts.mflop_per_s) == (False, 0, (), None)
