@@ -392,7 +392,7 @@ def test_header_without_pixels_is_refused() -> None:
 
 
 async def test_files_that_broke_decoders_break_nothing(bad_inputs: dict[str, bytes]) -> None:
-    """Crashers, bombs and endless loops of other decoders: each a picture or a refusal, in bounded time."""
+    """What crashed, flooded or hung other decoders: each a picture or a refusal, in bounded time."""
     answered: dict[str, str] = {}
 
     async def ask(name: str, data: bytes) -> None:

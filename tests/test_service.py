@@ -337,7 +337,7 @@ def test_broken_files_are_refused_and_the_service_goes_on(
 def padded(picture: bytes, size_bytes: int) -> bytes:
     """A PNG with a private chunk that brings it to exactly that size."""
     at = picture.rindex(CLOSING) - 4
-    chunk = png_chunk(b"paDd", bytes(size_bytes - len(picture) - 12))
+    chunk = png_chunk(b"prVt", bytes(size_bytes - len(picture) - 12))
     return picture[:at] + chunk + picture[at:]
 
 
