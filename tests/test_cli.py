@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fakes import nearest
+from oracles import lanczos
 from pictures import encoded, noise
 from PIL import Image
 
@@ -190,11 +191,11 @@ def test_picture_is_enlarged_four_times(runs: dict[str, Run]) -> None:
 
 
 def test_picture_is_enlarged_twice(runs: dict[str, Run]) -> None:
-    """The same, reduced with Lanczos as Pillow computes it, in the place of the file that was there."""
+    """The same, reduced with Lanczos, in the place of the file that was there."""
     run = runs["x2"]
     assert run.status == 0
-    wanted = Image.fromarray(nearest(PICTURE, 4)).resize((60, 40), Image.Resampling.LANCZOS)
-    assert np.array_equal(read(run.folder / "out.png"), np.asarray(wanted))
+    found = read(run.folder / "out.png")
+    assert np.abs(found - lanczos(nearest(PICTURE, 4), 2)).max() <= 0.501
     assert files(run.folder) == {"in.png", "text.png", "out.png"}
 
 

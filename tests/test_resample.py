@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from oracles import Doubles, lanczos
 from pictures import noise
 
 from enlarger.picture.resample import reduce
 from enlarger.wire import Pixels
-
-Doubles = npt.NDArray[Any]
 
 DIGESTS = {
     "wide": "4d11cbd0c07a801359c0f2d52780560193def603c210edfb8fba48d14be00b56",
@@ -24,29 +21,9 @@ DIGESTS = {
 """SHA-256 of what becomes of ``rings()``, 96 x 64, and of its left 24 columns at half their size."""
 
 
-def lanczos_matrix(length: int, factor: int) -> Doubles:
-    """Weights (out, in) of Lanczos with three lobes, stretched by ``factor`` so that it does not alias.
-
-    Turkowski, Filters for Common Resampling Tasks (1990); at the border the weights that are left
-    are scaled to a sum of 1.
-    """
-    centres = (np.arange(length // factor) + 0.5) * factor
-    distance = (np.arange(length) + 0.5 - centres[:, np.newaxis]) / factor
-    weights = np.where(np.abs(distance) < 3, np.sinc(distance) * np.sinc(distance / 3), 0)
-    return np.asarray(weights / weights.sum(axis=1, keepdims=True))
-
-
-def oracle(samples: Pixels, factor: int) -> Doubles:
-    """The same by two matrix products in double precision, not rounded."""
-    height, width, _ = samples.shape
-    rows, columns = lanczos_matrix(height, factor), lanczos_matrix(width, factor)
-    made = np.einsum("yh,xw,hwc->yxc", rows, columns, samples.astype(float), optimize=True)
-    return np.asarray(np.clip(made, 0, np.iinfo(samples.dtype).max))
-
-
 def difference(made: Pixels | Doubles, samples: Pixels, factor: int) -> float:
     """The largest from the oracle, in code values."""
-    return float(np.abs(made - oracle(samples, factor)).max())
+    return float(np.abs(made - lanczos(samples, factor)).max())
 
 
 def rings() -> Pixels:

@@ -19,6 +19,9 @@ from enlarger.models import Model
 
 log = structlog.get_logger()
 
+_DIGEST_BYTES = hashlib.sha256().digest_size
+"""What a file begins with: a flipped bit in a weight may change too little for the golden picture to show."""
+
 
 class CompiledNetwork:
     """One network in one precision, as this runtime compiled it for this processor."""
@@ -36,18 +39,21 @@ class CompiledNetwork:
         self._path = folder / f"{self._kind}-{key[:16]}.blob"
 
     def read(self) -> bytes | None:
-        """The bytes to import, or None."""
+        """The bytes to import, or None: there are none, or they are not those that were written."""
         try:
-            return self._path.read_bytes()
+            kept = self._path.read_bytes()
         except OSError:
             return None
+        digest, blob = kept[:_DIGEST_BYTES], kept[_DIGEST_BYTES:]
+        return blob if hashlib.sha256(blob).digest() == digest else None
 
     def write(self, blob: BytesIO | bytes) -> None:
         """Keep the bytes, and forget those of earlier versions. A folder that cannot be written is no fault."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(dir=self._folder, prefix=".", delete=False) as aside:
-                aside.write(blob if isinstance(blob, bytes) else blob.getvalue())
+                data = blob if isinstance(blob, bytes) else blob.getvalue()
+                aside.write(hashlib.sha256(data).digest() + data)
             Path(aside.name).replace(self._path)
             for path in self._folder.glob(f"{self._kind}-????????????????.blob"):
                 if path != self._path:
