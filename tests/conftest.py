@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import settings
 from networks import write_nearest, write_random_rrdb
-from PIL import Image
+from pictures import skimage_photo
 
 from enlarger.wire import Pixels
 
@@ -24,12 +22,7 @@ SHARED_DATA = REPOSITORY.parent / "shared" / "data"
 @pytest.fixture(scope="session")
 def photo() -> Pixels:
     """A photograph with faces, cloth, metal and blur: 512 x 512, RGB."""
-    spec = importlib.util.find_spec("skimage")
-    assert spec is not None
-    assert spec.origin is not None
-    # The file itself: skimage's own loaders would go to the network.
-    with Image.open(Path(spec.origin).parent / "data" / "astronaut.png") as image:
-        return np.asarray(image.convert("RGB"))
+    return skimage_photo("astronaut.png")
 
 
 def _shared(name: str) -> Path:

@@ -25,7 +25,7 @@ import pytest
 import pytest_asyncio
 from fakes import NEAREST, FailsFirst, NearestEngine, StuckEngine, nearest
 from oracles import lanczos
-from pictures import encoded, noise, oriented
+from pictures import encoded, noise, oriented, visible
 from PIL import Image
 from sites import Site, page
 from structlog.testing import capture_logs
@@ -239,7 +239,7 @@ async def test_picture_behind_a_url_comes_back_enlarged(start: Start) -> None:
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 async def test_picture_keeps_its_channels(start: Start, channels: int) -> None:
     """Gray stays gray and alpha stays alpha."""
-    pixels = noise(20, 30, channels)
+    pixels = visible(noise(20, 30, channels))
     stored = pixels[:, :, 0] if channels == 1 else pixels
     gateway = await start()
     made = await gateway.picture(image_b64=base64.b64encode(encoded(stored)).decode(), scale=4)
@@ -278,7 +278,10 @@ async def test_answer_states_what_was_done(start: Start, models: list[ModelFacts
         "engine",
         "precision",
         "tiles",
+        "kept",
         "notes",
+        "color_delta",
+        "model_sha256",
         "request_id",
     ]
     token = body["url"].removeprefix("/files/").removesuffix(".png")
@@ -289,7 +292,14 @@ async def test_answer_states_what_was_done(start: Start, models: list[ModelFacts
     assert body["upscaled_size"] == {"width": 120, "height": 80, "scale": 4}
     assert 0 <= body["processing_time"] <= time.time() - began + 0.01
     assert (body["model"], body["engine"], body["precision"]) == ("nearest", "nearest", "f32")
-    assert body["tiles"] == {"total": len(engine.requests), "servers": 1, "retried": 0}
+    assert body["tiles"] == {
+        "total": len(engine.requests),
+        "servers": 1,
+        "retried": 0,
+        "repeated": {},
+    }
+    assert (body["kept"], body["color_delta"]) == ([], 0.0)
+    assert body["model_sha256"] == next(row.sha256 for row in models if row.id == "nearest")
     assert body["notes"] == []
     assert body["request_id"] == reply.headers["X-Request-Id"]
     assert {request.request_id for request in engine.requests} == {body["request_id"]}
@@ -472,11 +482,11 @@ async def test_fault_of_the_query_is_400(start: Start) -> None:
     ("data", "code"),
     [
         (b"certainly no picture", "unsupported_format"),
-        (b"GIF89a" + bytes(20), "unsupported_format"),
+        (b"%PDF-1.7" + bytes(20), "unsupported_format"),
         (PNG[:60], "unreadable_image"),
         (PNG[:-40], "unreadable_image"),
     ],
-    ids=["text", "gif", "header-cut", "cut"],
+    ids=["text", "pdf", "header-cut", "cut"],
 )
 async def test_what_is_no_picture_is_400(start: Start, data: bytes, code: str) -> None:
     """Not a format that we read, or one that is cut short; nothing is left of the request."""
@@ -910,7 +920,7 @@ async def test_status_shows_what_is_here(start: Start) -> None:
         "status": "running",
         "model_servers": 1,
         "thread_pool_workers": 4,
-        "supported_formats": ["png", "jpg", "jpeg", "webp", "bmp"],
+        "supported_formats": ["png", "jpg", "jpeg", "webp", "bmp", "tiff", "gif", "avif"],
         "cleanup_task_running": True,
         "upload_folder_stats": {"total_files": 1, "total_size_mb": 1.5},
         "limits": {

@@ -56,7 +56,7 @@ from enlarger.errors import (
     WeightsError,
     WrongOutput,
 )
-from enlarger.job import BytesSource, Job, UrlSource
+from enlarger.job import BytesSource, Job, Options, UrlSource
 from enlarger.models import Catalogue
 from enlarger.picture import Header, Note, Picture
 from enlarger.pipeline import Enlarged, Outcome
@@ -216,10 +216,9 @@ def test_other_scale_in_a_query_is_refused(catalogue: Catalogue, scale: str) -> 
 
 @pytest.mark.parametrize(("scale", "wanted"), [(2, 2), (4, 4), (2.0, 2), (4.0, 4)])
 def test_scale_is_a_number_equal_to_2_or_4(catalogue: Catalogue, scale: float, wanted: int) -> None:
-    """2.0 is 2, and the job has it as a whole number."""
+    """2.0 is 2."""
     job = parsed(catalogue, img_url=URL, scale=scale)
-    assert job.scale == wanted
-    assert type(job.scale) is int
+    assert job.options.size_px(30, 20) == (30 * wanted, 20 * wanted)
 
 
 @pytest.mark.parametrize(
@@ -236,14 +235,13 @@ def test_any_other_scale_is_refused(catalogue: Catalogue, scale: object) -> None
 def test_fields_have_defaults(catalogue: Catalogue) -> None:
     """Twice the size, by any model and in any precision, with base64 in the answer."""
     job, inline = parse_job({"img_url": URL}, catalogue=catalogue, request_id="r-7")
-    assert job == Job(
-        source=UrlSource(URL), scale=2, model="auto", precision="auto", request_id="r-7"
-    )
+    options = Options(scale=2, model="auto", precision="auto", metadata="strip")
+    assert job == Job(source=UrlSource(URL), options=options, request_id="r-7")
     assert inline is True
 
 
 def test_options_reach_the_job(catalogue: Catalogue) -> None:
-    """Each option is taken over; unknown fields are ignored."""
+    """Each option is taken over; unknown fields, and other ways to set the size, are ignored."""
     fields = {
         "img_url": URL,
         "scale": 4,
@@ -251,11 +249,31 @@ def test_options_reach_the_job(catalogue: Catalogue) -> None:
         "precision": "f32",
         "inline": False,
         "colour": "blue",
+        "width": 7,
+        "region": [1, 2, 3, 4],
+        "format": "webp",
+        "quality": 80,
+        "background": "#0a0b0c",
+        "metadata": "keep",
+        "color": "srgb",
+        "color_lock": False,
+        "provenance": True,
     }
     job, inline = parse_job(fields, catalogue=catalogue, request_id="r-7")
-    assert job == Job(
-        source=UrlSource(URL), scale=4, model="nearest", precision="f32", request_id="r-7"
+    options = Options(
+        scale=4,
+        model="nearest",
+        precision="f32",
+        region=(1, 2, 3, 4),
+        format="webp",
+        quality=80,
+        background="#0a0b0c",
+        metadata="keep",
+        color="srgb",
+        color_lock=False,
+        provenance=True,
     )
+    assert job == Job(source=UrlSource(URL), options=options, request_id="r-7")
     assert inline is False
 
 
@@ -281,6 +299,20 @@ def test_unknown_model_is_refused(catalogue: Catalogue, model: str) -> None:
         ("inline", "true"),
         ("inline", 1),
         ("inline", None),
+        ("region", "1,2,3"),
+        ("region", [1, 2, 3, "x"]),
+        ("format", "bmp"),
+        ("format", 7),
+        ("quality", 0),
+        ("quality", 101),
+        ("quality", "80"),
+        ("background", "red"),
+        ("metadata", "all"),
+        ("metadata", None),
+        ("color", "cmyk"),
+        ("color_lock", 1),
+        ("color_lock", "yes"),
+        ("provenance", None),
     ],
 )
 def test_bad_value_of_an_option_is_refused_by_its_name(
@@ -504,8 +536,8 @@ def test_any_fields_are_a_job_or_a_fault_of_the_sender(
     """No value of any field raises anything else, and each refusal can be sent as JSON."""
     made = parsed_or_refused(catalogue, fields)
     if isinstance(made, Job):
-        assert made.scale in (2, 4)
-        assert type(made.scale) is int
+        assert made.options.scale in (2, 4)
+        assert type(made.options.scale) is int
     else:
         body, status, headers = error_answer(made, request_id="r-1")
         assert (status, headers) == (400, {})
@@ -741,16 +773,22 @@ def test_error_that_the_table_does_not_know_is_internal(error: EnlargerError) ->
 def outcome(*, took_s: float = 1.0, notes: tuple[Note, ...] = ()) -> Outcome:
     """A 4 x 3 picture made 8 x 6 by two servers."""
     name = f"upscaled_{TOKEN}.png"
+    picture = Picture(samples=np.zeros((6, 8, 3), np.uint8), notes=notes)
     return Outcome(
         enlarged=Enlarged(
-            picture=Picture(samples=np.zeros((6, 8, 3), np.uint8), notes=notes),
+            picture=picture,
             model="realesrgan-x4plus",
+            model_sha256="5a" * 32,
             engine="openvino",
             precision="bf16",
             tiles=12,
             tiles_by_server=Counter({"server-0": 7, "server-1": 5}),
             retried=1,
+            repeated=Counter(constant=2),
+            color_delta=1.2345,
         ),
+        written=picture,
+        kept=("alpha", "icc"),
         stored=StoredFile(TOKEN, Path("anywhere") / name, 0.0, 999),
         header=Header(format="jpeg", width_px=4, height_px=3, mode="RGB", depth_bits=8, frames=1),
         input_bytes=51234,
@@ -783,8 +821,11 @@ def test_answer_has_the_fields_of_the_contract_in_their_order() -> None:
             "model": "realesrgan-x4plus",
             "engine": "openvino",
             "precision": "bf16",
-            "tiles": {"total": 12, "servers": 2, "retried": 1},
+            "tiles": {"total": 12, "servers": 2, "retried": 1, "repeated": {"constant": 2}},
+            "kept": ["alpha", "icc"],
             "notes": [{"code": "orientation_applied", "detail": "EXIF orientation 6"}],
+            "color_delta": 1.23,
+            "model_sha256": "5a" * 32,
             "request_id": "r-1",
         }
     )

@@ -4,20 +4,34 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pictures import icc_profile, noise
-from PIL import Image
+from pictures import SRGB, icc_profile, noise, noise16, png_samples
+from PIL import Image, JpegImagePlugin
+from PIL.ExifTags import IFD
 
 from enlarger.errors import InvalidOption
 from enlarger.picture import Picture
-from enlarger.picture.encode import encode, format_for
+from enlarger.picture.decode import decode
+from enlarger.picture.encode import SUFFIXES, encode, format_for, kind_for, prepare, suffix_of
 from enlarger.wire import Pixels
+
+KINDS = ["png", "jpeg", "webp", "avif", "tiff"]
+"""All that we write."""
+
+EXIF = bytes(Image.Exif().tobytes())
+XMP = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>"
 
 LAYOUTS = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 """Pillow's modes by number of channels."""
+
+
+def codes(picture: Picture) -> list[str]:
+    """The notes' codes."""
+    return [note.code for note in picture.notes]
 
 
 def read(path: Path) -> tuple[str, str, Pixels]:
@@ -74,7 +88,7 @@ def test_webp_keeps_transparency_exactly(tmp_path: Path, channels: int) -> None:
     assert np.array_equal(found[:, :, 3], samples[:, :, -1])
 
 
-@pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_colour_profile_is_kept(tmp_path: Path, kind: str) -> None:
     """Byte for byte, in every format."""
     path = tmp_path / "picture"
@@ -84,27 +98,158 @@ def test_colour_profile_is_kept(tmp_path: Path, kind: str) -> None:
         assert image.info["icc_profile"] == profile
 
 
-@pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
-def test_other_metadata_is_dropped(tmp_path: Path, kind: str) -> None:
-    """Results are reachable by URL: where and when a photo was taken is nobody's business."""
+@pytest.mark.parametrize("kind", KINDS)
+def test_other_metadata_is_dropped_if_not_wanted(tmp_path: Path, kind: str) -> None:
+    """Where and when a photo was taken is nobody's business, unless the caller says keep."""
     path = tmp_path / "picture"
     exif = Image.Exif()
     exif[0x0112] = 6
     exif[0x010E] = "the garden at home"
-    encode(Picture(samples=gradient(3), exif=exif.tobytes()), path, kind=kind)
+    picture = Picture(
+        samples=gradient(3), exif=exif.tobytes(), xmp=b"<garden/>", dpi=(300, 300), icc=SRGB
+    )
+    prepared = prepare(picture, kind=kind)
+    assert (prepared.exif, prepared.xmp, prepared.dpi) == (None, None, None)
+    assert codes(prepared) == ["exif_dropped", "xmp_dropped"]
+    encode(prepared, path, kind=kind)
     assert b"garden" not in path.read_bytes()
     with Image.open(path) as image:
         assert image.size == (64, 48)
-        assert dict(image.getexif()) == {}
-        assert "icc_profile" not in image.info
+        assert image.getexif().get_ifd(IFD.Exif) == {}
+        assert "xmp" not in image.info
+        assert image.info["icc_profile"] == SRGB
+    assert decode(path.read_bytes()).dpi is None
 
 
-@pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
-def test_same_picture_gives_the_same_bytes(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_same_picture_gives_the_same_bytes(tmp_path: Path, kind: str, dtype: type) -> None:
     """No time of day and no chance in the file."""
+    samples: Pixels = gradient(3).astype(dtype) * (np.iinfo(dtype).max // 255)
+    picture = Picture(samples=samples.astype(dtype), icc=SRGB, exif=EXIF, xmp=XMP, dpi=(300, 300))
     for name in ("one", "two"):
-        encode(Picture(samples=gradient(3)), tmp_path / name, kind=kind)
+        prepared = prepare(picture, kind=kind, metadata="keep", provenance={"model": "m"})
+        encode(prepared, tmp_path / name, kind=kind)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["png", "tiff"])
+@pytest.mark.parametrize("channels", LAYOUTS)
+def test_16_bits_are_kept_where_the_format_has_them(
+    tmp_path: Path, kind: str, channels: int
+) -> None:
+    """Every value, in PNG and TIFF, as another decoder reads them."""
+    path = tmp_path / "picture"
+    samples = noise16(9, 14, channels)
+    prepared = prepare(Picture(samples=samples), kind=kind)
+    assert prepared.notes == ()
+    assert prepared.depth_bits == 16
+    encode(prepared, path, kind=kind)
+    read_by = png_samples if kind == "png" else imagecodecs.tiff_decode
+    assert np.array_equal(read_by(path.read_bytes()).reshape(samples.shape), samples)
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "webp", "avif"])
+def test_16_bits_are_rounded_to_8_where_the_format_has_no_more(kind: str) -> None:
+    """To nearest, white to white and black to black, with a note."""
+    samples = np.array([[[0], [65535], [128], [129], [65406], [65407]]], np.uint16)
+    prepared = prepare(Picture(samples=samples, depth_bits=16), kind=kind)
+    assert prepared.samples[0, :, 0].tolist() == [0, 255, 0, 1, 254, 255]
+    assert prepared.samples.dtype == np.uint8
+    assert prepared.depth_bits == 8
+    assert codes(prepared) == ["depth_reduced"]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("kind", KINDS)
+def test_background_goes_under_transparency(kind: str, dtype: type) -> None:
+    """Clear shows the background, opaque the colour, half of each in between; with a note."""
+    step = np.iinfo(dtype).max // 255
+    samples = np.array([[[200, 100, 0, 0], [200, 100, 0, 255], [200, 100, 0, 51]]]) * step
+    picture = Picture(samples=samples.astype(dtype))
+    prepared = prepare(picture, kind=kind, background=(0, 50, 255))
+    found = prepared.samples / (np.iinfo(prepared.samples.dtype).max / 255)
+    assert np.rint(found).tolist() == [[[0, 50, 255], [200, 100, 0], [40, 60, 204]]]
+    assert "alpha_flattened" in codes(prepared)
+
+
+@pytest.mark.parametrize(("background", "channels"), [((9, 9, 9), 1), ((9, 9, 8), 3)])
+def test_gray_stays_gray_over_gray(background: tuple[int, int, int], channels: int) -> None:
+    """And becomes RGB over a colour."""
+    picture = Picture(samples=np.zeros((3, 3, 2), np.uint8))
+    prepared = prepare(picture, kind="png", background=background)
+    assert prepared.samples[0, 0].tolist() == list(background[:channels])
+
+
+def test_transparency_in_a_jpeg_needs_a_background() -> None:
+    """The text names the option, and formats that need none."""
+    with pytest.raises(InvalidOption, match=r"background.*png, webp, avif or tiff"):
+        prepare(Picture(samples=gradient(4)), kind="jpeg")
+
+
+@pytest.mark.parametrize(
+    ("kind", "longest_px"), [("jpeg", 65500), ("webp", 16383), ("avif", 32768)]
+)
+def test_size_that_the_format_cannot_hold_is_refused(
+    tmp_path: Path, kind: str, longest_px: int
+) -> None:
+    """The text names the option and formats that hold it; one pixel less is written and read."""
+    for shape in ((1, longest_px + 1, 1), (longest_px + 1, 1, 1)):
+        with pytest.raises(InvalidOption, match=r"format.*png and tiff"):
+            prepare(Picture(samples=np.zeros(shape, np.uint8)), kind=kind)
+    path = tmp_path / "picture"
+    encode(
+        prepare(Picture(samples=np.zeros((1, longest_px, 1), np.uint8)), kind=kind), path, kind=kind
+    )
+    assert read(path)[2].shape[:2] == (1, longest_px)
+
+
+@pytest.mark.parametrize(("quality", "sampling"), [(None, 1), (90, 1), (89, 2)])
+def test_good_jpeg_has_all_its_colour(tmp_path: Path, quality: int | None, sampling: int) -> None:
+    """From a quality of 90, colour has the resolution of brightness."""
+    path = tmp_path / "picture.jpg"
+    encode(Picture(samples=gradient(3)), path, kind="jpeg", quality=quality)
+    with Image.open(path) as image:
+        assert isinstance(image, JpegImagePlugin.JpegImageFile)
+        assert image.layer[0][1:3] == (sampling, sampling)
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "webp", "avif"])
+def test_quality_is_the_callers(tmp_path: Path, kind: str) -> None:
+    """Less of it makes a smaller file."""
+    sizes = []
+    for quality in (30, 95):
+        encode(Picture(samples=noise(64, 64, 3)), tmp_path / "one", kind=kind, quality=quality)
+        sizes.append((tmp_path / "one").stat().st_size)
+    assert sizes[0] < sizes[1] / 1.5
+
+
+@pytest.mark.parametrize(("kind", "channels"), [("webp", 1), ("webp", 2), ("avif", 2)])
+def test_prepared_picture_is_what_the_file_holds(kind: str, channels: int) -> None:
+    """Where a format has no gray, the samples are RGB, and a profile for gray is dropped with a note."""
+    picture = Picture(samples=gradient(channels), icc=icc_profile(b"GRAY"))
+    prepared = prepare(picture, kind=kind)
+    assert prepared.samples.shape[2] == channels + 2
+    assert prepared.icc is None
+    assert codes(prepared) == ["icc_dropped"]
+    assert prepared.format == kind
+
+
+@pytest.mark.parametrize(
+    ("wish", "own", "kind"),
+    [
+        (None, "jpeg", "png"),
+        ("auto", "jpeg", "jpeg"),
+        ("auto", "tiff", "tiff"),
+        ("auto", "bmp", "png"),
+        ("auto", "gif", "png"),
+        ("avif", "jpeg", "avif"),
+    ],
+)
+def test_format_follows_the_wish(wish: str | None, own: str, kind: str) -> None:
+    """PNG where there is none; the picture's own, where we write it, if that is the wish."""
+    assert kind_for(wish, own) == kind
+    assert SUFFIXES[suffix_of(kind)] == kind
 
 
 def test_picture_that_is_a_view_is_written_as_its_copy(tmp_path: Path) -> None:
@@ -143,6 +288,9 @@ def test_full_disk_is_an_os_error() -> None:
         ("a.jpg", "jpeg"),
         ("a.Jpeg", "jpeg"),
         ("a.webp", "webp"),
+        ("a.avif", "avif"),
+        ("a.tif", "tiff"),
+        ("a.TIFF", "tiff"),
         ("folder.jpg/a.png", "png"),
         ("a.jpg.png", "png"),
     ],
@@ -152,15 +300,13 @@ def test_format_follows_the_suffix(name: str, kind: str) -> None:
     assert format_for(Path(name), has_alpha=False) == kind
 
 
-@pytest.mark.parametrize(
-    "name", ["a", "a.", "a.gif", "a.bmp", "a.tiff", "png", ".png", "a.png.txt"]
-)
+@pytest.mark.parametrize("name", ["a", "a.", "a.gif", "a.bmp", "a.ppm", "png", ".png", "a.png.txt"])
 def test_other_suffixes_are_refused(name: str) -> None:
     """The text gives the file's name, without its folder, and the suffixes that there are."""
     with pytest.raises(InvalidOption) as refused:
         format_for(Path("secret") / name, has_alpha=False)
     assert str(refused.value).startswith(f"cannot write '{name}': ")
-    assert str(refused.value).endswith(".png, .jpg, .jpeg, .webp")
+    assert str(refused.value).endswith(".png, .jpg, .jpeg, .webp, .avif, .tif, .tiff")
     assert "secret" not in str(refused.value)
 
 

@@ -13,13 +13,14 @@ import pytest
 from fakes import NEAREST, FailsFirst, NearestEngine, StuckEngine, nearest
 from hypothesis import given
 from hypothesis import strategies as st
-from oracles import lanczos
-from pictures import icc_profile, noise
+from oracles import lanczos, lanczos_to
+from pictures import icc_profile, noise, visible
 
 from enlarger.engine import Engine
 from enlarger.errors import EngineFailed, EnlargerError, WrongOutput
 from enlarger.picture import Note, Picture
-from enlarger.pipeline.enlarging import Enlarged, OnTile, enlarge
+from enlarger.pipeline.enlarging import Enlarged, OnTile, Wanted, enlarge
+from enlarger.pipeline.passes import Window, result_window
 from enlarger.tiles import plan
 from enlarger.wire import Pixels, TileRequest, TileResult
 
@@ -39,16 +40,20 @@ async def enlarged(
     engine: Engine,
     executor: ThreadPoolExecutor,
     *,
-    scale: int = 4,
+    scale: float = 4,
+    region: Window | None = None,
+    color_lock: bool = False,
     precision: str = "f32",
     deadline: float | None = None,
     on_tile: OnTile | None = None,
 ) -> Enlarged:
     """``samples`` through ``engine``, by the model ``NEAREST``."""
+    picture = samples if isinstance(samples, Picture) else Picture(samples=samples)
+    size_px = (int(picture.width_px * scale + 0.5), int(picture.height_px * scale + 0.5))
     return await enlarge(
-        samples if isinstance(samples, Picture) else Picture(samples=samples),
+        picture,
         model=NEAREST,
-        scale=scale,
+        wanted=Wanted(size_px=size_px, region=region, color_lock=color_lock),
         precision=precision,
         engine=engine,
         executor=executor,
@@ -77,7 +82,7 @@ async def test_picture_is_enlarged_by_the_engine(
     executor: ThreadPoolExecutor, channels: int, size: tuple[int, int]
 ) -> None:
     """With an engine that repeats pixels: exactly the repeated pixels, in the channels that went in."""
-    samples = noise(*size, channels)
+    samples = visible(noise(*size, channels))
     result = await enlarged(samples, NearestEngine(), executor)
     assert result.picture.samples.dtype == np.uint8
     assert np.array_equal(result.picture.samples, nearest(samples, 4))
@@ -92,8 +97,8 @@ async def test_half_scale_is_reduced_by_lanczos(executor: ThreadPoolExecutor) ->
 
 
 async def test_alpha_is_reduced_by_itself(executor: ThreadPoolExecutor) -> None:
-    """Colour under transparent pixels is neither lost nor mixed by weight of alpha."""
-    samples = noise(20, 30, 4)
+    """Colour under nearly transparent pixels is neither lost nor mixed by weight of alpha."""
+    samples = visible(noise(20, 30, 4))
     result = await enlarged(samples, NearestEngine(), executor, scale=2)
     assert result.picture.samples.shape == (40, 60, 4)
     assert np.abs(result.picture.samples - lanczos(nearest(samples, 4), 2)).max() <= 0.501
@@ -130,7 +135,7 @@ class Tinted(NearestEngine):
 
     def __init__(self, *tint: int) -> None:
         super().__init__()
-        self._tint = np.array(tint, np.uint8)
+        self._tint = np.array(tint, np.uint16)
 
     async def enlarge(self, request: TileRequest) -> TileResult:
         """The repeated pixels, tinted."""
@@ -146,7 +151,7 @@ async def test_gray_is_the_rounded_mean_of_three_channels(
     executor: ThreadPoolExecutor, tint: tuple[int, int, int], added: int
 ) -> None:
     """1/3 is rounded down and 2/3 up; a sum of three samples does not wrap around."""
-    samples = noise(9, 9, 1) // 2 + 100
+    samples = (noise(9, 9, 1) // 2 + 100).astype(np.uint16)
     result = await enlarged(samples, Tinted(*tint), executor)
     assert np.array_equal(result.picture.samples, nearest(samples, 4) + added)
 
@@ -154,7 +159,7 @@ async def test_gray_is_the_rounded_mean_of_three_channels(
 @given(height=st.integers(1, 90), width=st.integers(1, 90), channels=st.sampled_from([1, 3, 4]))
 def test_every_size_is_put_together_whole(height: int, width: int, channels: int) -> None:
     """However it is cut, no pixel of the result is missing or misplaced."""
-    samples = noise(height, width, channels, seed=height * 100 + width)
+    samples = visible(noise(height, width, channels, seed=height * 100 + width))
     with ThreadPoolExecutor(1) as executor:
         result = asyncio.run(enlarged(samples, NearestEngine(), executor))
     assert np.array_equal(result.picture.samples, nearest(samples, 4))
@@ -195,7 +200,7 @@ async def test_tiles_are_counted_as_they_are_done(executor: ThreadPoolExecutor) 
 
 
 async def test_every_tile_says_all_that_an_engine_needs(executor: ThreadPoolExecutor) -> None:
-    """Model, weights, precision, deadline and number; samples RGB, in one piece, with no more than fit."""
+    """Model, weights, precision, deadline and number; samples RGB, with no more than fit."""
     engine = NearestEngine()
     deadline = asyncio.get_running_loop().time() + 12
     await enlarged(noise(60, 80, 2), engine, executor, precision="bf16", deadline=deadline)
@@ -206,7 +211,6 @@ async def test_every_tile_says_all_that_an_engine_needs(executor: ThreadPoolExec
         assert (request.precision, request.deadline) == ("bf16", deadline)
         assert (request.request_id, request.total) == ("r-1", total)
         assert request.pixels.shape[2] == 3
-        assert request.pixels.flags.c_contiguous
         assert request.lr_px <= NEAREST.max_tile_px
 
 
@@ -293,3 +297,150 @@ async def test_cancellation_reaches_the_engine(executor: ThreadPoolExecutor) -> 
         await task
     assert stuck.cancelled == tiles_of(70, 70)
     assert stuck.in_flight == 0
+
+
+# Depth, size, region, colours
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4], ids=["gray", "gray-alpha", "rgb", "rgb-alpha"])
+async def test_16_bits_come_back_exactly(executor: ThreadPoolExecutor, channels: int) -> None:
+    """Every sample of a picture of 16 bits goes through tiles and back unchanged."""
+    samples = visible(
+        np.random.default_rng(1).integers(0, 65536, (37, 50, channels)).astype(np.uint16)
+    )
+    result = await enlarged(samples, NearestEngine(), executor)
+    assert result.picture.samples.dtype == np.uint16
+    assert np.array_equal(result.picture.samples, nearest(samples, 4))
+
+
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+@pytest.mark.parametrize("scale", [1, 1.3, 2.5, 3, 3.9])
+async def test_any_size_is_one_reduction(
+    executor: ThreadPoolExecutor, depth: type[np.unsignedinteger], scale: float
+) -> None:
+    """The network's own size, then Lanczos to exactly the wanted one, rounded once."""
+    samples = noise(33, 41, 3).astype(depth) * depth(np.iinfo(depth).max // 255)
+    result = await enlarged(samples, NearestEngine(), executor, scale=scale)
+    height, width = int(33 * scale + 0.5), int(41 * scale + 0.5)
+    assert result.picture.samples.shape == (height, width, 3)
+    expected = lanczos_to(nearest(samples, 4), width, height)
+    assert np.abs(result.picture.samples - expected).max() <= (0.51 if depth == np.uint8 else 0.6)
+    assert [note.code for note in result.picture.notes] == ["resampled"]
+
+
+@pytest.mark.parametrize("scale", [4.5, 8])
+async def test_more_than_the_network_s_scale_takes_a_second_pass(
+    executor: ThreadPoolExecutor, scale: float
+) -> None:
+    """Over the result of the first; the tiles of both are counted."""
+    samples = noise(12, 18, 3)
+    seen: list[tuple[int, int]] = []
+    result = await enlarged(
+        samples,
+        NearestEngine(),
+        executor,
+        scale=scale,
+        on_tile=lambda done, total: seen.append((done, total)),
+    )
+    expected = lanczos_to(nearest(samples, 16), int(18 * scale), int(12 * scale))
+    assert np.abs(result.picture.samples - expected).max() <= 0.51
+    assert result.tiles == tiles_of(18, 12) + tiles_of(72, 48)
+    assert seen == [(done, result.tiles) for done in range(1, result.tiles + 1)]
+
+
+class TintedEngine(NearestEngine):
+    """Nearest, with a tint that grows over each tile: as networks drift, each tile in its own way."""
+
+    async def enlarge(self, request: TileRequest) -> TileResult:
+        """The tile with each pixel repeated, and changed."""
+        result = await super().enlarge(request)
+        height, width, _ = result.pixels.shape
+        tint = 2000 + 10 * np.arange(height)[:, np.newaxis] - 5 * np.arange(width)
+        tinted = result.pixels.astype(np.int64) + tint[:, :, np.newaxis] * [1, -1, 2]
+        return replace(result, pixels=np.clip(tinted, 0, 65535).astype(np.uint16))
+
+
+@pytest.mark.parametrize("color_lock", [True, False])
+@pytest.mark.parametrize("scale", [1, 2, 2.3, 4, 5])
+@pytest.mark.parametrize(
+    "region",
+    [Window(0, 0, 40, 30), Window(70, 60, 97, 88), Window(45, 31, 46, 32), Window(0, 0, 130, 110)],
+    ids=["corner", "inner", "pixel", "all"],
+)
+async def test_region_has_the_pixels_of_the_whole(
+    executor: ThreadPoolExecutor, region: Window, scale: float, color_lock: bool
+) -> None:
+    """Exactly those, whatever comes after the network."""
+    samples = noise(110, 130, 4, seed=3)
+    samples[40:60, 50:90, 3] = 0
+    whole, part = [
+        await enlarged(
+            samples,
+            TintedEngine(),
+            executor,
+            scale=scale,
+            region=wanted,
+            color_lock=color_lock,
+        )
+        for wanted in (None, region)
+    ]
+    height, width, _ = whole.picture.samples.shape
+    place = result_window(region, (130, 110), (width, height))
+    assert np.array_equal(part.picture.samples, whole.picture.samples[place.slices])
+    assert part.tiles <= whole.tiles
+
+
+async def test_small_region_computes_few_tiles(executor: ThreadPoolExecutor) -> None:
+    """A preview costs what it shows, and the margin that its colours need."""
+    samples = noise(200, 200, 3)
+    part = await enlarged(
+        samples, NearestEngine(), executor, region=Window(90, 90, 100, 100), color_lock=True
+    )
+    assert part.tiles < tiles_of(200, 200) / 4
+
+
+async def test_lock_takes_a_tint_off(executor: ThreadPoolExecutor) -> None:
+    """The mean of each channel comes back to within half a code value; without the lock it does not."""
+    samples = noise(90, 120, 3) // 2 + 64
+    locked = await enlarged(samples, TintedEngine(), executor, color_lock=True)
+    free = await enlarged(samples, TintedEngine(), executor)
+    wanted = samples.mean(axis=(0, 1))
+    assert np.abs(locked.picture.samples.mean(axis=(0, 1)) - wanted).max() < 0.5
+    assert np.abs(free.picture.samples.mean(axis=(0, 1)) - wanted).max() > 5
+    assert locked.color_delta < free.color_delta / 2
+
+
+async def test_exact_engine_has_no_delta(executor: ThreadPoolExecutor) -> None:
+    """Repeated pixels average to what they were; the lock changes nothing then."""
+    samples = noise(20, 30, 3)
+    result = await enlarged(samples, NearestEngine(), executor, color_lock=True)
+    assert result.color_delta == 0
+    assert np.array_equal(result.picture.samples, nearest(samples, 4))
+
+
+async def test_hidden_colour_does_not_reach_the_network(executor: ThreadPoolExecutor) -> None:
+    """A red disc on hidden black is red all over to the network; alpha is as it was."""
+    y, x = np.mgrid[0:30, 0:40]
+    alpha = np.where((x - 20) ** 2 + (y - 15) ** 2 < 100, 255, 0).astype(np.uint8)
+    red = np.dstack([alpha, np.zeros_like(alpha), np.zeros_like(alpha), alpha])
+    engine = NearestEngine()
+    result = await enlarged(red, engine, executor)
+    colour = [request.pixels for request in engine.requests[: tiles_of(40, 30)]]
+    assert all((pixels[:, :, 0] == 65535).all() for pixels in colour)
+    assert (result.picture.samples[:, :, 0] == 255).all()
+    assert np.array_equal(result.picture.samples[:, :, 3], nearest(alpha, 4))
+
+
+class RepeatingEngine(NearestEngine):
+    """Says of each second tile that it was computed again."""
+
+    async def enlarge(self, request: TileRequest) -> TileResult:
+        """The tile, with a reason."""
+        result = await super().enlarge(request)
+        return replace(result, repeated="constant" if request.index % 2 else None)
+
+
+async def test_repeated_tiles_are_counted_by_reason(executor: ThreadPoolExecutor) -> None:
+    """The caller learns what was computed again, and why."""
+    result = await enlarged(noise(70, 33, 3), RepeatingEngine(), executor)
+    assert result.repeated == Counter(constant=result.tiles // 2)

@@ -71,7 +71,7 @@ RETRYABLE = {
 GROUPS = {"RequestError", "CapacityError", "TileError", "EngineError"}
 """Classes that are there to be caught; only their children are raised."""
 
-AT_START = {"config_error", "weights_error"}
+AT_START = {"config_error", "weights_error", "unwritable_file"}
 """Codes that never become an answer."""
 
 

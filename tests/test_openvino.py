@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from networks import (
     write_nearest,
     write_random_rrdb,
 )
-from pictures import encoded, noise
+from pictures import encoded, noise, skimage_photo
 from PIL import Image
 
 from enlarger.engine.openvino import OpenVINOEngine, precisions
@@ -34,6 +35,8 @@ from enlarger.errors import (
 )
 from enlarger.models import Catalogue
 from enlarger.models.catalogue import GOLDEN_FOLDER
+from enlarger.picture import Picture
+from enlarger.pipeline import Wanted, enlarge
 from enlarger.tiles import plan
 from enlarger.wire import Pixels, TileRequest, TileResult
 
@@ -612,3 +615,49 @@ def test_runtime_sends_nothing_home(tmp_path: Path) -> None:
     )
     assert ran.stdout == "[]\n"
     assert list(tmp_path.iterdir()) == []
+
+
+PHOTOS = {
+    "astronaut": ("astronaut.png", (40, 160)),
+    "cat": ("chelsea.png", (100, 150)),
+    "coffee": ("coffee.png", (150, 200)),
+}
+"""Photographs of scikit-image, and where a part of them begins."""
+
+
+@pytest.mark.parametrize(
+    ("model_id", "side_px"), [("realesr-animevideov3", 160), ("realesrgan-x4plus", 56)]
+)
+@pytest.mark.parametrize("name", PHOTOS)
+async def test_locked_colours_are_those_of_the_photo(
+    engine: OpenVINOEngine, name: str, model_id: str, side_px: int
+) -> None:
+    """The mean of each channel is within half a code value of the photo's, and detail is as strong as without."""
+    file, (top, left) = PHOTOS[name]
+    photo = skimage_photo(file)[top : top + side_px, left : left + side_px]
+    facts = engine.facts().model(model_id)
+    assert facts is not None
+    with ThreadPoolExecutor(2) as executor:
+        locked, free = [
+            await enlarge(
+                Picture(samples=photo),
+                model=facts,
+                wanted=Wanted(size_px=(side_px * 4, side_px * 4), color_lock=color_lock),
+                precision="f32",
+                engine=engine,
+                executor=executor,
+                deadline=asyncio.get_running_loop().time() + LONG_S,
+            )
+            for color_lock in (True, False)
+        ]
+    mean = photo.mean(axis=(0, 1))
+    assert np.abs(locked.picture.samples.mean(axis=(0, 1)) - mean).max() < 0.5
+    assert locked.color_delta < free.color_delta
+    assert detail(locked.picture.samples) == pytest.approx(detail(free.picture.samples), rel=0.01)
+
+
+def detail(samples: Pixels) -> float:
+    """Mean absolute Laplacian."""
+    wide = samples.astype(float)
+    around = wide[:-2, 1:-1] + wide[2:, 1:-1] + wide[1:-1, :-2] + wide[1:-1, 2:]
+    return float(np.abs(4 * wide[1:-1, 1:-1] - around).mean())

@@ -7,13 +7,14 @@ import shutil
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from fakes import FailsFirst, HeldEngine, NearestEngine, StuckEngine, nearest
-from pictures import encoded, icc_profile, noise
+from pictures import encoded, icc_profile, noise, visible
 from PIL import Image
 
 from enlarger import config
@@ -36,13 +37,14 @@ from enlarger.errors import (
     WrongOutput,
 )
 from enlarger.fetch import Fetcher
-from enlarger.job import BytesSource, Job, UrlSource
+from enlarger.job import BytesSource, Job, Options, UrlSource, read_options
 from enlarger.models import Catalogue
 from enlarger.picture import Header
 from enlarger.picture.workers import Decoders
 from enlarger.pipeline import Pipeline
 from enlarger.pipeline.pipeline import check_size
 from enlarger.store import Store
+from enlarger.tiles import plan
 from enlarger.wire import ModelFacts
 
 PICTURE = encoded(noise(30, 40, 3))
@@ -104,13 +106,17 @@ def job(
     data: bytes = PICTURE, *, scale: int = 4, precision: str = "auto", request_id: str = "-"
 ) -> Job:
     """A job for the model ``nearest``."""
-    return Job(
-        source=BytesSource(data),
-        scale=scale,
-        model="nearest",
-        precision=precision,
-        request_id=request_id,
+    options = read_options(
+        {"scale": scale, "model": "nearest", "precision": precision}, strict=True
     )
+    return Job(source=BytesSource(data), options=options, request_id=request_id)
+
+
+def work_mflop(catalogue: Catalogue) -> float:
+    """What the network computes for a picture of 40 x 30, halos included."""
+    model = catalogue.choose("nearest", scale=4)
+    boxes = plan(40, 30, halo_px=model.halo_px, max_tile_px=model.max_tile_px)
+    return sum(box.lr_px for box in boxes) * model.mflop_per_px
 
 
 def cut_short(data: bytes) -> bytes:
@@ -150,7 +156,7 @@ async def test_stored_file_holds_the_enlarged_picture(
     make: Make, facts: tuple[ModelFacts, ...], tmp_path: Path, channels: int
 ) -> None:
     """A PNG of the same channels, under the store's name; nothing else is left in the folder."""
-    samples = noise(30, 40, channels)
+    samples = visible(noise(30, 40, channels))
     outcome = await make(NearestEngine(facts)).run(job(encoded(samples)))
     with Image.open(outcome.stored.path) as image:
         made = np.asarray(image)
@@ -228,10 +234,10 @@ async def test_precision_that_is_not_to_be_had_is_refused(
     make: Make, facts: tuple[ModelFacts, ...]
 ) -> None:
     """No other one in its place; the text says what there is."""
-    engine = NearestEngine(facts)
+    engine = NearestEngine([replace(model, precisions=("f32",)) for model in facts])
     pipeline = make(engine)
-    with pytest.raises(InvalidOption, match=r"int8 .* bf16, f32"):
-        await pipeline.run(job(precision="int8"))
+    with pytest.raises(InvalidOption, match=r"bf16 is not .* f32"):
+        await pipeline.run(job(precision="bf16"))
     assert engine.requests == []
     assert pipeline.load.requests == 0
 
@@ -249,14 +255,26 @@ def header(width_px: int, height_px: int) -> Header:
 @pytest.mark.parametrize(("width_px", "height_px"), [(2048, 2048), (2048, 1), (1, 2048)])
 def test_side_of_the_limit_passes(width_px: int, height_px: int) -> None:
     """2048 x 2048 at scale 4 is the largest by the defaults: 8192 squared pixels."""
-    check_size(header(width_px, height_px), scale=4, max_side_px=2048, max_output_px=67_108_864)
+    check_size(
+        header(width_px, height_px),
+        out_px=width_px * height_px * 4**2,
+        scale=4,
+        max_side_px=2048,
+        max_output_px=67_108_864,
+    )
 
 
 @pytest.mark.parametrize(("width_px", "height_px"), [(2049, 1), (1, 2049), (2049, 2049)])
 def test_side_over_the_limit_is_refused(width_px: int, height_px: int) -> None:
     """By one pixel, in either direction; the text is the contract's."""
     with pytest.raises(ImageTooLarge) as refusal:
-        check_size(header(width_px, height_px), scale=2, max_side_px=2048, max_output_px=10**9)
+        check_size(
+            header(width_px, height_px),
+            out_px=width_px * height_px * 2**2,
+            scale=2,
+            max_side_px=2048,
+            max_output_px=10**9,
+        )
     assert str(refusal.value) == f"Image dimensions too large: {width_px}x{height_px} (max: 2048)"
     assert (refusal.value.limit, refusal.value.actual) == (2048, 2049)
 
@@ -266,9 +284,21 @@ def test_output_of_the_limit_passes_and_one_pixel_over_it_is_refused(
     scale: int, output_px: int
 ) -> None:
     """40 x 30 makes 1200 scale² pixels, of three bytes each."""
-    check_size(header(40, 30), scale=scale, max_side_px=40, max_output_px=output_px)
+    check_size(
+        header(40, 30),
+        out_px=40 * 30 * scale**2,
+        scale=scale,
+        max_side_px=40,
+        max_output_px=output_px,
+    )
     with pytest.raises(OutputTooLarge) as refusal:
-        check_size(header(40, 30), scale=scale, max_side_px=40, max_output_px=output_px - 1)
+        check_size(
+            header(40, 30),
+            out_px=40 * 30 * scale**2,
+            scale=scale,
+            max_side_px=40,
+            max_output_px=output_px - 1,
+        )
     error = refusal.value
     assert str(error) == f"Upscaled image would be too large: ~{output_px * 3} bytes"
     assert (error.limit, error.actual) == (output_px - 1, output_px)
@@ -278,7 +308,13 @@ def test_output_of_the_limit_passes_and_one_pixel_over_it_is_refused(
 def test_long_side_is_named_before_the_output() -> None:
     """The order of the contract's table."""
     with pytest.raises(ImageTooLarge):
-        check_size(header(5000, 5000), scale=4, max_side_px=2048, max_output_px=1)
+        check_size(
+            header(5000, 5000),
+            out_px=5000 * 5000 * 4**2,
+            scale=4,
+            max_side_px=2048,
+            max_output_px=1,
+        )
 
 
 async def test_file_of_the_limit_passes_and_one_byte_over_it_is_refused(
@@ -313,9 +349,9 @@ async def test_model_comes_before_the_source(make: Make, facts: tuple[ModelFacts
     source = UrlSource("http://example.com/a.png")
     pipeline = make(NearestEngine(facts))
     with pytest.raises(UnknownModel):
-        await pipeline.run(Job(source=source, scale=4, model="no-such"))
+        await pipeline.run(Job(source=source, options=Options(model="no-such")))
     with pytest.raises(SourceUnreachable):
-        await pipeline.run(Job(source=source, scale=4, model="nearest"))
+        await pipeline.run(Job(source=source, options=Options(model="nearest")))
 
 
 async def test_bytes_come_before_the_format(make: Make, facts: tuple[ModelFacts, ...]) -> None:
@@ -359,12 +395,12 @@ async def test_admission_comes_before_the_decode(make: Make, facts: tuple[ModelF
 
 
 async def test_admitted_work_is_counted_until_it_is_done(
-    make: Make, facts: tuple[ModelFacts, ...]
+    make: Make, facts: tuple[ModelFacts, ...], catalogue: Catalogue
 ) -> None:
     """One request, 40 x 30 px, and its computing; less with each tile, none in the end."""
     engine = HeldEngine(facts)
     pipeline = make(engine)
-    whole_mflop = 40 * 30 * facts[0].mflop_per_px
+    whole_mflop = work_mflop(catalogue)
     lefts: list[float] = []
     async with running(pipeline, engine) as first:
         assert pipeline.load.requests == 1
@@ -381,11 +417,11 @@ async def test_admitted_work_is_counted_until_it_is_done(
 
 
 async def test_request_behind_too_much_work_is_refused(
-    make: Make, facts: tuple[ModelFacts, ...]
+    make: Make, facts: tuple[ModelFacts, ...], catalogue: Catalogue
 ) -> None:
     """The engine states its speed: here the first picture takes about a hundred seconds."""
     engine = StuckEngine(facts)
-    engine.mflop_per_s = 40 * 30 * facts[0].mflop_per_px / 100
+    engine.mflop_per_s = work_mflop(catalogue) / 100
     pipeline = make(engine, max_wait_s=99)
     async with running(pipeline, engine):
         with pytest.raises(QueueFull, match="100 s, the limit is 99 s"):
@@ -495,7 +531,7 @@ async def test_stopping_server_takes_nothing_new(make: Make, facts: tuple[ModelF
     async with running(pipeline, engine) as first:
         stopping = True
         with pytest.raises(Draining) as refusal:
-            await pipeline.run(Job(source=BytesSource(b""), scale=4, model="no-such"))
+            await pipeline.run(Job(source=BytesSource(b""), options=Options(model="no-such")))
         assert refusal.value.retry_after_s == 10
         engine.let_go()
         assert (await first).enlarged.picture.width_px == 160

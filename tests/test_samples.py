@@ -1,11 +1,11 @@
-"""From samples to what a network sees, back, and the check of what it made."""
+"""From samples to what a network sees, back, and the proof that what it made is a picture."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from enlarger.engine.samples import Floats, check, to_floats, to_samples
+from enlarger.engine.samples import Floats, enlarge_surely, to_floats, to_samples
 from enlarger.errors import WrongOutput
 from enlarger.wire import Pixels
 
@@ -53,33 +53,110 @@ def output(*values: float) -> Floats:
     return np.array(values, np.float32).reshape(1, 1, -1, 1).repeat(3, axis=3)
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_output_with_one_value_that_is_no_number_is_refused(bad: float) -> None:
-    """One such sample among many: the picture must not leave the engine."""
-    with pytest.raises(WrongOutput, match="not numbers"):
-        check(picture(5, 6), output(0.1, 0.2, bad, 0.3))
+class Runtime:
+    """Answers with one output per precision, and notes what it was asked for."""
+
+    def __init__(self, **outputs: Floats) -> None:
+        self._outputs = outputs
+        self.asked: list[str] = []
+
+    def __call__(self, precision: str) -> Floats:
+        """The output of that precision."""
+        self.asked.append(precision)
+        return self._outputs[precision]
 
 
-def test_constant_output_for_a_picture_is_refused() -> None:
-    """A black tile is a known failure of half precision."""
-    with pytest.raises(WrongOutput, match="constant"):
-        check(picture(0, 17), output(0, 0, 0))
+NOT_FINITE = output(0.1, np.nan, 0.3, 0.3)
+INFINITE = output(0.1, 0.2, -np.inf, 0.3)
+BLACK = output(0, 0, 0, 0)
+GOOD = output(0.1, 0.2, 0.3, 0.4)
+SEEN = picture(26, 51, 77, 102)
+"""Pixels whose mean is that of ``GOOD``."""
 
 
-def test_constant_output_for_a_faint_picture_passes() -> None:
+def test_good_output_is_computed_once() -> None:
+    """Nothing speaks against it."""
+    runtime = Runtime(bf16=GOOD)
+    found, precision, repeated = enlarge_surely(SEEN, "bf16", runtime)
+    assert found is GOOD
+    assert (precision, repeated, runtime.asked) == ("bf16", None, ["bf16"])
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [(NOT_FINITE, "not_finite"), (INFINITE, "not_finite"), (BLACK, "constant")],
+    ids=["nan", "infinite", "black"],
+)
+def test_output_that_is_no_picture_is_computed_again_in_f32(bad: Floats, reason: str) -> None:
+    """The known failures of half precision cost time, not the picture, and are told."""
+    runtime = Runtime(bf16=bad, f32=GOOD)
+    found, precision, repeated = enlarge_surely(SEEN, "bf16", runtime)
+    assert found is GOOD
+    assert (precision, repeated, runtime.asked) == ("f32", reason, ["bf16", "f32"])
+
+
+@pytest.mark.parametrize("first", ["bf16", "f32"])
+@pytest.mark.parametrize(
+    ("bad", "text"),
+    [(NOT_FINITE, "not numbers"), (INFINITE, "not numbers"), (BLACK, "constant")],
+    ids=["nan", "infinite", "black"],
+)
+def test_output_that_is_no_picture_in_f32_either_is_an_error(
+    first: str, bad: Floats, text: str
+) -> None:
+    """Never a black picture that looks like a result."""
+    runtime = Runtime(bf16=bad, f32=bad)
+    with pytest.raises(WrongOutput, match=text):
+        enlarge_surely(SEEN, first, runtime)
+
+
+def test_mean_that_moved_far_stands_if_f32_agrees() -> None:
+    """Noise and checkers move it by a hundred code values, rightly."""
+    bright, nearly = output(0.9, 0.8, 0.9, 0.8), output(0.9, 0.8, 0.9, 0.81)
+    found, precision, repeated = enlarge_surely(SEEN, "bf16", Runtime(bf16=bright, f32=nearly))
+    assert found is bright
+    assert (precision, repeated) == ("bf16", "mean_moved")
+
+
+def test_mean_that_moved_far_gives_way_if_f32_differs() -> None:
+    """Then half precision was at fault."""
+    bright = output(0.9, 0.8, 0.9, 0.8)
+    found, precision, repeated = enlarge_surely(SEEN, "bf16", Runtime(bf16=bright, f32=GOOD))
+    assert found is GOOD
+    assert (precision, repeated) == ("f32", "mean_moved")
+
+
+def test_mean_of_one_channel_is_enough() -> None:
+    """A colour cast leaves the brightness as it is."""
+    cast = GOOD.copy()
+    cast[..., 2] += 0.15
+    _, _, repeated = enlarge_surely(SEEN, "bf16", Runtime(bf16=cast, f32=cast))
+    assert repeated == "mean_moved"
+
+
+def test_mean_that_moved_in_f32_stands() -> None:
+    """There is nothing surer to compare with."""
+    bright = output(0.9, 0.8, 0.9, 0.8)
+    runtime = Runtime(f32=bright)
+    assert enlarge_surely(SEEN, "f32", runtime) == (bright, "f32", None)
+    assert runtime.asked == ["f32"]
+
+
+@pytest.mark.parametrize("pixels", [picture(100, 116), picture(102, 102)], ids=["faint", "even"])
+def test_constant_output_for_a_faint_picture_passes(pixels: Pixels) -> None:
     """An input that spans 16 of 255 or less may well become even."""
-    check(picture(100, 116), output(0.4, 0.4))
-    check(picture(9, 9), output(0.4, 0.4))
+    assert enlarge_surely(pixels, "f32", Runtime(f32=output(0.4, 0.4)))[2] is None
 
 
 def test_span_of_16_bit_samples_is_measured_against_their_own_white() -> None:
     """17 of 65535 is next to nothing; 17 * 257 is a visible span."""
     faint = picture(0, 17).astype(np.uint16)
-    check(faint, output(0.4, 0.4))
+    flat = Runtime(f32=output(0.0, 0.0))
+    assert enlarge_surely(faint, "f32", flat)[2] is None
     with pytest.raises(WrongOutput, match="constant"):
-        check(faint * np.uint16(257), output(0.4, 0.4))
+        enlarge_surely(faint * np.uint16(257), "f32", flat)
 
 
 def test_output_beyond_the_range_passes() -> None:
     """Networks overshoot at edges; that is clamped later, not refused."""
-    check(picture(0, 255), output(-0.2, 1.3))
+    assert enlarge_surely(picture(0, 255), "bf16", Runtime(bf16=output(-0.2, 1.3)))[2] is None

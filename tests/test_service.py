@@ -256,7 +256,7 @@ def test_colours_stay(service: RunningService, model: str, colour: tuple[int, ..
 def test_alpha_and_gray_stay(service: RunningService, photo: Pixels) -> None:
     """RGBA gives RGBA with both enlarged; gray gives gray."""
     colour = photo[:40, :50]
-    ramp = np.linspace(0, 255, 50).astype(np.uint8) + np.zeros((40, 1), np.uint8)
+    ramp = np.linspace(1, 255, 50).astype(np.uint8) + np.zeros((40, 1), np.uint8)
     _, answer = service.upscale(encoded(np.dstack([colour, ramp])), scale=4, model=QUICK)
     found = pixels_of(answer)
     assert found.shape == (160, 200, 4)

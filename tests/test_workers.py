@@ -12,12 +12,25 @@ import struct
 import sys
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from pictures import RGB, RGB_ALPHA, encoded, icc_profile, noise, oriented, png, png_chunk
+from pictures import (
+    RGB,
+    RGB_ALPHA,
+    SRGB,
+    encoded,
+    icc_profile,
+    noise,
+    noise16,
+    oriented,
+    png,
+    png_chunk,
+    tiff,
+)
 from PIL import Image
 
 from enlarger.errors import EnlargerError, UnreadableImage, UnsupportedFormat
@@ -38,6 +51,13 @@ FILES = {
     "palette": encoded(Image.fromarray(noise(9, 8, 3)).quantize(4)),
     "webp": encoded(noise(6, 5, 4), "WEBP", lossless=True),
     "bmp": encoded(noise(6, 5, 3), "BMP"),
+    "16-bit gray": tiff(noise16(7, 3, 1), "minisblack"),
+    "tiff": encoded(noise(6, 5, 3), "TIFF", compression="tiff_lzw"),
+    "avif": encoded(noise(6, 5, 3), "AVIF"),
+    "cmyk": encoded(Image.new("CMYK", (4, 4), (9, 8, 7, 6)), "JPEG"),
+    "metadata": oriented(
+        noise(16, 24, 3), 1, "JPEG", xmp=b"<x/>", dpi=(300, 150), icc_profile=SRGB
+    ),
 }
 """A file of each kind."""
 
@@ -133,8 +153,9 @@ def assert_same(one: Picture, other: Picture) -> None:
     """Every field, and every sample."""
     assert np.array_equal(one.samples, other.samples)
     assert one.samples.dtype == other.samples.dtype
-    for field in ("icc", "exif", "depth_bits", "notes"):
-        assert getattr(one, field) == getattr(other, field)
+    for field in fields(Picture):
+        if field.name != "samples":
+            assert getattr(one, field.name) == getattr(other, field.name)
 
 
 def bomb(side_px: int) -> bytes:
@@ -162,6 +183,15 @@ async def test_processes_answer_as_the_function_does(running: Running) -> None:
     for data, header, picture in zip(FILES.values(), headers, pictures, strict=True):
         assert header == probe(data)
         assert_same(picture, decode(data))
+
+
+async def test_conversion_to_srgb_is_asked_for_across_the_socket(running: Running) -> None:
+    """The option reaches the process, and the picture is the one that the function makes."""
+    data = encoded(noise(6, 5, 3), icc_profile=SRGB)
+    async with Decoders(1) as decoders:
+        picture = await decoders.decode(data, to_srgb=True)
+    assert picture.icc is None
+    assert_same(picture, decode(data, to_srgb=True))
 
 
 async def test_refusal_is_that_of_the_function_and_keeps_the_process(running: Running) -> None:

@@ -8,35 +8,24 @@ import shlex
 import shutil
 import sys
 import threading
-import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
 from enlarger import __version__, config
 from enlarger.config import Precision
-from enlarger.errors import ConfigError, EnlargerError, InvalidOption, UnknownModel
-from enlarger.models import Catalogue, Model
+from enlarger.errors import ConfigError, EnlargerError
+from enlarger.models import Catalogue
 
 if TYPE_CHECKING:
-    from enlarger.picture import Picture
-    from enlarger.pipeline import Enlarged
-    from enlarger.pipeline.enlarging import OnTile
+    from enlarger.files import Work
+    from enlarger.job import Options
     from enlarger.pool import Pool
 
 app = typer.Typer(
@@ -50,9 +39,6 @@ _errors = Console(stderr=True)
 
 SAMPLE = Path(__file__).parent / "sample.png"
 """A small photo that comes with the package: the eye of a cat (scikit-image's "chelsea", CC0)."""
-
-EXIT_FAILED = 1
-"""The work was tried and failed, or the input cannot be read."""
 
 EXIT_INTERRUPTED = 130
 """Ctrl-C, as shells count it."""
@@ -76,114 +62,128 @@ def _root(
 
 @app.command()
 def upscale(
-    source: Annotated[
-        Path, typer.Argument(metavar="IN", help="The picture: PNG, JPEG, WebP or BMP.")
-    ],
-    target: Annotated[
-        Path, typer.Argument(metavar="OUT", help="Where the result goes: .png, .jpg or .webp.")
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="IN... OUT",
+            help="Pictures, or folders of them, and where the results go: a file, or a folder for several.",
+            show_default=False,
+        ),
     ],
     scale: Annotated[
-        Literal["2", "4"], typer.Option(help="HR pixels per LR pixel along an edge.")
-    ] = "4",
+        float | None,
+        typer.Option(help="Pixels of the result per pixel: 1 to 8. 4 if no size is given."),
+    ] = None,
+    width: Annotated[int | None, typer.Option(help="Width of the result in pixels.")] = None,
+    height: Annotated[int | None, typer.Option(help="Height of the result in pixels.")] = None,
+    long_side: Annotated[int | None, typer.Option(help="Longer side of the result.")] = None,
+    short_side: Annotated[int | None, typer.Option(help="Shorter side of the result.")] = None,
+    fit: Annotated[
+        str, typer.Option(help="How --width and --height together are met: inside or fill.")
+    ] = "inside",
+    region: Annotated[
+        str | None, typer.Option(help="Only this part: x,y,width,height in pixels of the picture.")
+    ] = None,
     model: Annotated[str, typer.Option(help="A model id of `enlarger models`.")] = "auto",
     precision: PrecisionOption = None,
+    color_lock: Annotated[
+        bool, typer.Option(help="Set the colours of large areas back to those of the picture.")
+    ] = True,
+    color: Annotated[
+        str, typer.Option(help="Keep the colour profile, or convert to srgb.")
+    ] = "keep",
+    format_: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            help="png, jpeg, webp, avif, tiff, or auto: the picture's own. A file's name decides by itself.",
+        ),
+    ] = None,
+    quality: Annotated[int | None, typer.Option(help="1 to 100, of jpeg, webp and avif.")] = None,
+    background: Annotated[
+        str | None, typer.Option(help="Colour to put under transparency, such as '#ffffff'.")
+    ] = None,
+    metadata: Annotated[str, typer.Option(help="keep or strip EXIF, XMP and resolution.")] = "keep",
+    provenance: Annotated[
+        bool, typer.Option("--provenance", help="Write model, hash and options into the file.")
+    ] = False,
+    skip_existing: Annotated[
+        bool, typer.Option("--skip-existing", help="Leave results alone that are there already.")
+    ] = False,
 ) -> None:
-    """Enlarge one picture in this process, without a server."""
+    """Enlarge one picture, or many, in this process, without a server."""
     settings = config.load(precision=precision)
     _quiet_logs()
     # Imported here, as in the other commands, so that `enlarger --help` answers at once.
-    from enlarger.picture.decode import decode
-    from enlarger.picture.encode import encode, format_for
+    from enlarger.files import work_of
+    from enlarger.job import read_options
 
-    started = time.monotonic()
-    try:
-        data = source.read_bytes()
-    except OSError as error:
-        _fail(f"cannot read '{source}': {error.strerror}", EXIT_FAILED)
-    if not target.absolute().parent.is_dir():
-        _fail(f"cannot write '{target}': its folder does not exist", EXIT_FAILED)
-    catalogue = Catalogue.installed(settings.model_dir)
-    row = catalogue.choose(model, scale=int(scale))
-    try:
-        picture = decode(data)
-    except EnlargerError as error:
-        _fail(f"'{source}': {error}", EXIT_FAILED)
-    kind = format_for(target, has_alpha=picture.has_alpha)
-    with _tile_bar(source.name) as on_tile:
-        enlarged = asyncio.run(
-            _enlarge(picture, row, catalogue, scale=int(scale), settings=settings, on_tile=on_tile)
+    if len(paths) < 2:
+        _fail(
+            "an input and an output are needed: enlarger upscale IN... OUT", ConfigError.exit_status
         )
-    result = enlarged.picture
-    aside = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        encode(result, aside, kind=kind)
-        aside.replace(target)
-    except OSError as error:
-        _fail(f"cannot write '{target}': {error.strerror}", EXIT_FAILED)
-    finally:
-        aside.unlink(missing_ok=True)
-    _say(
-        f"{target}: {picture.width_px}x{picture.height_px} to {result.width_px}x{result.height_px}, "
-        f"{enlarged.model} {enlarged.precision}, {enlarged.tiles} tiles, {time.monotonic() - started:.1f} s"
-    )
-    for note in result.notes:
-        _say(f"  {note.code}: {note.detail}")
+    sized = any((scale, width, height, long_side, short_side))
+    given = {
+        "scale": scale if sized else 4.0,
+        "width": width,
+        "height": height,
+        "long_side": long_side,
+        "short_side": short_side,
+        "fit": fit,
+        "region": region,
+        "model": model,
+        "color_lock": color_lock,
+        "color": color,
+        "format": format_,
+        "quality": quality,
+        "background": background,
+        "metadata": metadata,
+        "provenance": provenance,
+    }
+    options = read_options(given, strict=False)
+    *sources, target = paths
+    work = work_of(sources, target, is_folder=target.is_dir() or str(target).endswith(os.sep))
+    if not work:
+        _fail("there is no picture to enlarge", EnlargerError.exit_status)
+    status = asyncio.run(_upscale(work, options, settings, skip_existing=skip_existing))
+    if status:
+        raise typer.Exit(status)
 
 
-async def _enlarge(
-    picture: Picture,
-    model: Model,
-    catalogue: Catalogue,
-    *,
-    scale: int,
-    settings: config.Settings,
-    on_tile: OnTile,
-) -> Enlarged:
-    """One picture through an engine in this process."""
+async def _upscale(
+    work: list[Work], options: Options, settings: config.Settings, *, skip_existing: bool
+) -> int:
+    """Enlarge files with an engine in this process; gives the exit status."""
     from enlarger.engine.openvino import OpenVINOEngine
-    from enlarger.pipeline import enlarge
+    from enlarger.picture.workers import Decoders
+    from enlarger.shell import Shell
 
-    with ThreadPoolExecutor(config.cores()) as executor:
-        async with OpenVINOEngine(
-            catalogue,
-            threads=config.cores(),
-            precision=settings.precision,
-            cache_folder=settings.cache_folder,
-        ) as engine:
-            return await enlarge(
-                picture,
-                model=await engine.ready_for(model.id, model.sha256),
-                scale=scale,
-                precision=engine.precisions[0],
+    catalogue = Catalogue.installed(settings.model_dir)
+    catalogue.choose(options.model, scale=4)
+    cores = config.cores()
+    with ThreadPoolExecutor(cores) as executor:
+        async with (
+            OpenVINOEngine(
+                catalogue,
+                threads=cores,
+                precision=settings.precision,
+                cache_folder=settings.cache_folder,
+            ) as engine,
+            Decoders(1) as decoders,
+        ):
+            shell = Shell(
                 engine=engine,
+                precision=engine.precisions[0],
+                catalogue=catalogue,
+                decoders=decoders,
                 executor=executor,
-                deadline=asyncio.get_running_loop().time() + _NO_DEADLINE_S,
-                on_tile=on_tile,
+                console=_errors,
             )
-
-
-@contextmanager
-def _tile_bar(name: str) -> Iterator[OnTile]:
-    """A progress bar on stderr that counts tiles."""
-    columns = (
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("tiles"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(
-        TextColumn("{task.description}", markup=False), *columns, console=_errors, transient=True
-    ) as progress:
-        bar = progress.add_task(name, total=None)
-        yield lambda done, total: progress.update(bar, completed=done, total=total)
+            return await shell.run(work, options, skip_existing=skip_existing)
 
 
 _START_PATIENCE_S = 20
 """What the other model servers get once the first is ready, before the service calls itself ready."""
-
-_NO_DEADLINE_S = 10 * 365 * 86_400
-"""A shell user waits, or presses Ctrl-C."""
 
 
 @app.command()
@@ -410,12 +410,9 @@ def main() -> NoReturn:
     try:
         app(standalone_mode=True)
     except SystemExit as end:
-        status = end.code if isinstance(end.code, int) else EXIT_FAILED
-    except (ConfigError, InvalidOption, UnknownModel) as error:
-        status = ConfigError.exit_status
-        _complain(str(error))
+        status = end.code if isinstance(end.code, int) else EnlargerError.exit_status
     except EnlargerError as error:
-        status = EXIT_FAILED
+        status = error.exit_status
         _complain(str(error))
     except KeyboardInterrupt:
         status = EXIT_INTERRUPTED

@@ -13,7 +13,8 @@ EnlargerError
 |-- TileError           between gateway and model server only; the pool answers these
 |   `-- BadTile, ModelNotHere, TileTooLarge, Busy, Starting
 |-- EngineError         ours: EngineFailed, WrongOutput, EngineLost
-`-- StorageFull         ours: no room for the result
+|-- StorageFull         ours: no room for the result
+`-- UnwritableFile      in the shell: the result's file cannot be written
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ class EnlargerError(Exception):
 
     retryable: ClassVar[bool] = False
     """Whether the same call may succeed later or on another server."""
+
+    exit_status: ClassVar[int] = 1
+    """Of a process that ends with it: the work was tried and failed, or the input cannot be used."""
 
     def __init__(
         self,
@@ -52,8 +56,7 @@ class ConfigError(EnlargerError):
 
     code = "config_error"
 
-    exit_status: ClassVar[int] = 2
-    """Of a process that cannot use a setting, as shells count a wrong option."""
+    exit_status = 2  # as shells count a wrong option
 
 
 class WeightsError(EnlargerError):
@@ -87,12 +90,14 @@ class InvalidOption(RequestError):
     """An option has a wrong type or value, or contradicts another."""
 
     code = "invalid_option"
+    exit_status = 2
 
 
 class UnknownModel(RequestError):
     """No model of that name is installed."""
 
     code = "unknown_model"
+    exit_status = 2
 
 
 class MissingInput(RequestError):
@@ -297,6 +302,12 @@ class StorageFull(EnlargerError):
 
     code = "storage_full"
     status = 507
+
+
+class UnwritableFile(EnlargerError):
+    """The file that a shell user named cannot be written."""
+
+    code = "unwritable_file"
 
 
 def by_code(code: str) -> type[EnlargerError] | None:

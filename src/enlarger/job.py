@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Annotated, Any, Literal
+
+import pydantic
+from pydantic_core import ErrorDetails
+
+from enlarger.errors import InvalidOption
 
 SCALES = (2, 4)
 """What the compatible routes offer."""
+
+MAX_FACTOR = 8
+"""How many times wider and higher a result may be than its picture."""
+
+DEFAULT_SCALE = 2
+
+MAX_SIDE_PX = 999_999
+"""More than any result has. A number without a bound could be too long to be written in an error."""
+
+Side = Annotated[int, pydantic.Field(ge=1, le=MAX_SIDE_PX)]
+Region = tuple[int, int, int, int]
+"""Left, top, width and height, in pixels of the upright picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +46,206 @@ class BytesSource:
 Source = UrlSource | BytesSource
 
 
+class Options(pydantic.BaseModel):
+    """How a picture is to be enlarged and written. Names are those of requests."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+    scale: Annotated[float, pydantic.Field(ge=1, le=MAX_FACTOR, allow_inf_nan=False)] | None = None
+    """Pixels of the result per pixel of the picture, along an edge. 2 where no size is given."""
+
+    width: Side | None = None
+    height: Side | None = None
+    """Of the result. One keeps the ratio; both are a box, see ``fit``."""
+
+    long_side: Side | None = None
+    short_side: Side | None = None
+    """Of the result; the other side follows."""
+
+    fit: Literal["inside", "fill"] = "inside"
+    """How a box of ``width`` and ``height`` is met: keeping the ratio, or both exactly."""
+
+    region: Region | None = None
+    """``x,y,width,height``: only this part, with the pixels that the whole result has there."""
+
+    model: str = "auto"
+    precision: Literal["auto", "f32", "bf16"] = "auto"
+
+    color_lock: bool = True
+    """Set the colours of large areas back to those of the picture."""
+
+    color: Literal["keep", "srgb"] = "keep"
+    """Keep the colour profile, or convert to sRGB."""
+
+    format: Literal["auto", "png", "jpeg", "webp", "avif", "tiff"] | None = None
+    """``auto``: that of the picture, PNG for BMP and GIF. None: what the place of the result suggests, else PNG."""
+
+    quality: Annotated[int, pydantic.Field(ge=1, le=100)] | None = None
+    """Of JPEG, WebP and AVIF."""
+
+    background: str | None = None
+    """Colour to put under transparency, such as ``#ffffff``."""
+
+    metadata: Literal["keep", "strip"] = "keep"
+    """EXIF, XMP and resolution. The colour profile stays in either case."""
+
+    provenance: bool = False
+    """Write model, hash and options into the file."""
+
+    @pydantic.field_validator("region", mode="before")
+    @classmethod
+    def _numbers(cls, value: object) -> object:
+        parts = re.split(r"\s*,\s*", value.strip()) if isinstance(value, str) else value
+        if value is not None and not (
+            isinstance(parts, (list, tuple))
+            and len(parts) == 4
+            and all(re.fullmatch(r"-?\d{1,9}", str(part)) for part in parts)
+        ):
+            raise ValueError("it must be x,y,width,height in whole pixels")
+        return parts
+
+    @pydantic.field_validator("region")
+    @classmethod
+    def _some_pixels(cls, value: Region | None) -> Region | None:
+        if value is not None and (min(value[:2]) < 0 or min(value[2:]) < 1):
+            raise ValueError("x and y must be from 0, width and height from 1")
+        return value
+
+    @pydantic.field_validator("background")
+    @classmethod
+    def _colour(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"#[0-9a-fA-F]{6}", value):
+            raise ValueError("it must be a colour such as #ffffff")
+        return value
+
+    @pydantic.model_validator(mode="after")
+    def _one_size(self) -> Options:
+        given = [name for name in ("scale", "long_side", "short_side") if getattr(self, name)]
+        given += ["width/height"] if self.width or self.height else []
+        if len(given) > 1:
+            raise ValueError(f"give one of {' and '.join(given)}, not both")
+        return self
+
+    @property
+    def background_rgb(self) -> tuple[int, int, int] | None:
+        """``background`` as numbers."""
+        if self.background is None:
+            return None
+        red, green, blue = bytes.fromhex(self.background[1:])
+        return red, green, blue
+
+    def size_px(self, width_px: int, height_px: int) -> tuple[int, int]:
+        """Width and height of the result for a picture of that size. Sides are rounded half up.
+
+        Raises:
+            InvalidOption: the result would be smaller than the picture, or more than 8 times as large.
+        """
+        size = self._size_px(width_px, height_px)
+        for name, side, length in (("width", size[0], width_px), ("height", size[1], height_px)):
+            if not length <= side <= MAX_FACTOR * length:
+                raise InvalidOption(
+                    f"Invalid {self._size_option}: the result would be {size[0]}x{size[1]}; its {name} may be "
+                    f"from {length} to {MAX_FACTOR * length} px for this picture of {width_px}x{height_px}"
+                )
+        return size
+
+    @property
+    def _size_option(self) -> str:
+        names = ("width", "height", "long_side", "short_side", "scale")
+        return next((name for name in names if getattr(self, name) is not None), "scale")
+
+    def _size_px(self, width_px: int, height_px: int) -> tuple[int, int]:
+        if self.width and self.height:
+            if self.fit == "fill":
+                return self.width, self.height
+            if self.width * height_px <= self.height * width_px:
+                return self.width, _share(height_px, self.width, width_px)
+            return _share(width_px, self.height, height_px), self.height
+        by_width = self.width or (
+            (self.long_side if width_px >= height_px else None)
+            or (self.short_side if width_px <= height_px else None)
+        )
+        if by_width:
+            return by_width, _share(height_px, by_width, width_px)
+        by_height = self.height or self.long_side or self.short_side
+        if by_height:
+            return _share(width_px, by_height, height_px), by_height
+        # As it was written: 1.005 is a little less in binary, and 100 px would become 100, not 101.
+        scale = Fraction(str(DEFAULT_SCALE if self.scale is None else self.scale))
+        part, whole = scale.numerator, scale.denominator
+        return _share(width_px, part, whole), _share(height_px, part, whole)
+
+
+def _share(side: int, part: int, whole: int) -> int:
+    """``side * part / whole``, rounded half up, in whole numbers."""
+    return max(1, (2 * side * part + whole) // (2 * whole))
+
+
+def read_options(fields: Mapping[str, Any], *, strict: bool) -> Options:
+    """Options from the fields of a request.
+
+    Args:
+        fields: by name; those that are no options are ignored.
+        strict: values have the types of JSON; if not, they may be texts.
+
+    Raises:
+        InvalidOption: the first value that cannot be used; the text names the option and what is allowed.
+    """
+    known = {name: fields[name] for name in Options.model_fields if name in fields}
+    try:
+        # Not pydantic's own strict mode: it would refuse 2 for a number with a fraction, and lists for tuples.
+        if strict:
+            _check_types(known)
+        return Options.model_validate(known)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        option = str(first["loc"][0]) if first["loc"] else "size"
+        reason = _reason(first)
+        shown = f", not {str(fields[option])[:40]!r}" if option in fields else ""
+        raise InvalidOption(f"Invalid {option}: {reason}{shown}") from error
+
+
+_REASONS = {
+    "bool": "it must be true or false",
+    "int": "it must be a whole number",
+    "float": "it must be a number",
+    "finite": "it must be a number",
+    "string": "it must be a string",
+    "greater": "it must be at least {ge:g}",
+    "less": "it must be at most {le:g}",
+    "literal": "it must be {expected}",
+}
+"""Our words for what pydantic finds, by the first word of its error's type."""
+
+
+def _reason(error: ErrorDetails) -> str:
+    text = _REASONS.get(error["type"].split("_")[0])
+    if text is None:
+        return error["msg"].removeprefix("Value error, ")
+    return text.format(**error.get("ctx", {}))
+
+
+def _check_types(fields: Mapping[str, Any]) -> None:
+    """Hold JSON values against the kind that each option takes."""
+    for name, value in fields.items():
+        annotation = str(Options.model_fields[name].annotation)
+        wanted: tuple[str, bool] = (
+            ("true or false", isinstance(value, bool))
+            if annotation == "<class 'bool'>"
+            else ("a number", isinstance(value, (int, float)) and not isinstance(value, bool))
+            if "int" in annotation or "float" in annotation
+            else ("a string", isinstance(value, str))
+        )
+        if name == "region":
+            wanted = ("four whole numbers", isinstance(value, (str, list)))
+        if value is not None and not wanted[1]:
+            raise InvalidOption(f"Invalid {name}: it must be {wanted[0]}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """One picture to enlarge."""
 
     source: Source
-    scale: int
-    """HR pixels per LR pixel along an edge: 2 or 4."""
-
-    model: str = "auto"
-    precision: str = "auto"
+    options: Options = field(default_factory=Options)
     request_id: str = "-"

@@ -23,6 +23,8 @@ from enlarger.config import Settings
 from enlarger.errors import BodyTooLarge, EnlargerError
 from enlarger.job import SCALES, Job
 from enlarger.models import Catalogue
+from enlarger.picture import FORMATS
+from enlarger.picture.encode import MEDIA_TYPES
 from enlarger.pipeline import Outcome, Pipeline
 from enlarger.pool import Pool
 from enlarger.store import Store, etag
@@ -36,6 +38,9 @@ _CHUNK_BYTES = 3 << 18
 """A multiple of three, so that chunks of base64 join without padding."""
 
 _SEND_TIMEOUT_S = 600
+
+_NAMES = {"jpeg": ("jpg", "jpeg")}
+"""Formats that people know by two names."""
 
 T = TypeVar("T")
 
@@ -85,7 +90,7 @@ class Gateway:
         outcome = await self.pipeline.run(job)
         answer = compatible.answer(
             outcome,
-            scale=job.scale,
+            scale=job.options.scale or 1,
             settings=self.settings,
             request_id=g.request_id,
             left_s=self.store.left_s(outcome.stored),
@@ -99,13 +104,21 @@ class Gateway:
     async def _job(self) -> tuple[Job, bool]:
         """What is asked for, and whether the answer carries base64. A picture may be ten megabytes of text."""
         if request.method == "GET" and request.args:
-            fields = compatible.parse_query(request.args)
+            fields, strict = compatible.parse_query(request.args), False
         else:
             body = await request.get_data(cache=False, as_text=False)
-            fields = await self._in_thread(
-                compatible.parse_body, request.headers.get("Content-Type"), body
+            fields, strict = (
+                await self._in_thread(
+                    compatible.parse_body, request.headers.get("Content-Type"), body
+                ),
+                True,
             )
-        parse = partial(compatible.parse_job, catalogue=self.catalogue, request_id=g.request_id)
+        parse = partial(
+            compatible.parse_job,
+            catalogue=self.catalogue,
+            request_id=g.request_id,
+            strict=strict,
+        )
         return await self._in_thread(parse, fields)
 
     async def health(self) -> tuple[dict[str, Any], int]:
@@ -145,7 +158,9 @@ class Gateway:
             "status": "running",
             "model_servers": len(self.pool.members),
             "thread_pool_workers": self.workers,
-            "supported_formats": ["png", "jpg", "jpeg", "webp", "bmp"],
+            "supported_formats": [
+                name for format_ in FORMATS for name in _NAMES.get(format_, (format_,))
+            ],
             "cleanup_task_running": not self.sweeper.done(),
             "upload_folder_stats": {
                 "total_files": len(files),
@@ -195,7 +210,7 @@ class Gateway:
         return Response(
             data,
             headers={
-                "Content-Type": "image/png",
+                "Content-Type": MEDIA_TYPES[stored.path.suffix],
                 "ETag": await self._in_thread(etag, data),
                 "Cache-Control": f"private, max-age={int(self.store.left_s(stored))}, immutable",
                 "Content-Disposition": "inline",

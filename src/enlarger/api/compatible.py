@@ -37,7 +37,7 @@ from enlarger.errors import (
     UnsupportedFormat,
 )
 from enlarger.fetch import check_url
-from enlarger.job import SCALES, BytesSource, Job, Source, UrlSource
+from enlarger.job import SCALES, BytesSource, Job, Source, UrlSource, read_options
 from enlarger.models import Catalogue
 from enlarger.pipeline import Outcome
 from enlarger.pipeline.admission import retry_after
@@ -45,7 +45,8 @@ from enlarger.pipeline.admission import retry_after
 _DATA_URL = re.compile(r"data:(image/[a-z0-9.+-]+)?(;[a-z0-9=-]+)*;base64,", re.IGNORECASE)
 _DATA_PREFIX = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
 _SPACE = re.compile(r"\s+")
-_PRECISIONS = ("auto", "f32", "bf16")
+_OTHER_SIZES = ("width", "height", "long_side", "short_side", "fit")
+"""Options of the other routes that set the size; here it is ``scale`` alone."""
 
 _PREFIXES: dict[type[EnlargerError], str] = {
     DownloadTooLarge: "Failed to download image: ",
@@ -112,9 +113,15 @@ def parse_query(query: Mapping[str, str]) -> dict[str, Any]:
 
 
 def parse_job(
-    fields: Mapping[str, Any], *, catalogue: Catalogue, request_id: str
+    fields: Mapping[str, Any], *, catalogue: Catalogue, request_id: str, strict: bool = True
 ) -> tuple[Job, bool]:
     """The job that the fields ask for, and whether the answer carries base64. Checked in the contract's order.
+
+    Args:
+        fields: of the JSON object, or of the query.
+        catalogue: the models there are.
+        request_id: for the job.
+        strict: the fields have the types of JSON; those of a query are texts.
 
     Raises:
         RequestError: the first fault.
@@ -126,16 +133,14 @@ def parse_job(
     if not isinstance(model, str):
         raise InvalidOption("Invalid model: it must be a string")
     catalogue.choose(model, scale=int(scale))
-    precision = fields.get("precision", "auto")
-    if precision not in _PRECISIONS:
-        raise InvalidOption(f"Invalid precision: it must be one of {', '.join(_PRECISIONS)}")
+    # Results are reachable by URL, so metadata stays out of them unless it is asked for.
+    asked = {name: value for name, value in fields.items() if name not in _OTHER_SIZES}
+    options = read_options({"metadata": "strip", **asked, "scale": scale}, strict=strict)
     inline = fields.get("inline", True)
     if not isinstance(inline, bool):
         raise InvalidOption("Invalid inline: it must be true or false")
     source = _source(fields.get("img_url"), fields.get("image_b64"))
-    return Job(
-        source=source, scale=int(scale), model=model, precision=precision, request_id=request_id
-    ), inline
+    return Job(source=source, options=options, request_id=request_id), inline
 
 
 def _source(url: object, encoded: object) -> Source:
@@ -168,7 +173,7 @@ def _decode_base64(text: str) -> bytes:
 
 
 def answer(
-    outcome: Outcome, *, scale: int, settings: Settings, request_id: str, left_s: float
+    outcome: Outcome, *, scale: float, settings: Settings, request_id: str, left_s: float
 ) -> dict[str, Any]:
     """The JSON of a 200, with ``base64`` still empty."""
     enlarged, stored = outcome.enlarged, outcome.stored
@@ -184,9 +189,9 @@ def answer(
             "bytes": outcome.input_bytes,
         },
         "upscaled_size": {
-            "width": enlarged.picture.width_px,
-            "height": enlarged.picture.height_px,
-            "scale": scale,
+            "width": outcome.written.width_px,
+            "height": outcome.written.height_px,
+            "scale": int(scale),
         },
         "processing_time": round(outcome.took_s, 2),
         "url": f"{(settings.public_url or '').rstrip('/')}{stored.url_path}",
@@ -198,8 +203,12 @@ def answer(
             "total": enlarged.tiles,
             "servers": len(enlarged.tiles_by_server),
             "retried": enlarged.retried,
+            "repeated": dict(enlarged.repeated),
         },
-        "notes": [{"code": note.code, "detail": note.detail} for note in enlarged.picture.notes],
+        "kept": list(outcome.kept),
+        "notes": [{"code": note.code, "detail": note.detail} for note in outcome.written.notes],
+        "color_delta": round(enlarged.color_delta, 2),
+        "model_sha256": enlarged.model_sha256,
         "request_id": request_id,
     }
 

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import math
+import re
 import struct
 import warnings
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from io import BytesIO
 
+import imagecodecs
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from enlarger.errors import EnlargerError, UnreadableImage, UnsupportedFormat
-from enlarger.picture.values import FORMATS, Header, Note, Picture, Samples
+from enlarger.picture import colour, metadata, tiff
+from enlarger.picture.colour import Space
+from enlarger.picture.values import FORMATS, Header, Note, Picture, Samples, with_alpha
 
-_ORIENTATION = 0x0112
+_ORIENTATION, _X_RESOLUTION = 0x0112, 0x011A
 _UPRIGHT: dict[int, Callable[[Samples], Samples]] = {
     2: lambda samples: samples[:, ::-1],
     3: lambda samples: samples[::-1, ::-1],
@@ -42,8 +49,15 @@ _MODES = {
     "RGBa": "RGBA",
     "RGBX": "RGB",
     "PA": "RGBA",
+    "YCbCr": "RGB",
 }
 """Pillow's modes that become ours without loss."""
+
+_SPACES: dict[str, Space] = {"CMYK": "cmyk", "LAB": "lab"}
+"""Pillow's modes that a profile leads out of."""
+
+_AVIF_CONFIGURATION = re.compile(rb"av1C\x81.(.)", re.DOTALL)
+"""The box that states a stream's depth (AV1-ISOBMFF 2.3.3); a flag for 10 bits and more, one for 12."""
 
 # The header is held against our own limits before anything is decoded.
 Image.MAX_IMAGE_PIXELS = None
@@ -56,53 +70,186 @@ def probe(data: bytes) -> Header:
         UnsupportedFormat: not a picture of a format that we read.
         UnreadableImage: such a picture, but broken.
     """
-    with _opened(data) as image:
-        width_px, height_px = image.size
-        if _orientation(image) in _TURNED:
-            width_px, height_px = height_px, width_px
+    with _in_our_words(data):
+        if data.startswith(tiff.PREFIXES):
+            facts = tiff.facts(data)
+            stored_px, format_, mode = (facts.width_px, facts.height_px), "tiff", facts.mode
+            orientation, depth_bits, frames = facts.orientation, facts.depth_bits, facts.frames
+        else:
+            with _opened(data) as image:
+                stored_px, format_, mode = image.size, _format(image), image.mode
+                orientation, frames = _orientation(image), getattr(image, "n_frames", 1)
+            depth_bits = _depth_bits(data, format_)
+        if 0 in stored_px:
+            raise UnreadableImage("the picture has no pixels")
+        width_px, height_px = stored_px[::-1] if orientation in _TURNED else stored_px
         return Header(
-            format=_format(image),
+            format=format_,
             width_px=width_px,
             height_px=height_px,
-            mode=image.mode,
-            depth_bits=_depth_bits(image, data),
-            frames=getattr(image, "n_frames", 1),
+            mode=mode,
+            depth_bits=max(depth_bits, 8),
+            frames=frames,
         )
 
 
-def decode(data: bytes) -> Picture:
-    """The picture, upright, as 8-bit gray or RGB with or without alpha, and notes on what that changed.
+def decode(data: bytes, *, to_srgb: bool = False) -> Picture:
+    """The picture, upright, as gray or RGB with or without alpha, and notes on what that changed.
+
+    Args:
+        data: the file.
+        to_srgb: convert RGB and gray with a profile to sRGB; the picture then has no profile. CMYK and
+            Lab are converted in any case.
 
     Raises:
         UnsupportedFormat: not a picture of a format that we read.
         UnreadableImage: such a picture, but broken or cut short.
     """
+    with _in_our_words(data):
+        stored = _stored_tiff(data) if data.startswith(tiff.PREFIXES) else _stored(data)
+        return _picture(stored, to_srgb=to_srgb)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stored:
+    """What a decoder made of a file, before colour and orientation are set right."""
+
+    format: str
+    colour: Samples
+    """(H, W, 1), (H, W, 3), or (H, W, 4) for CMYK."""
+
+    alpha: Samples | None
+    space: Space
+    depth_bits: int
+    orientation: int
+    is_upright: bool = False
+    """Whether the decoder has applied the orientation already."""
+
+    frames: int = 1
+    icc: bytes | None = None
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    dpi: tuple[float, float] | None = None
+
+
+def _picture(stored: _Stored, *, to_srgb: bool) -> Picture:
+    """Frames left out, colour converted, samples turned: each with its note."""
+    notes: list[Note] = []
+    if stored.frames > 1 and stored.format != "jpeg":
+        notes.append(Note("first_frame_only", f"{stored.frames} frames"))
+    channels, icc = _converted(stored, notes, to_srgb=to_srgb)
+    samples = with_alpha(channels, stored.alpha)
+    if stored.orientation in _UPRIGHT:
+        notes.append(Note("orientation_applied", f"EXIF orientation {stored.orientation}"))
+        if not stored.is_upright:
+            samples = _UPRIGHT[stored.orientation](samples)
+    if stored.depth_bits > 8 and samples.dtype == np.uint8:
+        notes.append(Note("depth_reduced", f"{stored.depth_bits} bits to 8"))
+    return Picture(
+        samples=np.ascontiguousarray(samples),
+        format=stored.format,
+        icc=icc,
+        exif=stored.exif or None,
+        xmp=stored.xmp or None,
+        dpi=stored.dpi,
+        depth_bits=max(stored.depth_bits, 8),
+        notes=tuple(notes),
+    )
+
+
+def _converted(
+    stored: _Stored, notes: list[Note], *, to_srgb: bool
+) -> tuple[Samples, bytes | None]:
+    """Gray or RGB, and the profile that belongs to it; none after a conversion, which means sRGB."""
+    space, icc = stored.space, stored.icc or None
+    if icc is not None:
+        trouble = None
+        if not colour.fits(icc, space):
+            trouble = "the profile is for another kind of colour"
+        elif not colour.is_readable(icc):
+            trouble = "the profile is damaged"
+        if trouble is not None:
+            notes.append(Note("icc_dropped", trouble))
+            icc = None
+    if space in ("gray", "rgb") and (icc is None or not to_srgb):
+        return stored.colour, icc
+    try:
+        channels = colour.to_srgb(stored.colour, space, icc)
+    except colour.BrokenProfileError:
+        notes.append(Note("icc_dropped", "the profile is damaged"))
+        icc = None
+        channels = colour.to_srgb(stored.colour, space, None)
+        if space in ("gray", "rgb"):
+            return channels, None
+    name = {"gray": "gray", "rgb": "RGB", "cmyk": "CMYK", "lab": "Lab"}[space]
+    how = "through the file's profile" if icc else "without a profile"
+    notes.append(Note("colorspace_converted", f"{name} to sRGB {how}"))
+    return channels, None
+
+
+def _stored(data: bytes) -> _Stored:
+    """Through Pillow, or beside it for a PNG of 16 bits, which it would narrow without a word."""
     with _opened(data) as image:
         stored_size = image.size
         orientation = _orientation(image)
-        image.load()
-        if image.size != stored_size:
+        format_ = _format(image)
+        depth_bits = _depth_bits(data, format_)
+        exif, xmp = image.info.get("exif"), image.info.get("xmp")
+        if format_ == "png" and depth_bits == 16:
+            channels, alpha = _png_of_16_bits(data)
+            space: Space = "gray" if channels.shape[2] == 1 else "rgb"
+            exif, xmp = exif or _late_exif(data), xmp or _late_xmp(data)
+            found_size = channels.shape[1::-1]
+        else:
+            image.load()
+            channels, alpha, space = _channels(image, data)
+            exif, xmp = image.info.get("exif"), image.info.get("xmp")
+            found_size = image.size
+        if found_size != stored_size:
             raise UnreadableImage("the pixels do not have the size that the header says")
-        notes: list[Note] = []
-        icc = image.info.get("icc_profile")
-        exif = image.info.get("exif")
-        depth_bits = _depth_bits(image, data)
-        if getattr(image, "n_frames", 1) > 1 and _format(image) != "jpeg":
-            notes.append(Note("first_frame_only", f"{image.n_frames} frames"))  # type: ignore[attr-defined]
-        samples = _samples(image, data, notes)
-        if orientation in _UPRIGHT:
-            notes.append(Note("orientation_applied", f"EXIF orientation {orientation}"))
-            samples = np.ascontiguousarray(_UPRIGHT[orientation](samples))
-        if exif:
-            notes.append(Note("exif_dropped", f"{len(exif)} bytes"))
-        if depth_bits > 8:
-            notes.append(Note("depth_reduced", f"{depth_bits} bits to 8"))
-        if icc and not _profile_fits(icc, gray=samples.shape[2] <= 2):
-            notes.append(Note("icc_dropped", "the profile is for another kind of colour"))
-            icc = None
-        return Picture(
-            samples=samples, icc=icc or None, exif=exif, depth_bits=depth_bits, notes=tuple(notes)
+        return _Stored(
+            format=format_,
+            colour=channels,
+            alpha=alpha,
+            space=space,
+            depth_bits=depth_bits,
+            orientation=orientation,
+            frames=getattr(image, "n_frames", 1),
+            icc=image.info.get("icc_profile"),
+            exif=exif,
+            xmp=xmp if isinstance(xmp, bytes) else None,
+            dpi=_dpi(image.info.get("dpi")) if _states_dpi(image) else None,
         )
+
+
+def _stored_tiff(data: bytes) -> _Stored:
+    """16 bits through tifffile; fewer through Pillow, which applies the orientation."""
+    facts = tiff.facts(data)
+    if facts.depth_bits == 16:
+        channels, alpha = tiff.samples_of_16_bits(data)
+        space = facts.space
+    else:
+        with _opened(data) as image:
+            image.load()
+            channels, alpha, space = _channels(image, data)
+        turned = facts.orientation in _TURNED
+        stored_px = (facts.width_px, facts.height_px)
+        if channels.shape[1::-1] != (stored_px[::-1] if turned else stored_px):
+            raise UnreadableImage("the pixels do not have the size that the header says")
+    return _Stored(
+        format="tiff",
+        colour=channels,
+        alpha=alpha,
+        space=space,
+        depth_bits=facts.depth_bits,
+        orientation=facts.orientation,
+        is_upright=facts.depth_bits < 16,
+        frames=facts.frames,
+        icc=facts.icc,
+        exif=metadata.exif_of_tiff(data),
+        xmp=facts.xmp,
+        dpi=_dpi(facts.dpi),
+    )
 
 
 def _orientation(image: Image.Image) -> int:
@@ -113,42 +260,66 @@ def _orientation(image: Image.Image) -> int:
         return 1  # a damaged block turns nothing
 
 
-def _samples(image: Image.Image, data: bytes, notes: list[Note]) -> Samples:
-    """Our four layouts from Pillow's modes."""
+def _channels(image: Image.Image, data: bytes) -> tuple[Samples, Samples | None, Space]:
+    """Colour and alpha from Pillow's modes."""
     clear = image.info.get("transparency")
-    if image.mode in {"1", "L", "I", "F"} or image.mode.startswith("I;"):
-        return _gray(image, data, clear)
+    if image.mode in _SPACES:
+        return np.array(image), None, _SPACES[image.mode]
+    if image.mode in {"1", "L"}:
+        return *_gray(image, data, clear), "gray"
     if image.mode == "P" or clear is not None:
         image = image.convert("RGBA" if clear is not None else "RGB")
     elif image.mode in _MODES:
         image = image.convert(_MODES[image.mode])
     else:
-        notes.append(Note("colorspace_converted", f"{image.mode} to RGB"))
-        image = image.convert("RGB")
+        raise UnsupportedFormat(
+            f"a picture of mode {image.mode} is not read here; convert it to RGB or gray"
+        )
     pixels: Samples = np.array(image)
-    if _png_colour_type(data) == _PNG_GRAY_ALPHA and pixels.shape[-1] == 4:
-        return pixels[:, :, [0, 3]]  # Pillow opens 16-bit gray with alpha as RGBA
-    return pixels if pixels.ndim == 3 else pixels[:, :, np.newaxis]
+    if pixels.ndim == 2:
+        return pixels[:, :, np.newaxis], None, "gray"
+    space: Space = "gray" if pixels.shape[2] == 2 else "rgb"
+    if pixels.shape[2] in (2, 4):
+        return pixels[:, :, :-1], pixels[:, :, -1], space
+    return pixels, None, space
 
 
-def _gray(image: Image.Image, data: bytes, clear: object) -> Samples:
-    """Gray of any depth; ``clear`` is the value that is transparent, in the file's own depth."""
-    if image.mode in {"1", "L"}:
-        stored = values = np.array(image.convert("L"))
-        if image.mode == "L" and isinstance(clear, int):
-            clear = clear * 255 // (2 ** _stored_bits(data) - 1)  # as Pillow did with the samples
-    else:
-        stored = np.asarray(image)
-        # 257 = 65535 / 255, so white stays white and black stays black.
-        values = np.clip(np.rint(stored / 257), 0, 255).astype(np.uint8)
+def _gray(image: Image.Image, data: bytes, clear: object) -> tuple[Samples, Samples | None]:
+    """Gray up to 8 bits; ``clear`` is the value that is transparent, in the file's own depth."""
+    values: Samples = np.array(image.convert("L"))
     if clear is None:
-        return values[:, :, np.newaxis]
-    return np.dstack([values, np.where(stored == clear, 0, 255).astype(np.uint8)])
+        return values[:, :, np.newaxis], None
+    if image.mode == "L" and isinstance(clear, int):
+        clear = clear * 255 // (2 ** _png_bits(data) - 1)  # as Pillow did with the samples
+    return values[:, :, np.newaxis], np.where(values == clear, 0, 255).astype(np.uint8)
 
 
-def _profile_fits(icc: bytes, *, gray: bool) -> bool:
-    """Whether a profile's colour space (bytes 16 to 19, ICC.1:2022 table 17) is that of the samples."""
-    return icc[16:20] == (b"GRAY" if gray else b"RGB ")
+def _png_of_16_bits(data: bytes) -> tuple[Samples, Samples | None]:
+    """Colour and alpha, uint16, with the transparent value of ``tRNS`` as alpha."""
+    pixels: Samples = imagecodecs.png_decode(data)
+    if pixels.dtype != np.uint16:
+        raise UnreadableImage("the pixels do not have the depth that the header says")
+    if pixels.ndim == 2:
+        return pixels[:, :, np.newaxis], None
+    if pixels.shape[2] in (2, 4):
+        return pixels[:, :, :-1], pixels[:, :, -1]
+    return pixels, None
+
+
+def _late_exif(data: bytes) -> bytes | None:
+    """The EXIF chunk of a PNG, wherever it stands."""
+    found = (content for kind, content in metadata.png_chunks(data) if kind == b"eXIf")
+    exif = next(found, None)
+    return metadata.EXIF_PREFIX + exif if exif else None
+
+
+def _late_xmp(data: bytes) -> bytes | None:
+    """The XMP chunk of a PNG, wherever it stands, if it is not compressed."""
+    head = metadata.XMP_KEYWORD + bytes(3)
+    for kind, content in metadata.png_chunks(data):
+        if kind == b"iTXt" and content.startswith(head):
+            return content[len(head) :].split(b"\0", 2)[-1]  # behind language and title
+    return None
 
 
 def _format(image: Image.Image) -> str:
@@ -156,31 +327,54 @@ def _format(image: Image.Image) -> str:
     return "jpeg" if name == "mpo" else name
 
 
-def _depth_bits(image: Image.Image, data: bytes) -> int:
-    """Bits per sample, 8 or 16, from the file: Pillow opens 16-bit RGB as 8-bit without a word."""
-    return 16 if image.format == "PNG" and _stored_bits(data) == 16 else 8
+def _depth_bits(data: bytes, format_: str) -> int:
+    """Bits per sample, from the file: Pillow opens 16-bit RGB as 8-bit without a word."""
+    if format_ == "png":
+        return _png_bits(data)
+    if format_ == "avif":
+        flags = [match[0] for match in _AVIF_CONFIGURATION.findall(data)]
+        return max((12 if flag & 0x20 else 10 if flag & 0x40 else 8 for flag in flags), default=8)
+    return 8
 
 
-def _stored_bits(data: bytes) -> int:
+def _png_bits(data: bytes) -> int:
     """Bits per sample as a PNG states them; 8 for other formats."""
     return data[24] if data[12:16] == b"IHDR" else 8
 
 
-def _png_colour_type(data: bytes) -> int | None:
-    return data[25] if data[12:16] == b"IHDR" else None
+def _states_dpi(image: Image.Image) -> bool:
+    """Whether the resolution is the file's: for a JPEG that has EXIF but states none, Pillow says 72."""
+    if _format(image) != "jpeg" or image.info.get("jfif_unit"):
+        return True
+    return _X_RESOLUTION in Image.Image.getexif(image)
+
+
+def _dpi(stated: object) -> tuple[float, float] | None:
+    """Two positive numbers, or None."""
+    if not isinstance(stated, tuple) or len(stated) != 2:
+        return None
+    across, down = (float(value) for value in stated)
+    usable = math.isfinite(across) and math.isfinite(down) and min(across, down) > 0
+    return (across, down) if usable else None
 
 
 @contextmanager
 def _opened(data: bytes) -> Iterator[Image.Image]:
-    """The file as Pillow sees it, with its failures in our words."""
+    """The file as Pillow sees it."""
+    with (
+        warnings.catch_warnings(action="ignore"),
+        Image.open(BytesIO(data), formats=[name.upper() for name in FORMATS]) as image,
+    ):
+        if 0 in image.size:
+            raise UnreadableImage("the picture has no pixels")
+        yield image
+
+
+@contextmanager
+def _in_our_words(data: bytes) -> Iterator[None]:
+    """What libraries raise on a stranger's file, as our refusals."""
     try:
-        with (
-            warnings.catch_warnings(action="ignore"),
-            Image.open(BytesIO(data), formats=[name.upper() for name in FORMATS]) as image,
-        ):
-            if 0 in image.size:
-                raise UnreadableImage("the picture has no pixels")
-            yield image
+        yield
     except EnlargerError:
         raise
     except UnidentifiedImageError as error:
@@ -200,14 +394,20 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
         KeyError,
         OverflowError,
         ArithmeticError,
+        AttributeError,
+        AssertionError,
         EOFError,
+        RuntimeError,
         struct.error,
+        zlib.error,
     ) as error:
-        # Pillow's plugins let these escape on damaged files.
+        # Pillow's plugins, tifffile and imagecodecs let these escape on damaged files.
         raise UnreadableImage("the file is broken or cut short") from error
 
 
 def _starts_like_ours(data: bytes) -> bool:
-    return data.startswith((b"\x89PNG", b"\xff\xd8\xff", b"BM")) or (
-        data[:4] == b"RIFF" and data[8:12] == b"WEBP"
+    return (
+        data.startswith((b"\x89PNG", b"\xff\xd8\xff", b"BM", b"GIF8", *tiff.PREFIXES))
+        or (data[:4] == b"RIFF" and data[8:12] == b"WEBP")
+        or data[4:12] in (b"ftypavif", b"ftypavis")
     )

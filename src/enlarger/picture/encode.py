@@ -1,28 +1,65 @@
-"""From a ``Picture`` to the bytes of a file."""
+"""From a finished ``Picture`` to the bytes of a file: first decide what it will hold, then write that."""
 
 from __future__ import annotations
 
+import struct
+import zlib
+from collections.abc import Mapping
+from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
-from PIL import Image
+import imagecodecs
+import numpy as np
+import tifffile
+from PIL import Image, PngImagePlugin
 
 from enlarger.errors import InvalidOption
-from enlarger.picture.values import Picture
+from enlarger.picture import metadata as metadata_
+from enlarger.picture.values import Note, Picture, Samples, to_8_bits, with_alpha
 
 PNG_LEVEL = 1
 """Four times faster than Pillow's default of 6, for files 10 % larger (measured on natural photos)."""
 
-SUFFIXES = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
+SUFFIXES = {
+    ".png": "png",
+    ".jpg": "jpeg",
+    ".jpeg": "jpeg",
+    ".webp": "webp",
+    ".avif": "avif",
+    ".tif": "tiff",
+    ".tiff": "tiff",
+}
 """Formats written, by the suffix of a file's name."""
 
-_OPTIONS: dict[str, dict[str, int]] = {
-    "png": {"compress_level": PNG_LEVEL},
-    "jpeg": {"quality": 92},
-    "webp": {"quality": 90},
-}
+MEDIA_TYPES = {suffix: f"image/{kind}" for suffix, kind in SUFFIXES.items()}
+"""By suffix, for the answer that carries the file."""
+
+_QUALITY = {"jpeg": 92, "webp": 90, "avif": 80}
+"""Where the caller has no wish; the other formats lose nothing."""
+
+_FULL_CHROMA_QUALITY = 90
+"""From here on a JPEG's colour has the resolution of its brightness."""
+
+_LONGEST_SIDE_PX = {"jpeg": 65500, "webp": 16383, "avif": 32768}
+"""What their libraries write, and for AVIF what libavif opens unless told otherwise."""
+
+_WITH_16_BITS = ("png", "tiff")
+_WITH_DPI = ("png", "jpeg", "tiff")
+
+_JPEG_EXIF_BYTES = 65533 - len(metadata_.EXIF_PREFIX)
+_JPEG_XMP_BYTES = 65533 - 29
+_JPEG_ICC_BYTES = 255 * (65533 - 14)
+"""One segment holds 65533 bytes and begins with the block's name; a profile may take 255 segments."""
+
+_PNG_HEADER_BYTES = 33
+"""Signature and IHDR; what belongs to the picture as a whole stands behind it."""
+
+_XMP_OF_TIFF = 700
 
 
-def format_for(path: Path, *, has_alpha: bool) -> str:
+def format_for(path: Path, *, has_alpha: bool = False) -> str:
     """The format that a file's name asks for.
 
     Raises:
@@ -40,14 +77,292 @@ def format_for(path: Path, *, has_alpha: bool) -> str:
     return kind
 
 
-def encode(picture: Picture, path: Path, *, kind: str) -> None:
-    """Write ``picture`` to ``path`` as ``png``, ``jpeg`` or ``webp``, with its colour profile.
+def kind_for(wish: str | None, picture_format: str) -> str:
+    """The format of a result whose name says nothing: ``auto`` is the picture's own, if we write it."""
+    if wish == "auto":
+        return picture_format if picture_format in SUFFIXES.values() else "png"
+    return wish or "png"
+
+
+def suffix_of(kind: str) -> str:
+    """The first suffix of a format."""
+    return next(suffix for suffix, name in SUFFIXES.items() if name == kind)
+
+
+def check_kind(
+    kind: str,
+    *,
+    size_px: tuple[int, int],
+    has_alpha: bool,
+    background: tuple[int, int, int] | None,
+) -> None:
+    """Whether a format holds a picture of this width and height, before the work of making it.
+
+    Raises:
+        InvalidOption: it does not; the text names the option and what would do.
+    """
+    longest_px = _LONGEST_SIDE_PX.get(kind)
+    if longest_px is not None and max(size_px) > longest_px:
+        raise InvalidOption(
+            f"Invalid format: {kind} holds up to {longest_px} px a side, and the result has "
+            f"{size_px[0]}x{size_px[1]}; png and tiff hold it"
+        )
+    if kind == "jpeg" and has_alpha and background is None:
+        raise InvalidOption(
+            "Invalid background: the picture has transparency, which jpeg cannot hold; "
+            "give a colour to put under it, such as #ffffff, or use png, webp, avif or tiff"
+        )
+
+
+def prepare(
+    picture: Picture,
+    *,
+    kind: str,
+    metadata: str = "strip",
+    background: tuple[int, int, int] | None = None,
+    provenance: Mapping[str, object] | None = None,
+) -> Picture:
+    """What the file of a picture will hold, no more and no less, with a note on each thing that is lost.
+
+    Args:
+        picture: finished, of any depth.
+        kind: ``png``, ``jpeg``, ``webp``, ``avif`` or ``tiff``.
+        metadata: ``keep`` EXIF, XMP and resolution, or ``strip`` them. The profile stays in either case.
+        background: red, green and blue, 0 to 255, to put under transparency; None keeps that.
+        provenance: plain values to write into EXIF, whatever ``metadata`` says.
+
+    Raises:
+        InvalidOption: the format cannot hold the picture.
+    """
+    check_kind(
+        kind,
+        size_px=(picture.width_px, picture.height_px),
+        has_alpha=picture.has_alpha,
+        background=background,
+    )
+    notes = list(picture.notes)
+    samples = picture.samples
+    if background is not None and picture.has_alpha:
+        notes.append(Note("alpha_flattened", "onto #{:02x}{:02x}{:02x}".format(*background)))
+        samples = _flattened(picture, background)
+    if samples.dtype == np.uint16 and kind not in _WITH_16_BITS:
+        notes.append(Note("depth_reduced", f"16 bits to 8, which is what {kind} holds"))
+        samples = to_8_bits(samples)
+    if kind == "webp" or (kind == "avif" and samples.shape[2] == 2):
+        samples = _in_colour(samples)
+    keep = metadata == "keep"
+    return replace(
+        picture,
+        samples=samples,
+        format=kind,
+        icc=_profile(picture, samples, kind, notes),
+        exif=_exif(picture, kind, notes, keep=keep, provenance=provenance),
+        xmp=_xmp(picture, kind, notes, keep=keep),
+        dpi=_dpi(picture, kind) if keep else None,
+        depth_bits=samples.itemsize * 8,
+        notes=tuple(notes),
+    )
+
+
+def encode(picture: Picture, path: Path, *, kind: str, quality: int | None = None) -> None:
+    """Write all that a prepared picture holds to ``path``; the same picture gives the same bytes.
+
+    Args:
+        picture: as ``prepare`` made it for this format.
+        path: is replaced if it exists.
+        kind: ``png``, ``jpeg``, ``webp``, ``avif`` or ``tiff``.
+        quality: 1 to 100, of JPEG, WebP and AVIF; None is 92, 90 and 80.
 
     Raises:
         OSError: the file cannot be written.
     """
-    samples = picture.samples
-    image = Image.fromarray(samples[:, :, 0] if samples.shape[2] == 1 else samples)
-    # Into a real file: then Pillow compresses without holding the interpreter's lock.
-    with path.open("wb") as file:
-        image.save(file, format=kind, icc_profile=picture.icc, **_OPTIONS[kind])
+    if kind == "tiff":
+        path.write_bytes(_tiff(picture))
+    elif kind == "png" and picture.samples.dtype == np.uint16:
+        path.write_bytes(_png_of_16_bits(picture))
+    else:
+        samples = picture.samples
+        image = Image.fromarray(samples[:, :, 0] if samples.shape[2] == 1 else samples)
+        # Into a real file: then Pillow compresses without holding the interpreter's lock.
+        with path.open("wb") as file:
+            image.save(file, format=kind, **_options(picture, kind, quality))
+
+
+def _flattened(picture: Picture, background: tuple[int, int, int]) -> Samples:
+    """Colour over a background, mixed in code values as browsers do; gray only over gray."""
+    colour, alpha = picture.colour, picture.alpha
+    if alpha is None:
+        return colour
+    most = int(np.iinfo(colour.dtype).max)
+    under = np.array(background, np.uint64) * (most // 255)
+    if picture.is_gray and len(set(background)) == 1:
+        under = under[:1]
+    cover = alpha[:, :, np.newaxis].astype(np.uint64)
+    mixed: Samples = (colour * cover + under * (most - cover) + most // 2) // most
+    return mixed.astype(colour.dtype)
+
+
+def _in_colour(samples: Samples) -> Samples:
+    """Gray as RGB with three equal channels."""
+    if samples.shape[2] > 2:
+        return samples
+    gray = np.repeat(samples[:, :, :1], 3, axis=2)
+    return with_alpha(gray, samples[:, :, 1] if samples.shape[2] == 2 else None)
+
+
+def _profile(picture: Picture, samples: Samples, kind: str, notes: list[Note]) -> bytes | None:
+    icc = picture.icc
+    if icc is None:
+        return None
+    if picture.is_gray and samples.shape[2] > 2:
+        notes.append(Note("icc_dropped", "gray became RGB, and the profile is for gray"))
+        return None
+    if kind == "jpeg" and len(icc) > _JPEG_ICC_BYTES:
+        notes.append(Note("icc_dropped", f"{len(icc)} bytes are more than jpeg holds"))
+        return None
+    return icc
+
+
+def _exif(
+    picture: Picture,
+    kind: str,
+    notes: list[Note],
+    *,
+    keep: bool,
+    provenance: Mapping[str, object] | None,
+) -> bytes | None:
+    """The block as it is to be written, without prefix."""
+    exif = picture.exif
+    if exif is not None and not keep:
+        notes.append(Note("exif_dropped", f"{len(exif)} bytes"))
+        exif = None
+    try:
+        block = _exif_block(picture, exif, kind, provenance)
+    except metadata_.DamagedExifError:
+        notes.append(Note("exif_dropped", "the block is damaged"))
+        block = _exif_block(picture, None, kind, provenance)
+    if block is not None and kind == "jpeg" and len(block) > _JPEG_EXIF_BYTES:
+        notes.append(Note("exif_dropped", f"{len(block)} bytes are more than jpeg holds"))
+        block = _exif_block(picture, None, kind, provenance)
+    return block
+
+
+def _exif_block(
+    picture: Picture, exif: bytes | None, kind: str, provenance: Mapping[str, object] | None
+) -> bytes | None:
+    if exif is None and provenance is None:
+        return None
+    return metadata_.exif_for(
+        exif,
+        width_px=picture.width_px,
+        height_px=picture.height_px,
+        # AVIF has a property for it, and Pillow would rewrite a block that states it too.
+        states_orientation=kind != "avif",
+        provenance=provenance,
+    )
+
+
+def _xmp(picture: Picture, kind: str, notes: list[Note], *, keep: bool) -> bytes | None:
+    xmp = picture.xmp
+    if xmp is None:
+        return None
+    trouble = None
+    if not keep:
+        trouble = f"{len(xmp)} bytes"
+    elif kind == "jpeg" and len(xmp) > _JPEG_XMP_BYTES:
+        trouble = f"{len(xmp)} bytes are more than jpeg holds"
+    elif kind == "png" and not _is_utf8(xmp):
+        trouble = "it is not UTF-8, which png asks for"
+    if trouble is not None:
+        notes.append(Note("xmp_dropped", trouble))
+        return None
+    return metadata_.upright_xmp(xmp)
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _dpi(picture: Picture, kind: str) -> tuple[float, float] | None:
+    """Resolution where the format has a place for it, and for a number of this size."""
+    if picture.dpi is None or kind not in _WITH_DPI:
+        return None
+    return picture.dpi if all(0.5 <= value <= 65535 for value in picture.dpi) else None
+
+
+def _options(picture: Picture, kind: str, quality: int | None) -> dict[str, Any]:
+    """What Pillow's writer of a format is to be told."""
+    options: dict[str, Any] = {"icc_profile": picture.icc}
+    if kind == "png":
+        options["compress_level"] = PNG_LEVEL
+        if picture.xmp is not None:
+            options["pnginfo"] = PngImagePlugin.PngInfo()
+            options["pnginfo"].add_itxt(metadata_.XMP_KEYWORD.decode(), picture.xmp.decode())
+    else:
+        options["quality"] = _QUALITY[kind] if quality is None else quality
+        if picture.xmp is not None:
+            options["xmp"] = picture.xmp
+    if kind == "jpeg" and options["quality"] >= _FULL_CHROMA_QUALITY:
+        options["subsampling"] = "4:4:4"
+    if picture.exif is not None:
+        prefix = metadata_.EXIF_PREFIX if kind == "jpeg" else b""
+        options["exif"] = prefix + picture.exif.removeprefix(metadata_.EXIF_PREFIX)
+    if picture.dpi is not None and kind in _WITH_DPI:
+        options["dpi"] = picture.dpi
+    return options
+
+
+def _flat(samples: Samples) -> Samples:
+    """(H, W) for a single channel, as writers want it."""
+    return np.ascontiguousarray(samples[:, :, 0] if samples.shape[2] == 1 else samples)
+
+
+def _png_of_16_bits(picture: Picture) -> bytes:
+    """Samples by imagecodecs, and the chunks of PNG (third edition, 11.3) that it does not write."""
+    pixels = bytes(imagecodecs.png_encode(_flat(picture.samples), level=PNG_LEVEL))
+    chunks = []
+    if picture.icc is not None:
+        chunks.append((b"iCCP", b"ICC Profile\0\0" + zlib.compress(picture.icc)))
+    if picture.dpi is not None:
+        across, down = (int(value / 0.0254 + 0.5) for value in picture.dpi)
+        chunks.append((b"pHYs", struct.pack(">IIB", across, down, 1)))  # 1: per metre
+    if picture.exif is not None:
+        chunks.append((b"eXIf", picture.exif.removeprefix(metadata_.EXIF_PREFIX)))
+    if picture.xmp is not None:
+        chunks.append((b"iTXt", metadata_.XMP_KEYWORD + bytes(5) + picture.xmp))
+    return b"".join(
+        [
+            pixels[:_PNG_HEADER_BYTES],
+            *(metadata_.png_chunk(kind, content) for kind, content in chunks),
+            pixels[_PNG_HEADER_BYTES:],
+        ]
+    )
+
+
+def _tiff(picture: Picture) -> bytes:
+    """Deflated, with what differs from the pixel before it, in strips."""
+    file = BytesIO()
+    tifffile.imwrite(
+        file,
+        _flat(picture.samples),
+        byteorder="<" if picture.exif is None else metadata_.byte_order(picture.exif),
+        photometric="minisblack" if picture.is_gray else "rgb",
+        planarconfig="contig" if picture.samples.shape[2] > 1 else None,
+        extrasamples=["unassalpha"] if picture.has_alpha else None,
+        compression="adobe_deflate",
+        predictor=True,
+        iccprofile=picture.icc,
+        resolution=picture.dpi,
+        resolutionunit=None if picture.dpi is None else "inch",
+        software=False,  # else tifffile signs the file
+        metadata=None,
+        extratags=[]
+        if picture.xmp is None
+        else [(_XMP_OF_TIFF, 1, len(picture.xmp), picture.xmp, True)],
+    )
+    data = file.getvalue()
+    return data if picture.exif is None else metadata_.with_exif(data, picture.exif)

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 Samples = npt.NDArray[Any]
-"""Shape (H, W, C) with C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha; uint8."""
+"""Shape (H, W, C) with C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha; uint8 or uint16."""
 
-FORMATS = ("png", "jpeg", "webp", "bmp")
+FORMATS = ("png", "jpeg", "webp", "bmp", "tiff", "gif", "avif")
 """Formats read, told by content."""
 
 
@@ -52,14 +52,25 @@ class Picture:
     """Decoded samples, upright, and what the file carried with them."""
 
     samples: Samples
+    """uint16 where the file has 16 bits per sample, else uint8."""
+
+    format: str = "png"
+    """Of the file it came from, or of the one it was prepared for: as ``Header.format``."""
+
     icc: bytes | None = None
-    """Colour profile that belongs to ``samples``."""
+    """Colour profile that belongs to ``samples``; None means sRGB, or gray with the same curve."""
 
     exif: bytes | None = None
     """EXIF block as it stood in the file."""
 
+    xmp: bytes | None = None
+    """XMP packet as it stood in the file."""
+
+    dpi: tuple[float, float] | None = None
+    """Pixels per inch across and down, where the file states them."""
+
     depth_bits: int = 8
-    """Bits per sample in the file; ``samples`` holds 8."""
+    """Bits per sample in the file."""
 
     notes: tuple[Note, ...] = ()
 
@@ -97,3 +108,11 @@ class Picture:
 def with_alpha(colour: Samples, alpha: Samples | None) -> Samples:
     """Colour (H, W, 1 or 3) and alpha (H, W) as one array."""
     return colour if alpha is None else np.concatenate([colour, alpha[:, :, np.newaxis]], axis=2)
+
+
+def to_8_bits(samples: Samples) -> Samples:
+    """uint16 to uint8, rounded to nearest; uint8 stays as it is."""
+    if samples.dtype == np.uint8:
+        return samples
+    # 257 = 65535 / 255, so white stays white and black stays black; it is odd, so there are no ties.
+    return ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)

@@ -79,14 +79,14 @@ def receive(connection: socket.socket) -> tuple[dict[str, Any], mmap.mmap | None
         os.close(descriptor)
 
 
-def ask(connection: socket.socket, question: str, data: bytes) -> Header | Picture:
-    """``probe`` or ``decode`` in the process behind ``connection``.
+def ask(connection: socket.socket, question: str, data: bytes, **options: bool) -> Header | Picture:
+    """``probe`` or ``decode``, with its options, in the process behind ``connection``.
 
     Raises:
         EnlargerError: what ``probe`` or ``decode`` raise.
         EOFError, OSError: the process is gone.
     """
-    send(connection, {"question": question}, shared_memory(data))
+    send(connection, {"question": question, **options}, shared_memory(data))
     answer, memory = receive(connection)
     if "error" in answer:
         raise (by_code(answer["error"]) or UnreadableImage)(answer["text"])
@@ -94,35 +94,43 @@ def ask(connection: socket.socket, question: str, data: bytes) -> Header | Pictu
         return Header(**answer["header"])
     if memory is None:
         raise EOFError
-    shape = answer["shape"]
-    pixels, icc, exif = np.split(
-        np.frombuffer(memory, np.uint8), np.cumsum([int(np.prod(shape)), answer["icc_bytes"]])
-    )
+    shape, dtype = answer["shape"], np.dtype(answer["dtype"])
+    ends = np.cumsum([int(np.prod(shape)) * dtype.itemsize, *answer["block_bytes"]])
+    pixels, *blocks = np.split(np.frombuffer(memory, np.uint8), ends[:-1])
+    icc, exif, xmp = (block.tobytes() or None for block in blocks)
     return Picture(
-        samples=pixels.reshape(shape),
-        icc=icc.tobytes() or None,
-        exif=exif.tobytes() or None,
+        samples=pixels.view(dtype).reshape(shape),
+        format=answer["format"],
+        icc=icc,
+        exif=exif,
+        xmp=xmp,
+        dpi=tuple(answer["dpi"]) if answer["dpi"] else None,
         depth_bits=answer["depth_bits"],
         notes=tuple(Note(**note) for note in answer["notes"]),
     )
 
 
-def answer(question: str, data: bytes) -> tuple[dict[str, Any], bytes | memoryview]:
+def answer(
+    question: str, data: bytes, *, to_srgb: bool = False
+) -> tuple[dict[str, Any], bytes | memoryview]:
     """The message and the shared bytes for a question."""
     try:
         if question == "probe":
             return {"header": asdict(probe(data))}, b""
-        picture = decode(data)
+        picture = decode(data, to_srgb=to_srgb)
     except EnlargerError as error:
         return {"error": error.code, "text": str(error)}, b""
-    icc, exif = picture.icc or b"", picture.exif or b""
+    blocks = [block or b"" for block in (picture.icc, picture.exif, picture.xmp)]
     message = {
         "shape": picture.samples.shape,
-        "icc_bytes": len(icc),
+        "dtype": picture.samples.dtype.name,
+        "block_bytes": [len(block) for block in blocks],
+        "format": picture.format,
+        "dpi": picture.dpi,
         "depth_bits": picture.depth_bits,
         "notes": [asdict(note) for note in picture.notes],
     }
-    return message, memoryview(b"".join([np.ascontiguousarray(picture.samples).data, icc, exif]))
+    return message, memoryview(b"".join([np.ascontiguousarray(picture.samples).data, *blocks]))
 
 
 def main() -> None:
@@ -135,7 +143,7 @@ def main() -> None:
             except (EOFError, ConnectionError):
                 return
             data = bytes(memory) if memory is not None else b""
-            reply, shared = answer(message["question"], data)
+            reply, shared = answer(**message, data=data)
             send(connection, reply, shared_memory(shared))
 
 

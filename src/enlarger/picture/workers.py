@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import cast
 
 import structlog
@@ -52,11 +53,12 @@ class Decoders:
         """See ``decode.probe``."""
         return cast(Header, await self._ask("probe", data))
 
-    async def decode(self, data: bytes) -> Picture:
+    async def decode(self, data: bytes, *, to_srgb: bool = False) -> Picture:
         """See ``decode.decode``. The samples live in memory shared with the process that made them."""
-        return cast(Picture, await self._ask("decode", data))
+        options = {"to_srgb": True} if to_srgb else {}
+        return cast(Picture, await self._ask("decode", data, **options))
 
-    async def _ask(self, question: str, data: bytes) -> Header | Picture:
+    async def _ask(self, question: str, data: bytes, **options: bool) -> Header | Picture:
         loop = asyncio.get_running_loop()
         process = await self._idle.get()
         reusable: _Process | None = None
@@ -66,9 +68,8 @@ class Decoders:
             self._busy.add(process)
             try:
                 async with asyncio.timeout(self._timeout_s):
-                    answer = await loop.run_in_executor(
-                        self._threads, worker.ask, process.connection, question, data
-                    )
+                    ask = partial(worker.ask, process.connection, question, data, **options)
+                    answer = await loop.run_in_executor(self._threads, ask)
             except EnlargerError:
                 reusable = process  # a refusal is an answer: the process is sound
                 raise

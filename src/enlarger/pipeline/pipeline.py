@@ -22,13 +22,22 @@ from enlarger.errors import (
     UnreadableImage,
 )
 from enlarger.fetch import Fetcher
-from enlarger.job import BytesSource, Job
+from enlarger.job import SCALES, BytesSource, Job, Options
 from enlarger.models import Catalogue, Model
 from enlarger.picture import Header, Picture
-from enlarger.picture.encode import encode
+from enlarger.picture.encode import check_kind, encode, kind_for, suffix_of
 from enlarger.picture.workers import Decoders
 from enlarger.pipeline.admission import Ledger, Load, MemoryBudget, admit, time_limit_s
-from enlarger.pipeline.enlarging import Enlarged, OnTile, enlarge
+from enlarger.pipeline.enlarging import (
+    Enlarged,
+    OnTile,
+    Wanted,
+    enlarge,
+    plan_route,
+    wanted_of,
+)
+from enlarger.pipeline.finishing import finished, kept
+from enlarger.pipeline.passes import Route
 from enlarger.store import Store, StoredFile
 from enlarger.wire import ModelFacts
 
@@ -40,6 +49,12 @@ class Outcome:
     """A finished request."""
 
     enlarged: Enlarged
+    written: Picture
+    """What the file holds, with notes on all that was changed on the way."""
+
+    kept: tuple[str, ...]
+    """What the file has of the picture besides its pixels."""
+
     stored: StoredFile
     header: Header
     input_bytes: int
@@ -96,25 +111,37 @@ class Pipeline:
             StorageFull: the result could not be written.
         """
         started = time.monotonic()
+        options = job.options
         if self._draining():
             raise Draining("the server is stopping", retry_after_s=10)
-        model = self._catalogue.choose(job.model, scale=job.scale)
+        self._catalogue.choose(options.model, scale=SCALES[0])
         data = await self._bytes(job)
         header = await self._decoders.probe(data)
+        wanted = wanted_of(options, header.width_px, header.height_px)
+        model = choose_model(self._catalogue, options.model, header, wanted)
+        way = plan_route(header.width_px, header.height_px, model=model, wanted=wanted)
         check_size(
             header,
-            scale=job.scale,
+            out_px=way.out.width_px * way.out.height_px,
+            scale=wanted.size_px[0] / header.width_px,
             max_side_px=self._settings.max_image_dimension_px,
             max_output_px=self._settings.output_limit_px,
         )
-        lr_px = header.width_px * header.height_px
-        mflop = model.mflop_per_px * lr_px
+        kind = kind_for(options.format, header.format)
+        check_kind(
+            kind,
+            size_px=(way.out.width_px, way.out.height_px),
+            has_alpha=False,
+            background=options.background_rgb,
+        )
+        mflop = model.mflop_per_px * way.lr_px
         load = self.load
         admit(load, queue_limit=self._settings.queue_limit, max_wait_s=self._settings.max_wait_s)
         if self._draining():
             raise Draining("the server is stopping", retry_after_s=10)
         limit_s = time_limit_s(load, mflop, setting=self._settings.deadline_s)
         deadline = asyncio.get_running_loop().time() + limit_s
+        lr_px = header.width_px * header.height_px
         with self._ledger.entry(mflop=mflop, lr_px=lr_px) as entry:
 
             def progress(done: int, total: int) -> None:
@@ -125,28 +152,37 @@ class Pipeline:
             try:
                 async with (
                     asyncio.timeout_at(deadline),
-                    self._memory.hold(_pixel_bytes(lr_px, model)),
+                    self._memory.hold(pixel_bytes(way, lr_px, scale=model.scale)),
                 ):
                     facts = await self._engine.ready_for(model.id, model.sha256)
-                    picture = await self._decode(data, header)
+                    picture = await self._decode(data, header, to_srgb=options.color == "srgb")
+                    check_kind(
+                        kind,
+                        size_px=(way.out.width_px, way.out.height_px),
+                        has_alpha=picture.has_alpha,
+                        background=options.background_rgb,
+                    )
                     enlarged = await enlarge(
                         picture,
                         model=facts,
-                        scale=job.scale,
-                        precision=self._precision(job, facts),
+                        wanted=wanted,
+                        precision=self._precision(options, facts),
                         engine=self._engine,
                         executor=self._executor,
                         deadline=deadline,
                         request_id=job.request_id,
                         on_tile=progress,
                     )
+                    written = finished(enlarged, options, kind=kind)
                     stored = await asyncio.get_running_loop().run_in_executor(
-                        self._executor, self._keep, enlarged.picture
+                        self._executor, self._keep, written, kind, options.quality
                     )
             except TimeoutError as error:
                 raise DeadlineExceeded(f"deadline exceeded after {limit_s:.0f} s") from error
         outcome = Outcome(
             enlarged=enlarged,
+            written=written,
+            kept=kept(picture, written),
             stored=stored,
             header=header,
             input_bytes=len(data),
@@ -158,7 +194,8 @@ class Pipeline:
             precision=enlarged.precision,
             width_px=header.width_px,
             height_px=header.height_px,
-            scale=job.scale,
+            result_width_px=written.width_px,
+            result_height_px=written.height_px,
             tiles=enlarged.tiles,
             retried=enlarged.retried,
             infer_s=round(enlarged.infer_s, 2),
@@ -176,14 +213,14 @@ class Pipeline:
             )
         return job.source.data
 
-    async def _decode(self, data: bytes, header: Header) -> Picture:
-        picture = await self._decoders.decode(data)
+    async def _decode(self, data: bytes, header: Header, *, to_srgb: bool) -> Picture:
+        picture = await self._decoders.decode(data, to_srgb=to_srgb)
         if (picture.width_px, picture.height_px) != (header.width_px, header.height_px):
             raise UnreadableImage("the pixels do not have the size that the header says")
         return picture
 
-    def _precision(self, job: Job, facts: ModelFacts) -> str:
-        wanted = self._settings.precision if job.precision == "auto" else job.precision
+    def _precision(self, options: Options, facts: ModelFacts) -> str:
+        wanted = self._settings.precision if options.precision == "auto" else options.precision
         if wanted == "auto":
             return facts.precisions[0]
         if wanted not in facts.precisions:
@@ -192,15 +229,28 @@ class Pipeline:
             )
         return wanted
 
-    def _keep(self, picture: Picture) -> StoredFile:
+    def _keep(self, picture: Picture, kind: str, quality: int | None) -> StoredFile:
         """On a thread: encode into the store."""
         with self._store.writing() as aside:
-            encode(picture, aside, kind="png")
-            return self._store.publish(aside, suffix=".png")
+            encode(picture, aside, kind=kind, quality=quality)
+            return self._store.publish(aside, suffix=suffix_of(kind))
 
 
-def check_size(header: Header, *, scale: int, max_side_px: int, max_output_px: int) -> None:
-    """Hold the size that a header states against the limits.
+def choose_model(catalogue: Catalogue, model_id: str, header: Header, wanted: Wanted) -> Model:
+    """The model for a result of that size: one of 2x is enough where there is one.
+
+    Raises:
+        UnknownModel: no such model is installed.
+    """
+    width, height = wanted.size_px
+    doubled = width <= 2 * header.width_px and height <= 2 * header.height_px
+    return catalogue.choose(model_id, scale=2 if doubled else 4)
+
+
+def check_size(
+    header: Header, *, out_px: int, scale: float, max_side_px: int, max_output_px: int
+) -> None:
+    """Hold the size that a header states, and that of the result, against the limits.
 
     Raises:
         ImageTooLarge: a side is longer than allowed.
@@ -213,16 +263,17 @@ def check_size(header: Header, *, scale: int, max_side_px: int, max_output_px: i
             limit=max_side_px,
             actual=max(width, height),
         )
-    output_px = width * height * scale**2
-    if output_px > max_output_px:
+    if out_px > max_output_px:
         raise OutputTooLarge(
-            f"Upscaled image would be too large: ~{output_px * 3} bytes",
+            f"Upscaled image would be too large: ~{out_px * 3} bytes",
             limit=max_output_px,
-            actual=output_px,
+            actual=out_px,
             details={"original_size": {"width": width, "height": height}, "scale": scale},
         )
 
 
-def _pixel_bytes(lr_px: int, model: Model) -> int:
-    """Memory that a picture's samples take at the worst: decoded, enlarged, and joined with alpha for the encoder."""
-    return lr_px * 4 * (1 + 2 * model.scale**2)
+def pixel_bytes(way: Route, lr_px: int, *, scale: int) -> int:
+    """Memory that samples take at the worst, with four channels of 16 bits."""
+    # Source, canvases, result, and the result once more when alpha is joined to it.
+    canvases = sum(step.made.width_px * step.made.height_px for step in way.passes) * scale**2
+    return 4 * 2 * (lr_px + canvases + 2 * way.out.width_px * way.out.height_px)

@@ -1,0 +1,49 @@
+"""From an enlarged picture to what its file will hold, and what of the input that keeps."""
+
+from __future__ import annotations
+
+from enlarger.job import Options
+from enlarger.picture import Picture
+from enlarger.picture.encode import prepare
+from enlarger.pipeline.enlarging import Enlarged
+
+
+def finished(enlarged: Enlarged, options: Options, *, kind: str) -> Picture:
+    """The picture as it is written: metadata kept or dropped, depth and alpha as the format has them.
+
+    Raises:
+        InvalidOption: the format cannot hold it.
+    """
+    return prepare(
+        enlarged.picture,
+        kind=kind,
+        metadata=options.metadata,
+        background=options.background_rgb,
+        provenance=_provenance(enlarged, options) if options.provenance else None,
+    )
+
+
+def _provenance(enlarged: Enlarged, options: Options) -> dict[str, object]:
+    return {
+        "model": enlarged.model,
+        "model_sha256": enlarged.model_sha256,
+        "engine": enlarged.engine,
+        "precision": enlarged.precision,
+        "color_lock": options.color_lock,
+        "width": enlarged.picture.width_px,
+        "height": enlarged.picture.height_px,
+    }
+
+
+def kept(picture: Picture, written: Picture) -> tuple[str, ...]:
+    """Names of what the input had and the file has."""
+    facts = {
+        "alpha": picture.has_alpha and written.has_alpha,
+        "gray": picture.is_gray and written.is_gray,
+        "depth_16": picture.samples.itemsize == 2 and written.samples.itemsize == 2,
+        "icc": bool(picture.icc and written.icc),
+        "exif": bool(picture.exif and written.exif),
+        "xmp": bool(picture.xmp and written.xmp),
+        "dpi": bool(picture.dpi and written.dpi),
+    }
+    return tuple(name for name, holds in facts.items() if holds)

@@ -1,0 +1,222 @@
+"""What has to be computed for a result of a certain size, or for a part of it: pure geometry.
+
+A network enlarges by its own scale. A larger result needs a second pass over the first one's result; any
+other size is one exact reduction after the last pass. A part of the result needs only the tiles that it
+is made of, and those that the steps after the network look at: so it has the pixels of the whole result.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from enlarger.picture.resample import Axis
+from enlarger.tiles import TileBox, plan
+
+
+class Network(Protocol):
+    """What planning needs to know of a model."""
+
+    @property
+    def scale(self) -> int: ...  # noqa: D102
+    @property
+    def halo_px(self) -> int: ...  # noqa: D102
+    @property
+    def max_tile_px(self) -> int: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A part of a picture in its pixels: columns [left, right), rows [top, bottom)."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @property
+    def width_px(self) -> int:
+        """Columns."""
+        return self.right - self.left
+
+    @property
+    def height_px(self) -> int:
+        """Rows."""
+        return self.bottom - self.top
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Rows and columns, to cut it out of an array."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+    def within(self, outer: Window) -> Window:
+        """The same part, counted from the corner of ``outer``."""
+        return Window(
+            self.left - outer.left,
+            self.top - outer.top,
+            self.right - outer.left,
+            self.bottom - outer.top,
+        )
+
+    def expanded(self, margin_px: int, bounds: Window) -> Window:
+        """With so much around it, as far as ``bounds`` has it."""
+        return Window(
+            max(bounds.left, self.left - margin_px),
+            max(bounds.top, self.top - margin_px),
+            min(bounds.right, self.right + margin_px),
+            min(bounds.bottom, self.bottom + margin_px),
+        )
+
+    def common(self, other: Window) -> Window:
+        """What both have; of no width or height, or less, where that is nothing."""
+        return Window(
+            max(self.left, other.left),
+            max(self.top, other.top),
+            min(self.right, other.right),
+            min(self.bottom, other.bottom),
+        )
+
+    def hull(self, other: Window) -> Window:
+        """The smallest that holds both."""
+        return Window(
+            min(self.left, other.left),
+            min(self.top, other.top),
+            max(self.right, other.right),
+            max(self.bottom, other.bottom),
+        )
+
+    def times(self, factor: int) -> Window:
+        """The same part of the picture enlarged by ``factor``."""
+        return Window(*(side * factor for side in (self.left, self.top, self.right, self.bottom)))
+
+    def divided(self, factor: int) -> Window:
+        """The smallest part whose enlargement by ``factor`` holds this one."""
+        return Window(
+            self.left // factor,
+            self.top // factor,
+            -(-self.right // factor),
+            -(-self.bottom // factor),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One run of the network over a picture, or over a part of it."""
+
+    boxes: tuple[TileBox, ...]
+    """Tiles to compute, of the plan of the whole picture."""
+
+    read: Window
+    """LR pixels that are looked at."""
+
+    made: Window
+    """LR pixels whose enlargement is kept."""
+
+    @property
+    def lr_px(self) -> int:
+        """LR pixels that the network computes, halos included."""
+        return sum(box.lr_px for box in self.boxes)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """All steps to a result."""
+
+    passes: tuple[Pass, ...]
+    out: Window
+    """The part of the whole result that is wanted, in its pixels."""
+
+    rows: Axis
+    columns: Axis
+    """What is left to be done with what the last pass made."""
+
+    @property
+    def lr_px(self) -> int:
+        """LR pixels that the network computes in all passes, for one plane."""
+        return sum(step.lr_px for step in self.passes)
+
+
+def route(
+    width_px: int,
+    height_px: int,
+    *,
+    model: Network,
+    size_px: tuple[int, int],
+    region: Window | None = None,
+    margin_px: int = 0,
+) -> Route:
+    """The passes to a result.
+
+    Args:
+        width_px: of the picture.
+        height_px: of the picture.
+        model: what enlarges.
+        size_px: width and height of the whole result.
+        region: the part of the picture whose result is wanted; None for all of it.
+        margin_px: LR pixels around a pixel that the step after the network looks at.
+    """
+    out = result_window(region or Window(0, 0, width_px, height_px), (width_px, height_px), size_px)
+    count = pass_count((width_px, height_px), size_px, scale=model.scale)
+    final = (width_px * model.scale**count, height_px * model.scale**count)
+    columns = Axis(final[0], size_px[0], out.left, out.right)
+    rows = Axis(final[1], size_px[1], out.top, out.bottom)
+    (left, right), (top, bottom) = _seen(columns), _seen(rows)
+    need = Window(left, top, right, bottom)
+    passes: list[Pass] = []
+    for number in reversed(range(count)):
+        grown = model.scale**number
+        bounds = Window(0, 0, width_px * grown, height_px * grown)
+        passes.append(_pass(bounds, need.divided(model.scale).expanded(margin_px, bounds), model))
+        need = passes[-1].read
+    made = passes[0].made.times(model.scale)
+    return Route(
+        tuple(reversed(passes)),
+        out,
+        rows=replace(rows, held_from=made.top),
+        columns=replace(columns, held_from=made.left),
+    )
+
+
+def _seen(axis: Axis) -> tuple[int, int]:
+    """What of the whole the reduction looks at along an axis."""
+    first = axis.start * axis.length_px // axis.wanted_px - axis.reach_px
+    last = -(-axis.stop * axis.length_px // axis.wanted_px) + axis.reach_px
+    return max(0, first), min(axis.length_px, last)
+
+
+def pass_count(picture_px: tuple[int, int], size_px: tuple[int, int], *, scale: int) -> int:
+    """How often the network must run so that its result is no smaller than ``size_px``; at least once."""
+    count = 1
+    while any(
+        side * scale**count < wanted for side, wanted in zip(picture_px, size_px, strict=True)
+    ):
+        count += 1
+    return count
+
+
+def result_window(region: Window, picture_px: tuple[int, int], size_px: tuple[int, int]) -> Window:
+    """Where a part of the picture lies in the whole result; at least one pixel of it."""
+
+    def place(at: int, length: int, wanted: int) -> int:
+        return (2 * at * wanted + length) // (2 * length)  # at * wanted / length, rounded half up
+
+    left, right = (place(at, picture_px[0], size_px[0]) for at in (region.left, region.right))
+    top, bottom = (place(at, picture_px[1], size_px[1]) for at in (region.top, region.bottom))
+    return Window(left, top, max(right, left + 1), max(bottom, top + 1))
+
+
+def _pass(bounds: Window, made: Window, model: Network) -> Pass:
+    planned = plan(
+        bounds.width_px, bounds.height_px, halo_px=model.halo_px, max_tile_px=model.max_tile_px
+    )
+    boxes = []
+    read = made
+    for box in planned:
+        core = Window(box.columns.start, box.rows.start, box.columns.stop, box.rows.stop)
+        shared = core.common(made)
+        if shared.width_px > 0 and shared.height_px > 0:
+            boxes.append(box)
+            read = read.hull(
+                Window(box.columns.first, box.rows.first, box.columns.last, box.rows.last)
+            )
+    return Pass(tuple(boxes), read, made)
