@@ -16,7 +16,7 @@ from record import photo, record
 from enlarger import config
 from enlarger.engine.openvino import OpenVINOEngine
 from enlarger.models import Catalogue
-from enlarger.tiles import plan
+from enlarger.tiles import TileBox, plan
 from enlarger.wire import Pixels, TileRequest
 
 
@@ -63,10 +63,25 @@ def main() -> None:
         "work_factor": round(sum(box.lr_px for box in boxes) / (width * height), 3),
         "psnr_db": round(10 * math.log10(255**2 / mean_square), 1) if mean_square else None,
         "max_difference": int(difference.max()),
+        "step_ratio": round(step(canvas, boxes, model.scale) / step(canvas, None, model.scale), 3),
+        "step_ratio_whole": round(
+            step(whole, boxes, model.scale) / step(whole, None, model.scale), 3
+        ),
     }
     print("  ".join(f"{name} {value}" for name, value in figures.items()))
     if arguments.record:
         record("seams", figures)
+
+
+def step(pixels: Pixels, boxes: list[TileBox] | None, scale: int) -> float:
+    """Mean absolute difference of neighbours: across the borders of tiles, or everywhere for None."""
+    down, across = (np.abs(np.diff(pixels.astype(int), axis=axis)) for axis in (0, 1))
+    if boxes is None:
+        return float((down.sum() + across.sum()) / (down.size + across.size))
+    rows = sorted({box.rows.start * scale - 1 for box in boxes} - {-1})
+    columns = sorted({box.columns.start * scale - 1 for box in boxes} - {-1})
+    steps = [down[rows].ravel(), across[:, columns].ravel()]
+    return float(np.concatenate(steps).mean())
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import struct
+import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -14,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fakes import FailsFirst, HeldEngine, NearestEngine, StuckEngine, nearest
-from pictures import encoded, icc_profile, noise, visible
+from pictures import RGB, encoded, icc_profile, noise, png_chunk, visible
 from PIL import Image
 
 from enlarger import config
@@ -42,7 +44,7 @@ from enlarger.models import Catalogue
 from enlarger.picture import Header
 from enlarger.picture.workers import Decoders
 from enlarger.pipeline import Pipeline
-from enlarger.pipeline.pipeline import check_size
+from enlarger.pipeline.pipeline import check_output, check_side
 from enlarger.store import Store
 from enlarger.tiles import plan
 from enlarger.wire import ModelFacts
@@ -255,66 +257,44 @@ def header(width_px: int, height_px: int) -> Header:
 @pytest.mark.parametrize(("width_px", "height_px"), [(2048, 2048), (2048, 1), (1, 2048)])
 def test_side_of_the_limit_passes(width_px: int, height_px: int) -> None:
     """2048 x 2048 at scale 4 is the largest by the defaults: 8192 squared pixels."""
-    check_size(
-        header(width_px, height_px),
-        out_px=width_px * height_px * 4**2,
-        scale=4,
-        max_side_px=2048,
-        max_output_px=67_108_864,
-    )
+    check_side(header(width_px, height_px), max_side_px=2048)
+    check_output(header(width_px, height_px), out_px=8192**2, scale=4, max_output_px=67_108_864)
 
 
 @pytest.mark.parametrize(("width_px", "height_px"), [(2049, 1), (1, 2049), (2049, 2049)])
 def test_side_over_the_limit_is_refused(width_px: int, height_px: int) -> None:
     """By one pixel, in either direction; the text is the contract's."""
     with pytest.raises(ImageTooLarge) as refusal:
-        check_size(
-            header(width_px, height_px),
-            out_px=width_px * height_px * 2**2,
-            scale=2,
-            max_side_px=2048,
-            max_output_px=10**9,
-        )
+        check_side(header(width_px, height_px), max_side_px=2048)
     assert str(refusal.value) == f"Image dimensions too large: {width_px}x{height_px} (max: 2048)"
     assert (refusal.value.limit, refusal.value.actual) == (2048, 2049)
 
 
-@pytest.mark.parametrize(("scale", "output_px"), [(2, 4800), (4, 19200)])
+@pytest.mark.parametrize(("scale", "output_px"), [(2, 4800), (4, 19200), (1.5, 2700)])
 def test_output_of_the_limit_passes_and_one_pixel_over_it_is_refused(
-    scale: int, output_px: int
+    scale: float, output_px: int
 ) -> None:
     """40 x 30 makes 1200 scale² pixels, of three bytes each."""
-    check_size(
-        header(40, 30),
-        out_px=40 * 30 * scale**2,
-        scale=scale,
-        max_side_px=40,
-        max_output_px=output_px,
-    )
+    check_output(header(40, 30), out_px=output_px, scale=scale, max_output_px=output_px)
     with pytest.raises(OutputTooLarge) as refusal:
-        check_size(
-            header(40, 30),
-            out_px=40 * 30 * scale**2,
-            scale=scale,
-            max_side_px=40,
-            max_output_px=output_px - 1,
-        )
+        check_output(header(40, 30), out_px=output_px, scale=scale, max_output_px=output_px - 1)
     error = refusal.value
     assert str(error) == f"Upscaled image would be too large: ~{output_px * 3} bytes"
     assert (error.limit, error.actual) == (output_px - 1, output_px)
     assert error.details == {"original_size": {"width": 40, "height": 30}, "scale": scale}
 
 
-def test_long_side_is_named_before_the_output() -> None:
-    """The order of the contract's table."""
-    with pytest.raises(ImageTooLarge):
-        check_size(
-            header(5000, 5000),
-            out_px=5000 * 5000 * 4**2,
-            scale=4,
-            max_side_px=2048,
-            max_output_px=1,
-        )
+async def test_picture_of_millions_of_pixels_a_side_is_refused_at_once(
+    make: Make, facts: tuple[ModelFacts, ...]
+) -> None:
+    """By its header, before anything is planned: that would take minutes, and hold up all others."""
+    size = struct.pack(">IIBBBBB", 3_000_000, 2_000_000, 8, RGB, 0, 0, 0)
+    chunks = [(b"IHDR", size), (b"IDAT", b""), (b"IEND", b"")]
+    data = b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(*chunk) for chunk in chunks)
+    began = time.monotonic()
+    with pytest.raises(ImageTooLarge, match="3000000x2000000"):
+        await make(NearestEngine(facts)).run(job(data))
+    assert time.monotonic() - began < 10
 
 
 async def test_file_of_the_limit_passes_and_one_byte_over_it_is_refused(

@@ -117,14 +117,15 @@ class Pipeline:
         self._catalogue.choose(options.model, scale=SCALES[0])
         data = await self._bytes(job)
         header = await self._decoders.probe(data)
+        # Before anything is planned: a header may state millions of pixels a side, and planning takes its time.
+        check_side(header, max_side_px=self._settings.max_image_dimension_px)
         wanted = wanted_of(options, header.width_px, header.height_px)
         model = choose_model(self._catalogue, options.model, header, wanted)
         way = plan_route(header.width_px, header.height_px, model=model, wanted=wanted)
-        check_size(
+        check_output(
             header,
             out_px=way.out.width_px * way.out.height_px,
             scale=wanted.size_px[0] / header.width_px,
-            max_side_px=self._settings.max_image_dimension_px,
             max_output_px=self._settings.output_limit_px,
         )
         kind = kind_for(options.format, header.format)
@@ -247,14 +248,11 @@ def choose_model(catalogue: Catalogue, model_id: str, header: Header, wanted: Wa
     return catalogue.choose(model_id, scale=2 if doubled else 4)
 
 
-def check_size(
-    header: Header, *, out_px: int, scale: float, max_side_px: int, max_output_px: int
-) -> None:
-    """Hold the size that a header states, and that of the result, against the limits.
+def check_side(header: Header, *, max_side_px: int) -> None:
+    """Hold the sides that a header states against the limit.
 
     Raises:
-        ImageTooLarge: a side is longer than allowed.
-        OutputTooLarge: the result would have more pixels than allowed.
+        ImageTooLarge: one is longer than allowed.
     """
     width, height = header.width_px, header.height_px
     if max(width, height) > max_side_px:
@@ -263,12 +261,23 @@ def check_size(
             limit=max_side_px,
             actual=max(width, height),
         )
+
+
+def check_output(header: Header, *, out_px: int, scale: float, max_output_px: int) -> None:
+    """Hold the size of a result against the limit.
+
+    Raises:
+        OutputTooLarge: it would have more pixels than allowed.
+    """
     if out_px > max_output_px:
         raise OutputTooLarge(
             f"Upscaled image would be too large: ~{out_px * 3} bytes",
             limit=max_output_px,
             actual=out_px,
-            details={"original_size": {"width": width, "height": height}, "scale": scale},
+            details={
+                "original_size": {"width": header.width_px, "height": header.height_px},
+                "scale": int(scale) if scale == int(scale) else scale,
+            },
         )
 
 
