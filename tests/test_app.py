@@ -256,6 +256,26 @@ async def test_double_size_is_the_model_s_picture_reduced(start: Start) -> None:
     assert [note["code"] for note in reply.body["notes"]] == ["resampled"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "suffix"),
+    [("png", "png"), ("jpeg", "jpg"), ("webp", "webp"), ("avif", "avif"), ("tiff", "tif")],
+)
+async def test_result_is_of_the_format_that_is_asked_for(
+    start: Start, kind: str, suffix: str
+) -> None:
+    """In the answer, in the file, and behind the URL, with its media type."""
+    gateway = await start()
+    reply = await gateway.upscale(image_b64=B64, scale=4, format=kind, quality=90)
+    data = base64.b64decode(reply.body["base64"])
+    with Image.open(BytesIO(data)) as image:
+        assert (image.format or "").lower() == kind
+        assert image.size == (120, 80)
+    assert reply.body["url"].endswith(f".{suffix}")
+    async with gateway.http.get(reply.body["url"]) as response:
+        assert (response.status, response.content_type) == (200, f"image/{kind}")
+        assert await response.read() == data
+
+
 async def test_answer_states_what_was_done(start: Start, models: list[ModelFacts]) -> None:
     """All fields of the contract, in their types."""
     engine = NearestEngine(models)

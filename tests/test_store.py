@@ -194,7 +194,7 @@ def test_file_is_found_by_its_token(store: Store) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        *("", ".png", TOKEN, f"{TOKEN}.jpg", f"{TOKEN}.PNG", f"{TOKEN}.png\n", f"{TOKEN}.png/"),
+        *("", ".png", TOKEN, f"{TOKEN}.gif", f"{TOKEN}.PNG", f"{TOKEN}.png\n", f"{TOKEN}.png/"),
         *(f"{TOKEN.upper()}.png", f"{TOKEN[:-1]}.png", f"{TOKEN}0.png", f"x{TOKEN}.png"),
         *(f"../uploads/upscaled_{TOKEN}.png", f"upscaled_{TOKEN}.png", f"{TOKEN}.png\0"),
     ],
@@ -236,7 +236,7 @@ def test_time_left_counts_down_from_the_age_limit(store: Store) -> None:
 def test_list_holds_our_files_alone(store: Store) -> None:
     """Expired ones are still ours; those of other names are not."""
     ours = [stored(store), stored(store, age_s=400)]
-    for name in ("upscaled_1.png", f"upscaled_{TOKEN}.jpg", f".enlarger_{TOKEN}", "notes.txt"):
+    for name in ("upscaled_1.png", f"upscaled_{TOKEN}.gif", f".enlarger_{TOKEN}", "notes.txt"):
         planted(store, name, age_s=0)
     assert sorted(store.files(), key=lambda file: file.token) == sorted(
         ours, key=lambda file: file.token
@@ -264,7 +264,7 @@ def test_sweep_deletes_what_has_outlived_its_time(store: Store) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        *("notes.txt", "upscaled_.png", f"upscaled_{TOKEN}.jpg", f"upscaled_{TOKEN}.png.bak"),
+        *("notes.txt", "upscaled_.png", f"upscaled_{TOKEN}.gif", f"upscaled_{TOKEN}.png.bak"),
         *(f"upscaled_{TOKEN.upper()}.png", f".enlarger_{TOKEN}0", f"a_upscaled_{TOKEN}.png"),
     ],
 )

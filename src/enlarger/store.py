@@ -18,7 +18,7 @@ from enlarger.errors import ConfigError, StorageFull
 
 log = structlog.get_logger()
 
-_NAME = re.compile(r"upscaled_([0-9a-f]{32})\.(png|jpg|webp|avif|tiff)")
+_NAME = re.compile(r"upscaled_([0-9a-f]{32})\.(png|jpg|webp|avif|tif)")
 _ASIDE = re.compile(r"\.enlarger_[0-9a-f]{32}")
 _LEFT_OVER_AGE_S = 3600
 """A file being written is never this old."""
