@@ -11,6 +11,7 @@ import os
 import re
 import signal
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -300,6 +301,7 @@ async def test_answer_states_what_was_done(start: Start, models: list[ModelFacts
         "tiles",
         "kept",
         "notes",
+        "cache",
         "color_delta",
         "model_sha256",
         "request_id",
@@ -313,11 +315,13 @@ async def test_answer_states_what_was_done(start: Start, models: list[ModelFacts
     assert 0 <= body["processing_time"] <= time.time() - began + 0.01
     assert (body["model"], body["engine"], body["precision"]) == ("nearest", "nearest", "f32")
     assert body["tiles"] == {
-        "total": len(engine.requests),
+        "total": len(engine.requests) + body["tiles"]["reused"],
         "servers": 1,
         "retried": 0,
         "repeated": {},
+        "reused": body["tiles"]["reused"],
     }
+    assert body["cache"] == "miss"
     assert (body["kept"], body["color_delta"]) == ([], 0.0)
     assert body["model_sha256"] == next(row.sha256 for row in models if row.id == "nearest")
     assert body["notes"] == []
@@ -660,6 +664,40 @@ async def test_body_of_the_limit_is_read(start: Start, chunked: bool) -> None:
 # Not now, or not at all
 
 
+async def test_identical_request_finds_the_result(start: Start, models: list[ModelFacts]) -> None:
+    """The same bytes under a name of its own, and the answer says so; ``no-cache`` computes anew."""
+    engine = NearestEngine(models)
+    gateway = await start(engine)
+    first = await gateway.upscale(image_b64=B64)
+    tiles = len(engine.requests)
+    again = await gateway.upscale(image_b64=B64)
+    assert len(engine.requests) == tiles
+    assert (first.body["cache"], again.body["cache"]) == ("miss", "hit")
+    assert again.body["base64"] == first.body["base64"]
+    assert again.body["file_path"] != first.body["file_path"]
+    anew = await gateway.call(
+        "POST", "/upscale", json={"image_b64": B64}, headers={"Cache-Control": "no-cache"}
+    )
+    assert (anew.body["cache"], len(engine.requests)) == ("miss", 2 * tiles)
+    other = await gateway.upscale(image_b64=B64, scale=4)
+    assert other.body["cache"] == "miss"
+
+
+async def test_identical_requests_in_flight_share_the_work(
+    start: Start, models: list[ModelFacts]
+) -> None:
+    """One is computed; each gets its own file; what one client sees is what the others see."""
+    engine = NearestEngine(models)
+    gateway = await start(engine)
+    replies = await asyncio.gather(*(gateway.upscale(image_b64=B64) for _ in range(5)))
+    found = Counter(reply.body["cache"] for reply in replies)
+    assert found["miss"] == 1
+    assert found["miss"] + found["coalesced"] + found["hit"] == 5
+    assert len({reply.body["url"] for reply in replies}) == 5
+    assert len({reply.body["base64"] for reply in replies}) == 1
+    assert len({reply.body["request_id"] for reply in replies}) == 5
+
+
 async def test_full_queue_is_503_and_says_when_to_come_back(
     start: Start, models: list[ModelFacts]
 ) -> None:
@@ -668,7 +706,7 @@ async def test_full_queue_is_503_and_says_when_to_come_back(
     gateway = await start(stuck, queue_limit=1)
     first = asyncio.create_task(gateway.upscale(image_b64=B64))
     await asyncio.wait_for(stuck.started.wait(), 10)
-    reply = await gateway.upscale(image_b64=B64)
+    reply = await gateway.upscale(image_b64=B64, scale=4)
     status, code, text = fault(reply)
     assert (status, code) == (503, "queue_full")
     assert text.startswith("Upscaling failed: ")

@@ -80,7 +80,7 @@ def test_smoothed_drift_is_taken_off(
     exact = np.clip(result - correction(result, source, scale), 0, 65535)
     found = locked(result, source, scale)
     assert found.dtype == np.uint16
-    assert np.abs(found - exact).max() <= 0.5 + 1e-6
+    assert np.abs(found - exact).max() <= 0.5 + 0.01  # of 65535: the correction has 24 bits
 
 
 @scales

@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,6 +20,7 @@ from hypothesis import strategies as st
 from enlarger import config
 from enlarger.api.compatible import answer, error_answer, parse_body, parse_job, parse_query
 from enlarger.errors import (
+    AnimationUnsupported,
     BadTile,
     BodyTooLarge,
     Busy,
@@ -58,8 +58,9 @@ from enlarger.errors import (
 )
 from enlarger.job import BytesSource, Job, Options, UrlSource
 from enlarger.models import Catalogue
-from enlarger.picture import Header, Note, Picture
-from enlarger.pipeline import Enlarged, Outcome
+from enlarger.picture import Header, Note
+from enlarger.pipeline import Outcome
+from enlarger.pipeline.enlarging import Ran
 from enlarger.store import StoredFile
 
 JSON = "application/json"
@@ -235,7 +236,7 @@ def test_any_other_scale_is_refused(catalogue: Catalogue, scale: object) -> None
 def test_fields_have_defaults(catalogue: Catalogue) -> None:
     """Twice the size, by any model and in any precision, with base64 in the answer."""
     job, inline = parse_job({"img_url": URL}, catalogue=catalogue, request_id="r-7")
-    options = Options(scale=2, model="auto", precision="auto", metadata="strip")
+    options = Options(scale=2, model="auto", precision="auto", metadata="strip", frames="first")
     assert job == Job(source=UrlSource(URL), options=options, request_id="r-7")
     assert inline is True
 
@@ -258,6 +259,8 @@ def test_options_reach_the_job(catalogue: Catalogue) -> None:
         "color": "srgb",
         "color_lock": False,
         "provenance": True,
+        "frames": 12,
+        "max_bytes": 1000,
     }
     job, inline = parse_job(fields, catalogue=catalogue, request_id="r-7")
     options = Options(
@@ -272,6 +275,7 @@ def test_options_reach_the_job(catalogue: Catalogue) -> None:
         color="srgb",
         color_lock=False,
         provenance=True,
+        frames=12,
     )
     assert job == Job(source=UrlSource(URL), options=options, request_id="r-7")
     assert inline is False
@@ -772,10 +776,8 @@ def test_error_that_the_table_does_not_know_is_internal(error: EnlargerError) ->
 def outcome(*, took_s: float = 1.0, notes: tuple[Note, ...] = ()) -> Outcome:
     """A 4 x 3 picture made 8 x 6 by two servers."""
     name = f"upscaled_{TOKEN}.png"
-    picture = Picture(samples=np.zeros((6, 8, 3), np.uint8), notes=notes)
     return Outcome(
-        enlarged=Enlarged(
-            picture=picture,
+        ran=Ran(
             model="realesrgan-x4plus",
             model_sha256="5a" * 32,
             engine="openvino",
@@ -784,9 +786,12 @@ def outcome(*, took_s: float = 1.0, notes: tuple[Note, ...] = ()) -> Outcome:
             tiles_by_server=Counter({"server-0": 7, "server-1": 5}),
             retried=1,
             repeated=Counter(constant=2),
+            reused=3,
             color_delta=1.2345,
         ),
-        written=picture,
+        width_px=8,
+        height_px=6,
+        notes=notes,
         kept=("alpha", "icc"),
         stored=StoredFile(TOKEN, Path("anywhere") / name, 0.0, 999),
         header=Header(format="jpeg", width_px=4, height_px=3, mode="RGB", depth_bits=8, frames=1),
@@ -820,9 +825,16 @@ def test_answer_has_the_fields_of_the_contract_in_their_order() -> None:
             "model": "realesrgan-x4plus",
             "engine": "openvino",
             "precision": "bf16",
-            "tiles": {"total": 12, "servers": 2, "retried": 1, "repeated": {"constant": 2}},
+            "tiles": {
+                "total": 12,
+                "servers": 2,
+                "retried": 1,
+                "repeated": {"constant": 2},
+                "reused": 3,
+            },
             "kept": ["alpha", "icc"],
             "notes": [{"code": "orientation_applied", "detail": "EXIF orientation 6"}],
+            "cache": "miss",
             "color_delta": 1.23,
             "model_sha256": "5a" * 32,
             "request_id": "r-1",
@@ -909,3 +921,52 @@ def test_file_path_names_the_working_folder(
     assert answered(outcome(), upload_folder=Path())["file_path"] == (
         f"results/upscaled_{TOKEN}.png"
     )
+
+
+# Animations and the size of the file
+
+
+def test_animation_is_its_first_frame_unless_asked_otherwise(catalogue: Catalogue) -> None:
+    """As the original service had it; all or some are to be had."""
+    assert parsed(catalogue, img_url=URL).options.frames == "first"
+    for frames in ("all", "first", 1, 24):
+        assert parsed(catalogue, img_url=URL, frames=frames).options.frames == frames
+
+
+def test_frames_in_a_query_are_a_text(catalogue: Catalogue) -> None:
+    """Like all there is in one."""
+    for text, meant in (("all", "all"), ("first", "first"), ("24", 24)):
+        fields = parse_query({"img_url": URL, "frames": text})
+        job, _ = parse_job(fields, catalogue=catalogue, request_id="r-1", strict=False)
+        assert job.options.frames == meant
+
+
+@pytest.mark.parametrize(
+    "frames", [0, -1, 2.5, True, False, "none", "", "0", [], {}, 10**6], ids=repr
+)
+def test_other_frames_are_a_bad_option(catalogue: Catalogue, frames: object) -> None:
+    """400, with the option's name and what is allowed."""
+    with pytest.raises(InvalidOption) as caught:
+        parsed(catalogue, img_url=URL, frames=frames)
+    body, status, _ = error_answer(caught.value, request_id="r-1")
+    assert (status, body["code"]) == (400, "invalid_option")
+    assert body["error"].startswith("Invalid frames: it must be all, first or a number of frames")
+
+
+@pytest.mark.parametrize("max_bytes", [1, 50_000, 0, "many", None], ids=repr)
+def test_size_of_the_file_is_not_set_here(catalogue: Catalogue, max_bytes: object) -> None:
+    """It would change the size of the result, which is ``scale`` alone; good or bad, it is ignored."""
+    assert parsed(catalogue, img_url=URL, max_bytes=max_bytes).options.max_bytes is None
+
+
+def test_refusal_of_frames_says_the_limit(catalogue: Catalogue) -> None:
+    """In numbers as well, for a program to act on."""
+    error = InvalidOption("Invalid frames: too many", limit=500, actual=700)
+    body, status, _ = error_answer(error, request_id="r-1")
+    assert (status, body["limit"], body["actual"]) == (400, 500, 700)
+
+
+def test_undecided_animation_is_a_fault_of_the_request() -> None:
+    """Its code is one to act on."""
+    body, status, _ = error_answer(AnimationUnsupported("say what to do"), request_id="r-1")
+    assert (status, body["code"], body["retryable"]) == (400, "animation_unsupported", False)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import imagecodecs
@@ -17,12 +21,14 @@ from pictures import (
     RGB,
     RGB_ALPHA,
     UPRIGHT,
+    WIDE,
     encoded,
     icc_profile,
     noise,
     noise16,
     oriented,
     png,
+    png_chunk,
     tiff,
     with_checksums,
 )
@@ -31,6 +37,7 @@ from PIL import Image, PngImagePlugin
 from enlarger.errors import UnreadableImage, UnsupportedFormat
 from enlarger.picture import Picture
 from enlarger.picture.decode import decode, probe
+from enlarger.picture.metadata import png_chunks
 from enlarger.picture.workers import Decoders
 from enlarger.wire import Pixels
 
@@ -519,3 +526,608 @@ async def test_files_that_broke_decoders_break_nothing(bad_inputs: dict[str, byt
             group.create_task(ask(name, data))
     assert answered.keys() == bad_inputs.keys()
     assert len(answered) > 50
+
+
+# Animations
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patch:
+    """A frame of an APNG as it is stored: what is drawn where, how, and what becomes of it."""
+
+    samples: Pixels
+    left: int = 0
+    top: int = 0
+    dispose: int = 0
+    """0 leaves it, 1 clears its place, 2 puts back what was there (APNG 1.0, fcTL)."""
+
+    over: bool = False
+    """Blend it over what is there, instead of replacing that."""
+
+    delay: tuple[int, int] = (1, 10)
+    """Seconds, as a fraction."""
+
+
+def apng(
+    patches: Sequence[Patch],
+    *,
+    size_px: tuple[int, int] = (8, 6),
+    colour: int = RGB_ALPHA,
+    depth_bits: int = 8,
+    plays: int = 0,
+    promised: int | None = None,
+    default: Pixels | None = None,
+    chunks: dict[bytes, bytes] | None = None,
+) -> bytes:
+    """An APNG of these frames, chunk by chunk; ``default`` is the picture for programs that show no animation.
+
+    ``promised`` is how many frames it says it has.
+    """
+
+    def pixels(samples: Pixels) -> bytes:
+        single = png(samples, colour=colour, depth_bits=depth_bits)
+        return next(data for kind, data in png_chunks(single) if kind == b"IDAT")
+
+    count = len(patches) if promised is None else promised
+    head = struct.pack(">IIBBBBB", *size_px, depth_bits, colour, 0, 0, 0)
+    parts = [
+        (b"IHDR", head),
+        *(chunks or {}).items(),
+        (b"acTL", struct.pack(">II", count, plays)),
+    ]
+    if default is not None:
+        parts.append((b"IDAT", pixels(default)))
+    numbers = itertools.count()
+    for patch in patches:
+        height, width, _ = patch.samples.shape
+        control = struct.pack(
+            ">IIIIIHHBB",
+            next(numbers),
+            width,
+            height,
+            patch.left,
+            patch.top,
+            *patch.delay,
+            patch.dispose,
+            patch.over,
+        )
+        parts.append((b"fcTL", control))
+        content = pixels(patch.samples)
+        if patch is patches[0] and default is None:
+            parts.append((b"IDAT", content))
+        else:
+            parts.append((b"fdAT", struct.pack(">I", next(numbers)) + content))
+    parts.append((b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(*part) for part in parts)
+
+
+def as_rgba(samples: Pixels) -> Pixels:
+    """Any channels of 8 bits as RGB and alpha."""
+    colour = samples[:, :, :-1] if samples.shape[2] in (2, 4) else samples
+    alpha = (
+        samples[:, :, -1:] if samples.shape[2] in (2, 4) else np.full_like(colour[:, :, :1], 255)
+    )
+    return np.concatenate([np.broadcast_to(colour, (*colour.shape[:2], 3)), alpha], axis=2)
+
+
+def seen_in_apng(patches: Sequence[Patch], size_px: tuple[int, int] = (8, 6)) -> list[Pixels]:
+    """Each frame as it is seen, by the rules of APNG 1.0; blended as W3C PNG 12.2 says, in double precision."""
+    canvas = np.zeros((size_px[1], size_px[0], 4))
+    seen = []
+    for patch in patches:
+        new = as_rgba(patch.samples).astype(float)
+        height, width, _ = new.shape
+        place = canvas[patch.top : patch.top + height, patch.left : patch.left + width]
+        before = place.copy()
+        if patch.over:
+            front = new[:, :, 3:] / 255
+            back = before[:, :, 3:] / 255 * (1 - front)
+            mixed = new[:, :, :3] * front + before[:, :, :3] * back
+            new = np.dstack([mixed / np.maximum(front + back, 1e-9), (front + back) * 255])
+        place[:] = new
+        seen.append(np.rint(canvas).astype(np.uint8))
+        # On the first frame there is nothing to put back: the standard has it cleared.
+        place[:] = (new, 0, 0 if patch is patches[0] else before)[patch.dispose]
+    return seen
+
+
+def hard(*shape: int, seed: int) -> Pixels:
+    """Samples whose alpha is 0 or full."""
+    samples = noise(*shape, seed=seed)
+    samples[:, :, -1] = np.where(samples[:, :, -1] > 100, 255, 0)
+    return samples
+
+
+def assert_shown(data: bytes, expected: Sequence[Pixels], *, within: int = 0) -> Picture:
+    """Every frame is what is seen, whatever colour is under what is clear; gives the picture."""
+    picture = decode(data, frames=len(expected))
+    assert len(picture.frames) == len(expected)
+    for frame, wanted in zip(picture.frames, expected, strict=True):
+        found = as_rgba(frame).astype(int)
+        assert np.abs(found[:, :, 3] - wanted[:, :, 3]).max() <= within
+        difference = np.abs(found - wanted)[wanted[:, :, 3] > 0]
+        assert difference.size == 0 or difference.max() <= within
+    return picture
+
+
+def parts(make: Callable[..., Pixels], channels: int, **fields: Any) -> list[Patch]:
+    """A whole frame and three parts, which lie over one another."""
+    places = [(6, 8, 0, 0), (3, 4, 2, 1), (4, 5, 3, 2), (1, 1, 7, 5)]
+    return [
+        Patch(samples=make(height, width, channels, seed=seed), left=left, top=top, **fields)
+        for seed, (height, width, left, top) in enumerate(places)
+    ]
+
+
+@pytest.mark.parametrize("has_default", [False, True], ids=["", "default"])
+@pytest.mark.parametrize("over", [False, True], ids=["source", "over"])
+@pytest.mark.parametrize("dispose", [0, 1, 2], ids=["leave", "clear", "put-back"])
+@pytest.mark.parametrize("make", [hard, noise], ids=["hard", "soft"])
+def test_apng_frames_are_put_together(
+    make: Callable[..., Pixels], dispose: int, over: bool, has_default: bool
+) -> None:
+    """Parts at their place, blended, and cleared or put back after: with clear, full and half alpha."""
+    patches = parts(make, 4, dispose=dispose, over=over)
+    default = noise(6, 8, 4, seed=9) if has_default else None
+    # Half alpha over half alpha is rounded once for each frame that lies there.
+    within = 3 if over and make is noise else 0
+    assert_shown(apng(patches, default=default), seen_in_apng(patches), within=within)
+
+
+def test_default_image_shows_through_no_frame() -> None:
+    """Frames that are smaller than the picture leave the rest of it clear."""
+    patches = parts(hard, 4)[1:]
+    assert_shown(apng(patches, default=noise(6, 8, 4, seed=9)), seen_in_apng(patches))
+
+
+@settings(max_examples=40)
+@given(data=st.data(), has_default=st.booleans())
+def test_any_apng_of_hard_alpha_is_exact(data: st.DataObject, has_default: bool) -> None:
+    """Whatever its frames' places, operations and number."""
+    patches = [Patch(samples=hard(6, 8, 4, seed=99))] if not has_default else []
+    for seed in range(data.draw(st.integers(1, 5))):
+        left, top = data.draw(st.integers(0, 7)), data.draw(st.integers(0, 5))
+        width, height = data.draw(st.integers(1, 8 - left)), data.draw(st.integers(1, 6 - top))
+        patches.append(
+            Patch(
+                samples=hard(height, width, 4, seed=seed),
+                left=left,
+                top=top,
+                dispose=data.draw(st.integers(0, 2)),
+                over=data.draw(st.booleans()),
+            )
+        )
+    default = noise(6, 8, 4, seed=9) if has_default else None
+    if len(patches) > 1:
+        assert_shown(apng(patches, default=default), seen_in_apng(patches))
+
+
+@pytest.mark.parametrize(
+    ("colour", "channels"), [(GRAY, 1), (GRAY_ALPHA, 2), (RGB, 3), (RGB_ALPHA, 4)]
+)
+@pytest.mark.parametrize("dispose", [0, 1, 2], ids=["leave", "clear", "put-back"])
+def test_apng_of_each_layout_keeps_it(colour: int, channels: int, dispose: int) -> None:
+    """Gray stays gray, opaque stays without alpha; where a place is cleared, something shows through."""
+    make = hard if channels in (2, 4) else noise
+    patches = parts(make, channels, dispose=dispose)
+    picture = assert_shown(apng(patches, colour=colour), seen_in_apng(patches))
+    has_alpha = channels in (2, 4) or dispose > 0
+    assert picture.samples.shape[2] == (1 if channels <= 2 else 3) + has_alpha
+
+
+def test_apng_of_a_palette_has_its_colours() -> None:
+    """With the alpha of each index, blended."""
+    indices = [patch.samples % 4 for patch in parts(noise, 1)]
+    table = np.dstack([COLOURS[np.newaxis], [[0, 255, 255, 255]]])[0].astype(np.uint8)
+    stored = [
+        replace(p, samples=i, over=True) for p, i in zip(parts(noise, 1), indices, strict=True)
+    ]
+    seen = [replace(p, samples=table[p.samples[:, :, 0]]) for p in stored]
+    data = apng(
+        stored, colour=PALETTE, chunks={b"PLTE": COLOURS.tobytes(), b"tRNS": bytes([0, 255, 255])}
+    )
+    assert_shown(data, seen_in_apng(seen))
+
+
+@pytest.mark.parametrize(("colour", "channels"), [(GRAY, 1), (RGB, 3)])
+def test_transparent_value_of_an_apng_becomes_alpha(colour: int, channels: int) -> None:
+    """In every frame."""
+    stored = [replace(p, samples=p.samples % 2 * 255) for p in parts(noise, channels)]
+    clear = [(p.samples == 255).all(axis=2) for p in stored]
+    seen = [
+        replace(p, samples=np.dstack([p.samples, np.where(is_clear, 0, 255)]).astype(np.uint8))
+        for p, is_clear in zip(stored, clear, strict=True)
+    ]
+    data = apng(stored, colour=colour, chunks={b"tRNS": b"\0\xff" * channels})
+    assert_shown(data, seen_in_apng(seen))
+
+
+@pytest.mark.parametrize(
+    ("colour", "channels"), [(GRAY, 1), (GRAY_ALPHA, 2), (RGB, 3), (RGB_ALPHA, 4)]
+)
+def test_deep_apng_is_reduced_with_a_note(colour: int, channels: int) -> None:
+    """To 8 bits, within one code value."""
+    patches = parts(noise16, channels)
+    rounded = [replace(p, samples=np.rint(p.samples / 257).astype(np.uint8)) for p in patches]
+    data = apng(patches, colour=colour, depth_bits=16)
+    picture = assert_shown(data, seen_in_apng(rounded), within=1)
+    assert picture.is_gray == (channels <= 2)
+    assert picture.samples.dtype == np.uint8
+    assert codes(picture) == ["depth_reduced"]
+    assert picture.depth_bits == 16
+
+
+def test_deep_apng_is_exact_where_one_frame_is_wanted() -> None:
+    """Then it is a picture like any other."""
+    patches = parts(noise16, 3)
+    picture = decode(apng(patches, colour=RGB, depth_bits=16))
+    assert np.array_equal(picture.samples, patches[0].samples)
+    assert codes(picture) == ["first_frame_only"]
+
+
+def test_another_decoder_sees_the_same_apng() -> None:
+    """The oracle of these tests is held against one: imagecodecs, where it puts frames together."""
+    patches = [
+        replace(p, dispose=dispose) for p, dispose in zip(parts(hard, 4), (0, 1, 0, 0), strict=True)
+    ]
+    data = apng(patches)
+    other = imagecodecs.apng_decode(data)
+    assert_shown(data, list(other))
+
+
+def test_default_image_is_no_frame() -> None:
+    """It is what is shown where animations are not: with one frame, and only then."""
+    default, patches = noise(6, 8, 4, seed=9), parts(hard, 4)
+    data = apng(patches, default=default)
+    assert probe(data).frames == 4
+    still = decode(data, frames=1)
+    assert np.array_equal(still.samples, default)
+    assert still.motion is None
+    assert codes(still) == ["first_frame_only"]
+    assert_shown(data, seen_in_apng(patches))
+
+
+def test_default_image_with_one_frame_is_a_still_picture() -> None:
+    """Nothing moves, and nothing is left out that would."""
+    default = noise(6, 8, 4, seed=9)
+    picture = decode(apng(parts(hard, 4)[:1], default=default), frames=9)
+    assert np.array_equal(picture.samples, default)
+    assert (picture.motion, picture.notes) == (None, ())
+
+
+def test_durations_of_an_apng_are_fractions() -> None:
+    """As the file states them; a denominator of 0 is 100, and a delay of 0 stays that."""
+    delays = [(1, 3), (0, 5), (7, 0), (65535, 1)]
+    patches = [Patch(samples=hard(6, 8, 4, seed=n), delay=delay) for n, delay in enumerate(delays)]
+    motion = decode(apng(patches, plays=5), frames=4).motion
+    assert motion is not None
+    assert motion.durations_ms == pytest.approx((1000 / 3, 0, 70, 65_535_000))
+    assert motion.plays == 5
+
+
+@pytest.mark.parametrize("promised", [5, 1000, 0x7FFFFFFF])
+def test_apng_of_fewer_frames_than_it_says_is_refused(promised: int) -> None:
+    """But for who wants no more than there are."""
+    data = apng(parts(hard, 4), promised=promised)
+    with pytest.raises(UnreadableImage):
+        decode(data, frames=5)
+    assert len(decode(data, frames=4).frames) == 4
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [
+        Patch(samples=noise(7, 8, 4)),
+        Patch(samples=noise(6, 9, 4)),
+        Patch(samples=noise(6, 8, 4), left=1),
+        Patch(samples=noise(1, 1, 4), top=6),
+        Patch(samples=noise(1, 1, 4), left=2**31),
+    ],
+    ids=["higher", "wider", "to-the-right", "below", "far-away"],
+)
+def test_apng_frame_beyond_the_picture_is_refused(patch: Patch) -> None:
+    """Nothing is cut off without a word."""
+    with pytest.raises(UnreadableImage):
+        decode(apng([*parts(hard, 4)[:1], patch]), frames=2)
+
+
+@pytest.mark.parametrize("height_px", [7, 2**24, 2**31 - 1])
+def test_size_that_an_apng_frame_states_is_no_reason_to_take_memory(height_px: int) -> None:
+    """It is held against the picture's before anything is decoded; its data are a few bytes."""
+    data = bytearray(apng(parts(hard, 4)))
+    at = data.index(b"fcTL", data.index(b"fcTL") + 1)
+    data[at + 12 : at + 16] = struct.pack(">I", height_px)
+    with pytest.raises(UnreadableImage) as refused:
+        decode(with_checksums(data), frames=2)
+    assert "memory" not in str(refused.value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """A frame of a GIF as it is stored: what is drawn where, what is clear in it, and what becomes of it."""
+
+    indices: Pixels
+    """0 to 7."""
+
+    left: int = 0
+    top: int = 0
+    disposal: int = 0
+    """0 and 1 leave it, 2 clears its place, 3 puts back what was there (GIF89a, 23)."""
+
+    clear: int | None = None
+    palette: Pixels | None = None
+    duration_cs: int = 10
+
+
+GIF_COLOURS = noise(8, 3, seed=50)
+
+
+def gif(
+    blocks: Sequence[Block],
+    *,
+    size_px: tuple[int, int] = (8, 6),
+    palette: Pixels = GIF_COLOURS,
+    loop: int | None = None,
+) -> bytes:
+    """A GIF of these frames, block by block."""
+    data: bytes = b"GIF89a" + struct.pack("<HHBBB", *size_px, 0x82, 0, 0) + palette.tobytes()
+    if loop is not None:
+        data += b"\x21\xff\x0bNETSCAPE2.0\x03\x01" + struct.pack("<HB", loop, 0)
+    for block in blocks:
+        flags = block.disposal << 2 | (block.clear is not None)
+        data += b"\x21\xf9\x04" + struct.pack(
+            "<BHBB", flags, block.duration_cs, block.clear or 0, 0
+        )
+        height, width = block.indices.shape
+        table = b"" if block.palette is None else block.palette.tobytes()
+        place = struct.pack("<HHHHB", block.left, block.top, width, height, 0x82 if table else 0)
+        data += b"," + place + table + lzw(block.indices)
+    return bytes(data + b";")
+
+
+def lzw(indices: Pixels) -> bytes:
+    """Codes of four bits; the table is emptied before it would need a fifth, so nothing is compressed."""
+    values: list[int] = indices.ravel().tolist()
+    codes = [code for at in range(0, len(values), 6) for code in (8, *values[at : at + 6])] + [9]
+    bits = sum(code << 4 * at for at, code in enumerate(codes))
+    content = bits.to_bytes(len(codes) // 2 + 1, "little")
+    assert len(content) < 256
+    return bytes([3, len(content)]) + content + b"\0"
+
+
+def seen_in_gif(blocks: Sequence[Block], size_px: tuple[int, int] = (8, 6)) -> list[Pixels]:
+    """Each frame as browsers and gif2webp show it: what was never drawn on, or was cleared, is clear."""
+    canvas = np.zeros((size_px[1], size_px[0], 4), np.uint8)
+    seen = []
+    for block in blocks:
+        height, width = block.indices.shape
+        place = canvas[block.top : block.top + height, block.left : block.left + width]
+        before = place.copy()
+        colours = (GIF_COLOURS if block.palette is None else block.palette)[block.indices]
+        drawn = block.indices != (-1 if block.clear is None else block.clear)
+        place[drawn] = as_rgba(colours)[drawn]
+        seen.append(canvas.copy())
+        if block.disposal >= 2:
+            place[:] = 0 if block.disposal == 2 else before
+    return seen
+
+
+def gif_blocks(**fields: Any) -> list[Block]:
+    """A whole frame and three parts, which lie over one another."""
+    return [
+        Block(indices=patch.samples[:, :, 0] % 8, left=patch.left, top=patch.top, **fields)
+        for patch in parts(noise, 1)
+    ]
+
+
+@pytest.mark.parametrize("disposal", [0, 1, 2, 3], ids=["none", "leave", "clear", "put-back"])
+@pytest.mark.parametrize("clear", [None, 3], ids=["opaque", "clear-index"])
+@pytest.mark.parametrize("first", [0, 1], ids=["whole", "first-is-a-part"])
+def test_gif_frames_are_put_together(disposal: int, clear: int | None, first: int) -> None:
+    """Parts at their place, without their clear index, and cleared or put back after."""
+    blocks = gif_blocks(disposal=disposal, clear=clear)[first:]
+    assert_shown(gif(blocks), seen_in_gif(blocks))
+
+
+def test_frames_of_a_gif_may_differ_in_what_becomes_of_them() -> None:
+    """Disposal, clear index and palette are each frame's own."""
+    ways: list[dict[str, Any]] = [
+        {"disposal": 1, "clear": 2},
+        {"disposal": 3, "palette": noise(8, 3, seed=51)},
+        {"disposal": 2, "clear": 0, "palette": noise(8, 3, seed=52)},
+        {},
+    ]
+    blocks = [replace(block, **way) for block, way in zip(gif_blocks(), ways, strict=True)]
+    assert_shown(gif(blocks), seen_in_gif(blocks))
+
+
+def test_another_decoder_sees_the_same_gif() -> None:
+    """The oracle of these tests is held against one: giflib through imagecodecs, on frames without a clear index."""
+    blocks = gif_blocks(disposal=1)
+    other = imagecodecs.gif_decode(gif(blocks))
+    assert all(
+        np.array_equal(frame[:, :, :3], wanted[:, :, :3])
+        for frame, wanted in zip(other, seen_in_gif(blocks), strict=True)
+    )
+
+
+def test_opaque_gif_has_no_alpha_and_a_gray_one_is_gray() -> None:
+    """As a single picture would be."""
+    grays = np.arange(8, dtype=np.uint8)[:, np.newaxis].repeat(3, axis=1)
+    assert decode(gif(gif_blocks()), frames=4).samples.shape == (6, 8, 3)
+    picture = decode(gif(gif_blocks(), palette=grays), frames=4)
+    assert picture.samples.shape == (6, 8, 1)
+    assert np.array_equal(picture.samples[:, :, 0], gif_blocks()[0].indices)
+
+
+@pytest.mark.parametrize(
+    ("loop", "plays"), [(None, 1), (0, 0), (1, 2), (2, 3), (65535, 65536)]
+)  # fmt: skip
+def test_gif_says_how_often_it_begins_again(loop: int | None, plays: int) -> None:
+    """0 is for ever, and without a word it is played once."""
+    motion = decode(gif(gif_blocks(), loop=loop), frames=4).motion
+    assert motion is not None
+    assert motion.plays == plays
+
+
+@pytest.mark.parametrize("plays", [0, 1, 2, 65535])
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_others_say_how_often_they_are_played(kind: str, plays: int) -> None:
+    """The number itself, and 0 is for ever."""
+    motion = decode(animation(kind, loop=plays), frames=3).motion
+    assert motion is not None
+    assert motion.plays == plays
+
+
+def test_durations_of_a_gif_are_hundredths() -> None:
+    """From none to the longest."""
+    blocks = [replace(block, duration_cs=cs) for block, cs in zip(gif_blocks(), (0, 1, 7, 65535), strict=True)]  # fmt: skip
+    motion = decode(gif(blocks), frames=4).motion
+    assert motion is not None
+    assert motion.durations_ms == (0, 10, 70, 655_350)
+
+
+@pytest.mark.parametrize("block", [Block(indices=noise(7, 8) % 8), Block(indices=noise(6, 9) % 8), Block(indices=noise(6, 8) % 8, left=1)])  # fmt: skip
+def test_gif_frame_beyond_the_picture_is_refused(block: Block) -> None:
+    """Nothing is cut off without a word."""
+    with pytest.raises(UnreadableImage, match="frame 2 is larger than the picture"):
+        decode(gif([*gif_blocks()[:1], block]), frames=2)
+
+
+def animation(kind: str, *, channels: int = 3, **options: Any) -> bytes:
+    """Three frames as Pillow writes them, of 48 x 32 px in areas of one colour, shown for 20, 30 and 40 ms."""
+    frames = [Image.fromarray(frame) for frame in moving_blocks(channels)]
+    return encoded(
+        frames[0],
+        kind,
+        save_all=True,
+        append_images=frames[1:],
+        **{"duration": [20, 30, 40], **EXACTLY[kind], **options},
+    )
+
+
+def moving_blocks(channels: int = 3) -> list[Pixels]:
+    """``blocks`` in three places; the fourth channel is a ramp."""
+    frames = [np.roll(blocks(), 16 * number, axis=1) for number in range(3)]
+    ramp = np.arange(48, dtype=np.uint8) * 5
+    return [
+        frame if channels == 3 else np.dstack([frame, np.broadcast_to(ramp, (32, 48))])
+        for frame in frames
+    ]
+
+
+ANIMATED = ["PNG", "WEBP", "GIF", "AVIF"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "channels"), [*((kind, 3) for kind in ANIMATED), ("PNG", 4), ("WEBP", 4), ("AVIF", 4)]
+)
+def test_every_frame_of_an_animation_is_there(kind: str, channels: int) -> None:
+    """With its time, its channels and no note."""
+    options = {"exact": True} if kind == "WEBP" else {}
+    picture = decode(animation(kind, channels=channels, **options), frames=99)
+    wanted = moving_blocks(channels)
+    assert picture.samples.shape == wanted[0].shape
+    for frame, expected in zip(picture.frames, wanted, strict=True):
+        visible = (as_rgba(expected)[:, :, 3] > 0)[:, :, np.newaxis]
+        assert difference(frame * visible, expected * visible) <= (3 if kind == "AVIF" else 0)
+    assert picture.motion is not None
+    assert picture.motion.durations_ms == (20, 30, 40)
+    assert picture.notes == ()
+    assert picture.format == kind.lower()
+
+
+@pytest.mark.parametrize("kind", ANIMATED)
+def test_so_many_frames_as_wanted_are_taken(kind: str) -> None:
+    """The first ones, with a note; with one it is a still picture."""
+    data = animation(kind)
+    two, one = decode(data, frames=2), decode(data, frames=1)
+    assert len(two.frames) == 2
+    assert two.motion is not None
+    assert two.motion.durations_ms == (20, 30)
+    assert [(note.code, note.detail) for note in two.notes] == [
+        ("frames_left_out", "the first 2 of 3 were taken")
+    ]
+    assert one.motion is None
+    assert codes(one) == ["first_frame_only"]
+    assert difference(one.samples, two.samples) <= (3 if kind == "AVIF" else 0)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "AVIF"])
+def test_gray_animation_stays_gray(kind: str) -> None:
+    """One channel, in every frame."""
+    frames = [Image.fromarray(frame[:, :, 0]) for frame in moving_blocks()]
+    quality = {"quality": 100} if kind == "AVIF" else {}
+    data = encoded(frames[0], kind, save_all=True, append_images=frames[1:], **quality)
+    picture = decode(data, frames=3)
+    assert len(picture.frames) == 3
+    for frame, expected in zip(picture.frames, frames, strict=True):
+        assert difference(frame, np.asarray(expected)[:, :, np.newaxis]) <= 1
+
+
+@pytest.mark.parametrize("kind", ANIMATED)
+def test_animation_that_is_cut_short_is_refused(kind: str) -> None:
+    """Wherever it is cut: all its frames, or a refusal of ours."""
+    data = animation(kind)
+    whole = decode(data, frames=3)
+    for length in range(0, len(data), max(1, len(data) // 150)):
+        try:
+            picture = decode(data[:length], frames=3)
+        except (UnreadableImage, UnsupportedFormat):
+            continue
+        if kind == "GIF" and len(picture.frames) < 3:
+            continue  # a GIF does not say how many there are
+        assert np.array_equal(picture.frames, whole.frames)
+
+
+@pytest.mark.parametrize("kind", ANIMATED)
+@given(data=st.data())
+def test_damaged_animation_is_a_picture_or_a_refusal(kind: str, data: st.DataObject) -> None:
+    """No byte that is changed leads to another error, and frames are all of one size."""
+    damaged = bytearray(animation(kind))
+    for _ in range(data.draw(st.integers(1, 4))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    content = with_checksums(damaged)
+    try:
+        header = probe(content)
+        assume(max(header.width_px, header.height_px) <= 2048)  # the pipeline refuses those
+        picture = decode(content, frames=5)
+    except (UnreadableImage, UnsupportedFormat):
+        return
+    assert len({frame.shape for frame in picture.frames}) == 1
+    assert picture.motion is None or len(picture.motion.durations_ms) == len(picture.frames)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_frame_is_turned(kind: str, orientation: int) -> None:
+    """The picture stands upright in each, and is told of once."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = animation(kind, exif=exif)
+    picture = decode(data, frames=3)
+    for frame, expected in zip(picture.frames, moving_blocks(), strict=True):
+        assert np.array_equal(frame, UPRIGHT[orientation](expected))
+    assert codes(picture) == (["orientation_applied"] if orientation > 1 else [])
+    assert (probe(data).width_px, probe(data).height_px) == picture.samples.shape[1::-1]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "AVIF"])
+def test_every_frame_is_converted_to_srgb(kind: str) -> None:
+    """As the frame by itself would be; without the wish, the profile stays."""
+    data = animation(kind, icc_profile=WIDE)
+    picture = decode(data, frames=3, to_srgb=True)
+    for frame, stored in zip(picture.frames, moving_blocks(), strict=True):
+        still = decode(encoded(stored, "PNG", icc_profile=WIDE), to_srgb=True)
+        assert difference(frame, still.samples) <= (6 if kind == "AVIF" else 0)
+    assert picture.icc is None
+    assert codes(picture) == ["colorspace_converted"]
+    assert decode(data, frames=3).icc == WIDE
+
+
+def test_pages_of_a_tiff_are_no_frames() -> None:
+    """However many are wanted."""
+    pages = [Image.fromarray(noise(4, 5, 3, seed=seed)) for seed in (0, 1)]
+    picture = decode(encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:]), frames=2)
+    assert picture.motion is None
+    assert codes(picture) == ["first_frame_only"]

@@ -23,6 +23,7 @@ ON_V1 = {
     "malformed_json": 400,
     "missing_input": 422,
     "invalid_option": 422,
+    "animation_unsupported": 422,
     "unknown_model": 422,
     "invalid_url": 422,
     "unreadable_image": 422,

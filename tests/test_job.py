@@ -482,3 +482,74 @@ def test_eight_times_is_not_too_large(fields: dict[str, Any]) -> None:
 def test_once_is_not_too_small(fields: dict[str, Any]) -> None:
     """The size of the picture is a size."""
     assert asked(**fields).size_px(10, 20) == (10, 20)
+
+
+# Animations and the size of the file
+
+
+@pytest.mark.parametrize("strict", [True, False])
+@pytest.mark.parametrize(
+    ("value", "meant"),
+    [
+        ("all", "all"),
+        ("first", "first"),
+        (1, 1),
+        (24, 24),
+        (9999, 9999),
+        ("2", 2),
+        ("25", 25),
+        ("999999", 999_999),
+        (None, None),
+    ],
+)
+def test_frames_are_a_word_or_a_number(value: object, meant: object, strict: bool) -> None:
+    """The number may be a text in JSON as well: the option takes both."""
+    found = read_options({"frames": value}, strict=strict).frames
+    assert found == meant
+    assert type(found) is type(meant)
+
+
+@pytest.mark.parametrize("strict", [True, False])
+@pytest.mark.parametrize(
+    "value",
+    [0, -1, 1.5, True, False, [], {}, [1], "", "none", "All", "0", "-1", "1.5", " 2", "1e3", "٣²", "9" * 5000, 10**6, 10**4000],
+    ids=lambda value: ascii(value)[:20],
+)  # fmt: skip
+def test_other_frames_are_refused_with_what_is_allowed(value: object, strict: bool) -> None:
+    """By the option's name, in few words."""
+    with pytest.raises(InvalidOption, match=r"^Invalid frames: it must be ") as caught:
+        read_options({"frames": value}, strict=strict)
+    assert "all, first or a number of frames" in str(caught.value)
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("value", [1, 50_000, 10**12])
+def test_bytes_of_the_file_are_a_number(value: int) -> None:
+    """From one; there is no most."""
+    assert asked(max_bytes=value).max_bytes == value
+    assert read_options({"max_bytes": str(value)}, strict=False).max_bytes == value
+
+
+@pytest.mark.parametrize(
+    ("value", "allowed", "strict"),
+    [
+        (0, "at least 1", True),
+        (-5, "at least 1", True),
+        (1.5, "a whole number", True),
+        (True, "a number", True),
+        ("50000", "a number", True),
+        ([1], "a number", True),
+        ("0", "at least 1", False),
+        ("50k", "a whole number", False),
+        ("", "a whole number", False),
+    ],
+)
+def test_other_bytes_of_the_file_are_refused(value: object, allowed: str, strict: bool) -> None:
+    """By the option's name, with what is allowed."""
+    with pytest.raises(InvalidOption, match=f"^Invalid max_bytes: it must be {allowed}"):
+        read_options({"max_bytes": value}, strict=strict)
+
+
+def test_neither_is_asked_for_by_default() -> None:
+    """The place of a request decides on frames, and a file may have any size."""
+    assert (asked().frames, asked().max_bytes) == (None, None)

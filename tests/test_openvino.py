@@ -652,7 +652,7 @@ async def test_locked_colours_are_those_of_the_photo(
         ]
     mean = photo.mean(axis=(0, 1))
     assert np.abs(locked.picture.samples.mean(axis=(0, 1)) - mean).max() < 0.5
-    assert locked.color_delta < free.color_delta
+    assert locked.ran.color_delta < free.ran.color_delta
     assert detail(locked.picture.samples) == pytest.approx(detail(free.picture.samples), rel=0.01)
 
 

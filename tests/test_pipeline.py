@@ -22,6 +22,7 @@ from PIL import Image
 from enlarger import config
 from enlarger.engine import Engine
 from enlarger.errors import (
+    AnimationUnsupported,
     DeadlineExceeded,
     Draining,
     EnlargerError,
@@ -42,15 +43,27 @@ from enlarger.fetch import Fetcher
 from enlarger.job import BytesSource, Job, Options, UrlSource, read_options
 from enlarger.models import Catalogue
 from enlarger.picture import Header
+from enlarger.picture.values import FORMATS
 from enlarger.picture.workers import Decoders
 from enlarger.pipeline import Pipeline
-from enlarger.pipeline.pipeline import check_output, check_side
+from enlarger.pipeline.enlarging import Wanted, plan_route
+from enlarger.pipeline.passes import Window
+from enlarger.pipeline.pipeline import (
+    check_output,
+    check_side,
+    frame_count,
+    least_size_px,
+    pixel_bytes,
+)
 from enlarger.store import Store
 from enlarger.tiles import plan
 from enlarger.wire import ModelFacts
 
 PICTURE = encoded(noise(30, 40, 3))
 """40 x 30 px, RGB."""
+
+OTHER = encoded(noise(30, 40, 3, seed=1))
+"""Another one: an identical request would share the work of the first."""
 
 
 @pytest.fixture
@@ -185,8 +198,8 @@ async def test_outcome_states_input_and_what_ran(make: Make, facts: tuple[ModelF
     assert (outcome.header.width_px, outcome.header.height_px) == (40, 30)
     assert outcome.header.format == "png"
     assert outcome.input_bytes == len(PICTURE)
-    made = outcome.enlarged
-    assert (made.picture.width_px, made.picture.height_px) == (80, 60)
+    made = outcome.ran
+    assert (outcome.width_px, outcome.height_px) == (80, 60)
     assert (made.model, made.engine) == ("nearest", "nearest")
     assert 0 < outcome.took_s < 60
 
@@ -197,7 +210,7 @@ async def test_caller_is_told_of_every_tile(make: Make, facts: tuple[ModelFacts,
     outcome = await make(NearestEngine(facts)).run(
         job(), on_tile=lambda done, total: calls.append((done, total))
     )
-    tiles = outcome.enlarged.tiles
+    tiles = outcome.ran.tiles
     assert tiles > 1
     assert calls == [(done, tiles) for done in range(1, tiles + 1)]
 
@@ -229,7 +242,7 @@ async def test_precision_is_the_jobs_then_the_operators_then_the_engines(
     engine = NearestEngine(facts)
     outcome = await make(engine, precision=setting).run(job(precision=asked))
     assert {request.precision for request in engine.requests} == {expected}
-    assert outcome.enlarged.precision == expected
+    assert outcome.ran.precision == expected
 
 
 async def test_precision_that_is_not_to_be_had_is_refused(
@@ -318,7 +331,7 @@ async def test_operators_limits_of_size_hold(make: Make, facts: tuple[ModelFacts
     with pytest.raises(OutputTooLarge):
         await tight.run(job(scale=4))
     assert engine.requests == []
-    assert (await tight.run(job(scale=2))).enlarged.picture.width_px == 80
+    assert (await tight.run(job(scale=2))).width_px == 80
 
 
 # The order of the steps: of two faults, the earlier step's is told
@@ -354,7 +367,7 @@ async def test_faults_of_the_header_come_before_admission(
         with pytest.raises(ImageTooLarge):
             await pipeline.run(job(encoded(noise(1, 51, 3))))
         with pytest.raises(QueueFull):
-            await pipeline.run(job())
+            await pipeline.run(job(OTHER))
 
 
 async def test_admission_comes_before_the_decode(make: Make, facts: tuple[ModelFacts, ...]) -> None:
@@ -391,7 +404,7 @@ async def test_admitted_work_is_counted_until_it_is_done(
         assert (pipeline.load.requests, pipeline.load.mflop, pipeline.queued_px) == (0, 0, 0)
     engine.let_go()
     outcome = await pipeline.run(job(), on_tile=lambda *_: lefts.append(pipeline.load.mflop))
-    tiles = outcome.enlarged.tiles
+    tiles = outcome.ran.tiles
     expected = [whole_mflop * (1 - done / tiles) for done in range(1, tiles + 1)]
     assert lefts == pytest.approx(expected)
 
@@ -405,7 +418,7 @@ async def test_request_behind_too_much_work_is_refused(
     pipeline = make(engine, max_wait_s=99)
     async with running(pipeline, engine):
         with pytest.raises(QueueFull, match="100 s, the limit is 99 s"):
-            await pipeline.run(job())
+            await pipeline.run(job(OTHER))
         assert pipeline.load.requests == 1
 
 
@@ -464,11 +477,11 @@ async def test_pictures_beyond_the_memory_wait_for_one_another(
     """Samples of 64 x 64 px at scale 4 take over half a MiB: two of them do not fit into one."""
     engine = AskedEngine(facts)
     pipeline = make(engine, picture_memory_mib=1)
-    data = encoded(noise(64, 64, 3))
+    first, second = (encoded(noise(64, 64, 3, seed=seed)) for seed in (0, 1))
     async with asyncio.timeout(20), asyncio.TaskGroup() as group:
-        group.create_task(pipeline.run(job(data)))
+        group.create_task(pipeline.run(job(first)))
         await engine.holds(1)
-        group.create_task(pipeline.run(job(data)))
+        group.create_task(pipeline.run(job(second)))
         while pipeline.load.requests < 2:  # noqa: ASYNC110 - there is no event for being admitted
             await asyncio.sleep(0)
         assert engine.asked == 1
@@ -514,7 +527,7 @@ async def test_stopping_server_takes_nothing_new(make: Make, facts: tuple[ModelF
             await pipeline.run(Job(source=BytesSource(b""), options=Options(model="no-such")))
         assert refusal.value.retry_after_s == 10
         engine.let_go()
-        assert (await first).enlarged.picture.width_px == 160
+        assert (await first).width_px == 160
 
 
 async def test_request_that_arrives_while_the_server_begins_to_stop_is_not_admitted(
@@ -539,4 +552,219 @@ async def test_result_that_cannot_be_written_is_an_error_of_its_own(
     with pytest.raises(StorageFull) as raised:
         await pipeline.run(job())
     assert str(tmp_path) not in str(raised.value)
+    assert pipeline.load.requests == 0
+
+
+# Animations and the size of the file
+
+
+def animation(*, frames: int = 3, kind: str = "PNG") -> bytes:
+    """So many frames of 40 x 30 px, each shown for 20 ms."""
+    first, *later = (Image.fromarray(noise(30, 40, 3, seed=seed)) for seed in range(frames))
+    return encoded(first, kind, save_all=True, append_images=later, duration=20, loop=2)
+
+
+def asking(data: bytes, **fields: Any) -> Job:
+    """A job for the model ``nearest`` with these options."""
+    options = read_options({"scale": 4, "model": "nearest", **fields}, strict=True)
+    return Job(source=BytesSource(data), options=options)
+
+
+ONE, SEVERAL = 1, 7
+
+FRAMES: list[tuple[str, int, object, int | type[EnlargerError]]] = [
+    *((kind, ONE, wish, 1) for kind in FORMATS for wish in (None, "all", "first", 1, 3, 500)),
+    *((kind, SEVERAL, wish, 1) for kind in FORMATS for wish in ("first", 1)),
+    *((kind, SEVERAL, None, AnimationUnsupported) for kind in ("png", "webp", "gif", "avif")),
+    *((kind, SEVERAL, "all", 7) for kind in ("png", "webp", "gif", "avif")),
+    *((kind, SEVERAL, 3, 3) for kind in ("png", "webp", "gif", "avif")),
+    ("gif", SEVERAL, 7, 7),
+    ("gif", SEVERAL, 9, 7),
+    ("tiff", SEVERAL, None, 1),
+    ("tiff", SEVERAL, "all", InvalidOption),
+    ("tiff", SEVERAL, 2, InvalidOption),
+    ("gif", 501, "all", InvalidOption),
+    ("gif", 501, 501, InvalidOption),
+    ("gif", 501, 9999, InvalidOption),
+    ("gif", 501, 500, 500),
+    ("gif", 500, "all", 500),
+    ("gif", 2**31 - 1, "all", InvalidOption),
+    ("gif", 2**31 - 1, 2, 2),
+]
+"""Format, frames in the file, what is asked for, and what comes of it where 500 are allowed."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "there", "wish", "expected"), FRAMES, ids=lambda value: getattr(value, "__name__", str(value))
+)  # fmt: skip
+def test_frames_to_enlarge(
+    kind: str, there: int, wish: Any, expected: int | type[EnlargerError]
+) -> None:
+    """One, unless several are there that move, and are wanted."""
+    several = replace(header(40, 30), format=kind, frames=there)
+    options = Options(frames=wish)
+    if isinstance(expected, int):
+        assert frame_count(options, several, limit=500) == expected
+    else:
+        with pytest.raises(expected):
+            frame_count(options, several, limit=500)
+
+
+def test_refusals_of_frames_say_what_to_do() -> None:
+    """Each with words that can be sent as they are."""
+    several = replace(header(40, 30), format="gif", frames=501)
+    with pytest.raises(
+        AnimationUnsupported, match=r"501 frames.*frames=all, frames=first, or a number"
+    ):
+        frame_count(Options(), several, limit=500)
+    with pytest.raises(
+        InvalidOption, match=r"^Invalid frames: .*501 frames.*frames=500"
+    ) as refused:
+        frame_count(Options(frames="all"), several, limit=500)
+    assert (refused.value.limit, refused.value.actual) == (500, 501)
+    pages = replace(several, format="tiff", frames=3)
+    with pytest.raises(
+        InvalidOption, match=r"^Invalid frames: the 3 pages of a tiff .*frames=first"
+    ):
+        frame_count(Options(frames="all"), pages, limit=500)
+
+
+@pytest.mark.parametrize(
+    ("frames", "most_px", "hint"),
+    [
+        (3, 3 * 19200 - 1, " in 3 frames; frames=2 fits"),
+        (3, 19200, " in 3 frames; frames=1 fits"),
+        (3, 19199, ""),
+        (1, 19199, ""),
+    ],
+)
+def test_output_counts_all_frames(frames: int, most_px: int, hint: str) -> None:
+    """And the text says how many would fit, where any do."""
+    check_output(header(40, 30), out_px=19200, scale=4, max_output_px=19200 * frames, frames=frames)
+    with pytest.raises(OutputTooLarge) as refusal:
+        check_output(header(40, 30), out_px=19200, scale=4, max_output_px=most_px, frames=frames)
+    assert (
+        str(refusal.value)
+        == f"Upscaled image would be too large: ~{19200 * frames * 3} bytes{hint}"
+    )
+    assert (refusal.value.limit, refusal.value.actual) == (most_px, 19200 * frames)
+
+
+@pytest.mark.parametrize(
+    ("size_px", "out", "expected"),
+    [
+        ((160, 120), None, (40, 30)),
+        ((40, 30), None, (40, 30)),
+        ((52, 39), None, (40, 30)),
+        ((160, 120), Window(10, 10, 20, 15), (10, 5)),
+        ((100, 75), Window(0, 0, 1, 1), (1, 1)),
+        ((40, 240), None, (40, 30)),
+    ],
+)
+def test_least_size_is_that_of_the_picture(
+    catalogue: Catalogue,
+    size_px: tuple[int, int],
+    out: Window | None,
+    expected: tuple[int, int],
+) -> None:
+    """Or of the part of it that is wanted."""
+    model = catalogue.choose("nearest", scale=4)
+    wanted = Wanted(size_px=size_px, region=out)
+    way = plan_route(40, 30, model=model, wanted=wanted)
+    assert least_size_px(wanted, header(40, 30), way) == expected
+
+
+def test_memory_of_an_animation_grows_with_its_frames(catalogue: Catalogue) -> None:
+    """By no less than what frames take in 8 bits; and one is held to what it needs."""
+    model = catalogue.choose("nearest", scale=4)
+    way = plan_route(40, 30, model=model, wanted=Wanted(size_px=(160, 120)))
+    needed = [pixel_bytes(way, 1200, scale=4, frames=frames) for frames in (1, 2, 100, 101)]
+    assert needed == sorted(needed)
+    assert needed[0] == 4 * 2 * (1200 + 19200 + 2 * 19200)
+    assert needed[3] - needed[2] == 4 * (1200 + 2 * 19200)
+
+
+async def test_stored_animation_moves(make: Make, facts: tuple[ModelFacts, ...]) -> None:
+    """All its frames, enlarged, with their times; the caller is told that it was kept."""
+    outcome = await make(NearestEngine(facts)).run(asking(animation(), frames="all"))
+    with Image.open(outcome.stored.path) as image:
+        assert (image.format, getattr(image, "n_frames", 1)) == ("PNG", 3)
+        assert image.info["loop"] == 2
+        for number in range(3):
+            image.seek(number)
+            image.load()
+            assert image.info["duration"] == 20
+            assert np.array_equal(np.asarray(image), nearest(noise(30, 40, 3, seed=number), 4))
+    assert "animation" in outcome.kept
+    assert outcome.notes == ()
+
+
+async def test_stored_first_frame_is_still(make: Make, facts: tuple[ModelFacts, ...]) -> None:
+    """With a note on what was left out."""
+    outcome = await make(NearestEngine(facts)).run(asking(animation(), frames="first"))
+    with Image.open(outcome.stored.path) as image:
+        assert getattr(image, "n_frames", 1) == 1
+        assert np.array_equal(np.asarray(image), nearest(noise(30, 40, 3), 4))
+    assert [note.code for note in outcome.notes] == ["first_frame_only"]
+    assert "animation" not in outcome.kept
+
+
+async def test_undecided_animation_is_refused_before_the_work(
+    make: Make, facts: tuple[ModelFacts, ...]
+) -> None:
+    """So is one that the format of the result cannot hold, and one of too many frames or pixels."""
+    engine = NearestEngine(facts)
+    pipeline = make(engine, max_frames=2, max_output_px=19200)
+    with pytest.raises(AnimationUnsupported):
+        await pipeline.run(asking(animation()))
+    with pytest.raises(InvalidOption, match=r"^Invalid frames: .* 3 frames, and up to 2 are"):
+        await pipeline.run(asking(animation(), frames="all"))
+    with pytest.raises(OutputTooLarge, match="frames=1 fits"):
+        await pipeline.run(asking(animation(), frames=2))
+    for kind in ("jpeg", "tiff"):
+        with pytest.raises(InvalidOption, match=f"^Invalid format: {kind} holds one picture"):
+            await make(engine).run(asking(animation(), frames="all", format=kind))
+    assert engine.requests == []
+    assert pipeline.load.requests == 0
+
+
+async def test_environment_sets_the_most_frames(
+    make: Make, facts: tuple[ModelFacts, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``ENLARGER_MAX_FRAMES``; as many as that are enlarged."""
+    monkeypatch.setenv("ENLARGER_MAX_FRAMES", "3")
+    pipeline = make(NearestEngine(facts))
+    assert (await pipeline.run(asking(animation(), frames="all"))).notes == ()
+    with pytest.raises(InvalidOption, match="up to 3 are"):
+        await pipeline.run(asking(animation(frames=4), frames="all"))
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "avif", "tiff"])
+async def test_stored_file_has_no_more_bytes_than_asked_for(
+    make: Make, facts: tuple[ModelFacts, ...], kind: str
+) -> None:
+    """And no fewer pixels than the picture; the sizes that are told are the file's."""
+    pipeline = make(NearestEngine(facts))
+    whole = await pipeline.run(asking(PICTURE, scale=2, format=kind))
+    most = whole.stored.size_bytes // 2
+    outcome = await pipeline.run(asking(PICTURE, scale=2, format=kind, max_bytes=most))
+    assert outcome.stored.size_bytes == outcome.stored.path.stat().st_size <= most
+    with Image.open(outcome.stored.path) as image:
+        assert image.size == (outcome.width_px, outcome.height_px)
+        assert min(image.width - 40, image.height - 30) >= 0
+    lowered = {"quality_lowered", "size_lowered"}
+    assert {note.code for note in outcome.notes} - {"resampled"} <= lowered
+    assert len(outcome.notes) > len(whole.notes)
+
+
+async def test_file_that_cannot_be_so_small_is_refused_and_not_kept(
+    make: Make, facts: tuple[ModelFacts, ...], tmp_path: Path
+) -> None:
+    """By the option's name."""
+    pipeline = make(NearestEngine(facts))
+    with pytest.raises(
+        InvalidOption, match=r"^Invalid max_bytes: png needs \d+ bytes even at 40x30"
+    ):
+        await pipeline.run(asking(PICTURE, max_bytes=50))
+    assert kept(tmp_path / "results") == []
     assert pipeline.load.requests == 0

@@ -283,6 +283,37 @@ class Source(BaseHTTPRequestHandler):
         """Nothing."""
 
 
+def test_animation_moves_through_the_servers(
+    service: RunningService, photo: Pixels, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """All frames with their times, those that are equal computed once, and equal to the command line's."""
+    still = photo[:60, :80]
+    moved = still.copy()
+    moved[10:20, 10:20] = 255
+    frames = [Image.fromarray(frame) for frame in (still, moved, still)]
+    file = BytesIO()
+    frames[0].save(file, "png", save_all=True, append_images=frames[1:], duration=[40, 30, 500])
+    status, answer = service.upscale(
+        file.getvalue(), scale=4, model=QUICK, frames="all", metadata="keep"
+    )
+    assert status == 200, answer
+    made = base64.b64decode(answer["base64"])
+    assert "animation" in answer["kept"]
+    with Image.open(BytesIO(made)) as image:
+        shown = []
+        for number in range(3):
+            image.seek(number)
+            shown.append((image.info["duration"], np.asarray(image.convert("RGB"))))
+    assert [duration for duration, _ in shown] == [40, 30, 500]
+    assert np.array_equal(shown[0][1], shown[2][1])
+    assert not np.array_equal(shown[0][1], shown[1][1])
+    status, one = service.upscale(encoded(still), scale=4, model=QUICK)
+    assert status == 200, one
+    assert np.array_equal(shown[0][1], pixels_of(one))
+    assert answer["tiles"]["total"] == 2 * one["tiles"]["total"]
+    assert made == by_command_line(file.getvalue(), tmp_path, environment, model=QUICK)
+
+
 @pytest.fixture
 def source_url() -> Iterator[str]:
     """A source of pictures on this machine."""

@@ -350,3 +350,27 @@ def test_tag_is_the_hash_of_the_bytes() -> None:
     empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     assert etag(b"") == f'"sha256-{empty}"'
     assert etag(b"a") == f'"sha256-{hashlib.sha256(b"a").hexdigest()}"'
+
+
+# Copies
+
+
+def test_copy_has_a_name_and_a_life_of_its_own(store: Store) -> None:
+    """The same bytes, as young as if it had been made now."""
+    old = stored(store, age_s=MAX_AGE_S - 10)
+    copy = store.copy(old)
+    assert copy is not None
+    assert copy.path.read_bytes() == old.path.read_bytes()
+    assert (copy.token != old.token, copy.path.suffix) == (True, ".png")
+    assert store.left_s(copy) > MAX_AGE_S - 10
+    assert store.left_s(old) < 11
+
+
+def test_copy_of_what_is_gone_is_none(store: Store) -> None:
+    """Expired, or deleted before its time; nothing is left behind."""
+    expired = stored(store, age_s=MAX_AGE_S)
+    deleted = stored(store)
+    deleted.path.unlink()
+    assert store.copy(expired) is None
+    assert store.copy(deleted) is None
+    assert names(store) == [expired.path.name]

@@ -12,7 +12,7 @@ import struct
 import sys
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -445,3 +445,59 @@ def test_picture_without_its_memory_is_an_end(ends: tuple[socket.socket, socket.
     worker.send(theirs, {"shape": [1, 1, 3]}, worker.shared_memory(b""))
     with pytest.raises(EOFError):
         worker.ask(ours, "decode", SMALL)
+
+
+# Animations
+
+
+@pytest.mark.parametrize("frames", [1, 2, 9])
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "GIF", "AVIF"])
+async def test_animation_crosses_the_socket(running: Running, kind: str, frames: int) -> None:
+    """As many frames as are wanted, their times and how often they are played, with all that goes with them."""
+    images = [Image.fromarray(noise(9, 14, 3, seed=seed)) for seed in range(3)]
+    options: dict[str, Any] = {} if kind == "GIF" else {"icc_profile": SRGB}
+    data = encoded(
+        images[0],
+        kind,
+        save_all=True,
+        append_images=images[1:],
+        duration=[10, 20, 30],
+        loop=5,
+        **options,
+    )
+    async with Decoders(1) as decoders:
+        picture = await decoders.decode(data, frames=frames)
+        turned = await decoders.decode(data, frames=frames, to_srgb=True)
+        still = await decoders.decode(data)
+    for found, expected in (
+        (picture, decode(data, frames=frames)),
+        (turned, decode(data, frames=frames, to_srgb=True)),
+        (still, decode(data)),
+    ):
+        assert_same(replace(found, motion=None), replace(expected, motion=None))
+        assert len(found.frames) == len(expected.frames)
+        for one, other in zip(found.frames, expected.frames, strict=True):
+            assert np.array_equal(one, other)
+        if expected.motion is None:
+            assert found.motion is None
+        else:
+            assert found.motion is not None
+            assert found.motion.durations_ms == expected.motion.durations_ms
+            assert found.motion.plays == expected.motion.plays
+    assert len(picture.frames) == min(frames, 3)
+
+
+async def test_animation_beyond_the_memory_is_refused(running: Running) -> None:
+    """However little it takes in the file; the process survives."""
+    blank = Image.new("P", (2048, 2048))
+    data = bytearray(
+        encoded(blank, "GIF", save_all=True, append_images=[Image.new("P", (1, 1), 1)])
+    )
+    first = data.index(b",")
+    frame = bytes(data[first:-1])
+    async with Decoders(1) as decoders:
+        process = await idle_process(decoders, running)
+        many = bytes(data[:-1]) + frame * 300 + b";"
+        with pytest.raises(UnreadableImage, match="too much memory"):
+            await decoders.decode(many, frames=300)
+        assert await idle_process(decoders, running) == process

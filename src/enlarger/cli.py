@@ -100,6 +100,16 @@ def upscale(
         ),
     ] = None,
     quality: Annotated[int | None, typer.Option(help="1 to 100, of jpeg, webp and avif.")] = None,
+    max_bytes: Annotated[
+        int | None,
+        typer.Option(help="Of the file: quality, then size is lowered until it fits."),
+    ] = None,
+    frames: Annotated[
+        str | None,
+        typer.Option(
+            help="Of an animation: all, first, or a number. All if the format of the result holds them."
+        ),
+    ] = None,
     background: Annotated[
         str | None, typer.Option(help="Colour to put under transparency, such as '#ffffff'.")
     ] = None,
@@ -136,6 +146,8 @@ def upscale(
         "color": color,
         "format": format_,
         "quality": quality,
+        "max_bytes": max_bytes,
+        "frames": frames,
         "background": background,
         "metadata": metadata,
         "provenance": provenance,

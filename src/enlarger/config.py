@@ -66,7 +66,10 @@ class Settings(BaseSettings):
     max_output_px: int | None = Field(
         default=None, ge=1, validation_alias="ENLARGER_MAX_OUTPUT_PIXELS"
     )
-    """Output pixels of one request. Unset: ``(4 * MAX_IMAGE_DIMENSION) ** 2``."""
+    """Output pixels of one request, of all its frames. Unset: ``(4 * MAX_IMAGE_DIMENSION) ** 2``."""
+
+    max_frames: int = Field(default=500, ge=1, validation_alias="ENLARGER_MAX_FRAMES")
+    """Frames of one animation."""
 
     deadline_s: Seconds | None = Field(default=None, gt=0, validation_alias="ENLARGER_DEADLINE")
     """Seconds one picture may take once admitted. ``auto``: four times its estimate, at least 600."""

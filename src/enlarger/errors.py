@@ -6,7 +6,7 @@ EnlargerError
 |-- RequestError        the sender can mend it
 |   |-- MissingBody, MalformedJson, InvalidOption, UnknownModel, MissingInput, InvalidUrl
 |   |-- FileTooLarge (BodyTooLarge, DownloadTooLarge), ImageTooLarge, OutputTooLarge
-|   |-- UnsupportedFormat, UnreadableImage
+|   |-- UnsupportedFormat, UnreadableImage, AnimationUnsupported
 |   `-- SourceUnreachable, SourceTimeout, SourceRefused, SourceFailed
 |-- CapacityError       not now; most know when to come back
 |   `-- NoEngineReady, QueueFull, Draining, OutOfMemory, DeadlineExceeded
@@ -98,6 +98,12 @@ class UnknownModel(RequestError):
 
     code = "unknown_model"
     exit_status = 2
+
+
+class AnimationUnsupported(RequestError):
+    """The picture is an animation, and the request does not say what to do with it."""
+
+    code = "animation_unsupported"
 
 
 class MissingInput(RequestError):

@@ -83,6 +83,12 @@ class Options(pydantic.BaseModel):
     quality: Annotated[int, pydantic.Field(ge=1, le=100)] | None = None
     """Of JPEG, WebP and AVIF."""
 
+    max_bytes: Annotated[int, pydantic.Field(ge=1)] | None = None
+    """Of the file: the quality, then the size is lowered until it fits."""
+
+    frames: Literal["all", "first"] | Side | None = None
+    """Of an animation: all, the first alone, or so many of the first. None: the place of the request decides."""
+
     background: str | None = None
     """Colour to put under transparency, such as ``#ffffff``."""
 
@@ -109,6 +115,16 @@ class Options(pydantic.BaseModel):
     def _some_pixels(cls, value: Region | None) -> Region | None:
         if value is not None and (min(value[:2]) < 0 or min(value[2:]) < 1):
             raise ValueError("x and y must be from 0, width and height from 1")
+        return value
+
+    @pydantic.field_validator("frames", mode="before")
+    @classmethod
+    def _count(cls, value: object) -> object:
+        if isinstance(value, str) and value.isdecimal() and len(value) <= 6:
+            value = int(value)
+        is_count = type(value) is int and 1 <= value <= MAX_SIDE_PX  # True is an int, too
+        if not (is_count or value in ("all", "first", None)):
+            raise ValueError("it must be all, first or a number of frames")
         return value
 
     @pydantic.field_validator("background")
@@ -238,6 +254,8 @@ def _check_types(fields: Mapping[str, Any]) -> None:
         )
         if name == "region":
             wanted = ("four whole numbers", isinstance(value, (str, list)))
+        if name == "frames":
+            continue  # a word or a number: its own validator looks
         if value is not None and not wanted[1]:
             raise InvalidOption(f"Invalid {name}: it must be {wanted[0]}")
 
@@ -248,4 +266,7 @@ class Job:
 
     source: Source
     options: Options = field(default_factory=Options)
+    anew: bool = False
+    """Compute it even if an identical request has a result."""
+
     request_id: str = "-"

@@ -31,19 +31,22 @@ from enlarger.errors import (
 from enlarger.files import Work
 from enlarger.job import Options
 from enlarger.models import Catalogue
-from enlarger.picture import Picture
+from enlarger.picture import Header, Picture
 from enlarger.picture.encode import (
     SUFFIXES,
     check_kind,
-    encode,
     format_for,
+    holds_frames,
     kind_for,
     suffix_of,
 )
 from enlarger.picture.workers import Decoders
 from enlarger.pipeline.enlarging import Enlarged, OnTile, enlarge, plan_route, wanted_of
-from enlarger.pipeline.finishing import finished
-from enlarger.pipeline.pipeline import choose_model
+from enlarger.pipeline.fitting import write
+from enlarger.pipeline.pipeline import choose_model, frame_count, least_size_px
+
+_MOST_PX = 1 << 30
+"""Pixels of all frames of one result: they are held in memory until the file is written."""
 
 _NO_DEADLINE_S = 10 * 365 * 86_400
 """A shell user waits, or presses Ctrl-C."""
@@ -108,15 +111,21 @@ class Shell:
         data = _read(item.source)
         header = await self._decoders.probe(data)
         kind = _kind(item, options, header.format)
-        picture = await self._decoders.decode(data, to_srgb=options.color == "srgb")
-        wanted = wanted_of(options, picture.width_px, picture.height_px)
+        wanted = wanted_of(options, header.width_px, header.height_px)
         model = choose_model(self._catalogue, options.model, header, wanted)
-        out = plan_route(picture.width_px, picture.height_px, model=model, wanted=wanted).out
+        way = plan_route(header.width_px, header.height_px, model=model, wanted=wanted)
+        frames = frame_count(
+            _with_frames(options, kind, header),
+            header,
+            limit=max(1, _MOST_PX // (way.out.width_px * way.out.height_px)),
+        )
+        picture = await self._decoders.decode(data, to_srgb=options.color == "srgb", frames=frames)
         check_kind(
             kind,
-            size_px=(out.width_px, out.height_px),
+            size_px=(way.out.width_px, way.out.height_px),
             has_alpha=picture.has_alpha,
             background=options.background_rgb,
+            frames=frames,
         )
         target = item.target(suffix_of(kind))
         if not item.into_folder and not target.absolute().parent.is_dir():
@@ -131,8 +140,8 @@ class Shell:
             deadline=asyncio.get_running_loop().time() + _NO_DEADLINE_S,
             on_tile=on_tile,
         )
-        written = finished(enlarged, options, kind=kind)
-        _write(written, target, kind=kind, quality=options.quality)
+        least_px = least_size_px(wanted, header, way)
+        written = _write(enlarged, options, target, kind=kind, least_px=least_px)
         return _line(target, picture, enlarged, written, took_s=time.monotonic() - started)
 
     def _say(self, text: str, *, style: str | None = None) -> None:
@@ -173,26 +182,37 @@ def _is_there(item: Work, options: Options) -> bool:
     return any(item.target(suffix).exists() for suffix in suffixes)
 
 
-def _write(picture: Picture, target: Path, *, kind: str, quality: int | None) -> None:
-    """Whole, or not at all."""
+def _with_frames(options: Options, kind: str, header: Header) -> Options:
+    """Unless told otherwise, all frames of an animation where the format of the result holds them."""
+    if options.frames is not None or not header.is_animation:
+        return options
+    return options.model_copy(update={"frames": "all" if holds_frames(kind) else "first"})
+
+
+def _write(
+    enlarged: Enlarged, options: Options, target: Path, *, kind: str, least_px: tuple[int, int]
+) -> Picture:
+    """Whole, or not at all; gives what the file holds."""
     aside = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        encode(picture, aside, kind=kind, quality=quality)
+        written = write(enlarged, options, aside, kind=kind, least_px=least_px)
         aside.replace(target)
     except OSError as error:
         raise UnwritableFile(f"cannot write '{target}': {error.strerror}") from error
     finally:
         aside.unlink(missing_ok=True)
+    return written
 
 
 def _line(
     target: Path, picture: Picture, enlarged: Enlarged, written: Picture, *, took_s: float
 ) -> str:
     notes = "".join(f"\n  {note.code}: {note.detail}" for note in written.notes)
+    frames = f", {len(written.frames)} frames" if written.motion else ""
     return (
-        f"{target}: {picture.width_px}x{picture.height_px} to {written.width_px}x{written.height_px}, "
-        f"{enlarged.model} {enlarged.precision}, {enlarged.tiles} tiles, {took_s:.1f} s{notes}"
+        f"{target}: {picture.width_px}x{picture.height_px} to {written.width_px}x{written.height_px}{frames}, "
+        f"{enlarged.ran.model} {enlarged.ran.precision}, {enlarged.ran.tiles} tiles, {took_s:.1f} s{notes}"
     )
 
 

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import re
 import secrets
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -98,6 +99,21 @@ class Store:
         aside.replace(path)
         facts = path.stat()
         return StoredFile(token, path, facts.st_mtime, facts.st_size)
+
+    def copy(self, stored: StoredFile) -> StoredFile | None:
+        """Another file of the same bytes, with a name and a life of its own; None if it has expired.
+
+        Raises:
+            StorageFull: the disk is full, or the folder is gone or read-only.
+        """
+        if self.left_s(stored) <= 0:
+            return None
+        with self.writing() as aside:
+            try:
+                shutil.copyfile(stored.path, aside)
+            except FileNotFoundError:
+                return None
+            return self.publish(aside, suffix=stored.path.suffix)
 
     def find(self, name: str) -> StoredFile | None:
         """The file behind ``{token}.{ext}``, unless it is expired or was never there."""

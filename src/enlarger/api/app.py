@@ -8,7 +8,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -87,6 +87,7 @@ class Gateway:
     async def upscale(self) -> Response:
         """``POST /upscale``, ``GET /upscale``: A.1."""
         job, inline = await self._job()
+        job = replace(job, anew=bool(request.cache_control.no_cache))
         outcome = await self.pipeline.run(job)
         answer = compatible.answer(
             outcome,

@@ -45,7 +45,7 @@ from enlarger.pipeline.admission import retry_after
 _DATA_URL = re.compile(r"data:(image/[a-z0-9.+-]+)?(;[a-z0-9=-]+)*;base64,", re.IGNORECASE)
 _DATA_PREFIX = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
 _SPACE = re.compile(r"\s+")
-_OTHER_SIZES = ("width", "height", "long_side", "short_side", "fit")
+_OTHER_SIZES = ("width", "height", "long_side", "short_side", "fit", "max_bytes")
 """Options of the other routes that set the size; here it is ``scale`` alone."""
 
 _PREFIXES: dict[type[EnlargerError], str] = {
@@ -135,7 +135,8 @@ def parse_job(
     catalogue.choose(model, scale=int(scale))
     # Results are reachable by URL, so metadata stays out of them unless it is asked for.
     asked = {name: value for name, value in fields.items() if name not in _OTHER_SIZES}
-    options = read_options({"metadata": "strip", **asked, "scale": scale}, strict=strict)
+    defaults = {"metadata": "strip", "frames": "first"}
+    options = read_options({**defaults, **asked, "scale": scale}, strict=strict)
     inline = fields.get("inline", True)
     if not isinstance(inline, bool):
         raise InvalidOption("Invalid inline: it must be true or false")
@@ -176,7 +177,7 @@ def answer(
     outcome: Outcome, *, scale: float, settings: Settings, request_id: str, left_s: float
 ) -> dict[str, Any]:
     """The JSON of a 200, with ``base64`` still empty."""
-    enlarged, stored = outcome.enlarged, outcome.stored
+    ran, stored = outcome.ran, outcome.stored
     expires_at = datetime.fromtimestamp(datetime.now(UTC).timestamp() + left_s, UTC)
     return {
         "success": True,
@@ -189,26 +190,28 @@ def answer(
             "bytes": outcome.input_bytes,
         },
         "upscaled_size": {
-            "width": outcome.written.width_px,
-            "height": outcome.written.height_px,
+            "width": outcome.width_px,
+            "height": outcome.height_px,
             "scale": int(scale),
         },
         "processing_time": round(outcome.took_s, 2),
         "url": f"{(settings.public_url or '').rstrip('/')}{stored.url_path}",
         "expires_at": expires_at.isoformat(timespec="seconds").replace("+00:00", "Z"),
-        "model": enlarged.model,
-        "engine": enlarged.engine,
-        "precision": enlarged.precision,
+        "model": ran.model,
+        "engine": ran.engine,
+        "precision": ran.precision,
         "tiles": {
-            "total": enlarged.tiles,
-            "servers": len(enlarged.tiles_by_server),
-            "retried": enlarged.retried,
-            "repeated": dict(enlarged.repeated),
+            "total": ran.tiles,
+            "servers": len(ran.tiles_by_server),
+            "retried": ran.retried,
+            "repeated": dict(ran.repeated),
+            "reused": ran.reused,
         },
         "kept": list(outcome.kept),
-        "notes": [{"code": note.code, "detail": note.detail} for note in outcome.written.notes],
-        "color_delta": round(enlarged.color_delta, 2),
-        "model_sha256": enlarged.model_sha256,
+        "notes": [{"code": note.code, "detail": note.detail} for note in outcome.notes],
+        "cache": outcome.found,
+        "color_delta": round(ran.color_delta, 2),
+        "model_sha256": ran.model_sha256,
         "request_id": request_id,
     }
 

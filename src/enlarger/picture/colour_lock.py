@@ -16,7 +16,7 @@ import numpy.typing as npt
 from enlarger.picture.values import Samples
 
 Integers = npt.NDArray[np.int64]
-Doubles = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.float32]
 
 _RADIUS_PX = 8
 _BAND_PX = 8
@@ -38,9 +38,9 @@ def lock(result: Samples, source: Samples, *, scale: int) -> None:
     """
     drift = _drift(result, source, scale)
     weight = _blurred(np.ones(source.shape[:2], np.int64)) * scale**2
-    smooth = np.stack(
-        [_blurred(drift[:, :, channel]) / weight for channel in range(source.shape[2])], axis=2
-    )
+    smooth = np.empty(source.shape, np.float32)
+    for channel in range(source.shape[2]):
+        smooth[:, :, channel] = _blurred(drift[:, :, channel].astype(np.int64)) / weight
     _subtract(result, smooth, scale)
 
 
@@ -50,13 +50,19 @@ def color_delta(result: Samples, source: Samples, *, scale: int) -> float:
     return float(np.abs(drift).sum()) / source.size / scale**2 / 257
 
 
-def _drift(result: Samples, source: Samples, scale: int) -> Integers:
+def _drift(result: Samples, source: Samples, scale: int) -> npt.NDArray[np.int32]:
     """(H, W, C): how much more a pixel's block sums up to than it would if each sample were the pixel."""
     height, width, channels = source.shape
-    rows = sum(result[phase::scale].astype(np.uint32) for phase in range(scale))
-    blocks = np.asarray(rows).reshape(height, width, scale, channels)
-    sums = sum(blocks[:, :, phase].astype(np.int64) for phase in range(scale))
-    return np.asarray(sums - source.astype(np.int64) * scale**2)
+    drift = np.empty(source.shape, np.int32)
+    # In bands, here and below: what is worked on stays in the processor's cache, and takes no memory to speak of.
+    for top in range(0, height, _BAND_PX):
+        low = source[top : top + _BAND_PX]
+        high = result[top * scale : (top + len(low)) * scale]
+        rows = np.asarray(sum(high[phase::scale].astype(np.int32) for phase in range(scale)))
+        blocks = rows.reshape(len(low), width, scale, channels)
+        sums = np.asarray(sum(blocks[:, :, phase] for phase in range(scale)))
+        drift[top : top + len(low)] = sums - low.astype(np.int32) * scale**2
+    return drift
 
 
 def _blurred(plane: Integers) -> Integers:
@@ -78,30 +84,28 @@ def _box_sums(plane: Integers, axis: int) -> Integers:
     return sums[:, reach : reach + length] - sums[:, :length]
 
 
-def _subtract(result: Samples, smooth: Doubles, scale: int) -> None:
+def _subtract(result: Samples, smooth: Floats, scale: int) -> None:
     """``result`` less ``smooth`` enlarged by linear interpolation, in whole numbers."""
     height, width, channels = smooth.shape
     most = np.iinfo(result.dtype).max
-    for row_phase in range(scale):
-        rows = _between(smooth, row_phase, scale, axis=0)
-        target = result[row_phase::scale]
-        # In bands, so that what is worked on stays in the processor's cache.
-        for top in range(0, height, _BAND_PX):
-            band = rows[top : top + _BAND_PX]
-            correction = np.empty((len(band), width, scale, channels), np.int32)
+    for top in range(0, height, _BAND_PX):
+        bottom = min(top + _BAND_PX, height)
+        for row_phase in range(scale):
+            band = _between(smooth, row_phase, scale, axis=0, start=top, stop=bottom)
+            correction = np.empty((bottom - top, width, scale, channels), np.int32)
             for column_phase in range(scale):
                 correction[:, :, column_phase] = np.rint(
-                    _between(band, column_phase, scale, axis=1)
+                    _between(band, column_phase, scale, axis=1, start=0, stop=width)
                 )
-            kept = target[top : top + _BAND_PX] - correction.reshape(len(band), -1, channels)
-            target[top : top + _BAND_PX] = np.clip(kept, 0, most)
+            target = result[top * scale + row_phase : bottom * scale : scale]
+            kept = target - correction.reshape(bottom - top, -1, channels)
+            target[:] = np.clip(kept, 0, most)
 
 
-def _between(values: Doubles, phase: int, scale: int, *, axis: int) -> Doubles:
-    """Each row or column of ``values``, taken at the place of one of the ``scale`` that it becomes."""
+def _between(values: Floats, phase: int, scale: int, *, axis: int, start: int, stop: int) -> Floats:
+    """Rows or columns of ``values``, each taken at the place of one of the ``scale`` that it becomes."""
     offset = (phase + 0.5) / scale - 0.5  # from its centre: the same in every window
-    share = abs(offset)
-    length = values.shape[axis]
-    order = np.arange(length) + (-1 if offset < 0 else 1)
-    neighbours = values.take(order.clip(0, length - 1), axis)
-    return values * (1 - share) + neighbours * share
+    share = np.float32(abs(offset))
+    order = np.arange(start, stop)
+    neighbours = (order + (-1 if offset < 0 else 1)).clip(0, values.shape[axis] - 1)
+    return values.take(order, axis) * (1 - share) + values.take(neighbours, axis) * share

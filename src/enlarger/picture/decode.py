@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import struct
 import warnings
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -17,9 +18,19 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from enlarger.errors import EnlargerError, UnreadableImage, UnsupportedFormat
-from enlarger.picture import colour, metadata, tiff
+from enlarger.picture import colour, metadata, patches, tiff
 from enlarger.picture.colour import Space
-from enlarger.picture.values import FORMATS, Header, Note, Picture, Samples, with_alpha
+from enlarger.picture.patches import Patch
+from enlarger.picture.values import (
+    FORMATS,
+    Header,
+    Motion,
+    Note,
+    Picture,
+    Samples,
+    to_8_bits,
+    with_alpha,
+)
 
 _ORIENTATION, _X_RESOLUTION = 0x0112, 0x011A
 _UPRIGHT: dict[int, Callable[[Samples], Samples]] = {
@@ -78,7 +89,7 @@ def probe(data: bytes) -> Header:
         else:
             with _opened(data) as image:
                 stored_px, format_, mode = image.size, _format(image), image.mode
-                orientation, frames = _orientation(image), getattr(image, "n_frames", 1)
+                orientation, frames = _orientation(image), _frame_count(image)
             depth_bits = _depth_bits(data, format_)
         if 0 in stored_px:
             raise UnreadableImage("the picture has no pixels")
@@ -93,11 +104,13 @@ def probe(data: bytes) -> Header:
         )
 
 
-def decode(data: bytes, *, to_srgb: bool = False) -> Picture:
+def decode(data: bytes, *, to_srgb: bool = False, frames: int = 1) -> Picture:
     """The picture, upright, as gray or RGB with or without alpha, and notes on what that changed.
 
     Args:
         data: the file.
+        frames: how many of an animation are wanted at most; each comes as it is seen, in 8 bits. With 1 it
+            is the picture that programs show which know no animation.
         to_srgb: convert RGB and gray with a profile to sRGB; the picture then has no profile. CMYK and
             Lab are converted in any case.
 
@@ -106,7 +119,7 @@ def decode(data: bytes, *, to_srgb: bool = False) -> Picture:
         UnreadableImage: such a picture, but broken or cut short.
     """
     with _in_our_words(data):
-        stored = _stored_tiff(data) if data.startswith(tiff.PREFIXES) else _stored(data)
+        stored = _stored_tiff(data) if data.startswith(tiff.PREFIXES) else _stored(data, frames)
         return _picture(stored, to_srgb=to_srgb)
 
 
@@ -116,7 +129,7 @@ class _Stored:
 
     format: str
     colour: Samples
-    """(H, W, 1), (H, W, 3), or (H, W, 4) for CMYK."""
+    """(H, W, 1), (H, W, 3), or (H, W, 4) for CMYK. The frames of an animation below one another."""
 
     alpha: Samples | None
     space: Space
@@ -126,6 +139,12 @@ class _Stored:
     """Whether the decoder has applied the orientation already."""
 
     frames: int = 1
+    """In the file."""
+
+    durations_ms: tuple[float, ...] = (0,)
+    """One per frame that was decoded."""
+
+    plays: int = 0
     icc: bytes | None = None
     exif: bytes | None = None
     xmp: bytes | None = None
@@ -135,18 +154,26 @@ class _Stored:
 def _picture(stored: _Stored, *, to_srgb: bool) -> Picture:
     """Frames left out, colour converted, samples turned: each with its note."""
     notes: list[Note] = []
-    if stored.frames > 1 and stored.format != "jpeg":
+    taken = len(stored.durations_ms)
+    if stored.frames > taken == 1:
         notes.append(Note("first_frame_only", f"{stored.frames} frames"))
+    elif stored.frames > taken > 1:
+        notes.append(Note("frames_left_out", f"the first {taken} of {stored.frames} were taken"))
     channels, icc = _converted(stored, notes, to_srgb=to_srgb)
     samples = with_alpha(channels, stored.alpha)
+    frames = np.split(samples, taken)
     if stored.orientation in _UPRIGHT:
         notes.append(Note("orientation_applied", f"EXIF orientation {stored.orientation}"))
         if not stored.is_upright:
-            samples = _UPRIGHT[stored.orientation](samples)
+            frames = [_UPRIGHT[stored.orientation](frame) for frame in frames]
     if stored.depth_bits > 8 and samples.dtype == np.uint8:
         notes.append(Note("depth_reduced", f"{stored.depth_bits} bits to 8"))
+    first, *later = (np.ascontiguousarray(frame) for frame in frames)
     return Picture(
-        samples=np.ascontiguousarray(samples),
+        samples=first,
+        motion=Motion(later=tuple(later), durations_ms=stored.durations_ms, plays=stored.plays)
+        if later
+        else None,
         format=stored.format,
         icc=icc,
         exif=stored.exif or None,
@@ -187,17 +214,22 @@ def _converted(
     return channels, None
 
 
-def _stored(data: bytes) -> _Stored:
+def _stored(data: bytes, wanted_frames: int) -> _Stored:
     """Through Pillow, or beside it for a PNG of 16 bits, which it would narrow without a word."""
     with _opened(data) as image:
         stored_size = image.size
         orientation = _orientation(image)
         format_ = _format(image)
         depth_bits = _depth_bits(data, format_)
+        frames = _frame_count(image)
         exif, xmp = image.info.get("exif"), image.info.get("xmp")
-        if format_ == "png" and depth_bits == 16:
+        durations_ms: tuple[float, ...] = (0,)
+        if min(frames, wanted_frames) > 1:
+            channels, alpha, space, durations_ms = _frames(image, data, min(frames, wanted_frames))
+            found_size = (channels.shape[1], len(channels) // len(durations_ms))
+        elif format_ == "png" and depth_bits == 16:
             channels, alpha = _png_of_16_bits(data)
-            space: Space = "gray" if channels.shape[2] == 1 else "rgb"
+            space = "gray" if channels.shape[2] == 1 else "rgb"
             exif, xmp = exif or _late_exif(data), xmp or _late_xmp(data)
             found_size = channels.shape[1::-1]
         else:
@@ -214,12 +246,108 @@ def _stored(data: bytes) -> _Stored:
             space=space,
             depth_bits=depth_bits,
             orientation=orientation,
-            frames=getattr(image, "n_frames", 1),
+            frames=frames,
+            durations_ms=durations_ms,
+            plays=_plays(image),
             icc=image.info.get("icc_profile"),
             exif=exif,
             xmp=xmp if isinstance(xmp, bytes) else None,
             dpi=_dpi(image.info.get("dpi")) if _states_dpi(image) else None,
         )
+
+
+def _frame_count(image: Image.Image) -> int:
+    """Frames of the animation. The picture that a PNG may have besides, for other programs, is none of them."""
+    # A JPEG may hold further pictures, such as a preview: they are not for showing.
+    if _format(image) == "jpeg":
+        return 1
+    return int(getattr(image, "n_frames", 1)) - bool(getattr(image, "default_image", False))
+
+
+def _frames(
+    image: Image.Image, data: bytes, count: int
+) -> tuple[Samples, Samples | None, Space, tuple[float, ...]]:
+    """The first frames of an animation as they are seen, below one another, and how long each is shown."""
+    read = {"PNG": patches.of_png, "GIF": patches.of_gif}.get(image.format or "")
+    frames = _composed(read(data), image.size) if read else _decoded(image)
+    stacked = np.empty((count, image.height, image.width, 4), np.uint8)
+    durations_ms: list[float] = []
+    is_gray = True
+    for number, (pixels, space, duration_ms) in enumerate(itertools.islice(frames, count)):
+        stacked[number] = pixels
+        is_gray = is_gray and space == "gray"
+        durations_ms.append(duration_ms)
+    if len(durations_ms) < count:
+        raise UnreadableImage(f"it has {len(durations_ms)} frames and says that there are more")
+    rows: Samples = stacked.reshape(-1, image.width, 4)
+    # Where nothing shows through in any frame, there is no alpha.
+    alpha = None if rows[:, :, 3].min() == 255 else rows[:, :, 3]
+    return (
+        rows[:, :, : 1 if is_gray else 3],
+        alpha,
+        "gray" if is_gray else "rgb",
+        tuple(durations_ms),
+    )
+
+
+Frame = tuple[Samples, Space, float]
+"""RGB and alpha, whether it is gray, and how long it is shown."""
+
+
+def _decoded(image: Image.Image) -> Iterator[Frame]:
+    """The frames of a format whose library puts them together."""
+    space: Space = "gray" if image.mode in {"1", "L", "LA"} else "rgb"
+    for number in itertools.count():
+        try:
+            image.seek(number)
+        except EOFError:
+            return
+        image.load()
+        yield np.asarray(image.convert("RGBA")), space, float(image.info.get("duration", 0))
+
+
+def _composed(drawn: Iterable[Patch], size: tuple[int, int]) -> Iterator[Frame]:
+    """Frames put together from what each draws, on what is clear at first."""
+    canvas = np.zeros((size[1], size[0], 4), np.uint8)
+    for number, patch in enumerate(drawn, start=1):
+        right, bottom = patch.left + patch.width_px, patch.top + patch.height_px
+        # Before it is decoded: a few bytes may speak of any size.
+        if right > size[0] or bottom > size[1]:
+            raise UnreadableImage(f"frame {number} is larger than the picture")
+        stored = _stored(patch.file, 1)
+        place = canvas[patch.top : bottom, patch.left : right]
+        before = place.copy()
+        pixels = np.full_like(place, 255)
+        pixels[:, :, :3] = to_8_bits(stored.colour)
+        if stored.alpha is not None:
+            pixels[:, :, 3] = to_8_bits(stored.alpha)
+        place[:] = _blended(pixels, before) if patch.is_blended else pixels
+        yield canvas, stored.space, patch.duration_ms
+        if patch.then == "clear":
+            place[:] = 0
+        elif patch.then == "restore":
+            place[:] = before
+
+
+def _blended(front: Samples, back: Samples) -> Samples:
+    """One over the other, both with their own alpha (PNG third edition, 13.16; Porter and Duff's over)."""
+    shown = np.where(front[:, :, 3:] == 0, back, front)
+    mixed = (front[:, :, 3] % 255 > 0) & (back[:, :, 3] > 0)
+    upper, lower = front[mixed].astype(np.float64), back[mixed].astype(np.float64)
+    covers = upper[:, 3:] / 255
+    remains = lower[:, 3:] / 255 * (1 - covers)
+    channels = (upper[:, :3] * covers + lower[:, :3] * remains) / (covers + remains)
+    shown[mixed] = np.rint(np.hstack([channels, (covers + remains) * 255]))
+    return shown
+
+
+def _plays(image: Image.Image) -> int:
+    """How often an animation is played; 0 for ever."""
+    if image.format == "GIF":
+        # The block says how often to begin again, and is missing where it is not; as gif2webp of libwebp reads it.
+        again = image.info.get("loop")
+        return 1 if again is None else int(again) + 1 if again else 0
+    return int(image.info.get("loop", 0))
 
 
 def _stored_tiff(data: bytes) -> _Stored:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 import struct
 import zlib
 from collections.abc import Mapping
 from dataclasses import replace
+from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,7 @@ from PIL import Image, PngImagePlugin
 
 from enlarger.errors import InvalidOption
 from enlarger.picture import metadata as metadata_
-from enlarger.picture.values import Note, Picture, Samples, to_8_bits, with_alpha
+from enlarger.picture.values import Motion, Note, Picture, Samples, to_8_bits, with_alpha
 
 PNG_LEVEL = 1
 """Four times faster than Pillow's default of 6, for files 10 % larger (measured on natural photos)."""
@@ -36,7 +39,7 @@ SUFFIXES = {
 MEDIA_TYPES = {suffix: f"image/{kind}" for suffix, kind in SUFFIXES.items()}
 """By suffix, for the answer that carries the file."""
 
-_QUALITY = {"jpeg": 92, "webp": 90, "avif": 80}
+QUALITY = {"jpeg": 92, "webp": 90, "avif": 80}
 """Where the caller has no wish; the other formats lose nothing."""
 
 _FULL_CHROMA_QUALITY = 90
@@ -46,6 +49,11 @@ _LONGEST_SIDE_PX = {"jpeg": 65500, "webp": 16383, "avif": 32768}
 """What their libraries write, and for AVIF what libavif opens unless told otherwise."""
 
 _WITH_16_BITS = ("png", "tiff")
+_MOST_PLAYS = {"png": 2**32 - 1, "webp": 65535, "avif": 0}
+_LONGEST_MS = {"png": 65_535_000, "webp": 2**24 - 1, "avif": 2**31 - 1}
+"""What an animation's format can state of it; an AVIF of ours plays for ever."""
+
+_ANIMATED = ("png", "webp", "avif")
 _WITH_DPI = ("png", "jpeg", "tiff")
 
 _JPEG_EXIF_BYTES = 65533 - len(metadata_.EXIF_PREFIX)
@@ -89,12 +97,18 @@ def suffix_of(kind: str) -> str:
     return next(suffix for suffix, name in SUFFIXES.items() if name == kind)
 
 
+def holds_frames(kind: str) -> bool:
+    """Whether a format can hold an animation."""
+    return kind in _ANIMATED
+
+
 def check_kind(
     kind: str,
     *,
     size_px: tuple[int, int],
     has_alpha: bool,
     background: tuple[int, int, int] | None,
+    frames: int = 1,
 ) -> None:
     """Whether a format holds a picture of this width and height, before the work of making it.
 
@@ -106,6 +120,11 @@ def check_kind(
         raise InvalidOption(
             f"Invalid format: {kind} holds up to {longest_px} px a side, and the result has "
             f"{size_px[0]}x{size_px[1]}; png and tiff hold it"
+        )
+    if frames > 1 and not holds_frames(kind):
+        raise InvalidOption(
+            f"Invalid format: {kind} holds one picture, and this is an animation of {frames} frames; "
+            f"use {', '.join(_ANIMATED)}, or frames=first"
         )
     if kind == "jpeg" and has_alpha and background is None:
         raise InvalidOption(
@@ -139,21 +158,23 @@ def prepare(
         size_px=(picture.width_px, picture.height_px),
         has_alpha=picture.has_alpha,
         background=background,
+        frames=len(picture.frames),
     )
     notes = list(picture.notes)
-    samples = picture.samples
+    frames = picture.frames
     if background is not None and picture.has_alpha:
         notes.append(Note("alpha_flattened", "onto #{:02x}{:02x}{:02x}".format(*background)))
-        samples = _flattened(picture, background)
-    if samples.dtype == np.uint16 and kind not in _WITH_16_BITS:
+        frames = tuple(_flattened(frame, background) for frame in frames)
+    if picture.samples.dtype == np.uint16 and kind not in _WITH_16_BITS:
         notes.append(Note("depth_reduced", f"16 bits to 8, which is what {kind} holds"))
-        samples = to_8_bits(samples)
-    if kind == "webp" or (kind == "avif" and samples.shape[2] == 2):
-        samples = _in_colour(samples)
+        frames = tuple(to_8_bits(frame) for frame in frames)
+    if kind == "webp" or (kind == "avif" and frames[0].shape[2] == 2):
+        frames = tuple(_in_colour(frame) for frame in frames)
+    motion = picture.motion and _motion(picture.motion, kind, notes)
+    samples = frames[0]
     keep = metadata == "keep"
     return replace(
-        picture,
-        samples=samples,
+        replace(picture, motion=motion).with_frames(frames),
         format=kind,
         icc=_profile(picture, samples, kind, notes),
         exif=_exif(picture, kind, notes, keep=keep, provenance=provenance),
@@ -178,24 +199,76 @@ def encode(picture: Picture, path: Path, *, kind: str, quality: int | None = Non
     """
     if kind == "tiff":
         path.write_bytes(_tiff(picture))
-    elif kind == "png" and picture.samples.dtype == np.uint16:
-        path.write_bytes(_png_of_16_bits(picture))
+    elif kind == "png" and picture.motion is None:
+        path.write_bytes(_png(picture))
     else:
-        samples = picture.samples
-        image = Image.fromarray(samples[:, :, 0] if samples.shape[2] == 1 else samples)
+        image, *later = (Image.fromarray(_flat(frame)) for frame in picture.frames)
+        options = _options(picture, kind, quality)
+        if picture.motion is not None:
+            options |= {
+                "duration": list(picture.motion.durations_ms),
+                "loop": picture.motion.plays,
+                "save_all": True,
+                "append_images": later,
+            }
         # Into a real file: then Pillow compresses without holding the interpreter's lock.
         with path.open("wb") as file:
-            image.save(file, format=kind, **_options(picture, kind, quality))
+            image.save(file, format=kind, **options)
+        if kind == "avif" and picture.motion is not None:
+            path.write_bytes(_without_time_of_day(path.read_bytes()))
 
 
-def _flattened(picture: Picture, background: tuple[int, int, int]) -> Samples:
-    """Colour over a background, mixed in code values as browsers do; gray only over gray."""
-    colour, alpha = picture.colour, picture.alpha
-    if alpha is None:
-        return colour
+def _without_time_of_day(avif: bytes) -> bytes:
+    """An animation whose boxes do not say when it was made, so that the same picture gives the same bytes."""
+    boxes = bytearray(avif)
+    # The boxes of movie, track and media begin with two times (ISO/IEC 14496-12, 8.2.2, 8.3.2, 8.4.2), of
+    # four bytes or eight, behind a version and flags; all are in the box "moov".
+    begin = avif.find(b"moov")
+    end = begin - 4 + int.from_bytes(avif[begin - 4 : begin], "big")
+    for found in re.finditer(b"mvhd|tkhd|mdhd", avif[begin:end]):
+        at = begin + found.end()
+        length = 16 if avif[at] == 1 else 8
+        boxes[at + 4 : at + 4 + length] = bytes(length)
+    return bytes(boxes)
+
+
+def _motion(motion: Motion, kind: str, notes: list[Note]) -> Motion:
+    """Times and rounds as the format states them."""
+    plays = motion.plays
+    if plays > _MOST_PLAYS[kind]:
+        notes.append(
+            Note("loop_dropped", f"{plays} times are more than {kind} states; it plays for ever")
+        )
+        plays = 0
+    longest_ms = _LONGEST_MS[kind]
+    if kind == "webp":
+        # Its writer counts the time of all frames in 31 bits.
+        longest_ms = min(longest_ms, (2**31 - 1) // len(motion.durations_ms))
+    durations_ms = [min(duration_ms, longest_ms) for duration_ms in motion.durations_ms]
+    if max(motion.durations_ms) > longest_ms:
+        limit = f"to {longest_ms / 1000:.0f} s a frame, which is what {kind} holds"
+        notes.append(Note("times_shortened", limit))
+    if kind == "png":
+        durations_ms = [_as_fraction(duration_ms) for duration_ms in durations_ms]
+    else:
+        # Whole milliseconds, with each frame beginning as near to its time as they allow.
+        times = [round(time) for time in itertools.accumulate(durations_ms, initial=0)]
+        durations_ms = [after - before for before, after in itertools.pairwise(times)]
+    return replace(motion, durations_ms=tuple(durations_ms), plays=plays)
+
+
+def _as_fraction(duration_ms: float) -> float:
+    """The nearest time that is a fraction of two numbers of 16 bits, in seconds."""
+    most = 65535 if duration_ms < 1000 else int(65535 * 1000 / duration_ms)
+    return float(Fraction(duration_ms / 1000).limit_denominator(most) * 1000)
+
+
+def _flattened(samples: Samples, background: tuple[int, int, int]) -> Samples:
+    """Colour and alpha over a background, mixed in code values as browsers do; gray only over gray."""
+    colour, alpha = samples[:, :, :-1], samples[:, :, -1]
     most = int(np.iinfo(colour.dtype).max)
     under = np.array(background, np.uint64) * (most // 255)
-    if picture.is_gray and len(set(background)) == 1:
+    if colour.shape[2] == 1 and len(set(background)) == 1:
         under = under[:1]
     cover = alpha[:, :, np.newaxis].astype(np.uint64)
     mixed: Samples = (colour * cover + under * (most - cover) + most // 2) // most
@@ -303,7 +376,7 @@ def _options(picture: Picture, kind: str, quality: int | None) -> dict[str, Any]
             options["pnginfo"] = PngImagePlugin.PngInfo()
             options["pnginfo"].add_itxt(metadata_.XMP_KEYWORD.decode(), picture.xmp.decode())
     else:
-        options["quality"] = _QUALITY[kind] if quality is None else quality
+        options["quality"] = QUALITY[kind] if quality is None else quality
         if picture.xmp is not None:
             options["xmp"] = picture.xmp
     if kind == "jpeg" and options["quality"] >= _FULL_CHROMA_QUALITY:
@@ -321,8 +394,11 @@ def _flat(samples: Samples) -> Samples:
     return np.ascontiguousarray(samples[:, :, 0] if samples.shape[2] == 1 else samples)
 
 
-def _png_of_16_bits(picture: Picture) -> bytes:
-    """Samples by imagecodecs, and the chunks of PNG (third edition, 11.3) that it does not write."""
+def _png(picture: Picture) -> bytes:
+    """Samples by imagecodecs, and the chunks of PNG (third edition, 11.3) that it does not write.
+
+    As fast as Pillow and as small, without its copy of the samples, and in 16 bits too.
+    """
     pixels = bytes(imagecodecs.png_encode(_flat(picture.samples), level=PNG_LEVEL))
     chunks = []
     if picture.icc is not None:

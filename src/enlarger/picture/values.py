@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,9 @@ Samples = npt.NDArray[Any]
 
 FORMATS = ("png", "jpeg", "webp", "bmp", "tiff", "gif", "avif")
 """Formats read, told by content."""
+
+_ANIMATED = ("png", "webp", "gif", "avif")
+"""Formats whose frames follow one another in time; a TIFF has pages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,26 @@ class Header:
     """Bits per sample in the file."""
 
     frames: int
-    """1, or more for an animation."""
+    """1, or more for an animation, and for a TIFF of several pages."""
+
+    @property
+    def is_animation(self) -> bool:
+        """Whether the file's frames follow one another in time."""
+        return self.frames > 1 and self.format in _ANIMATED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Motion:
+    """What makes a picture move."""
+
+    later: tuple[Samples, ...]
+    """The frames after the first, as they are seen, of its shape and type."""
+
+    durations_ms: tuple[float, ...]
+    """How long each frame is shown, the first one included."""
+
+    plays: int
+    """How often it is played; 0 for ever."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -52,7 +75,10 @@ class Picture:
     """Decoded samples, upright, and what the file carried with them."""
 
     samples: Samples
-    """uint16 where the file has 16 bits per sample, else uint8."""
+    """uint16 where the file has 16 bits per sample, else uint8. Of an animation the first frame."""
+
+    motion: Motion | None = None
+    """The rest of an animation."""
 
     format: str = "png"
     """Of the file it came from, or of the one it was prepared for: as ``Header.format``."""
@@ -73,6 +99,16 @@ class Picture:
     """Bits per sample in the file."""
 
     notes: tuple[Note, ...] = ()
+
+    @property
+    def frames(self) -> tuple[Samples, ...]:
+        """All of an animation, or the only one."""
+        return (self.samples, *(self.motion.later if self.motion else ()))
+
+    def with_frames(self, frames: Sequence[Samples]) -> Picture:
+        """The same picture with other samples in each of its frames."""
+        motion = self.motion and replace(self.motion, later=tuple(frames[1:]))
+        return replace(self, samples=frames[0], motion=motion)
 
     @property
     def width_px(self) -> int:

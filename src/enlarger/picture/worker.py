@@ -23,7 +23,7 @@ import numpy as np
 
 from enlarger.errors import EnlargerError, UnreadableImage, by_code
 from enlarger.picture.decode import decode, probe
-from enlarger.picture.values import Header, Note, Picture
+from enlarger.picture.values import Header, Motion, Note, Picture
 
 _LENGTH = struct.Struct("<I")
 _MEMORY_LIMIT_BYTES = 4 << 30
@@ -79,7 +79,7 @@ def receive(connection: socket.socket) -> tuple[dict[str, Any], mmap.mmap | None
         os.close(descriptor)
 
 
-def ask(connection: socket.socket, question: str, data: bytes, **options: bool) -> Header | Picture:
+def ask(connection: socket.socket, question: str, data: bytes, **options: int) -> Header | Picture:
     """``probe`` or ``decode``, with its options, in the process behind ``connection``.
 
     Raises:
@@ -98,8 +98,16 @@ def ask(connection: socket.socket, question: str, data: bytes, **options: bool) 
     ends = np.cumsum([int(np.prod(shape)) * dtype.itemsize, *answer["block_bytes"]])
     pixels, *blocks = np.split(np.frombuffer(memory, np.uint8), ends[:-1])
     icc, exif, xmp = (block.tobytes() or None for block in blocks)
+    first, *later = pixels.view(dtype).reshape(shape)
     return Picture(
-        samples=pixels.view(dtype).reshape(shape),
+        samples=first,
+        motion=Motion(
+            later=tuple(later),
+            durations_ms=tuple(answer["durations_ms"]),
+            plays=answer["plays"],
+        )
+        if later
+        else None,
         format=answer["format"],
         icc=icc,
         exif=exif,
@@ -111,26 +119,29 @@ def ask(connection: socket.socket, question: str, data: bytes, **options: bool) 
 
 
 def answer(
-    question: str, data: bytes, *, to_srgb: bool = False
+    question: str, data: bytes, *, to_srgb: bool = False, frames: int = 1
 ) -> tuple[dict[str, Any], bytes | memoryview]:
     """The message and the shared bytes for a question."""
     try:
         if question == "probe":
             return {"header": asdict(probe(data))}, b""
-        picture = decode(data, to_srgb=to_srgb)
+        picture = decode(data, to_srgb=to_srgb, frames=frames)
     except EnlargerError as error:
         return {"error": error.code, "text": str(error)}, b""
     blocks = [block or b"" for block in (picture.icc, picture.exif, picture.xmp)]
     message = {
-        "shape": picture.samples.shape,
+        "shape": [len(picture.frames), *picture.samples.shape],
         "dtype": picture.samples.dtype.name,
         "block_bytes": [len(block) for block in blocks],
+        "durations_ms": picture.motion.durations_ms if picture.motion else [],
+        "plays": picture.motion.plays if picture.motion else 0,
         "format": picture.format,
         "dpi": picture.dpi,
         "depth_bits": picture.depth_bits,
         "notes": [asdict(note) for note in picture.notes],
     }
-    return message, memoryview(b"".join([np.ascontiguousarray(picture.samples).data, *blocks]))
+    samples = [np.ascontiguousarray(frame).data for frame in picture.frames]
+    return message, memoryview(b"".join([*samples, *blocks]))
 
 
 def main() -> None:

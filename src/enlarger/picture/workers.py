@@ -53,12 +53,11 @@ class Decoders:
         """See ``decode.probe``."""
         return cast(Header, await self._ask("probe", data))
 
-    async def decode(self, data: bytes, *, to_srgb: bool = False) -> Picture:
+    async def decode(self, data: bytes, *, to_srgb: bool = False, frames: int = 1) -> Picture:
         """See ``decode.decode``. The samples live in memory shared with the process that made them."""
-        options = {"to_srgb": True} if to_srgb else {}
-        return cast(Picture, await self._ask("decode", data, **options))
+        return cast(Picture, await self._ask("decode", data, to_srgb=to_srgb, frames=frames))
 
-    async def _ask(self, question: str, data: bytes, **options: bool) -> Header | Picture:
+    async def _ask(self, question: str, data: bytes, **options: int) -> Header | Picture:
         loop = asyncio.get_running_loop()
         process = await self._idle.get()
         reusable: _Process | None = None

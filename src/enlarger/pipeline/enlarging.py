@@ -7,8 +7,11 @@ Between the network and the result, samples have 16 bits, and are rounded to few
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import itertools
+import statistics
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 
@@ -21,19 +24,24 @@ from enlarger.picture import Note, Picture, colour_lock
 from enlarger.picture.bleed import bled
 from enlarger.picture.resample import reduce
 from enlarger.picture.values import Samples, with_alpha
+from enlarger.pipeline.once import Once
 from enlarger.pipeline.passes import Network, Pass, Route, Window, route
 from enlarger.tiles import TileBox
 from enlarger.wire import ModelFacts, TileRequest, TileResult
+
+KEPT_BYTES = 256 << 20
+"""Results that are kept for equal tiles of later frames."""
+
+_TILES_AT_ONCE = 8
 
 OnTile = Callable[[int, int], None]
 """Called with tiles done and tiles planned after each tile, on the event loop."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Enlarged:
-    """An enlarged picture, and what really ran."""
+class Ran:
+    """What really ran for a picture."""
 
-    picture: Picture
     model: str
     model_sha256: str
     engine: str
@@ -46,12 +54,23 @@ class Enlarged:
     repeated: Counter[str] = field(default_factory=Counter)
     """Tiles that were computed again, by reason."""
 
+    reused: int = 0
+    """Tiles that were equal to another one and needed no computing."""
+
     infer_s: float = 0.0
     """Seconds of computing, summed over tiles."""
 
     color_delta: float = 0.0
     """Mean absolute difference in 8-bit steps between the input and the result averaged to its size; of two
-    passes, after the first."""
+    passes, after the first; of an animation, the mean of its frames."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enlarged:
+    """An enlarged picture, and what really ran."""
+
+    picture: Picture
+    ran: Ran
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +102,8 @@ async def enlarge(
     """Enlarge a picture.
 
     Args:
-        picture: gray or RGB, with or without alpha, 8 or 16 bits.
+        picture: gray or RGB, with or without alpha, 8 or 16 bits; of an animation each frame that differs
+            from those before it is enlarged.
         model: what runs.
         wanted: size and part of the result, and whether its colours are locked.
         precision: ``f32`` or ``bf16``.
@@ -96,60 +116,61 @@ async def enlarge(
     Raises:
         EnlargerError: whatever the engine raises for a tile it cannot do; the other tiles are dropped.
     """
-    loop = asyncio.get_running_loop()
     way = plan_route(picture.width_px, picture.height_px, model=model, wanted=wanted)
-    sources = await loop.run_in_executor(executor, _planes, picture)
-    total = len(sources) * sum(len(step.boxes) for step in way.passes)
-    done: list[TileResult] = []
-
-    async def one_tile(number: int, box: TileBox, plane: _Plane) -> None:
-        result = await engine.enlarge(
-            TileRequest(
-                pixels=plane.tile(box),
-                model=model.id,
-                weights_sha256=model.sha256,
-                precision=precision,
-                deadline=deadline,
-                request_id=request_id,
-                index=number,
-                total=total,
-            )
+    frames = picture.frames
+    first_equal = await asyncio.get_running_loop().run_in_executor(executor, _first_equal, frames)
+    distinct = sorted(set(first_equal))
+    tiles_per_plane = sum(len(step.boxes) for step in way.passes)
+    keep_bytes = KEPT_BYTES if len(frames) > 1 else 0
+    async with Once(engine, keep_bytes=keep_bytes) as once:
+        work = _Work(
+            model=model,
+            wanted=wanted,
+            way=way,
+            precision=precision,
+            engine=once,
+            executor=executor,
+            deadline=deadline,
+            request_id=request_id,
+            total=tiles_per_plane * sum(_plane_count(frames[number]) for number in distinct),
+            on_tile=on_tile,
         )
-        await loop.run_in_executor(executor, plane.paste, box, result.pixels)
-        # Only the facts are kept: the pixels are in the canvas now.
-        done.append(replace(result, pixels=result.pixels[:0]))
-        if on_tile is not None:
-            on_tile(len(done), total)
-
-    deltas: list[float] = []
-    for step in way.passes:
-        planes = [_Plane(source, step, model.scale) for source in sources]
         try:
-            async with asyncio.TaskGroup() as group:
-                tiles = [(plane, box) for plane in planes for box in step.boxes]
-                for number, (plane, box) in enumerate(tiles, start=len(done)):
-                    group.create_task(one_tile(number, box, plane))
+            made = await work.enlarge([frames[number] for number in distinct])
         except BaseExceptionGroup as errors:
             raise _first(errors) from errors
-        # Alpha is not a colour: where it is 0 or full it must stay so, and it has no tint to lose.
-        deltas.append(await loop.run_in_executor(executor, planes[0].settle, wanted.color_lock))
-        sources = [plane.result for plane in planes]
-    enlarged = await loop.run_in_executor(
-        executor, _finish, picture, [source.samples for source in sources], way, wanted, model.scale
-    )
-    return Enlarged(
-        picture=enlarged,
+    by_number = dict(zip(distinct, made, strict=True))
+    enlarged = picture.with_frames([by_number[number].samples for number in first_equal])
+    done = work.done
+    ran = Ran(
         model=model.id,
         model_sha256=model.sha256,
         engine=done[0].engine,
         precision=precision,
-        tiles=total,
+        tiles=work.total,
         tiles_by_server=Counter(result.server for result in done),
         retried=sum(result.attempts - 1 for result in done),
         repeated=Counter(result.repeated for result in done if result.repeated is not None),
+        reused=once.reused,
         infer_s=sum(result.infer_s for result in done),
-        color_delta=deltas[0],
+        color_delta=statistics.fmean(frame.color_delta for frame in made),
     )
+    notes = (*picture.notes, *_notes(picture, way, wanted, model))
+    return Enlarged(picture=replace(enlarged, notes=notes), ran=ran)
+
+
+def frames_at_once(way: Route) -> int:
+    """Frames of an animation that are worked on together: enough tiles to keep all engines busy."""
+    return max(2, _TILES_AT_ONCE // max(len(step.boxes) for step in way.passes))
+
+
+def _first_equal(frames: Sequence[Samples]) -> list[int]:
+    """For each frame, the number of the first one with the same samples."""
+    seen: dict[bytes, int] = {}
+    return [
+        seen.setdefault(hashlib.sha256(np.ascontiguousarray(frame).data).digest(), number)
+        for number, frame in enumerate(frames)
+    ]
 
 
 def wanted_of(options: Options, width_px: int, height_px: int) -> Wanted:
@@ -234,12 +255,95 @@ class _Plane:
         return colour_lock.color_delta(self._canvas, source, scale=self._scale)
 
 
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """One finished frame."""
+
+    samples: Samples
+    color_delta: float
+
+
+@dataclass(kw_only=True)
+class _Work:
+    """What is the same for all frames, and the facts of the tiles that are done."""
+
+    model: ModelFacts
+    wanted: Wanted
+    way: Route
+    precision: str
+    engine: Engine
+    executor: Executor
+    deadline: float
+    request_id: str
+    total: int
+    on_tile: OnTile | None
+    numbers: Iterator[int] = field(default_factory=itertools.count)
+    done: list[TileResult] = field(default_factory=list)
+
+    async def enlarge(self, frames: Sequence[Samples]) -> list[_Made]:
+        """All frames, a few at a time."""
+        places = asyncio.Semaphore(frames_at_once(self.way))
+
+        async def one(frame: Samples) -> _Made:
+            async with places:
+                return await self._frame(frame)
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(frame)) for frame in frames]
+        return [task.result() for task in tasks]
+
+    async def _frame(self, frame: Samples) -> _Made:
+        loop = asyncio.get_running_loop()
+        picture = Picture(samples=frame)
+        sources = await loop.run_in_executor(self.executor, _planes, picture)
+        deltas: list[float] = []
+        for step in self.way.passes:
+            planes = [_Plane(source, step, self.model.scale) for source in sources]
+            async with asyncio.TaskGroup() as group:
+                for plane in planes:
+                    for box in step.boxes:
+                        group.create_task(self._tile(box, plane))
+            # Alpha is not a colour: where it is 0 or full it must stay so, and it has no tint to lose.
+            settle = planes[0].settle
+            deltas.append(await loop.run_in_executor(self.executor, settle, self.wanted.color_lock))
+            sources = [plane.result for plane in planes]
+        canvases = [source.samples for source in sources]
+        samples = await loop.run_in_executor(self.executor, _finish, picture, canvases, self.way)
+        return _Made(samples, deltas[0])
+
+    async def _tile(self, box: TileBox, plane: _Plane) -> None:
+        result = await self.engine.enlarge(
+            TileRequest(
+                pixels=plane.tile(box),
+                model=self.model.id,
+                weights_sha256=self.model.sha256,
+                precision=self.precision,
+                deadline=self.deadline,
+                request_id=self.request_id,
+                index=next(self.numbers),
+                total=self.total,
+            )
+        )
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self.executor, plane.paste, box, result.pixels)
+        # Only the facts are kept: the pixels are in the canvas now.
+        self.done.append(replace(result, pixels=result.pixels[:0]))
+        if self.on_tile is not None:
+            self.on_tile(len(self.done), self.total)
+
+
+def _plane_count(frame: Samples) -> int:
+    """An even alpha needs no network."""
+    alpha = Picture(samples=frame).alpha
+    return 1 if alpha is None or alpha.min() == alpha.max() else 2
+
+
 def _planes(picture: Picture) -> list[_Source]:
-    """Colour, and alpha where it is not the same everywhere: an even alpha needs no network."""
+    """Colour, and alpha where it is not the same everywhere."""
     whole = Window(0, 0, picture.width_px, picture.height_px)
     colour = picture.colour if picture.alpha is None else bled(picture.colour, picture.alpha)
     planes = [_Source(_widened(colour), whole)]
-    if picture.alpha is not None and picture.alpha.min() != picture.alpha.max():
+    if picture.alpha is not None and _plane_count(picture.samples) == 2:
         planes.append(_Source(_widened(picture.alpha[:, :, np.newaxis]), whole))
     return planes
 
@@ -260,15 +364,8 @@ def _narrowed(samples: Samples, like: Samples) -> Samples:
     return narrow
 
 
-def _finish(
-    picture: Picture, canvases: list[Samples], way: Route, wanted: Wanted, scale: int
-) -> Picture:
+def _finish(picture: Picture, canvases: list[Samples], way: Route) -> Samples:
     """The planes as one picture of the wanted size and depth."""
-    native = scale ** len(way.passes)
-    notes = list(picture.notes)
-    if wanted.size_px != (picture.width_px * native, picture.height_px * native):
-        result = f"{wanted.size_px[0] / picture.width_px:.4g}x"
-        notes.append(Note("resampled", f"{native}x model, {result} result"))
     finished = [
         _narrowed(reduce(canvas, rows=way.rows, columns=way.columns), picture.samples)
         for canvas in canvases
@@ -278,7 +375,16 @@ def _finish(
         alpha = finished[1][:, :, 0]
     elif picture.alpha is not None:
         alpha = np.full(finished[0].shape[:2], picture.alpha[0, 0], finished[0].dtype)
-    return replace(picture, samples=with_alpha(finished[0], alpha), notes=tuple(notes))
+    return with_alpha(finished[0], alpha)
+
+
+def _notes(picture: Picture, way: Route, wanted: Wanted, model: Network) -> list[Note]:
+    """That the result has another size than what the network made."""
+    native = model.scale ** len(way.passes)
+    if wanted.size_px == (picture.width_px * native, picture.height_px * native):
+        return []
+    result = f"{wanted.size_px[0] / picture.width_px:.4g}x"
+    return [Note("resampled", f"{native}x model, {result} result")]
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:

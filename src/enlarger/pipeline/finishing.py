@@ -24,11 +24,12 @@ def finished(enlarged: Enlarged, options: Options, *, kind: str) -> Picture:
 
 
 def _provenance(enlarged: Enlarged, options: Options) -> dict[str, object]:
+    ran = enlarged.ran
     return {
-        "model": enlarged.model,
-        "model_sha256": enlarged.model_sha256,
-        "engine": enlarged.engine,
-        "precision": enlarged.precision,
+        "model": ran.model,
+        "model_sha256": ran.model_sha256,
+        "engine": ran.engine,
+        "precision": ran.precision,
         "color_lock": options.color_lock,
         "width": enlarged.picture.width_px,
         "height": enlarged.picture.height_px,
@@ -45,5 +46,6 @@ def kept(picture: Picture, written: Picture) -> tuple[str, ...]:
         "exif": bool(picture.exif and written.exif),
         "xmp": bool(picture.xmp and written.xmp),
         "dpi": bool(picture.dpi and written.dpi),
+        "animation": bool(picture.motion and written.motion),
     }
     return tuple(name for name, holds in facts.items() if holds)

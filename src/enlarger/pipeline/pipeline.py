@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, TypeVar
 
 import structlog
 
 from enlarger.config import Settings
 from enlarger.engine import Engine
 from enlarger.errors import (
+    AnimationUnsupported,
     DeadlineExceeded,
     Draining,
     FileTooLarge,
@@ -24,41 +28,66 @@ from enlarger.errors import (
 from enlarger.fetch import Fetcher
 from enlarger.job import SCALES, BytesSource, Job, Options
 from enlarger.models import Catalogue, Model
-from enlarger.picture import Header, Picture
-from enlarger.picture.encode import check_kind, encode, kind_for, suffix_of
+from enlarger.picture import Header, Note, Picture
+from enlarger.picture.encode import check_kind, kind_for, suffix_of
 from enlarger.picture.workers import Decoders
 from enlarger.pipeline.admission import Ledger, Load, MemoryBudget, admit, time_limit_s
 from enlarger.pipeline.enlarging import (
+    KEPT_BYTES,
     Enlarged,
     OnTile,
+    Ran,
     Wanted,
     enlarge,
+    frames_at_once,
     plan_route,
     wanted_of,
 )
-from enlarger.pipeline.finishing import finished, kept
+from enlarger.pipeline.finishing import kept
+from enlarger.pipeline.fitting import write
 from enlarger.pipeline.passes import Route
+from enlarger.pipeline.results import Found, Results
 from enlarger.store import Store, StoredFile
 from enlarger.wire import ModelFacts
 
 log = structlog.get_logger()
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """A finished request."""
+    """A finished request. Pixels are in its file alone."""
 
-    enlarged: Enlarged
-    written: Picture
-    """What the file holds, with notes on all that was changed on the way."""
+    ran: Ran
+    stored: StoredFile
+    width_px: int
+    height_px: int
+    notes: tuple[Note, ...]
+    """All that was changed on the way."""
 
     kept: tuple[str, ...]
     """What the file has of the picture besides its pixels."""
 
-    stored: StoredFile
     header: Header
     input_bytes: int
-    took_s: float
+    found: Found = "miss"
+    """Whether it was computed for this request."""
+
+    took_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """What is to be done with a file, before any of it is."""
+
+    header: Header
+    frames: int
+    wanted: Wanted
+    model: Model
+    way: Route
+    kind: str
+    """Format of the result."""
 
 
 class Pipeline:
@@ -86,6 +115,7 @@ class Pipeline:
         self._ledger = Ledger()
         self._memory = MemoryBudget(settings.picture_memory_mib << 20)
         self._draining = draining
+        self._results = Results(self._copy)
 
     @property
     def load(self) -> Load:
@@ -111,62 +141,81 @@ class Pipeline:
             StorageFull: the result could not be written.
         """
         started = time.monotonic()
-        options = job.options
         if self._draining():
             raise Draining("the server is stopping", retry_after_s=10)
-        self._catalogue.choose(options.model, scale=SCALES[0])
+        self._catalogue.choose(job.options.model, scale=SCALES[0])
         data = await self._bytes(job)
+        plan = await self._plan(data, job.options)
+        key = await self._in_thread(_key, data, job.options, plan.model)
+        made, found = await self._results.get(
+            key, partial(self._make, job, data, plan), anew=job.anew, on_tile=on_tile
+        )
+        outcome = replace(made, found=found, took_s=time.monotonic() - started)
+        log.info(
+            "picture_done",
+            model=outcome.ran.model,
+            precision=outcome.ran.precision,
+            width_px=outcome.header.width_px,
+            height_px=outcome.header.height_px,
+            result_width_px=outcome.width_px,
+            result_height_px=outcome.height_px,
+            frames=plan.frames,
+            tiles=outcome.ran.tiles,
+            reused=outcome.ran.reused,
+            retried=outcome.ran.retried,
+            found=found,
+            infer_s=round(outcome.ran.infer_s, 2),
+            took_s=round(outcome.took_s, 2),
+        )
+        return outcome
+
+    async def _plan(self, data: bytes, options: Options) -> _Plan:
         header = await self._decoders.probe(data)
         # Before anything is planned: a header may state millions of pixels a side, and planning takes its time.
         check_side(header, max_side_px=self._settings.max_image_dimension_px)
+        frames = frame_count(options, header, limit=self._settings.max_frames)
         wanted = wanted_of(options, header.width_px, header.height_px)
         model = choose_model(self._catalogue, options.model, header, wanted)
         way = plan_route(header.width_px, header.height_px, model=model, wanted=wanted)
         check_output(
             header,
             out_px=way.out.width_px * way.out.height_px,
+            frames=frames,
             scale=wanted.size_px[0] / header.width_px,
             max_output_px=self._settings.output_limit_px,
         )
         kind = kind_for(options.format, header.format)
-        check_kind(
-            kind,
-            size_px=(way.out.width_px, way.out.height_px),
-            has_alpha=False,
-            background=options.background_rgb,
-        )
-        mflop = model.mflop_per_px * way.lr_px
+        plan = _Plan(header=header, frames=frames, wanted=wanted, model=model, way=way, kind=kind)
+        _check_kind(plan, options, has_alpha=False)
+        return plan
+
+    async def _make(self, job: Job, data: bytes, plan: _Plan, on_tile: OnTile) -> Outcome:
+        """Admit it, and do it."""
+        options = job.options
         load = self.load
         admit(load, queue_limit=self._settings.queue_limit, max_wait_s=self._settings.max_wait_s)
         if self._draining():
             raise Draining("the server is stopping", retry_after_s=10)
+        mflop = plan.model.mflop_per_px * plan.way.lr_px * plan.frames
         limit_s = time_limit_s(load, mflop, setting=self._settings.deadline_s)
         deadline = asyncio.get_running_loop().time() + limit_s
-        lr_px = header.width_px * header.height_px
-        with self._ledger.entry(mflop=mflop, lr_px=lr_px) as entry:
+        lr_px = plan.header.width_px * plan.header.height_px
+        held_bytes = pixel_bytes(plan.way, lr_px, scale=plan.model.scale, frames=plan.frames)
+        with self._ledger.entry(mflop=mflop, lr_px=lr_px * plan.frames) as entry:
 
             def progress(done: int, total: int) -> None:
                 entry.progress(done, total)
-                if on_tile is not None:
-                    on_tile(done, total)
+                on_tile(done, total)
 
             try:
-                async with (
-                    asyncio.timeout_at(deadline),
-                    self._memory.hold(pixel_bytes(way, lr_px, scale=model.scale)),
-                ):
-                    facts = await self._engine.ready_for(model.id, model.sha256)
-                    picture = await self._decode(data, header, to_srgb=options.color == "srgb")
-                    check_kind(
-                        kind,
-                        size_px=(way.out.width_px, way.out.height_px),
-                        has_alpha=picture.has_alpha,
-                        background=options.background_rgb,
-                    )
+                async with asyncio.timeout_at(deadline), self._memory.hold(held_bytes):
+                    facts = await self._engine.ready_for(plan.model.id, plan.model.sha256)
+                    picture = await self._decode(data, plan, to_srgb=options.color == "srgb")
+                    _check_kind(plan, options, has_alpha=picture.has_alpha)
                     enlarged = await enlarge(
                         picture,
                         model=facts,
-                        wanted=wanted,
+                        wanted=plan.wanted,
                         precision=self._precision(options, facts),
                         engine=self._engine,
                         executor=self._executor,
@@ -174,35 +223,24 @@ class Pipeline:
                         request_id=job.request_id,
                         on_tile=progress,
                     )
-                    written = finished(enlarged, options, kind=kind)
-                    stored = await asyncio.get_running_loop().run_in_executor(
-                        self._executor, self._keep, written, kind, options.quality
-                    )
+                    written, stored = await self._in_thread(self._keep, enlarged, options, plan)
             except TimeoutError as error:
                 raise DeadlineExceeded(f"deadline exceeded after {limit_s:.0f} s") from error
-        outcome = Outcome(
-            enlarged=enlarged,
-            written=written,
-            kept=kept(picture, written),
+        return Outcome(
+            ran=enlarged.ran,
             stored=stored,
-            header=header,
+            width_px=written.width_px,
+            height_px=written.height_px,
+            notes=written.notes,
+            kept=kept(picture, written),
+            header=plan.header,
             input_bytes=len(data),
-            took_s=time.monotonic() - started,
         )
-        log.info(
-            "picture_done",
-            model=enlarged.model,
-            precision=enlarged.precision,
-            width_px=header.width_px,
-            height_px=header.height_px,
-            result_width_px=written.width_px,
-            result_height_px=written.height_px,
-            tiles=enlarged.tiles,
-            retried=enlarged.retried,
-            infer_s=round(enlarged.infer_s, 2),
-            took_s=round(outcome.took_s, 2),
-        )
-        return outcome
+
+    async def _copy(self, outcome: Outcome) -> Outcome | None:
+        """The same result for another request, in a file of its own."""
+        stored = await self._in_thread(self._store.copy, outcome.stored)
+        return None if stored is None else replace(outcome, stored=stored)
 
     async def _bytes(self, job: Job) -> bytes:
         if not isinstance(job.source, BytesSource):
@@ -214,8 +252,9 @@ class Pipeline:
             )
         return job.source.data
 
-    async def _decode(self, data: bytes, header: Header, *, to_srgb: bool) -> Picture:
-        picture = await self._decoders.decode(data, to_srgb=to_srgb)
+    async def _decode(self, data: bytes, plan: _Plan, *, to_srgb: bool) -> Picture:
+        header = plan.header
+        picture = await self._decoders.decode(data, to_srgb=to_srgb, frames=plan.frames)
         if (picture.width_px, picture.height_px) != (header.width_px, header.height_px):
             raise UnreadableImage("the pixels do not have the size that the header says")
         return picture
@@ -230,11 +269,35 @@ class Pipeline:
             )
         return wanted
 
-    def _keep(self, picture: Picture, kind: str, quality: int | None) -> StoredFile:
+    def _keep(
+        self, enlarged: Enlarged, options: Options, plan: _Plan
+    ) -> tuple[Picture, StoredFile]:
         """On a thread: encode into the store."""
+        least_px = least_size_px(plan.wanted, plan.header, plan.way)
         with self._store.writing() as aside:
-            encode(picture, aside, kind=kind, quality=quality)
-            return self._store.publish(aside, suffix=suffix_of(kind))
+            written = write(enlarged, options, aside, kind=plan.kind, least_px=least_px)
+            return written, self._store.publish(aside, suffix=suffix_of(plan.kind))
+
+    async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(
+            self._executor, function, *arguments
+        )
+
+
+def _key(data: bytes, options: Options, model: Model) -> str:
+    """Equal for requests that give the same file."""
+    content = hashlib.sha256(data).hexdigest()
+    return f"{content} {model.id} {model.sha256} {options.model_dump_json()}"
+
+
+def _check_kind(plan: _Plan, options: Options, *, has_alpha: bool) -> None:
+    check_kind(
+        plan.kind,
+        size_px=(plan.way.out.width_px, plan.way.out.height_px),
+        has_alpha=has_alpha,
+        background=options.background_rgb,
+        frames=plan.frames,
+    )
 
 
 def choose_model(catalogue: Catalogue, model_id: str, header: Header, wanted: Wanted) -> Model:
@@ -263,17 +326,58 @@ def check_side(header: Header, *, max_side_px: int) -> None:
         )
 
 
-def check_output(header: Header, *, out_px: int, scale: float, max_output_px: int) -> None:
+def frame_count(options: Options, header: Header, *, limit: int) -> int:
+    """How many frames of a file are to be enlarged.
+
+    Raises:
+        AnimationUnsupported: there are several, and the options do not say what to do with them.
+        InvalidOption: several are wanted of a file that is no animation, or more than allowed.
+    """
+    wish = options.frames
+    if header.frames == 1 or wish in ("first", 1) or (wish is None and not header.is_animation):
+        return 1
+    if wish is None:
+        raise AnimationUnsupported(
+            f"the picture is an animation of {header.frames} frames; say what to do with it: frames=all, "
+            "frames=first, or a number of frames"
+        )
+    if not header.is_animation:
+        raise InvalidOption(
+            f"Invalid frames: the {header.frames} pages of a {header.format} are no animation; frames=first "
+            "takes the first one"
+        )
+    count = header.frames if isinstance(wish, str) else min(wish, header.frames)
+    if count > limit:
+        raise InvalidOption(
+            f"Invalid frames: the animation has {header.frames} frames, and up to {limit} are enlarged; "
+            f"frames={limit} takes the first ones",
+            limit=limit,
+            actual=count,
+        )
+    return count
+
+
+def least_size_px(wanted: Wanted, header: Header, way: Route) -> tuple[int, int]:
+    """Width and height of the result at the picture's own size: no result is smaller."""
+    across, down = header.width_px / wanted.size_px[0], header.height_px / wanted.size_px[1]
+    return max(1, round(way.out.width_px * across)), max(1, round(way.out.height_px * down))
+
+
+def check_output(
+    header: Header, *, out_px: int, scale: float, max_output_px: int, frames: int = 1
+) -> None:
     """Hold the size of a result against the limit.
 
     Raises:
-        OutputTooLarge: it would have more pixels than allowed.
+        OutputTooLarge: all its frames together would have more pixels than allowed.
     """
-    if out_px > max_output_px:
+    if out_px * frames > max_output_px:
+        fitting = max_output_px // out_px
+        hint = f" in {frames} frames; frames={fitting} fits" if frames > 1 and fitting else ""
         raise OutputTooLarge(
-            f"Upscaled image would be too large: ~{out_px * 3} bytes",
+            f"Upscaled image would be too large: ~{out_px * frames * 3} bytes{hint}",
             limit=max_output_px,
-            actual=out_px,
+            actual=out_px * frames,
             details={
                 "original_size": {"width": header.width_px, "height": header.height_px},
                 "scale": int(scale) if scale == int(scale) else scale,
@@ -281,8 +385,13 @@ def check_output(header: Header, *, out_px: int, scale: float, max_output_px: in
         )
 
 
-def pixel_bytes(way: Route, lr_px: int, *, scale: int) -> int:
-    """Memory that samples take at the worst, with four channels of 16 bits."""
+def pixel_bytes(way: Route, lr_px: int, *, scale: int, frames: int = 1) -> int:
+    """Memory that samples take at the worst, with four channels of 16 bits, or of 8 in an animation."""
     # Source, canvases, result, and the result once more when alpha is joined to it.
     canvases = sum(step.made.width_px * step.made.height_px for step in way.passes) * scale**2
-    return 4 * 2 * (lr_px + canvases + 2 * way.out.width_px * way.out.height_px)
+    out_px = way.out.width_px * way.out.height_px
+    one = 4 * 2 * (lr_px + canvases + 2 * out_px)
+    if frames == 1:
+        return one
+    # All frames as they came, as they were made, and as they are written; and those at work.
+    return min(frames, frames_at_once(way)) * one + KEPT_BYTES + 4 * frames * (lr_px + 2 * out_px)

@@ -1,0 +1,131 @@
+"""The frames of a PNG and a GIF as they are stored: each as a picture of its own, and where it belongs.
+
+Pillow puts frames together as well, but not always as they are to be seen: it mixes half-transparent samples
+into one another wrongly, lets the default image of an APNG show through its frames, and fills with a colour
+what should be clear.
+"""
+
+from __future__ import annotations
+
+import itertools
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from enlarger.picture.metadata import png_chunk, png_chunks
+
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_GIF_SCREEN_BYTES = 13
+_GIF_IMAGE, _GIF_EXTENSION, _GIF_CONTROL = 0x2C, 0x21, 0xF9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patch:
+    """What one frame draws."""
+
+    file: bytes
+    """A still picture."""
+
+    left: int
+    top: int
+    width_px: int
+    height_px: int
+    """Where it goes, as the animation states it."""
+
+    duration_ms: float
+    is_blended: bool
+    """Mixed over what is there, and not in place of it."""
+
+    then: Literal["leave", "clear", "restore"]
+    """What becomes of its place before the next frame."""
+
+
+def of_png(data: bytes) -> Iterator[Patch]:
+    """The frames of an APNG (PNG third edition, 11.3.6), without a default image that is none of them.
+
+    Raises:
+        ValueError, struct.error, LookupError: it is damaged.
+    """
+    shared: list[tuple[bytes, bytes]] = []
+    control: bytes | None = None
+    pixels = b""
+    numbers = itertools.count()
+    for kind, content in png_chunks(data):
+        if kind in (b"fcTL", b"fdAT") and int.from_bytes(content[:4], "big") != next(numbers):
+            raise ValueError("frames are not in order")
+        if kind in (b"fcTL", b"IEND"):
+            if control is not None:
+                yield _png_patch(shared, control, pixels)
+            control, pixels = content, b""
+        elif kind == b"fdAT" or (kind == b"IDAT" and control is not None):
+            pixels += content[4 if kind == b"fdAT" else 0 :]
+        elif kind in (b"IHDR", b"PLTE", b"tRNS"):
+            shared.append((kind, content))
+
+
+def _png_patch(shared: list[tuple[bytes, bytes]], control: bytes, pixels: bytes) -> Patch:
+    _, width, height, left, top, count, per_s, then, blend = struct.unpack(">5I2H2B", control)
+    (_, header), *others = shared
+    chunks = [(b"IHDR", struct.pack(">II", width, height) + header[8:]), *others]
+    chunks += [(b"IDAT", pixels), (b"IEND", b"")]
+    return Patch(
+        file=_PNG_SIGNATURE + b"".join(png_chunk(*chunk) for chunk in chunks),
+        left=left,
+        top=top,
+        width_px=width,
+        height_px=height,
+        duration_ms=1000 * count / (per_s or 100),
+        is_blended=blend == 1,
+        then=("leave", "clear", "restore")[then],
+    )
+
+
+def of_gif(data: bytes) -> Iterator[Patch]:
+    """The frames of a GIF (GIF89a, 20 to 23).
+
+    Raises:
+        struct.error, LookupError: it is damaged.
+    """
+    head = _GIF_SCREEN_BYTES + _table_bytes(data[10])
+    control, at = bytes(4), head
+    while data[at] in (_GIF_IMAGE, _GIF_EXTENSION):
+        begin = at
+        if data[at] == _GIF_EXTENSION:
+            at = _behind_blocks(data, at + 2)
+            if data[begin + 1] == _GIF_CONTROL:
+                control = data[begin + 3 : begin + 7]
+            continue
+        left, top, width, height, flags = struct.unpack_from("<4HB", data, at + 1)
+        at = _behind_blocks(data, at + 10 + _table_bytes(flags) + 1)
+        disposal, duration_cs = control[0] >> 2 & 7, int.from_bytes(control[1:3], "little")
+        yield Patch(
+            # Its own screen, the colours of all, what is clear in it, and then the frame at the corner.
+            file=b"".join(
+                [
+                    b"GIF89a" + struct.pack("<HH", width, height) + data[10:head],
+                    b"\x21\xf9\x04" + bytes([control[0] & 1, 0, 0, control[3], 0]),
+                    b"\x2c" + bytes(4) + data[begin + 5 : at] + b";",
+                ]
+            ),
+            left=left,
+            top=top,
+            width_px=width,
+            height_px=height,
+            duration_ms=10.0 * duration_cs,
+            is_blended=True,
+            then="clear" if disposal == 2 else "restore" if disposal == 3 else "leave",
+        )
+        control = bytes(4)
+
+
+def _table_bytes(flags: int) -> int:
+    """Of the colour table that the flags speak of."""
+    return 3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0
+
+
+def _behind_blocks(data: bytes, at: int) -> int:
+    """Where the blocks end that begin there."""
+    while data[at]:
+        at += 1 + data[at]
+    return at + 1

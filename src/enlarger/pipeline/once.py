@@ -1,0 +1,93 @@
+"""Equal tiles are computed once: flat ones of a picture, and what stands still in an animation."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from enlarger.engine import Engine
+from enlarger.wire import EngineFacts, ModelFacts, TileRequest, TileResult
+
+
+class Once:
+    """An engine before another one, for the tiles of one request. Leaving it drops what still runs.
+
+    Args:
+        engine: computes the tiles.
+        keep_bytes: samples of results that are kept for tiles to come; those unused for longest go first.
+            Equal tiles that are asked for at the same time share one computation in any case.
+    """
+
+    def __init__(self, engine: Engine, *, keep_bytes: int = 0) -> None:
+        self._engine = engine
+        self._keep_bytes = keep_bytes
+        self._kept: OrderedDict[bytes, TileResult] = OrderedDict()
+        self._kept_bytes = 0
+        self._running: dict[bytes, asyncio.Task[TileResult]] = {}
+        self.reused = 0
+        """Tiles that needed no computing."""
+
+    async def __aenter__(self) -> Once:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        running = list(self._running.values())
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    def facts(self) -> EngineFacts:
+        """Of the engine behind it."""
+        return self._engine.facts()
+
+    async def ready_for(self, model_id: str, weights_sha256: str) -> ModelFacts:
+        """Of the engine behind it."""
+        return await self._engine.ready_for(model_id, weights_sha256)
+
+    async def enlarge(self, request: TileRequest) -> TileResult:
+        """Enlarge one tile; see ``Engine``. One that was reused counts no attempt but its own, and no time."""
+        # On the loop: half a millisecond for a large tile, and tiles keep their order on the way to the engine.
+        key = _key(request)
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            result = self._kept[key]
+        elif key in self._running:
+            # Shielded: one who leaves must not take it from the others.
+            result = await asyncio.shield(self._running[key])
+        else:
+            running = self._running[key] = asyncio.create_task(self._engine.enlarge(request))
+            running.add_done_callback(partial(self._keep, key))
+            return await asyncio.shield(running)
+        self.reused += 1
+        return replace(result, attempts=1, infer_s=0.0, repeated=None)
+
+    def _keep(self, key: bytes, task: asyncio.Task[TileResult]) -> None:
+        del self._running[key]
+        if task.cancelled() or task.exception() is not None:
+            return
+        self._kept[key] = task.result()
+        self._kept_bytes += task.result().pixels.nbytes
+        while self._kept_bytes > self._keep_bytes:
+            _, oldest = self._kept.popitem(last=False)
+            self._kept_bytes -= oldest.pixels.nbytes
+
+
+def _key(request: TileRequest) -> bytes:
+    """What makes two tiles equal."""
+    pixels = request.pixels
+    kind = (
+        pixels.shape,
+        pixels.dtype.str,
+        request.model,
+        request.weights_sha256,
+        request.precision,
+        sorted(request.options.items()),
+    )
+    digest = hashlib.sha256(repr(kind).encode())
+    digest.update(np.ascontiguousarray(pixels).data)
+    return digest.digest()
