@@ -2,10 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help serve demo test check smoke bench golden clean
+.PHONY: help serve demo test check smoke bench bench-all golden clean
 
 help:  ## what can be made
-	@grep -hE '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
+	@grep -hE '^[a-z%-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
 
 .venv/ready: pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed; enlarger needs Python 3.11 or newer with venv" >&2; exit 1; }
@@ -37,8 +37,36 @@ check: .venv/ready-dev  ## lint, format, layers, types, spelling
 smoke: .venv/ready-dev  ## the wheel in a clean environment, on a real photo
 	$(BIN)/python scripts/smoke.py
 
-bench: .venv/ready-dev  ## the service against the bare network; two servers against one
-	PYTHONPATH=scripts $(BIN)/python benchmarks/service.py $(ARGS)
+.venv/ready-bench: .venv/ready-dev
+	$(BIN)/python -m pip install -q --group bench
+	@touch $@
+
+# Each benchmark in a line of its own, so that any of them can be run alone.
+MEASURE := PYTHONPATH=scripts $(BIN)/python benchmarks
+
+bench: .venv/ready-bench  ## against other engines (a large download), encoders, start, memory: a few minutes
+	$(MEASURE)/engines.py --model realesr-animevideov3 --rounds 5
+	$(MEASURE)/encoders.py
+	$(MEASURE)/cold_start.py
+	$(MEASURE)/memory.py
+
+bench-all: .venv/ready-bench  ## all of RESULTS.md, with --record: keep the machine idle for an hour
+	$(MEASURE)/engines.py --record --model realesrgan-x4plus --tile 128
+	$(MEASURE)/engines.py --record --model realesrgan-x4plus-anime
+	$(MEASURE)/engines.py --record --model realesr-animevideov3 --rounds 10
+	$(MEASURE)/service.py --record --rounds 2
+	$(MEASURE)/throughput.py --record --rounds 2
+	$(MEASURE)/throughput.py --record --model realesr-animevideov3 --side 512 --pictures 4
+	$(MEASURE)/cold_start.py --record --rounds 5
+	$(MEASURE)/memory.py --record
+	$(MEASURE)/encoders.py --record
+	$(MEASURE)/seams.py --record --halo 8 16 24 32 48
+	$(MEASURE)/seams.py --record --halo 4 8 12 18 --model realesr-animevideov3
+	$(MEASURE)/alpha.py --record
+	$(MEASURE)/plots.py
+
+bench-%: .venv/ready-bench  ## one of them: make bench-service ARGS="--side 256"
+	$(MEASURE)/$*.py $(ARGS)
 
 golden: .venv/ready-dev  ## make the golden pictures again, with PyTorch (a large download)
 	$(BIN)/python -m pip install -q --group golden

@@ -46,19 +46,28 @@ def machine() -> dict[str, Any]:
     }
 
 
+def commit() -> str:
+    """The commit measured, with ``-dirty`` if files differ from it; results themselves may."""
+
+    def git(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(  # noqa: S603 - the user's git
+            ["git", *arguments],  # noqa: S607
+            cwd=RESULTS.parent,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    same = git("diff", "--quiet", "HEAD", "--", ":/", f":(exclude){RESULTS.name}").returncode == 0
+    return git("rev-parse", "--short", "HEAD").stdout.strip() + ("" if same else "-dirty")
+
+
 def record(question: str, figures: dict[str, Any]) -> None:
     """Append one line to ``results.jsonl``."""
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],  # noqa: S607 - the user's git
-        cwd=RESULTS.parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout.strip()
     line = {
         "question": question,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit,
+        "commit": commit(),
         "command": shlex.join(["python", "/".join(Path(sys.argv[0]).parts[-2:]), *sys.argv[1:]]),
         "machine": machine(),
         **figures,

@@ -11,20 +11,21 @@ import math
 from pathlib import Path
 
 import numpy as np
+from parts import enlarge_all
 from record import photo, record
 
 from enlarger import config
 from enlarger.engine.openvino import OpenVINOEngine
 from enlarger.models import Catalogue
 from enlarger.tiles import TileBox, plan
-from enlarger.wire import Pixels, TileRequest
+from enlarger.wire import Pixels
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="realesrgan-x4plus")
-    parser.add_argument("--halo", type=int, help="another halo than the model's own")
+    parser.add_argument("--halo", type=int, nargs="+", help="other halos than the model's own")
     parser.add_argument("--side", type=int, default=512, help="pixels of a side, at most 512")
     parser.add_argument("--record", action="store_true", help="append to results.jsonl")
     arguments = parser.parse_args()
@@ -32,45 +33,39 @@ def main() -> None:
     model = Catalogue.installed(Path("models")).choose(arguments.model, scale=4)
     picture = photo()[: arguments.side, : arguments.side]
     height, width, _ = picture.shape
-    halo_px = arguments.halo or model.halo_px
-    boxes = plan(width, height, halo_px=halo_px, max_tile_px=model.max_tile_px)
     engine = OpenVINOEngine(
         Catalogue([model]), threads=config.cores(), precision="f32", cache_folder=None
     )
 
-    async def enlarge(pixels: Pixels) -> Pixels:
-        request = TileRequest(
-            pixels=np.ascontiguousarray(pixels),
-            model=model.id,
-            weights_sha256=model.sha256,
-            precision="f32",
-            deadline=asyncio.get_running_loop().time() + 86_400,
-            request_id="benchmark",
-        )
-        return (await engine.enlarge(request)).pixels
+    def enlarge(tiles: list[Pixels]) -> list[Pixels]:
+        return asyncio.run(enlarge_all(engine, model, "f32", tiles))
 
-    whole = asyncio.run(enlarge(picture))
-    canvas = np.empty_like(whole)
-    for box in boxes:
-        box.paste(canvas, asyncio.run(enlarge(box.read(picture))), model.scale)
-    difference = np.abs(whole.astype(int) - canvas)
-    mean_square = float((difference**2).mean())
-    figures = {
-        "model": model.id,
-        "halo_px": halo_px,
-        "side_px": arguments.side,
-        "tiles": len(boxes),
-        "work_factor": round(sum(box.lr_px for box in boxes) / (width * height), 3),
-        "psnr_db": round(10 * math.log10(255**2 / mean_square), 1) if mean_square else None,
-        "max_difference": int(difference.max()),
-        "step_ratio": round(step(canvas, boxes, model.scale) / step(canvas, None, model.scale), 3),
-        "step_ratio_whole": round(
-            step(whole, boxes, model.scale) / step(whole, None, model.scale), 3
-        ),
-    }
-    print("  ".join(f"{name} {value}" for name, value in figures.items()))
-    if arguments.record:
-        record("seams", figures)
+    (whole,) = enlarge([picture])
+    for halo_px in arguments.halo or [model.halo_px]:
+        boxes = plan(width, height, halo_px=halo_px, max_tile_px=model.max_tile_px)
+        canvas = np.empty_like(whole)
+        for box, tile in zip(boxes, enlarge([box.read(picture) for box in boxes]), strict=True):
+            box.paste(canvas, tile, model.scale)
+        difference = np.abs(whole.astype(int) - canvas)
+        mean_square = float((difference**2).mean())
+        figures = {
+            "model": model.id,
+            "halo_px": halo_px,
+            "side_px": arguments.side,
+            "tiles": len(boxes),
+            "work_factor": round(sum(box.lr_px for box in boxes) / (width * height), 3),
+            "psnr_db": round(10 * math.log10(255**2 / mean_square), 1) if mean_square else None,
+            "max_difference": int(difference.max()),
+            "step_ratio": round(
+                step(canvas, boxes, model.scale) / step(canvas, None, model.scale), 3
+            ),
+            "step_ratio_whole": round(
+                step(whole, boxes, model.scale) / step(whole, None, model.scale), 3
+            ),
+        }
+        print("  ".join(f"{name} {value}" for name, value in figures.items()), flush=True)
+        if arguments.record:
+            record("seams", figures)
 
 
 def step(pixels: Pixels, boxes: list[TileBox] | None, scale: int) -> float:

@@ -14,27 +14,23 @@ import argparse
 import asyncio
 import base64
 import contextlib
-import os
-import socket
-import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 
+from parts import enlarge_all, model_server
 from PIL import Image
 from record import photo, record
 from running import RunningService
+from turns import in_turn, ratio, timed
 
 from enlarger import config
 from enlarger.engine.openvino import OpenVINOEngine, precisions
 from enlarger.engine.samples import to_floats
 from enlarger.models import Catalogue, Model
 from enlarger.tiles import plan
-from enlarger.wire import Pixels, TileRequest
+from enlarger.wire import Pixels
 
 
 def main() -> None:
@@ -51,8 +47,10 @@ def main() -> None:
     picture = photo()[: arguments.side, : arguments.side].copy()
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        half = max(1, config.cores() // 2)
         addresses = [
-            stack.enter_context(model_server(arguments.precision, folder)) for _ in range(2)
+            stack.enter_context(model_server(arguments.precision, folder, threads=half)).address
+            for _ in range(2)
         ]
         ways = {
             "whole": whole(model, picture, arguments.precision),
@@ -62,14 +60,7 @@ def main() -> None:
         }
         for run in ways.values():
             run()  # compile, fill caches, grow memory
-        seconds: dict[str, list[float]] = {name: [] for name in ways}
-        for round_ in range(arguments.rounds):
-            for name, run in ways.items():
-                started = time.perf_counter()
-                run()
-                seconds[name].append(time.perf_counter() - started)
-            times = "  ".join(f"{name} {runs[-1]:.2f} s" for name, runs in seconds.items())
-            print(f"round {round_ + 1}: {times}")
+        seconds = in_turn({name: timed(run) for name, run in ways.items()}, arguments.rounds)
 
     boxes = plan(*picture.shape[1::-1], halo_px=model.halo_px, max_tile_px=model.max_tile_px)
     work_factor = sum(box.lr_px for box in boxes) / (picture.shape[0] * picture.shape[1])
@@ -92,17 +83,10 @@ def main() -> None:
                 "side_px": arguments.side,
                 "tiles": len(boxes),
                 "work_factor": round(work_factor, 3),
-                "ratios": {name: round(value, 3) for name, value in ratios.items()},
-                "seconds": {
-                    name: [round(run, 3) for run in runs] for name, runs in seconds.items()
-                },
+                "ratios": ratios,
+                "seconds": seconds,
             },
         )
-
-
-def ratio(seconds: dict[str, list[float]], over: str, under: str) -> float:
-    """Median of the ratios within each round, which a machine that slows down for a while does not move."""
-    return statistics.median(a / b for a, b in zip(seconds[over], seconds[under], strict=True))
 
 
 def whole(model: Model, picture: Pixels, precision: str) -> Callable[[], object]:
@@ -132,48 +116,8 @@ def tiles(model: Model, picture: Pixels, precision: str) -> Callable[[], object]
     )
     boxes = plan(*picture.shape[1::-1], halo_px=model.halo_px, max_tile_px=model.max_tile_px)
 
-    async def run() -> None:
-        deadline = asyncio.get_running_loop().time() + 86_400
-        await asyncio.gather(
-            *(
-                engine.enlarge(
-                    TileRequest(
-                        pixels=box.read(picture),
-                        model=model.id,
-                        weights_sha256=model.sha256,
-                        precision=precision,
-                        deadline=deadline,
-                        request_id="benchmark",
-                    )
-                )
-                for box in boxes
-            )
-        )
-
-    return lambda: asyncio.run(run())
-
-
-@contextlib.contextmanager
-def model_server(precision: str, folder: Path) -> Iterator[str]:
-    """A model server on half of the cores; gives its address."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    threads = str(max(1, config.cores() // 2))
-    process = subprocess.Popen(  # noqa: S603 - enlarger itself
-        [
-            *(sys.executable, "-m", "enlarger", "model-server"),
-            *("--port", str(port), "--threads", threads),
-        ],
-        env={**os.environ, "ENLARGER_PRECISION": precision},
-        cwd=folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        yield f"127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait()
+    cut = [box.read(picture) for box in boxes]
+    return lambda: asyncio.run(enlarge_all(engine, model, precision, cut))
 
 
 @contextlib.contextmanager

@@ -1,0 +1,140 @@
+"""How long does a start take, and what is it spent on?
+
+- *help*: ``enlarger --help``;
+- *warm*: ``enlarger upscale`` of a picture of 64 x 64, the compiled network kept from an earlier run; below 3 s;
+- *cold*: the same with an empty cache;
+- *serve*: ``enlarger serve`` until it is ready with two model servers, compiled networks kept; below 5 s.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from parts import enlarge_all
+from PIL import Image
+from record import photo, record
+from running import RunningService
+from turns import in_turn, ratio, timed
+
+from enlarger import config
+from enlarger.engine.openvino import OpenVINOEngine
+from enlarger.models import Catalogue
+
+BARS_S = {"warm": 3, "serve": 5}
+SHOWN = 12
+"""Packages whose imports are listed; the rest is one figure."""
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--record", action="store_true", help="append to results.jsonl")
+    arguments = parser.parse_args()
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        kept = folder / "cache"
+        Image.fromarray(photo()[100:164, 200:264]).save(folder / "in.png")
+        upscale = ("upscale", "in.png", "out.png")
+
+        def cold() -> None:
+            with tempfile.TemporaryDirectory() as empty:
+                enlarger(upscale, folder, cache=Path(empty))
+
+        def serve() -> float:
+            started = time.perf_counter()
+            settings = {"NUM_SERVERS": "2", "ENLARGER_CACHE_DIR": str(kept)}
+            with RunningService(folder, settings):
+                return time.perf_counter() - started
+
+        ways = {
+            "help": timed(lambda: enlarger(("--help",), folder, cache=kept)),
+            "warm": timed(lambda: enlarger(upscale, folder, cache=kept)),
+            "cold": timed(cold),
+            "serve": serve,
+        }
+        for run in ways.values():
+            run()
+        seconds = in_turn(ways, arguments.rounds)
+        imports = imports_s(upscale, folder, cache=kept)
+        parts = {"imports": round(sum(imports.values()), 3), **network_s(kept)}
+
+    ratios = {"cold / warm": ratio(seconds, "cold", "warm")}
+    medians = {name: round(statistics.median(runs), 2) for name, runs in seconds.items()}
+    print()
+    for name, median_s in medians.items():
+        allowed_s = BARS_S.get(name)
+        share = f", {median_s / allowed_s:.2f} of the {allowed_s} s allowed" if allowed_s else ""
+        print(f"  {name:6} {median_s:.2f} s{share}")
+    print("parts of warm: " + "  ".join(f"{name} {took_s:.2f} s" for name, took_s in parts.items()))
+    listed = sorted(imports.items(), key=lambda item: -item[1])[:SHOWN]
+    rest_s = sum(imports.values()) - sum(took_s for _, took_s in listed)
+    for name, took_s in [*listed, ("the rest", rest_s)]:
+        print(f"  import {name:18} {took_s:.3f} s")
+    if arguments.record:
+        record(
+            "cold start",
+            {
+                "ratios": ratios,
+                "medians_s": medians,
+                "parts_s": parts,
+                "imports_s": {name: round(took_s, 3) for name, took_s in listed},
+                "seconds": seconds,
+            },
+        )
+
+
+def enlarger(
+    arguments: Sequence[str], folder: Path, *, cache: Path, python: Sequence[str] = ()
+) -> str:
+    """Run the command line to its end; gives what it wrote to stderr."""
+    return subprocess.run(  # noqa: S603 - enlarger itself
+        [sys.executable, *python, "-m", "enlarger", *arguments],
+        cwd=folder,
+        env={**os.environ, "ENLARGER_CACHE_DIR": str(cache)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stderr
+
+
+def imports_s(arguments: Sequence[str], folder: Path, *, cache: Path) -> dict[str, float]:
+    """Seconds of importing each package's modules themselves, without what they import in turn.
+
+    Python's own count of them slows it by a tenth or so; shares count here.
+    """
+    lines = enlarger(arguments, folder, cache=cache, python=("-X", "importtime")).splitlines()
+    seconds: defaultdict[str, float] = defaultdict(float)
+    for line in lines:
+        if line.startswith("import time:") and "[us]" not in line:
+            own_us, _, module = line.removeprefix("import time:").split("|")
+            package = module.strip().partition(".")[0]
+            known = package in sys.stdlib_module_names
+            seconds["standard library" if known else package] += int(own_us) / 1e6
+    return seconds
+
+
+def network_s(cache: Path) -> dict[str, float]:
+    """Seconds of restoring the compiled network, and of its first tile."""
+    catalogue = Catalogue.installed(Path("models"))
+    model = catalogue.choose("auto", scale=4)
+    engine = OpenVINOEngine(catalogue, threads=config.cores(), cache_folder=cache)
+    tile = photo()[100:164, 200:264]
+    load = timed(lambda: asyncio.run(engine.load(model.id)))
+    first = timed(lambda: asyncio.run(enlarge_all(engine, model, engine.precisions[0], [tile])))
+    return {"network": round(load(), 3), "first tile": round(first(), 3)}
+
+
+if __name__ == "__main__":
+    main()

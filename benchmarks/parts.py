@@ -1,0 +1,85 @@
+"""Parts of enlarger as the benchmarks use them: tiles through an engine, a model server, a process's memory."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from enlarger.engine import Engine
+from enlarger.models import Model
+from enlarger.wire import Pixels, TileRequest
+
+
+async def enlarge_all(
+    engine: Engine, model: Model, precision: str, tiles: Iterable[Pixels]
+) -> list[Pixels]:
+    """Give all tiles to an engine at once."""
+    deadline = asyncio.get_running_loop().time() + 86_400
+    results = await asyncio.gather(
+        *(
+            engine.enlarge(
+                TileRequest(
+                    pixels=np.ascontiguousarray(tile),
+                    model=model.id,
+                    weights_sha256=model.sha256,
+                    precision=precision,
+                    deadline=deadline,
+                    request_id="benchmark",
+                )
+            )
+            for tile in tiles
+        )
+    )
+    return [result.pixels for result in results]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerProcess:
+    """A model server that runs."""
+
+    address: str
+    pid: int
+
+
+@contextlib.contextmanager
+def model_server(precision: str, folder: Path, *, threads: int) -> Iterator[ServerProcess]:
+    """Start a model server, and stop it on leaving. It loads while we go on."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(  # noqa: S603 - enlarger itself
+        [
+            *(sys.executable, "-m", "enlarger", "model-server"),
+            *("--port", str(port), "--threads", str(threads)),
+        ],
+        env={**os.environ, "ENLARGER_PRECISION": precision},
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield ServerProcess(f"127.0.0.1:{port}", process.pid)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def peak_rss_mb(pid: int) -> float:
+    """The most memory a process ever had in use, in MB (10^6 bytes): ``VmHWM`` of Linux."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024 / 1e6
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process started and that live, on Linux."""
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    return [int(child) for thread in threads for child in (thread / "children").read_text().split()]

@@ -1,0 +1,137 @@
+"""Does the whole service make as many pixels per second as its bare engine?
+
+Clients that each send picture after picture, of many sizes, over two model servers that share the cores; against all
+tiles of the same pictures, given at once to the engine in this process on the same cores. The bar is 0.95.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import statistics
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from pathlib import Path
+
+from parts import enlarge_all, model_server
+from PIL import Image
+from record import photo, record
+from running import RunningService
+from turns import in_turn, ratio, timed
+
+from enlarger import config
+from enlarger.engine.openvino import OpenVINOEngine, precisions
+from enlarger.models import Catalogue
+from enlarger.tiles import plan
+from enlarger.wire import Pixels
+
+BAR = 0.95
+SIZES = ((16, 16), (8, 12), (12, 8), (16, 9), (10, 10), (5, 5), (9, 16), (14, 11))
+"""Width and height of the pictures, in sixteenths of the largest side."""
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="realesrgan-x4plus")
+    parser.add_argument("--precision", default=precisions()[0], choices=precisions())
+    parser.add_argument("--clients", type=int, default=8)
+    parser.add_argument("--pictures", type=int, default=2, help="of each client")
+    parser.add_argument(
+        "--side", type=int, default=192, help="longest side of a picture, at most 512"
+    )
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--record", action="store_true", help="append to results.jsonl")
+    arguments = parser.parse_args()
+
+    model = Catalogue.installed(Path("models")).choose(arguments.model, scale=4)
+    pictures = [
+        photo()[: height * arguments.side // 16, : width * arguments.side // 16]
+        for width, height in SIZES
+    ]
+    # Each client begins with another size, so that large and small ones meet.
+    shares = [
+        [pictures[(client + turn) % len(pictures)] for turn in range(arguments.pictures)]
+        for client in range(arguments.clients)
+    ]
+    tiles = [
+        box.read(picture)
+        for share in shares
+        for picture in share
+        for box in plan(*picture.shape[1::-1], halo_px=model.halo_px, max_tile_px=model.max_tile_px)
+    ]
+    engine = OpenVINOEngine(
+        Catalogue([model]), threads=config.cores(), precision=arguments.precision
+    )
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        half = max(1, config.cores() // 2)
+        addresses = [
+            stack.enter_context(model_server(arguments.precision, folder, threads=half)).address
+            for _ in range(2)
+        ]
+        running = stack.enter_context(
+            RunningService(folder, {"ENLARGER_SERVERS": ",".join(addresses)})
+        )
+        clients = stack.enter_context(ThreadPoolExecutor(arguments.clients))
+
+        def bare() -> None:
+            asyncio.run(enlarge_all(engine, model, arguments.precision, tiles))
+
+        def service() -> None:
+            list(clients.map(lambda share: send(running, model.id, share), files))
+
+        files = [[png(picture) for picture in share] for share in shares]
+        ways = {"bare": bare, "service": service}
+        for run in ways.values():
+            run()  # compile, fill caches, grow memory
+        seconds = in_turn({name: timed(run) for name, run in ways.items()}, arguments.rounds)
+
+    ratios = {"service's throughput / bare engine's": ratio(seconds, "bare", "service")}
+    lr_px = sum(tile.shape[0] * tile.shape[1] for tile in tiles)
+    speeds = {name: round(lr_px / statistics.median(runs)) for name, runs in seconds.items()}
+    print(
+        f"\n{model.id} {arguments.precision}, {arguments.clients} clients, "
+        f"{arguments.clients * arguments.pictures} pictures, {len(tiles)} tiles"
+    )
+    for name, value in ratios.items():
+        print(f"  {name}: {value:.3f}; the bar is {BAR}")
+    print(
+        "  " + "  ".join(f"{name} {speed / 1000:.2f} k LR px/s" for name, speed in speeds.items())
+    )
+    if arguments.record:
+        record(
+            "throughput",
+            {
+                "model": model.id,
+                "precision": arguments.precision,
+                "clients": arguments.clients,
+                "pictures": arguments.clients * arguments.pictures,
+                "side_px": arguments.side,
+                "tiles": len(tiles),
+                "ratios": ratios,
+                "lr_px_per_s": speeds,
+                "seconds": seconds,
+            },
+        )
+
+
+def png(picture: Pixels) -> bytes:
+    """A picture as a file."""
+    file = BytesIO()
+    Image.fromarray(picture).save(file, "PNG")
+    return file.getvalue()
+
+
+def send(running: RunningService, model_id: str, files: Sequence[bytes]) -> None:
+    """One client: picture after picture, results left on the server."""
+    for file in files:
+        status, answer = running.upscale(file, scale=4, model=model_id, inline=False)
+        assert status == 200, answer
+
+
+if __name__ == "__main__":
+    main()
