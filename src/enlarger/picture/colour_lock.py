@@ -77,7 +77,8 @@ def _box_sums(plane: Integers, axis: int) -> Integers:
     length = plane.shape[axis]
     padded: Any = [(0, 0), (0, 0)]
     padded[axis] = (_RADIUS_PX + 1, _RADIUS_PX)
-    sums = np.cumsum(np.pad(plane, padded), axis=axis)
+    sums = np.pad(plane, padded)
+    np.cumsum(sums, axis=axis, out=sums)
     reach = 2 * _RADIUS_PX + 1
     if axis == 0:
         return sums[reach : reach + length] - sums[:length]

@@ -34,6 +34,9 @@ KEPT_BYTES = 256 << 20
 
 _TILES_AT_ONCE = 8
 
+_BAND = 1 << 20
+"""Samples that are worked on at once."""
+
 OnTile = Callable[[int, int], None]
 """Called with tiles done and tiles planned after each tile, on the event loop."""
 
@@ -354,14 +357,16 @@ def _widened(samples: Samples) -> Samples:
 
 
 def _narrowed(samples: Samples, like: Samples) -> Samples:
-    """With the bits of ``like``, rounded to nearest."""
+    """With the bits of ``like``, rounded to nearest. The memory of ``samples`` is used again."""
     if like.dtype == np.uint16:
         return samples
-    # In bands: the sum needs more bits than the samples have.
-    narrow = np.empty(samples.shape, np.uint8)
-    for first in range(0, len(samples), 256):
-        narrow[first : first + 256] = (samples[first : first + 256].astype(np.uint32) + 128) // 257
-    return narrow
+    wide = np.ascontiguousarray(samples).reshape(-1)
+    narrow = wide.view(np.uint8)[: wide.size]
+    # From the front, in bands: a band is written no further than the samples that were read.
+    for first in range(0, wide.size, _BAND):
+        band = slice(first, first + _BAND)
+        narrow[band] = (wide[band].astype(np.uint32) + 128) // 257
+    return narrow.reshape(samples.shape)
 
 
 def _finish(picture: Picture, canvases: list[Samples], way: Route) -> Samples:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
@@ -25,7 +25,6 @@ from enlarger.errors import (
     OutputTooLarge,
     UnreadableImage,
 )
-from enlarger.fetch import Fetcher
 from enlarger.job import SCALES, BytesSource, Job, Options
 from enlarger.models import Catalogue, Model
 from enlarger.picture import Header, Note, Picture
@@ -49,6 +48,9 @@ from enlarger.pipeline.passes import Route
 from enlarger.pipeline.results import Found, Results
 from enlarger.store import Store, StoredFile
 from enlarger.wire import ModelFacts
+
+if TYPE_CHECKING:  # a command line that fetches nothing need not load what that takes
+    from enlarger.fetch import Fetcher
 
 log = structlog.get_logger()
 
