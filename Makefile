@@ -59,6 +59,7 @@ bench-all: .venv/ready-bench  ## all of RESULTS.md, with --record: keep the mach
 	$(MEASURE)/throughput.py --record --model realesr-animevideov3 --side 512 --pictures 4
 	$(MEASURE)/cold_start.py --record --rounds 5
 	$(MEASURE)/memory.py --record
+	$(MEASURE)/tile_memory.py --record
 	$(MEASURE)/encoders.py --record
 	$(MEASURE)/seams.py --record --halo 8 16 24 32 48
 	$(MEASURE)/seams.py --record --halo 4 8 12 18 --model realesr-animevideov3

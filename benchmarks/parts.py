@@ -8,21 +8,26 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
 
 from enlarger.engine import Engine
 from enlarger.models import Model
-from enlarger.wire import Pixels, TileRequest
+from enlarger.wire import Keep, Pixels, TileRequest
 
 
 async def enlarge_all(
-    engine: Engine, model: Model, precision: str, tiles: Iterable[Pixels]
+    engine: Engine,
+    model: Model,
+    precision: str,
+    tiles: Sequence[Pixels],
+    keeps: Sequence[Keep | None] | None = None,
 ) -> list[Pixels]:
-    """Give all tiles to an engine at once."""
+    """Give all tiles to an engine at once; of each what is to be kept, or all."""
     deadline = asyncio.get_running_loop().time() + 86_400
     results = await asyncio.gather(
         *(
@@ -34,9 +39,10 @@ async def enlarge_all(
                     precision=precision,
                     deadline=deadline,
                     request_id="benchmark",
+                    keep=keep,
                 )
             )
-            for tile in tiles
+            for tile, keep in zip(tiles, keeps or repeat(None, len(tiles)), strict=True)
         )
     )
     return [result.pixels for result in results]

@@ -21,12 +21,12 @@ from enlarger.wire import Pixels
 RESULTS = Path(__file__).parent / "results.jsonl"
 
 
-def photo() -> Pixels:
-    """The benchmarks' photograph: 512 x 512, RGB (scikit-image's "astronaut", public domain)."""
+def photo(name: str = "astronaut.png") -> Pixels:
+    """A photograph of scikit-image, RGB. The benchmarks' own is "astronaut": 512 x 512, public domain."""
     import skimage
 
     # The file itself: skimage's own loaders would go to the network.
-    with Image.open(Path(skimage.__file__).parent / "data" / "astronaut.png") as image:
+    with Image.open(Path(skimage.__file__).parent / "data" / name) as image:
         return np.asarray(image.convert("RGB"))
 
 

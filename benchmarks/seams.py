@@ -18,7 +18,7 @@ from enlarger import config
 from enlarger.engine.openvino import OpenVINOEngine
 from enlarger.models import Catalogue
 from enlarger.tiles import TileBox, plan
-from enlarger.wire import Pixels
+from enlarger.wire import Keep, Pixels
 
 
 def main() -> None:
@@ -26,32 +26,42 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="realesrgan-x4plus")
     parser.add_argument("--halo", type=int, nargs="+", help="other halos than the model's own")
-    parser.add_argument("--side", type=int, default=512, help="pixels of a side, at most 512")
+    parser.add_argument("--photo", default="astronaut.png", help="a file of scikit-image's data")
+    parser.add_argument("--side", type=int, default=512, help="pixels of a side, from the middle")
+    parser.add_argument("--whole", type=Path, help="where the result in one piece is kept (.npy)")
     parser.add_argument("--record", action="store_true", help="append to results.jsonl")
     arguments = parser.parse_args()
 
     model = Catalogue.installed(Path("models")).choose(arguments.model, scale=4)
-    picture = photo()[: arguments.side, : arguments.side]
+    picture = middle(photo(arguments.photo), arguments.side)
     height, width, _ = picture.shape
     engine = OpenVINOEngine(
         Catalogue([model]), threads=config.cores(), precision="f32", cache_folder=None
     )
 
-    def enlarge(tiles: list[Pixels]) -> list[Pixels]:
-        return asyncio.run(enlarge_all(engine, model, "f32", tiles))
+    def enlarge(tiles: list[Pixels], keeps: list[Keep] | None = None) -> list[Pixels]:
+        return asyncio.run(enlarge_all(engine, model, "f32", tiles, keeps))
 
-    (whole,) = enlarge([picture])
+    if arguments.whole and arguments.whole.exists():
+        whole = np.load(arguments.whole)
+    else:
+        (whole,) = enlarge([picture])
+        if arguments.whole:
+            np.save(arguments.whole, whole)
     for halo_px in arguments.halo or [model.halo_px]:
         boxes = plan(width, height, halo_px=halo_px, max_tile_px=model.max_tile_px)
         canvas = np.empty_like(whole)
-        for box, tile in zip(boxes, enlarge([box.read(picture) for box in boxes]), strict=True):
-            box.paste(canvas, tile, model.scale)
-        difference = np.abs(whole.astype(int) - canvas)
-        mean_square = float((difference**2).mean())
+        tiles = [box.read(picture) for box in boxes]
+        cores = enlarge(tiles, [Keep(*box.core_in_tile) for box in boxes])
+        for box, core in zip(boxes, cores, strict=True):
+            box.paste(canvas, core, model.scale)
+        difference = np.abs(whole.astype(np.int16) - canvas)
+        mean_square = float((difference.astype(float) ** 2).mean())
         figures = {
             "model": model.id,
             "halo_px": halo_px,
-            "side_px": arguments.side,
+            "photo": arguments.photo,
+            "side_px": height,
             "tiles": len(boxes),
             "work_factor": round(sum(box.lr_px for box in boxes) / (width * height), 3),
             "psnr_db": round(10 * math.log10(255**2 / mean_square), 1) if mean_square else None,
@@ -66,6 +76,12 @@ def main() -> None:
         print("  ".join(f"{name} {value}" for name, value in figures.items()), flush=True)
         if arguments.record:
             record("seams", figures)
+
+
+def middle(picture: Pixels, side_px: int) -> Pixels:
+    """A square from the middle, or all there is."""
+    top, left = (max(0, (length - side_px) // 2) for length in picture.shape[:2])
+    return picture[top : top + side_px, left : left + side_px]
 
 
 def step(pixels: Pixels, boxes: list[TileBox] | None, scale: int) -> float:

@@ -30,7 +30,7 @@ from enlarger.engine.openvino import OpenVINOEngine, precisions
 from enlarger.engine.samples import to_floats
 from enlarger.models import Catalogue, Model
 from enlarger.tiles import plan
-from enlarger.wire import Pixels
+from enlarger.wire import Keep, Pixels
 
 
 def main() -> None:
@@ -117,7 +117,8 @@ def tiles(model: Model, picture: Pixels, precision: str) -> Callable[[], object]
     boxes = plan(*picture.shape[1::-1], halo_px=model.halo_px, max_tile_px=model.max_tile_px)
 
     cut = [box.read(picture) for box in boxes]
-    return lambda: asyncio.run(enlarge_all(engine, model, precision, cut))
+    cores = [Keep(*box.core_in_tile) for box in boxes]
+    return lambda: asyncio.run(enlarge_all(engine, model, precision, cut, cores))
 
 
 @contextlib.contextmanager

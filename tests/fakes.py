@@ -58,7 +58,7 @@ class NearestEngine:
         finally:
             self.in_flight -= 1
         return TileResult(
-            pixels=nearest(request.pixels, facts.scale),
+            pixels=nearest(request.core, facts.scale),
             engine="nearest",
             precision=request.precision,
             infer_s=0.001,
@@ -160,7 +160,7 @@ class HeldEngine(NearestEngine):
         finally:
             self.in_flight -= 1
         return TileResult(
-            pixels=nearest(request.pixels, NEAREST.scale),
+            pixels=nearest(request.core, NEAREST.scale),
             engine="nearest",
             precision=request.precision,
             infer_s=0.001,

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import openvino as ov  # noqa: TID253 - compared with
 import pytest
 from fakes import nearest
 from networks import (
@@ -23,7 +24,9 @@ from networks import (
 from pictures import encoded, noise, skimage_photo
 from PIL import Image
 
+from enlarger.engine import networks
 from enlarger.engine.openvino import OpenVINOEngine, precisions
+from enlarger.engine.samples import to_floats, to_samples
 from enlarger.errors import (
     ConfigError,
     DeadlineExceeded,
@@ -38,7 +41,7 @@ from enlarger.models.catalogue import GOLDEN_FOLDER
 from enlarger.picture import Picture
 from enlarger.pipeline import Wanted, enlarge
 from enlarger.tiles import plan
-from enlarger.wire import Pixels, TileRequest, TileResult
+from enlarger.wire import Keep, Pixels, TileRequest, TileResult
 
 WHEEL_MODELS = ("realesrgan-x4plus", "realesrgan-x4plus-anime", "realesr-animevideov3")
 PHOTO_GOLDEN = Path(__file__).parent / "golden"
@@ -70,6 +73,7 @@ def asked(
     precision: str = "f32",
     left_s: float = LONG_S,
     options: Mapping[str, float] | None = None,
+    keep: Keep | None = None,
 ) -> TileRequest:
     """A request for a tile by a model of ``engine``."""
     facts = engine.facts().model(model_id)
@@ -82,14 +86,20 @@ def asked(
         deadline=asyncio.get_running_loop().time() + left_s,
         request_id="test",
         options=options or {},
+        keep=keep,
     )
 
 
 async def enlarged(
-    engine: OpenVINOEngine, model_id: str, pixels: Pixels, *, precision: str = "f32"
+    engine: OpenVINOEngine,
+    model_id: str,
+    pixels: Pixels,
+    *,
+    precision: str = "f32",
+    keep: Keep | None = None,
 ) -> Pixels:
     """The enlarged tile's pixels."""
-    result = await engine.enlarge(asked(engine, model_id, pixels, precision=precision))
+    result = await engine.enlarge(asked(engine, model_id, pixels, precision=precision, keep=keep))
     return result.pixels
 
 
@@ -101,7 +111,12 @@ async def enlarged_in_tiles(
     boxes = plan(width, height, halo_px=halo_px, max_tile_px=max_tile_px)
     assert len(boxes) >= 6
     canvas = np.zeros((height * 4, width * 4, 3), pixels.dtype)
-    tiles = await asyncio.gather(*(enlarged(engine, model_id, box.read(pixels)) for box in boxes))
+    tiles = await asyncio.gather(
+        *(
+            enlarged(engine, model_id, box.read(pixels), keep=Keep(*box.core_in_tile))
+            for box in boxes
+        )
+    )
     for box, tile in zip(boxes, tiles, strict=True):
         box.paste(canvas, tile, 4)
     return canvas
@@ -311,6 +326,59 @@ async def test_seams_of_an_rrdb_network_are_faint(engine: OpenVINOEngine, photo:
     assert difference(tiled, whole)[0] > 0  # the cut reached the network at all
 
 
+@pytest.mark.parametrize("model_id", ["realesr-animevideov3", "tiny-rrdb"])
+@pytest.mark.parametrize(
+    "keep",
+    [Keep(0, 0, 90, 110), Keep(0, 1, 3, 5), Keep(24, 20, 50, 66), Keep(89, 109, 1, 1), Keep(1, 0, 88, 110)],
+    ids=["all", "corner", "core", "pixel", "rows"],
+)  # fmt: skip
+async def test_part_of_a_tile_has_the_samples_of_the_whole_tile(
+    engine: OpenVINOEngine, photo: Pixels, model_id: str, keep: Keep
+) -> None:
+    """What is not kept is not made, and nothing else changes: not one sample."""
+    pixels = photo[60:150, 180:290].astype(np.uint16) * 257
+    whole = await enlarged(engine, model_id, pixels)
+    part = await enlarged(engine, model_id, pixels, keep=keep)
+    rows, columns = keep.slices
+    expected = whole[4 * rows.start : 4 * rows.stop, 4 * columns.start : 4 * columns.stop]
+    assert np.array_equal(part, expected)
+
+
+@pytest.mark.parametrize("size", [(90, 110), (1, 300), (300, 3)], ids=["tile", "row", "columns"])
+async def test_trunk_and_tail_in_strips_are_the_network(
+    engine: OpenVINOEngine, catalogue: Catalogue, photo: Pixels, size: tuple[int, int]
+) -> None:
+    """The network compiled whole, on all of the tile at once, makes the same, but for the last bit in 16 or so."""
+    height, width = size
+    pixels = photo[60 : 60 + height, 180 : 180 + width].astype(np.uint16) * 257
+    made = await enlarged(engine, "tiny-rrdb", pixels)
+    model = catalogue.choose("tiny-rrdb", scale=4)
+    whole = ov.Core().compile_model(
+        networks.build(model), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+    )
+    expected = to_samples(whole([to_floats(pixels)])[0], pixels.dtype)
+    assert difference(made, expected)[0] <= 1
+
+
+@pytest.mark.parametrize("precision", ["f32", "bf16"])
+def test_both_forms_of_a_trunk_are_the_network(catalogue: Catalogue, precision: str) -> None:
+    """Joined or in parts, the sums have the same terms; both are computed in f32 here."""
+    model = catalogue.choose("tiny-rrdb", scale=4)
+    f32 = {"INFERENCE_PRECISION_HINT": "f32"}
+    whole, trunk, tail = (
+        ov.Core().compile_model(graph, "CPU", f32)
+        for graph in (
+            networks.build(model),
+            networks.build_trunk(model, precision),
+            networks.build_tail(model),
+        )
+    )
+    batch = np.random.default_rng(5).random((1, 20, 30, 3), np.float32)
+    features = trunk([batch])[0]
+    assert features.shape == (1, 20, 30, 64)
+    assert np.abs(tail([features])[0] - whole([batch])[0]).max() < 1e-5
+
+
 # Promises of an Engine
 
 
@@ -445,10 +513,12 @@ def test_engine_of_a_precision_that_is_not_here_is_refused(catalogue: Catalogue)
 # Compiled networks kept between runs
 
 
-async def result_with_cache(folder: Path, catalogue: Catalogue, pixels: Pixels) -> Pixels:
+async def result_with_cache(
+    folder: Path, catalogue: Catalogue, pixels: Pixels, model_id: str = "realesr-animevideov3"
+) -> Pixels:
     """What a new engine makes that keeps its compiled networks in ``folder``."""
     async with OpenVINOEngine(catalogue, threads=2, precision="f32", cache_folder=folder) as engine:
-        return await enlarged(engine, "realesr-animevideov3", pixels)
+        return await enlarged(engine, model_id, pixels)
 
 
 def _cut(blob: bytes) -> bytes:
@@ -484,11 +554,29 @@ async def test_damaged_compiled_network_is_survived(
     assert kept.read_bytes() != damaged  # made anew, for the next run
 
 
+@pytest.mark.parametrize("half", ["trunk", "tail"])
+async def test_either_half_may_be_damaged(
+    catalogue: Catalogue, tmp_path: Path, photo: Pixels, half: str
+) -> None:
+    """An RRDB network is two files; both are made anew when one cannot be used."""
+    pixels = photo[100:120, 200:220]
+    expected = await result_with_cache(tmp_path, catalogue, pixels, "tiny-rrdb")
+    assert len(names(tmp_path)) == 2
+    (name,) = (name for name in names(tmp_path) if f"-{half}-" in name)
+    kept = tmp_path / name
+    damaged = _cut(kept.read_bytes())
+    kept.write_bytes(damaged)
+    made = await result_with_cache(tmp_path, catalogue, pixels, "tiny-rrdb")
+    assert np.array_equal(made, expected)
+    assert kept.read_bytes() != damaged
+
+
 async def test_only_newest_compiled_network_is_kept(catalogue: Catalogue, tmp_path: Path) -> None:
     """Those of earlier versions go; files of other names are not ours."""
-    old = tmp_path / f"realesr-animevideov3-f32-{'0' * 16}.blob"
+    old = tmp_path / f"realesr-animevideov3-f32-whole-{'0' * 16}.blob"
     others = [
-        tmp_path / name for name in (f"realesr-animevideov3-bf16-{'0' * 16}.blob", "notes.txt")
+        tmp_path / name
+        for name in (f"realesr-animevideov3-bf16-whole-{'0' * 16}.blob", "notes.txt")
     ]
     for path in (old, *others):
         path.touch()

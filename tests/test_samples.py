@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from enlarger.engine.samples import Floats, enlarge_surely, to_floats, to_samples
+from enlarger.engine.samples import Floats, Output, enlarge_surely, to_floats, to_samples
 from enlarger.errors import WrongOutput
 from enlarger.wire import Pixels
 
@@ -48,19 +48,54 @@ def picture(*values: int) -> Pixels:
     return np.array(values, np.uint8).reshape(1, -1, 1).repeat(3, axis=2)
 
 
-def output(*values: float) -> Floats:
-    """A network's output of these values."""
+def row(*values: float) -> Floats:
+    """A row of gray values, as a network makes them."""
     return np.array(values, np.float32).reshape(1, 1, -1, 1).repeat(3, axis=3)
+
+
+def taken(*strips: Floats, dtype: type[np.unsignedinteger] = np.uint8) -> Output:
+    """Strips as one output."""
+    height = sum(strip.shape[1] for strip in strips)
+    taken = Output(height, strips[0].shape[2], np.dtype(dtype))
+    for strip in strips:
+        taken.take(strip.copy())
+    return taken
+
+
+def output(*values: float) -> Output:
+    """A network's output of these values."""
+    return taken(row(*values))
+
+
+@pytest.mark.parametrize("cuts", [[4], [1, 3], [1, 1, 1, 1]], ids=["whole", "two", "rows"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_output_is_the_same_in_strips(cuts: list[int], dtype: type[np.unsignedinteger]) -> None:
+    """Samples, extremes and mean are those of all rows, however these come."""
+    values = np.random.default_rng(1).normal(0.5, 0.4, (1, 4, 6, 3)).astype(np.float32)
+    found = taken(*np.split(values, np.cumsum(cuts)[:-1], axis=1), dtype=dtype)
+    assert np.array_equal(found.samples, to_samples(values.copy(), np.dtype(dtype)))
+    assert (found.low, found.high) == (values.min(), values.max())
+    assert found.mean == pytest.approx(values.mean(axis=(0, 1, 2)), rel=1e-5)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_value_that_is_no_number_is_found_in_any_strip(bad: float, place: int) -> None:
+    """Among the first, the last or between."""
+    strips = [row(0.1, 0.2), row(0.3, 0.4), row(0.5, 0.6)]
+    assert taken(*strips).is_finite
+    strips[place][0, 0, 1, 2] = bad
+    assert not taken(*strips).is_finite
 
 
 class Runtime:
     """Answers with one output per precision, and notes what it was asked for."""
 
-    def __init__(self, **outputs: Floats) -> None:
+    def __init__(self, **outputs: Output) -> None:
         self._outputs = outputs
         self.asked: list[str] = []
 
-    def __call__(self, precision: str) -> Floats:
+    def __call__(self, precision: str) -> Output:
         """The output of that precision."""
         self.asked.append(precision)
         return self._outputs[precision]
@@ -87,7 +122,7 @@ def test_good_output_is_computed_once() -> None:
     [(NOT_FINITE, "not_finite"), (INFINITE, "not_finite"), (BLACK, "constant")],
     ids=["nan", "infinite", "black"],
 )
-def test_output_that_is_no_picture_is_computed_again_in_f32(bad: Floats, reason: str) -> None:
+def test_output_that_is_no_picture_is_computed_again_in_f32(bad: Output, reason: str) -> None:
     """The known failures of half precision cost time, not the picture, and are told."""
     runtime = Runtime(bf16=bad, f32=GOOD)
     found, precision, repeated = enlarge_surely(SEEN, "bf16", runtime)
@@ -102,7 +137,7 @@ def test_output_that_is_no_picture_is_computed_again_in_f32(bad: Floats, reason:
     ids=["nan", "infinite", "black"],
 )
 def test_output_that_is_no_picture_in_f32_either_is_an_error(
-    first: str, bad: Floats, text: str
+    first: str, bad: Output, text: str
 ) -> None:
     """Never a black picture that looks like a result."""
     runtime = Runtime(bf16=bad, f32=bad)
@@ -128,9 +163,10 @@ def test_mean_that_moved_far_gives_way_if_f32_differs() -> None:
 
 def test_mean_of_one_channel_is_enough() -> None:
     """A colour cast leaves the brightness as it is."""
-    cast = GOOD.copy()
+    cast = row(0.1, 0.2, 0.3, 0.4)
     cast[..., 2] += 0.15
-    _, _, repeated = enlarge_surely(SEEN, "bf16", Runtime(bf16=cast, f32=cast))
+    runtime = Runtime(bf16=taken(cast), f32=taken(cast))
+    _, _, repeated = enlarge_surely(SEEN, "bf16", runtime)
     assert repeated == "mean_moved"
 
 

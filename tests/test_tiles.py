@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from fakes import nearest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enlarger.tiles import MAX_WORK_FACTOR, WANTED_TILES, Span, TileBox, plan
+from enlarger.tiles import MAX_WORK_FACTOR, SERVERS, Span, TileBox, plan
 
 
 @dataclass(frozen=True)
@@ -57,14 +58,19 @@ def work_factor(case: Case, rows: int, columns: int) -> float:
     return computed / (case.width_px * case.height_px)
 
 
-def fits(case: Case, rows: int, columns: int) -> bool:
-    """Whether the largest tile of a grid is small enough."""
+def read_px(case: Case, rows: int, columns: int) -> tuple[int, int]:
+    """Height and width of the tiles of a grid, if all read the same and the halo at inner edges."""
 
-    def longest(length_px: int, parts: int) -> int:
-        edges = min(parts - 1, 2)
-        return min(length_px, -(-length_px // parts) + edges * case.halo_px)
+    def read(length_px: int, parts: int) -> int:
+        return math.ceil((length_px + 2 * case.halo_px * (parts - 1)) / parts)
 
-    return longest(case.height_px, rows) * longest(case.width_px, columns) <= case.max_tile_px
+    return read(case.height_px, rows), read(case.width_px, columns)
+
+
+def busy(case: Case, rows: int, columns: int) -> float:
+    """Time of servers for a grid, in times that of the picture, summed over usual numbers of servers."""
+    rounds = sum(servers * math.ceil(rows * columns / servers) for servers in SERVERS)
+    return rounds * work_factor(case, rows, columns) / (rows * columns)
 
 
 @given(case=cases())
@@ -78,18 +84,13 @@ def test_cores_partition_the_picture(case: Case) -> None:
 
 @given(case=cases())
 def test_halo_is_read_at_inner_edges_and_only_there(case: Case) -> None:
-    """A tile reads its whole halo towards its neighbours and nothing beyond the picture's border.
-
-    Near the border the halo ends with the picture. A core that is one pixel short may read one more.
-    """
+    """A tile reads its whole halo towards its neighbours and nothing beyond the picture's border."""
     rows, columns = axes(case.plan())
     for spans, length_px in ((rows, case.height_px), (columns, case.width_px)):
         for span in spans:
-            first = max(0, span.start - case.halo_px)
-            last = min(length_px, span.stop + case.halo_px)
-            assert span.first in (first, first - 1)
-            assert span.last in (last, last + 1)
             assert 0 <= span.first <= span.start < span.stop <= span.last <= length_px
+            assert span.start == 0 or span.start - span.first >= case.halo_px
+            assert span.stop == length_px or span.last - span.stop >= case.halo_px
 
 
 @given(case=cases())
@@ -99,22 +100,16 @@ def test_no_tile_is_larger_than_allowed(case: Case) -> None:
 
 
 @given(case=cases())
-def test_cores_differ_by_one_pixel_at_most(case: Case) -> None:
-    """Cores of one axis are equal, as far as the division goes, so that no server gets a scrap."""
-    for spans in axes(case.plan()):
-        lengths = [span.stop - span.start for span in spans]
-        assert max(lengths) - min(lengths) <= 1
+def test_tiles_have_one_shape(case: Case) -> None:
+    """They take equally long, so no server gets a scrap; and a runtime prepares itself for each new shape."""
+    assert len({(box.rows.read_px, box.columns.read_px) for box in case.plan()}) == 1
 
 
 @given(case=cases())
-def test_tiles_have_few_shapes(case: Case) -> None:
-    """Where cores are longer than the halo, an axis has two lengths at most: at the border and inside.
-
-    A runtime prepares itself for each new shape.
-    """
-    for spans in axes(case.plan()):
-        if all(span.stop - span.start > case.halo_px for span in spans):
-            assert len({span.read_px for span in spans}) <= 2
+def test_nothing_is_read_in_vain(case: Case) -> None:
+    """A tile is no larger than its share of the picture and of the halos, rounded up to whole pixels."""
+    rows, columns = axes(case.plan())
+    assert (rows[0].read_px, columns[0].read_px) == read_px(case, len(rows), len(columns))
 
 
 @given(case=cases())
@@ -127,32 +122,38 @@ def test_plan_is_deterministic_and_in_row_order(case: Case) -> None:
 
 
 @given(case=cases(longest_px=60))
-def test_there_are_as_many_tiles_as_the_work_allows(case: Case) -> None:
-    """At least five tiles, or as many as do not make the halos cost more than a third; else the cheapest grid."""
+def test_no_grid_is_better(case: Case) -> None:
+    """Of those that compute little more than the picture: a tile for each server, and they are kept busy; else the cheapest."""
     grids = [
         (rows, columns)
         for rows in range(1, case.height_px + 1)
         for columns in range(1, case.width_px + 1)
-        if fits(case, rows, columns)
+        if math.prod(read_px(case, rows, columns)) <= case.max_tile_px
     ]
-    affordable = [
-        rows * columns
-        for rows, columns in grids
-        if work_factor(case, rows, columns) <= MAX_WORK_FACTOR
-    ]
+    cheap = [grid for grid in grids if work_factor(case, *grid) <= MAX_WORK_FACTOR]
     rows, columns = (len(spans) for spans in axes(case.plan()))
-    if affordable:
-        assert min(rows * columns, WANTED_TILES) == min(max(affordable), WANTED_TILES)
+    if cheap:
         assert work_factor(case, rows, columns) <= MAX_WORK_FACTOR
+        most = min(SERVERS[-1], max(math.prod(grid) for grid in cheap))
+        assert rows * columns >= most
+        least = min(busy(case, *grid) for grid in cheap if math.prod(grid) >= most)
+        assert busy(case, rows, columns) == pytest.approx(least)
     else:
-        assert work_factor(case, rows, columns) == min(work_factor(case, *grid) for grid in grids)
+        least = min(work_factor(case, *grid) for grid in grids)
+        assert work_factor(case, rows, columns) == pytest.approx(least)
 
 
-def test_usual_picture_is_cut_for_a_usual_set_of_servers() -> None:
-    """512 x 512 with x4plus's halo: work for five servers, at most 1.35 times the computing of one."""
-    boxes = plan(512, 512, halo_px=24, max_tile_px=100_000)
-    assert len(boxes) >= 5
-    assert sum(box.lr_px for box in boxes) <= 1.35 * 512 * 512
+@pytest.mark.parametrize(
+    ("width_px", "height_px", "tiles", "tile_px"),
+    [(512, 512, 4, (280, 280)), (1024, 1024, 9, (374, 374)), (100, 100, 1, (100, 100))],
+)
+def test_plans_of_usual_pictures(
+    width_px: int, height_px: int, tiles: int, tile_px: tuple[int, int]
+) -> None:
+    """With x4plus's halo and memory."""
+    boxes = plan(width_px, height_px, halo_px=24, max_tile_px=140_000)
+    assert len(boxes) == tiles
+    assert (boxes[0].rows.read_px, boxes[0].columns.read_px) == tile_px
 
 
 @given(case=cases(longest_px=80), scale=st.sampled_from([1, 2, 4]))
@@ -167,7 +168,10 @@ def test_pasted_tiles_make_the_picture(case: Case, scale: int) -> None:
     for box in case.plan():
         tile = box.read(picture)
         assert tile.shape == (box.rows.read_px, box.columns.read_px, 3)
-        box.paste(canvas, nearest(tile, scale), scale)
+        top, left, height, width = box.core_in_tile
+        core = tile[top : top + height, left : left + width]
+        assert core.shape == (height, width, 3)
+        box.paste(canvas, nearest(core, scale), scale)
     assert np.array_equal(canvas, nearest(picture, scale))
 
 

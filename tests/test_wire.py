@@ -16,6 +16,7 @@ from multidict import CIMultiDict
 from enlarger.errors import BadTile
 from enlarger.wire import (
     EngineFacts,
+    Keep,
     ModelDefaults,
     ModelFacts,
     Pixels,
@@ -51,11 +52,20 @@ def pixels(draw: st.DrawFn) -> Pixels:
 
 
 @st.composite
+def keeps(draw: st.DrawFn, height: int, width: int) -> Keep:
+    """Parts of a tile, of one pixel at least."""
+    top, left = draw(st.integers(0, height - 1)), draw(st.integers(0, width - 1))
+    return Keep(top, left, draw(st.integers(1, height - top)), draw(st.integers(1, width - left)))
+
+
+@st.composite
 def requests(draw: st.DrawFn) -> TileRequest:
     """Tiles as a gateway sends them; the deadline is on a clock of its own."""
     total = draw(st.integers(1, 500))
+    tile = draw(pixels())
     return TileRequest(
-        pixels=draw(pixels()),
+        pixels=tile,
+        keep=draw(st.none() | keeps(*tile.shape[:2])),
         model=draw(names),
         weights_sha256=draw(hashes),
         precision=draw(st.sampled_from(["f32", "bf16"])),
@@ -156,7 +166,8 @@ def test_request_arrives_as_it_was_sent(request: TileRequest, left_s: float, now
     arrived = read_request(sent, request.pixels.tobytes(), now=now, default=DEFAULTS)
     assert np.array_equal(arrived.pixels, request.pixels)
     assert arrived.pixels.dtype == request.pixels.dtype
-    for name in ("model", "weights_sha256", "precision", "request_id", "index", "total", "options"):
+    fields = {field.name for field in dataclasses.fields(TileRequest)}
+    for name in fields - {"pixels", "deadline"}:
         assert getattr(arrived, name) == getattr(request, name)
 
 
@@ -191,6 +202,34 @@ def test_request_headers_are_those_of_the_contract() -> None:
         "Tile-Denoise": "0.5",
         "X-Request-Id": "test",
     }
+
+
+def test_part_to_keep_travels_as_top_left_height_and_width() -> None:
+    """Only where a part was named; without it, all of the tile is enlarged."""
+    request = dataclasses.replace(asked(), keep=Keep(0, 1, 2, 1))
+    assert request_headers(request, left_s=1)["Tile-Keep"] == "0,1,2,1"
+    assert asked().kept == Keep(0, 0, 2, 3)
+    assert np.array_equal(asked().core, asked().pixels)
+
+
+@given(request=requests())
+def test_core_is_the_part_to_keep(request: TileRequest) -> None:
+    """A row is in it from ``top``, ``height`` rows long; columns likewise."""
+    kept = request.kept
+    assert request.core.shape == (kept.height, kept.width, 3)
+    assert np.array_equal(request.core[0, 0], request.pixels[kept.top, kept.left])
+    last_row, last_column = kept.top + kept.height - 1, kept.left + kept.width - 1
+    assert np.array_equal(request.core[-1, -1], request.pixels[last_row, last_column])
+
+
+@pytest.mark.parametrize(
+    "keep",
+    ["", "0,0,2", "0,0,2,3,3", "a,0,2,3", "0,0,3,3", "0,0,2,4", "1,0,2,3", "0,1,2,3", "-1,0,2,3", "0,-1,2,3", "0,0,0,3", "0,0,2,0"],
+)  # fmt: skip
+def test_part_that_is_not_in_the_tile_is_refused(keep: str) -> None:
+    """A part of 2 x 3 pixels has at least one of them, and none beside."""
+    with pytest.raises(BadTile, match="Tile-Keep"):
+        read(headers(Tile_Keep=keep))
 
 
 def test_headers_are_found_in_any_letter_case() -> None:
@@ -326,7 +365,7 @@ def test_result_arrives_as_it_was_sent(
 ) -> None:
     """Samples and what really ran cross unchanged; the time is rounded to 0.1 ms."""
     sent = TileResult(
-        pixels=nearest(request.pixels, scale),
+        pixels=nearest(request.core, scale),
         engine="openvino",
         precision="bf16",
         infer_s=infer_s,
@@ -337,6 +376,16 @@ def test_result_arrives_as_it_was_sent(
     assert arrived.pixels.dtype == sent.pixels.dtype
     assert arrived.infer_s == pytest.approx(infer_s, abs=0.000_051)
     assert (arrived.engine, arrived.precision, arrived.repeated) == ("openvino", "bf16", repeated)
+
+
+@given(request=requests(), scale=st.integers(1, 4))
+def test_answer_that_holds_the_whole_tile_is_cut(request: TileRequest, scale: int) -> None:
+    """A server that does not know ``Tile-Keep`` does more than was asked, and no harm."""
+    sent = TileResult(
+        pixels=nearest(request.pixels, scale), engine="other", precision="f32", infer_s=1
+    )
+    arrived = read_result(result_headers(sent), sent.pixels.tobytes(), request=request, scale=scale)
+    assert np.array_equal(arrived.pixels, nearest(request.core, scale))
 
 
 def test_result_headers_are_those_of_the_contract() -> None:

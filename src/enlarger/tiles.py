@@ -16,11 +16,11 @@ import numpy.typing as npt
 Pixels = npt.NDArray[Any]
 """Rows, columns, channels of RGB: shape (H, W, 3), uint8 or uint16."""
 
-WANTED_TILES = 5
-"""A picture is cut into at least this many tiles, so that every model server of a usual set gets one."""
+SERVERS = (1, 2, 3, 4, 5)
+"""How many model servers share a picture, as far as a plan that must not know can tell."""
 
-MAX_WORK_FACTOR = 1.35
-"""...unless the halos would then make the network compute more than this many times the picture."""
+MAX_WORK_FACTOR = 1.225
+"""The network computes no more than this many times the picture, where the largest tile allows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,22 +54,31 @@ class TileBox:
         """The tile's pixels, halo included: a view of ``image``, shape (H, W, ...)."""
         return image[self.rows.first : self.rows.last, self.columns.first : self.columns.last]
 
-    def paste(self, canvas: Pixels, enlarged: Pixels, scale: int) -> None:
-        """Copy the enlarged tile's core to its place in ``canvas``, shape (H * scale, W * scale, ...)."""
+    @property
+    def core_in_tile(self) -> tuple[int, int, int, int]:
+        """Top, left, height and width of the core, counted from the corner of the read part."""
         rows, columns = self.rows, self.columns
-        top, left = (rows.start - rows.first) * scale, (columns.start - columns.first) * scale
-        height, width = (rows.stop - rows.start) * scale, (columns.stop - columns.start) * scale
+        return (
+            rows.start - rows.first,
+            columns.start - columns.first,
+            rows.stop - rows.start,
+            columns.stop - columns.start,
+        )
+
+    def paste(self, canvas: Pixels, enlarged_core: Pixels, scale: int) -> None:
+        """Copy the enlarged core to its place in ``canvas``, shape (H * scale, W * scale, ...)."""
+        rows, columns = self.rows, self.columns
         canvas[
             rows.start * scale : rows.stop * scale, columns.start * scale : columns.stop * scale
-        ] = enlarged[top : top + height, left : left + width]
+        ] = enlarged_core
 
 
 def plan(width_px: int, height_px: int, *, halo_px: int, max_tile_px: int) -> list[TileBox]:
-    """Cut a picture into tiles whose cores partition it.
+    """Cut a picture into tiles of one shape whose cores partition it.
 
-    Among all grids whose tiles hold at most ``max_tile_px`` LR pixels, the one that computes least,
-    given at least ``WANTED_TILES`` tiles. Where that many would cost more than ``MAX_WORK_FACTOR``
-    times the picture, as many as that factor allows.
+    Among all grids whose tiles hold at most ``max_tile_px`` LR pixels and that compute at most
+    ``MAX_WORK_FACTOR`` times the picture: one with a tile for each of ``SERVERS`` or as many as there can be, and
+    of these the one that takes the least of their time, that in which they wait for the last tile included. Where no grid is that cheap, the cheapest.
 
     Args:
         width_px: the picture's width, at least 1.
@@ -85,9 +94,9 @@ def plan(width_px: int, height_px: int, *, halo_px: int, max_tile_px: int) -> li
         raise ValueError(
             f"cannot cut {width_px}x{height_px} px, halo {halo_px}, tile {max_tile_px} px"
         )
-    rows, columns = min(
-        _grids(width_px, height_px, halo_px=halo_px, max_tile_px=max_tile_px),
-        key=lambda grid: _preference(grid, width_px, height_px, halo_px),
+    grids = _Grids(width_px, height_px, halo_px, max_tile_px)
+    rows, columns = min(grids.cheap(), key=grids.preference, default=None) or min(
+        grids.fewest(), key=grids.computed_px
     )
     return [
         TileBox(row, column)
@@ -96,60 +105,76 @@ def plan(width_px: int, height_px: int, *, halo_px: int, max_tile_px: int) -> li
     ]
 
 
-def _grids(
-    width_px: int, height_px: int, *, halo_px: int, max_tile_px: int
-) -> Iterator[tuple[int, int]]:
-    """(rows, columns) worth a look: for each number of columns the fewest rows that fit, and a few more."""
-    for columns in range(1, width_px + 1):
-        tallest_px = max_tile_px // _longest_read_px(width_px, columns, halo_px)
-        fewest = next(
-            (few for few in (1, 2) if _longest_read_px(height_px, few, halo_px) <= tallest_px), None
+def _most_parts(length_px: int, halo_px: int) -> int:
+    """So many tiles along an axis still read less each than fewer tiles would."""
+    return max(1, length_px - 2 * halo_px)
+
+
+def _computed_px(length_px: int, parts: int, halo_px: int) -> int:
+    """What all tiles along an axis read: each inner edge twice, a halo deep on either side."""
+    return length_px + 2 * halo_px * (parts - 1)
+
+
+def _read_px(length_px: int, parts: int, halo_px: int) -> int:
+    """Length of each tile along an axis, halo included."""
+    return -(-_computed_px(length_px, parts, halo_px) // parts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Grids:
+    """Ways to cut a picture, as (rows, columns)."""
+
+    width_px: int
+    height_px: int
+    halo_px: int
+    max_tile_px: int
+
+    def fewest(self) -> Iterator[tuple[int, int]]:
+        """For each number of columns the fewest rows whose tiles are small enough."""
+        around_px = 2 * self.halo_px
+        for columns in range(1, _most_parts(self.width_px, self.halo_px) + 1):
+            tallest_px = self.max_tile_px // _read_px(self.width_px, columns, self.halo_px)
+            if self.height_px <= tallest_px:
+                yield 1, columns
+            elif tallest_px > around_px:
+                yield -(-(self.height_px - around_px) // (tallest_px - around_px)), columns
+
+    def cheap(self) -> Iterator[tuple[int, int]]:
+        """Those that compute at most ``MAX_WORK_FACTOR`` times the picture."""
+        most_px = MAX_WORK_FACTOR * self.width_px * self.height_px
+        most_rows = _most_parts(self.height_px, self.halo_px)
+        for fewest, columns in self.fewest():
+            for rows in range(fewest, most_rows + 1):
+                if self.computed_px((rows, columns)) > most_px:
+                    break
+                yield rows, columns
+            if self.computed_px((1, columns)) > most_px:
+                return
+
+    def computed_px(self, grid: tuple[int, int]) -> int:
+        """What the network computes, halos included."""
+        rows, columns = grid
+        return _computed_px(self.height_px, rows, self.halo_px) * _computed_px(
+            self.width_px, columns, self.halo_px
         )
-        if fewest is None:
-            if tallest_px <= 2 * halo_px:
-                continue
-            fewest = -(-height_px // (tallest_px - 2 * halo_px))
-        for rows in range(fewest, min(fewest + WANTED_TILES, height_px + 1)):
-            yield rows, columns
 
+    def preference(self, grid: tuple[int, int]) -> tuple[float, ...]:
+        """Smaller is better: first of all a tile for each server, then time."""
+        return max(0, SERVERS[-1] - grid[0] * grid[1]), self.busy_px(grid)
 
-def _longest_read_px(length_px: int, parts: int, halo_px: int) -> int:
-    """Length of the longest tile along an axis, halo included."""
-    inner_edges = min(parts - 1, 2)
-    return min(length_px, -(-length_px // parts) + inner_edges * halo_px)
-
-
-def _preference(
-    grid: tuple[int, int], width_px: int, height_px: int, halo_px: int
-) -> tuple[float, ...]:
-    """Smaller is better."""
-    rows, columns = grid
-    # Each inner edge is read twice, a halo deep on either side.
-    computed = (width_px + 2 * halo_px * (columns - 1)) * (height_px + 2 * halo_px * (rows - 1))
-    work_factor = computed / (width_px * height_px)
-    tiles = rows * columns
-    if work_factor > MAX_WORK_FACTOR and tiles > 1:
-        return (2, work_factor, tiles)
-    missing = max(0, WANTED_TILES - tiles)
-    return (1 if missing else 0, missing, work_factor, tiles, rows)
+    def busy_px(self, grid: tuple[int, int]) -> float:
+        """Pixels that ``SERVERS`` could have computed until the last tile is done; smaller is better."""
+        tiles = grid[0] * grid[1]
+        rounds = sum(servers * -(-tiles // servers) for servers in SERVERS)
+        return rounds * self.computed_px(grid) / tiles
 
 
 def _spans(length_px: int, parts: int, halo_px: int) -> list[Span]:
-    """Equal cores along one axis, differing by at most one pixel, with their halos."""
-    cuts = [length_px * index // parts for index in range(parts + 1)]
-    longest_core_px = -(-length_px // parts)
-    spans = []
-    for start, stop in pairwise(cuts):
-        # A core that is one pixel short reads one pixel more, inwards, so that tiles of one kind have
-        # one shape: the runtime prepares itself for each new shape.
-        spare_px = longest_core_px - (stop - start)
-        before, after = (spare_px, 0) if start > 0 else (0, spare_px)
-        spans.append(
-            Span(
-                start,
-                stop,
-                max(0, start - halo_px - before),
-                min(length_px, stop + halo_px + after),
-            )
-        )
-    return spans
+    """Tiles of one length along an axis, spread evenly; each core ends in the middle of an overlap."""
+    read_px = _read_px(length_px, parts, halo_px)
+    firsts = [(length_px - read_px) * index // max(1, parts - 1) for index in range(parts)]
+    middles = [(first + read_px + following) // 2 for first, following in pairwise(firsts)]
+    return [
+        Span(start, stop, first, first + read_px)
+        for first, (start, stop) in zip(firsts, pairwise([0, *middles, length_px]), strict=True)
+    ]

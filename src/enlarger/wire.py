@@ -30,6 +30,21 @@ Precision = Literal["f32", "bf16"]
 _DTYPES: dict[str, np.dtype[Any]] = {"uint8": np.dtype("<u1"), "uint16": np.dtype("<u2")}
 
 
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """The part of a tile whose enlargement is wanted, in its pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Rows and columns, to cut it out of an array."""
+        return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TileRequest:
     """One tile to enlarge, and all that an engine needs to know for it."""
@@ -58,6 +73,9 @@ class TileRequest:
     total: int = 1
     """Tiles of the picture."""
 
+    keep: Keep | None = None
+    """The part to enlarge: the core, without the halo around it. None for all of the tile."""
+
     options: Mapping[str, float] = field(default_factory=dict)
     """Model options by name, such as ``denoise``."""
 
@@ -66,13 +84,23 @@ class TileRequest:
         """LR pixels to compute."""
         return int(self.pixels.shape[0] * self.pixels.shape[1])
 
+    @property
+    def kept(self) -> Keep:
+        """The part to enlarge."""
+        return self.keep or Keep(0, 0, *self.pixels.shape[:2])
+
+    @property
+    def core(self) -> Pixels:
+        """The pixels of that part: a view."""
+        return self.pixels[self.kept.slices]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TileResult:
     """An enlarged tile, and what really ran."""
 
     pixels: Pixels
-    """RGB, shape (H * scale, W * scale, 3), dtype of the request."""
+    """RGB, shape (H * scale, W * scale, 3) of the part that was to be enlarged, dtype of the request."""
 
     engine: str
     """Runtime, such as ``openvino``."""
@@ -165,8 +193,16 @@ def request_headers(request: TileRequest, *, left_s: float) -> dict[str, str]:
         "Tile-Deadline-Ms": str(max(1, math.floor(left_s * 1000))),
         "Tile-Index": f"{request.index + 1}/{request.total}",
         "X-Request-Id": request.request_id,
+        **_keep_header(request),
         **{f"Tile-{name.capitalize()}": repr(value) for name, value in request.options.items()},
     }
+
+
+def _keep_header(request: TileRequest) -> dict[str, str]:
+    if request.keep is None:
+        return {}
+    keep = request.keep
+    return {"Tile-Keep": f"{keep.top},{keep.left},{keep.height},{keep.width}"}
 
 
 def read_request(
@@ -191,6 +227,7 @@ def read_request(
             request_id=headers.get("X-Request-Id", "-"),
             index=int(index) - 1,
             total=int(total),
+            keep=_read_keep(headers, pixels),
             options={
                 name: float(headers[f"Tile-{name.capitalize()}"])
                 for name in OPTION_NAMES
@@ -242,17 +279,18 @@ def read_result(
     """The answer to ``request``.
 
     Raises:
-        BadTile: the answer is not an enlargement of that tile by ``scale``.
+        BadTile: the answer is not an enlargement of that tile by ``scale``, or of its part to keep.
     """
     pixels = _samples(headers, body)
-    height, width, channels = request.pixels.shape
-    if (
-        pixels.shape != (height * scale, width * scale, channels)
-        or pixels.dtype != request.pixels.dtype
-    ):
-        raise BadTile(
-            f"asked for {height * scale}x{width * scale}, got {pixels.shape} {pixels.dtype}"
-        )
+    wanted, whole = (_times(part.shape, scale) for part in (request.core, request.pixels))
+    if pixels.shape == whole != wanted:
+        # A server that does not know Tile-Keep sends all of the tile.
+        rows, columns = request.kept.slices
+        pixels = pixels[
+            rows.start * scale : rows.stop * scale, columns.start * scale : columns.stop * scale
+        ]
+    if pixels.shape != wanted or pixels.dtype != request.pixels.dtype:
+        raise BadTile(f"asked for {wanted[0]}x{wanted[1]}, got {pixels.shape} {pixels.dtype}")
     try:
         result = TileResult(
             pixels=pixels,
@@ -266,6 +304,27 @@ def read_result(
     if not 0 <= result.infer_s < math.inf:  # nor NaN
         raise BadTile(f"Tile-Infer-Ms must be from 0, not {headers['Tile-Infer-Ms'][:40]}")
     return result
+
+
+def _read_keep(headers: Mapping[str, str], pixels: Pixels) -> Keep | None:
+    if "Tile-Keep" not in headers:
+        return None
+    wrong = (
+        f"Tile-Keep must be top,left,height,width inside the tile, not {headers['Tile-Keep'][:40]}"
+    )
+    try:
+        top, left, height, width = (int(part) for part in headers["Tile-Keep"].split(","))
+    except ValueError as error:
+        raise BadTile(wrong) from error
+    inside = top + height <= pixels.shape[0] and left + width <= pixels.shape[1]
+    if min(top, left) < 0 or min(height, width) < 1 or not inside:
+        raise BadTile(wrong)
+    return Keep(top, left, height, width)
+
+
+def _times(shape: tuple[int, ...], scale: int) -> tuple[int, int, int]:
+    height, width, channels = shape
+    return height * scale, width * scale, channels
 
 
 def facts_to_json(facts: EngineFacts) -> dict[str, Any]:

@@ -21,11 +21,11 @@ class Engine(Protocol):
         """Enlarge one tile.
 
         Args:
-            request: pixels RGB, uint8 or uint16, shape (H, W, 3), halo included; model and weights'
-                hash, precision, options; ``deadline`` on the event loop's clock; request id and index.
+            request: pixels RGB, uint8 or uint16, shape (H, W, 3), halo included; the part of
+                them to keep; model and weights' hash, precision, options; ``deadline`` on the event loop's clock; request id and index.
 
         Returns:
-            Pixels RGB, same dtype, shape (H * scale, W * scale, 3), and what really ran.
+            Pixels RGB, same dtype, shape (H * scale, W * scale, 3) of the part to keep, and what really ran.
 
         Raises:
             ModelNotHere: the engine does not have that model with those weights.

@@ -24,10 +24,9 @@ _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 class CompiledNetwork:
-    """One network in one precision, as this runtime compiled it for this processor."""
+    """One network, or a half of one, in one precision, as this runtime compiled it for this processor."""
 
-    def __init__(self, folder: Path, model: Model, precision: str) -> None:
-        self.precision = precision
+    def __init__(self, folder: Path, model: Model, precision: str, part: str) -> None:
         # Whatever the compiled bytes depend on: runtime, processor, weights, and how we write the graph.
         graph_sha256 = hashlib.sha256(Path(networks.__file__).read_bytes()).hexdigest()
         processor = ov.Core().get_property("CPU", "FULL_DEVICE_NAME")
@@ -35,7 +34,7 @@ class CompiledNetwork:
             f"{ov.__version__}|{processor}|{model.sha256}|{graph_sha256}".encode()
         ).hexdigest()
         self._folder = folder
-        self._kind = f"{model.id}-{precision}"
+        self._kind = f"{model.id}-{precision}-{part}"
         self._path = folder / f"{self._kind}-{key[:16]}.blob"
 
     def read(self) -> bytes | None:

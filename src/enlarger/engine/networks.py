@@ -2,11 +2,12 @@
 
 RRDBNet and SRVGGNetCompact as Real-ESRGAN publishes them (xinntao/Real-ESRGAN, BSD-3-Clause). Both
 take RGB in [0, 1] as (1, H, W, 3) float32, any H and W, and give (1, H * 4, W * 4, 3) float32, not clamped.
+RRDBNet comes in two halves as well: nearly all computing is in the trunk, most memory in the tail.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -19,29 +20,75 @@ from enlarger.models import Convolution, Layer, Model, Slopes
 Node = Any
 """An OpenVINO graph node; the package has no type information."""
 
+ConvolveAll = Callable[[list[Node], Layer], Node]
+"""Convolves features as if they were one tensor, in their order."""
+
 _SCALE = 4
+_FEATURES = 64
+_TAIL = 4
+"""Convolutions of an rrdb network after its trunk."""
+
 _RESIDUAL_SCALE = 0.2
 _LEAK = 0.2
 
 
+TAIL_REACH_PX = 2
+"""LR pixels that the tail sees around a pixel: 1/2 px at 2x and three times 1/4 px at 4x, and no more."""
+
+
 def build(model: Model) -> ov.Model:
-    """The network of a catalogue row, for any height and width.
+    """The whole network of a catalogue row, for any height and width.
 
     Raises:
         WeightsError: the weights are damaged, or do not make a network of the row's architecture.
     """
-    picture = ops.parameter([1, -1, -1, 3], np.float32, name="picture")
-    x = ops.transpose(picture, ops.constant(np.array([0, 3, 1, 2])))  # (1, 3, H, W)
-    layers = model.layers()
+
+    def whole(picture: Node) -> Node:
+        x, layers = _planes(picture), model.layers()
+        if model.architecture == "compact":
+            return _samples(_compact(x, layers))
+        return _samples(_tail(_trunk(x, layers[:-_TAIL], _joined), layers[-_TAIL:]))
+
+    return _graph(model, whole, channels=3)
+
+
+def build_trunk(model: Model, precision: str) -> ov.Model:
+    """What an rrdb network does at the picture's own size: (1, H, W, 3) to features (1, H, W, 64).
+
+    Raises:
+        WeightsError: as ``build``.
+    """
+    # What comes out of each part is rounded once more, which f32 does not mind.
+    convolve_all = _in_parts if precision == "f32" else _joined
+
+    def trunk(picture: Node) -> Node:
+        return _samples(_trunk(_planes(picture), model.layers()[:-_TAIL], convolve_all))
+
+    return _graph(model, trunk, channels=3)
+
+
+def build_tail(model: Model) -> ov.Model:
+    """The rest of an rrdb network: features (1, H, W, 64) to (1, H * 4, W * 4, 3).
+
+    Raises:
+        WeightsError: as ``build``.
+    """
+
+    def tail(features: Node) -> Node:
+        return _samples(_tail(_planes(features), model.layers()[-_TAIL:]))
+
+    return _graph(model, tail, channels=_FEATURES)
+
+
+def _graph(model: Model, make: Callable[[Node], Node], *, channels: int) -> ov.Model:
+    """What ``make`` makes of an input (1, H, W, channels)."""
+    given = ops.parameter([1, -1, -1, channels], np.float32, name="given")
     try:
-        y = _rrdb(x, layers) if model.architecture == "rrdb" else _compact(x, layers)
+        network = ov.Model([make(given)], [given], model.id)
     except (RuntimeError, StopIteration) as error:
         raise WeightsError(
             f"{model.id}: its weights do not make a network of kind {model.architecture}"
         ) from error
-    network = ov.Model(
-        [ops.transpose(y, ops.constant(np.array([0, 2, 3, 1])))], [picture], model.id
-    )
     # Generated names count up over the whole process, and the cache of compiled networks takes names
     # into its key: the same network needs the same names each time.
     for number, node in enumerate(network.get_ordered_ops()):
@@ -49,39 +96,73 @@ def build(model: Model) -> ov.Model:
     return network
 
 
-def _rrdb(x: Node, layers: list[Layer]) -> Node:
-    """RRDBNet: dense blocks of five convolutions in residuals, three to a block, then two doublings."""
-    blocks, rest = divmod(len(layers) - 6, 15)
+def _planes(x: Node) -> Node:
+    return ops.transpose(x, ops.constant(np.array([0, 3, 1, 2])))  # (1, C, H, W)
+
+
+def _samples(x: Node) -> Node:
+    return ops.transpose(x, ops.constant(np.array([0, 2, 3, 1])))  # (1, H, W, C)
+
+
+def _trunk(x: Node, layers: list[Layer], convolve_all: ConvolveAll) -> Node:
+    """RRDBNet at the picture's own size: dense blocks of five convolutions in residuals, three to a block."""
+    blocks, rest = divmod(len(layers) - 2, 15)
     if rest or blocks < 1:
         raise WeightsError(
-            f"an rrdb network has 15 convolutions per block and 6 besides, not {len(layers)}"
+            f"an rrdb network has 15 convolutions per block and 6 besides, not {len(layers) + _TAIL}"
         )
     convolutions = iter(layers)
-
-    def convolve(node: Node) -> Node:
-        return _convolution(node, next(convolutions))
-
-    first = convolve(x)
+    first = _convolution(x, next(convolutions))
     trunk = first
     for _ in range(blocks):
         block_input = trunk
         for _ in range(3):
-            trunk = _dense_block(trunk, convolutions)
+            trunk = _dense_block(trunk, convolutions, convolve_all)
         trunk = _scaled_add(trunk, block_input)
-    y = ops.add(first, convolve(trunk))
-    y = _leaky(convolve(_nearest(y, 2)))
-    y = _leaky(convolve(_nearest(y, 2)))
-    y = _leaky(convolve(y))
-    return convolve(y)
+    return ops.add(first, _convolution(trunk, next(convolutions)))
 
 
-def _dense_block(x: Node, convolutions: Iterator[Layer]) -> Node:
+def _dense_block(x: Node, convolutions: Iterator[Layer], convolve_all: ConvolveAll) -> Node:
     """Four convolutions that each see all features before them, a fifth that folds these back."""
     features = [x]
     for _ in range(4):
-        seen = ops.concat(features, 1) if len(features) > 1 else x
-        features.append(_leaky(_convolution(seen, next(convolutions))))
-    return _scaled_add(_convolution(ops.concat(features, 1), next(convolutions)), x)
+        features.append(_leaky(convolve_all(features, next(convolutions))))
+    return _scaled_add(convolve_all(features, next(convolutions)), x)
+
+
+def _joined(features: list[Node], layer: Layer) -> Node:
+    """One convolution of all features."""
+    return _convolution(ops.concat(features, 1) if len(features) > 1 else features[0], layer)
+
+
+def _in_parts(features: list[Node], layer: Layer) -> Node:
+    """The same as a sum of convolutions of each, which the runtime adds in place.
+
+    Nothing is copied together, and no tensor has more than 64 channels. For a network of any shape the
+    runtime shares memory between tensors as if each were as large as the largest: so it holds half as much.
+    """
+    convolution = _check_convolution(layer)
+    total: Node = None
+    begin = 0
+    for node in features:
+        end = begin + node.get_output_partial_shape(0)[1].get_length()
+        # The first part brings the bias.
+        part = Convolution(np.ascontiguousarray(convolution.weight[:, begin:end]), convolution.bias)
+        total = _convolution(node, part) if total is None else ops.add(_unbiased(node, part), total)
+        begin = end
+    if begin != convolution.weight.shape[1]:
+        raise WeightsError(
+            f"a convolution takes {convolution.weight.shape[1]} channels, not {begin}"
+        )
+    return total
+
+
+def _tail(features: Node, layers: list[Layer]) -> Node:
+    """The rest of RRDBNet: two doublings, and back to RGB."""
+    up1, up2, hr, last = layers
+    y = _leaky(_convolution(_nearest(features, 2), up1))
+    y = _leaky(_convolution(_nearest(y, 2), up2))
+    return _convolution(_leaky(_convolution(y, hr)), last)
 
 
 def _compact(x: Node, layers: list[Layer]) -> Node:
@@ -97,10 +178,18 @@ def _compact(x: Node, layers: list[Layer]) -> Node:
 
 
 def _convolution(x: Node, layer: Layer) -> Node:
+    checked = _check_convolution(layer)
+    return ops.add(_unbiased(x, checked), ops.constant(checked.bias.reshape(1, -1, 1, 1)))
+
+
+def _unbiased(x: Node, layer: Convolution) -> Node:
+    return ops.convolution(x, ops.constant(layer.weight), [1, 1], [1, 1], [1, 1], [1, 1])
+
+
+def _check_convolution(layer: Layer) -> Convolution:
     if not isinstance(layer, Convolution):
         raise WeightsError("a convolution was expected where the weights hold PReLU slopes")
-    y = ops.convolution(x, ops.constant(layer.weight), [1, 1], [1, 1], [1, 1], [1, 1])
-    return ops.add(y, ops.constant(layer.bias.reshape(1, -1, 1, 1)))
+    return layer
 
 
 def _leaky(x: Node) -> Node:

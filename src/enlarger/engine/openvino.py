@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import sys
 import threading
 import time
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -18,7 +23,7 @@ from PIL import Image
 
 from enlarger.engine import networks
 from enlarger.engine.compiled import CompiledNetwork
-from enlarger.engine.samples import Floats, enlarge_surely, to_floats, to_samples
+from enlarger.engine.samples import Floats, Output, enlarge_surely, to_floats
 from enlarger.errors import (
     ConfigError,
     DeadlineExceeded,
@@ -30,7 +35,7 @@ from enlarger.errors import (
 )
 from enlarger.models import Catalogue, Model
 from enlarger.models.catalogue import GOLDEN_FOLDER
-from enlarger.wire import EngineFacts, ModelFacts, TileRequest, TileResult
+from enlarger.wire import EngineFacts, Keep, ModelFacts, Pixels, TileRequest, TileResult
 
 log = structlog.get_logger()
 
@@ -39,8 +44,25 @@ NAME = "openvino"
 _MOST_STREAMS = 4
 """Each stream holds activations of a tile of its own, so memory grows with it."""
 
+_STRIP_PX = 8192
+"""LR pixels that the tail of an rrdb network sees at once."""
+
+_M_MMAP_THRESHOLD = -3
+"""The number of that setting in glibc's malloc.h."""
+
 _GOLDEN_TOLERANCE = {"f32": (4, 0.15), "bf16": (24, 1.0)}
 """Largest and mean difference from the golden picture, in 8-bit code values. Measured: f32 2 and 0.1, bf16 9 and 0.4."""
+
+
+def _keep_large_blocks_apart() -> None:
+    """Have glibc map each large block by itself, so that what is freed goes back to the system.
+
+    Left alone it keeps blocks of up to 32 MB on its heap, where buffers that grow with the tile leave holes
+    that nothing fits: x4plus then holds 3.6 KB per LR pixel in f32 where 2.2 KB are in use.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, 1 << 20)
 
 
 def precisions() -> tuple[str, ...]:
@@ -77,6 +99,7 @@ class OpenVINOEngine:
             )
         best = available[0] if precision == "auto" else precision
         self.precisions = tuple(sorted(available, key=lambda name: name != best))
+        _keep_large_blocks_apart()
         # One-thread streams are the fastest way to use a few cores: two of them make 11.5 k LR px/s with
         # x4plus in bf16 on two cores, one two-thread stream 10.7 k.
         self.streams = min(threads, _MOST_STREAMS)
@@ -159,24 +182,23 @@ class OpenVINOEngine:
         """On a thread of the executor."""
         if loop.time() >= request.deadline:
             raise DeadlineExceeded("the deadline passed before the tile began")
-        batch = to_floats(request.pixels)
         infer_s = 0.0
 
-        def infer(precision: str) -> Floats:
+        def infer(precision: str) -> Output:
             nonlocal infer_s
             network = self._network(model, precision)
             started = time.perf_counter()
-            output = network.infer(batch)
+            output = network.enlarge(request.pixels, request.kept)
             took_s = time.perf_counter() - started
             infer_s += took_s
             self._measure(model.mflop_per_px * request.lr_px / took_s)
             return output
 
-        output, precision, repeated = enlarge_surely(request.pixels, request.precision, infer)
+        output, precision, repeated = enlarge_surely(request.core, request.precision, infer)
         if repeated is not None:
             log.warning("tile_repeated", model=model.id, reason=repeated, stands=precision)
         return TileResult(
-            pixels=to_samples(output, request.pixels.dtype),
+            pixels=output.samples,
             engine=NAME,
             precision=precision,
             infer_s=infer_s,
@@ -201,14 +223,19 @@ class OpenVINOEngine:
 
     def _load(self, model: Model, precision: str) -> _Network:
         started = time.perf_counter()
-        kept = self._cache_folder and CompiledNetwork(self._cache_folder, model, precision)
-        network = self._restore(model, kept) if kept else None
+        graphs = _graphs(model, precision)
+        kept = {
+            part: CompiledNetwork(self._cache_folder, model, precision, part)
+            for part in graphs
+            if self._cache_folder
+        }
+        network = self._restore(model, precision, kept) if kept else None
         if network is None:
-            compiled = self._compile(model, precision)
-            network = _Network(compiled, self.streams)
+            compiled = {part: self._compile(model, precision, graphs[part]) for part in graphs}
+            network = _Network(model.scale, list(compiled.values()), self.streams)
             self._measure(_compare_with_golden(model, precision, network))
-            if kept:
-                kept.write(compiled.export_model())
+            for part, file in kept.items():
+                file.write(compiled[part].export_model())
         log.info(
             "model_loaded",
             model=model.id,
@@ -217,27 +244,28 @@ class OpenVINOEngine:
         )
         return network
 
-    def _restore(self, model: Model, kept: CompiledNetwork) -> _Network | None:
+    def _restore(
+        self, model: Model, precision: str, kept: dict[str, CompiledNetwork]
+    ) -> _Network | None:
         """The network as an earlier run compiled it, or None. A damaged file costs a second, not the service."""
         model.verify()
-        blob = kept.read()
-        if blob is None:
+        blobs = [blob for file in kept.values() if (blob := file.read()) is not None]
+        if len(blobs) < len(kept):
             return None
         try:
-            network = _Network(
-                ov.Core().import_model(BytesIO(blob), "CPU", self._config(kept.precision)),
-                self.streams,
-            )
-            self._measure(_compare_with_golden(model, kept.precision, network))
-        except (RuntimeError, WrongOutput):
-            log.warning("compiled_network_discarded", model=model.id, precision=kept.precision)
+            core, config = ov.Core(), self._config(precision)
+            parts = [core.import_model(BytesIO(blob), "CPU", config) for blob in blobs]
+            network = _Network(model.scale, parts, self.streams)
+            self._measure(_compare_with_golden(model, precision, network))
+        except (RuntimeError, EngineFailed, WrongOutput):
+            log.warning("compiled_network_discarded", model=model.id, precision=precision)
             return None
         return network
 
-    def _compile(self, model: Model, precision: str) -> Any:
-        graph = networks.build(model)
+    def _compile(self, model: Model, precision: str, graph: Callable[[], ov.Model]) -> Any:
+        network = graph()
         try:
-            return ov.Core().compile_model(graph, "CPU", self._config(precision))
+            return ov.Core().compile_model(network, "CPU", self._config(precision))
         except RuntimeError as error:
             raise EngineFailed(f"{model.id} cannot be compiled for this processor") from error
 
@@ -252,24 +280,73 @@ class OpenVINOEngine:
         }
 
 
+def _graphs(model: Model, precision: str) -> dict[str, Callable[[], ov.Model]]:
+    """What is compiled for a model, by the name of the part: all of it, or its trunk and its tail."""
+    if model.architecture == "compact":
+        return {"whole": partial(networks.build, model)}
+    return {
+        "trunk": partial(networks.build_trunk, model, precision),
+        "tail": partial(networks.build_tail, model),
+    }
+
+
 class _Network:
-    """A compiled network with one inference request per stream."""
+    """A compiled network, whole or as trunk and tail, with inference requests for each stream."""
 
-    def __init__(self, compiled: Any, streams: int) -> None:
-        self._idle: SimpleQueue[Any] = SimpleQueue()
+    def __init__(self, scale: int, parts: list[Any], streams: int) -> None:
+        self._scale = scale
+        self._idle: SimpleQueue[list[Any]] = SimpleQueue()
         for _ in range(streams):
-            self._idle.put(compiled.create_infer_request())
+            self._idle.put([part.create_infer_request() for part in parts])
 
-    def infer(self, batch: Floats) -> Floats:
-        """Run on (1, H, W, 3) in [0, 1]; gives (1, H * scale, W * scale, 3), not clamped."""
-        request = self._idle.get()
+    def enlarge(self, pixels: Pixels, keep: Keep) -> Output:
+        """The enlargement of a part of ``pixels``, (H, W, 3), all of which the network sees."""
+        output = Output(keep.height * self._scale, keep.width * self._scale, pixels.dtype)
+        requests = self._idle.get()
         try:
-            # A copy, since the next tile overwrites the request's own memory.
-            return np.array(request.infer([batch])[0])
+            made = _run(requests[0], to_floats(pixels))
+            pieces: Iterable[tuple[Floats, Keep]] = [(made, keep)]
+            if len(requests) > 1:
+                pieces = ((_run(requests[1], seen), part) for seen, part in _strips(made, keep))
+            for piece, part in pieces:
+                rows, columns = (_times(side, self._scale) for side in part.slices)
+                output.take(piece[:, rows, columns])
         except RuntimeError as error:
             raise EngineFailed("the runtime failed on a tile") from error
         finally:
-            self._idle.put(request)
+            self._idle.put(requests)
+        return output
+
+
+def _run(request: Any, batch: Floats) -> Floats:
+    """What a part of a network makes of ``batch``: a view that lasts until its next run."""
+    request.set_input_tensor(ov.Tensor(batch))
+    request.infer()
+    made: Floats = request.get_output_tensor().data
+    return made
+
+
+def _strips(features: Floats, keep: Keep) -> Iterator[tuple[Floats, Keep]]:
+    """Features (1, H, W, C) for the tail in strips of rows, and which part of each strip's pixels to keep.
+
+    A strip has what the tail sees around that part, as far as there is anything: so the strips make the
+    same samples as all at once. The tail holds several KB per LR pixel, the trunk's output a quarter KB.
+    """
+    _, height, width, _ = features.shape
+    reach = networks.TAIL_REACH_PX
+    left, right = max(0, keep.left - reach), min(width, keep.left + keep.width + reach)
+    count = -(-keep.height * (right - left) // _STRIP_PX)
+    cuts = [keep.top + keep.height * number // count for number in range(count + 1)]
+    for start, stop in pairwise(cuts):
+        top, bottom = max(0, start - reach), min(height, stop + reach)
+        yield (
+            np.ascontiguousarray(features[:, top:bottom, left:right]),
+            Keep(start - top, keep.left - left, stop - start, keep.width),
+        )
+
+
+def _times(part: slice, scale: int) -> slice:
+    return slice(part.start * scale, part.stop * scale)
 
 
 def model_facts(model: Model, precisions: tuple[str, ...]) -> ModelFacts:
@@ -295,12 +372,13 @@ def _compare_with_golden(model: Model, precision: str, network: _Network) -> flo
     with Image.open(GOLDEN_FOLDER / "input.png") as image:
         pixels = np.asarray(image.convert("RGB"))
     started = time.perf_counter()
-    output, _, _ = enlarge_surely(pixels, "f32", lambda _: network.infer(to_floats(pixels)))
+    whole = Keep(0, 0, *pixels.shape[:2])
+    output, _, _ = enlarge_surely(pixels, "f32", lambda _: network.enlarge(pixels, whole))
     took_s = time.perf_counter() - started
     if model.golden is not None:
         with Image.open(model.golden) as image:
             golden = np.asarray(image.convert("RGB")).astype(np.int16)
-        difference = np.abs(to_samples(output, pixels.dtype) - golden)
+        difference = np.abs(output.samples - golden)
         most, mean = _GOLDEN_TOLERANCE[precision]
         if difference.max() > most or difference.mean() > mean:
             raise WrongOutput(

@@ -23,9 +23,6 @@ checkers by more than 100/255."""
 _SAME = 4 / 255
 """Mean difference up to which two precisions agree."""
 
-Infer = Callable[[str], Floats]
-"""Computes the tile in a precision."""
-
 
 def to_floats(pixels: Pixels) -> Floats:
     """RGB uint8 or uint16 (H, W, 3) to [0, 1] as (1, H, W, 3)."""
@@ -42,17 +39,64 @@ def to_samples(output: Floats, dtype: np.dtype[Any]) -> Pixels:
     return samples
 
 
-def enlarge_surely(pixels: Pixels, precision: str, infer: Infer) -> tuple[Floats, str, str | None]:
+class Output:
+    """What a network makes of a tile: samples, taken as they come, and what the values were before.
+
+    Args:
+        height_px: rows of the result.
+        width_px: columns of the result.
+        dtype: of the samples.
+    """
+
+    def __init__(self, height_px: int, width_px: int, dtype: np.dtype[Any]) -> None:
+        self.samples: Pixels = np.empty((height_px, width_px, 3), dtype)
+        self.low = np.float32(np.inf)
+        """Smallest value so far; NaN if there is one."""
+
+        self.high = np.float32(-np.inf)
+        """Largest value so far; NaN if there is one."""
+
+        self._sum = np.zeros(3)
+        self._rows = 0
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether all values so far are numbers."""
+        return bool(np.isfinite(self.low) and np.isfinite(self.high))
+
+    @property
+    def mean(self) -> npt.NDArray[np.float64]:
+        """Of each channel."""
+        mean: npt.NDArray[np.float64] = self._sum / (self._rows * self.samples.shape[1])
+        return mean
+
+    def take(self, strip: Floats) -> None:
+        """The next rows from the top, (1, H, W, 3). Overwrites ``strip``."""
+        self.low = np.minimum(self.low, strip.min())  # NaN in, NaN out
+        self.high = np.maximum(self.high, strip.max())
+        if not self.is_finite:
+            return  # nobody will want the samples, and a NaN cannot be one
+        self._sum += strip.sum(axis=(0, 1, 2), dtype=np.float64)
+        rows = strip.shape[1]
+        self.samples[self._rows : self._rows + rows] = to_samples(strip, self.samples.dtype)
+        self._rows += rows
+
+
+Infer = Callable[[str], Output]
+"""Computes the tile in a precision."""
+
+
+def enlarge_surely(pixels: Pixels, precision: str, infer: Infer) -> tuple[Output, str, str | None]:
     """A network's output that is a picture of ``pixels``, or an error.
 
     Args:
-        pixels: what the network sees, (H, W, 3).
+        pixels: what is to be enlarged, (H, W, 3).
         precision: what to compute in.
         infer: computes the tile in a precision.
 
     Returns:
-        Output (1, H * scale, W * scale, 3); the precision it was computed in; and why it was computed again in
-        f32, if it was: ``not_finite``, ``constant`` or ``mean_moved``. An output that f32 agrees with stands.
+        The output; the precision it was computed in; and why it was computed again in f32, if it was:
+        ``not_finite``, ``constant`` or ``mean_moved``. An output that f32 agrees with stands.
 
     Raises:
         WrongOutput: also in f32 a sample is NaN or infinite, or all are equal although the input's are not.
@@ -67,7 +111,7 @@ def enlarge_surely(pixels: Pixels, precision: str, infer: Infer) -> tuple[Floats
     doubt_again = _doubt(pixels, again)
     if doubt_again in _WRONG:
         raise WrongOutput(_WRONG[doubt_again])
-    agrees = doubt == "mean_moved" and float(np.abs(output - again).mean()) <= _SAME
+    agrees = doubt == "mean_moved" and _distance(output.samples, again.samples) <= _SAME
     return (output, precision, doubt) if agrees else (again, "f32", doubt)
 
 
@@ -77,13 +121,18 @@ _WRONG = {
 }
 
 
-def _doubt(pixels: Pixels, output: Floats) -> str | None:
+def _doubt(pixels: Pixels, output: Output) -> str | None:
     """What speaks against ``output`` being a picture of ``pixels``, or None."""
-    low, high = float(output.min()), float(output.max())  # NaN in, NaN out
-    if not np.isfinite(low) or not np.isfinite(high):
+    if not output.is_finite:
         return "not_finite"
     most = np.iinfo(pixels.dtype).max
-    if low == high and (int(pixels.max()) - int(pixels.min())) / most > _VISIBLE_SPAN:
+    if output.low == output.high and (int(pixels.max()) - int(pixels.min())) / most > _VISIBLE_SPAN:
         return "constant"
-    moved = np.abs(output.mean(axis=(0, 1, 2)) - pixels.mean(axis=(0, 1)) / most)
+    moved = np.abs(output.mean - pixels.mean(axis=(0, 1)) / most)
     return "mean_moved" if float(moved.max()) > _FAR else None
+
+
+def _distance(one: Pixels, other: Pixels) -> float:
+    """Mean absolute difference, with white as 1."""
+    larger, smaller = np.maximum(one, other), np.minimum(one, other)
+    return float((larger - smaller).mean() / np.iinfo(one.dtype).max)

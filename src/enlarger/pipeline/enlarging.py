@@ -27,7 +27,7 @@ from enlarger.picture.values import Samples, with_alpha
 from enlarger.pipeline.once import Once
 from enlarger.pipeline.passes import Network, Pass, Route, Window, route
 from enlarger.tiles import TileBox
-from enlarger.wire import ModelFacts, TileRequest, TileResult
+from enlarger.wire import Keep, ModelFacts, TileRequest, TileResult
 
 KEPT_BYTES = 256 << 20
 """Results that are kept for equal tiles of later frames."""
@@ -240,11 +240,10 @@ class _Plane:
         return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
 
     def paste(self, box: TileBox, pixels: Samples) -> None:
-        """The core of an enlarged tile into the canvas; a single channel is the mean of the network's three."""
+        """An enlarged core into the canvas; a single channel is the mean of the network's three."""
         core = Window(box.columns.start, box.rows.start, box.columns.stop, box.rows.stop)
         shared = core.common(self._step.made)
-        first = Window(box.columns.first, box.rows.first, box.columns.last, box.rows.last)
-        pixels = pixels[shared.within(first).times(self._scale).slices]
+        pixels = pixels[shared.within(core).times(self._scale).slices]
         if self._kept == 1:
             # (sum + 1) // 3 is sum / 3 rounded to nearest.
             pixels = (pixels.sum(axis=2, dtype=np.uint32, keepdims=True) + 1) // 3
@@ -325,6 +324,7 @@ class _Work:
                 request_id=self.request_id,
                 index=next(self.numbers),
                 total=self.total,
+                keep=Keep(*box.core_in_tile),
             )
         )
         loop = asyncio.get_running_loop()

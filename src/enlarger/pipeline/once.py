@@ -86,6 +86,7 @@ def _key(request: TileRequest) -> bytes:
         request.model,
         request.weights_sha256,
         request.precision,
+        request.kept,
         sorted(request.options.items()),
     )
     digest = hashlib.sha256(repr(kind).encode())
