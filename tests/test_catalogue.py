@@ -180,6 +180,7 @@ def test_row_of_a_folder_is_read_whole(tmp_path: Path) -> None:
         "own",
         random_layers(1, [(3, 8), (8, 8), (8, 48)]),
         golden="own.png",
+        ranges="own.npz",
         licence="MIT",
         title="for maps",
         source="example.com",
@@ -197,15 +198,20 @@ def test_row_of_a_folder_is_read_whole(tmp_path: Path) -> None:
         licence="MIT",
         source="example.com",
         golden=tmp_path / "own.png",
+        ranges=tmp_path / "own.npz",
     )
     assert model.reach_px == model.halo_px == 3
     assert model.mflop_per_px == pytest.approx(compact_mflop_per_px(1, features=8))
 
 
-def test_golden_picture_may_be_left_out(tmp_path: Path) -> None:
-    """Nobody may have made one."""
+def test_golden_picture_and_ranges_may_be_left_out(tmp_path: Path) -> None:
+    """Nobody may have made them."""
     write_nearest(tmp_path, "own")
-    assert Catalogue.installed(tmp_path).choose("own", scale=4).golden is None
+    model = Catalogue.installed(tmp_path).choose("own", scale=4)
+    assert model.golden is None
+    assert model.ranges is None
+    with pytest.raises(WeightsError, match="nobody measured"):
+        model.read_ranges()
 
 
 def test_own_models_stand_beside_those_of_the_wheel(model_dir: Path) -> None:

@@ -360,8 +360,10 @@ async def test_trunk_and_tail_in_strips_are_the_network(
     assert difference(made, expected)[0] <= 1
 
 
-@pytest.mark.parametrize("precision", ["f32", "bf16"])
-def test_both_forms_of_a_trunk_are_the_network(catalogue: Catalogue, precision: str) -> None:
+@pytest.mark.parametrize("in_float", [networks.Float(), networks.FloatInParts()])
+def test_both_forms_of_a_trunk_are_the_network(
+    catalogue: Catalogue, in_float: networks.Arithmetic
+) -> None:
     """Joined or in parts, the sums have the same terms; both are computed in f32 here."""
     model = catalogue.choose("tiny-rrdb", scale=4)
     f32 = {"INFERENCE_PRECISION_HINT": "f32"}
@@ -369,7 +371,7 @@ def test_both_forms_of_a_trunk_are_the_network(catalogue: Catalogue, precision: 
         ov.Core().compile_model(graph, "CPU", f32)
         for graph in (
             networks.build(model),
-            networks.build_trunk(model, precision),
+            networks.build_trunk(model, in_float),
             networks.build_tail(model),
         )
     )

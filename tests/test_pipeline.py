@@ -233,6 +233,8 @@ async def test_request_id_reaches_every_tile(make: Make, facts: tuple[ModelFacts
         ("bf16", "auto", "bf16"),
         ("f32", "bf16", "bf16"),
         ("bf16", "f32", "f32"),
+        ("int8", "auto", "bf16"),  # which this model does not have
+        ("int8", "f32", "f32"),
     ],
 )
 async def test_precision_is_the_jobs_then_the_operators_then_the_engines(

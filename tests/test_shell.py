@@ -183,7 +183,6 @@ async def shell(tmp_path: Path, model_dir: Path) -> AsyncIterator[Run]:
                 work = work_of([tmp_path / source], tmp_path / target, is_folder="." not in target)
                 status = await Shell(
                     engine=NearestEngine([facts]),
-                    precision="f32",
                     catalogue=catalogue,
                     decoders=decoders,
                     executor=executor,

@@ -46,7 +46,7 @@ EXIT_INTERRUPTED = 130
 PrecisionOption = Annotated[
     Precision | None,
     typer.Option(
-        help="f32, bf16, or auto: bf16 where the processor has it. [env: ENLARGER_PRECISION]"
+        help="f32, bf16, int8, or auto: bf16 where the processor has it. [env: ENLARGER_PRECISION]"
     ),
 ]
 
@@ -185,7 +185,6 @@ async def _upscale(
         ):
             shell = Shell(
                 engine=engine,
-                precision=engine.precisions[0],
                 catalogue=catalogue,
                 decoders=decoders,
                 executor=executor,

@@ -18,7 +18,7 @@ from enlarger.errors import ConfigError
 MAX_AUTO_SERVERS = 5
 """``NUM_SERVERS=auto`` starts one model server per core, and no more than this."""
 
-Precision = Literal["auto", "f32", "bf16"]
+Precision = Literal["auto", "f32", "bf16", "int8"]
 
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -84,7 +84,7 @@ class Settings(BaseSettings):
     """MiB of pixels held at once by all pictures being enlarged; others wait. One always fits alone."""
 
     precision: Precision = Field(default="auto", validation_alias="ENLARGER_PRECISION")
-    """Default precision. ``auto``: bf16 where the processor has it, else f32."""
+    """Default precision. ``auto``: bf16 where the processor has it, else f32. ``int8`` holds for models that have it."""
 
     drain_s: Seconds = Field(default=45, ge=0, validation_alias="ENLARGER_DRAIN")
     """Seconds that running work gets after SIGTERM."""

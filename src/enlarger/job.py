@@ -69,7 +69,7 @@ class Options(pydantic.BaseModel):
     """``x,y,width,height``: only this part, with the pixels that the whole result has there."""
 
     model: str = "auto"
-    precision: Literal["auto", "f32", "bf16"] = "auto"
+    precision: Literal["auto", "f32", "bf16", "int8"] = "auto"
 
     color_lock: bool = True
     """Set the colours of large areas back to those of the picture."""
@@ -249,7 +249,7 @@ def _check_types(fields: Mapping[str, Any]) -> None:
             ("true or false", isinstance(value, bool))
             if annotation == "<class 'bool'>"
             else ("a number", isinstance(value, (int, float)) and not isinstance(value, bool))
-            if "int" in annotation or "float" in annotation
+            if re.search(r"\b(int|float)\b", annotation)
             else ("a string", isinstance(value, str))
         )
         if name == "region":

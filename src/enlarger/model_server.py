@@ -102,7 +102,11 @@ class ModelServer:
                 f"{self._in_flight} of {facts.capacity} seats taken", retry_after_s=_BUSY_MS / 1000
             )
         defaults = ModelDefaults(
-            precision=facts.models[0].precisions[0],
+            precision=next(
+                precision
+                for precision in facts.models[0].precisions
+                if all(precision in model.precisions for model in facts.models)
+            ),
             sha256_by_model={model.id: model.sha256 for model in facts.models},
         )
         headers = {**request.headers, HEADER: request_id(request.headers.get(HEADER))}

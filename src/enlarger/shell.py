@@ -56,8 +56,7 @@ class Shell:
     """Enlarges files, and tells on a console how it goes.
 
     Args:
-        engine: where tiles go.
-        precision: what to compute in.
+        engine: where tiles go; each model is computed in the precision that it names first.
         catalogue: the models there are.
         decoders: where files are read; one that crashes its decoder does not end the run.
         executor: where samples are worked on.
@@ -68,14 +67,12 @@ class Shell:
         self,
         *,
         engine: Engine,
-        precision: str,
         catalogue: Catalogue,
         decoders: Decoders,
         executor: Executor,
         console: Console,
     ) -> None:
         self._engine = engine
-        self._precision = precision
         self._catalogue = catalogue
         self._decoders = decoders
         self._executor = executor
@@ -130,11 +127,12 @@ class Shell:
         target = item.target(suffix_of(kind))
         if not item.into_folder and not target.absolute().parent.is_dir():
             raise UnwritableFile(f"cannot write '{target}': its folder does not exist")
+        facts = await self._engine.ready_for(model.id, model.sha256)
         enlarged = await enlarge(
             picture,
-            model=await self._engine.ready_for(model.id, model.sha256),
+            model=facts,
             wanted=wanted,
-            precision=self._precision,
+            precision=facts.precisions[0],
             engine=self._engine,
             executor=self._executor,
             deadline=asyncio.get_running_loop().time() + _NO_DEADLINE_S,

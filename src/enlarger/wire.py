@@ -25,7 +25,7 @@ OPTION_NAMES = ("denoise",)
 """Options of a tile that may travel; which of them a model takes is in its facts."""
 
 Pixels = npt.NDArray[Any]
-Precision = Literal["f32", "bf16"]
+Precision = Literal["f32", "bf16", "int8"]
 
 _DTYPES: dict[str, np.dtype[Any]] = {"uint8": np.dtype("<u1"), "uint16": np.dtype("<u2")}
 
@@ -59,7 +59,7 @@ class TileRequest:
     """Hash of the weights that must run; an engine with others refuses."""
 
     precision: str
-    """``f32`` or ``bf16``; never ``auto``, so that a picture is of one kind throughout."""
+    """``f32``, ``bf16`` or ``int8``; never ``auto``, so that a picture is of one kind throughout."""
 
     deadline: float
     """When the answer becomes worthless, on the event loop's clock, in seconds."""

@@ -14,7 +14,7 @@ from pathlib import Path
 import openvino as ov
 import structlog
 
-from enlarger.engine import networks
+from enlarger.engine import networks, quantization
 from enlarger.models import Model
 
 log = structlog.get_logger()
@@ -28,7 +28,10 @@ class CompiledNetwork:
 
     def __init__(self, folder: Path, model: Model, precision: str, part: str) -> None:
         # Whatever the compiled bytes depend on: runtime, processor, weights, and how we write the graph.
-        graph_sha256 = hashlib.sha256(Path(networks.__file__).read_bytes()).hexdigest()
+        graph = [Path(networks.__file__)]
+        if precision == "int8" and model.ranges:
+            graph += [Path(quantization.__file__), model.ranges]
+        graph_sha256 = hashlib.sha256(b"".join(path.read_bytes() for path in graph)).hexdigest()
         processor = ov.Core().get_property("CPU", "FULL_DEVICE_NAME")
         key = hashlib.sha256(
             f"{ov.__version__}|{processor}|{model.sha256}|{graph_sha256}".encode()

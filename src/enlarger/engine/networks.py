@@ -8,20 +8,18 @@ RRDBNet comes in two halves as well: nearly all computing is in the trunk, most 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import openvino as ov
 from openvino import opset14 as ops
 
+from enlarger.engine.quantization import Int8, ones_like
 from enlarger.errors import WeightsError
-from enlarger.models import Convolution, Layer, Model, Slopes
+from enlarger.models import Convolution, Layer, Model, Ranges, Slopes
 
 Node = Any
 """An OpenVINO graph node; the package has no type information."""
-
-ConvolveAll = Callable[[list[Node], Layer], Node]
-"""Convolves features as if they were one tensor, in their order."""
 
 _SCALE = 4
 _FEATURES = 64
@@ -36,33 +34,101 @@ TAIL_REACH_PX = 2
 """LR pixels that the tail sees around a pixel: 1/2 px at 2x and three times 1/4 px at 4x, and no more."""
 
 
-def build(model: Model) -> ov.Model:
+class Arithmetic(Protocol):
+    """How a dense block computes: what its convolutions see, and what they make of it."""
+
+    def enter(self, x: Node) -> Node:
+        """The block's input as its convolutions see it."""
+
+    def convolve(self, features: list[Node], layer: Layer) -> Node:
+        """A convolution of all features so far, as if they were one tensor, with its bias."""
+
+    def feature(self, y: Node, number: int) -> Node:
+        """The result of convolution ``number``, from 1, as the following ones see it."""
+
+
+class Float:
+    """In floating point, as the runtime is told to."""
+
+    def enter(self, x: Node) -> Node:
+        """As it is."""
+        return x
+
+    def convolve(self, features: list[Node], layer: Layer) -> Node:
+        """Of the features, one after the other."""
+        return _convolution(ops.concat(features, 1) if len(features) > 1 else features[0], layer)
+
+    def feature(self, y: Node, number: int) -> Node:  # noqa: ARG002 - part of the interface
+        """As it is."""
+        return y
+
+
+class FloatInParts(Float):
+    """The same with less memory. What comes out of each part is rounded once more, which f32 does not mind."""
+
+    def convolve(self, features: list[Node], layer: Layer) -> Node:
+        """A sum of convolutions of each feature, which the runtime adds in place.
+
+        Nothing is copied together, and no tensor has more than 64 channels. For a network of any shape the
+        runtime shares memory between tensors as if each were as large as the largest: so it holds half as much.
+        """
+        convolution = _check_convolution(layer)
+        total: Node = None
+        begin = 0
+        for node in features:
+            end = begin + node.get_output_partial_shape(0)[1].get_length()
+            # The first part brings the bias.
+            part = Convolution(
+                np.ascontiguousarray(convolution.weight[:, begin:end]), convolution.bias
+            )
+            total = (
+                _convolution(node, part) if total is None else ops.add(_unbiased(node, part), total)
+            )
+            begin = end
+        if begin != convolution.weight.shape[1]:
+            raise WeightsError(
+                f"a convolution takes {convolution.weight.shape[1]} channels, not {begin}"
+            )
+        return total
+
+
+def build(model: Model, ranges: Ranges | None = None) -> ov.Model:
     """The whole network of a catalogue row, for any height and width.
 
+    Args:
+        model: the row.
+        ranges: compute the dense blocks in int8, by these ranges, but for those that it leaves in float.
+
     Raises:
-        WeightsError: the weights are damaged, or do not make a network of the row's architecture.
+        WeightsError: the weights are damaged, or do not make a network of the row's architecture, or the
+            ranges are not those of such a network.
     """
+    if ranges is not None and model.architecture != "rrdb":
+        raise WeightsError(f"{model.id}: int8 is for networks of kind rrdb")
 
     def whole(picture: Node) -> Node:
         x, layers = _planes(picture), model.layers()
         if model.architecture == "compact":
             return _samples(_compact(x, layers))
-        return _samples(_tail(_trunk(x, layers[:-_TAIL], _joined), layers[-_TAIL:]))
+        return _samples(_tail(_trunk(x, layers[:-_TAIL], Float(), ranges), layers[-_TAIL:]))
 
     return _graph(model, whole, channels=3)
 
 
-def build_trunk(model: Model, precision: str) -> ov.Model:
+def build_trunk(model: Model, in_float: Arithmetic, ranges: Ranges | None = None) -> ov.Model:
     """What an rrdb network does at the picture's own size: (1, H, W, 3) to features (1, H, W, 64).
+
+    Args:
+        model: the row.
+        in_float: how blocks in floating point compute.
+        ranges: as ``build``.
 
     Raises:
         WeightsError: as ``build``.
     """
-    # What comes out of each part is rounded once more, which f32 does not mind.
-    convolve_all = _in_parts if precision == "f32" else _joined
 
     def trunk(picture: Node) -> Node:
-        return _samples(_trunk(_planes(picture), model.layers()[:-_TAIL], convolve_all))
+        return _samples(_trunk(_planes(picture), model.layers()[:-_TAIL], in_float, ranges))
 
     return _graph(model, trunk, channels=3)
 
@@ -104,7 +170,7 @@ def _samples(x: Node) -> Node:
     return ops.transpose(x, ops.constant(np.array([0, 2, 3, 1])))  # (1, H, W, C)
 
 
-def _trunk(x: Node, layers: list[Layer], convolve_all: ConvolveAll) -> Node:
+def _trunk(x: Node, layers: list[Layer], in_float: Arithmetic, ranges: Ranges | None) -> Node:
     """RRDBNet at the picture's own size: dense blocks of five convolutions in residuals, three to a block."""
     blocks, rest = divmod(len(layers) - 2, 15)
     if rest or blocks < 1:
@@ -113,48 +179,29 @@ def _trunk(x: Node, layers: list[Layer], convolve_all: ConvolveAll) -> Node:
         )
     convolutions = iter(layers)
     first = _convolution(x, next(convolutions))
+    ones = ones_like(first)  # shared, and nothing where no block uses them
+
+    def arithmetic(block: int, dense: int) -> Arithmetic:
+        if ranges is None or block in ranges.in_float:
+            return in_float
+        return Int8(ranges, 3 * block + dense, ones)
+
     trunk = first
-    for _ in range(blocks):
+    for block in range(blocks):
         block_input = trunk
-        for _ in range(3):
-            trunk = _dense_block(trunk, convolutions, convolve_all)
+        for dense in range(3):
+            trunk = _dense_block(trunk, convolutions, arithmetic(block, dense))
         trunk = _scaled_add(trunk, block_input)
     return ops.add(first, _convolution(trunk, next(convolutions)))
 
 
-def _dense_block(x: Node, convolutions: Iterator[Layer], convolve_all: ConvolveAll) -> Node:
+def _dense_block(x: Node, convolutions: Iterator[Layer], arithmetic: Arithmetic) -> Node:
     """Four convolutions that each see all features before them, a fifth that folds these back."""
-    features = [x]
-    for _ in range(4):
-        features.append(_leaky(convolve_all(features, next(convolutions))))
-    return _scaled_add(convolve_all(features, next(convolutions)), x)
-
-
-def _joined(features: list[Node], layer: Layer) -> Node:
-    """One convolution of all features."""
-    return _convolution(ops.concat(features, 1) if len(features) > 1 else features[0], layer)
-
-
-def _in_parts(features: list[Node], layer: Layer) -> Node:
-    """The same as a sum of convolutions of each, which the runtime adds in place.
-
-    Nothing is copied together, and no tensor has more than 64 channels. For a network of any shape the
-    runtime shares memory between tensors as if each were as large as the largest: so it holds half as much.
-    """
-    convolution = _check_convolution(layer)
-    total: Node = None
-    begin = 0
-    for node in features:
-        end = begin + node.get_output_partial_shape(0)[1].get_length()
-        # The first part brings the bias.
-        part = Convolution(np.ascontiguousarray(convolution.weight[:, begin:end]), convolution.bias)
-        total = _convolution(node, part) if total is None else ops.add(_unbiased(node, part), total)
-        begin = end
-    if begin != convolution.weight.shape[1]:
-        raise WeightsError(
-            f"a convolution takes {convolution.weight.shape[1]} channels, not {begin}"
-        )
-    return total
+    features = [arithmetic.enter(x)]
+    for number in range(1, 5):
+        y = _leaky(arithmetic.convolve(features, next(convolutions)))
+        features.append(arithmetic.feature(y, number))
+    return _scaled_add(arithmetic.convolve(features, next(convolutions)), x)
 
 
 def _tail(features: Node, layers: list[Layer]) -> Node:

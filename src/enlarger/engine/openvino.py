@@ -33,7 +33,7 @@ from enlarger.errors import (
     NoEngineReady,
     WrongOutput,
 )
-from enlarger.models import Catalogue, Model
+from enlarger.models import Catalogue, Model, Ranges
 from enlarger.models.catalogue import GOLDEN_FOLDER
 from enlarger.wire import EngineFacts, Keep, ModelFacts, Pixels, TileRequest, TileResult
 
@@ -50,8 +50,12 @@ _STRIP_PX = 8192
 _M_MMAP_THRESHOLD = -3
 """The number of that setting in glibc's malloc.h."""
 
-_GOLDEN_TOLERANCE = {"f32": (4, 0.15), "bf16": (24, 1.0)}
-"""Largest and mean difference from the golden picture, in 8-bit code values. Measured: f32 2 and 0.1, bf16 9 and 0.4."""
+_GOLDEN_TOLERANCE = {"f32": (4, 0.15), "bf16": (24, 1.0), "int8": (60, 2.5)}
+"""Largest and mean difference from the golden picture, in 8-bit code values. Measured: f32 2 and 0.1, bf16 9 and 0.4,
+int8 25 and 0.8."""
+
+_INT8_INSTRUCTIONS = {"avx512_vnni", "avx_vnni", "amx_int8"}
+"""What adds products of bytes in 32 bits. Without them sums of pairs may overflow 16."""
 
 
 def _keep_large_blocks_apart() -> None:
@@ -66,9 +70,19 @@ def _keep_large_blocks_apart() -> None:
 
 
 def precisions() -> tuple[str, ...]:
-    """What this processor computes in, best first."""
+    """What this processor computes in, what ``auto`` means first. Not every model has int8."""
     capabilities = ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    return ("bf16", "f32") if "BF16" in capabilities else ("f32",)
+    in_float = ("bf16", "f32") if "BF16" in capabilities else ("f32",)
+    return (*in_float, "int8") if _INT8_INSTRUCTIONS & _instructions() else in_float
+
+
+def _instructions() -> set[str]:
+    """Those that the processor says it has, where the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return set()
+    return set(next((line for line in lines if line.startswith("flags")), "").split())
 
 
 class OpenVINOEngine:
@@ -77,7 +91,8 @@ class OpenVINOEngine:
     Args:
         catalogue: models that may be asked for; each is loaded, and checked, when first used.
         threads: compute threads in all.
-        precision: what ``auto`` means in ``facts``; ``auto`` takes the processor's best.
+        precision: what ``auto`` means in ``facts``; ``auto`` takes the processor's best, and a model
+            without int8 does so too.
         cache_folder: where compiled networks are kept between runs; None keeps none.
 
     Raises:
@@ -97,6 +112,7 @@ class OpenVINOEngine:
             raise ConfigError(
                 f"ENLARGER_PRECISION: this processor has {' and '.join(available)}, not '{precision}'"
             )
+        self._best_in_float = available[0]
         best = available[0] if precision == "auto" else precision
         self.precisions = tuple(sorted(available, key=lambda name: name != best))
         _keep_large_blocks_apart()
@@ -123,7 +139,7 @@ class OpenVINOEngine:
         return EngineFacts(
             engine=NAME,
             ready=True,
-            models=tuple(model_facts(model, self.precisions) for model in self._models.values()),
+            models=tuple(self._model_facts(model) for model in self._models.values()),
             capacity=2 * self.streams,
             in_flight=self._in_flight,
             mflop_per_s=self._mflop_per_s,
@@ -135,7 +151,18 @@ class OpenVINOEngine:
         model = self._models.get(model_id)
         if model is None or model.sha256 != weights_sha256:
             raise NoEngineReady(f"{model_id} is not here with the weights {weights_sha256[:12]}")
-        return model_facts(model, self.precisions)
+        return self._model_facts(model)
+
+    def _model_facts(self, model: Model) -> ModelFacts:
+        return model_facts(model, self._precisions(model))
+
+    def _precisions(self, model: Model) -> tuple[str, ...]:
+        """What a model can be computed in here, what ``auto`` means first."""
+        return tuple(
+            precision
+            for precision in self.precisions
+            if precision != "int8" or model.ranges is not None
+        )
 
     async def load(self, model_id: str, precision: str | None = None) -> None:
         """Load a model and check it on its golden picture, ahead of the first tile.
@@ -145,8 +172,9 @@ class OpenVINOEngine:
             WrongOutput: it does not make the golden picture.
         """
         loop = asyncio.get_running_loop()
+        model = self._models[model_id]
         await loop.run_in_executor(
-            self._executor, self._network, self._models[model_id], precision or self.precisions[0]
+            self._executor, self._network, model, precision or self._precisions(model)[0]
         )
 
     async def enlarge(self, request: TileRequest) -> TileResult:
@@ -156,9 +184,10 @@ class OpenVINOEngine:
             raise ModelNotHere(
                 f"{request.model} is not here with the weights {request.weights_sha256[:12]}"
             )
-        if request.precision not in self.precisions:
+        available = self._precisions(model)
+        if request.precision not in available:
             raise InvalidOption(
-                f"precision {request.precision} is not to be had here; there is {', '.join(self.precisions)}"
+                f"precision {request.precision} is not to be had here; there is {', '.join(available)}"
             )
         if request.options:
             raise InvalidOption(f"{model.id} takes no option {', '.join(sorted(request.options))}")
@@ -223,7 +252,9 @@ class OpenVINOEngine:
 
     def _load(self, model: Model, precision: str) -> _Network:
         started = time.perf_counter()
-        graphs = _graphs(model, precision)
+        ranges = model.read_ranges() if precision == "int8" else None
+        in_float = self._best_in_float if precision == "int8" else precision
+        graphs = _graphs(model, in_float, ranges)
         kept = {
             part: CompiledNetwork(self._cache_folder, model, precision, part)
             for part in graphs
@@ -272,7 +303,7 @@ class OpenVINOEngine:
     def _config(self, precision: str) -> dict[str, Any]:
         return {
             # OpenVINO would choose bf16 by itself where the processor has it: always say which.
-            "INFERENCE_PRECISION_HINT": precision,
+            "INFERENCE_PRECISION_HINT": self._best_in_float if precision == "int8" else precision,
             "NUM_STREAMS": self.streams,
             "INFERENCE_NUM_THREADS": self.streams * self._threads_per_stream,
             # Pinned, the threads of several model servers sit on the same cores.
@@ -280,12 +311,15 @@ class OpenVINOEngine:
         }
 
 
-def _graphs(model: Model, precision: str) -> dict[str, Callable[[], ov.Model]]:
+def _graphs(
+    model: Model, in_float: str, ranges: Ranges | None
+) -> dict[str, Callable[[], ov.Model]]:
     """What is compiled for a model, by the name of the part: all of it, or its trunk and its tail."""
     if model.architecture == "compact":
         return {"whole": partial(networks.build, model)}
+    arithmetic = networks.FloatInParts() if in_float == "f32" else networks.Float()
     return {
-        "trunk": partial(networks.build_trunk, model, precision),
+        "trunk": partial(networks.build_trunk, model, arithmetic, ranges),
         "tail": partial(networks.build_tail, model),
     }
 

@@ -12,6 +12,7 @@ from typing import Literal
 import pydantic
 
 from enlarger.errors import UnknownModel, WeightsError
+from enlarger.models.ranges import RANGES_FOLDER, Ranges
 from enlarger.models.weights import Layer, read_binary, read_layers, read_outline
 
 Architecture = Literal["rrdb", "compact"]
@@ -49,6 +50,9 @@ class Model:
 
     golden: Path | None = None
     """What the network must make of ``golden/input.png``; None where nobody made one."""
+
+    ranges: Path | None = None
+    """What int8 rests on (``scripts/calibrate.py``); None where nobody measured: then the model has no int8."""
 
     @property
     def halo_px(self) -> int:
@@ -95,6 +99,16 @@ class Model:
             WeightsError: a file is missing, damaged, or not the one of this row.
         """
         return read_layers(self.param, self.binary, sha256=self.sha256)
+
+    def read_ranges(self) -> Ranges:
+        """The ranges of the network's features.
+
+        Raises:
+            WeightsError: there are none, or they are damaged, or of other weights.
+        """
+        if self.ranges is None:
+            raise WeightsError(f"{self.id}: nobody measured the ranges that int8 needs")
+        return Ranges.read(self.ranges, sha256=self.sha256)
 
 
 # x4plus sees 349 px far, but what comes from there is faint: 24 px of halo leave tiles at 58 dB
@@ -190,6 +204,7 @@ def _wheel_models() -> list[Model]:
             licence="BSD-3-Clause",
             source=_SOURCE,
             golden=GOLDEN_FOLDER / f"{model_id}.png",
+            ranges=RANGES_FOLDER / f"{model_id}.npz" if architecture == "rrdb" else None,
         )
         for model_id, architecture, stem, sha256, title in rows
     ]
@@ -210,6 +225,7 @@ class _Row(pydantic.BaseModel):
     licence: str
     source: str
     golden: str | None = None
+    ranges: str | None = None
 
     @pydantic.field_validator("id")
     @classmethod
@@ -243,4 +259,5 @@ def _own_model(path: Path) -> Model:
         licence=row.licence,
         source=row.source,
         golden=path.parent / row.golden if row.golden else None,
+        ranges=path.parent / row.ranges if row.ranges else None,
     )

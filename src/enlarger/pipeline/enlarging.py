@@ -109,7 +109,7 @@ async def enlarge(
             from those before it is enlarged.
         model: what runs.
         wanted: size and part of the result, and whether its colours are locked.
-        precision: ``f32`` or ``bf16``.
+        precision: ``f32``, ``bf16`` or ``int8``.
         engine: where tiles go, all at once; it decides how many run.
         executor: where samples are worked on, off the event loop.
         deadline: on the event loop's clock.

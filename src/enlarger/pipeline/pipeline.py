@@ -262,9 +262,12 @@ class Pipeline:
         return picture
 
     def _precision(self, options: Options, facts: ModelFacts) -> str:
-        wanted = self._settings.precision if options.precision == "auto" else options.precision
+        wanted = options.precision
         if wanted == "auto":
-            return facts.precisions[0]
+            wanted = self._settings.precision
+            # Not every model has int8, and who sets it for the service wants it where there is one.
+            if wanted == "auto" or (wanted == "int8" and wanted not in facts.precisions):
+                return facts.precisions[0]
         if wanted not in facts.precisions:
             raise InvalidOption(
                 f"Invalid precision: {wanted} is not to be had on this server; there is {', '.join(facts.precisions)}"

@@ -1,0 +1,161 @@
+"""How far is another precision from f32 on pictures that int8 was not calibrated on, and how much faster is it?
+
+`python benchmarks/precisions.py int8 --pictures FOLDER`. Without a folder: scikit-image's photos.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from record import record
+
+from enlarger import config
+from enlarger.engine.openvino import OpenVINOEngine, precisions
+from enlarger.models import Catalogue, Model
+from enlarger.wire import Pixels, TileRequest
+
+SHORT_SIDE_PX = 360
+"""Larger pictures are reduced to it."""
+
+PHOTOS = (
+    *("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "ihc.png", "motorcycle_left.png"),
+)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("precision", choices=precisions())
+    parser.add_argument("--model", default="realesrgan-x4plus")
+    parser.add_argument("--pictures", type=Path, help="a folder")
+    parser.add_argument(
+        "--side", type=int, default=128, help="pixels of each picture's liveliest square"
+    )
+    parser.add_argument("--tile", type=int, default=192, help="pixels of a side, for the speed")
+    parser.add_argument("--rounds", type=int, default=5, help="of the speed, in turn")
+    parser.add_argument("--save", type=Path, help="a folder for both results and their difference")
+    parser.add_argument("--record", action="store_true", help="append to results.jsonl")
+    arguments = parser.parse_args()
+
+    model = Catalogue.installed(Path("models")).choose(arguments.model, scale=4)
+    kinds = ("f32", arguments.precision)
+
+    async def measure() -> tuple[dict[str, float], dict[str, list[float]]]:
+        async with OpenVINOEngine(
+            Catalogue([model]), threads=config.cores(), precision="f32"
+        ) as engine:
+            psnr_db = {}
+            for path in paths(arguments.pictures):
+                picture = liveliest(path, arguments.side)
+                right, made = [await enlarge(engine, model, picture, kind) for kind in kinds]
+                psnr_db[path.stem] = round(distance_db(made, right), 2)
+                print(f"{path.stem}: {psnr_db[path.stem]} dB", flush=True)
+                if arguments.save:
+                    keep(arguments.save, path.stem, right, made)
+            tile = np.ascontiguousarray(
+                np.resize(liveliest(paths(None)[0], 96), (arguments.tile, arguments.tile, 3))
+            )
+            rates: dict[str, list[float]] = {kind: [] for kind in kinds}
+            for _ in range(arguments.rounds):
+                for kind in kinds:
+                    started = time.perf_counter()
+                    async with asyncio.TaskGroup() as tasks:
+                        for _ in range(engine.streams):
+                            tasks.create_task(enlarge(engine, model, tile, kind))
+                    took_s = time.perf_counter() - started
+                    rates[kind].append(engine.streams * arguments.tile**2 / took_s)
+            return psnr_db, rates
+
+    psnr_db, rates = asyncio.run(measure())
+    ratios = [one / f32 for one, f32 in zip(rates[arguments.precision], rates["f32"], strict=True)]
+    figures = {
+        "model": model.id,
+        "precision": arguments.precision,
+        "pictures": len(psnr_db),
+        "side_px": arguments.side,
+        "mean_psnr_db": round(float(np.mean(list(psnr_db.values()))), 2),
+        "least_psnr_db": min(psnr_db.values()),
+        "tile_px": arguments.tile,
+        "lr_px_per_s": round(float(np.median(rates[arguments.precision]))),
+        "times_f32": round(float(np.median(ratios)), 2),
+    }
+    print("  ".join(f"{name} {value}" for name, value in figures.items()))
+    if arguments.record:
+        record(
+            "precisions",
+            figures | {"psnr_db": psnr_db, "ratios": [round(ratio, 2) for ratio in ratios]},
+        )
+
+
+def paths(folder: Path | None) -> list[Path]:
+    """The pictures of a folder, or the photos."""
+    if folder is not None:
+        return sorted(path for path in folder.iterdir() if path.is_file())
+    import skimage
+
+    return [Path(skimage.__file__).parent / "data" / name for name in PHOTOS]
+
+
+def liveliest(path: Path, side_px: int) -> Pixels:
+    """The square of a picture with the most detail and the most different colours."""
+    with Image.open(path) as image:
+        picture = image.convert("RGB")
+    factor = min(picture.size) / SHORT_SIDE_PX
+    if factor > 1.3:
+        size = (round(picture.width / factor), round(picture.height / factor))
+        picture = picture.resize(size, Image.Resampling.LANCZOS)
+    return max(squares(np.asarray(picture), side_px), key=life)
+
+
+def squares(pixels: Pixels, side_px: int) -> Iterator[Pixels]:
+    """All of a grid of half their side."""
+    height, width, _ = pixels.shape
+    for top in range(0, max(1, height - side_px + 1), side_px // 2):
+        for left in range(0, max(1, width - side_px + 1), side_px // 2):
+            yield pixels[top : top + side_px, left : left + side_px]
+
+
+def life(pixels: Pixels) -> float:
+    """Mean difference of neighbours, and how different the colours are."""
+    samples = pixels.astype(float)
+    detail = sum(np.abs(np.diff(samples, axis=axis)).mean() for axis in (0, 1))
+    return float(detail + (samples.max(axis=2) - samples.min(axis=2)).std())
+
+
+async def enlarge(engine: OpenVINOEngine, model: Model, pixels: Pixels, precision: str) -> Pixels:
+    """One tile; in the precision asked for, or the benchmark ends."""
+    result = await engine.enlarge(
+        TileRequest(
+            pixels=np.ascontiguousarray(pixels),
+            model=model.id,
+            weights_sha256=model.sha256,
+            precision=precision,
+            deadline=asyncio.get_running_loop().time() + 86_400,
+            request_id="benchmark",
+        )
+    )
+    assert result.precision == precision
+    return result.pixels
+
+
+def distance_db(made: Pixels, right: Pixels) -> float:
+    """Peak signal to noise of two results."""
+    mean_square = float(np.mean((made.astype(float) - right) ** 2))
+    return float(10 * np.log10(255**2 / max(mean_square, 1e-9)))
+
+
+def keep(folder: Path, name: str, right: Pixels, made: Pixels) -> None:
+    """Both results side by side, and eight times their difference around gray."""
+    folder.mkdir(parents=True, exist_ok=True)
+    difference = np.clip(128 + 8 * (made.astype(int) - right), 0, 255).astype(np.uint8)
+    Image.fromarray(np.hstack([right, made, difference])).save(folder / f"{name}.png")
+
+
+if __name__ == "__main__":
+    main()
