@@ -108,7 +108,8 @@ class RunningService:
     def post(self, path: str, fields: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
         """Status and JSON of a POST."""
         body = json.dumps(fields).encode()
-        headers = {"Content-Type": "application/json"}
+        # Computed anew each time: who asks twice here wants to see the work done twice.
+        headers = {"Content-Type": "application/json", "Cache-Control": "no-cache"}
         return self._call(urllib.request.Request(self.url + path, body, headers))  # noqa: S310 - our own http URL
 
     def _call(self, request: urllib.request.Request) -> tuple[int, dict[str, Any]]:
