@@ -28,6 +28,7 @@ from fakes import NEAREST, FailsFirst, NearestEngine, StuckEngine, nearest
 from oracles import lanczos
 from pictures import encoded, noise, oriented, visible
 from PIL import Image
+from prometheus_client.parser import text_string_to_metric_families
 from sites import Site, page
 from structlog.testing import capture_logs
 from yarl import URL
@@ -963,6 +964,78 @@ async def test_health_without_a_ready_server(
     assert (reply.body["status"], reply.body["reason"]) == ("unhealthy", reason)
     assert (reply.body["model_servers"], reply.body["model_servers_ready"]) == (2, 0)
     assert reply.body["supported_scales"] == [2, 4]
+
+
+async def test_probes_of_an_orchestrator(start: Start, models: list[ModelFacts]) -> None:
+    """Live as long as it answers; ready while a model server is."""
+    gateway = await start()
+    assert (await gateway.call("GET", "/livez")).body == {"alive": True}
+    ready = await gateway.call("GET", "/readyz")
+    assert (ready.status, ready.body) == (
+        200,
+        {"ready": True, "reason": None, "servers_ready": 1, "servers": 1},
+    )
+
+    async def never() -> Readiness:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    down = Member("down", NearestEngine(models), probe=never)
+    down.state = State.FAILED
+    gateway = await start(pool=Pool([down]))
+    assert (await gateway.call("GET", "/livez")).status == 200
+    unready = await gateway.call("GET", "/readyz")
+    assert (unready.status, unready.body) == (
+        503,
+        {"ready": False, "reason": "no_engine_ready", "servers_ready": 0, "servers": 1},
+    )
+
+
+async def test_answers_say_where_the_time_went(start: Start) -> None:
+    """In milliseconds by stage; a result that was found again has no stages of computing."""
+    gateway = await start()
+    first, again = [await gateway.upscale(image_b64=B64) for _ in range(2)]
+    stages = ["fetch", "queue", "decode", "infer", "encode", "total"]
+    named, total_ms = timing(first)
+    assert named == stages
+    assert total_ms == pytest.approx(1000 * first.body["processing_time"], abs=10)
+    assert timing(again)[0] == ["fetch", "total"]
+
+
+def timing(reply: Reply) -> tuple[list[str], float]:
+    """Names of the stages, and milliseconds in all."""
+    entries = [entry.split(";dur=") for entry in reply.headers["Server-Timing"].split(", ")]
+    return [name for name, _ in entries], float(entries[-1][1])
+
+
+async def test_metrics_count_what_was_done(start: Start, models: list[ModelFacts]) -> None:
+    """By how requests ended; stages, tiles, servers and queue, in the form that Prometheus reads."""
+    engine = NearestEngine(models)
+    gateway = await start(engine)
+    for _ in range(2):
+        await gateway.upscale(image_b64=B64)
+    await gateway.upscale(image_b64=B64, scale=3)
+    async with gateway.http.get("/metrics") as response:
+        assert response.status == 200
+        assert response.content_type == "text/plain"
+        families = list(text_string_to_metric_families(await response.text()))
+    found = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in families
+        for sample in family.samples
+    }
+    assert found["enlarger_requests_total", "miss"] == 1
+    assert found["enlarger_requests_total", "hit"] == 1
+    assert found["enlarger_requests_total", "invalid_option"] == 1
+    assert found["enlarger_stage_seconds_count", "infer"] == 1
+    assert found["enlarger_stage_seconds_count", "total"] == 2
+    assert found["enlarger_tiles_total", "computed"] == len(engine.requests)
+    assert found["enlarger_server_tiles_total",] == len(engine.requests)
+    assert found["enlarger_servers", "ready"] == 1
+    assert found["enlarger_servers", "gone"] == 0
+    assert found["enlarger_queue_requests",] == 0
+    assert found["enlarger_tiles_in_flight",] == 0
+    assert found["process_resident_memory_bytes",] > 1e6
 
 
 async def test_status_shows_what_is_here(start: Start) -> None:

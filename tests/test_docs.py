@@ -83,7 +83,19 @@ def test_the_routes_are_those_of_the_gateway() -> None:
     served = set(
         re.findall(r'add_url_rule\("(/[a-z]+)', (ROOT / "src/enlarger/api/app.py").read_text())
     )
-    assert served == {"/upscale", "/health", "/status", "/cleanup", "/files"}
+    assert served == {
+        *("/upscale", "/health", "/status", "/cleanup", "/files"),
+        *("/livez", "/readyz", "/metrics"),
+    }
+
+
+def test_every_metric_is_documented() -> None:
+    """By the name that Prometheus shows."""
+    source = (ROOT / "src/enlarger/api/metrics.py").read_text()
+    names = re.findall(r'\(\s*"(?:enlarger_)?(\w+)",\s*"[A-Z]', source)
+    assert len(names) == 10
+    for name in names:
+        assert f"`enlarger_{name}" in page("http-api.md"), name
 
 
 def test_every_command_is_mentioned() -> None:

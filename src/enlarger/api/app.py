@@ -19,6 +19,7 @@ from werkzeug.exceptions import HTTPException
 
 from enlarger import __version__
 from enlarger.api import compatible
+from enlarger.api.metrics import MEDIA_TYPE, Metrics
 from enlarger.config import Settings
 from enlarger.errors import BodyTooLarge, EnlargerError
 from enlarger.job import SCALES, Job
@@ -61,6 +62,9 @@ class Gateway:
     service: Service
     settings: Settings
 
+    def __post_init__(self) -> None:
+        self.metrics = Metrics(self.pool, self.pipeline)
+
     def asgi(self) -> AsgiApp:
         """The ASGI application."""
         app = Quart(__name__)
@@ -71,11 +75,14 @@ class Gateway:
         app.json.sort_keys = False  # type: ignore[attr-defined]
         app.before_request(_begin)
         app.after_request(_end)
-        app.register_error_handler(EnlargerError, _refuse)
+        app.register_error_handler(EnlargerError, self._refuse)
         app.register_error_handler(HTTPException, _http_error)
-        app.register_error_handler(Exception, _unexpected)
+        app.register_error_handler(Exception, self._unexpected)
         app.add_url_rule("/upscale", view_func=self.upscale, methods=["GET", "POST"])
         app.add_url_rule("/health", view_func=self.health)
+        app.add_url_rule("/livez", view_func=self.livez)
+        app.add_url_rule("/readyz", view_func=self.readyz)
+        app.add_url_rule("/metrics", view_func=self.show_metrics)
         app.add_url_rule("/status", view_func=self.status)
         app.add_url_rule("/cleanup", view_func=self.cleanup, methods=["POST"])
         app.add_url_rule("/files/<name>", view_func=self.file)
@@ -89,6 +96,7 @@ class Gateway:
         job, inline = await self._job()
         job = replace(job, anew=bool(request.cache_control.no_cache))
         outcome = await self.pipeline.run(job)
+        self.metrics.done(outcome)
         answer = compatible.answer(
             outcome,
             scale=job.options.scale or 1,
@@ -96,7 +104,7 @@ class Gateway:
             request_id=g.request_id,
             left_s=self.store.left_s(outcome.stored),
         )
-        headers = {"Content-Type": "application/json"}
+        headers = {"Content-Type": "application/json", "Server-Timing": _server_timing(outcome)}
         if not inline:
             return Response(json.dumps(answer), headers=headers)
         length, chunks = _with_base64(answer, outcome, self.executor)
@@ -150,6 +158,24 @@ class Gateway:
             if any(member.may_return for member in self.pool.members)
             else "no_engine_ready"
         )
+
+    async def livez(self) -> dict[str, Any]:
+        """``GET /livez``: 200 while the event loop turns; if not, start it again."""
+        return {"alive": True}
+
+    async def readyz(self) -> tuple[dict[str, Any], int]:
+        """``GET /readyz``: 200 while it takes work; if not, send it none."""
+        reason = self._reason()
+        return {
+            "ready": reason is None,
+            "reason": reason,
+            "servers_ready": len(self.pool.ready),
+            "servers": len(self.pool.members),
+        }, 503 if reason else 200
+
+    async def show_metrics(self) -> Response:
+        """``GET /metrics``, for Prometheus."""
+        return Response(self.metrics.text(), content_type=MEDIA_TYPE)
 
     async def status(self) -> dict[str, Any]:
         """``GET /status``: A.5."""
@@ -220,6 +246,17 @@ class Gateway:
             },
         )
 
+    async def _refuse(self, error: EnlargerError) -> tuple[dict[str, Any], int, dict[str, str]]:
+        """The one place where an error of ours becomes an answer."""
+        log.info("refused", code=error.code, reason=str(error))
+        self.metrics.failed(error.code)
+        return compatible.error_answer(error, request_id=g.request_id)
+
+    async def _unexpected(self, error: Exception) -> tuple[dict[str, Any], int]:
+        log.error("internal_error", exc_info=error)
+        self.metrics.failed("internal_error")
+        return _error_body("Internal server error", "internal_error"), 500
+
     async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self.executor, function, *arguments)
 
@@ -237,12 +274,6 @@ async def _end(response: Response) -> Response:
     return response
 
 
-async def _refuse(error: EnlargerError) -> tuple[dict[str, Any], int, dict[str, str]]:
-    """The one place where an error of ours becomes an answer."""
-    log.info("refused", code=error.code, reason=str(error))
-    return compatible.error_answer(error, request_id=g.request_id)
-
-
 async def _http_error(error: HTTPException) -> tuple[dict[str, Any], int, dict[str, str]]:
     """What HTTP itself decides: no such route, or not with that method."""
     known = {404: ("Not found", "not_found"), 405: ("Method not allowed", "method_not_allowed")}
@@ -253,11 +284,6 @@ async def _http_error(error: HTTPException) -> tuple[dict[str, Any], int, dict[s
         error.code or 500,
         {"Allow": ", ".join(sorted(methods))} if methods else {},
     )
-
-
-async def _unexpected(error: Exception) -> tuple[dict[str, Any], int]:
-    log.error("internal_error", exc_info=error)
-    return _error_body("Internal server error", "internal_error"), 500
 
 
 def _with_base64(
@@ -281,6 +307,12 @@ def _with_base64(
             yield b'"' + tail
 
     return len(head) + len(b'"base64": ""') + 4 * -(-size // 3) + len(tail), chunks()
+
+
+def _server_timing(outcome: Outcome) -> str:
+    """Milliseconds by stage, as browsers' tools show them (W3C Server Timing)."""
+    stages = {**outcome.stages_s, "total": outcome.took_s}
+    return ", ".join(f"{stage};dur={took_s * 1000:.0f}" for stage, took_s in stages.items())
 
 
 def _read(path: Path) -> bytes | None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -76,6 +76,10 @@ class Outcome:
     found: Found = "miss"
     """Whether it was computed for this request."""
 
+    stages_s: Mapping[str, float] = field(default_factory=dict)
+    """Seconds of this request by stage: ``fetch`` (and plan), and if it was computed for it ``queue``, ``decode``,
+    ``infer`` and ``encode``."""
+
     took_s: float = 0.0
 
 
@@ -90,6 +94,25 @@ class _Plan:
     way: Route
     kind: str
     """Format of the result."""
+
+
+class _Watch:
+    """Seconds from one lap to the next."""
+
+    def __init__(self) -> None:
+        self._started = self._lapped = time.monotonic()
+        self.stages_s: dict[str, float] = {}
+
+    def lap(self, stage: str) -> None:
+        """What was done since the last lap was this stage."""
+        now = time.monotonic()
+        self.stages_s[stage] = now - self._lapped
+        self._lapped = now
+
+    @property
+    def total_s(self) -> float:
+        """Seconds since it was started."""
+        return time.monotonic() - self._started
 
 
 class Pipeline:
@@ -142,17 +165,19 @@ class Pipeline:
             EngineError: the engines failed on it.
             StorageFull: the result could not be written.
         """
-        started = time.monotonic()
+        watch = _Watch()
         if self._draining():
             raise Draining("the server is stopping", retry_after_s=10)
         self._catalogue.choose(job.options.model, scale=SCALES[0])
         data = await self._bytes(job)
         plan = await self._plan(data, job.options)
         key = await self._in_thread(_key, data, job.options, plan.model)
+        watch.lap("fetch")
         made, found = await self._results.get(
             key, partial(self._make, job, data, plan), anew=job.anew, on_tile=on_tile
         )
-        outcome = replace(made, found=found, took_s=time.monotonic() - started)
+        stages_s = watch.stages_s | (dict(made.stages_s) if found == "miss" else {})
+        outcome = replace(made, found=found, stages_s=stages_s, took_s=watch.total_s)
         log.info(
             "picture_done",
             model=outcome.ran.model,
@@ -194,6 +219,7 @@ class Pipeline:
     async def _make(self, job: Job, data: bytes, plan: _Plan, on_tile: OnTile) -> Outcome:
         """Admit it, and do it."""
         options = job.options
+        watch = _Watch()
         load = self.load
         admit(load, queue_limit=self._settings.queue_limit, max_wait_s=self._settings.max_wait_s)
         if self._draining():
@@ -212,8 +238,10 @@ class Pipeline:
             try:
                 async with asyncio.timeout_at(deadline), self._memory.hold(held_bytes):
                     facts = await self._engine.ready_for(plan.model.id, plan.model.sha256)
+                    watch.lap("queue")
                     picture = await self._decode(data, plan, to_srgb=options.color == "srgb")
                     _check_kind(plan, options, has_alpha=picture.has_alpha)
+                    watch.lap("decode")
                     enlarged = await enlarge(
                         picture,
                         model=facts,
@@ -225,7 +253,9 @@ class Pipeline:
                         request_id=job.request_id,
                         on_tile=progress,
                     )
+                    watch.lap("infer")
                     written, stored = await self._in_thread(self._keep, enlarged, options, plan)
+                    watch.lap("encode")
             except TimeoutError as error:
                 raise DeadlineExceeded(f"deadline exceeded after {limit_s:.0f} s") from error
         return Outcome(
@@ -237,6 +267,7 @@ class Pipeline:
             kept=kept(picture, written),
             header=plan.header,
             input_bytes=len(data),
+            stages_s=watch.stages_s,
         )
 
     async def _copy(self, outcome: Outcome) -> Outcome | None:
