@@ -192,3 +192,14 @@ def test_smallest_tile_that_is_not_refused_works(halo_px: int) -> None:
     """The bound on ``max_tile_px`` is the true one."""
     boxes = plan(9, 9, halo_px=halo_px, max_tile_px=(2 * halo_px + 1) ** 2)
     assert len(boxes) > 1
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "tiles"), [(64, 64, 1), (100, 100, 1), (160, 140, 2), (320, 240, 2)]
+)
+def test_small_picture_is_shared_where_that_pays(width: int, height: int, tiles: int) -> None:
+    """Two servers are done earlier than one, unless the halos make each compute nearly all of it."""
+    boxes = plan(width, height, halo_px=24, max_tile_px=140_000)
+    assert len(boxes) == tiles
+    longest = max(box.lr_px for box in boxes)
+    assert tiles == 1 or longest < 0.7 * width * height

@@ -22,6 +22,9 @@ SERVERS = (1, 2, 3, 4, 5)
 MAX_WORK_FACTOR = 1.225
 """The network computes no more than this many times the picture, where the largest tile allows."""
 
+MAX_WORK_FACTOR_OF_TWO = 1.35
+"""The same where a picture would be a single tile otherwise: two servers are done with it earlier than one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Span:
@@ -78,7 +81,8 @@ def plan(width_px: int, height_px: int, *, halo_px: int, max_tile_px: int) -> li
 
     Among all grids whose tiles hold at most ``max_tile_px`` LR pixels and that compute at most
     ``MAX_WORK_FACTOR`` times the picture: one with a tile for each of ``SERVERS`` or as many as there can be, and
-    of these the one that takes the least of their time, that in which they wait for the last tile included. Where no grid is that cheap, the cheapest.
+    of these the one that takes the least of their time, that in which they wait for the last tile included.
+    Where that leaves a single tile, ``MAX_WORK_FACTOR_OF_TWO`` counts; where no grid is that cheap, the cheapest.
 
     Args:
         width_px: the picture's width, at least 1.
@@ -95,9 +99,10 @@ def plan(width_px: int, height_px: int, *, halo_px: int, max_tile_px: int) -> li
             f"cannot cut {width_px}x{height_px} px, halo {halo_px}, tile {max_tile_px} px"
         )
     grids = _Grids(width_px, height_px, halo_px, max_tile_px)
-    rows, columns = min(grids.cheap(), key=grids.preference, default=None) or min(
-        grids.fewest(), key=grids.computed_px
-    )
+    chosen = min(grids.cheap(MAX_WORK_FACTOR), key=grids.preference, default=None)
+    if chosen == (1, 1):
+        chosen = min(grids.cheap(MAX_WORK_FACTOR_OF_TWO), key=grids.preference)
+    rows, columns = chosen or min(grids.fewest(), key=grids.computed_px)
     return [
         TileBox(row, column)
         for row in _spans(height_px, rows, halo_px)
@@ -139,9 +144,9 @@ class _Grids:
             elif tallest_px > around_px:
                 yield -(-(self.height_px - around_px) // (tallest_px - around_px)), columns
 
-    def cheap(self) -> Iterator[tuple[int, int]]:
-        """Those that compute at most ``MAX_WORK_FACTOR`` times the picture."""
-        most_px = MAX_WORK_FACTOR * self.width_px * self.height_px
+    def cheap(self, work_factor: float) -> Iterator[tuple[int, int]]:
+        """Those that compute at most so many times the picture."""
+        most_px = work_factor * self.width_px * self.height_px
         most_rows = _most_parts(self.height_px, self.halo_px)
         for fewest, columns in self.fewest():
             for rows in range(fewest, most_rows + 1):
