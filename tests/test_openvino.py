@@ -345,7 +345,7 @@ async def test_part_of_a_tile_has_the_samples_of_the_whole_tile(
 
 
 @pytest.mark.parametrize("size", [(90, 110), (1, 300), (300, 3)], ids=["tile", "row", "columns"])
-async def test_trunk_and_tail_in_strips_are_the_network(
+async def test_trunk_and_tail_in_blocks_are_the_network(
     engine: OpenVINOEngine, catalogue: Catalogue, photo: Pixels, size: tuple[int, int]
 ) -> None:
     """The network compiled whole, on all of the tile at once, makes the same, but for the last bit in 16 or so."""

@@ -7,7 +7,7 @@ import ctypes
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from io import BytesIO
@@ -44,8 +44,8 @@ NAME = "openvino"
 _MOST_STREAMS = 4
 """Each stream holds activations of a tile of its own, so memory grows with it."""
 
-_STRIP_PX = 8192
-"""LR pixels that the tail of an rrdb network sees at once."""
+_BLOCK_PX = 64
+"""LR pixels of a side that the tail of an rrdb network makes at once."""
 
 _M_MMAP_THRESHOLD = -3
 """The number of that setting in glibc's malloc.h."""
@@ -339,12 +339,11 @@ class _Network:
         requests = self._idle.get()
         try:
             made = _run(requests[0], to_floats(pixels))
-            pieces: Iterable[tuple[Floats, Keep]] = [(made, keep)]
-            if len(requests) > 1:
-                pieces = ((_run(requests[1], seen), part) for seen, part in _strips(made, keep))
-            for piece, part in pieces:
-                rows, columns = (_times(side, self._scale) for side in part.slices)
-                output.take(piece[:, rows, columns])
+            if len(requests) == 1:
+                output.take(made[_times(keep.slices, self._scale)])
+            else:
+                for band in _bands(requests[1], made, keep, self._scale):
+                    output.take(band)
         except RuntimeError as error:
             raise EngineFailed("the runtime failed on a tile") from error
         finally:
@@ -360,27 +359,35 @@ def _run(request: Any, batch: Floats) -> Floats:
     return made
 
 
-def _strips(features: Floats, keep: Keep) -> Iterator[tuple[Floats, Keep]]:
-    """Features (1, H, W, C) for the tail in strips of rows, and which part of each strip's pixels to keep.
+def _bands(tail: Any, features: Floats, keep: Keep, scale: int) -> Iterator[Floats]:
+    """What the tail makes of features (1, H, W, C), a band of rows after the other, in blocks.
 
-    A strip has what the tail sees around that part, as far as there is anything: so the strips make the
-    same samples as all at once. The tail holds several KB per LR pixel, the trunk's output a quarter KB.
+    A block sees what the tail sees around it, as far as there is anything: so blocks make the same samples as
+    all at once. The tail holds 9 KB per LR pixel in f32, the trunk's output a quarter KB.
     """
     _, height, width, _ = features.shape
     reach = networks.TAIL_REACH_PX
-    left, right = max(0, keep.left - reach), min(width, keep.left + keep.width + reach)
-    count = -(-keep.height * (right - left) // _STRIP_PX)
-    cuts = [keep.top + keep.height * number // count for number in range(count + 1)]
-    for start, stop in pairwise(cuts):
-        top, bottom = max(0, start - reach), min(height, stop + reach)
-        yield (
-            np.ascontiguousarray(features[:, top:bottom, left:right]),
-            Keep(start - top, keep.left - left, stop - start, keep.width),
-        )
+    for top, bottom in _cuts(keep.top, keep.height):
+        band = np.empty((1, (bottom - top) * scale, keep.width * scale, 3), np.float32)
+        above, below = max(0, top - reach), min(height, bottom + reach)
+        for left, right in _cuts(keep.left, keep.width):
+            before, behind = max(0, left - reach), min(width, right + reach)
+            made = _run(tail, np.ascontiguousarray(features[:, above:below, before:behind]))
+            inner = slice(top - above, bottom - above), slice(left - before, right - before)
+            place = slice((left - keep.left) * scale, (right - keep.left) * scale)
+            band[:, :, place] = made[_times(inner, scale)]
+        yield band
 
 
-def _times(part: slice, scale: int) -> slice:
-    return slice(part.start * scale, part.stop * scale)
+def _cuts(start: int, length: int) -> Iterator[tuple[int, int]]:
+    """Parts of at most ``_BLOCK_PX``, as equal as they can be."""
+    count = -(-length // _BLOCK_PX)
+    return pairwise([start + length * number // count for number in range(count + 1)])
+
+
+def _times(part: tuple[slice, slice], scale: int) -> tuple[slice, ...]:
+    """The enlargement of rows and columns in (1, H, W, C)."""
+    return slice(None), *(slice(side.start * scale, side.stop * scale) for side in part)
 
 
 def model_facts(model: Model, precisions: tuple[str, ...]) -> ModelFacts:
