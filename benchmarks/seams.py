@@ -17,7 +17,7 @@ from record import photo, record
 from enlarger import config
 from enlarger.engine.openvino import OpenVINOEngine
 from enlarger.models import Catalogue
-from enlarger.tiles import TileBox, plan
+from enlarger.tiles import BLEND_PX, TileBox, plan
 from enlarger.wire import Keep, Pixels
 
 
@@ -49,10 +49,16 @@ def main() -> None:
         if arguments.whole:
             np.save(arguments.whole, whole)
     for halo_px in arguments.halo or [model.halo_px]:
-        boxes = plan(width, height, halo_px=halo_px, max_tile_px=model.max_tile_px)
-        canvas = np.empty_like(whole)
+        boxes = plan(
+            width,
+            height,
+            halo_px=halo_px,
+            max_tile_px=model.max_tile_px,
+            blend_px=0 if model.halo_is_exact else BLEND_PX,
+        )
+        canvas = np.zeros_like(whole)
         tiles = [box.read(picture) for box in boxes]
-        cores = enlarge(tiles, [Keep(*box.core_in_tile) for box in boxes])
+        cores = enlarge(tiles, [Keep(*box.kept_in_tile) for box in boxes])
         for box, core in zip(boxes, cores, strict=True):
             box.paste(canvas, core, model.scale)
         difference = np.abs(whole.astype(np.int16) - canvas)

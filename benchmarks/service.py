@@ -117,7 +117,7 @@ def tiles(model: Model, picture: Pixels, precision: str) -> Callable[[], object]
     boxes = plan(*picture.shape[1::-1], halo_px=model.halo_px, max_tile_px=model.max_tile_px)
 
     cut = [box.read(picture) for box in boxes]
-    cores = [Keep(*box.core_in_tile) for box in boxes]
+    cores = [Keep(*box.kept_in_tile) for box in boxes]
     return lambda: asyncio.run(enlarge_all(engine, model, precision, cut, cores))
 
 

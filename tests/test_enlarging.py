@@ -14,7 +14,7 @@ from fakes import NEAREST, FailsFirst, NearestEngine, StuckEngine, nearest
 from hypothesis import given
 from hypothesis import strategies as st
 from oracles import lanczos, lanczos_to
-from pictures import icc_profile, noise, visible
+from pictures import icc_profile, noise, noise16, visible
 
 from enlarger.engine import Engine
 from enlarger.errors import EngineFailed, EnlargerError, WrongOutput
@@ -22,7 +22,7 @@ from enlarger.picture import Note, Picture
 from enlarger.pipeline.enlarging import Enlarged, OnTile, Wanted, enlarge
 from enlarger.pipeline.passes import Window, result_window
 from enlarger.tiles import plan
-from enlarger.wire import Pixels, TileRequest, TileResult
+from enlarger.wire import Keep, Pixels, TileRequest, TileResult
 
 LONG_S = 100
 """A deadline that plays no part."""
@@ -459,3 +459,69 @@ async def test_repeated_tiles_are_counted_by_reason(executor: ThreadPoolExecutor
     """The caller learns what was computed again, and why."""
     result = await enlarged(noise(70, 33, 3), RepeatingEngine(), executor)
     assert result.ran.repeated == Counter(constant=result.ran.tiles // 2)
+
+
+# Blended tiles
+
+BLENDED = replace(NEAREST, halo_px=6, halo_is_exact=False)
+"""A model whose tiles fade into one another."""
+
+
+class OpinionatedEngine(NearestEngine):
+    """Makes each tile as bright as its own mean: neighbours do not agree."""
+
+    async def enlarge(self, request: TileRequest) -> TileResult:
+        """One value all over."""
+        result = await super().enlarge(request)
+        return replace(result, pixels=np.full_like(result.pixels, request.pixels.mean()))
+
+
+async def blended(
+    samples: Pixels, engine: Engine, executor: ThreadPoolExecutor, region: Window | None = None
+) -> Pixels:
+    """Enlarged four times by ``BLENDED``."""
+    height, width, _ = samples.shape
+    result = await enlarge(
+        Picture(samples=samples),
+        model=BLENDED,
+        wanted=Wanted(size_px=(4 * width, 4 * height), region=region, color_lock=False),
+        precision="f32",
+        engine=engine,
+        executor=executor,
+        deadline=asyncio.get_running_loop().time() + LONG_S,
+    )
+    made: Pixels = result.picture.samples
+    return made
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+async def test_blended_tiles_that_agree_are_exact(
+    executor: ThreadPoolExecutor, channels: int
+) -> None:
+    """Shares of tiles add up to what the tiles agree on, in 16 bits too."""
+    samples = visible(noise16(90, 110, channels))
+    samples[:, :, -1] |= 1
+    engine = NearestEngine([BLENDED])
+    assert np.array_equal(await blended(samples, engine, executor), nearest(samples, 4))
+    assert any(request.keep != Keep(0, 0, *request.pixels.shape[:2]) for request in engine.requests)
+
+
+async def test_blended_tiles_have_no_steps(executor: ThreadPoolExecutor) -> None:
+    """Tiles of different brightness fade over eight pixels; next samples differ by a fraction of it."""
+    samples = np.zeros((90, 200, 3), np.uint16)
+    samples[:, 100:] = 60_000
+    made = await blended(samples, OpinionatedEngine([BLENDED]), executor)
+    values = made[:, :, 0].astype(int)
+    assert values.max() - values.min() > 30_000
+    assert max(np.abs(np.diff(values, axis=axis)).max() for axis in (0, 1)) < 60_000 / 20
+
+
+async def test_region_of_blended_tiles_has_the_pixels_of_the_whole(
+    executor: ThreadPoolExecutor,
+) -> None:
+    """Also where tiles of which nothing else is wanted fade into it."""
+    samples = noise16(90, 110, 3)
+    whole = await blended(samples, OpinionatedEngine([BLENDED]), executor)
+    for region in (Window(20, 13, 60, 44), Window(0, 0, 1, 1), Window(53, 0, 57, 90)):
+        part = await blended(samples, OpinionatedEngine([BLENDED]), executor, region)
+        assert np.array_equal(part, whole[region.times(4).slices])

@@ -113,7 +113,7 @@ async def enlarged_in_tiles(
     canvas = np.zeros((height * 4, width * 4, 3), pixels.dtype)
     tiles = await asyncio.gather(
         *(
-            enlarged(engine, model_id, box.read(pixels), keep=Keep(*box.core_in_tile))
+            enlarged(engine, model_id, box.read(pixels), keep=Keep(*box.kept_in_tile))
             for box in boxes
         )
     )

@@ -28,6 +28,7 @@ class Facts:
     scale: int
     halo_px: int
     max_tile_px: int
+    halo_is_exact: bool = True
 
     def plan(self, width_px: int, height_px: int) -> list[TileBox]:
         return plan(width_px, height_px, halo_px=self.halo_px, max_tile_px=self.max_tile_px)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from random import Random
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from fakes import nearest
 from hypothesis import given
@@ -23,9 +25,13 @@ class Case:
     halo_px: int
     max_tile_px: int
 
-    def plan(self) -> list[TileBox]:
+    def plan(self, *, blend_px: int = 0) -> list[TileBox]:
         return plan(
-            self.width_px, self.height_px, halo_px=self.halo_px, max_tile_px=self.max_tile_px
+            self.width_px,
+            self.height_px,
+            halo_px=self.halo_px,
+            max_tile_px=self.max_tile_px,
+            blend_px=blend_px,
         )
 
 
@@ -159,23 +165,65 @@ def test_plans_of_usual_pictures(
     assert (boxes[0].rows.read_px, boxes[0].columns.read_px) == tile_px
 
 
-@given(case=cases(longest_px=80), scale=st.sampled_from([1, 2, 4]))
-def test_pasted_tiles_make_the_picture(case: Case, scale: int) -> None:
-    """Reading, enlarging and pasting each tile is enlarging the whole."""
-    picture = (
-        np.random.default_rng(0)
-        .integers(0, 256, (case.height_px, case.width_px, 3))
-        .astype(np.uint8)
-    )
-    canvas = np.zeros((case.height_px * scale, case.width_px * scale, 3), np.uint8)
-    for box in case.plan():
+@given(
+    case=cases(longest_px=80),
+    scale=st.sampled_from([1, 2, 4]),
+    blend_px=st.integers(0, 6),
+    dtype=st.sampled_from([np.uint8, np.uint16]),
+    order=st.randoms(use_true_random=False),
+)
+def test_pasted_tiles_make_the_picture(
+    case: Case, scale: int, blend_px: int, dtype: type[np.unsignedinteger], order: Random
+) -> None:
+    """Reading, enlarging and pasting each tile, in any order, is enlarging the whole, to the last bit."""
+    most = np.iinfo(dtype).max
+    shape = (case.height_px, case.width_px, 3)
+    picture = np.random.default_rng(0).integers(0, most + 1, shape).astype(dtype)
+    picture[::3] = most  # white stays white
+    canvas = np.zeros((case.height_px * scale, case.width_px * scale, 3), dtype)
+    boxes = case.plan(blend_px=blend_px)
+    order.shuffle(boxes)
+    for box in boxes:
         tile = box.read(picture)
         assert tile.shape == (box.rows.read_px, box.columns.read_px, 3)
-        top, left, height, width = box.core_in_tile
-        core = tile[top : top + height, left : left + width]
-        assert core.shape == (height, width, 3)
-        box.paste(canvas, nearest(core, scale), scale)
+        top, left, height, width = box.kept_in_tile
+        kept = tile[top : top + height, left : left + width]
+        assert kept.shape == (height, width, 3)
+        box.paste(canvas, nearest(kept, scale), scale)
     assert np.array_equal(canvas, nearest(picture, scale))
+
+
+@given(case=cases(longest_px=80), seed=st.integers(0, 99))
+def test_tiles_that_disagree_fade_into_one_another(case: Case, seed: int) -> None:
+    """Black and white tiles: what is kept of one alone is as it was, and nothing overflows between."""
+    canvas = np.zeros((case.height_px * 2, case.width_px * 2, 1), np.uint8)
+    boxes = case.plan(blend_px=4)
+    random = np.random.default_rng(seed)
+    values = {box: int(random.choice([0, 255])) for box in boxes}
+    kept_by = np.zeros(canvas.shape[:2], int)
+    expected = np.zeros(canvas.shape[:2])
+    for box, value in values.items():
+        _, _, height, width = box.kept_in_tile
+        share = np.full((2 * height, 2 * width, 1), value, np.uint8)
+        box.paste(canvas, share, 2)
+        (top, bottom), (left, right) = box.rows.kept, box.columns.kept
+        kept_by[2 * top : 2 * bottom, 2 * left : 2 * right] += 1
+        weight = np.outer(fade(box.rows, 2), fade(box.columns, 2))
+        expected[2 * top : 2 * bottom, 2 * left : 2 * right] += weight * value
+    assert set(np.unique(kept_by)) <= {1, 2, 4}
+    assert np.abs(canvas[:, :, 0] - expected).max() <= 2  # each of two fades rounds once
+
+
+def fade(span: Span, scale: int) -> npt.NDArray[np.float64]:
+    """The weight of each sample along an axis: 0 to 1 and back in a straight line around the core's inner ends."""
+    first, last = span.kept
+    places = (np.arange(first * scale, last * scale) + 0.5) / scale
+    weight = np.ones(len(places))
+    if span.before_px:
+        weight *= np.clip((places - first) / (2 * span.before_px), 0, 1)
+    if span.after_px:
+        weight *= np.clip((last - places) / (2 * span.after_px), 0, 1)
+    return weight
 
 
 @pytest.mark.parametrize(

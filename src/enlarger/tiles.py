@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 Pixels = npt.NDArray[Any]
@@ -35,6 +36,24 @@ class Span:
     first: int
     last: int
 
+    blend_px: int = 0
+    """How far beyond its inner ends the core fades into its neighbours, who fade as far into it."""
+
+    @property
+    def before_px(self) -> int:
+        """Of that before the core: nothing at the picture's border."""
+        return min(self.blend_px, self.start - self.first)
+
+    @property
+    def after_px(self) -> int:
+        """Of that after the core."""
+        return min(self.blend_px, self.last - self.stop)
+
+    @property
+    def kept(self) -> tuple[int, int]:
+        """What of the tile goes into the picture: the core, and what fades."""
+        return self.start - self.before_px, self.stop + self.after_px
+
     @property
     def read_px(self) -> int:
         """Length of the read part: core and halo."""
@@ -58,25 +77,50 @@ class TileBox:
         return image[self.rows.first : self.rows.last, self.columns.first : self.columns.last]
 
     @property
-    def core_in_tile(self) -> tuple[int, int, int, int]:
-        """Top, left, height and width of the core, counted from the corner of the read part."""
-        rows, columns = self.rows, self.columns
-        return (
-            rows.start - rows.first,
-            columns.start - columns.first,
-            rows.stop - rows.start,
-            columns.stop - columns.start,
-        )
+    def kept_in_tile(self) -> tuple[int, int, int, int]:
+        """Top, left, height and width of what is kept, counted from the corner of the read part."""
+        (top, bottom), (left, right) = self.rows.kept, self.columns.kept
+        return top - self.rows.first, left - self.columns.first, bottom - top, right - left
 
-    def paste(self, canvas: Pixels, enlarged_core: Pixels, scale: int) -> None:
-        """Copy the enlarged core to its place in ``canvas``, shape (H * scale, W * scale, ...)."""
-        rows, columns = self.rows, self.columns
-        canvas[
-            rows.start * scale : rows.stop * scale, columns.start * scale : columns.stop * scale
-        ] = enlarged_core
+    def share(self, enlarged: Pixels, scale: int) -> Pixels:
+        """What is kept, enlarged, as this tile's share of the picture: faded where a neighbour has a share too.
+
+        Shares are whole numbers that add up, in any order; where two tiles agree on a sample, to exactly that.
+        """
+        if not self.rows.blend_px and not self.columns.blend_px:
+            return enlarged
+        share = enlarged.copy()
+        for view, span in ((share, self.rows), (share.swapaxes(0, 1), self.columns)):
+            if span.before_px:
+                edge = view[: 2 * span.before_px * scale]
+                edge[:] = _faded_in(edge)
+            if span.after_px:
+                edge = view[-2 * span.after_px * scale :]
+                edge -= _faded_in(edge)
+        return share
+
+    def paste(self, canvas: Pixels, enlarged: Pixels, scale: int) -> None:
+        """Add what is kept, enlarged, to ``canvas``, of zeros at first, (H * scale, W * scale, ...)."""
+        (top, bottom), (left, right) = self.rows.kept, self.columns.kept
+        place = slice(top * scale, bottom * scale), slice(left * scale, right * scale)
+        canvas[place] += self.share(enlarged, scale)
 
 
-def plan(width_px: int, height_px: int, *, halo_px: int, max_tile_px: int) -> list[TileBox]:
+def _faded_in(edge: Pixels) -> Pixels:
+    """Rows that count little at first and nearly all in the end, rounded to nearest."""
+    weights = np.arange(1, 2 * len(edge), 2, dtype=np.uint32).reshape(-1, *[1] * (edge.ndim - 1))
+    whole = 2 * len(edge)
+    faded: Pixels = (edge * weights + len(edge)) // whole
+    return faded.astype(edge.dtype)
+
+
+BLEND_PX = 4
+"""How far tiles fade into one another that are not exact at their borders."""
+
+
+def plan(
+    width_px: int, height_px: int, *, halo_px: int, max_tile_px: int, blend_px: int = 0
+) -> list[TileBox]:
     """Cut a picture into tiles of one shape whose cores partition it.
 
     Among all grids whose tiles hold at most ``max_tile_px`` LR pixels and that compute at most
@@ -90,6 +134,8 @@ def plan(width_px: int, height_px: int, *, halo_px: int, max_tile_px: int) -> li
         halo_px: context read around a core, at inner edges only: zero padding by the network's
             convolutions belongs at the picture's true borders.
         max_tile_px: LR pixels of one tile, halo included; at least ``(2 * halo_px + 1) ** 2``.
+        blend_px: how far tiles fade into one another, where cores are at least twice as long; 0 where the
+            halo makes them exact, which it does for cores alone.
 
     Returns:
         Tiles in row order.
@@ -105,8 +151,8 @@ def plan(width_px: int, height_px: int, *, halo_px: int, max_tile_px: int) -> li
     rows, columns = chosen or min(grids.fewest(), key=grids.computed_px)
     return [
         TileBox(row, column)
-        for row in _spans(height_px, rows, halo_px)
-        for column in _spans(width_px, columns, halo_px)
+        for row in _spans(height_px, rows, halo_px, blend_px)
+        for column in _spans(width_px, columns, halo_px, blend_px)
     ]
 
 
@@ -174,12 +220,15 @@ class _Grids:
         return rounds * self.computed_px(grid) / tiles
 
 
-def _spans(length_px: int, parts: int, halo_px: int) -> list[Span]:
+def _spans(length_px: int, parts: int, halo_px: int, blend_px: int) -> list[Span]:
     """Tiles of one length along an axis, spread evenly; each core ends in the middle of an overlap."""
     read_px = _read_px(length_px, parts, halo_px)
     firsts = [(length_px - read_px) * index // max(1, parts - 1) for index in range(parts)]
     middles = [(first + read_px + following) // 2 for first, following in pairwise(firsts)]
+    cores = list(pairwise([0, *middles, length_px]))
+    # No pixel belongs to three tiles, and none to a tile that did not read it.
+    blend_px = min(blend_px, halo_px, min(stop - start for start, stop in cores) // 2)
     return [
-        Span(start, stop, first, first + read_px)
-        for first, (start, stop) in zip(firsts, pairwise([0, *middles, length_px]), strict=True)
+        Span(start, stop, first, first + read_px, blend_px)
+        for first, (start, stop) in zip(firsts, cores, strict=True)
     ]

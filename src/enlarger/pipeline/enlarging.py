@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import itertools
 import statistics
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
@@ -25,7 +26,7 @@ from enlarger.picture.bleed import bled
 from enlarger.picture.resample import reduce
 from enlarger.picture.values import Samples, with_alpha
 from enlarger.pipeline.once import Once
-from enlarger.pipeline.passes import Network, Pass, Route, Window, route
+from enlarger.pipeline.passes import Network, Pass, Route, Window, kept_window, route
 from enlarger.tiles import TileBox
 from enlarger.wire import Keep, ModelFacts, TileRequest, TileResult
 
@@ -226,7 +227,8 @@ class _Plane:
         self._scale = scale
         self._kept = source.samples.shape[2]
         made = step.made.times(scale)
-        self._canvas = np.empty((made.height_px, made.width_px, self._kept), np.uint16)
+        self._canvas = np.zeros((made.height_px, made.width_px, self._kept), np.uint16)
+        self._adding = threading.Lock()
 
     @property
     def result(self) -> _Source:
@@ -240,14 +242,17 @@ class _Plane:
         return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
 
     def paste(self, box: TileBox, pixels: Samples) -> None:
-        """An enlarged core into the canvas; a single channel is the mean of the network's three."""
-        core = Window(box.columns.start, box.rows.start, box.columns.stop, box.rows.stop)
-        shared = core.common(self._step.made)
-        pixels = pixels[shared.within(core).times(self._scale).slices]
+        """A tile's share into the canvas; a single channel is the mean of the network's three."""
         if self._kept == 1:
             # (sum + 1) // 3 is sum / 3 rounded to nearest.
-            pixels = (pixels.sum(axis=2, dtype=np.uint32, keepdims=True) + 1) // 3
-        self._canvas[shared.within(self._step.made).times(self._scale).slices] = pixels
+            mean = (pixels.sum(axis=2, dtype=np.uint32, keepdims=True) + 1) // 3
+            pixels = mean.astype(pixels.dtype)
+        kept = kept_window(box)
+        shared = kept.common(self._step.made)
+        share = box.share(pixels, self._scale)[shared.within(kept).times(self._scale).slices]
+        place = shared.within(self._step.made).times(self._scale).slices
+        with self._adding:  # shares overlap, and tiles come from several threads
+            self._canvas[place] += share
 
     def settle(self, locked: bool) -> float:
         """Lock the colours if that is wanted; gives what is left of the drift."""
@@ -324,7 +329,7 @@ class _Work:
                 request_id=self.request_id,
                 index=next(self.numbers),
                 total=self.total,
-                keep=Keep(*box.core_in_tile),
+                keep=Keep(*box.kept_in_tile),
             )
         )
         loop = asyncio.get_running_loop()

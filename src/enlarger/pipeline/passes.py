@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from enlarger.picture.resample import Axis
-from enlarger.tiles import TileBox, plan
+from enlarger.tiles import BLEND_PX, TileBox, plan
 
 
 class Network(Protocol):
@@ -23,6 +23,8 @@ class Network(Protocol):
     def halo_px(self) -> int: ...  # noqa: D102
     @property
     def max_tile_px(self) -> int: ...  # noqa: D102
+    @property
+    def halo_is_exact(self) -> bool: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,15 +207,24 @@ def result_window(region: Window, picture_px: tuple[int, int], size_px: tuple[in
     return Window(left, top, max(right, left + 1), max(bottom, top + 1))
 
 
+def kept_window(box: TileBox) -> Window:
+    """What of a tile goes into the picture."""
+    (top, bottom), (left, right) = box.rows.kept, box.columns.kept
+    return Window(left, top, right, bottom)
+
+
 def _pass(bounds: Window, made: Window, model: Network) -> Pass:
     planned = plan(
-        bounds.width_px, bounds.height_px, halo_px=model.halo_px, max_tile_px=model.max_tile_px
+        bounds.width_px,
+        bounds.height_px,
+        halo_px=model.halo_px,
+        max_tile_px=model.max_tile_px,
+        blend_px=0 if model.halo_is_exact else BLEND_PX,
     )
     boxes = []
     read = made
     for box in planned:
-        core = Window(box.columns.start, box.rows.start, box.columns.stop, box.rows.stop)
-        shared = core.common(made)
+        shared = kept_window(box).common(made)
         if shared.width_px > 0 and shared.height_px > 0:
             boxes.append(box)
             read = read.hull(
