@@ -29,7 +29,7 @@ from enlarger import config
 from enlarger.engine.openvino import OpenVINOEngine, precisions
 from enlarger.engine.samples import to_floats
 from enlarger.models import Catalogue, Model
-from enlarger.tiles import plan
+from enlarger.pipeline.passes import tiles_of
 from enlarger.wire import Keep, Pixels
 
 
@@ -62,7 +62,7 @@ def main() -> None:
             run()  # compile, fill caches, grow memory
         seconds = in_turn({name: timed(run) for name, run in ways.items()}, arguments.rounds)
 
-    boxes = plan(*picture.shape[1::-1], halo_px=model.halo_px, max_tile_px=model.max_tile_px)
+    boxes = tiles_of(picture.shape[1], picture.shape[0], model)
     work_factor = sum(box.lr_px for box in boxes) / (picture.shape[0] * picture.shape[1])
     ratios = {
         "service / whole": ratio(seconds, "two", "whole"),
@@ -114,7 +114,7 @@ def tiles(model: Model, picture: Pixels, precision: str) -> Callable[[], object]
     engine = OpenVINOEngine(
         Catalogue([model]), threads=config.cores(), precision=precision, cache_folder=None
     )
-    boxes = plan(*picture.shape[1::-1], halo_px=model.halo_px, max_tile_px=model.max_tile_px)
+    boxes = tiles_of(picture.shape[1], picture.shape[0], model)
 
     cut = [box.read(picture) for box in boxes]
     cores = [Keep(*box.kept_in_tile) for box in boxes]

@@ -25,8 +25,8 @@ from turns import in_turn, ratio, timed
 from enlarger import config
 from enlarger.engine.openvino import OpenVINOEngine, precisions
 from enlarger.models import Catalogue
-from enlarger.tiles import plan
-from enlarger.wire import Pixels
+from enlarger.pipeline.passes import tiles_of
+from enlarger.wire import Keep, Pixels
 
 BAR = 0.95
 SIZES = ((16, 16), (8, 12), (12, 8), (16, 9), (10, 10), (5, 5), (9, 16), (14, 11))
@@ -57,12 +57,14 @@ def main() -> None:
         [pictures[(client + turn) % len(pictures)] for turn in range(arguments.pictures)]
         for client in range(arguments.clients)
     ]
-    tiles = [
-        box.read(picture)
+    boxes = [
+        (box, picture)
         for share in shares
         for picture in share
-        for box in plan(*picture.shape[1::-1], halo_px=model.halo_px, max_tile_px=model.max_tile_px)
+        for box in tiles_of(picture.shape[1], picture.shape[0], model)
     ]
+    tiles = [box.read(picture) for box, picture in boxes]
+    keeps = [Keep(*box.kept_in_tile) for box, _ in boxes]
     engine = OpenVINOEngine(
         Catalogue([model]), threads=config.cores(), precision=arguments.precision
     )
@@ -79,7 +81,7 @@ def main() -> None:
         clients = stack.enter_context(ThreadPoolExecutor(arguments.clients))
 
         def bare() -> None:
-            asyncio.run(enlarge_all(engine, model, arguments.precision, tiles))
+            asyncio.run(enlarge_all(engine, model, arguments.precision, tiles, keeps))
 
         def service() -> None:
             list(clients.map(lambda share: send(running, model.id, share), files))

@@ -360,6 +360,16 @@ def test_half_a_pixel_is_rounded_up(scale: float, side: int, wanted: int) -> Non
     assert asked(scale=scale).size_px(side, side) == (wanted, wanted)
 
 
+def side_of(width_px: int, height_px: int, name: str) -> int:
+    """The side of a picture that an option speaks of."""
+    return {
+        "width": width_px,
+        "height": height_px,
+        "long_side": max(width_px, height_px),
+        "short_side": min(width_px, height_px),
+    }[name]
+
+
 @given(
     width_px=sides, height_px=sides, sixtyfourths=st.integers(64, 512), side=st.sampled_from(SIDES)
 )
@@ -367,12 +377,7 @@ def test_one_side_keeps_the_ratio(
     width_px: int, height_px: int, sixtyfourths: int, side: str
 ) -> None:
     """That side is met exactly; the other follows, rounded half up."""
-    length_px = {
-        "width": width_px,
-        "height": height_px,
-        "long_side": max(width_px, height_px),
-        "short_side": min(width_px, height_px),
-    }[side]
+    length_px = side_of(width_px, height_px, side)
     wanted_px = length_px * sixtyfourths // 64
     size = asked(**{side: wanted_px}).size_px(width_px, height_px)
     assert size == enlarged(width_px, height_px, Fraction(wanted_px, length_px))
@@ -439,12 +444,7 @@ def test_result_is_from_once_to_eight_times_the_picture(
     width_px: int, height_px: int, data: st.DataObject, side: str
 ) -> None:
     """What a side asks for beyond is refused, by the option's name."""
-    length_px = {
-        "width": width_px,
-        "height": height_px,
-        "long_side": max(width_px, height_px),
-        "short_side": min(width_px, height_px),
-    }[side]
+    length_px = side_of(width_px, height_px, side)
     too_small = st.integers(1, max(1, length_px - 1))
     too_large = st.integers(8 * length_px + 1, 100_000)
     wanted_px = data.draw(too_small | too_large)

@@ -48,7 +48,7 @@ from enlarger.picture.workers import Decoders
 from enlarger.pipeline import Pipeline
 from enlarger.pipeline.enlarging import Wanted, plan_route
 from enlarger.pipeline.passes import Window
-from enlarger.pipeline.pipeline import (
+from enlarger.pipeline.planning import (
     check_output,
     check_side,
     frame_count,

@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from enlarger.errors import EngineFailed
-from enlarger.pipeline.results import OnTile, Results
+from enlarger.pipeline.enlarging import OnTile
+from enlarger.pipeline.results import Results
 
 
 class Works:

@@ -43,7 +43,7 @@ from enlarger.picture.encode import (
 from enlarger.picture.workers import Decoders
 from enlarger.pipeline.enlarging import Enlarged, OnTile, enlarge, plan_route, wanted_of
 from enlarger.pipeline.fitting import write
-from enlarger.pipeline.pipeline import choose_model, frame_count, least_size_px
+from enlarger.pipeline.planning import choose_model, frame_count, least_size_px
 
 _MOST_PX = 1 << 30
 """Pixels of all frames of one result: they are held in memory until the file is written."""

@@ -51,7 +51,7 @@ class Once:
 
     async def enlarge(self, request: TileRequest) -> TileResult:
         """Enlarge one tile; see ``Engine``. One that was reused counts no attempt but its own, and no time."""
-        # On the loop: half a millisecond for a large tile, and tiles keep their order on the way to the engine.
+        # On the loop: a millisecond for the largest tile, and tiles keep their order on the way to the engine.
         key = _key(request)
         if key in self._kept:
             self._kept.move_to_end(key)

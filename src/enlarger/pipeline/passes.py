@@ -213,17 +213,21 @@ def kept_window(box: TileBox) -> Window:
     return Window(left, top, right, bottom)
 
 
-def _pass(bounds: Window, made: Window, model: Network) -> Pass:
-    planned = plan(
-        bounds.width_px,
-        bounds.height_px,
+def tiles_of(width_px: int, height_px: int, model: Network) -> list[TileBox]:
+    """The tiles of a whole picture, as a model wants them."""
+    return plan(
+        width_px,
+        height_px,
         halo_px=model.halo_px,
         max_tile_px=model.max_tile_px,
         blend_px=0 if model.halo_is_exact else BLEND_PX,
     )
+
+
+def _pass(bounds: Window, made: Window, model: Network) -> Pass:
     boxes = []
     read = made
-    for box in planned:
+    for box in tiles_of(bounds.width_px, bounds.height_px, model):
         shared = kept_window(box).common(made)
         if shared.width_px > 0 and shared.height_px > 0:
             boxes.append(box)

@@ -16,13 +16,10 @@ import structlog
 from enlarger.config import Settings
 from enlarger.engine import Engine
 from enlarger.errors import (
-    AnimationUnsupported,
     DeadlineExceeded,
     Draining,
     FileTooLarge,
-    ImageTooLarge,
     InvalidOption,
-    OutputTooLarge,
     UnreadableImage,
 )
 from enlarger.job import SCALES, BytesSource, Job, Options
@@ -32,19 +29,25 @@ from enlarger.picture.encode import check_kind, kind_for, suffix_of
 from enlarger.picture.workers import Decoders
 from enlarger.pipeline.admission import Ledger, Load, MemoryBudget, admit, time_limit_s
 from enlarger.pipeline.enlarging import (
-    KEPT_BYTES,
     Enlarged,
     OnTile,
     Ran,
     Wanted,
     enlarge,
-    frames_at_once,
     plan_route,
     wanted_of,
 )
 from enlarger.pipeline.finishing import kept
 from enlarger.pipeline.fitting import write
 from enlarger.pipeline.passes import Route
+from enlarger.pipeline.planning import (
+    check_output,
+    check_side,
+    choose_model,
+    frame_count,
+    least_size_px,
+    pixel_bytes,
+)
 from enlarger.pipeline.results import Found, Results
 from enlarger.store import Store, StoredFile
 from enlarger.wire import ModelFacts
@@ -334,100 +337,3 @@ def _check_kind(plan: _Plan, options: Options, *, has_alpha: bool) -> None:
         background=options.background_rgb,
         frames=plan.frames,
     )
-
-
-def choose_model(catalogue: Catalogue, model_id: str, header: Header, wanted: Wanted) -> Model:
-    """The model for a result of that size: one of 2x is enough where there is one.
-
-    Raises:
-        UnknownModel: no such model is installed.
-    """
-    width, height = wanted.size_px
-    doubled = width <= 2 * header.width_px and height <= 2 * header.height_px
-    return catalogue.choose(model_id, scale=2 if doubled else 4)
-
-
-def check_side(header: Header, *, max_side_px: int) -> None:
-    """Hold the sides that a header states against the limit.
-
-    Raises:
-        ImageTooLarge: one is longer than allowed.
-    """
-    width, height = header.width_px, header.height_px
-    if max(width, height) > max_side_px:
-        raise ImageTooLarge(
-            f"Image dimensions too large: {width}x{height} (max: {max_side_px})",
-            limit=max_side_px,
-            actual=max(width, height),
-        )
-
-
-def frame_count(options: Options, header: Header, *, limit: int) -> int:
-    """How many frames of a file are to be enlarged.
-
-    Raises:
-        AnimationUnsupported: there are several, and the options do not say what to do with them.
-        InvalidOption: several are wanted of a file that is no animation, or more than allowed.
-    """
-    wish = options.frames
-    if header.frames == 1 or wish in ("first", 1) or (wish is None and not header.is_animation):
-        return 1
-    if wish is None:
-        raise AnimationUnsupported(
-            f"the picture is an animation of {header.frames} frames; say what to do with it: frames=all, "
-            "frames=first, or a number of frames"
-        )
-    if not header.is_animation:
-        raise InvalidOption(
-            f"Invalid frames: the {header.frames} pages of a {header.format} are no animation; frames=first "
-            "takes the first one"
-        )
-    count = header.frames if isinstance(wish, str) else min(wish, header.frames)
-    if count > limit:
-        raise InvalidOption(
-            f"Invalid frames: the animation has {header.frames} frames, and up to {limit} are enlarged; "
-            f"frames={limit} takes the first ones",
-            limit=limit,
-            actual=count,
-        )
-    return count
-
-
-def least_size_px(wanted: Wanted, header: Header, way: Route) -> tuple[int, int]:
-    """Width and height of the result at the picture's own size: no result is smaller."""
-    across, down = header.width_px / wanted.size_px[0], header.height_px / wanted.size_px[1]
-    return max(1, round(way.out.width_px * across)), max(1, round(way.out.height_px * down))
-
-
-def check_output(
-    header: Header, *, out_px: int, scale: float, max_output_px: int, frames: int = 1
-) -> None:
-    """Hold the size of a result against the limit.
-
-    Raises:
-        OutputTooLarge: all its frames together would have more pixels than allowed.
-    """
-    if out_px * frames > max_output_px:
-        fitting = max_output_px // out_px
-        hint = f" in {frames} frames; frames={fitting} fits" if frames > 1 and fitting else ""
-        raise OutputTooLarge(
-            f"Upscaled image would be too large: ~{out_px * frames * 3} bytes{hint}",
-            limit=max_output_px,
-            actual=out_px * frames,
-            details={
-                "original_size": {"width": header.width_px, "height": header.height_px},
-                "scale": int(scale) if scale == int(scale) else scale,
-            },
-        )
-
-
-def pixel_bytes(way: Route, lr_px: int, *, scale: int, frames: int = 1) -> int:
-    """Memory that samples take at the worst, with four channels of 16 bits, or of 8 in an animation."""
-    # Source, canvases, result, and the result once more when alpha is joined to it.
-    canvases = sum(step.made.width_px * step.made.height_px for step in way.passes) * scale**2
-    out_px = way.out.width_px * way.out.height_px
-    one = 4 * 2 * (lr_px + canvases + 2 * out_px)
-    if frames == 1:
-        return one
-    # All frames as they came, as they were made, and as they are written; and those at work.
-    return min(frames, frames_at_once(way)) * one + KEPT_BYTES + 4 * frames * (lr_px + 2 * out_px)

@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Generic, Literal, TypeVar
 
-OnTile = Callable[[int, int], None]
+from enlarger.pipeline.enlarging import OnTile
+
 Found = Literal["miss", "hit", "coalesced"]
 """Whether a request was worked for, found a finished result, or shared the work of another one."""
 
