@@ -43,7 +43,7 @@ from enlarger.models import Catalogue
 from enlarger.picture.workers import Decoders
 from enlarger.pipeline import Pipeline
 from enlarger.pool import Member, Pool
-from enlarger.pool.policy import State
+from enlarger.pool.health import Health, State
 from enlarger.pool.remote import Readiness
 from enlarger.store import Store, sweep_regularly
 from enlarger.web import launcher
@@ -957,7 +957,7 @@ async def test_health_without_a_ready_server(
 
     members = [Member(str(number), NearestEngine(models), probe=never) for number in range(2)]
     for member in members:
-        member.state = state
+        member.health = Health(state=state)
     gateway = await start(pool=Pool(members))
     reply = await gateway.call("GET", "/health")
     assert reply.status == 503
@@ -981,7 +981,7 @@ async def test_probes_of_an_orchestrator(start: Start, models: list[ModelFacts])
         raise AssertionError
 
     down = Member("down", NearestEngine(models), probe=never)
-    down.state = State.FAILED
+    down.health = Health(state=State.FAILED)
     gateway = await start(pool=Pool([down]))
     assert (await gateway.call("GET", "/livez")).status == 200
     unready = await gateway.call("GET", "/readyz")

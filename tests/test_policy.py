@@ -20,7 +20,19 @@ from enlarger.errors import (
     TileTooLarge,
     WrongOutput,
 )
-from enlarger.pool.policy import State, Tries, attempt_limit_s, can_take, choose, model_here
+from enlarger.pool.health import State
+from enlarger.pool.policy import (
+    Tries,
+    Wear,
+    attempt_limit_s,
+    choose,
+    computes,
+    has_room,
+    in_rotation,
+    may_eject,
+    model_here,
+    retry_fits,
+)
 from enlarger.wire import EngineFacts, ModelFacts, TileRequest
 
 
@@ -65,44 +77,51 @@ def request(*, weights_sha256: str = NEAREST.sha256, precision: str = "f32") -> 
 # Who can take a tile
 
 
-def test_ready_server_with_room_can_take_a_tile() -> None:
-    """Up to its capacity."""
-    assert can_take(Server(in_flight=1), request())
-    assert not can_take(Server(in_flight=2), request())
+def test_server_takes_up_to_its_capacity() -> None:
+    """One tile more has no room; nor has any where nobody knows what the server has."""
+    assert has_room(Server(in_flight=1))
+    assert not has_room(Server(in_flight=2))
+    server = Server()
+    server.facts = None
+    assert not has_room(server)
+    assert not computes(server, request())
+    assert model_here(server, NEAREST.id, NEAREST.sha256) is None
+
+
+@pytest.mark.parametrize("state", list(State))
+def test_ready_servers_get_the_tiles(state: State) -> None:
+    """While there is one, no other gets any, whatever the reason."""
+    ready, other = Server(outstanding_mflop=1000, in_flight=1), Server(state=state)
+    assert choose([ready, other], request()) is (other if state is State.READY else ready)
 
 
 @pytest.mark.parametrize("state", [state for state in State if state is not State.READY])
-def test_server_that_is_not_ready_gets_no_tile(state: State) -> None:
-    """Whatever the reason."""
-    assert not can_take(Server(state=state), request())
-
-
-def test_server_without_facts_gets_no_tile() -> None:
-    """Nobody knows what it has."""
-    server = Server()
-    server.facts = None
-    assert not can_take(server, request())
-    assert model_here(server, NEAREST.id, NEAREST.sha256) is None
+def test_ejected_servers_are_better_than_none(state: State) -> None:
+    """If no server that computes what is asked is ready, those that were ejected are tried, and no others."""
+    members = [Server(state=state), Server(facts=engine_facts(replace(NEAREST, sha256="1" * 64)))]
+    expected = members[0] if state is State.EJECTED else None
+    assert choose(members, request()) is expected
+    assert in_rotation(members) == members[1:]
 
 
 def test_server_with_other_weights_gets_no_tile() -> None:
     """One picture never mixes weights: the hash decides, not the name."""
     other = replace(NEAREST, sha256="1" * 64)
-    assert not can_take(Server(facts=engine_facts(other)), request())
-    assert can_take(Server(facts=engine_facts(other)), request(weights_sha256="1" * 64))
+    assert not computes(Server(facts=engine_facts(other)), request())
+    assert computes(Server(facts=engine_facts(other)), request(weights_sha256="1" * 64))
 
 
 def test_server_without_the_model_gets_no_tile() -> None:
     """The name decides, not the hash."""
     renamed = replace(NEAREST, id="other")
-    assert not can_take(Server(facts=engine_facts(renamed)), request())
+    assert not computes(Server(facts=engine_facts(renamed)), request())
 
 
 def test_server_without_the_precision_gets_no_tile() -> None:
     """One picture never mixes precisions."""
     full_only = replace(NEAREST, precisions=("f32",))
-    assert can_take(Server(facts=engine_facts(full_only)), request(precision="f32"))
-    assert not can_take(Server(facts=engine_facts(full_only)), request(precision="bf16"))
+    assert computes(Server(facts=engine_facts(full_only)), request(precision="f32"))
+    assert not computes(Server(facts=engine_facts(full_only)), request(precision="bf16"))
 
 
 def test_facts_of_a_model_are_found_by_name_and_hash() -> None:
@@ -200,6 +219,61 @@ def test_attempt_gets_four_times_what_its_servers_speed_says(
 def test_shortest_attempt_can_be_set() -> None:
     """For engines whose tiles are known to be quick."""
     assert attempt_limit_s(0, None, at_least_s=0.5) == 0.5
+
+
+def test_lost_attempts_double_the_time_of_the_next() -> None:
+    """Where a whole machine became slow, not all its servers hang."""
+    assert [attempt_limit_s(1000, 100, lost=lost) for lost in range(4)] == [40, 80, 160, 320]
+
+
+# Who is ejected, retired, and tried again
+
+
+@pytest.mark.parametrize(
+    ("ejected", "others", "allowed"),
+    [
+        (0, 1, False),
+        (0, 2, True),
+        (1, 1, False),
+        (0, 3, True),
+        (1, 2, False),
+        (1, 4, True),
+        (2, 3, False),
+    ],
+)
+def test_no_more_than_half_are_ejected(ejected: int, others: int, *, allowed: bool) -> None:
+    """A single server never is; of five, two are."""
+    members = [Server(state=State.EJECTED)] * ejected + [Server()] * others
+    assert may_eject(members) is allowed
+
+
+@pytest.mark.parametrize(
+    ("retrying", "tiles", "fits"),
+    [
+        (0, 1, True),
+        (2, 10, True),
+        (3, 10, False),
+        (3, 19, False),
+        (3, 20, True),
+        (19, 100, True),
+        (20, 100, False),
+    ],
+)
+def test_a_fifth_of_all_tiles_may_be_tried_again(retrying: int, tiles: int, *, fits: bool) -> None:
+    """Three in any case."""
+    assert retry_fits(retrying, tiles) is fits
+
+
+@pytest.mark.parametrize(
+    ("rss_bytes", "tiles", "reached"),
+    [(99, 9, False), (100, 9, True), (99, 10, True), (None, None, False), (None, 10, True)],
+)
+def test_server_is_worn_at_either_limit(
+    rss_bytes: int | None, tiles: int | None, *, reached: bool
+) -> None:
+    """What is not known reaches nothing, and without a limit nothing is reached."""
+    assert Wear(rss_bytes=100, tiles=10).is_reached(rss_bytes=rss_bytes, tiles=tiles) is reached
+    assert not Wear().is_reached(rss_bytes=rss_bytes, tiles=tiles)
 
 
 # When a tile has failed

@@ -31,8 +31,9 @@ from enlarger.errors import (
     WrongOutput,
 )
 from enlarger.pool import Pool
-from enlarger.pool.policy import State
-from enlarger.pool.pool import Member
+from enlarger.pool.health import Health, State
+from enlarger.pool.member import Member
+from enlarger.pool.policy import Wear
 from enlarger.pool.remote import Readiness
 from enlarger.wire import EngineFacts, TileRequest, TileResult
 
@@ -71,6 +72,10 @@ class Server(Member):
         )
         self.changed.set()
 
+    def uses(self, *, rss_bytes: int | None = None, tiles_done: int | None = None) -> None:
+        """What the next probes find of its process."""
+        self._readiness = replace(self._readiness, rss_bytes=rss_bytes, tiles_done=tiles_done)
+
     async def probed(self, times: int = 1) -> None:
         """Wait for so many more probes, without waiting between them."""
         for _ in range(times):
@@ -93,6 +98,7 @@ def request(
     request_id: str = "r-1",
     index: int = 0,
     left_s: float = LONG_S,
+    admitted_at: float = 0.0,
 ) -> TileRequest:
     """A tile for ``NEAREST``."""
     return TileRequest(
@@ -103,15 +109,25 @@ def request(
         deadline=asyncio.get_running_loop().time() + left_s,
         request_id=request_id,
         index=index,
+        admitted_at=admitted_at,
     )
 
 
-def sent(pool: Pool, tiles: int, *, request_id: str = "r-1") -> list[asyncio.Task[TileResult]]:
+def sent(
+    pool: Pool, tiles: int, *, request_id: str = "r-1", admitted_at: float = 0.0
+) -> list[asyncio.Task[TileResult]]:
     """Tiles of one request, all at once."""
     return [
-        asyncio.create_task(pool.enlarge(request(request_id=request_id, index=index)))
+        asyncio.create_task(
+            pool.enlarge(request(request_id=request_id, index=index, admitted_at=admitted_at))
+        )
         for index in range(tiles)
     ]
+
+
+def counts(pool: Pool) -> str:
+    """What the pool says of itself, without what it says of each member."""
+    return " | ".join(repr(pool).strip("<>").split(" | ")[:2])
 
 
 async def settled() -> None:
@@ -184,14 +200,14 @@ async def test_member_never_gets_more_than_it_takes() -> None:
     pool = Pool([Member("only", engine)])
     tiles = sent(pool, 5)
     await engine.holds(2)
-    assert repr(pool) == "<Pool 1/1 ready | 3 waiting, 2 in flight>"
+    assert counts(pool) == "Pool 1/1 ready | 3 waiting, 2 in flight"
     assert pool.members[0].shown_state == "busy"
     engine.let_go()
     results = await asyncio.gather(*tiles)
     assert engine.most_in_flight == 2
     for index, result in enumerate(results):
         assert np.array_equal(result.pixels, nearest(noise(4, 4, 3, seed=index), 4))
-    assert repr(pool) == "<Pool 1/1 ready | 0 waiting, 0 in flight>"
+    assert counts(pool) == "Pool 1/1 ready | 0 waiting, 0 in flight"
     assert pool.members[0].shown_state == "ready"
 
 
@@ -203,18 +219,49 @@ async def test_requests_take_turns() -> None:
     await engine.holds(1)
     tiles += sent(pool, 4, request_id="large")
     await settled()
-    tiles += sent(pool, 2, request_id="small")
+    tiles += sent(pool, 2, request_id="small", admitted_at=1.0)
     await settled()
     engine.let_go()
     await asyncio.gather(*tiles)
     assert [(asked.request_id, asked.index) for asked in engine.requests[1:]] == [
-        ("large", 0),
         ("small", 0),
-        ("large", 1),
+        ("large", 0),
         ("small", 1),
+        ("large", 1),
         ("large", 2),
         ("large", 3),
     ]
+
+
+async def test_small_picture_waits_for_two_tiles_of_a_large_one() -> None:
+    """One that is being computed and one that waits at the server already: the seat that comes free is its own."""
+    engine = HeldEngine(capacity=2)
+    pool = Pool([Member("only", engine)])
+    large = sent(pool, 9, request_id="large")
+    await engine.holds(2)
+    small = sent(pool, 1, request_id="small")
+    await settled()
+    engine.let_go(1)
+    await until(lambda: len(engine.requests) == 3)
+    assert engine.requests[-1].request_id == "small"
+    engine.let_go()
+    await asyncio.gather(*large, *small)
+
+
+async def test_oldest_picture_has_every_other_seat() -> None:
+    """However many come after it, and in whatever order: what counts is when each was admitted."""
+    engine = HeldEngine(capacity=1)
+    pool = Pool([Member("only", engine)])
+    ages = {"third": 3.0, "first": 1.0, "second": 2.0}
+    tiles = [
+        tile
+        for name, age in ages.items()
+        for tile in sent(pool, 4, request_id=name, admitted_at=age)
+    ]
+    await engine.holds(1)
+    engine.let_go()
+    await asyncio.gather(*tiles)
+    assert [asked.request_id for asked in engine.requests][1:9].count("first") == 4
 
 
 async def test_tile_that_nobody_can_take_holds_up_no_other() -> None:
@@ -304,7 +351,7 @@ async def test_fault_of_the_tile_is_raised_at_once(error: EnlargerError) -> None
     assert raised.value is error
     assert second.tiles_done == 0
     assert (first.strikes, first.state) == (0, State.READY)
-    assert repr(pool) == "<Pool 2/2 ready | 0 waiting, 0 in flight>"
+    assert counts(pool) == "Pool 2/2 ready | 0 waiting, 0 in flight"
 
 
 async def test_error_that_is_not_ours_gives_the_seat_back() -> None:
@@ -317,7 +364,70 @@ async def test_error_that_is_not_ours_gives_the_seat_back() -> None:
     pool = Pool([Member("broken", Broken())])
     with pytest.raises(ZeroDivisionError):
         await pool.enlarge(request())
-    assert repr(pool) == "<Pool 1/1 ready | 0 waiting, 0 in flight>"
+    assert counts(pool) == "Pool 1/1 ready | 0 waiting, 0 in flight"
+
+
+async def test_third_failure_in_a_row_ejects_a_member() -> None:
+    """It says each time that it is well; after the third it gets no more tiles for a while."""
+    bad, good = failing("bad", EngineFailed("e"), failures=100), Server("good")
+    async with Pool([bad, good]) as pool, asyncio.timeout(5):
+        for _ in range(3):
+            # At rest the one that was used longest ago is next: it is the turn of the bad one.
+            bad.last_used = -1
+            assert (await pool.enlarge(request())).server == "good"
+            await bad.probed()
+        assert (bad.strikes, bad.ejections, bad.state) == (3, 1, State.EJECTED)
+        bad.last_used = -1
+        assert (await pool.enlarge(request())).attempts == 1
+        assert pool.ready == [good]
+
+
+async def test_ejected_member_returns() -> None:
+    """Its time is over and two probes were good."""
+    server = Server("only")
+    server.health = Health(state=State.EJECTED, ejected_until=0.0)
+    async with Pool([server]):
+        await server.probed(2)
+        assert server.state is State.READY
+
+
+async def test_when_all_are_out_the_ejected_are_tried() -> None:
+    """One of two was ejected, the other one is gone: a server that may work is better than none."""
+    ejected, gone = Server("ejected"), Server("gone", state=State.GONE)
+    ejected.health = Health(state=State.EJECTED, ejected_until=1e9)
+    async with Pool([ejected, gone]) as pool, asyncio.timeout(5):
+        assert pool.ready == [ejected]
+        assert await pool.ready_for(NEAREST.id, NEAREST.sha256) is NEAREST
+        assert (await pool.enlarge(request())).server == "ejected"
+    assert ejected.state is State.READY
+
+
+async def test_single_member_is_never_ejected() -> None:
+    """Nobody could do without it."""
+    bad = failing("only", EngineFailed("e"), failures=8)
+    async with Pool([bad]) as pool, asyncio.timeout(5):
+        for expected in (EngineFailed, EngineFailed, None):
+            results = await asyncio.gather(pool.enlarge(request()), return_exceptions=True)
+            assert isinstance(results[0], expected or TileResult)
+    assert (bad.strikes, bad.ejections, bad.state) == (8, 0, State.READY)
+
+
+async def test_few_tiles_are_tried_again_at_once() -> None:
+    """Three where there are ten: the others wait for their second attempt, and lose nothing by it."""
+    bad, good = failing("bad", OutOfMemory("e"), failures=10), HeldEngine()
+    bad.last_used = -1
+    pool = Pool([bad, Server("good", good)])
+    for tile in (tiles := sent(pool, 10)):
+        bad.last_used, bad.outstanding_mflop = -1, -1e6  # all of them go there first
+        await settled()
+        assert not tile.done()
+    again = [asked.index for asked in good.requests]
+    assert counts(pool) == "Pool 2/2 ready | 7 waiting, 3 in flight, 3 again"
+    assert len(again) == 3
+    good.let_go()
+    results = await asyncio.gather(*tiles)
+    assert {result.attempts for result in results} == {2}
+    assert good.most_in_flight == 3
 
 
 # When a member has no room or is not ready
@@ -345,7 +455,7 @@ async def test_busy_pause_ends_with_the_deadline() -> None:
     async with asyncio.timeout(1):
         with pytest.raises(DeadlineExceeded):
             await pool.enlarge(request(left_s=0.05))
-    assert repr(pool) == "<Pool 1/1 ready | 0 waiting, 0 in flight>"
+    assert counts(pool) == "Pool 1/1 ready | 0 waiting, 0 in flight"
 
 
 @pytest.mark.parametrize(
@@ -388,6 +498,81 @@ async def test_member_that_takes_too_long_counts_as_lost() -> None:
     assert (slow.strikes, slow.state, slow.in_flight) == (1, State.SUSPECT, 0)
 
 
+async def test_member_that_hangs_is_restarted() -> None:
+    """It answers its probes, but two tiles, one after the other, get no answer in their time."""
+    stuck = Server("stuck", StuckEngine(), supervised=True)
+    async with Pool([stuck], min_attempt_s=0.02) as pool, asyncio.timeout(5):
+        tile = asyncio.create_task(pool.enlarge(request()))
+        await stuck.restarted.wait()
+        assert stuck.strikes == 2
+        tile.cancel()
+
+
+async def test_tiles_that_are_late_together_are_no_hang() -> None:
+    """A server that loads its network first may be late with all that it holds; it gets another chance."""
+    stuck, quick = Server("stuck", StuckEngine(), supervised=True), Server("quick")
+    async with asyncio.timeout(5):
+        pool = Pool([stuck, quick], min_attempt_s=0.02)
+        quick.take(1e6, 0)  # both go to the one that is stuck
+        results = await asyncio.gather(*sent(pool, 2))
+    assert [(result.server, result.attempts) for result in results] == [("quick", 2)] * 2
+    assert stuck.strikes == 2
+    assert not stuck.restarted.is_set()
+
+
+async def test_member_found_gone_loses_its_tiles_at_once() -> None:
+    """Two missed probes say more than the time of an attempt, which may be minutes."""
+    stuck = StuckEngine()
+    frozen, quick = Server("frozen", stuck), Server("quick")
+    async with Pool([frozen, quick]) as pool, asyncio.timeout(5):
+        tile = asyncio.create_task(pool.enlarge(request()))
+        await stuck.started.wait()
+        frozen.says(State.GONE)
+        await frozen.probed(2)
+        assert ((await tile).server, (await tile).attempts) == ("quick", 2)
+    assert stuck.cancelled == 1
+
+
+async def test_worn_member_is_replaced_without_a_failure() -> None:
+    """It gets no more tiles, finishes those it has, and is ended when it has none; one at a time."""
+    engines = [HeldEngine(), HeldEngine()]
+    servers = [
+        Server(f"s{number}", engine, supervised=True) for number, engine in enumerate(engines)
+    ]
+    async with Pool(servers, wear=Wear(tiles=5)) as pool, asyncio.timeout(5):
+        tiles = sent(pool, 1)
+        await engines[0].holds(1)
+        for server in servers:
+            server.uses(tiles_done=5)
+        await servers[0].probed(2)
+        await servers[1].probed(2)
+        assert [server.state for server in servers] == [State.DRAINING, State.READY]
+        tiles += sent(pool, 2)
+        await engines[1].holds(2)
+        assert not servers[0].restarted.is_set()
+        engines[0].let_go()
+        assert (await tiles[0]).attempts == 1
+        await servers[0].probed()
+        assert servers[0].restarted.is_set()
+        servers[0].uses(tiles_done=0)
+        servers[0].says(State.READY, instance="2")
+        servers[0].lose()
+        await servers[0].probed()
+        await servers[1].probed()
+        assert [server.state for server in servers] == [State.READY, State.DRAINING]
+        engines[1].let_go()
+        assert {result.attempts for result in await asyncio.gather(*tiles)} == {1}
+
+
+async def test_member_that_somebody_else_runs_is_not_replaced() -> None:
+    """Nobody would start another."""
+    server = Server("only")
+    server.uses(rss_bytes=1 << 40)
+    async with Pool([server], wear=Wear(rss_bytes=1)):
+        await server.probed(2)
+        assert server.state is State.READY
+
+
 async def test_time_of_an_attempt_grows_with_the_work() -> None:
     """At a measured speed of 0.1 MFLOP/s a tile of 16 MFLOP may take 640 s: its deadline is what ends it."""
     stuck = StuckEngine()
@@ -407,7 +592,7 @@ async def test_deadline_ends_a_tile_that_is_being_computed() -> None:
         await pool.enlarge(request(left_s=0.05))
     assert stuck.cancelled == 1
     assert (server.strikes, server.state) == (0, State.READY)
-    assert repr(pool) == "<Pool 1/1 ready | 0 waiting, 0 in flight>"
+    assert counts(pool) == "Pool 1/1 ready | 0 waiting, 0 in flight"
 
 
 async def test_deadline_ends_a_tile_that_waits() -> None:
@@ -418,7 +603,7 @@ async def test_deadline_ends_a_tile_that_waits() -> None:
     await engine.holds(1)
     with pytest.raises(DeadlineExceeded):
         await pool.enlarge(request(left_s=0.05))
-    assert repr(pool) == "<Pool 1/1 ready | 0 waiting, 1 in flight>"
+    assert counts(pool) == "Pool 1/1 ready | 0 waiting, 1 in flight"
     engine.let_go()
     await first
     assert len(engine.requests) == 1
@@ -438,14 +623,14 @@ async def test_cancelled_tile_gives_its_seat_back() -> None:
     """Cancelling a tile that is being computed leaves the pool as it was before the call."""
     stuck = StuckEngine()
     pool = Pool([Member("only", stuck)])
-    before = repr(pool)
+    before = counts(pool)
     task = asyncio.create_task(pool.enlarge(request()))
     await stuck.started.wait()
-    assert repr(pool) != before
+    assert counts(pool) != before
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert repr(pool) == before == "<Pool 1/1 ready | 0 waiting, 0 in flight>"
+    assert counts(pool) == before == "Pool 1/1 ready | 0 waiting, 0 in flight"
     assert pool.members[0].outstanding_mflop == 0
     assert stuck.cancelled == 1
 
@@ -456,11 +641,11 @@ async def test_cancelled_tile_leaves_the_queue() -> None:
     pool = Pool([Member("only", engine)])
     tiles = sent(pool, 4)
     await engine.holds(1)
-    assert repr(pool) == "<Pool 1/1 ready | 3 waiting, 1 in flight>"
+    assert counts(pool) == "Pool 1/1 ready | 3 waiting, 1 in flight"
     tiles[1].cancel()
     with pytest.raises(asyncio.CancelledError):
         await tiles[1]
-    assert repr(pool) == "<Pool 1/1 ready | 2 waiting, 1 in flight>"
+    assert counts(pool) == "Pool 1/1 ready | 2 waiting, 1 in flight"
     engine.let_go()
     await asyncio.gather(tiles[0], *tiles[2:])
     assert [asked.index for asked in engine.requests] == [0, 2, 3]
@@ -500,7 +685,7 @@ async def test_cancelled_tiles_let_others_in() -> None:
     await asyncio.wait(given_up)
     await until(lambda: stuck.requests[-1].request_id == "next")
     assert len(stuck.requests) == 3
-    assert repr(pool) == "<Pool 1/1 ready | 0 waiting, 1 in flight>"
+    assert counts(pool) == "Pool 1/1 ready | 0 waiting, 1 in flight"
     next_one.cancel()
     await asyncio.wait({next_one})
 
@@ -514,7 +699,7 @@ async def test_tile_cancelled_in_a_busy_pause_gives_its_seat_back() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert repr(pool) == "<Pool 1/1 ready | 0 waiting, 0 in flight>"
+    assert counts(pool) == "Pool 1/1 ready | 0 waiting, 0 in flight"
 
 
 # What a member's probes say
@@ -527,20 +712,21 @@ def readiness(state: State, *, instance: str | None = "1", speed: float | None =
 
 
 async def test_one_missed_probe_is_forgiven() -> None:
-    """A ready member is gone after two in a row; a good one between them starts the count anew."""
+    """A ready member is gone after two in a row, and back after two good ones; each breaks the other's row."""
+    gone, ready = State.GONE, State.READY
     server = Server("only")
     seen = []
-    for state in (State.GONE, State.READY, State.GONE, State.GONE, State.READY):
+    for state in (gone, ready, gone, gone, ready, gone, ready, ready):
         server.learn(readiness(state))
         seen.append(server.state)
-    assert seen == [State.READY, State.READY, State.READY, State.GONE, State.READY]
+    assert seen == [ready, ready, ready, gone, gone, gone, gone, ready]
 
 
 @pytest.mark.parametrize("state", [State.STARTING, State.SUSPECT, State.DRAINING, State.FAILED])
 async def test_missed_probe_of_a_member_that_is_not_ready_makes_it_gone(state: State) -> None:
     """There is nothing to forgive."""
     server = Server("only")
-    server.state = state
+    server.health = Health(state=state)
     server.learn(readiness(State.GONE))
     assert server.state is State.GONE
 
@@ -548,7 +734,7 @@ async def test_missed_probe_of_a_member_that_is_not_ready_makes_it_gone(state: S
 async def test_speed_is_measured_anew_after_a_restart() -> None:
     """Another instance may run on another machine; before its first tile it is as fast as it says."""
     server = Server("only")
-    server.measure(100, 2)
+    server.done(100, 2)
     assert server.mflop_per_s == 50
     server.learn(readiness(State.READY, speed=7))
     assert server.mflop_per_s == 50
@@ -559,8 +745,8 @@ async def test_speed_is_measured_anew_after_a_restart() -> None:
 async def test_newest_tiles_count_most_in_a_members_speed() -> None:
     """0.7 of what was known and 0.3 of the new tile's: 0.7 * 50 + 0.3 * 100 = 65."""
     server = Server("only")
-    server.measure(100, 2)
-    server.measure(200, 2)
+    server.done(100, 2)
+    server.done(200, 2)
     assert server.mflop_per_s == pytest.approx(65)
     assert server.tiles_done == 2
 
@@ -579,6 +765,7 @@ async def test_member_whose_process_ended_is_starting() -> None:
         (State.READY, True, True),
         (State.STARTING, True, True),
         (State.SUSPECT, True, True),
+        (State.EJECTED, True, True),
         (State.DRAINING, False, True),
         (State.GONE, False, True),
         (State.FAILED, False, False),
@@ -597,7 +784,7 @@ async def test_member_that_becomes_ready_gets_waiting_tiles() -> None:
     async with Pool([server]) as pool, asyncio.timeout(5):
         tiles = sent(pool, 3)
         await until(lambda: server.probes > 0)
-        assert repr(pool) == "<Pool 0/1 ready | 3 waiting, 0 in flight>"
+        assert counts(pool) == "Pool 0/1 ready | 3 waiting, 0 in flight"
         server.says(State.READY)
         results = await asyncio.gather(*tiles)
     assert [result.server for result in results] == ["only"] * 3
@@ -635,7 +822,7 @@ async def test_waiting_tiles_are_given_up_when_no_member_may_return(state: State
     async with pool, asyncio.timeout(5):
         results = await asyncio.gather(*sent(pool, 3), return_exceptions=True)
     assert [type(result) for result in results] == [NoEngineReady] * 3
-    assert repr(pool) == "<Pool 0/2 ready | 0 waiting, 0 in flight>"
+    assert counts(pool) == "Pool 0/2 ready | 0 waiting, 0 in flight"
 
 
 async def test_tile_waits_while_there_is_hope() -> None:
@@ -788,6 +975,21 @@ async def test_pools_facts_are_those_of_its_ready_members() -> None:
     assert (facts.engine, facts.ready, facts.capacity, facts.in_flight) == ("pool", True, 12, 0)
     assert facts.mflop_per_s == 30
     assert {model.id for model in facts.models} == {NEAREST.id, "other"}
+
+
+async def test_pool_shows_its_whole_state_in_one_line() -> None:
+    """For logs: each member with its state, its seats and the failures held against it."""
+    engine = HeldEngine(capacity=2)
+    servers = [Server("a", engine), failing("b", EngineFailed("e")), Server("c", state=State.GONE)]
+    pool = Pool(servers)
+    servers[1].strike(may_eject=True)
+    tiles = sent(pool, 3)
+    await engine.holds(2)
+    assert repr(pool) == (
+        "<Pool 1/3 ready | 1 waiting, 2 in flight | a ready 2/2 | b suspect 0/1000 1 strikes | c gone>"
+    )
+    engine.let_go()
+    await asyncio.gather(*tiles)
 
 
 async def test_pool_without_a_ready_member_is_not_ready() -> None:

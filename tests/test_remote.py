@@ -32,7 +32,7 @@ from enlarger.errors import (
     TileTooLarge,
     WrongOutput,
 )
-from enlarger.pool.policy import State
+from enlarger.pool.health import State
 from enlarger.pool.remote import Readiness, RemoteEngine
 from enlarger.web.launcher import bind
 from enlarger.wire import Pixels, TileRequest, facts_to_json

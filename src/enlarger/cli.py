@@ -220,6 +220,7 @@ async def _serve(settings: config.Settings, host: str, port: int) -> int:
     from enlarger.picture.workers import Decoders
     from enlarger.pipeline import Pipeline
     from enlarger.pool import Member, Pool, RemoteEngine, Supervisor
+    from enlarger.pool.policy import Wear
     from enlarger.pool.supervisor import ServerCommand
     from enlarger.store import Store, sweep_regularly
     from enlarger.web import launcher
@@ -273,7 +274,8 @@ async def _serve(settings: config.Settings, host: str, port: int) -> int:
             )
             for number, engine in enumerate(engines)
         ]
-        pool = await stack.enter_async_context(Pool(members))
+        wear = Wear(rss_bytes=settings.server_memory_mib << 20, tiles=settings.server_tiles)
+        pool = await stack.enter_async_context(Pool(members, wear=wear))
         decoders = await stack.enter_async_context(Decoders(workers))
         executor = ThreadPoolExecutor(workers, thread_name_prefix="pictures")
         stack.callback(executor.shutdown, wait=False, cancel_futures=True)

@@ -86,6 +86,12 @@ class Settings(BaseSettings):
     precision: Precision = Field(default="auto", validation_alias="ENLARGER_PRECISION")
     """Default precision. ``auto``: bf16 where the processor has it, else f32. ``int8`` holds for models that have it."""
 
+    server_memory_mib: int = Field(default=4096, ge=1, validation_alias="ENLARGER_SERVER_MEMORY")
+    """MiB that a model server started here may hold; one with more is replaced, without losing a tile."""
+
+    server_tiles: int | None = Field(default=None, ge=1, validation_alias="ENLARGER_SERVER_TILES")
+    """Tiles after which a model server started here is replaced. ``auto``: never."""
+
     drain_s: Seconds = Field(default=45, ge=0, validation_alias="ENLARGER_DRAIN")
     """Seconds that running work gets after SIGTERM."""
 
@@ -105,7 +111,7 @@ class Settings(BaseSettings):
     cache_dir: Path | None = Field(default=None, validation_alias="ENLARGER_CACHE_DIR")
     """Folder of compiled networks. Unset: ``enlarger`` in the user's cache folder."""
 
-    @field_validator("num_servers", "deadline_s", mode="before")
+    @field_validator("num_servers", "deadline_s", "server_tiles", mode="before")
     @classmethod
     def _auto(cls, value: object) -> object:
         return None if value == "auto" else value

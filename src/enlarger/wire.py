@@ -67,6 +67,9 @@ class TileRequest:
     request_id: str
     """The caller's request, from the edge to the log of the model server."""
 
+    admitted_at: float = 0.0
+    """When its picture was admitted, on the same clock: of those that wait, the oldest has rights of its own."""
+
     index: int = 0
     """Number of this tile in its picture, from 0."""
 

@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 
 from enlarger.pipeline import Outcome, Pipeline
 from enlarger.pool import Pool
-from enlarger.pool.policy import State
+from enlarger.pool.health import State
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

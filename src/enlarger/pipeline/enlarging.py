@@ -100,6 +100,7 @@ async def enlarge(
     engine: Engine,
     executor: Executor,
     deadline: float,
+    admitted_at: float = 0.0,
     request_id: str = "-",
     on_tile: OnTile | None = None,
 ) -> Enlarged:
@@ -114,6 +115,7 @@ async def enlarge(
         engine: where tiles go, all at once; it decides how many run.
         executor: where samples are worked on, off the event loop.
         deadline: on the event loop's clock.
+        admitted_at: on the same clock.
         request_id: for the logs of all who touch a tile.
         on_tile: told of each finished tile.
 
@@ -135,6 +137,7 @@ async def enlarge(
             engine=once,
             executor=executor,
             deadline=deadline,
+            admitted_at=admitted_at,
             request_id=request_id,
             total=tiles_per_plane * sum(_plane_count(frames[number]) for number in distinct),
             on_tile=on_tile,
@@ -281,6 +284,7 @@ class _Work:
     engine: Engine
     executor: Executor
     deadline: float
+    admitted_at: float
     request_id: str
     total: int
     on_tile: OnTile | None
@@ -326,6 +330,7 @@ class _Work:
                 weights_sha256=self.model.sha256,
                 precision=self.precision,
                 deadline=self.deadline,
+                admitted_at=self.admitted_at,
                 request_id=self.request_id,
                 index=next(self.numbers),
                 total=self.total,

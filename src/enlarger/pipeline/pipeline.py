@@ -229,7 +229,8 @@ class Pipeline:
             raise Draining("the server is stopping", retry_after_s=10)
         mflop = plan.model.mflop_per_px * plan.way.lr_px * plan.frames
         limit_s = time_limit_s(load, mflop, setting=self._settings.deadline_s)
-        deadline = asyncio.get_running_loop().time() + limit_s
+        admitted_at = asyncio.get_running_loop().time()
+        deadline = admitted_at + limit_s
         lr_px = plan.header.width_px * plan.header.height_px
         held_bytes = pixel_bytes(plan.way, lr_px, scale=plan.model.scale, frames=plan.frames)
         with self._ledger.entry(mflop=mflop, lr_px=lr_px * plan.frames) as entry:
@@ -253,6 +254,7 @@ class Pipeline:
                         engine=self._engine,
                         executor=self._executor,
                         deadline=deadline,
+                        admitted_at=admitted_at,
                         request_id=job.request_id,
                         on_tile=progress,
                     )

@@ -1,6 +1,7 @@
 """Many model servers as one ``Engine``: choose, send, try elsewhere, supervise."""
 
-from enlarger.pool.pool import Member, Pool
+from enlarger.pool.member import Member
+from enlarger.pool.pool import Pool
 from enlarger.pool.remote import RemoteEngine
 from enlarger.pool.supervisor import Supervisor
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Protocol, TypeVar
 
 from enlarger.errors import EngineError, EngineLost, EnlargerError, OutOfMemory
+from enlarger.pool.health import State
 from enlarger.wire import EngineFacts, ModelFacts, TileRequest
 
 MAX_ATTEMPTS = 3
@@ -15,6 +15,12 @@ MAX_ATTEMPTS = 3
 
 MAX_LOST = 5
 """A tile under which this many servers went away is the likely cause."""
+
+RETRY_SHARE = 0.2
+"""Of all tiles, those that may be tried again at the same time after an engine failed on them."""
+
+MIN_RETRIES = 3
+"""Tiles that may in any case."""
 
 MIN_ATTEMPT_S = 10
 """The shortest time an attempt gets."""
@@ -24,22 +30,6 @@ _ATTEMPT_FACTOR = 4
 
 _ASSUMED_MFLOP_PER_S = 5_000
 """Speed of a server that nobody measured: a slow core."""
-
-
-class State(StrEnum):
-    """A model server as the pool sees it. Being busy is a number, not a state."""
-
-    STARTING = "starting"
-    READY = "ready"
-    SUSPECT = "suspect"
-    """Failed a tile; gets none until a probe says it is well."""
-    DRAINING = "draining"
-    FAILED = "failed"
-    """Its self-test or its weights failed; it says so itself."""
-    GONE = "gone"
-    """Does not answer."""
-    INCOMPATIBLE = "incompatible"
-    """Speaks another version of the tile contract."""
 
 
 class Choosable(Protocol):
@@ -66,16 +56,22 @@ def model_here(member: Choosable, model_id: str, weights_sha256: str) -> ModelFa
     return model if model is not None and model.sha256 == weights_sha256 else None
 
 
-def can_take(member: Choosable, request: TileRequest) -> bool:
-    """Whether the member is ready, has room, and computes just what is asked."""
-    if (
-        member.state is not State.READY
-        or member.facts is None
-        or member.in_flight >= member.facts.capacity
-    ):
-        return False
+def computes(member: Choosable, request: TileRequest) -> bool:
+    """Whether the member computes just what is asked."""
     model = model_here(member, request.model, request.weights_sha256)
     return model is not None and request.precision in model.precisions
+
+
+def has_room(member: Choosable) -> bool:
+    """Whether the member takes one tile more."""
+    return member.facts is not None and member.in_flight < member.facts.capacity
+
+
+def in_rotation(members: Iterable[M]) -> list[M]:
+    """Members that get tiles: the ready ones; if there is none, those that were ejected, rather than nobody."""
+    members = list(members)
+    ready = [member for member in members if member.state is State.READY]
+    return ready or [member for member in members if member.state is State.EJECTED]
 
 
 def choose(members: Iterable[M], request: TileRequest, *, avoid: Collection[M] = ()) -> M | None:
@@ -85,7 +81,8 @@ def choose(members: Iterable[M], request: TileRequest, *, avoid: Collection[M] =
     """
     # This gateway sees every tile it sends, so looking at all members is exact; sampling two at random
     # (Mitzenmacher 2001) is for routers whose counts are stale.
-    free = [member for member in members if can_take(member, request)]
+    able = in_rotation(member for member in members if computes(member, request))
+    free = [member for member in able if has_room(member)]
     elsewhere = [member for member in free if member not in avoid]
     return min(
         elsewhere or free,
@@ -94,13 +91,54 @@ def choose(members: Iterable[M], request: TileRequest, *, avoid: Collection[M] =
     )
 
 
+def may_eject(members: Collection[Choosable]) -> bool:
+    """Whether one more may be ejected: never more than half."""
+    ejected = sum(member.state is State.EJECTED for member in members)
+    return ejected + 1 <= len(members) // 2
+
+
+def retry_fits(retrying: int, tiles: int) -> bool:
+    """Whether one more tile may be tried again now, of so many that wait or are computed.
+
+    Without a bound, a fault that all tiles meet would triple the work just when there is the least strength.
+    """
+    return retrying < max(MIN_RETRIES, int(RETRY_SHARE * tiles))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wear:
+    """How much a model server may use and serve before another takes its place."""
+
+    rss_bytes: int | None = None
+    tiles: int | None = None
+
+    def is_reached(self, *, rss_bytes: int | None, tiles: int | None) -> bool:
+        """Whether a server of so much memory and so many tiles is to be replaced; None is not known."""
+        return _exceeds(rss_bytes, self.rss_bytes) or _exceeds(tiles, self.tiles)
+
+
+def _exceeds(value: int | None, limit: int | None) -> bool:
+    return value is not None and limit is not None and value >= limit
+
+
 def attempt_limit_s(
-    outstanding_mflop: float, mflop_per_s: float | None, *, at_least_s: float = MIN_ATTEMPT_S
+    outstanding_mflop: float,
+    mflop_per_s: float | None,
+    *,
+    lost: int = 0,
+    at_least_s: float = MIN_ATTEMPT_S,
 ) -> float:
-    """Seconds after which an attempt counts as lost, from all the work its server holds, this tile included."""
-    return max(
-        at_least_s, _ATTEMPT_FACTOR * outstanding_mflop / (mflop_per_s or _ASSUMED_MFLOP_PER_S)
-    )
+    """Seconds after which an attempt counts as lost.
+
+    Args:
+        outstanding_mflop: all the work that its server holds, this tile included.
+        mflop_per_s: the server's measured speed.
+        lost: attempts of this tile that were lost before. Each doubles its time: where a whole machine became
+            slow, the tile must not be given up everywhere.
+        at_least_s: the shortest time.
+    """
+    expected_s = outstanding_mflop / (mflop_per_s or _ASSUMED_MFLOP_PER_S)
+    return max(at_least_s, _ATTEMPT_FACTOR * expected_s) * 2.0**lost
 
 
 @dataclass(slots=True)

@@ -4,36 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 import structlog
 
-from enlarger.engine import Engine
 from enlarger.errors import (
     BadTile,
     Busy,
     DeadlineExceeded,
     Draining,
     EngineError,
-    EngineLost,
     EnlargerError,
     ModelNotHere,
     NoEngineReady,
     Starting,
     TileTooLarge,
 )
+from enlarger.pool.health import State
+from enlarger.pool.member import Member
 from enlarger.pool.policy import (
     MIN_ATTEMPT_S,
-    State,
     Tries,
+    Wear,
     attempt_limit_s,
     choose,
+    has_room,
+    in_rotation,
+    may_eject,
     model_here,
+    retry_fits,
 )
-from enlarger.pool.remote import Readiness
+from enlarger.pool.turns import Turns
 from enlarger.wire import EngineFacts, ModelFacts, TileRequest, TileResult
 
 log = structlog.get_logger()
@@ -43,116 +46,27 @@ PROBE_INTERVAL_DOWN_S = 0.25
 HOPELESS_S = 30.0
 """After this long without a member that is or may become ready, waiting tiles are given up."""
 
-HUNG_S = 30.0
-"""A member that does not answer for this long although its process lives is started again."""
+HUNG_S = 15.0
+"""A member that is gone for this long although its process lives is started again."""
 
 _BUSY_PAUSE_S = 0.05
-_MISSES_TO_LEAVE = 2
-"""Probes in a row without an answer that make a ready member gone: one may be lost to a busy machine."""
-
-
-@dataclass(eq=False)
-class Member:
-    """One engine of a pool, with what the pool knows of it."""
-
-    name: str
-    engine: Engine
-    probe: Callable[[], Awaitable[Readiness]] | None = None
-    """Asks the engine how it is; None for one that is always ready."""
-
-    restart: Callable[[], None] | None = None
-    """Ends its process, whose supervisor then starts another; None for one that somebody else runs."""
-
-    state: State = State.STARTING
-    facts: EngineFacts | None = None
-    in_flight: int = 0
-    outstanding_mflop: float = 0.0
-    last_used: int = 0
-    tiles_done: int = 0
-    strikes: int = 0
-    mflop_per_s: float | None = None
-    """Speed measured on its tiles; before the first, what it says of itself."""
-
-    instance: str | None = None
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set to have it probed at once."""
-
-    _misses: int = 0
-
-    def __post_init__(self) -> None:
-        if self.probe is None:
-            self.state, self.facts = State.READY, self.engine.facts()
-
-    @property
-    def may_return(self) -> bool:
-        """Whether it is ready, or is on its way: one that has a supervisor comes back when it is gone."""
-        if self.state in {State.FAILED, State.INCOMPATIBLE}:
-            return False
-        return self.restart is not None or self.state in {
-            State.READY,
-            State.STARTING,
-            State.SUSPECT,
-        }
-
-    @property
-    def shown_state(self) -> str:
-        """Its state for people, who also want to see that it is busy."""
-        full = self.facts is not None and self.in_flight >= self.facts.capacity
-        return "busy" if self.state is State.READY and full else self.state.value
-
-    def take(self, mflop: float, turn: int) -> None:
-        """It holds one tile more."""
-        self.in_flight += 1
-        self.outstanding_mflop += mflop
-        self.last_used = turn
-
-    def give_back(self, mflop: float) -> None:
-        """It holds one tile less."""
-        self.in_flight -= 1
-        self.outstanding_mflop = self.outstanding_mflop - mflop if self.in_flight else 0.0
-
-    def learn(self, readiness: Readiness) -> None:
-        """What a probe found."""
-        if readiness.state is State.GONE and self.state is State.READY:
-            self._misses += 1
-            if self._misses < _MISSES_TO_LEAVE:
-                return
-        self._misses = 0
-        if readiness.instance != self.instance:
-            self.instance, self.mflop_per_s = readiness.instance, None
-        self.state = readiness.state
-        self.facts = readiness.facts
-        if readiness.facts is not None and self.mflop_per_s is None:
-            self.mflop_per_s = readiness.facts.mflop_per_s
-
-    def lose(self) -> None:
-        """Its process ended; whoever supervises it starts another."""
-        self.state, self.facts, self.instance = State.STARTING, None, None
-
-    def strike(self, state: State = State.SUSPECT) -> None:
-        """It failed a tile: no more for it until a probe says it is well."""
-        if self.probe is not None:
-            self.strikes += state is State.SUSPECT
-            self.state = state
-            self.changed.set()
-
-    def measure(self, mflop: float, took_s: float) -> None:
-        """Follow its speed, newest tiles counting most."""
-        self.tiles_done += 1
-        speed = mflop / max(took_s, 1e-6)
-        self.mflop_per_s = (
-            speed if self.mflop_per_s is None else 0.7 * self.mflop_per_s + 0.3 * speed
-        )
 
 
 @dataclass(eq=False, slots=True)
-class _Waiting:
-    """A tile that waits for a seat."""
+class _Tile:
+    """A tile on its way: it waits for a seat, or has one."""
 
     request: TileRequest
     mflop: float
-    avoid: Collection[Member]
     seat: asyncio.Future[Member]
+    tries: Tries = field(default_factory=Tries)
+    avoid: set[Member] = field(default_factory=set)
+    """Where it failed."""
+
+    @property
+    def again(self) -> bool:
+        """Whether an engine failed on it before."""
+        return self.tries.failed > 0
 
 
 class Pool:
@@ -162,7 +76,8 @@ class Pool:
         members: the engines.
         min_attempt_s: the shortest time that a member gets for a tile.
         hopeless_s: how long tiles wait while no member is, or may become, ready.
-        hung_s: how long a supervised member may be silent before it is started again.
+        hung_s: how long a supervised member may be gone before its process is ended.
+        wear: what a supervised member may use and serve before its process is replaced.
     """
 
     def __init__(
@@ -172,12 +87,15 @@ class Pool:
         min_attempt_s: float = MIN_ATTEMPT_S,
         hopeless_s: float = HOPELESS_S,
         hung_s: float = HUNG_S,
+        wear: Wear | None = None,
     ) -> None:
         self.members = list(members)
         self._min_attempt_s = min_attempt_s
         self._hopeless_s = hopeless_s
         self._hung_s = hung_s
-        self._waiting: OrderedDict[str, deque[_Waiting]] = OrderedDict()
+        self._wear = wear or Wear()
+        self._waiting: Turns[_Tile] = Turns()
+        self._retrying = 0
         self._turn = 0
         self._hopeless_since: float | None = None
         self._changed = asyncio.Event()
@@ -198,16 +116,21 @@ class Pool:
 
     def __repr__(self) -> str:
         ready = sum(member.state is State.READY for member in self.members)
-        waiting = sum(len(queue) for queue in self._waiting.values())
-        in_flight = sum(member.in_flight for member in self.members)
+        again = f", {self._retrying} again" if self._retrying else ""
+        members = "".join(f" | {member!r}" for member in self.members)
         return (
-            f"<Pool {ready}/{len(self.members)} ready | {waiting} waiting, {in_flight} in flight>"
+            f"<Pool {ready}/{len(self.members)} ready | "
+            f"{len(self._waiting)} waiting, {self._in_flight} in flight{again}{members}>"
         )
 
     @property
     def ready(self) -> list[Member]:
         """Members that take tiles now."""
-        return [member for member in self.members if member.state is State.READY]
+        return in_rotation(self.members)
+
+    @property
+    def _in_flight(self) -> int:
+        return sum(member.in_flight for member in self.members)
 
     def facts(self) -> EngineFacts:
         """What the ready members can do together."""
@@ -223,7 +146,7 @@ class Pool:
             ready=bool(ready),
             models=tuple(models.values()),
             capacity=sum(facts.capacity for _, facts in ready),
-            in_flight=sum(member.in_flight for member in self.members),
+            in_flight=self._in_flight,
             mflop_per_s=sum(speeds) if speeds else None,
         )
 
@@ -258,19 +181,20 @@ class Pool:
             NoEngineReady: there is no member left that could take it.
             DeadlineExceeded: the deadline passed.
         """
-        tries = Tries()
-        avoid: set[Member] = set()
         mflop = request.lr_px * self._mflop_per_px(request)
+        tile = _Tile(request, mflop, asyncio.get_running_loop().create_future())
+        tries = tile.tries
         while True:
-            async with self._seat(request, mflop, avoid) as member:
+            async with self._seat(tile) as member:
                 limit_s = attempt_limit_s(
-                    member.outstanding_mflop, member.mflop_per_s, at_least_s=self._min_attempt_s
+                    member.outstanding_mflop,
+                    member.mflop_per_s,
+                    lost=tries.lost,
+                    at_least_s=self._min_attempt_s,
                 )
                 tries.sent += 1
                 try:
-                    result = await _within(
-                        limit_s, member.engine.enlarge(request), request.deadline
-                    )
+                    result = await member.enlarge(request, limit_s=limit_s)
                 except (Busy, Starting, Draining, ModelNotHere) as refusal:
                     # Says where the tile cannot go now, nothing of the server's health or of the tile.
                     tries.sent -= 1
@@ -280,20 +204,22 @@ class Pool:
                 except EnlargerError as error:
                     another = tries.count(error)
                     if isinstance(error, EngineError):  # not where memory ran out
-                        member.strike()
-                    avoid.add(member)
+                        member.strike(may_eject=may_eject(self.members))
+                    tile.avoid.add(member)
                     log.warning(
                         "tile_failed",
                         server=member.name,
                         code=error.code,
+                        reason=str(error),
                         index=request.index,
-                        tile_request_id=request.request_id,
+                        request_id=request.request_id,
                         another=another,
+                        pool=repr(self),
                     )
                     if not another:
                         raise
                 else:
-                    member.measure(mflop, result.infer_s)
+                    member.done(mflop, result.infer_s)
                     return replace(result, server=member.name, attempts=tries.sent)
 
     def nudge(self) -> None:
@@ -308,9 +234,9 @@ class Pool:
             left_s = deadline - asyncio.get_running_loop().time()
             await asyncio.sleep(min(refusal.retry_after_s or _BUSY_PAUSE_S, left_s))
         elif isinstance(refusal, Draining):
-            member.strike(State.DRAINING)
+            member.leave(State.DRAINING)
         else:
-            member.strike(State.STARTING)
+            member.leave(State.STARTING)
 
     def _mflop_per_px(self, request: TileRequest) -> float:
         for member in self.members:
@@ -320,63 +246,55 @@ class Pool:
         return 1.0
 
     @asynccontextmanager
-    async def _seat(
-        self, request: TileRequest, mflop: float, avoid: Collection[Member]
-    ) -> AsyncIterator[Member]:
+    async def _seat(self, tile: _Tile) -> AsyncIterator[Member]:
         """A member with room, held for one tile."""
-        place = _Waiting(request, mflop, avoid, asyncio.get_running_loop().create_future())
-        self._waiting.setdefault(request.request_id, deque()).append(place)
+        request, tile.seat = tile.request, asyncio.get_running_loop().create_future()
+        self._waiting.add(tile, owner=request.request_id, since=request.admitted_at)
         self._dispatch()
+        again = tile.again
         try:
             try:
                 async with asyncio.timeout_at(request.deadline):
-                    member = await place.seat
+                    member = await tile.seat
             except TimeoutError as error:
                 raise DeadlineExceeded(
                     "the deadline passed while the tile waited for a model server"
                 ) from error
             yield member
         finally:
-            self._leave(place)
+            self._leave(tile, again=again)
             self._dispatch()
 
-    def _leave(self, place: _Waiting) -> None:
+    def _leave(self, tile: _Tile, *, again: bool) -> None:
         """Give back the seat, or the place in the queue."""
-        if place.seat.done() and not place.seat.cancelled() and place.seat.exception() is None:
-            place.seat.result().give_back(place.mflop)
-            return
-        queue = self._waiting.get(place.request.request_id)
-        if queue is not None:
-            with contextlib.suppress(ValueError):
-                queue.remove(place)
-            if not queue:
-                del self._waiting[place.request.request_id]
+        if tile.seat.done() and not tile.seat.cancelled() and tile.seat.exception() is None:
+            tile.seat.result().give_back(tile.mflop)
+            self._retrying -= again
+        else:
+            self._waiting.discard(tile, owner=tile.request.request_id)
 
     def _dispatch(self) -> None:
-        """Seat waiting tiles, one of each request in turn, while there is room."""
-        placed = True
-        while placed:
-            placed = False
-            for request_id in list(self._waiting):
-                queue = self._waiting[request_id]
-                while queue and queue[0].seat.done():
-                    queue.popleft()
-                member = (
-                    choose(self.members, queue[0].request, avoid=queue[0].avoid) if queue else None
-                )
-                if member is not None:
-                    place = queue.popleft()
-                    self._turn += 1
-                    # No await since choosing: two tiles cannot take one seat.
-                    member.take(place.mflop, self._turn)
-                    place.seat.set_result(member)
-                    placed = True
-                    self._waiting.move_to_end(request_id)
-                if not queue:
-                    del self._waiting[request_id]
-                if placed:
-                    break
+        """Seat waiting tiles while there is room."""
+        while any(has_room(member) for member in self.members):
+            tile = self._waiting.take(self._fits)
+            if tile is None:
+                break
+            member = choose(self.members, tile.request, avoid=tile.avoid)
+            assert member is not None  # noqa: S101 - for the type checker: it fits
+            self._turn += 1
+            self._retrying += tile.again
+            # No await since choosing: two tiles cannot take one seat.
+            member.take(tile.mflop, self._turn)
+            tile.seat.set_result(member)
         self._give_up_if_hopeless()
+
+    def _fits(self, tile: _Tile) -> bool:
+        """Whether a tile may be seated now."""
+        if tile.seat.done():  # cancelled, and about to leave
+            return False
+        if tile.again and not retry_fits(self._retrying, len(self._waiting) + self._in_flight):
+            return False
+        return choose(self.members, tile.request, avoid=tile.avoid) is not None
 
     def _give_up_if_hopeless(self) -> None:
         """Fail waiting tiles when no member has been or may become ready for a while."""
@@ -388,12 +306,13 @@ class Pool:
             self._hopeless_since = now
         if now - self._hopeless_since < self._hopeless_s:
             return
-        for queue in self._waiting.values():
-            for place in queue:
-                if not place.seat.done():
-                    place.seat.set_exception(
-                        NoEngineReady("no model server is left", retry_after_s=10)
-                    )
+        for tile in self._waiting:
+            if not tile.seat.done():
+                tile.seat.set_exception(NoEngineReady("no model server is left", retry_after_s=10))
+
+    @property
+    def _is_anyone_retired(self) -> bool:
+        return any(member.health.retired for member in self.members)
 
     async def _watch(self, member: Member) -> None:
         """Probe a member for ever: often while it is not ready, at once when asked to."""
@@ -416,24 +335,15 @@ class Pool:
                 silent_since = None
             elif silent_since is None:
                 silent_since = loop.time()
-            elif member.restart is not None and loop.time() - silent_since >= self._hung_s:
-                log.warning("server_hung", server=member.name, silent_s=round(self._hung_s, 1))
+            elif loop.time() - silent_since >= self._hung_s:
                 silent_since = None
-                member.restart()
+                member.end("it does not answer")
+            if member.is_worn(readiness, self._wear) and not self._is_anyone_retired:
+                member.retire()
+            if member.health.retired and not member.in_flight:
+                member.end("it is worn")
             self.nudge()
             interval_s = PROBE_INTERVAL_S if member.state is State.READY else PROBE_INTERVAL_DOWN_S
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(interval_s):
                     await member.changed.wait()
-
-
-async def _within(limit_s: float, work: Awaitable[TileResult], deadline: float) -> TileResult:
-    """``work``, given up when it takes longer than its server's speed explains."""
-    loop = asyncio.get_running_loop()
-    try:
-        async with asyncio.timeout_at(min(deadline, loop.time() + limit_s)):
-            return await work
-    except TimeoutError as error:
-        if loop.time() >= deadline:
-            raise DeadlineExceeded("the deadline passed before the tile was done") from error
-        raise EngineLost(f"a model server did not answer within {limit_s:.0f} s") from error

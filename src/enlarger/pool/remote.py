@@ -19,7 +19,7 @@ from enlarger.errors import (
     OutputTooLarge,
     by_code,
 )
-from enlarger.pool.policy import State
+from enlarger.pool.health import State
 from enlarger.wire import (
     PROTOCOL,
     EngineFacts,
@@ -48,6 +48,12 @@ class Readiness:
     facts: EngineFacts | None = None
     instance: str | None = None
     """Changes with each start of the server."""
+
+    rss_bytes: int | None = None
+    """Memory that its process holds."""
+
+    tiles_done: int | None = None
+    """By this process."""
 
 
 class RemoteEngine:

@@ -24,7 +24,7 @@ _START_TIMEOUT_S = 60
 _STOP_TIMEOUT_S = 2
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 10.0
-_STEADY_S = 30
+_STEADY_S = 10
 """A server that lived this long starts again without a pause."""
 
 OnUp = Callable[[int, str], None]

@@ -1,0 +1,193 @@
+"""One engine of a pool, with what the pool knows of it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from enlarger.engine import Engine
+from enlarger.errors import DeadlineExceeded, EngineLost
+from enlarger.pool.health import Health, State
+from enlarger.pool.policy import Wear
+from enlarger.pool.remote import Readiness
+from enlarger.wire import EngineFacts, TileRequest, TileResult
+
+log = structlog.get_logger()
+
+
+@dataclass(eq=False)
+class Member:
+    """One engine of a pool, with what the pool knows of it."""
+
+    name: str
+    engine: Engine
+    probe: Callable[[], Awaitable[Readiness]] | None = None
+    """Asks the engine how it is; None for one that is always ready."""
+
+    restart: Callable[[], None] | None = None
+    """Ends its process, whose supervisor then starts another; None for one that somebody else runs."""
+
+    health: Health = field(default_factory=Health)
+    facts: EngineFacts | None = None
+    in_flight: int = 0
+    outstanding_mflop: float = 0.0
+    last_used: int = 0
+    tiles_done: int = 0
+    strikes: int = 0
+    ejections: int = 0
+    restarts: int = 0
+    """Tiles, failures, ejections and new processes since the gateway started."""
+
+    mflop_per_s: float | None = None
+    """Speed measured on its tiles; before the first, what it says of itself."""
+
+    instance: str | None = None
+    rss_bytes: int | None = None
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set to have it probed at once."""
+
+    _attempts: set[asyncio.Timeout] = field(default_factory=set)
+    _late_since: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.probe is None:
+            self.health, self.facts = Health(state=State.READY), self.engine.facts()
+
+    def __repr__(self) -> str:
+        facts = self.facts
+        seats = f" {self.in_flight}/{facts.capacity}" if facts is not None else ""
+        faults = f" {self.health.strikes} strikes" if self.health.strikes else ""
+        return f"{self.name} {self.state.value}{seats}{faults}"
+
+    @property
+    def state(self) -> State:
+        """How it is."""
+        return self.health.state
+
+    @property
+    def may_return(self) -> bool:
+        """Whether it is ready, or is on its way: one that has a supervisor comes back when it is gone."""
+        if self.state in {State.FAILED, State.INCOMPATIBLE}:
+            return False
+        return self.restart is not None or self.state not in {State.GONE, State.DRAINING}
+
+    @property
+    def shown_state(self) -> str:
+        """Its state for people, who also want to see that it is busy."""
+        full = self.facts is not None and self.in_flight >= self.facts.capacity
+        return "busy" if self.state is State.READY and full else self.state.value
+
+    def take(self, mflop: float, turn: int) -> None:
+        """It holds one tile more."""
+        self.in_flight += 1
+        self.outstanding_mflop += mflop
+        self.last_used = turn
+
+    def give_back(self, mflop: float) -> None:
+        """It holds one tile less."""
+        self.in_flight -= 1
+        self.outstanding_mflop = self.outstanding_mflop - mflop if self.in_flight else 0.0
+
+    async def enlarge(self, request: TileRequest, *, limit_s: float) -> TileResult:
+        """Have it enlarge a tile; see ``Engine``.
+
+        Raises:
+            EngineLost: it took longer than ``limit_s``, or probes found it gone meanwhile.
+            DeadlineExceeded: the tile's deadline passed.
+        """
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        try:
+            async with asyncio.timeout_at(min(request.deadline, started + limit_s)) as attempt:
+                self._attempts.add(attempt)
+                try:
+                    return await self.engine.enlarge(request)
+                finally:
+                    self._attempts.discard(attempt)
+        except TimeoutError as error:
+            if loop.time() >= request.deadline:
+                raise DeadlineExceeded("the deadline passed before the tile was done") from error
+            if self.state is State.GONE:
+                raise EngineLost("a model server stopped answering") from error
+            self._was_late(started, loop.time())
+            raise EngineLost(f"a model server did not answer within {limit_s:.0f} s") from error
+
+    def _was_late(self, started: float, now: float) -> None:
+        """A tile took too long. Once may be a slow start; after that it hangs, whatever its probes say."""
+        if self._late_since is None:
+            self._late_since = now
+        elif started >= self._late_since:
+            self.end("it hangs")
+
+    def done(self, mflop: float, took_s: float) -> None:
+        """It did a tile. Its speed is followed, newest tiles counting most."""
+        self.tiles_done += 1
+        self.health = self.health.succeeded()
+        self._late_since = None
+        speed = mflop / max(took_s, 1e-6)
+        self.mflop_per_s = (
+            speed if self.mflop_per_s is None else 0.7 * self.mflop_per_s + 0.3 * speed
+        )
+
+    def strike(self, *, may_eject: bool) -> None:
+        """It failed a tile: no more for it until a probe says it is well, or longer."""
+        if self.probe is None:
+            return
+        self.strikes += 1
+        now, chance = asyncio.get_running_loop().time(), random.random()  # noqa: S311 - no secret
+        self.health = self.health.struck(now=now, chance=chance, may_eject=may_eject)
+        if self.state is State.EJECTED:
+            self.ejections += 1
+            log.warning("server_ejected", server=self.name, for_s=self.health.ejected_until - now)
+        self.changed.set()
+
+    def leave(self, state: State) -> None:
+        """It said itself that it takes no tiles now."""
+        if self.probe is not None:
+            self.health = self.health.left(state)
+            self.changed.set()
+
+    def learn(self, readiness: Readiness) -> None:
+        """What a probe found."""
+        now = asyncio.get_running_loop().time()
+        if readiness.instance is not None and readiness.instance != self.instance:
+            self.instance, self.mflop_per_s, self.health = readiness.instance, None, Health()
+        self.health = self.health.probed(readiness.state, now=now)
+        if readiness.state is not State.GONE:
+            self.facts, self.rss_bytes = readiness.facts, readiness.rss_bytes
+        if self.state is State.GONE:
+            self.facts = self.rss_bytes = None
+            for attempt in self._attempts:
+                if not attempt.expired():
+                    attempt.reschedule(now)
+        if self.facts is not None and self.mflop_per_s is None:
+            self.mflop_per_s = self.facts.mflop_per_s
+
+    def is_worn(self, readiness: Readiness, wear: Wear) -> bool:
+        """Whether its process has served long enough, and there is somebody to start another."""
+        return (
+            self.restart is not None
+            and self.state is State.READY
+            and wear.is_reached(rss_bytes=readiness.rss_bytes, tiles=readiness.tiles_done)
+        )
+
+    def retire(self) -> None:
+        """No more tiles for its process; it is ended once it has none."""
+        log.info("server_retires", server=self.name, rss_bytes=self.rss_bytes)
+        self.health = self.health.retire()
+
+    def end(self, reason: str) -> None:
+        """End its process, if there is a supervisor who starts another."""
+        if self.restart is not None:
+            log.warning("server_replaced", server=self.name, reason=reason)
+            self.restart()
+
+    def lose(self) -> None:
+        """Its process ended; whoever supervises it starts another."""
+        self.restarts += 1
+        self.health, self.facts, self.instance = Health(), None, None
+        self.rss_bytes = self._late_since = None

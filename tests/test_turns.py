@@ -1,0 +1,113 @@
+"""Whose tile is next: turns for all, half of the seats for the oldest."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from enlarger.pool.turns import Turns
+
+
+def filled(**tiles: int) -> Turns[str]:
+    """So many items of each owner, the first owner being the oldest."""
+    turns: Turns[str] = Turns()
+    for age, (owner, count) in enumerate(tiles.items()):
+        for number in range(count):
+            turns.add(f"{owner}{number}", owner=owner, since=age)
+    return turns
+
+
+def taken(turns: Turns[str], count: int = 1000) -> list[str]:
+    """The next items, as far as there are any."""
+    found = (turns.take(lambda _: True) for _ in range(count))
+    return [item for item in found if item is not None]
+
+
+def test_one_owner_gets_all_in_order() -> None:
+    """There is nobody else."""
+    assert taken(filled(a=3)) == ["a0", "a1", "a2"]
+
+
+def test_nothing_is_left_at_the_end() -> None:
+    """Neither an item nor an owner."""
+    turns = filled(a=2, b=1)
+    assert (len(turns), sorted(turns)) == (3, ["a0", "a1", "b0"])
+    assert len(taken(turns)) == 3
+    assert (len(turns), list(turns), taken(turns)) == (0, [], [])
+
+
+def test_newcomer_behind_a_large_one_is_next() -> None:
+    """However long the large one has been alone."""
+    turns = filled(large=100)
+    taken(turns, 7)
+    turns.add("small", owner="small", since=1)
+    assert taken(turns, 1) == ["small"]
+
+
+def test_oldest_gets_every_other_item() -> None:
+    """The others share what is left, by turns."""
+    assert taken(filled(a=9, b=9, c=9), 9) == ["a0", "b0", "a1", "c0", "a2", "b1", "a3", "c1", "a4"]
+
+
+def test_age_decides_and_not_the_order_of_coming() -> None:
+    """A second pass of an old request comes late, and is still the oldest."""
+    turns: Turns[str] = Turns()
+    for owner, since in (("young", 5.0), ("old", 1.0)):
+        for number in range(3):
+            turns.add(f"{owner}{number}", owner=owner, since=since)
+    assert taken(turns) == ["old0", "young0", "old1", "young1", "old2", "young2"]
+
+
+def test_owners_of_one_age_take_turns() -> None:
+    """Nobody is the oldest."""
+    turns: Turns[str] = Turns()
+    for owner in "abc":
+        for number in range(2):
+            turns.add(f"{owner}{number}", owner=owner, since=0)
+    assert {item[0] for item in taken(turns, 3)} == set("abc")
+    assert len(taken(turns)) == 3
+
+
+def test_what_does_not_fit_holds_nobody_up() -> None:
+    """Neither its owner's other items nor other owners."""
+    turns = filled(a=2, b=1)
+    fits = {"a1", "b0"}.__contains__
+    assert [turns.take(fits) for _ in range(3)] == ["a1", "b0", None]
+    assert list(turns) == ["a0"]
+
+
+def test_discarded_item_is_not_taken() -> None:
+    """And one that was taken, or never was there, can be discarded without harm."""
+    turns = filled(a=2, b=1)
+    turns.discard("a0", owner="a")
+    turns.discard("b0", owner="b")
+    turns.discard("b0", owner="b")
+    turns.discard("no such", owner="c")
+    assert taken(turns) == ["a1"]
+
+
+@given(
+    oldest=st.integers(1, 30),
+    arrivals=st.lists(st.lists(st.integers(1, 5), max_size=3), max_size=60),
+)
+def test_oldest_is_done_within_twice_its_tiles(oldest: int, arrivals: list[list[int]]) -> None:
+    """Whoever comes before each pick, and with however many: the oldest has half of all picks, or one less."""
+    turns = filled(oldest=oldest)
+    picked: list[str] = []
+    number = 0
+    for step in range(2 * oldest):
+        for count in arrivals[step] if step < len(arrivals) else []:
+            number += 1
+            for item in range(count):
+                turns.add(f"{number}.{item}", owner=f"{number}", since=number)
+        picked += taken(turns, 1)
+    assert sum(item.startswith("oldest") for item in picked) == oldest
+
+
+@given(others=st.integers(1, 6), before=st.integers(0, 20))
+def test_newcomer_waits_for_two_items_of_each_at_most(others: int, before: int) -> None:
+    """Behind ``others`` owners that have much to do."""
+    turns = filled(**{f"o{number}x": 50 for number in range(others)})
+    taken(turns, before)
+    turns.add("new", owner="new", since=99)
+    assert taken(turns).index("new") < 2 * others
