@@ -208,6 +208,11 @@ async def app(scope, receive, send):
     if scope["path"] == "/hold":
         print("held", flush=True)
         await released.wait()
+    if scope["path"] == "/stream":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        while True:
+            await send({"type": "http.response.body", "body": b"event", "more_body": True})
+            await asyncio.sleep(0.01)
     if scope["path"] == "/release":
         released.set()
     await answer(send, b"draining" if service.draining else b"serving")
@@ -344,6 +349,23 @@ async def test_ctrl_c_ends_at_once(start: Start) -> None:
     server.signal(signal.SIGINT)
     await server.ends()
     assert b" 200 " not in await held.reader.read()
+
+
+@pytest.mark.parametrize(
+    ("drain_s", "signals"),
+    [(0.1, [signal.SIGTERM]), (1000, [signal.SIGTERM, signal.SIGTERM]), (1000, [signal.SIGINT])],
+)
+async def test_open_stream_does_not_hold_the_server(
+    start: Start, drain_s: float, signals: list[signal.Signals]
+) -> None:
+    """Events without end, to somebody who reads them all: cut when the drain time is over, or at once."""
+    server = await start(drain_s)
+    stream = await server.asked("/stream")
+    assert b"event" in await stream.reader.readuntil(b"event")
+    for number in signals:
+        server.signal(number)
+        await asyncio.sleep(0.2)  # two signals of one kind at the same moment are one
+    await server.ends()
 
 
 async def test_end_of_the_drain_time_ends_the_server(start: Start) -> None:
