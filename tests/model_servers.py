@@ -102,10 +102,12 @@ class Connection:
 
 
 @asynccontextmanager
-async def running(engine: Engine, *, ready: bool = True) -> AsyncIterator[RunningServer]:
+async def running(
+    engine: Engine, *, ready: bool = True, token: str | None = None
+) -> AsyncIterator[RunningServer]:
     """A model server around ``engine`` on a free port, taking tiles at once if ``ready``."""
     service = Service(drain_s=5)
-    server = ModelServer(engine, service)
+    server = ModelServer(engine, service, token=token)
     if ready:
         server.open()
     listener = bind("127.0.0.1", 0, variable="--port")

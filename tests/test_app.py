@@ -210,6 +210,101 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.002)
 
 
+# Callers
+
+KEYS = ",".join(
+    f"{name}:sha256-{hashlib.sha256(name.encode() * 5).hexdigest()}" for name in ("alice", "bob")
+)
+
+
+def key_of(name: str) -> dict[str, str]:
+    """The header of one of them."""
+    return {"Authorization": f"Bearer {name * 5}"}
+
+
+async def test_keys_are_asked_for_if_there_are_any(start: Start) -> None:
+    """401 before anything else; health and results are open, and a request id is kept."""
+    gateway = await start(api_keys=KEYS)
+    for method, path in [
+        ("POST", "/upscale"),
+        ("GET", "/status"),
+        ("POST", "/cleanup"),
+        ("GET", "/metrics"),
+    ]:
+        reply = await gateway.call(method, path, headers={"X-Request-Id": "mine"})
+        assert (reply.status, reply.body["code"]) == (401, "unauthorized"), path
+        assert (reply.body["retryable"], reply.body["request_id"]) == (False, "mine")
+        assert (reply.headers["WWW-Authenticate"], reply.headers["X-Request-Id"]) == (
+            "Bearer",
+            "mine",
+        )
+    assert (await gateway.call("GET", "/health")).status == 200
+    assert (await gateway.call("GET", "/files/none.png")).status == 404
+    fields = {"image_b64": B64, "scale": 4}
+    made = await gateway.call("POST", "/upscale", json=fields, headers=key_of("alice"))
+    assert made.status == 200
+    async with gateway.http.get(made.body["url"]) as file:
+        assert file.status == 200
+
+
+async def test_callers_with_keys_share_no_results(start: Start) -> None:
+    """Whether somebody else sent a picture before is nobody's business."""
+    gateway = await start(api_keys=KEYS)
+    found = []
+    for name in ("alice", "bob", "alice"):
+        fields = {"image_b64": B64, "scale": 4, "inline": False}
+        reply = await gateway.call("POST", "/upscale", json=fields, headers=key_of(name))
+        found.append(reply.body["cache"])
+    assert found == ["miss", "miss", "hit"]
+
+
+async def test_rate_limit_counts_output_megapixels(start: Start) -> None:
+    """A picture of 120 x 80 is 9600 pixels; one of the same found again costs nothing."""
+    gateway = await start(rate_limit="0.01mp/1000s")
+    policy = '"output-mp";q=0.01;w=1000'
+    fields = {"image_b64": B64, "inline": False}
+    first = await gateway.upscale(**fields, scale=4)
+    assert (first.status, first.headers["RateLimit-Policy"]) == (200, policy)
+    assert first.headers["RateLimit"] == '"output-mp";r=0;t=960'
+    assert (await gateway.upscale(**fields, scale=4)).body["cache"] == "hit"
+    assert (await gateway.upscale(**fields, scale=2)).status == 200
+    refused = await gateway.upscale(**fields, scale=2, format="webp")
+    assert (refused.status, refused.body["code"], refused.body["retryable"]) == (
+        429,
+        "rate_limited",
+        True,
+    )
+    assert (
+        refused.body["error"] == "Rate limit exceeded: more than 0.01 output megapixels in 1000 s"
+    )
+    assert int(refused.headers["Retry-After"]) == 120
+    assert gateway.load() == 0
+
+
+async def test_rate_limits_are_per_caller(start: Start) -> None:
+    """By key, where there are keys; by the address that a trusted proxy names, where there are none."""
+    gateway = await start(api_keys=KEYS, rate_limit="0.001mp/1000s")
+    fields = {"image_b64": B64, "inline": False}
+    for name, options, status in [
+        ("alice", {"scale": 4}, 200),
+        ("alice", {"scale": 2}, 429),
+        ("bob", {"scale": 2}, 200),
+    ]:
+        reply = await gateway.call("POST", "/upscale", json=fields | options, headers=key_of(name))
+        assert reply.status == status
+    gateway = await start(rate_limit="0.001mp/1000s", trusted_proxies="127.0.0.1")
+    for address, scale, status in [
+        ("192.0.2.1", 4, 200),
+        ("192.0.2.1", 2, 429),
+        ("192.0.2.2", 2, 200),
+    ]:
+        headers = {"X-Forwarded-For": address}
+        reply = await gateway.call(
+            "POST", "/upscale", json={**fields, "scale": scale}, headers=headers
+        )
+        assert reply.status == status
+
+
 # Results
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pty
 import re
@@ -51,6 +52,7 @@ GOOD = {
     "help": Command("--help"),
     "version": Command("--version"),
     "models": Command("models"),
+    "key": Command("key alice"),
     "x4": Command("upscale in.png new.png --model nearest"),
     "x2": Command("upscale in.png out.png --model nearest --scale 2"),
 }
@@ -101,6 +103,14 @@ UNUSABLE = {
         r"Invalid format: webp, but the result is called 'out\.png'",
     ),
     "there is no output": (Command("upscale in.png"), r"an input and an output are needed: .*"),
+    "model server is open to everybody": (
+        Command("model-server --host 0.0.0.0 --port 0"),
+        r"ENLARGER_TILE_TOKEN: needed to listen on 0\.0\.0\.0, .*",
+    ),
+    "name of a key has a space in it": (
+        Command("key a,b"),
+        r"ENLARGER_API_KEYS: each entry must be name:sha256-<64 hexadecimal digits>",
+    ),
     "number is none": (
         Command("models", (("MAX_FILE_SIZE", "seven"),)),
         r"MAX_FILE_SIZE: .*, not 'seven'",
@@ -179,9 +189,18 @@ def test_help_lists_the_commands(runs: dict[str, Run]) -> None:
         r"upscale +Enlarge one picture, or many",
         r"serve +Start the gateway",
         r"model-server +Start one model server",
+        r"key +Make an API key",
         r"models +List the models",
     ):
         assert re.search(line, runs["help"].out), line
+
+
+def test_key_comes_with_its_entry(runs: dict[str, Run]) -> None:
+    """The entry holds the key's hash, and nothing else of it; on stdout both alone, for scripts."""
+    assert runs["key"].status == 0
+    key, entry = runs["key"].out.split()
+    assert len(key) >= 43  # 256 random bits
+    assert entry == f"alice:sha256-{hashlib.sha256(key.encode()).hexdigest()}"
 
 
 def test_version_is_that_of_the_package(runs: dict[str, Run]) -> None:

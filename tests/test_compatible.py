@@ -65,7 +65,7 @@ from enlarger.store import StoredFile
 
 JSON = "application/json"
 URL = "https://example.com/cat.jpg"
-TOKEN = "5d0c7e1f9b2a4c6388e1f0a7d4b39c52"  # noqa: S105 - that of the contract's example
+TOKEN = "5d0c7e1f9b2a4c6388e1f0a7d4b39c52"
 
 
 @pytest.fixture(scope="module")

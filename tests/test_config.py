@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
-from enlarger.config import Settings, allowed_sources, load
+from enlarger.config import ApiKey, RateLimit, Settings, allowed_sources, load
 from enlarger.errors import ConfigError
+
+HASH = "0123456789abcdef" * 4
 
 DEFAULTS: dict[str, tuple[str, Any]] = {
     "MODEL_DIR": ("model_dir", Path("models")),
@@ -36,6 +38,10 @@ DEFAULTS: dict[str, tuple[str, Any]] = {
     "ENLARGER_SERVER_TILES": ("server_tiles", None),
     "ENLARGER_DRAIN": ("drain_s", 45),
     "ENLARGER_FETCH": ("fetch", "public"),
+    "ENLARGER_API_KEYS": ("api_keys", ()),
+    "ENLARGER_RATE_LIMIT": ("rate_limit", None),
+    "ENLARGER_TRUSTED_PROXIES": ("trusted_proxies", ()),
+    "ENLARGER_TILE_TOKEN": ("tile_token", None),
     "ENLARGER_PUBLIC_URL": ("public_url", None),
     "ENLARGER_SERVERS": ("servers", ()),
     "ENLARGER_CACHE_DIR": ("cache_dir", None),
@@ -61,6 +67,16 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "ENLARGER_SERVER_MEMORY": ("800", 800),
     "ENLARGER_SERVER_TILES": ("1000", 1000),
     "ENLARGER_DRAIN": ("0", 0),
+    "ENLARGER_API_KEYS": (
+        f"alice:sha256-{HASH}, bob.2:sha256-{HASH},",
+        (ApiKey("alice", HASH), ApiKey("bob.2", HASH)),
+    ),
+    "ENLARGER_RATE_LIMIT": ("500mp/60s", RateLimit(500, 60)),
+    "ENLARGER_TRUSTED_PROXIES": (
+        "10.0.0.0/8, ::1",
+        (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("::1/128")),
+    ),
+    "ENLARGER_TILE_TOKEN": ("sixteen letters!", SecretStr("sixteen letters!")),
     "ENLARGER_FETCH": ("off", "off"),
     "ENLARGER_PUBLIC_URL": ("https://pictures.example/up", "https://pictures.example/up"),
     "ENLARGER_SERVERS": ("one:5002,two:5003", ("one:5002", "two:5003")),
@@ -84,6 +100,26 @@ WRONG = {
     "ENLARGER_PRECISION": ["f16", "int4", "F32", ""],
     "ENLARGER_SERVER_MEMORY": ["0", "-1", "much", "1.5"],
     "ENLARGER_SERVER_TILES": ["0", "-1", "never", "1.5"],
+    "ENLARGER_API_KEYS": [
+        "alice",
+        f"alice:{HASH}",
+        f"alice:sha256-{HASH[1:]}",
+        f"alice:sha256-{HASH.upper()}",
+        f"a b:sha256-{HASH}",
+        f":sha256-{HASH}",
+        f"alice:sha256-{HASH};bob:sha256-{HASH}",
+    ],
+    "ENLARGER_RATE_LIMIT": [
+        "500",
+        "500mp",
+        "500mp/0s",
+        "0mp/60s",
+        "-1mp/60s",
+        "500mp/60",
+        "1e3mp/1s",
+    ],
+    "ENLARGER_TRUSTED_PROXIES": ["proxy.example", "10.0.0.1/8", "10.0.0.0/33"],
+    "ENLARGER_TILE_TOKEN": ["", "short"],
     "ENLARGER_DRAIN": ["-1", "quick", "nan", "inf"],
     "ENLARGER_FETCH": ["", "a,,b", ",", "http://a", "10.0.0.1/8", "10.0.0.0/33", "a b", "u@a"],
     "ENLARGER_PUBLIC_URL": ["example.com", "ftp://example.com", "https://", "https://a b"],
@@ -162,6 +198,21 @@ def test_value_that_cannot_be_used_names_its_variable(
         load()
     assert str(refused.value).startswith(f"{variable}: ")
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("variable", ["ENLARGER_API_KEYS", "ENLARGER_TILE_TOKEN"])
+def test_message_does_not_show_a_secret(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    """Somebody may have written a key where its hash belongs, and logs are read by many."""
+    monkeypatch.setenv(variable, "enl_secret")
+    with pytest.raises(ConfigError) as refused:
+        load()
+    assert "secret" not in str(refused.value)
+
+
+def test_settings_do_not_show_the_token() -> None:
+    """Wherever they are printed."""
+    settings = load(tile_token="enl_secret-and-longer")
+    assert "secret" not in repr(settings) + str(settings)
 
 
 def test_message_shows_the_value() -> None:

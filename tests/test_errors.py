@@ -33,6 +33,8 @@ ON_V1 = {
     "image_too_large": 413,
     "output_too_large": 413,
     "unsupported_format": 415,
+    "unauthorized": 401,
+    "rate_limited": 429,
     "source_timeout": 504,
     "source_failed": 502,
     "engine_failed": 500,
@@ -63,7 +65,7 @@ ON_TILES = {
 
 RETRYABLE = {
     *("source_timeout", "source_failed"),
-    *("no_engine_ready", "queue_full", "draining", "out_of_memory"),
+    *("no_engine_ready", "queue_full", "rate_limited", "draining", "out_of_memory"),
     *("engine_lost", "engine_failed", "wrong_output"),
     *("model_not_here", "busy", "starting"),
 }
@@ -172,7 +174,7 @@ def test_faults_of_the_sender_are_request_errors() -> None:
     for cls in raised():
         if issubclass(cls, errors.RequestError) and cls.code not in ours:
             assert 400 <= cls.status < 500
-        elif not issubclass(cls, errors.TileError):
+        elif not issubclass(cls, (errors.TileError, errors.RateLimited)):
             assert cls.status >= 500
 
 

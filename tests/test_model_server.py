@@ -68,6 +68,26 @@ async def assert_works(server: RunningServer) -> None:
     assert (await server.ask("GET", "/ready")).json()["in_flight"] == 0
 
 
+# Who may ask
+
+TOKEN = "a token of a test"
+
+
+@pytest.mark.parametrize("shown", [None, "", TOKEN, "Bearer", "Bearer another", f"Basic {TOKEN}"])
+async def test_tiles_are_for_those_who_know_the_token(shown: str | None) -> None:
+    """401 for all but the question whether the process lives, and nothing is computed."""
+    engine = NearestEngine()
+    async with running(engine, token=TOKEN) as server:
+        answer = await posted(server, authorization=shown)
+        assert (answer.status, answer.json()["code"]) == (401, "unauthorized")
+        assert TOKEN not in answer.body.decode()
+        headers = {} if shown is None else {"Authorization": shown}
+        assert (await server.ask("GET", "/ready", headers)).status == 401
+        assert (await server.ask("GET", "/livez", headers)).status == 200
+        assert engine.requests == []
+        assert (await posted(server, authorization=f"Bearer {TOKEN}")).status == 200
+
+
 # A tile
 
 

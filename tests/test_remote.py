@@ -75,6 +75,30 @@ async def client_of(
         await session.close()  # so that the server need not wait for its connections
 
 
+# The token
+
+
+async def test_token_opens_the_server(session: aiohttp.ClientSession) -> None:
+    """Both probes and tiles show it."""
+    async with running(NearestEngine(), token="a token of a test") as server:
+        client = RemoteEngine(server.address, session, token="a token of a test")
+        assert (await client.probe()).state is State.READY
+        assert np.array_equal((await client.enlarge(request())).pixels, nearest(TILE, 4))
+        await session.close()
+
+
+@pytest.mark.parametrize("token", [None, "another token"])
+async def test_server_that_refuses_our_token_gets_no_tiles(
+    session: aiohttp.ClientSession, token: str | None
+) -> None:
+    """It is of no use to us until somebody mends the setting; the pool is told so."""
+    async with running(NearestEngine(), token="a token of a test") as server:
+        client = RemoteEngine(server.address, session, token=token)
+        assert await client.probe() == Readiness(State.INCOMPATIBLE)
+        assert not client.facts().ready
+        await session.close()
+
+
 # Tiles
 
 

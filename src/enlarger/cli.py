@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
+import secrets
 import shlex
 import shutil
 import sys
@@ -214,6 +216,7 @@ def serve(
 async def _serve(settings: config.Settings, host: str, port: int) -> int:
     """Serve until told to stop; gives the exit status."""
     import aiohttp
+    import structlog
 
     from enlarger.api import Gateway
     from enlarger.fetch import Fetcher
@@ -228,6 +231,12 @@ async def _serve(settings: config.Settings, host: str, port: int) -> int:
     store = Store(settings.upload_folder, max_age_s=settings.file_max_age_s)
     catalogue = Catalogue.installed(settings.model_dir)
     listener = launcher.bind(host, port, variable="--port")
+    if not settings.api_keys and not launcher.is_loopback(host):
+        structlog.get_logger().warning(
+            "open_to_everybody",
+            host=host,
+            hint="anybody who reaches this address may use the service: set ENLARGER_API_KEYS, see SECURITY.md",
+        )
     own = 0 if settings.servers else settings.server_count
     if settings.base_port:
         for number in range(own):
@@ -264,7 +273,8 @@ async def _serve(settings: config.Settings, host: str, port: int) -> int:
             )
         )
         addresses = settings.servers or [""] * own
-        engines = [RemoteEngine(address, session) for address in addresses]
+        token = _token(settings)
+        engines = [RemoteEngine(address, session, token=token) for address in addresses]
         members += [
             Member(
                 f"server-{number}",
@@ -308,6 +318,10 @@ async def _serve(settings: config.Settings, host: str, port: int) -> int:
         stack.callback(announcer.cancel)
         await launcher.serve(gateway.asgi(), listener=listener, service=service)
     return status
+
+
+def _token(settings: config.Settings) -> str | None:
+    return settings.tile_token.get_secret_value() if settings.tile_token is not None else None
 
 
 def _environment(settings: config.Settings) -> dict[str, str]:
@@ -378,13 +392,18 @@ async def _model_server(settings: config.Settings, host: str, port: int, threads
     from enlarger.pool.supervisor import PORT_LINE
     from enlarger.web import launcher
 
+    if settings.tile_token is None and not launcher.is_loopback(host):
+        raise ConfigError(
+            f"ENLARGER_TILE_TOKEN: needed to listen on {host}, and the same at the gateway, so that nobody else "
+            "uses this model server; `openssl rand -hex 32` makes one"
+        )
     catalogue = Catalogue.installed(settings.model_dir)
     listener = launcher.bind(host, port, variable="--port")
     service = launcher.Service(settings.drain_s)
     async with OpenVINOEngine(
         catalogue, threads=threads, precision=settings.precision, cache_folder=settings.cache_folder
     ) as engine:
-        server = ModelServer(engine, service)
+        server = ModelServer(engine, service, token=_token(settings))
         loading = asyncio.create_task(load(engine, server, catalogue.choose("auto", scale=4).id))
         _console.print(f"{PORT_LINE}{listener.getsockname()[1]}", highlight=False)
         await launcher.serve(server.asgi(), listener=listener, service=service)
@@ -403,6 +422,20 @@ def _leave(status: int) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
+
+
+@app.command()
+def key(
+    name: Annotated[str, typer.Argument(help="Of the caller: letters, digits, '.', '_' and '-'.")],
+) -> None:
+    """Make an API key, and the entry for ENLARGER_API_KEYS that lets its owner in."""
+    secret = f"enl_{secrets.token_urlsafe(32)}"
+    entry = f"{name}:sha256-{hashlib.sha256(secret.encode()).hexdigest()}"
+    config.load(api_keys=entry)
+    _say("The key, for the caller. It is shown this once:")
+    _console.print(secret, highlight=False, markup=False, soft_wrap=True)
+    _say("The entry for ENLARGER_API_KEYS, which holds no secret:")
+    _console.print(entry, highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command()

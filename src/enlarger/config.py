@@ -7,10 +7,20 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from enlarger.errors import ConfigError
@@ -28,6 +38,33 @@ def _with_a_port(address: str) -> str:
         raise ValueError("the port must be from 1 to 65535")
     return address
 
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """The name of a caller, and the hash of the key that it must show."""
+
+    name: str
+    sha256: str
+    """64 hexadecimal digits, lower case."""
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """Output megapixels that one caller may ask for in so many seconds."""
+
+    megapixels: float
+    seconds: float
+
+
+_SECRETS = ("ENLARGER_API_KEYS", "ENLARGER_TILE_TOKEN")
+"""Settings whose values are never shown."""
+
+_KEY = re.compile(r"([A-Za-z0-9._-]{1,64}):sha256-([0-9a-f]{64})")
+_RATE = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)mp/(\d{1,9}(?:\.\d{1,3})?)s")
+
+Network = Annotated[
+    ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(ipaddress.ip_network)
+]
 
 Address = Annotated[str, Field(pattern=r"^[^\s/:@]+:\d{1,5}$"), AfterValidator(_with_a_port)]
 
@@ -98,6 +135,24 @@ class Settings(BaseSettings):
     fetch: str = Field(default="public", validation_alias="ENLARGER_FETCH")
     """``public``, ``off``, or ``host[:port]`` and networks allowed besides public ones, with commas."""
 
+    api_keys: Annotated[tuple[ApiKey, ...], NoDecode] = Field(
+        default=(), validation_alias="ENLARGER_API_KEYS"
+    )
+    """``name:sha256-<hex>`` of keys that callers must show, with commas; ``enlarger key`` makes one. Unset: no keys."""
+
+    rate_limit: RateLimit | None = Field(default=None, validation_alias="ENLARGER_RATE_LIMIT")
+    """Output megapixels per time of each caller, such as ``500mp/60s``. Unset: no limit."""
+
+    trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = Field(
+        default=(), validation_alias="ENLARGER_TRUSTED_PROXIES"
+    )
+    """Networks of proxies whose ``X-Forwarded-For`` names the caller, with commas. Unset: none."""
+
+    tile_token: SecretStr | None = Field(
+        default=None, min_length=16, validation_alias="ENLARGER_TILE_TOKEN"
+    )
+    """What gateway and model servers share, so that nobody else uses these. Needed off the loopback address."""
+
     public_url: str | None = Field(
         default=None, pattern=r"^https?://[^\s]+$", validation_alias="ENLARGER_PUBLIC_URL"
     )
@@ -116,7 +171,28 @@ class Settings(BaseSettings):
     def _auto(cls, value: object) -> object:
         return None if value == "auto" else value
 
-    @field_validator("servers", mode="before")
+    @field_validator("api_keys", mode="before")
+    @classmethod
+    def _keys(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        found = [_KEY.fullmatch(entry.strip()) for entry in value.split(",") if entry.strip()]
+        if None in found:
+            # Not the value itself: somebody may have written a key where its hash belongs.
+            raise ValueError("each entry must be name:sha256-<64 hexadecimal digits>")
+        return tuple(ApiKey(*match.groups()) for match in found if match is not None)
+
+    @field_validator("rate_limit", mode="before")
+    @classmethod
+    def _rate(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        match = _RATE.fullmatch(value.strip())
+        if match is None or not all(float(part) for part in match.groups()):
+            raise ValueError("it must be megapixels and seconds, both over 0, such as 500mp/60s")
+        return RateLimit(*map(float, match.groups()))
+
+    @field_validator("servers", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return (
@@ -198,4 +274,5 @@ def load(**overrides: Any) -> Settings:
         first = error.errors()[0]
         variable = str(first["loc"][0]) if first["loc"] else "settings"
         reason = first["msg"].removeprefix("Value error, ")
-        raise ConfigError(f"{variable}: {reason}, not '{first['input']}'") from error
+        shown = "" if variable in _SECRETS else f", not '{first['input']}'"
+        raise ConfigError(f"{variable}: {reason}{shown}") from error

@@ -6,10 +6,10 @@ EnlargerError
 |-- RequestError        the sender can mend it
 |   |-- MissingBody, MalformedJson, InvalidOption, UnknownModel, MissingInput, InvalidUrl
 |   |-- FileTooLarge (BodyTooLarge, DownloadTooLarge), ImageTooLarge, OutputTooLarge
-|   |-- UnsupportedFormat, UnreadableImage, AnimationUnsupported
+|   |-- UnsupportedFormat, UnreadableImage, AnimationUnsupported, Unauthorized
 |   `-- SourceUnreachable, SourceTimeout, SourceRefused, SourceFailed
 |-- CapacityError       not now; most know when to come back
-|   `-- NoEngineReady, QueueFull, Draining, OutOfMemory, DeadlineExceeded
+|   `-- NoEngineReady, QueueFull, RateLimited, Draining, OutOfMemory, DeadlineExceeded
 |-- TileError           between gateway and model server only; the pool answers these
 |   `-- BadTile, ModelNotHere, TileTooLarge, Busy, Starting
 |-- EngineError         ours: EngineFailed, WrongOutput, EngineLost
@@ -29,7 +29,7 @@ class EnlargerError(Exception):
     """Stable name; programs match it."""
 
     status: ClassVar[int] = 500
-    """HTTP status. The compatible routes answer 400 for every RequestError."""
+    """HTTP status. The compatible routes answer 400 for every RequestError but 401."""
 
     retryable: ClassVar[bool] = False
     """Whether the same call may succeed later or on another server."""
@@ -195,6 +195,13 @@ class SourceFailed(RequestError):
     retryable = True
 
 
+class Unauthorized(RequestError):
+    """The caller shows no key, or none that is known here."""
+
+    code = "unauthorized"
+    status = 401
+
+
 class CapacityError(EnlargerError):
     """Not now. ``retry_after_s`` says when, where that is known."""
 
@@ -213,6 +220,13 @@ class QueueFull(CapacityError):
     """As many requests wait as this server holds, or they would wait too long."""
 
     code = "queue_full"
+
+
+class RateLimited(CapacityError):
+    """The caller has asked for as much as it may within a time; ``retry_after_s`` says when it may again."""
+
+    code = "rate_limited"
+    status = 429
 
 
 class Draining(CapacityError):

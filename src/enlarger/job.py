@@ -269,4 +269,7 @@ class Job:
     anew: bool = False
     """Compute it even if an identical request has a result."""
 
+    owner: str = ""
+    """Whose it is: identical requests share what was made among those of one owner alone."""
+
     request_id: str = "-"

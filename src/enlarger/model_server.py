@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import json
 import math
 import secrets
@@ -20,6 +21,7 @@ from enlarger.errors import (
     OutOfMemory,
     Starting,
     TileTooLarge,
+    Unauthorized,
 )
 from enlarger.web.bodies import TOO_SLOW, AsgiApp, LimitedBodies, Scope
 from enlarger.web.launcher import Service
@@ -46,11 +48,13 @@ class ModelServer:
     Args:
         engine: computes the tiles.
         service: knows whether the server is stopping.
+        token: what gateways must show; None lets everybody in.
     """
 
-    def __init__(self, engine: Engine, service: Service) -> None:
+    def __init__(self, engine: Engine, service: Service, *, token: str | None = None) -> None:
         self._engine = engine
         self._service = service
+        self._token = token
         self._instance = secrets.token_hex(4)
         self._in_flight = 0
         self._ready = False
@@ -82,6 +86,7 @@ class ModelServer:
         app.add_url_rule("/ready", view_func=self._readiness)
         app.add_url_rule("/livez", view_func=self._alive)
         app.register_error_handler(EnlargerError, _answer)
+        app.before_request(self._check_token)
         return LimitedBodies(
             app, limit_bytes=self._max_tile_px * _BYTES_PER_PX, refuse=self._refuse_body
         )
@@ -89,6 +94,14 @@ class ModelServer:
     @property
     def _max_tile_px(self) -> int:
         return max((model.max_tile_px for model in self._engine.facts().models), default=1)
+
+    async def _check_token(self) -> None:
+        """Refuse whoever does not know the token. That the process lives may be known."""
+        if self._token is None or request.path == "/livez":
+            return
+        shown = request.headers.get("Authorization", "").encode()
+        if not hmac.compare_digest(shown, f"Bearer {self._token}".encode()):
+            raise Unauthorized("this model server wants its gateway's ENLARGER_TILE_TOKEN")
 
     async def _tiles(self) -> Response:
         body = cast(bytes, await request.get_data(cache=False, as_text=False))

@@ -19,9 +19,11 @@ from werkzeug.exceptions import HTTPException
 
 from enlarger import __version__
 from enlarger.api import compatible
+from enlarger.api.callers import Answer, Caller, Callers, caller_of
 from enlarger.api.metrics import MEDIA_TYPE, Metrics
+from enlarger.api.rates import Rates
 from enlarger.config import Settings
-from enlarger.errors import BodyTooLarge, EnlargerError
+from enlarger.errors import BodyTooLarge, EnlargerError, Unauthorized
 from enlarger.job import SCALES, Job
 from enlarger.models import Catalogue
 from enlarger.picture import FORMATS
@@ -64,6 +66,8 @@ class Gateway:
 
     def __post_init__(self) -> None:
         self.metrics = Metrics(self.pool, self.pipeline)
+        limit = self.settings.rate_limit
+        self.rates = Rates(limit) if limit is not None else None
 
     def asgi(self) -> AsgiApp:
         """The ASGI application."""
@@ -74,7 +78,7 @@ class Gateway:
         )
         app.json.sort_keys = False  # type: ignore[attr-defined]
         app.before_request(_begin)
-        app.after_request(_end)
+        app.after_request(self._end)
         app.register_error_handler(EnlargerError, self._refuse)
         app.register_error_handler(HTTPException, _http_error)
         app.register_error_handler(Exception, self._unexpected)
@@ -87,15 +91,19 @@ class Gateway:
         app.add_url_rule("/cleanup", view_func=self.cleanup, methods=["POST"])
         app.add_url_rule("/files/<name>", view_func=self.file)
         limit_bytes = self.settings.body_limit_bytes
-        return LimitedBodies(
+        limited = LimitedBodies(
             app, limit_bytes=limit_bytes, refuse=partial(_refuse_body, limit_bytes)
         )
+        callers = Callers(self.settings.api_keys, self.settings.trusted_proxies)
+        return callers.gate(limited, self._refuse_caller)
 
     async def upscale(self) -> Response:
         """``POST /upscale``, ``GET /upscale``: A.1."""
         job, inline = await self._job()
-        job = replace(job, anew=bool(request.cache_control.no_cache))
-        outcome = await self.pipeline.run(job)
+        caller = caller_of(request.scope)
+        owner = caller.id if caller.has_key else ""
+        job = replace(job, anew=bool(request.cache_control.no_cache), owner=owner)
+        outcome = await self.pipeline.run(job, charge=partial(self._charge, caller))
         self.metrics.done(outcome)
         answer = compatible.answer(
             outcome,
@@ -109,6 +117,11 @@ class Gateway:
             return Response(json.dumps(answer), headers=headers)
         length, chunks = _with_base64(answer, outcome, self.executor)
         return Response(chunks, headers={**headers, "Content-Length": str(length)})
+
+    def _charge(self, caller: Caller, output_px: int) -> None:
+        """Take a picture from what its caller may still ask for."""
+        if self.rates is not None:
+            self.rates.charge(caller.id, output_px, now=time.monotonic())
 
     async def _job(self) -> tuple[Job, bool]:
         """What is asked for, and whether the answer carries base64. A picture may be ten megabytes of text."""
@@ -252,10 +265,25 @@ class Gateway:
         self.metrics.failed(error.code)
         return compatible.error_answer(error, request_id=g.request_id)
 
+    def _refuse_caller(self, scope: Scope, error: Unauthorized) -> Answer:
+        self.metrics.failed(error.code)
+        id_ = _request_id_of(scope)
+        body, status, headers = compatible.error_answer(error, request_id=id_)
+        return _raw_answer(id_, body, status, headers)
+
     async def _unexpected(self, error: Exception) -> tuple[dict[str, Any], int]:
         log.error("internal_error", exc_info=error)
         self.metrics.failed("internal_error")
         return _error_body("Internal server error", "internal_error"), 500
+
+    async def _end(self, response: Response) -> Response:
+        response.headers[HEADER] = g.request_id
+        if request.path == "/upscale":
+            response.headers["Cache-Control"] = "no-store"
+            if self.rates is not None:
+                caller = caller_of(request.scope).id
+                response.headers.update(self.rates.headers(caller, now=time.monotonic()))
+        return response
 
     async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self.executor, function, *arguments)
@@ -265,13 +293,6 @@ async def _begin() -> None:
     g.request_id = request_id(request.headers.get(HEADER))
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
-
-
-async def _end(response: Response) -> Response:
-    response.headers[HEADER] = g.request_id
-    if request.path == "/upscale":
-        response.headers["Cache-Control"] = "no-store"
-    return response
 
 
 async def _http_error(error: HTTPException) -> tuple[dict[str, Any], int, dict[str, str]]:
@@ -326,32 +347,36 @@ def _error_body(text: str, code: str) -> dict[str, Any]:
     return {"error": text, "code": code, "retryable": False, "request_id": g.request_id}
 
 
-def _refuse_body(
-    limit_bytes: int, scope: Scope, status: int
-) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+def _refuse_body(limit_bytes: int, scope: Scope, status: int) -> Answer:
     """The answer to a body that is too large or too slow."""
-    given = next(
-        (
-            value.decode("latin1")
-            for name, value in scope["headers"]
-            if name.lower() == b"x-request-id"
-        ),
-        None,
-    )
-    id_ = request_id(given)
+    id_ = _request_id_of(scope)
     if status == TOO_SLOW:
         body: dict[str, Any] = {
             "error": "Request body came too slowly",
             "code": "request_timeout",
             "retryable": True,
+            "request_id": id_,
         }
-        body["request_id"] = id_
     else:
         error = BodyTooLarge(f"Request body too large (max: {limit_bytes})", limit=limit_bytes)
         body, status, _ = compatible.error_answer(error, request_id=id_)
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"cache-control", b"no-store"),
-        (HEADER.lower().encode(), id_.encode()),
-    ]
-    return status, headers, json.dumps(body).encode()
+    return _raw_answer(id_, body, status, {})
+
+
+def _request_id_of(scope: Scope) -> str:
+    """The id of a request that has not reached Quart."""
+    values = (value for name, value in scope["headers"] if name.lower() == HEADER.lower().encode())
+    given = next(values, None)
+    return request_id(None if given is None else given.decode("latin1"))
+
+
+def _raw_answer(id_: str, body: dict[str, Any], status: int, headers: dict[str, str]) -> Answer:
+    """An answer that does not go through Quart."""
+    fields = {
+        "content-type": "application/json",
+        "cache-control": "no-store",
+        HEADER.lower(): id_,
+        **headers,
+    }
+    encoded = [(name.lower().encode(), value.encode()) for name, value in fields.items()]
+    return status, encoded, json.dumps(body).encode()

@@ -27,11 +27,13 @@ from enlarger.errors import (
     MissingBody,
     MissingInput,
     OutputTooLarge,
+    RateLimited,
     RequestError,
     SourceFailed,
     SourceRefused,
     SourceUnreachable,
     StorageFull,
+    Unauthorized,
     UnknownModel,
     UnreadableImage,
     UnsupportedFormat,
@@ -59,6 +61,7 @@ _PREFIXES: dict[type[EnlargerError], str] = {
     SourceRefused: "Failed to download image: ",
     SourceFailed: "Failed to download image: ",
     UnknownModel: "Unknown model: ",
+    RateLimited: "Rate limit exceeded: ",
     CapacityError: "Upscaling failed: ",
     EngineError: "Upscaling failed: ",
     StorageFull: "Upscaling failed: ",
@@ -68,8 +71,13 @@ _PREFIXES: dict[type[EnlargerError], str] = {
 _KNOWN = (RequestError, CapacityError, EngineError, StorageFull)
 """All that this contract has a text and a status for."""
 
-_STATUS: dict[type[EnlargerError], int] = {RequestError: 400, EngineError: 500, StorageFull: 500}
-"""Statuses that differ from an error's own."""
+_STATUS: dict[type[EnlargerError], int] = {
+    Unauthorized: 401,
+    RequestError: 400,
+    EngineError: 500,
+    StorageFull: 500,
+}
+"""Statuses that differ from an error's own; the first class that fits counts."""
 
 
 def parse_body(content_type: str | None, body: bytes) -> dict[str, Any]:
@@ -240,5 +248,6 @@ def error_answer(
         body["actual"] = error.actual
     if isinstance(error, OutputTooLarge):
         body.update(error.details)
-    headers = {"Retry-After": str(retry_after(error.retry_after_s))} if status == 503 else {}
-    return body, status, headers
+    if status in (429, 503):
+        return body, status, {"Retry-After": str(retry_after(error.retry_after_s))}
+    return body, status, {"WWW-Authenticate": "Bearer"} if status == 401 else {}

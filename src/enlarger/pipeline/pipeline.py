@@ -57,6 +57,9 @@ if TYPE_CHECKING:  # a command line that fetches nothing need not load what that
 
 log = structlog.get_logger()
 
+Charge = Callable[[int], None]
+"""Takes output pixels from what a caller may still ask for."""
+
 T = TypeVar("T")
 
 
@@ -159,8 +162,15 @@ class Pipeline:
         """LR pixels of the pictures admitted and unfinished."""
         return self._ledger.lr_px
 
-    async def run(self, job: Job, *, on_tile: OnTile | None = None) -> Outcome:
+    async def run(
+        self, job: Job, *, on_tile: OnTile | None = None, charge: Charge | None = None
+    ) -> Outcome:
         """Make the picture that ``job`` asks for.
+
+        Args:
+            job: what to make.
+            on_tile: told of each finished tile.
+            charge: told of the result's pixels before it is computed, if it is; what it raises ends the request.
 
         Raises:
             RequestError: the job or its picture cannot be taken; the text says why.
@@ -174,10 +184,10 @@ class Pipeline:
         self._catalogue.choose(job.options.model, scale=SCALES[0])
         data = await self._bytes(job)
         plan = await self._plan(data, job.options)
-        key = await self._in_thread(_key, data, job.options, plan.model)
+        key = await self._in_thread(_key, data, job, plan.model)
         watch.lap("fetch")
         made, found = await self._results.get(
-            key, partial(self._make, job, data, plan), anew=job.anew, on_tile=on_tile
+            key, partial(self._make, job, data, plan, charge), anew=job.anew, on_tile=on_tile
         )
         stages_s = watch.stages_s | (dict(made.stages_s) if found == "miss" else {})
         outcome = replace(made, found=found, stages_s=stages_s, took_s=watch.total_s)
@@ -219,7 +229,9 @@ class Pipeline:
         _check_kind(plan, options, has_alpha=False)
         return plan
 
-    async def _make(self, job: Job, data: bytes, plan: _Plan, on_tile: OnTile) -> Outcome:
+    async def _make(
+        self, job: Job, data: bytes, plan: _Plan, charge: Charge | None, on_tile: OnTile
+    ) -> Outcome:
         """Admit it, and do it."""
         options = job.options
         watch = _Watch()
@@ -227,6 +239,8 @@ class Pipeline:
         admit(load, queue_limit=self._settings.queue_limit, max_wait_s=self._settings.max_wait_s)
         if self._draining():
             raise Draining("the server is stopping", retry_after_s=10)
+        if charge is not None:
+            charge(plan.way.out.width_px * plan.way.out.height_px * plan.frames)
         mflop = plan.model.mflop_per_px * plan.way.lr_px * plan.frames
         limit_s = time_limit_s(load, mflop, setting=self._settings.deadline_s)
         admitted_at = asyncio.get_running_loop().time()
@@ -325,10 +339,10 @@ class Pipeline:
         )
 
 
-def _key(data: bytes, options: Options, model: Model) -> str:
-    """Equal for requests that give the same file."""
+def _key(data: bytes, job: Job, model: Model) -> str:
+    """Equal for requests of one owner that give the same file."""
     content = hashlib.sha256(data).hexdigest()
-    return f"{content} {model.id} {model.sha256} {options.model_dump_json()}"
+    return f"{job.owner} {content} {model.id} {model.sha256} {job.options.model_dump_json()}"
 
 
 def _check_kind(plan: _Plan, options: Options, *, has_alpha: bool) -> None:

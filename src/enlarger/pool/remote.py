@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
+import structlog
 
 from enlarger.errors import (
     BadTile,
@@ -17,6 +18,7 @@ from enlarger.errors import (
     EnlargerError,
     NoEngineReady,
     OutputTooLarge,
+    Unauthorized,
     by_code,
 )
 from enlarger.pool.health import State
@@ -30,6 +32,8 @@ from enlarger.wire import (
     read_result,
     request_headers,
 )
+
+log = structlog.get_logger()
 
 PROBE_TIMEOUT_S = 5
 
@@ -62,11 +66,15 @@ class RemoteEngine:
     Args:
         address: ``host:port``; empty while the server is being started, and set anew when it is.
         session: shared by all servers; the caller closes it.
+        token: what the server wants to see, if it wants anything.
     """
 
-    def __init__(self, address: str, session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self, address: str, session: aiohttp.ClientSession, *, token: str | None = None
+    ) -> None:
         self.address = address
         self._session = session
+        self._headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
         self._facts = _NO_FACTS
 
     def facts(self) -> EngineFacts:
@@ -88,8 +96,13 @@ class RemoteEngine:
         try:
             async with (
                 asyncio.timeout(PROBE_TIMEOUT_S),
-                self._session.get(f"http://{self.address}/ready") as response,
+                self._session.get(
+                    f"http://{self.address}/ready", headers=self._headers
+                ) as response,
             ):
+                if response.status == Unauthorized.status:
+                    log.error("server_refuses_our_token", server=self.address)
+                    return Readiness(State.INCOMPATIBLE)
                 answer: dict[str, Any] = json.loads(await response.read())
                 readiness = self._readiness(answer)
         except (
@@ -127,7 +140,7 @@ class RemoteEngine:
             async with self._session.post(
                 f"http://{self.address}/tiles",
                 data=request.pixels.tobytes(),
-                headers=request_headers(request, left_s=left_s),
+                headers=self._headers | request_headers(request, left_s=left_s),
             ) as response:
                 body = await response.read()
         except (aiohttp.ClientError, OSError) as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import signal
 import socket
 from dataclasses import dataclass, field
@@ -25,6 +26,14 @@ _CLOSE_S = 1.0
 """What open connections get once the work is done, or is to be dropped."""
 
 _KEEP_ALIVE_S = 75
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens there."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def bind(host: str, port: int, *, variable: str) -> socket.socket:

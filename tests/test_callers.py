@@ -1,0 +1,188 @@
+"""Who calls: keys, and addresses behind proxies."""
+
+from __future__ import annotations
+
+import hashlib
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+
+from enlarger.api.callers import Caller, Callers, caller_of
+from enlarger.config import ApiKey
+from enlarger.errors import Unauthorized
+
+
+def entry(name: str, key: str) -> ApiKey:
+    """The setting's entry for a key."""
+    return ApiKey(name, hashlib.sha256(key.encode()).hexdigest())
+
+
+KEYS = (entry("alice", "enl_a"), entry("bob", "enl_b-old"), entry("bob", "enl_b-new"))
+
+
+def scope(path: str = "/upscale", *, peer: str = "203.0.113.7", **headers: str) -> dict[str, Any]:
+    """An HTTP request as ASGI has it."""
+    return {
+        "type": "http",
+        "path": path,
+        "client": (peer, 1234),
+        "headers": [
+            (name.replace("_", "-").encode(), value.encode("latin1"))
+            for name, value in headers.items()
+        ],
+    }
+
+
+# Keys
+
+
+@pytest.mark.parametrize(
+    ("headers", "name"),
+    [
+        ({"authorization": "Bearer enl_a"}, "alice"),
+        ({"authorization": "bearer  enl_a "}, "alice"),
+        ({"x_api_key": "enl_a"}, "alice"),
+        ({"x_api_key": "enl_b-old"}, "bob"),
+        ({"x_api_key": "enl_b-new"}, "bob"),
+        ({"authorization": "Basic eDp5", "x_api_key": "enl_a"}, "alice"),
+    ],
+)
+def test_key_names_its_caller(headers: dict[str, str], name: str) -> None:
+    """In either header; two keys of one name, so that they can be changed without a gap."""
+    assert Callers(KEYS).identify(scope(**headers)) == Caller(f"key:{name}", has_key=True)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"x_api_key": ""},
+        {"x_api_key": "enl_"},
+        {"x_api_key": "ENL_A"},
+        {"x_api_key": "enl_a "},
+        {"x_api_key": KEYS[0].sha256},
+        {"x_api_key": "alice"},
+        {"authorization": "enl_a"},
+        {"authorization": "Basic enl_a"},
+        {"authorization": "Bearer"},
+        {"authorization": "Bearer \xff"},
+        {"authorization": "Bearer wrong", "x_api_key": "enl_a"},
+    ],
+)
+def test_without_a_known_key_nobody_calls(headers: dict[str, str]) -> None:
+    """Neither with none, nor with a wrong one, nor with what stands in the setting."""
+    with pytest.raises(Unauthorized) as refusal:
+        Callers(KEYS).identify(scope(**headers))
+    assert "Authorization: Bearer" in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "is_open"),
+    [
+        ("/health", True),
+        ("/livez", True),
+        ("/readyz", True),
+        ("/files/0123.png", True),
+        ("/upscale", False),
+        ("/status", False),
+        ("/metrics", False),
+        ("/cleanup", False),
+        ("/", False),
+        ("/files", False),
+        ("/health/", False),
+        ("/healthy", False),
+        ("/HEALTH", False),
+    ],
+)
+def test_what_needs_no_key(path: str, *, is_open: bool) -> None:
+    """What orchestrators ask, and results, whose names are permission enough."""
+    if is_open:
+        assert not Callers(KEYS).identify(scope(path)).has_key
+    else:
+        with pytest.raises(Unauthorized):
+            Callers(KEYS).identify(scope(path))
+
+
+def test_without_keys_everybody_calls() -> None:
+    """And is told apart by address; a key that is shown means nothing."""
+    caller = Callers(()).identify(scope(x_api_key="enl_a"))
+    assert caller == Caller("address:203.0.113.7", has_key=False)
+
+
+# Addresses
+
+PROXIES = tuple(map(ip_network, ("10.0.0.0/8", "fd00::/8")))
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "address"),
+    [
+        ("203.0.113.7", "", "203.0.113.7"),
+        ("203.0.113.7", "198.51.100.1", "203.0.113.7"),
+        ("10.0.0.1", "198.51.100.1", "198.51.100.1"),
+        ("10.0.0.1", "192.0.2.66, 198.51.100.1", "198.51.100.1"),
+        ("10.0.0.1", "192.0.2.66, 198.51.100.1, 10.9.9.9", "198.51.100.1"),
+        ("10.0.0.1", "10.2.2.2,10.3.3.3", "10.2.2.2"),
+        ("10.0.0.1", "", "10.0.0.1"),
+        ("10.0.0.1", " , ", "10.0.0.1"),
+        ("fd00::1", "2001:DB8:0::1", "2001:db8::1"),
+        ("10.0.0.1", "[2001:db8::1]", "2001:db8::1"),
+        ("::ffff:10.0.0.1", "198.51.100.1", "198.51.100.1"),
+        ("::ffff:203.0.113.7", "", "203.0.113.7"),
+        ("10.0.0.1", "x" * 100, "x" * 64),
+    ],
+)
+def test_address_behind_proxies(peer: str, forwarded: str, address: str) -> None:
+    """The last one that none of our own proxies has: what stands before it, anybody may have written."""
+    headers = {"x_forwarded_for": forwarded} if forwarded else {}
+    assert Callers((), PROXIES).identify(scope(peer=peer, **headers)).id == f"address:{address}"
+
+
+def test_nobody_is_believed_without_the_setting() -> None:
+    """However near the peer is."""
+    caller = Callers(()).identify(scope(peer="127.0.0.1", x_forwarded_for="198.51.100.1"))
+    assert caller.id == "address:127.0.0.1"
+
+
+# The gate
+
+
+async def passed(callers: Callers, request: dict[str, Any]) -> tuple[list[Any], list[str]]:
+    """What was sent, and the callers that the application saw."""
+    sent: list[Any] = []
+    seen: list[str] = []
+
+    async def app(scope: dict[str, Any], _receive: object, _send: object) -> None:
+        seen.append(caller_of(scope).id if scope["type"] == "http" else scope["type"])
+
+    async def receive() -> Any:
+        raise AssertionError("no body is read")
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    gate = callers.gate(app, lambda _, error: (error.status, [(b"x", b"y")], b"no"))
+    await gate(request, receive, send)
+    return sent, seen
+
+
+async def test_known_caller_passes() -> None:
+    """The application learns who it is."""
+    sent, seen = await passed(Callers(KEYS), scope(x_api_key="enl_a"))
+    assert (sent, seen) == ([], ["key:alice"])
+
+
+async def test_unknown_caller_is_answered_before_its_body() -> None:
+    """And the connection is closed, so that the body need not be read."""
+    sent, seen = await passed(Callers(KEYS), scope())
+    assert seen == []
+    assert (sent[0]["status"], sent[1]["body"]) == (401, b"no")
+    assert {(b"x", b"y"), (b"content-length", b"2"), (b"connection", b"close")} == set(
+        sent[0]["headers"]
+    )
+
+
+async def test_other_connections_pass_the_gate() -> None:
+    """The server's own start and end have no caller."""
+    assert (await passed(Callers(KEYS), {"type": "lifespan"}))[1] == ["lifespan"]
