@@ -15,6 +15,8 @@ from enlarger.wire import Pixels
 settings.register_profile("enlarger", deadline=None, max_examples=60)
 settings.load_profile("enlarger")
 
+pytest_plugins = ["gateways"]
+
 REPOSITORY = Path(__file__).parent.parent
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
 

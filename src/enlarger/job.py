@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Annotated, Any, Literal
@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 from pydantic_core import ErrorDetails
 
-from enlarger.errors import InvalidOption
+from enlarger.errors import Fault, InvalidOption
 
 SCALES = (2, 4)
 """What the compatible routes offer."""
@@ -205,20 +205,28 @@ def read_options(fields: Mapping[str, Any], *, strict: bool) -> Options:
         strict: values have the types of JSON; if not, they may be texts.
 
     Raises:
-        InvalidOption: the first value that cannot be used; the text names the option and what is allowed.
+        InvalidOption: values that cannot be used; the text names the first option and what is allowed.
     """
     known = {name: fields[name] for name in Options.model_fields if name in fields}
+    # Not pydantic's own strict mode: it would refuse 2 for a number with a fraction, and lists for tuples.
+    mistyped = _mistyped(known) if strict else []
+    wrong = {fault.option for fault in mistyped}
     try:
-        # Not pydantic's own strict mode: it would refuse 2 for a number with a fraction, and lists for tuples.
-        if strict:
-            _check_types(known)
-        return Options.model_validate(known)
+        options = Options.model_validate(
+            {name: value for name, value in known.items() if name not in wrong}
+        )
     except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        option = str(first["loc"][0]) if first["loc"] else "size"
-        reason = _reason(first)
-        shown = f", not {str(fields[option])[:40]!r}" if option in fields else ""
-        raise InvalidOption(f"Invalid {option}: {reason}{shown}") from error
+        raise _invalid([*mistyped, *map(_fault, error.errors())], fields) from error
+    if mistyped:
+        raise _invalid(mistyped, fields)
+    return options
+
+
+def _invalid(faults: Sequence[Fault], fields: Mapping[str, Any]) -> InvalidOption:
+    first = faults[0]
+    has_value = first.option in fields and first.reason != "type"
+    shown = f", not {str(fields[first.option])[:40]!r}" if has_value else ""
+    return InvalidOption(f"Invalid {first.option}: {first.detail}{shown}", faults=faults)
 
 
 _REASONS = {
@@ -234,15 +242,21 @@ _REASONS = {
 """Our words for what pydantic finds, by the first word of its error's type."""
 
 
-def _reason(error: ErrorDetails) -> str:
+def _fault(error: ErrorDetails) -> Fault:
+    if not error["loc"]:
+        return Fault("size", "conflict", error["msg"].removeprefix("Value error, "))
     text = _REASONS.get(error["type"].split("_")[0])
-    if text is None:
-        return error["msg"].removeprefix("Value error, ")
-    return text.format(**error.get("ctx", {}))
+    detail = (
+        error["msg"].removeprefix("Value error, ")
+        if text is None
+        else text.format(**error.get("ctx", {}))
+    )
+    return Fault(str(error["loc"][0]), "range", detail)
 
 
-def _check_types(fields: Mapping[str, Any]) -> None:
-    """Hold JSON values against the kind that each option takes."""
+def _mistyped(fields: Mapping[str, Any]) -> list[Fault]:
+    """JSON values that are not of the kind that their option takes."""
+    faults = []
     for name, value in fields.items():
         annotation = str(Options.model_fields[name].annotation)
         wanted: tuple[str, bool] = (
@@ -257,7 +271,8 @@ def _check_types(fields: Mapping[str, Any]) -> None:
         if name == "frames":
             continue  # a word or a number: its own validator looks
         if value is not None and not wanted[1]:
-            raise InvalidOption(f"Invalid {name}: it must be {wanted[0]}")
+            faults.append(Fault(name, "type", f"it must be {wanted[0]}"))
+    return faults
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

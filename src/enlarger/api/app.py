@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,11 +18,16 @@ from werkzeug.exceptions import HTTPException
 
 from enlarger import __version__
 from enlarger.api import compatible
-from enlarger.api.callers import Answer, Caller, Callers, caller_of
+from enlarger.api.callers import Answer, Callers, caller_of
 from enlarger.api.metrics import MEDIA_TYPE, Metrics
 from enlarger.api.rates import Rates
+from enlarger.api.streaming import with_base64
+from enlarger.api.v1 import V1
+from enlarger.api.v1.problems import MEDIA_TYPE as PROBLEM
+from enlarger.api.v1.problems import problem, problem_of
+from enlarger.api.v1.routes import PREFIXES
 from enlarger.config import Settings
-from enlarger.errors import BodyTooLarge, EnlargerError, Unauthorized
+from enlarger.errors import BodyTooLarge, BodyTooSlow, EnlargerError, Unauthorized
 from enlarger.job import SCALES, Job
 from enlarger.models import Catalogue
 from enlarger.picture import FORMATS
@@ -36,9 +40,6 @@ from enlarger.web.launcher import Service
 from enlarger.web.request_ids import HEADER, request_id
 
 log = structlog.get_logger()
-
-_CHUNK_BYTES = 3 << 18
-"""A multiple of three, so that chunks of base64 join without padding."""
 
 _SEND_TIMEOUT_S = 600
 
@@ -90,6 +91,17 @@ class Gateway:
         app.add_url_rule("/status", view_func=self.status)
         app.add_url_rule("/cleanup", view_func=self.cleanup, methods=["POST"])
         app.add_url_rule("/files/<name>", view_func=self.file)
+        V1(
+            pipeline=self.pipeline,
+            pool=self.pool,
+            store=self.store,
+            catalogue=self.catalogue,
+            executor=self.executor,
+            settings=self.settings,
+            charge=self._charge,
+            done=self.metrics.done,
+            server_timing=_server_timing,
+        ).register(app)
         limit_bytes = self.settings.body_limit_bytes
         limited = LimitedBodies(
             app, limit_bytes=limit_bytes, refuse=partial(_refuse_body, limit_bytes)
@@ -103,7 +115,7 @@ class Gateway:
         caller = caller_of(request.scope)
         owner = caller.id if caller.has_key else ""
         job = replace(job, anew=bool(request.cache_control.no_cache), owner=owner)
-        outcome = await self.pipeline.run(job, charge=partial(self._charge, caller))
+        outcome = await self.pipeline.run(job, charge=partial(self._charge, caller.id))
         self.metrics.done(outcome)
         answer = compatible.answer(
             outcome,
@@ -115,13 +127,15 @@ class Gateway:
         headers = {"Content-Type": "application/json", "Server-Timing": _server_timing(outcome)}
         if not inline:
             return Response(json.dumps(answer), headers=headers)
-        length, chunks = _with_base64(answer, outcome, self.executor)
+        length, chunks = with_base64(
+            answer, outcome.stored.path, outcome.stored.size_bytes, self.executor
+        )
         return Response(chunks, headers={**headers, "Content-Length": str(length)})
 
-    def _charge(self, caller: Caller, output_px: int) -> None:
+    def _charge(self, caller_id: str, output_px: int) -> None:
         """Take a picture from what its caller may still ask for."""
         if self.rates is not None:
-            self.rates.charge(caller.id, output_px, now=time.monotonic())
+            self.rates.charge(caller_id, output_px, now=time.monotonic())
 
     async def _job(self) -> tuple[Job, bool]:
         """What is asked for, and whether the answer carries base64. A picture may be ten megabytes of text."""
@@ -263,23 +277,23 @@ class Gateway:
         """The one place where an error of ours becomes an answer."""
         log.info("refused", code=error.code, reason=str(error))
         self.metrics.failed(error.code)
-        return compatible.error_answer(error, request_id=g.request_id)
+        return _error_answer(request.path, error, request_id=g.request_id)
 
     def _refuse_caller(self, scope: Scope, error: Unauthorized) -> Answer:
         self.metrics.failed(error.code)
         id_ = _request_id_of(scope)
-        body, status, headers = compatible.error_answer(error, request_id=id_)
-        return _raw_answer(id_, body, status, headers)
+        return _raw_answer(id_, *_error_answer(scope["path"], error, request_id=id_))
 
-    async def _unexpected(self, error: Exception) -> tuple[dict[str, Any], int]:
+    async def _unexpected(self, error: Exception) -> tuple[dict[str, Any], int, dict[str, str]]:
         log.error("internal_error", exc_info=error)
         self.metrics.failed("internal_error")
-        return _error_body("Internal server error", "internal_error"), 500
+        ours = EnlargerError("Internal server error")
+        return _error_answer(request.path, ours, request_id=g.request_id)
 
     async def _end(self, response: Response) -> Response:
         response.headers[HEADER] = g.request_id
-        if request.path == "/upscale":
-            response.headers["Cache-Control"] = "no-store"
+        if request.path in ("/upscale", "/v1/upscale"):
+            response.headers.setdefault("Cache-Control", "no-store")
             if self.rates is not None:
                 caller = caller_of(request.scope).id
                 response.headers.update(self.rates.headers(caller, now=time.monotonic()))
@@ -300,34 +314,12 @@ async def _http_error(error: HTTPException) -> tuple[dict[str, Any], int, dict[s
     known = {404: ("Not found", "not_found"), 405: ("Method not allowed", "method_not_allowed")}
     text, code = known.get(error.code or 500, ("Internal server error", "internal_error"))
     methods = getattr(error, "valid_methods", None) or ()
-    return (
-        _error_body(text, code),
-        error.code or 500,
-        {"Allow": ", ".join(sorted(methods))} if methods else {},
-    )
-
-
-def _with_base64(
-    answer: dict[str, Any], outcome: Outcome, executor: ThreadPoolExecutor
-) -> tuple[int, AsyncIterator[bytes]]:
-    """The answer with the file as base64 in its place: its length, and its bytes in pieces.
-
-    A result may have hundreds of megabytes, so it is never held as a whole.
-    """
-    head, tail = json.dumps(answer).encode().split(b'"base64": null', 1)
-    size = outcome.stored.size_bytes
-    # Opened at once: a sweep may delete the name, not what is open.
-    file = outcome.stored.path.open("rb")
-
-    async def chunks() -> AsyncIterator[bytes]:
-        loop = asyncio.get_running_loop()
-        with file:
-            yield head + b'"base64": "'
-            while chunk := await loop.run_in_executor(executor, file.read, _CHUNK_BYTES):
-                yield await loop.run_in_executor(executor, base64.b64encode, chunk)
-            yield b'"' + tail
-
-    return len(head) + len(b'"base64": ""') + 4 * -(-size // 3) + len(tail), chunks()
+    headers = {"Allow": ", ".join(sorted(methods))} if methods else {}
+    status = error.code or 500
+    if not request.path.startswith(PREFIXES):
+        return _error_body(text, code), status, headers
+    body = problem(code, text, status=status, request_id=g.request_id)
+    return body, status, {**headers, "Content-Type": PROBLEM}
 
 
 def _server_timing(outcome: Outcome) -> str:
@@ -343,6 +335,14 @@ def _read(path: Path) -> bytes | None:
         return None
 
 
+def _error_answer(
+    path: str, error: EnlargerError, *, request_id: str
+) -> tuple[dict[str, Any], int, dict[str, str]]:
+    """Body, status and headers in the words of the contract that the path belongs to."""
+    answer = problem_of if path.startswith(PREFIXES) else compatible.error_answer
+    return answer(error, request_id=request_id)
+
+
 def _error_body(text: str, code: str) -> dict[str, Any]:
     return {"error": text, "code": code, "retryable": False, "request_id": g.request_id}
 
@@ -350,17 +350,12 @@ def _error_body(text: str, code: str) -> dict[str, Any]:
 def _refuse_body(limit_bytes: int, scope: Scope, status: int) -> Answer:
     """The answer to a body that is too large or too slow."""
     id_ = _request_id_of(scope)
-    if status == TOO_SLOW:
-        body: dict[str, Any] = {
-            "error": "Request body came too slowly",
-            "code": "request_timeout",
-            "retryable": True,
-            "request_id": id_,
-        }
-    else:
-        error = BodyTooLarge(f"Request body too large (max: {limit_bytes})", limit=limit_bytes)
-        body, status, _ = compatible.error_answer(error, request_id=id_)
-    return _raw_answer(id_, body, status, {})
+    error: EnlargerError = (
+        BodyTooSlow("Request body came too slowly")
+        if status == TOO_SLOW
+        else BodyTooLarge(f"Request body too large (max: {limit_bytes})", limit=limit_bytes)
+    )
+    return _raw_answer(id_, *_error_answer(scope["path"], error, request_id=id_))
 
 
 def _request_id_of(scope: Scope) -> str:
@@ -376,7 +371,7 @@ def _raw_answer(id_: str, body: dict[str, Any], status: int, headers: dict[str, 
         "content-type": "application/json",
         "cache-control": "no-store",
         HEADER.lower(): id_,
-        **headers,
+        **{name.lower(): value for name, value in headers.items()},
     }
-    encoded = [(name.lower().encode(), value.encode()) for name, value in fields.items()]
+    encoded = [(name.encode(), value.encode()) for name, value in fields.items()]
     return status, encoded, json.dumps(body).encode()

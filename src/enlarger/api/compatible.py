@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 import os.path
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
+from enlarger.api.sources import source_of
 from enlarger.config import Settings
 from enlarger.errors import (
     BodyTooLarge,
+    BodyTooSlow,
     CapacityError,
     DeadlineExceeded,
     DownloadTooLarge,
@@ -22,10 +21,8 @@ from enlarger.errors import (
     FileTooLarge,
     ImageTooLarge,
     InvalidOption,
-    InvalidUrl,
     MalformedJson,
     MissingBody,
-    MissingInput,
     OutputTooLarge,
     RateLimited,
     RequestError,
@@ -38,15 +35,11 @@ from enlarger.errors import (
     UnreadableImage,
     UnsupportedFormat,
 )
-from enlarger.fetch import check_url
-from enlarger.job import SCALES, BytesSource, Job, Source, UrlSource, read_options
+from enlarger.job import SCALES, Job, read_options
 from enlarger.models import Catalogue
 from enlarger.pipeline import Outcome
 from enlarger.pipeline.admission import retry_after
 
-_DATA_URL = re.compile(r"data:(image/[a-z0-9.+-]+)?(;[a-z0-9=-]+)*;base64,", re.IGNORECASE)
-_DATA_PREFIX = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
-_SPACE = re.compile(r"\s+")
 _OTHER_SIZES = ("width", "height", "long_side", "short_side", "fit", "max_bytes")
 """Options of the other routes that set the size; here it is ``scale`` alone."""
 
@@ -73,6 +66,7 @@ _KNOWN = (RequestError, CapacityError, EngineError, StorageFull)
 
 _STATUS: dict[type[EnlargerError], int] = {
     Unauthorized: 401,
+    BodyTooSlow: 408,
     RequestError: 400,
     EngineError: 500,
     StorageFull: 500,
@@ -148,37 +142,8 @@ def parse_job(
     inline = fields.get("inline", True)
     if not isinstance(inline, bool):
         raise InvalidOption("Invalid inline: it must be true or false")
-    source = _source(fields.get("img_url"), fields.get("image_b64"))
+    source = source_of(fields.get("img_url"), fields.get("image_b64"))
     return Job(source=source, options=options, request_id=request_id), inline
-
-
-def _source(url: object, encoded: object) -> Source:
-    if url in (None, "") and encoded in (None, ""):
-        raise MissingInput("img_url is required")
-    if url not in (None, "") and encoded not in (None, ""):
-        raise InvalidOption("Give either img_url or image_b64")
-    if encoded not in (None, ""):
-        if not isinstance(encoded, str):
-            raise InvalidOption("Invalid image_b64 format")
-        match = _DATA_PREFIX.match(encoded)
-        return BytesSource(_decode_base64(encoded[match.end() :] if match else encoded))
-    if not isinstance(url, str):
-        raise InvalidUrl("Invalid img_url format")
-    if url[:5].lower() == "data:":
-        match = _DATA_URL.match(url)
-        if match is None or not match.group(1):
-            raise InvalidUrl("Invalid img_url format")
-        return BytesSource(_decode_base64(url[match.end() :]))
-    check_url(url)
-    return UrlSource(url)
-
-
-def _decode_base64(text: str) -> bytes:
-    compact = _SPACE.sub("", text).rstrip("=")
-    try:
-        return base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise UnreadableImage("not valid base64") from error
 
 
 def answer(

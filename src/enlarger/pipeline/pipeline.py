@@ -71,6 +71,9 @@ class Outcome:
     stored: StoredFile
     width_px: int
     height_px: int
+    scale: float
+    """How many times wider the whole result is than the whole picture."""
+
     notes: tuple[Note, ...]
     """All that was changed on the way."""
 
@@ -282,6 +285,7 @@ class Pipeline:
             stored=stored,
             width_px=written.width_px,
             height_px=written.height_px,
+            scale=plan.wanted.size_px[0] / plan.header.width_px,
             notes=written.notes,
             kept=kept(picture, written),
             header=plan.header,

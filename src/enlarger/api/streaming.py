@@ -1,0 +1,52 @@
+"""Files as answers, in pieces: a result may have hundreds of megabytes, and is never held as a whole."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import json
+from collections.abc import AsyncIterator
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import Any
+
+_CHUNK_BYTES = 3 << 18
+"""A multiple of three, so that chunks of base64 join without padding."""
+
+
+def file_chunks(path: Path, executor: Executor) -> AsyncIterator[bytes]:
+    """A file's bytes. It is opened at once: a sweep may delete the name, not what is open."""
+    file = path.open("rb")
+
+    async def chunks() -> AsyncIterator[bytes]:
+        loop = asyncio.get_running_loop()
+        with file:
+            while chunk := await loop.run_in_executor(executor, file.read, _CHUNK_BYTES):
+                yield chunk
+
+    return chunks()
+
+
+def with_base64(
+    answer: dict[str, Any], path: Path, size_bytes: int, executor: Executor
+) -> tuple[int, AsyncIterator[bytes]]:
+    """A JSON answer whose empty ``base64`` becomes the file's: its length, and its bytes."""
+    head, tail = json.dumps(answer).encode().split(b'"base64": null', 1)
+    file = file_chunks(path, executor)
+
+    async def chunks() -> AsyncIterator[bytes]:
+        loop = asyncio.get_running_loop()
+        yield head + b'"base64": "'
+        async for chunk in file:
+            yield await loop.run_in_executor(executor, base64.b64encode, chunk)
+        yield b'"' + tail
+
+    length = len(head) + len(b'"base64": ""') + 4 * -(-size_bytes // 3) + len(tail)
+    return length, chunks()
+
+
+def sha256_of(path: Path) -> str:
+    """Hash of a file, as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

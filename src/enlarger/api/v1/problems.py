@@ -1,0 +1,67 @@
+"""Errors of ``/v1`` as RFC 9457 has them, with our fields beside."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from enlarger.errors import (
+    CapacityError,
+    EngineError,
+    EnlargerError,
+    InvalidOption,
+    RequestError,
+    StorageFull,
+)
+from enlarger.pipeline.admission import retry_after
+
+MEDIA_TYPE = "application/problem+json"
+
+_KNOWN = (RequestError, CapacityError, EngineError, StorageFull)
+"""All that may leave the process; the rest is a fault of ours."""
+
+
+def problem_of(
+    error: EnlargerError, *, request_id: str
+) -> tuple[dict[str, Any], int, dict[str, str]]:
+    """Body, status and headers for an error."""
+    if not isinstance(error, _KNOWN):
+        error = EnlargerError("Internal server error")
+    body = problem(
+        error.code,
+        str(error),
+        status=error.status,
+        retryable=error.retryable,
+        request_id=request_id,
+    )
+    if isinstance(error, InvalidOption):
+        body["errors"] = [
+            {"option": fault.option, "reason": fault.reason, "detail": fault.detail}
+            for fault in error.faults
+        ]
+    if error.limit is not None:
+        body["limit"] = error.limit
+    if error.actual is not None:
+        body["actual"] = error.actual
+    headers = {"Content-Type": MEDIA_TYPE}
+    if error.status in (429, 503):
+        headers["Retry-After"] = str(retry_after(error.retry_after_s))
+    if error.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return body, error.status, headers
+
+
+def problem(
+    code: str, detail: str, *, status: int, retryable: bool = False, request_id: str
+) -> dict[str, Any]:
+    """The fields that every problem has."""
+    return {
+        "type": f"/errors/{code}",
+        "title": code.replace("_", " ").capitalize(),
+        "status": status,
+        "detail": detail,
+        "instance": f"urn:enlarger:request:{request_id}",
+        "code": code,
+        "retryable": retryable,
+        "request_id": request_id,
+        "error": detail,
+    }

@@ -1,0 +1,208 @@
+"""What a ``/v1`` request asks for, in any of its three forms: JSON, multipart, or the picture itself."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+from werkzeug.datastructures import FileStorage, MultiDict
+from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.formparser import FormDataParser
+from werkzeug.http import parse_options_header
+
+from enlarger.api.sources import source_of
+from enlarger.errors import (
+    Fault,
+    InvalidOption,
+    MalformedJson,
+    MalformedMultipart,
+    MissingBody,
+    MissingInput,
+)
+from enlarger.job import BytesSource, Job, Options, read_options
+from enlarger.models import Catalogue
+
+LATER = ("wrap", "faces", "lossless", "blend", "tta", "denoise", "webhook")
+"""Options whose names are taken, and which nobody can use yet."""
+
+_SOURCES = ("img_url", "image_b64")
+_OWN = ("inline",)
+"""Fields of a request that are neither source nor option of the picture."""
+
+_MOST_PARTS = 64
+"""More than there are options."""
+
+_MOST_TEXT_BYTES = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """The fields of a request, before they are looked at."""
+
+    fields: Mapping[str, Any]
+    data: bytes | None
+    """The picture, where it did not come in a field."""
+
+    strict: bool
+    """Whether values have the types of JSON; if not, all are texts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A checked request."""
+
+    job: Job
+    inline: bool
+    """Whether a JSON answer carries the file."""
+
+
+def read_form(content_type: str | None, query: MultiDict[str, str], body: bytes) -> Form:
+    """The form of a request. Options come from one place: a JSON body, parts, or the query.
+
+    Raises:
+        MalformedJson, MalformedMultipart, MissingBody: the body is not what its type says.
+        InvalidOption: a field is there twice.
+    """
+    kind, parameters = parse_options_header(content_type or "")
+    kind = kind.lower()
+    if kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json")):
+        return Form(_json_object(body), None, strict=True)
+    if kind == "multipart/form-data":
+        return _multipart(body, parameters)
+    _check_once(name for name, _ in query.items(multi=True))
+    return Form(dict(query), body, strict=False)
+
+
+def _json_object(body: bytes) -> dict[str, Any]:
+    if not body.strip():
+        raise MissingBody("there is no JSON in the body")
+    try:
+        value = json.loads(body.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise MalformedJson("the body is not JSON in UTF-8") from error
+    if not isinstance(value, dict):
+        raise MalformedJson("the body must be a JSON object")
+    return value
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    _check_once(name for name, _ in pairs)
+    return dict(pairs)
+
+
+def _no_number(word: str) -> None:
+    raise ValueError(word)
+
+
+def _check_once(names: Iterable[str]) -> None:
+    """Which of two values is meant, nobody can tell."""
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        faults = [Fault(name, "conflict", "it is given more than once") for name in twice]
+        raise InvalidOption(f"Invalid {twice[0][:40]}: it is given more than once", faults=faults)
+
+
+def _multipart(body: bytes, parameters: dict[str, str]) -> Form:
+    parser = FormDataParser(
+        stream_factory=lambda *_, **__: BytesIO(),  # in memory: the whole body is there already
+        max_form_memory_size=_MOST_TEXT_BYTES,
+        max_form_parts=_MOST_PARTS,
+        silent=False,
+    )
+    try:
+        _, texts, files = parser.parse(BytesIO(body), "multipart/form-data", len(body), parameters)
+    except RequestEntityTooLarge as error:
+        raise MalformedMultipart(
+            f"the body has more than {_MOST_PARTS} parts, or more than {_MOST_TEXT_BYTES} bytes of text"
+        ) from error
+    except ValueError as error:
+        raise MalformedMultipart("the body is not multipart/form-data with a boundary") from error
+    _check_once([*(name for name, _ in texts.items(multi=True)), *files.keys()])
+    for name, pictures in files.lists():
+        if name not in ("image", "options"):
+            raise InvalidOption(
+                f"Invalid {name[:40]}: the picture's part must be called image",
+                faults=[Fault(name, "unknown", "the picture's part must be called image")],
+            )
+        if len(pictures) > 1:
+            _check_once([name, name])
+    image, options = files.get("image"), _options_part(texts, files)
+    fields: dict[str, Any] = dict(texts)
+    if options is not None:
+        if set(fields) - {"options"}:
+            raise InvalidOption(
+                "Invalid options: give them as parts of their own or as one part of JSON, not both",
+                faults=[Fault("options", "conflict", "options stand in other parts as well")],
+            )
+        fields = options
+    data = image.stream.read() if image is not None else None
+    return Form(fields, data, strict=options is not None)
+
+
+def _options_part(
+    texts: MultiDict[str, str], files: MultiDict[str, FileStorage]
+) -> dict[str, Any] | None:
+    """The part ``options``, which is JSON, with or without a file name."""
+    part = files.get("options")
+    if part is not None:
+        return _json_object(part.stream.read())
+    return _json_object(texts["options"].encode()) if "options" in texts else None
+
+
+def read_request(form: Form, *, catalogue: Catalogue, request_id: str, owner: str = "") -> Request:
+    """The job that a form asks for.
+
+    Raises:
+        InvalidOption: an option is unknown or wrong; ``faults`` has all of them.
+        RequestError: the source cannot be used, or there is no such model.
+    """
+    faults = _unknown(form.fields)
+    fields = dict(form.fields)
+    inline = fields.pop("inline", False)
+    if not form.strict and isinstance(inline, str):
+        inline = {"true": True, "1": True, "false": False, "0": False}.get(inline.lower(), inline)
+    if not isinstance(inline, bool):
+        faults.append(Fault("inline", "type", "it must be true or false"))
+    options = None
+    try:
+        options = read_options(fields, strict=form.strict)
+    except InvalidOption as error:
+        faults += error.faults
+    if faults or options is None:
+        first = faults[0]
+        raise InvalidOption(f"Invalid {first.option[:40]}: {first.detail}", faults=faults)
+    catalogue.choose(options.model, scale=4)
+    source = _source(form)
+    job = Job(source=source, options=options, request_id=request_id, owner=owner)
+    return Request(job, inline)
+
+
+def _unknown(fields: Mapping[str, Any]) -> list[Fault]:
+    known = {*Options.model_fields, *_SOURCES, *_OWN}
+    names = ", ".join(sorted(known - {*_SOURCES}))
+    return [
+        Fault(name[:40], "unsupported", "it cannot be used yet")
+        if name in LATER
+        else Fault(name[:40], "unknown", f"there is no such option; there are {names}")
+        for name in fields
+        if name not in known
+    ]
+
+
+def _source(form: Form) -> Any:
+    if form.data is None:
+        return source_of(form.fields.get("img_url"), form.fields.get("image_b64"))
+    if any(form.fields.get(name) for name in _SOURCES):
+        raise InvalidOption(
+            "Invalid img_url: the request carries a picture already",
+            faults=[Fault("img_url", "conflict", "the request carries a picture already")],
+        )
+    if not form.data:
+        raise MissingInput(
+            "there is no picture: send it as the body, as a part 'image', or name it in img_url or image_b64"
+        )
+    return BytesSource(form.data)

@@ -1,0 +1,265 @@
+"""The three forms of a ``/v1`` request, and what is wrong with them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from werkzeug.datastructures import MultiDict
+
+from enlarger.api.v1.requests import Form, read_form, read_request
+from enlarger.errors import (
+    EnlargerError,
+    InvalidOption,
+    MalformedJson,
+    MalformedMultipart,
+    MissingBody,
+    MissingInput,
+    RequestError,
+    UnknownModel,
+)
+from enlarger.job import BytesSource, UrlSource
+from enlarger.models import Catalogue
+
+NO_QUERY: MultiDict[str, str] = MultiDict()
+PICTURE = b"\x89PNG not really"
+BOUNDARY = "b0undary"
+
+
+@pytest.fixture(scope="module")
+def catalogue(model_dir: Path) -> Catalogue:
+    """The wheel's models and the made ones."""
+    return Catalogue.installed(model_dir)
+
+
+def part(name: str, value: bytes | str, *, file: str | None = None, type_: str = "") -> bytes:
+    """One part of a multipart body."""
+    data = value if isinstance(value, bytes) else value.encode()
+    filename = f'; filename="{file}"' if file is not None else ""
+    kind = f"Content-Type: {type_}\r\n" if type_ else ""
+    head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"{filename}\r\n{kind}\r\n'
+    return head.encode() + data + b"\r\n"
+
+
+def multipart(*parts: bytes) -> Form:
+    """The form of a multipart request."""
+    body = b"".join(parts) + f"--{BOUNDARY}--\r\n".encode()
+    return read_form(f'multipart/form-data; boundary="{BOUNDARY}"', NO_QUERY, body)
+
+
+def faults(error: pytest.ExceptionInfo[InvalidOption]) -> list[tuple[str, str]]:
+    """Option and reason of each fault."""
+    return [(fault.option, fault.reason) for fault in error.value.faults]
+
+
+# Forms
+
+
+@pytest.mark.parametrize(
+    "kind", ["application/json", "application/JSON; charset=utf-8", "application/ld+json"]
+)
+def test_json_object_is_its_fields(kind: str) -> None:
+    """The query plays no part."""
+    form = read_form(kind, MultiDict({"scale": "3"}), b'{"scale": 2, "img_url": "u"}')
+    assert form == Form({"scale": 2, "img_url": "u"}, None, strict=True)
+
+
+@pytest.mark.parametrize("kind", [None, "", "image/png", "application/octet-stream", "text/plain"])
+def test_any_other_body_is_the_picture(kind: str | None) -> None:
+    """Told by its content, not by its type; options stand in the query."""
+    form = read_form(kind, MultiDict({"scale": "3"}), PICTURE)
+    assert form == Form({"scale": "3"}, PICTURE, strict=False)
+
+
+def test_parts_are_picture_and_options() -> None:
+    """Texts, as a page's form sends them."""
+    form = multipart(part("image", PICTURE, file="a.png", type_="image/png"), part("scale", "4"))
+    assert form == Form({"scale": "4"}, PICTURE, strict=False)
+
+
+@pytest.mark.parametrize("file", [None, "options.json"])
+def test_options_may_be_one_part_of_json(file: str | None) -> None:
+    """With the types of JSON."""
+    options = part("options", '{"scale": 4}', file=file, type_="application/json")
+    form = multipart(part("image", PICTURE, file="a.png"), options)
+    assert form == Form({"scale": 4}, PICTURE, strict=True)
+
+
+def test_parts_without_a_picture_may_name_one() -> None:
+    """A URL, for instance."""
+    assert multipart(part("img_url", "https://a.b/c")).data is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "error"),
+    [
+        ("application/json", b"", MissingBody),
+        ("application/json", b" \n", MissingBody),
+        ("application/json", b"{", MalformedJson),
+        ("application/json", b"[]", MalformedJson),
+        ("application/json", b'"x"', MalformedJson),
+        ("application/json", b"\xff{}", MalformedJson),
+        ("application/json", b'{"scale": NaN}', MalformedJson),
+        ("application/json", b'{"a":' * 100_000, MalformedJson),
+        ("multipart/form-data", b"", MalformedMultipart),
+        ("multipart/form-data; boundary=x", b"nonsense", MalformedMultipart),
+        (
+            "multipart/form-data; boundary=x",
+            b"--x\r\nContent-Disposition: form-data; na",
+            MalformedMultipart,
+        ),
+    ],
+)
+def test_body_that_is_not_what_its_type_says(
+    kind: str, body: bytes, error: type[EnlargerError]
+) -> None:
+    """400, with what is wrong."""
+    with pytest.raises(error):
+        read_form(kind, NO_QUERY, body)
+
+
+def test_number_of_parts_is_bounded() -> None:
+    """Thousands cost time, and nobody has so many options."""
+    with pytest.raises(MalformedMultipart):
+        multipart(*(part(f"p{number}", "x") for number in range(5000)))
+
+
+def test_length_of_texts_is_bounded() -> None:
+    """Pictures come as files."""
+    with pytest.raises(MalformedMultipart):
+        multipart(part("scale", "1" * 100_000))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: read_form("application/json", NO_QUERY, b'{"scale": 2, "scale": 4}'),
+        lambda: read_form(None, MultiDict([("scale", "2"), ("scale", "4")]), PICTURE),
+        lambda: multipart(part("scale", "2"), part("scale", "4")),
+        lambda: multipart(part("image", b"1", file="a"), part("image", b"2", file="b")),
+    ],
+    ids=["json", "query", "text parts", "pictures"],
+)
+def test_nothing_is_given_twice(make: Any) -> None:
+    """Which one is meant, nobody can tell."""
+    with pytest.raises(InvalidOption) as refusal:
+        make()
+    assert {reason for _, reason in faults(refusal)} == {"conflict"}
+
+
+def test_picture_has_its_name() -> None:
+    """Another part with a file is a mistake."""
+    with pytest.raises(InvalidOption) as refusal:
+        multipart(part("photo", PICTURE, file="a.png"))
+    assert faults(refusal) == [("photo", "unknown")]
+
+
+def test_options_stand_in_one_place() -> None:
+    """Not in parts of their own and in the part of JSON."""
+    with pytest.raises(InvalidOption) as refusal:
+        multipart(part("options", "{}"), part("scale", "2"))
+    assert faults(refusal) == [("options", "conflict")]
+
+
+# Requests
+
+
+def test_request_is_a_job(catalogue: Catalogue) -> None:
+    """Options of any size, with metadata kept, as in the shell."""
+    form = Form({"img_url": "https://a.b/c", "long_side": 1600, "inline": True}, None, strict=True)
+    request = read_request(form, catalogue=catalogue, request_id="r", owner="key:a")
+    assert (request.job.source, request.inline) == (UrlSource("https://a.b/c"), True)
+    assert (request.job.options.long_side, request.job.options.metadata) == (1600, "keep")
+    assert (request.job.request_id, request.job.owner) == ("r", "key:a")
+
+
+@pytest.mark.parametrize(
+    ("text", "inline"), [("true", True), ("1", True), ("FALSE", False), ("0", False)]
+)
+def test_texts_stand_for_values(catalogue: Catalogue, text: str, *, inline: bool) -> None:
+    """In a query and in parts."""
+    form = Form({"scale": "2.5", "inline": text}, PICTURE, strict=False)
+    request = read_request(form, catalogue=catalogue, request_id="r")
+    assert (request.job.source, request.inline) == (BytesSource(PICTURE), inline)
+    assert request.job.options.scale == 2.5
+
+
+def test_all_faults_are_told(catalogue: Catalogue) -> None:
+    """Not one after the other."""
+    fields = {
+        "scale": 9,
+        "quality": "high",
+        "sharpen": 1,
+        "tta": True,
+        "inline": "yes",
+        "format": "gif",
+        "color_lock": "no",
+    }
+    with pytest.raises(InvalidOption) as refusal:
+        read_request(Form(fields, PICTURE, strict=True), catalogue=catalogue, request_id="r")
+    assert sorted(faults(refusal)) == [
+        ("color_lock", "type"),
+        ("format", "range"),
+        ("inline", "type"),
+        ("quality", "type"),
+        ("scale", "range"),
+        ("sharpen", "unknown"),
+        ("tta", "unsupported"),
+    ]
+    assert all(fault.detail for fault in refusal.value.faults)
+
+
+def test_sizes_that_contradict_each_other(catalogue: Catalogue) -> None:
+    """One of them is meant."""
+    form = Form({"scale": 2, "width": 100}, PICTURE, strict=True)
+    with pytest.raises(InvalidOption) as refusal:
+        read_request(form, catalogue=catalogue, request_id="r")
+    assert faults(refusal) == [("size", "conflict")]
+
+
+@pytest.mark.parametrize(
+    ("form", "error"),
+    [
+        (Form({}, None, strict=True), MissingInput),
+        (Form({}, b"", strict=False), MissingInput),
+        (Form({"img_url": "https://a.b/c"}, PICTURE, strict=False), InvalidOption),
+        (Form({"img_url": "https://a.b/c", "image_b64": "eA=="}, None, strict=True), InvalidOption),
+        (Form({"model": "nope"}, PICTURE, strict=False), UnknownModel),
+        (Form({"img_url": "ftp://a.b/c"}, None, strict=True), RequestError),
+    ],
+)
+def test_there_is_one_picture_and_a_known_model(
+    catalogue: Catalogue, form: Form, error: type[EnlargerError]
+) -> None:
+    """No more and no less."""
+    with pytest.raises(error):
+        read_request(form, catalogue=catalogue, request_id="r")
+
+
+values = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20))
+
+
+@given(
+    kind=st.sampled_from(
+        [None, "application/json", "multipart/form-data; boundary=x", "image/png"]
+    ),
+    body=st.one_of(
+        st.binary(max_size=300),
+        st.dictionaries(st.text(max_size=10), values, max_size=5).map(
+            lambda fields: json.dumps(fields).encode()
+        ),
+    ),
+    query=st.lists(st.tuples(st.text(max_size=10), st.text(max_size=10)), max_size=4),
+)
+def test_whatever_comes_is_read_or_refused(
+    catalogue: Catalogue, kind: str | None, body: bytes, query: list[tuple[str, str]]
+) -> None:
+    """With an error of the sender's, never with one of ours."""
+    with contextlib.suppress(RequestError):
+        form = read_form(kind, MultiDict(query), body)
+        read_request(form, catalogue=catalogue, request_id="r")
