@@ -115,12 +115,16 @@ Start = Callable[..., Awaitable[Running]]
 
 @asynccontextmanager
 async def running(
-    pool: Pool, catalogue: Catalogue, decoders: Decoders, settings: Settings
+    pool: Pool,
+    catalogue: Catalogue,
+    decoders: Decoders,
+    settings: Settings,
+    store: type[Store] = Store,
 ) -> AsyncIterator[Running]:
     """A gateway on a free port, until the end of the block."""
-    store = Store(settings.upload_folder, max_age_s=settings.file_max_age_s)
+    results = store(settings.upload_folder, max_age_s=settings.file_max_age_s)
     executor = ThreadPoolExecutor(4)
-    sweeper = asyncio.create_task(sweep_regularly(store, interval_s=settings.cleanup_interval_s))
+    sweeper = asyncio.create_task(sweep_regularly(results, interval_s=settings.cleanup_interval_s))
     service = launcher.Service(drain_s=5)
     pipeline = Pipeline(
         engine=pool,
@@ -128,14 +132,14 @@ async def running(
         fetcher=Fetcher(settings.fetch, limit_bytes=settings.max_file_size_bytes),
         decoders=decoders,
         executor=executor,
-        store=store,
+        store=results,
         settings=settings,
         draining=lambda: service.draining,
     )
     gateway = Gateway(
         pipeline=pipeline,
         pool=pool,
-        store=store,
+        store=results,
         catalogue=catalogue,
         executor=executor,
         workers=4,
@@ -148,7 +152,7 @@ async def running(
     server = asyncio.create_task(launcher.serve(gateway.asgi(), listener=listener, service=service))
     try:
         async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http:
-            yield Running(gateway=gateway, store=store, http=http, port=port)
+            yield Running(gateway=gateway, store=results, http=http, port=port)
     finally:
         service.stop()
         await server
@@ -168,12 +172,16 @@ async def start(
     async with AsyncExitStack() as stack:
 
         async def begin(
-            engine: Engine | None = None, *, pool: Pool | None = None, **settings: Any
+            engine: Engine | None = None,
+            *,
+            pool: Pool | None = None,
+            store: type[Store] = Store,
+            **settings: Any,
         ) -> Running:
             members = pool or Pool([Member("one", engine or NearestEngine(models))])
             chosen = {"upload_folder": tmp_path / "uploads", **settings}
             return await stack.enter_async_context(
-                running(members, catalogue, decoders, config.load(**chosen))
+                running(members, catalogue, decoders, config.load(**chosen), store)
             )
 
         yield begin

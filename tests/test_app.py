@@ -9,11 +9,13 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from io import BytesIO
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -32,12 +34,15 @@ from enlarger.errors import EngineFailed, EngineLost, EnlargerError, OutOfMemory
 from enlarger.pool import Member, Pool
 from enlarger.pool.health import Health, State
 from enlarger.pool.remote import Readiness
+from enlarger.store import Store, StoredFile
 from enlarger.wire import ModelFacts, TileRequest, TileResult
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 STORED = re.compile(r"upscaled_([0-9a-f]{32})\.png")
+
+T = TypeVar("T")
 
 
 def fields_of(path: Path, name: str) -> Path:
@@ -726,15 +731,55 @@ async def test_engine_that_fails_once_is_not_noticed(
 
 
 async def test_no_room_for_the_result_is_500(start: Start) -> None:
-    """The folder went away after the start; the text names no path."""
+    """A file stands in the folder's place; the text names no path. All else is answered as ever, and no error is unforeseen."""
     gateway = await start()
-    gateway.store.folder.rmdir()
-    reply = await gateway.upscale(image_b64=B64)
-    status, code, text = fault(reply)
+    made = await gateway.upscale(image_b64=B64)
+    shutil.rmtree(gateway.store.folder)
+    gateway.store.folder.touch()
+    with capture_logs() as logs:
+        reply = await gateway.upscale(image_b64=B64)
+        status, code, text = fault(reply)
+        assert (status, code) == (500, "storage_full")
+        assert text.startswith("Upscaling failed: ")
+        assert str(gateway.store.folder) not in text
+        assert gateway.load() == 0
+        assert (await gateway.call("GET", "/health")).status == 200
+        shown = await gateway.call("GET", "/status")
+        assert shown.body["upload_folder_stats"] == {"total_files": 0, "total_size_mb": 0.0}
+        assert (await gateway.call("GET", made.body["url"])).status == 404
+        swept = await gateway.call("POST", "/cleanup")
+        assert swept.body["error"].startswith("Manual cleanup failed: ")
+    assert [entry["event"] for entry in logs if entry["log_level"] == "error"] == []
+    gateway.store.folder.unlink()
+    assert (await gateway.upscale(image_b64=B64)).status == 200
+
+
+async def test_folder_of_results_that_went_away_is_made_anew(start: Start) -> None:
+    """For a picture that is made and for one that was."""
+    gateway = await start()
+    for scale in (2, 2, 4):
+        shutil.rmtree(gateway.store.folder)
+        reply = await gateway.upscale(image_b64=B64, scale=scale)
+        assert reply.status == 200
+        assert (gateway.store.folder.parent / reply.body["file_path"]).exists()
+
+
+class ForgetfulStore(Store):
+    """Loses each file as soon as it is there."""
+
+    def put(self, write: Callable[[Path], T], *, suffix: str) -> tuple[T, StoredFile]:
+        """In vain."""
+        written, file = super().put(write, suffix=suffix)
+        self.delete(file)
+        return written, file
+
+
+async def test_result_that_went_away_before_it_was_sent_is_told(start: Start) -> None:
+    """By an error that was foreseen."""
+    gateway = await start(store=ForgetfulStore)
+    status, code, text = fault(await gateway.upscale(image_b64=B64))
     assert (status, code) == (500, "storage_full")
-    assert text.startswith("Upscaling failed: ")
-    assert str(gateway.store.folder) not in text
-    assert gateway.load() == 0
+    assert text == "Upscaling failed: the result went away before it could be sent; try again"
 
 
 class BrokenEngine(NearestEngine):

@@ -25,6 +25,7 @@ from enlarger.errors import (
     BodyTooLarge,
     Busy,
     DeadlineExceeded,
+    DeadlineTooShort,
     DownloadTooLarge,
     Draining,
     EngineFailed,
@@ -678,6 +679,14 @@ TABLE: list[tuple[EnlargerError, int, dict[str, Any]]] = [
         DeadlineExceeded("the deadline passed while the tile waited"),
         504,
         {"error": "Upscaling failed: deadline exceeded", "code": "deadline_exceeded"},
+    ),
+    (
+        DeadlineTooShort("deadline exceeded before it began: use a quicker model"),
+        504,
+        {
+            "error": "Upscaling failed: deadline exceeded before it began: use a quicker model",
+            "code": "deadline_exceeded",
+        },
     ),
     (
         EngineFailed("the runtime failed"),

@@ -5,25 +5,28 @@ from __future__ import annotations
 import asyncio
 import shutil
 import struct
+import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
 from fakes import FailsFirst, HeldEngine, NearestEngine, StuckEngine, nearest
 from pictures import RGB, encoded, icc_profile, noise, png_chunk, visible
 from PIL import Image
+from structlog.testing import capture_logs
 
 from enlarger import config
 from enlarger.engine import Engine
 from enlarger.errors import (
     AnimationUnsupported,
     DeadlineExceeded,
+    DeadlineTooShort,
     Draining,
     EnlargerError,
     FileTooLarge,
@@ -42,7 +45,7 @@ from enlarger.errors import (
 from enlarger.fetch import Fetcher
 from enlarger.job import BytesSource, Job, Options, UrlSource, read_options
 from enlarger.models import Catalogue
-from enlarger.picture import Header
+from enlarger.picture import Header, Picture
 from enlarger.picture.values import FORMATS
 from enlarger.picture.workers import Decoders
 from enlarger.pipeline import Pipeline
@@ -55,7 +58,7 @@ from enlarger.pipeline.planning import (
     least_size_px,
     pixel_bytes,
 )
-from enlarger.store import Store
+from enlarger.store import Store, StoredFile
 from enlarger.tiles import plan
 from enlarger.wire import ModelFacts
 
@@ -92,6 +95,8 @@ def facts(catalogue: Catalogue) -> tuple[ModelFacts, ...]:
 
 Make = Callable[..., Pipeline]
 
+T = TypeVar("T")
+
 
 @pytest.fixture
 async def make(tmp_path: Path, catalogue: Catalogue) -> AsyncIterator[Make]:
@@ -100,16 +105,21 @@ async def make(tmp_path: Path, catalogue: Catalogue) -> AsyncIterator[Make]:
         with ThreadPoolExecutor(2) as executor:
 
             def pipeline(
-                engine: Engine, *, draining: Callable[[], bool] = lambda: False, **settings: Any
+                engine: Engine,
+                *,
+                draining: Callable[[], bool] = lambda: False,
+                store: Store | None = None,
+                decode: Decoders = decoders,
+                **settings: Any,
             ) -> Pipeline:
                 loaded = config.load(upload_folder=tmp_path / "results", **settings)
                 return Pipeline(
                     engine=engine,
                     catalogue=catalogue,
                     fetcher=Fetcher("off", limit_bytes=loaded.max_file_size_bytes),
-                    decoders=decoders,
+                    decoders=decode,
                     executor=executor,
-                    store=Store(loaded.upload_folder, max_age_s=300),
+                    store=store or Store(loaded.upload_folder, max_age_s=300),
                     settings=loaded,
                     draining=draining,
                 )
@@ -146,11 +156,11 @@ def kept(folder: Path) -> list[str]:
 
 @asynccontextmanager
 async def running(
-    pipeline: Pipeline, engine: HeldEngine | StuckEngine
+    pipeline: Pipeline, engine: HeldEngine | StuckEngine, asked: Job | None = None
 ) -> AsyncIterator[asyncio.Task[Any]]:
     """A request whose tiles are with the engine; cancelled in the end if it still runs."""
     arrived = len(engine.requests)
-    task = asyncio.create_task(pipeline.run(job(request_id="first")))
+    task = asyncio.create_task(pipeline.run(asked or job(request_id="first")))
     async with asyncio.timeout(20):
         if isinstance(engine, StuckEngine):
             await engine.started.wait()
@@ -424,6 +434,69 @@ async def test_request_behind_too_much_work_is_refused(
         assert pipeline.load.requests == 1
 
 
+async def test_request_that_could_not_be_done_in_time_is_refused_at_once(
+    make: Make, facts: tuple[ModelFacts, ...], catalogue: Catalogue
+) -> None:
+    """A picture of about 100 s is too much for a deadline of 40 s, and not for 101 s; behind another one it is."""
+    engine = StuckEngine(facts)
+    engine.mflop_per_s = work_mflop(catalogue) / 100
+    with pytest.raises(DeadlineTooShort, match="about 100 s here, the limit is 40 s"):
+        await make(engine, deadline_s=40).run(job())
+    assert engine.requests == []
+    pipeline = make(engine, deadline_s=101)
+    async with running(pipeline, engine):
+        with pytest.raises(QueueFull, match="200 s, the limit is 101 s") as refusal:
+            await pipeline.run(job(OTHER))
+    assert refusal.value.retry_after_s == pytest.approx(99)
+    assert pipeline.load.requests == 0
+
+
+async def test_files_of_admitted_requests_are_bounded(
+    make: Make, facts: tuple[ModelFacts, ...]
+) -> None:
+    """To a quarter of the memory for pixels, 256 KiB here. One request alone may bring any file."""
+    large, other = (PICTURE + bytes([number]) * 140_000 for number in (0, 1))
+    engine = StuckEngine(facts)
+    pipeline = make(engine, picture_memory_mib=1)
+    async with running(pipeline, engine, job(large)):
+        assert pipeline.load.input_bytes == len(large)
+        with pytest.raises(QueueFull, match="bytes, the limit is 262144"):
+            await pipeline.run(job(other))
+    assert pipeline.load.input_bytes == 0
+
+
+async def test_admission_is_logged_with_its_estimate(
+    make: Make, facts: tuple[ModelFacts, ...], catalogue: Catalogue
+) -> None:
+    """And the outcome has it. The second one is told of the first one's decoding, too; who finds a result waited for none."""
+    engine = NearestEngine(facts, mflop_per_s=work_mflop(catalogue) / 100)
+    pipeline = make(engine)
+    with capture_logs() as logs:
+        first = await pipeline.run(job(request_id="r-1"))
+        second = await pipeline.run(job(OTHER, request_id="r-2"))
+        again = await pipeline.run(job(request_id="r-3"))
+    admitted = [entry for entry in logs if entry["event"] == "admitted"]
+    assert [entry["request_id"] for entry in admitted] == ["r-1", "r-2"]
+    assert [entry["mflop"] for entry in admitted] == [round(work_mflop(catalogue))] * 2
+    samples_mb = 4 * 2 * (1200 + 19200 + 2 * 19200) / 1e6
+    assert [entry["held_mb"] for entry in admitted] == [round(samples_mb, 1)] * 2
+    assert admitted[0]["eta_s"] == first.eta_s == pytest.approx(100)
+    assert second.eta_s is not None
+    assert 100 < second.eta_s < 160
+    assert admitted[1]["eta_s"] == round(second.eta_s, 2)
+    assert (again.found, again.eta_s) == ("hit", None)
+
+
+async def test_estimate_is_none_before_a_speed_is_known(
+    make: Make, facts: tuple[ModelFacts, ...]
+) -> None:
+    """Better than a number that nobody measured."""
+    with capture_logs() as logs:
+        outcome = await make(NearestEngine(facts)).run(job())
+    assert outcome.eta_s is None
+    assert [entry["eta_s"] for entry in logs if entry["event"] == "admitted"] == [None]
+
+
 @pytest.mark.parametrize("error", [WrongOutput("constant"), NoEngineReady("all gone")])
 async def test_engines_error_is_the_requests_error(
     make: Make, facts: tuple[ModelFacts, ...], tmp_path: Path, error: EnlargerError
@@ -446,6 +519,80 @@ async def test_engine_without_the_model_is_an_error(make: Make) -> None:
     assert pipeline.load.requests == 0
 
 
+class AbsentEngine(NearestEngine):
+    """Has no server ready until ``present`` is set."""
+
+    def __init__(self, models: Iterable[ModelFacts]) -> None:
+        super().__init__(models)
+        self.asked = asyncio.Event()
+        self.present = asyncio.Event()
+
+    async def ready_for(self, model_id: str, weights_sha256: str) -> ModelFacts:
+        """Wait for it."""
+        self.asked.set()
+        await self.present.wait()
+        return await super().ready_for(model_id, weights_sha256)
+
+
+class HeldDecoders(Decoders):
+    """Decodes when ``may_go`` is set."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.asked = asyncio.Event()
+        self.may_go = asyncio.Event()
+
+    async def decode(self, data: bytes, *, to_srgb: bool = False, frames: int = 1) -> Picture:
+        """In time."""
+        self.asked.set()
+        await self.may_go.wait()
+        return await super().decode(data, to_srgb=to_srgb, frames=frames)
+
+
+class HeldStore(Store):
+    """Has written, and says so when ``may_go`` is set."""
+
+    def __init__(self, folder: Path, *, max_age_s: float) -> None:
+        super().__init__(folder, max_age_s=max_age_s)
+        self.asked = threading.Event()
+        self.may_go = threading.Event()
+        self.deleted = threading.Event()
+
+    def put(self, write: Callable[[Path], T], *, suffix: str) -> tuple[T, StoredFile]:
+        """In time."""
+        written = super().put(write, suffix=suffix)
+        self.asked.set()
+        assert self.may_go.wait(20)
+        return written
+
+    def delete(self, file: StoredFile) -> None:
+        """And tell."""
+        super().delete(file)
+        self.deleted.set()
+
+
+async def cancelled(task: asyncio.Task[Any]) -> None:
+    """Cancel, and see that it takes no longer than that."""
+    task.cancel()
+    async with asyncio.timeout(5):
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+def is_empty(pipeline: Pipeline) -> bool:
+    """Whether nothing is admitted."""
+    load = pipeline.load
+    counts = (load.requests, load.mflop, load.input_bytes, load.handling_s, pipeline.queued_px)
+    return not any(counts)
+
+
+async def makes_the_largest(pipeline: Pipeline) -> None:
+    """All memory must be free for it, or it would wait."""
+    async with asyncio.timeout(20):
+        made = await pipeline.run(job(encoded(noise(64, 64, 3))))
+    assert made.width_px == 256
+
+
 async def test_cancelled_request_leaves_nothing(
     make: Make, facts: tuple[ModelFacts, ...], tmp_path: Path
 ) -> None:
@@ -453,13 +600,121 @@ async def test_cancelled_request_leaves_nothing(
     engine = StuckEngine(facts)
     pipeline = make(engine, picture_memory_mib=1)
     async with running(pipeline, engine) as task:
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
+        await cancelled(task)
     assert engine.in_flight == 0
     assert engine.cancelled == len(engine.requests) > 1
-    assert (pipeline.load.requests, pipeline.load.mflop, pipeline.queued_px) == (0, 0, 0)
+    assert is_empty(pipeline)
     assert kept(tmp_path / "results") == []
+
+
+async def test_request_cancelled_while_it_waits_for_memory_leaves_the_others_alone(
+    make: Make, facts: tuple[ModelFacts, ...]
+) -> None:
+    """The one that has the memory is finished, and the one behind it has its turn next."""
+    engine = AskedEngine(facts)
+    pipeline = make(engine, picture_memory_mib=1)
+    async with running(pipeline, engine) as first:
+        second = asyncio.create_task(pipeline.run(job(OTHER)))
+        while pipeline.load.requests < 2:  # noqa: ASYNC110 - there is no event for being admitted
+            await asyncio.sleep(0)
+        third = asyncio.create_task(makes_the_largest(pipeline))
+        await cancelled(second)
+        engine.let_go()
+        assert (await first).width_px == 160
+        await third
+    assert engine.asked == 2
+    assert is_empty(pipeline)
+
+
+async def test_request_cancelled_while_no_server_is_ready_leaves_nothing(
+    make: Make, facts: tuple[ModelFacts, ...]
+) -> None:
+    """Its memory is free for the next one when a server is back."""
+    engine = AbsentEngine(facts)
+    pipeline = make(engine, picture_memory_mib=1)
+    task = asyncio.create_task(pipeline.run(job()))
+    await asyncio.wait_for(engine.asked.wait(), 20)
+    assert pipeline.load.requests == 1
+    await cancelled(task)
+    assert is_empty(pipeline)
+    engine.present.set()
+    await makes_the_largest(pipeline)
+
+
+async def test_request_cancelled_while_it_is_decoded_leaves_nothing(
+    make: Make, facts: tuple[ModelFacts, ...]
+) -> None:
+    """No tile is ever sent for it. What becomes of the process is in ``test_workers.py``."""
+    engine = NearestEngine(facts)
+    decoders = HeldDecoders()
+    async with decoders:
+        pipeline = make(engine, decode=decoders, picture_memory_mib=1)
+        task = asyncio.create_task(pipeline.run(job()))
+        await asyncio.wait_for(decoders.asked.wait(), 20)
+        assert pipeline.load.requests == 1
+        await cancelled(task)
+        assert is_empty(pipeline)
+        assert engine.requests == []
+        decoders.may_go.set()
+        await makes_the_largest(pipeline)
+
+
+async def test_request_cancelled_between_its_tiles_drops_the_others(
+    make: Make, facts: tuple[ModelFacts, ...]
+) -> None:
+    """One is done and pasted; those with the engine are dropped."""
+    engine = HeldEngine(facts)
+    pipeline = make(engine, picture_memory_mib=1)
+    pasted = asyncio.Event()
+    task = asyncio.create_task(pipeline.run(job(), on_tile=lambda *_: pasted.set()))
+    async with asyncio.timeout(20):
+        await engine.holds(2)
+        engine.let_go(1)
+        await pasted.wait()
+    assert engine.in_flight > 0
+    await cancelled(task)
+    assert engine.in_flight == 0
+    assert is_empty(pipeline)
+    engine.let_go()
+    await makes_the_largest(pipeline)
+
+
+async def test_request_cancelled_while_its_result_is_written_leaves_no_file(
+    make: Make, facts: tuple[ModelFacts, ...], tmp_path: Path
+) -> None:
+    """All is given back at once; the thread, which cannot be interrupted, takes its file away in the end."""
+    store = HeldStore(tmp_path / "results", max_age_s=300)
+    pipeline = make(NearestEngine(facts), store=store, picture_memory_mib=1)
+    task = asyncio.create_task(pipeline.run(job()))
+    assert await asyncio.to_thread(store.asked.wait, 20)
+    await cancelled(task)
+    assert is_empty(pipeline)
+    store.may_go.set()
+    await makes_the_largest(pipeline)
+    assert await asyncio.to_thread(store.deleted.wait, 20)
+    (left,) = store.files()
+    assert kept(tmp_path / "results") == [left.path.name]
+    with Image.open(left.path) as image:
+        assert image.size == (256, 256)
+
+
+async def test_copy_for_one_who_has_gone_leaves_no_file(
+    make: Make, facts: tuple[ModelFacts, ...], tmp_path: Path
+) -> None:
+    """As with a result of its own."""
+    store = HeldStore(tmp_path / "results", max_age_s=300)
+    pipeline = make(NearestEngine(facts), store=store)
+    store.may_go.set()
+    first = await pipeline.run(job())
+    store.may_go.clear()
+    store.asked.clear()
+    again = asyncio.create_task(pipeline.run(job()))
+    assert await asyncio.to_thread(store.asked.wait, 20)
+    await cancelled(again)
+    store.may_go.set()
+    assert await asyncio.to_thread(store.deleted.wait, 20)
+    assert kept(store.folder) == [first.stored.path.name]
+    assert store.files() == [first.stored]
 
 
 class AskedEngine(HeldEngine):
@@ -548,13 +803,30 @@ async def test_request_that_arrives_while_the_server_begins_to_stop_is_not_admit
 async def test_result_that_cannot_be_written_is_an_error_of_its_own(
     make: Make, facts: tuple[ModelFacts, ...], tmp_path: Path
 ) -> None:
-    """Here the folder was removed under the server; its path is not told."""
+    """Here a file stands in the folder's place; its path is not told. When that is mended, so is the service."""
     pipeline = make(NearestEngine(facts))
+    await pipeline.run(job())
     shutil.rmtree(tmp_path / "results")
-    with pytest.raises(StorageFull) as raised:
-        await pipeline.run(job())
-    assert str(tmp_path) not in str(raised.value)
-    assert pipeline.load.requests == 0
+    (tmp_path / "results").touch()
+    for asked in (job(), job(OTHER)):
+        with pytest.raises(StorageFull, match="folder of results") as raised:
+            await pipeline.run(asked)
+        assert str(tmp_path) not in str(raised.value)
+    assert is_empty(pipeline)
+    (tmp_path / "results").unlink()
+    assert (await pipeline.run(job())).stored.path.exists()
+
+
+async def test_folder_that_went_away_is_not_noticed(
+    make: Make, facts: tuple[ModelFacts, ...], tmp_path: Path
+) -> None:
+    """It is made anew, and so is the result that was in it."""
+    pipeline = make(NearestEngine(facts))
+    await pipeline.run(job())
+    shutil.rmtree(tmp_path / "results")
+    again = await pipeline.run(job())
+    assert again.found == "miss"
+    assert kept(tmp_path / "results") == [again.stored.path.name]
 
 
 # Animations and the size of the file

@@ -7,14 +7,26 @@ import errno
 import hashlib
 import os
 import re
+import resource
+import shutil
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pictures import noise
+from structlog.testing import capture_logs
 
 from enlarger.errors import ConfigError, StorageFull
+from enlarger.picture import Picture
+from enlarger.picture.encode import encode, prepare, suffix_of
 from enlarger.store import Store, StoredFile, Sweep, etag, sweep_regularly
 
 MAX_AGE_S = 300
@@ -52,10 +64,10 @@ def store(tmp_path: Path) -> Store:
 
 def stored(store: Store, data: bytes = b"picture", *, age_s: float = 0) -> StoredFile:
     """A result that was written ``age_s`` ago."""
-    with store.writing() as aside:
-        aside.write_bytes(data)
-        os.utime(aside, (time.time() - age_s,) * 2)
-        return store.publish(aside, suffix=".png")
+    _, file = store.put(lambda aside: aside.write_bytes(data), suffix=".png")
+    if age_s:
+        os.utime(file.path, (time.time() - age_s,) * 2)
+    return replace(file, created_at=file.path.stat().st_mtime)
 
 
 def planted(store: Store, name: str, *, age_s: float) -> Path:
@@ -68,9 +80,12 @@ def planted(store: Store, name: str, *, age_s: float) -> Path:
 
 def write_half(store: Store, error: BaseException) -> None:
     """Begin to write a result, and fail."""
-    with store.writing() as aside:
+
+    def write(aside: Path) -> None:
         aside.write_bytes(b"half")
         raise error
+
+    store.put(write, suffix=".png")
 
 
 def names(store: Store) -> list[str]:
@@ -135,11 +150,18 @@ def test_names_differ(store: Store) -> None:
 
 def test_file_being_written_cannot_be_read(store: Store) -> None:
     """Until it is published, no name leads to it, and no list has it."""
-    with store.writing() as aside:
-        aside.write_bytes(b"half")
+
+    def write(aside: Path) -> str:
+        aside.write_bytes(b"whole")
         assert store.files() == []
         assert re.fullmatch(r"\.enlarger_[0-9a-f]{32}", aside.name)
         assert aside.parent == store.folder  # one file system, so that publishing is one step
+        return "done"
+
+    written, file = store.put(write, suffix=".webp")
+    assert written == "done"
+    assert (file.path.suffix, file.path.read_bytes()) == (".webp", b"whole")
+    assert store.files() == [file]
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, asyncio.CancelledError])
@@ -150,35 +172,148 @@ def test_file_is_gone_when_writing_fails(store: Store, error: type[BaseException
     assert names(store) == []
 
 
-def test_file_that_is_not_published_is_gone(store: Store) -> None:
-    """Somebody changed their mind."""
-    with store.writing() as aside:
-        aside.write_bytes(b"whole")
-    assert names(store) == []
-
-
-def test_full_disk_is_storage_full(store: Store) -> None:
-    """The text has no path, and what was written is gone."""
-    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    with pytest.raises(StorageFull, match="no room") as refused:
-        write_half(store, full)
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (errno.ENOSPC, "no room .* ask the operator to make room"),
+        (errno.EDQUOT, "no room"),
+        (errno.EFBIG, "no room"),
+        (errno.EACCES, "may not write into its folder of results; ask the operator"),
+        (errno.EPERM, "may not write"),
+        (errno.EROFS, "may not write"),
+        (errno.EIO, "could not be written to the server's disk; its log says why"),
+    ],
+)
+def test_error_of_the_disk_says_what_to_do(store: Store, number: int, text: str) -> None:
+    """It has no path, and what was written is gone."""
+    with pytest.raises(StorageFull, match=text) as refused:
+        write_half(store, OSError(number, os.strerror(number)))
     assert str(store.folder) not in str(refused.value)
     assert names(store) == []
 
 
-def test_folder_that_went_away_is_storage_full(store: Store) -> None:
-    """An operator removed it under a running server."""
-    store.folder.rmdir()
-    with pytest.raises(StorageFull), store.writing() as aside:
-        aside.write_bytes(b"picture")
+def test_encoders_own_error_is_told_too(store: Store) -> None:
+    """Pillow's may have no number."""
+    with pytest.raises(StorageFull, match="could not be written"):
+        write_half(store, OSError("encoder error -2 when writing image file"))
 
 
-def test_folder_that_became_a_file_is_storage_full(store: Store) -> None:
-    """Cleaning up then fails as writing did, and must not hide the answer."""
-    store.folder.rmdir()
-    store.folder.touch()
-    with pytest.raises(StorageFull), store.writing() as aside:
-        aside.write_bytes(b"picture")
+@contextmanager
+def largest_file(size_bytes: int) -> Iterator[None]:
+    """A limit of the system for each file, which acts as a full disk does: what still fits is written."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+KINDS = ("png", "jpeg", "webp", "avif", "tiff")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_file_that_is_cut_short_by_the_disk_is_not_published(store: Store, kind: str) -> None:
+    """By half, or by its last byte, of which Pillow's writer of JPEG says nothing. The process lives on."""
+    picture = prepare(Picture(samples=noise(60, 80, 3)), kind=kind)
+    size_bytes, file = store.put(partial(write_picture, picture, kind), suffix=suffix_of(kind))
+    store.delete(file)
+    for limit_bytes in (0, size_bytes // 2, size_bytes - 1):
+        with (
+            capture_logs() as logs,  # not into a file: that would be limited, too
+            largest_file(limit_bytes),
+            pytest.raises(StorageFull, match="no room"),
+        ):
+            store.put(partial(write_picture, picture, kind), suffix=suffix_of(kind))
+        assert [entry["event"] for entry in logs] == ["result_not_written"]
+    assert names(store) == []
+
+
+def write_picture(picture: Picture, kind: str, path: Path) -> int:
+    """As the pipeline does; gives the size of the file."""
+    encode(picture, path, kind=kind)
+    return path.stat().st_size
+
+
+def test_folder_that_went_away_is_made_anew(store: Store) -> None:
+    """An operator removed it under a running server, with a result in it and the folder above it."""
+    old = stored(store)
+    shutil.rmtree(store.folder.parent)
+    assert stored(store).path.read_bytes() == b"picture"
+    assert store.find(f"{old.token}.png") is None
+
+
+def test_result_is_written_once_more_if_the_folder_goes_away_meanwhile(store: Store) -> None:
+    """Whoever waits for it does not notice."""
+    calls = []
+
+    def write(aside: Path) -> None:
+        calls.append(aside)
+        if len(calls) == 1:
+            shutil.rmtree(store.folder)
+        else:
+            aside.write_bytes(b"picture")
+
+    _, file = store.put(write, suffix=".png")
+    assert file.path.read_bytes() == b"picture"
+    assert names(store) == [file.path.name]
+    assert len(calls) == 2
+
+
+def test_folder_that_always_goes_away_is_storage_full(store: Store) -> None:
+    """Twice is enough."""
+
+    def write(_: Path) -> None:
+        shutil.rmtree(store.folder)
+
+    with pytest.raises(StorageFull, match=r"went away while .* try again"):
+        store.put(write, suffix=".png")
+
+
+@pytest.mark.parametrize("above", [False, True])
+def test_folder_that_became_a_file_fails_clearly_until_that_is_mended(
+    store: Store, above: bool
+) -> None:
+    """It, or the one above it. Nothing else fails for it."""
+    old = stored(store)
+    folder = store.folder.parent if above else store.folder
+    shutil.rmtree(folder)
+    folder.touch()
+    with pytest.raises(StorageFull, match="is something else; ask the operator") as refused:
+        stored(store)
+    assert str(folder) not in str(refused.value)
+    assert store.copy(old) is None
+    assert store.find(f"{old.token}.png") is None
+    assert store.files() == []
+    store.delete(old)
+    with pytest.raises(NotADirectoryError):
+        store.sweep()
+    folder.unlink()
+    assert stored(store).path.read_bytes() == b"picture"
+
+
+def test_open_file_outlives_its_name(store: Store) -> None:
+    """A sweep in the midst of an answer cuts nothing short."""
+    file = stored(store)
+    with store.open(file) as opened:
+        store.delete(file)
+        assert opened.read() == b"picture"
+
+
+def test_file_that_went_away_before_its_time_says_so(store: Store) -> None:
+    """Without its path."""
+    file = stored(store)
+    shutil.rmtree(store.folder)
+    with pytest.raises(StorageFull, match=r"went away .* try again$"):
+        store.open(file)
+
+
+def test_deleted_file_is_gone(store: Store) -> None:
+    """Once and for all; a second time does no harm."""
+    file, other = stored(store), stored(store)
+    store.delete(file)
+    store.delete(file)
+    assert store.files() == [other]
 
 
 # Reading
@@ -275,12 +410,164 @@ def test_planted_file_survives_the_sweep(store: Store, name: str) -> None:
     assert path.exists()
 
 
+# Leftovers
+
+
+@pytest.mark.parametrize("age_s", [0, 10_000])
+def test_half_written_file_that_nobody_writes_is_swept(store: Store, age_s: float) -> None:
+    """A sudden stop leaves it. It was no result to count."""
+    planted(store, f".enlarger_{TOKEN}", age_s=age_s)
+    assert store.sweep() == Sweep(0, ())
+    assert names(store) == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_file_being_written_is_left_to_its_writer(store: Store, kind: str) -> None:
+    """Also by the sweep of another gateway that shares the folder. Encoders write it in place: it stays the locked one."""
+    other = Store(store.folder, max_age_s=MAX_AGE_S)
+    picture = prepare(Picture(samples=noise(6, 8, 3)), kind=kind)
+
+    def write(aside: Path) -> int:
+        before = aside.stat().st_ino
+        os.utime(aside, (0, 0))
+        encode(picture, aside, kind=kind)
+        assert (other.sweep(), store.sweep()) == (Sweep(0, ()), Sweep(0, ()))
+        encode(picture, aside, kind=kind)
+        assert aside.stat().st_ino == before
+        return before
+
+    number, file = store.put(write, suffix=suffix_of(kind))
+    assert file.path.stat().st_ino == number
+
+
+WRITER = """
+import sys, time
+from pathlib import Path
+from enlarger.store import Store
+
+def write(aside):
+    aside.write_bytes(b"half")
+    print("writes", flush=True)
+    time.sleep(60)
+
+Store(Path(sys.argv[1]), max_age_s=300).put(write, suffix=".png")
+"""
+
+
+def test_what_a_killed_gateway_left_is_swept_at_once(store: Store) -> None:
+    """While it lived, it was left alone."""
+    writer = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(store.folder)], stdout=subprocess.PIPE
+    )
+    assert writer.stdout is not None
+    with writer, writer.stdout:
+        try:
+            assert writer.stdout.readline() == b"writes\n"
+            assert store.sweep() == Sweep(0, ())
+            assert len(names(store)) == 1
+        finally:
+            writer.kill()
+    assert store.sweep() == Sweep(0, ())
+    assert names(store) == []
+
+
+class LocklessStore(Store):
+    """On a file system that has no locks."""
+
+    def _lock(self, descriptor: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+
 @pytest.mark.parametrize(("age_s", "left"), [(MAX_AGE_S, True), (3590, True), (3610, False)])
-def test_half_written_file_is_left_an_hour(store: Store, age_s: float, left: bool) -> None:
-    """A sudden stop leaves it; a picture being written is never that old. It was no result to count."""
+def test_half_written_file_is_left_an_hour_where_there_are_no_locks(
+    tmp_path: Path, age_s: float, left: bool
+) -> None:
+    """A picture being written is never that old."""
+    store = LocklessStore(tmp_path, max_age_s=MAX_AGE_S)
+    assert stored(store).path.read_bytes() == b"picture"
     path = planted(store, f".enlarger_{TOKEN}", age_s=age_s)
     assert store.sweep() == Sweep(0, ())
     assert path.exists() is left
+
+
+# A clock that jumps
+
+
+class Clock:
+    """The system's, set forward or back."""
+
+    def __init__(self) -> None:
+        self.ahead_s = 0.0
+
+    def __call__(self) -> float:
+        """Seconds since the epoch."""
+        return time.time() + self.ahead_s
+
+
+DAY_S = 86_400
+
+
+def test_clock_set_back_costs_no_result_and_keeps_none(tmp_path: Path) -> None:
+    """Found as if it were new, swept or not; and gone when it has lived once more."""
+    clock = Clock()
+    store = Store(tmp_path, max_age_s=MAX_AGE_S, clock=clock)
+    file = stored(store, age_s=100)
+    clock.ahead_s = -DAY_S
+    assert store.left_s(file) == MAX_AGE_S
+    assert store.find(f"{file.token}.png") == file
+    assert store.sweep() == Sweep(0, ())
+    clock.ahead_s = -DAY_S + MAX_AGE_S - 5
+    found = store.find(f"{file.token}.png")
+    assert found is not None
+    assert 0 < store.left_s(found) < 10
+    clock.ahead_s = -DAY_S + MAX_AGE_S + 5
+    assert store.find(f"{file.token}.png") is None
+    assert store.sweep() == Sweep(1, ())
+
+
+def test_clock_set_forward_expires_files_early_and_service_goes_on(tmp_path: Path) -> None:
+    """Those of before are gone; one of the new time lives as long as any, also when the clock is set right again."""
+    clock = Clock()
+    store = Store(tmp_path, max_age_s=MAX_AGE_S, clock=clock)
+    old = stored(store)
+    clock.ahead_s = DAY_S
+    assert store.find(f"{old.token}.png") is None
+    assert store.copy(old) is None
+    assert store.sweep() == Sweep(1, ())
+    new = stored(store, age_s=-DAY_S)
+    assert store.left_s(new) == pytest.approx(MAX_AGE_S, abs=2)
+    clock.ahead_s = 0
+    assert store.find(f"{new.token}.png") == new
+    assert store.left_s(new) == MAX_AGE_S
+    store.sweep()
+    clock.ahead_s = MAX_AGE_S + 5
+    assert store.sweep() == Sweep(1, ())
+
+
+@given(
+    ages_s=st.lists(st.floats(-(10**6), 10**6), max_size=3),
+    jumps_s=st.lists(st.floats(-(10**6), 10**6), max_size=4),
+)
+def test_no_file_outlives_one_life_of_a_steady_clock(
+    tmp_path_factory: pytest.TempPathFactory, ages_s: list[float], jumps_s: list[float]
+) -> None:
+    """However the clock jumped before, with a sweep after each jump."""
+    clock = Clock()
+    store = Store(tmp_path_factory.mktemp("jumps"), max_age_s=MAX_AGE_S, clock=clock)
+    files = [stored(store, age_s=age_s) for age_s in ages_s]
+    deleted = 0
+    for jump_s in jumps_s:
+        clock.ahead_s += jump_s
+        deleted += store.sweep().deleted
+        assert all(store.left_s(file) <= MAX_AGE_S for file in store.files())
+    deleted += store.sweep().deleted
+    clock.ahead_s += MAX_AGE_S + 1
+    deleted += store.sweep().deleted
+    assert names(store) == []
+    assert deleted == len(files)
+
+
+# Sweeping, and what goes wrong with it
 
 
 def test_file_that_cannot_be_deleted_is_reported_by_name(store: Store) -> None:

@@ -80,7 +80,7 @@ class Settings(BaseSettings):
     """Folder with models of your own (``*.toml`` beside their weights). May be absent."""
 
     upload_folder: Path = Field(default=Path("uploads"), validation_alias="UPLOAD_FOLDER")
-    """Folder of the results. Created if missing."""
+    """Folder of the results. Made if missing, also later."""
 
     num_servers: int | None = Field(default=None, ge=1, validation_alias="NUM_SERVERS")
     """Model servers started here. ``auto``: one per core, at most 5."""
@@ -118,7 +118,9 @@ class Settings(BaseSettings):
     """Estimated seconds a new request may wait for those before it; more is ``queue_full``."""
 
     picture_memory_mib: int = Field(default=2048, ge=1, validation_alias="ENLARGER_PICTURE_MEMORY")
-    """MiB of pixels held at once by all pictures being enlarged; others wait. One always fits alone."""
+    """MiB of pixels held at once by all pictures being enlarged; others wait. An eighth is for small ones; one
+    larger than the rest is enlarged with small ones beside it alone.
+    Their files as they came may take a quarter as much; more is ``queue_full``."""
 
     precision: Precision = Field(default="auto", validation_alias="ENLARGER_PRECISION")
     """Default precision. ``auto``: bf16 where the processor has it, else f32. ``int8`` holds for models that have it."""

@@ -10,7 +10,7 @@ EnlargerError
 |   |-- UnsupportedFormat, UnreadableImage, AnimationUnsupported, Unauthorized
 |   `-- SourceUnreachable, SourceTimeout, SourceRefused, SourceFailed
 |-- CapacityError       not now; most know when to come back
-|   `-- NoEngineReady, QueueFull, RateLimited, Draining, OutOfMemory, DeadlineExceeded
+|   `-- NoEngineReady, QueueFull, RateLimited, Draining, OutOfMemory, DeadlineExceeded (DeadlineTooShort)
 |-- TileError           between gateway and model server only; the pool answers these
 |   `-- BadTile, ModelNotHere, TileTooLarge, Busy, Starting
 |-- EngineError         ours: EngineFailed, WrongOutput, EngineLost
@@ -271,7 +271,7 @@ class NoEngineReady(CapacityError):
 
 
 class QueueFull(CapacityError):
-    """As many requests wait as this server holds, or they would wait too long."""
+    """As many requests wait as this server holds, or a new one would wait too long."""
 
     code = "queue_full"
 
@@ -301,6 +301,10 @@ class DeadlineExceeded(CapacityError):
     code = "deadline_exceeded"
     status = 504
     retryable = False
+
+
+class DeadlineTooShort(DeadlineExceeded):
+    """The work would not be done by its deadline, so it was not begun; the text says what would be."""
 
 
 class TileError(EnlargerError):

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import fcntl
 import hashlib
+import os
 import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
+from typing import TypeVar
 
 import structlog
 
@@ -22,7 +27,30 @@ log = structlog.get_logger()
 _NAME = re.compile(r"upscaled_([0-9a-f]{32})\.(png|jpg|webp|avif|tif)")
 _ASIDE = re.compile(r"\.enlarger_[0-9a-f]{32}")
 _LEFT_OVER_AGE_S = 3600
-"""A file being written is never this old."""
+"""A file being written is never this old. Counts where the file system has no locks."""
+
+_COPIED_BYTES = 1 << 20
+"""At once."""
+
+_NO_ROOM = (
+    "no room for the result on the server's disk; try again later, or ask the operator to make room"
+)
+_NOT_WRITABLE = "the server may not write into its folder of results; ask the operator to let it"
+_NO_FOLDER = "where the server's folder of results should be is something else; ask the operator to mend that"
+_WENT_AWAY = "the server's folder of results went away while the result was written; try again"
+_OTHERWISE = "the result could not be written to the server's disk; its log says why"
+
+_LOST = "the result went away before it could be sent; try again"
+
+_TEXTS = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), _NO_ROOM),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), _NOT_WRITABLE),
+    **dict.fromkeys((errno.EEXIST, errno.ENOTDIR), _NO_FOLDER),
+    errno.ENOENT: _WENT_AWAY,
+}
+"""What the sender is told, by what the system says."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,66 +82,119 @@ class Sweep:
 
 
 class Store:
-    """The folder of results.
+    """The folder of results. Several gateways may share it, where locks on files hold between them.
+
+    A file's life is counted by the system's clock, since it outlives the process. When the clock is set forward,
+    files expire early. When it is set back, files from the future live as if they were new, and the next sweep
+    dates them anew: nobody loses a result for it, and no file stays for much longer than two lives.
+
+    Args:
+        folder: is made if missing, also later.
+        max_age_s: life of a file.
+        clock: seconds since the epoch.
 
     Raises:
         ConfigError: the folder cannot be made or written.
     """
 
-    def __init__(self, folder: Path, *, max_age_s: float) -> None:
+    def __init__(
+        self, folder: Path, *, max_age_s: float, clock: Callable[[], float] = time.time
+    ) -> None:
         self.folder = folder
         self.max_age_s = max_age_s
+        self._clock = clock
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            probe = folder / f".enlarger_{secrets.token_hex(16)}"
-            probe.touch()
-            probe.unlink()
+            with self._aside():
+                pass
         except OSError as error:
             raise ConfigError(
                 f"UPLOAD_FOLDER: cannot write to '{folder}': {error.strerror}"
             ) from error
 
-    @contextmanager
-    def writing(self) -> Iterator[Path]:
-        """A path to write a picture to; on leaving without ``publish`` the file is gone.
+    def put(self, write: Callable[[Path], T], *, suffix: str) -> tuple[T, StoredFile]:
+        """A new file; gives what ``write`` gave, and the file, which can be read from now on.
+
+        Args:
+            write: writes the file of this path, which is there and empty, without putting another one in its
+                place. It is called once more if somebody removed the folder meanwhile.
+            suffix: of the file's name.
 
         Raises:
-            StorageFull: the disk is full, or the folder is gone or read-only.
+            StorageFull: the disk is full, or the folder cannot be written. Nothing half-written stays.
         """
-        aside = self.folder / f".enlarger_{secrets.token_hex(16)}"
         try:
-            yield aside
+            try:
+                return self._put(write, suffix)
+            except FileNotFoundError:
+                return self._put(write, suffix)
         except OSError as error:
-            log.warning("result_not_written", reason=error.strerror)
-            raise StorageFull(
-                "no room for the result on the server's disk; try again later"
-            ) from error
+            log.warning("result_not_written", reason=error.strerror or str(error))
+            raise StorageFull(_TEXTS.get(error.errno or 0, _OTHERWISE)) from error
+
+    def _put(self, write: Callable[[Path], T], suffix: str) -> tuple[T, StoredFile]:
+        token = secrets.token_hex(16)
+        path = self.folder / f"upscaled_{token}{suffix}"
+        with self._aside() as (aside, descriptor):
+            written = write(aside)
+            _check_room(descriptor)
+            aside.replace(path)
+            facts = path.stat()
+        return written, StoredFile(token, path, facts.st_mtime, facts.st_size)
+
+    @contextmanager
+    def _aside(self) -> Iterator[tuple[Path, int]]:
+        """An empty file and its descriptor, locked: so a sweep knows that somebody writes it. Gone in the end."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        aside = self.folder / f".enlarger_{secrets.token_hex(16)}"
+        descriptor = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        try:
+            # Fails where there are no locks, and if a sweep was faster: then the file is gone, and written anew.
+            with suppress(OSError):
+                self._lock(descriptor)
+            yield aside, descriptor
         finally:
             with suppress(OSError):  # a sweep removes what cannot be removed now
                 aside.unlink()
-
-    def publish(self, aside: Path, *, suffix: str) -> StoredFile:
-        """Give a written file its name; from now on it can be read."""
-        token = secrets.token_hex(16)
-        path = self.folder / f"upscaled_{token}{suffix}"
-        aside.replace(path)
-        facts = path.stat()
-        return StoredFile(token, path, facts.st_mtime, facts.st_size)
+            os.close(descriptor)
 
     def copy(self, stored: StoredFile) -> StoredFile | None:
         """Another file of the same bytes, with a name and a life of its own; None if it has expired.
 
         Raises:
-            StorageFull: the disk is full, or the folder is gone or read-only.
+            StorageFull: as ``put``.
         """
         if self.left_s(stored) <= 0:
             return None
-        with self.writing() as aside:
-            try:
-                shutil.copyfile(stored.path, aside)
-            except FileNotFoundError:
-                return None
-            return self.publish(aside, suffix=stored.path.suffix)
+        try:
+            source = stored.path.open("rb")
+        except OSError:  # swept, or the folder is gone: it is made anew
+            return None
+
+        def write(aside: Path) -> None:
+            source.seek(0)
+            with aside.open("wb") as target:
+                shutil.copyfileobj(source, target, _COPIED_BYTES)
+
+        with source:
+            _, copy = self.put(write, suffix=stored.path.suffix)
+        return copy
+
+    def delete(self, file: StoredFile) -> None:
+        """Nobody asks for it any more."""
+        with suppress(OSError):  # a sweep removes what cannot be removed now
+            file.path.unlink()
+
+    def open(self, file: StoredFile) -> BufferedReader:
+        """The bytes. From now on a sweep may delete its name, not what is open.
+
+        Raises:
+            StorageFull: it is gone before its time.
+        """
+        try:
+            return file.path.open("rb")
+        except OSError as error:
+            log.warning("result_lost", reason=error.strerror)
+            raise StorageFull(_LOST) from error
 
     def find(self, name: str) -> StoredFile | None:
         """The file behind ``{token}.{ext}``, unless it is expired or was never there."""
@@ -122,8 +203,8 @@ class Store:
         return None if stored is None or self.left_s(stored) <= 0 else stored
 
     def left_s(self, file: StoredFile) -> float:
-        """Seconds it still lives."""
-        return file.created_at + self.max_age_s - time.time()
+        """Seconds it still lives, no more than a new one."""
+        return min(self.max_age_s, file.created_at + self.max_age_s - self._clock())
 
     def files(self) -> list[StoredFile]:
         """Our files; those of other names are not ours."""
@@ -141,21 +222,45 @@ class Store:
             OSError: the folder cannot be read.
         """
         deleted, errors = 0, []
-        now = time.time()
         for name in [path.name for path in self.folder.iterdir()]:
-            ours, aside = _NAME.fullmatch(name), _ASIDE.fullmatch(name)
-            if not ours and not aside:
-                continue
+            path = self.folder / name
             try:
-                age_s = now - (self.folder / name).stat().st_mtime
-                if age_s >= (self.max_age_s if ours else _LEFT_OVER_AGE_S):
-                    (self.folder / name).unlink()
-                    deleted += bool(ours)
+                if _NAME.fullmatch(name):
+                    deleted += self._sweep_result(path)
+                elif _ASIDE.fullmatch(name) and self._is_left_over(path):
+                    path.unlink()
             except FileNotFoundError:
                 continue
             except OSError as error:
                 errors.append(f"{name}: {error.strerror}")
         return Sweep(deleted, tuple(errors))
+
+    def _sweep_result(self, path: Path) -> bool:
+        """Whether it was deleted."""
+        now = self._clock()
+        age_s = now - path.stat().st_mtime
+        if age_s < 0:
+            os.utime(path, (now, now))
+        if age_s >= self.max_age_s:
+            path.unlink()
+        return age_s >= self.max_age_s
+
+    def _is_left_over(self, aside: Path) -> bool:
+        """Whether nobody writes it: its lock can be had then, since it ends with the process that held it."""
+        descriptor = os.open(aside, os.O_RDWR)
+        try:
+            self._lock(descriptor)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return self._clock() - os.fstat(descriptor).st_mtime >= _LEFT_OVER_AGE_S
+        finally:
+            os.close(descriptor)
+        return True
+
+    def _lock(self, descriptor: int) -> None:
+        """Until it is closed, here and in processes that inherited it: none, of those that we start."""
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     @staticmethod
     def _stored(path: Path) -> StoredFile | None:
@@ -165,6 +270,17 @@ class Store:
         except OSError:
             return None
         return StoredFile(match.group(1), path, facts.st_mtime, facts.st_size) if match else None
+
+
+def _check_room(descriptor: int) -> None:
+    """Raise if the disk is full.
+
+    An encoder's last write may have been cut short, of which Pillow's for JPEG says nothing. Then one byte
+    more does not fit either.
+    """
+    size_bytes = os.fstat(descriptor).st_size
+    os.pwrite(descriptor, b"\0", size_bytes)
+    os.ftruncate(descriptor, size_bytes)
 
 
 async def sweep_regularly(store: Store, *, interval_s: float) -> None:

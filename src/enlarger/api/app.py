@@ -128,7 +128,7 @@ class Gateway:
         if not inline:
             return Response(json.dumps(answer), headers=headers)
         length, chunks = with_base64(
-            answer, outcome.stored.path, outcome.stored.size_bytes, self.executor
+            answer, self.store.open(outcome.stored), outcome.stored.size_bytes, self.executor
         )
         return Response(chunks, headers={**headers, "Content-Length": str(length)})
 

@@ -15,6 +15,7 @@ from enlarger.errors import (
     BodyTooSlow,
     CapacityError,
     DeadlineExceeded,
+    DeadlineTooShort,
     DownloadTooLarge,
     EngineError,
     EnlargerError,
@@ -200,7 +201,8 @@ def error_answer(
     status = next(
         (status for cls, status in _STATUS.items() if isinstance(error, cls)), error.status
     )
-    text = "deadline exceeded" if isinstance(error, DeadlineExceeded) else str(error)
+    passed = isinstance(error, DeadlineExceeded) and not isinstance(error, DeadlineTooShort)
+    text = "deadline exceeded" if passed else str(error)
     body: dict[str, Any] = {
         "error": f"{prefix}{text}",
         "code": error.code,

@@ -6,7 +6,8 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -27,7 +28,17 @@ from enlarger.models import Catalogue, Model
 from enlarger.picture import Header, Note, Picture
 from enlarger.picture.encode import check_kind, kind_for, suffix_of
 from enlarger.picture.workers import Decoders
-from enlarger.pipeline.admission import Ledger, Load, MemoryBudget, admit, time_limit_s
+from enlarger.pipeline.admission import (
+    INPUT_SHARE,
+    Cost,
+    Handling,
+    Ledger,
+    Load,
+    MemoryBudget,
+    admit,
+    eta_s,
+    time_limit_s,
+)
 from enlarger.pipeline.enlarging import (
     Enlarged,
     OnTile,
@@ -91,6 +102,10 @@ class Outcome:
 
     took_s: float = 0.0
 
+    eta_s: float | None = None
+    """Seconds that it was expected to take when it was admitted; None if no speed was known, or if it was not
+    computed for this request."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Plan:
@@ -146,7 +161,7 @@ class Pipeline:
         self._executor = executor
         self._store = store
         self._settings = settings
-        self._ledger = Ledger()
+        self._ledger = Ledger(Handling(decoders.processes))
         self._memory = MemoryBudget(settings.picture_memory_mib << 20)
         self._draining = draining
         self._results = Results(self._copy)
@@ -154,11 +169,7 @@ class Pipeline:
     @property
     def load(self) -> Load:
         """What is admitted now."""
-        return Load(
-            requests=self._ledger.requests,
-            mflop=self._ledger.mflop,
-            mflop_per_s=self._engine.facts().mflop_per_s,
-        )
+        return self._ledger.load(self._engine.facts().mflop_per_s)
 
     @property
     def queued_px(self) -> int:
@@ -193,7 +204,13 @@ class Pipeline:
             key, partial(self._make, job, data, plan, charge), anew=job.anew, on_tile=on_tile
         )
         stages_s = watch.stages_s | (dict(made.stages_s) if found == "miss" else {})
-        outcome = replace(made, found=found, stages_s=stages_s, took_s=watch.total_s)
+        outcome = replace(
+            made,
+            found=found,
+            stages_s=stages_s,
+            took_s=watch.total_s,
+            eta_s=made.eta_s if found == "miss" else None,
+        )
         log.info(
             "picture_done",
             model=outcome.ran.model,
@@ -238,19 +255,29 @@ class Pipeline:
         """Admit it, and do it."""
         options = job.options
         watch = _Watch()
-        load = self.load
-        admit(load, queue_limit=self._settings.queue_limit, max_wait_s=self._settings.max_wait_s)
-        if self._draining():
-            raise Draining("the server is stopping", retry_after_s=10)
+        lr_px = plan.header.width_px * plan.header.height_px
+        cost = Cost(
+            mflop=plan.model.mflop_per_px * plan.way.lr_px * plan.frames,
+            lr_px=lr_px * plan.frames,
+            out_px=plan.way.out.width_px * plan.way.out.height_px * plan.frames,
+            input_bytes=len(data),
+        )
+        eta = self._admit(cost)
         if charge is not None:
-            charge(plan.way.out.width_px * plan.way.out.height_px * plan.frames)
-        mflop = plan.model.mflop_per_px * plan.way.lr_px * plan.frames
-        limit_s = time_limit_s(load, mflop, setting=self._settings.deadline_s)
+            charge(cost.out_px)
+        limit_s = time_limit_s(eta, setting=self._settings.deadline_s)
         admitted_at = asyncio.get_running_loop().time()
         deadline = admitted_at + limit_s
-        lr_px = plan.header.width_px * plan.header.height_px
         held_bytes = pixel_bytes(plan.way, lr_px, scale=plan.model.scale, frames=plan.frames)
-        with self._ledger.entry(mflop=mflop, lr_px=lr_px * plan.frames) as entry:
+        log.info(
+            "admitted",
+            # Not left to the context: the work may be that of another request's task.
+            request_id=job.request_id,
+            eta_s=None if eta is None else round(eta, 2),
+            mflop=round(cost.mflop),
+            held_mb=round(held_bytes / 1e6, 1),
+        )
+        with self._ledger.entry(cost) as entry:
 
             def progress(done: int, total: int) -> None:
                 entry.progress(done, total)
@@ -260,7 +287,9 @@ class Pipeline:
                 async with asyncio.timeout_at(deadline), self._memory.hold(held_bytes):
                     facts = await self._engine.ready_for(plan.model.id, plan.model.sha256)
                     watch.lap("queue")
+                    entry.handled()
                     picture = await self._decode(data, plan, to_srgb=options.color == "srgb")
+                    entry.rests()
                     _check_kind(plan, options, has_alpha=picture.has_alpha)
                     watch.lap("decode")
                     enlarged = await enlarge(
@@ -276,7 +305,9 @@ class Pipeline:
                         on_tile=progress,
                     )
                     watch.lap("infer")
-                    written, stored = await self._in_thread(self._keep, enlarged, options, plan)
+                    keep = partial(self._keep, enlarged, options, plan)
+                    written, stored = await self._file(keep, lambda kept: kept[1])
+                    entry.finished()
                     watch.lap("encode")
             except TimeoutError as error:
                 raise DeadlineExceeded(f"deadline exceeded after {limit_s:.0f} s") from error
@@ -291,11 +322,29 @@ class Pipeline:
             header=plan.header,
             input_bytes=len(data),
             stages_s=watch.stages_s,
+            eta_s=eta,
         )
+
+    def _admit(self, cost: Cost) -> float | None:
+        """Let it in; gives the estimate of how long it will take."""
+        here = self.load
+        new = self._ledger.load_of(cost, here.mflop_per_s)
+        admit(
+            here,
+            new,
+            queue_limit=self._settings.queue_limit,
+            max_wait_s=self._settings.max_wait_s,
+            input_limit_bytes=(self._settings.picture_memory_mib << 20) // INPUT_SHARE,
+            deadline_s=self._settings.deadline_s,
+        )
+        if self._draining():
+            raise Draining("the server is stopping", retry_after_s=10)
+        return eta_s(here, new)
 
     async def _copy(self, outcome: Outcome) -> Outcome | None:
         """The same result for another request, in a file of its own."""
-        stored = await self._in_thread(self._store.copy, outcome.stored)
+        copy = partial(self._store.copy, outcome.stored)
+        stored = await self._file(copy, lambda copied: copied)
         return None if stored is None else replace(outcome, stored=stored)
 
     async def _bytes(self, job: Job) -> bytes:
@@ -333,9 +382,27 @@ class Pipeline:
     ) -> tuple[Picture, StoredFile]:
         """On a thread: encode into the store."""
         least_px = least_size_px(plan.wanted, plan.header, plan.way)
-        with self._store.writing() as aside:
-            written = write(enlarged, options, aside, kind=plan.kind, least_px=least_px)
-            return written, self._store.publish(aside, suffix=suffix_of(plan.kind))
+        return self._store.put(
+            lambda aside: write(enlarged, options, aside, kind=plan.kind, least_px=least_px),
+            suffix=suffix_of(plan.kind),
+        )
+
+    async def _file(self, make: Callable[[], T], file_of: Callable[[T], StoredFile | None]) -> T:
+        """On a thread, which cannot be interrupted: a file made for one who has gone meanwhile is deleted."""
+
+        def discard(done: Future[T]) -> None:
+            if not done.cancelled() and done.exception() is None:
+                file = file_of(done.result())
+                if file is not None:
+                    self._store.delete(file)
+
+        # In the request's context, so that what is logged there has its id.
+        making = self._executor.submit(copy_context().run, make)
+        try:
+            return await asyncio.wrap_future(making)
+        except asyncio.CancelledError:
+            making.add_done_callback(discard)
+            raise
 
     async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(

@@ -103,7 +103,8 @@ class V1:
         outcome = await self.pipeline.run(job, charge=charge)
         self.done(outcome)
         stored = outcome.stored
-        sha256 = await self._in_thread(sha256_of, stored.path)
+        file = self.store.open(stored)
+        sha256 = await self._in_thread(sha256_of, file)
         headers = {
             "Vary": "Accept, Prefer",
             "Cache-Control": "no-store",
@@ -118,7 +119,7 @@ class V1:
                 "X-Content-Type-Options": "nosniff",
                 "Content-Security-Policy": "default-src 'none'",
             }
-            return Response(file_chunks(stored.path, self.executor), headers=headers)
+            return Response(file_chunks(file, self.executor), headers=headers)
         body = result_object(
             outcome,
             sha256=sha256,
@@ -128,9 +129,10 @@ class V1:
         )
         headers["Content-Type"] = "application/json"
         if not wanted.inline:
+            file.close()
             return Response(json.dumps(body), headers=headers)
         body["result"]["base64"] = None
-        length, chunks = with_base64(body, stored.path, stored.size_bytes, self.executor)
+        length, chunks = with_base64(body, file, stored.size_bytes, self.executor)
         return Response(chunks, headers={**headers, "Content-Length": str(length)})
 
     async def models(self) -> dict[str, Any]:
