@@ -272,6 +272,33 @@ def test_failure_leaves_the_folder_as_it_was(runs: dict[str, Run], name: str) ->
     assert (folder / "out.png").read_bytes() == KEPT
 
 
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp"])
+def test_full_disk_leaves_nothing_half_written(
+    tmp_path: Path, environment: dict[str, str], suffix: str
+) -> None:
+    """Whatever was there before stays; the limit for files acts as a full disk does."""
+    (tmp_path / "in.png").write_bytes(encoded(PICTURE))
+    (tmp_path / f"out.{suffix}").write_bytes(KEPT)
+    limited = (
+        "import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000)); "
+        "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    )
+    command = f"-m enlarger upscale in.png out.{suffix} --model nearest"
+    done = subprocess.run(
+        [sys.executable, "-c", limited, *command.split()],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert f"cannot write 'out.{suffix}': File too large" in done.stderr
+    assert (tmp_path / f"out.{suffix}").read_bytes() == KEPT
+    assert files(tmp_path) == {"in.png", f"out.{suffix}"}
+
+
 def test_interrupt_ends_the_work_with_130(tmp_path: Path, environment: dict[str, str]) -> None:
     """Ctrl-C after the first tiles: no result, no part of one, no traceback."""
     (tmp_path / "in.png").write_bytes(encoded(np.zeros((2000, 2000, 3), np.uint8)))

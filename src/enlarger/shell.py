@@ -44,6 +44,7 @@ from enlarger.picture.workers import Decoders
 from enlarger.pipeline.enlarging import Enlarged, OnTile, enlarge, plan_route, wanted_of
 from enlarger.pipeline.fitting import write
 from enlarger.pipeline.planning import choose_model, frame_count, least_size_px
+from enlarger.store import check_room
 
 _MOST_PX = 1 << 30
 """Pixels of all frames of one result: they are held in memory until the file is written."""
@@ -195,6 +196,8 @@ def _write(
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         written = write(enlarged, options, aside, kind=kind, least_px=least_px)
+        with aside.open("r+b") as file:
+            check_room(file.fileno())
         aside.replace(target)
     except OSError as error:
         raise UnwritableFile(f"cannot write '{target}': {error.strerror}") from error

@@ -136,7 +136,7 @@ class Store:
         path = self.folder / f"upscaled_{token}{suffix}"
         with self._aside() as (aside, descriptor):
             written = write(aside)
-            _check_room(descriptor)
+            check_room(descriptor)
             aside.replace(path)
             facts = path.stat()
         return written, StoredFile(token, path, facts.st_mtime, facts.st_size)
@@ -272,7 +272,7 @@ class Store:
         return StoredFile(match.group(1), path, facts.st_mtime, facts.st_size) if match else None
 
 
-def _check_room(descriptor: int) -> None:
+def check_room(descriptor: int) -> None:
     """Raise if the disk is full.
 
     An encoder's last write may have been cut short, of which Pillow's for JPEG says nothing. Then one byte
