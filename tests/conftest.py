@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 from networks import write_nearest, write_random_rrdb
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from pictures import skimage_photo
 
+from enlarger import tracing
 from enlarger.wire import Pixels
 
 # A machine that is busy with something else is slow, not wrong.
@@ -66,3 +71,14 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_nearest(folder, "nearest")
     write_random_rrdb(folder, "tiny-rrdb")
     return folder
+
+
+@pytest.fixture
+def spans() -> Iterator[InMemorySpanExporter]:
+    """What is traced in this process during the test."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    tracing.use(provider)
+    yield exporter
+    tracing.use(None)

@@ -110,10 +110,16 @@ class FailsFirst:
 
 
 class StuckEngine(NearestEngine):
-    """Takes every tile and never answers; ``started`` is set when the first has come."""
+    """Takes every tile and never answers; ``started`` is set when the first has come.
 
-    def __init__(self, models: Iterable[ModelFacts] | None = None) -> None:
+    Args:
+        models: what it has; None for ``NEAREST`` alone.
+        capacity: tiles that it states to take at once.
+    """
+
+    def __init__(self, models: Iterable[ModelFacts] | None = None, *, capacity: int = 1000) -> None:
         super().__init__(models)
+        self.capacity = capacity
         self.started = asyncio.Event()
         self.cancelled = 0
         """Tiles whose caller went away."""
@@ -131,6 +137,10 @@ class StuckEngine(NearestEngine):
             raise
         finally:
             self.in_flight -= 1
+
+    def facts(self) -> EngineFacts:
+        """Ready, with its own capacity."""
+        return replace(super().facts(), capacity=self.capacity)
 
 
 class HeldEngine(NearestEngine):

@@ -19,8 +19,11 @@ from typing import TypeVar
 
 import numpy as np
 import pytest
+import structlog
 from fakes import FailsFirst, NearestEngine, StuckEngine, nearest
-from gateways import B64, PNG, RED, Json, Reply, Start, samples
+from gateways import B64, PNG, RED, Json, Reply, Running, Start, running, samples
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import StatusCode
 from oracles import lanczos
 from pictures import encoded, noise, oriented, visible
 from PIL import Image
@@ -29,8 +32,10 @@ from sites import Site, page
 from structlog.testing import capture_logs
 from yarl import URL
 
-from enlarger import __version__
+from enlarger import __version__, config
 from enlarger.errors import EngineFailed, EngineLost, EnlargerError, OutOfMemory, WrongOutput
+from enlarger.models import Catalogue
+from enlarger.picture.workers import Decoders
 from enlarger.pool import Member, Pool
 from enlarger.pool.health import Health, State
 from enlarger.pool.remote import Readiness
@@ -845,6 +850,73 @@ async def test_client_that_hangs_up_cancels_its_work(
     assert list(gateway.store.folder.iterdir()) == []
 
 
+# Traces
+
+
+async def test_request_is_traced_with_its_stages(
+    start: Start, models: list[ModelFacts], spans: InMemorySpanExporter
+) -> None:
+    """A span for the request, and below it one for each stage and for each tile that was sent."""
+    engine = NearestEngine(models)
+    gateway = await start(FailsFirst(engine, failures=1, error=EngineFailed("e")))
+    reply = await gateway.call(
+        "POST", "/upscale", json={"image_b64": B64}, headers={"X-Request-Id": "mine"}
+    )
+    *steps, edge = spans.get_finished_spans()
+    assert Counter(span.name for span in steps) == Counter(
+        ["fetch", "queue", "decode", "infer", "encode", *["tile"] * reply.body["tiles"]["total"]]
+    )
+    assert all(span.parent == edge.context for span in steps)
+    assert (edge.name, edge.parent) == ("POST /upscale", None)
+    assert edge.attributes == {
+        "enlarger.request_id": "mine",
+        "enlarger.model": reply.body["model"],
+        "enlarger.found": "miss",
+        "enlarger.tiles": reply.body["tiles"]["total"],
+    }
+    tiles: list[Json] = [dict(span.attributes or {}) for span in steps if span.name == "tile"]
+    assert sum(tile["enlarger.attempts"] for tile in tiles) == len(tiles) + 1
+    assert {tile["enlarger.server"] for tile in tiles} == {"one"}
+    assert {tile["enlarger.precision"] for tile in tiles} == {reply.body["precision"]}
+    assert {tile["enlarger.index"] for tile in tiles} == set(range(len(tiles)))
+
+
+async def test_result_that_is_found_again_is_traced_as_such(
+    start: Start, spans: InMemorySpanExporter
+) -> None:
+    """Nothing was computed for it."""
+    gateway = await start()
+    await gateway.upscale(image_b64=B64)
+    spans.clear()
+    await gateway.upscale(image_b64=B64)
+    fetch, edge = spans.get_finished_spans()
+    assert (fetch.name, edge.name) == ("fetch", "POST /upscale")
+    assert edge.attributes is not None
+    assert edge.attributes["enlarger.found"] == "hit"
+
+
+async def test_failed_request_is_traced_with_its_code(
+    start: Start, models: list[ModelFacts], spans: InMemorySpanExporter
+) -> None:
+    """A fault of the sender is none of ours; of the tiles, one failed and took the others along."""
+    engine = NearestEngine(models)
+    gateway = await start(FailsFirst(engine, failures=3, error=EngineFailed("e")))
+    await gateway.upscale(image_b64=B64, scale=3)
+    await gateway.upscale(image_b64=base64.b64encode(encoded(noise(4, 4, 3))).decode())
+    await gateway.call("GET", "/status")
+    await gateway.call("GET", "/health")
+    ends = [
+        (span.name, (span.attributes or {}).get("error.type"), span.status.status_code)
+        for span in spans.get_finished_spans()
+        if span.name in {"POST /upscale", "tile"}
+    ]
+    assert ends == [
+        ("POST /upscale", "invalid_option", StatusCode.UNSET),
+        ("tile", "engine_failed", StatusCode.ERROR),
+        ("POST /upscale", "engine_failed", StatusCode.ERROR),
+    ]
+
+
 # Files
 
 
@@ -991,25 +1063,36 @@ def timing(reply: Reply) -> tuple[list[str], float]:
     return [name for name, _ in entries], float(entries[-1][1])
 
 
+SERVER_STATE = "enlarger_server_state"
+SERVER_RSS = "enlarger_server_rss_bytes"
+
+
+async def metrics(gateway: Running) -> dict[tuple[str, ...], float]:
+    """Values by name and labels, in the form that Prometheus reads."""
+    async with gateway.http.get("/metrics") as response:
+        assert response.status == 200
+        assert response.content_type == "text/plain"
+        families = list(text_string_to_metric_families(await response.text()))
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
 async def test_metrics_count_what_was_done(start: Start, models: list[ModelFacts]) -> None:
-    """By how requests ended; stages, tiles, servers and queue, in the form that Prometheus reads."""
+    """By how requests ended; stages, tiles, servers and queue."""
     engine = NearestEngine(models)
     gateway = await start(engine)
     for _ in range(2):
         await gateway.upscale(image_b64=B64)
     await gateway.upscale(image_b64=B64, scale=3)
-    async with gateway.http.get("/metrics") as response:
-        assert response.status == 200
-        assert response.content_type == "text/plain"
-        families = list(text_string_to_metric_families(await response.text()))
-    found = {
-        (sample.name, *sample.labels.values()): sample.value
-        for family in families
-        for sample in family.samples
-    }
+    await send(gateway.port, f"Content-Length: {99 << 20}\r\n")
+    found = await metrics(gateway)
     assert found["enlarger_requests_total", "miss"] == 1
     assert found["enlarger_requests_total", "hit"] == 1
     assert found["enlarger_requests_total", "invalid_option"] == 1
+    assert found["enlarger_requests_total", "file_too_large"] == 1
     assert found["enlarger_stage_seconds_count", "infer"] == 1
     assert found["enlarger_stage_seconds_count", "total"] == 2
     assert found["enlarger_tiles_total", "computed"] == len(engine.requests)
@@ -1019,6 +1102,64 @@ async def test_metrics_count_what_was_done(start: Start, models: list[ModelFacts
     assert found["enlarger_queue_requests",] == 0
     assert found["enlarger_tiles_in_flight",] == 0
     assert found["process_resident_memory_bytes",] > 1e6
+
+
+async def test_metrics_tell_servers_apart(start: Start, models: list[ModelFacts]) -> None:
+    """Each is in one state: one here is ready, and one is still being started."""
+
+    async def never() -> Readiness:
+        raise AssertionError("nobody probes a pool that was not entered")
+
+    engine = NearestEngine(models)
+    gateway = await start(pool=Pool([Member("one", engine), Member("two", engine, probe=never)]))
+    found = await metrics(gateway)
+    states = {labels[1:]: value for labels, value in found.items() if labels[0] == SERVER_STATE}
+    assert len(states) == 2 * len(State)
+    assert {labels for labels, value in states.items() if value} == {
+        ("0", "ready"),
+        ("1", "starting"),
+    }
+
+
+async def test_memory_of_model_servers_is_shown(start: Start, models: list[ModelFacts]) -> None:
+    """As they say it themselves; those that do not say it have none."""
+    engine = NearestEngine(models)
+
+    async def probe() -> Readiness:
+        return Readiness(State.READY, engine.facts(), "b1946ac9", rss_bytes=700 << 20)
+
+    async with Pool([Member("one", engine, probe=probe), Member("two", engine)]) as pool:
+        gateway = await start(pool=pool)
+        await asyncio.wait_for(pool.started(patience_s=5), 10)
+        found = await metrics(gateway)
+        status = (await gateway.call("GET", "/status")).body
+    memory = {labels[1:]: value for labels, value in found.items() if labels[0] == SERVER_RSS}
+    assert memory == {("0",): 700 << 20}
+    assert [server["rss_mb"] for server in status["servers"]] == [700.0, None]
+
+
+async def test_metrics_count_ejections_and_restarts(start: Start, models: list[ModelFacts]) -> None:
+    """Over all servers: here one of two is ejected for its third failure in a row, and then its process ends."""
+    engine = NearestEngine(models)
+
+    async def probe() -> Readiness:
+        return Readiness(State.READY, engine.facts(), "b1946ac9")
+
+    failing = Member("one", engine, probe=probe)
+    async with Pool([failing, Member("two", engine)]) as pool:
+        gateway = await start(pool=pool)
+        await asyncio.wait_for(pool.started(patience_s=5), 10)
+        for _ in range(3):
+            failing.strike(may_eject=True)
+        ejected = await metrics(gateway)
+        failing.lose()
+        found = await metrics(gateway)
+    assert ejected[SERVER_STATE, "0", "ejected"] == 1
+    assert found["enlarger_server_ejections_total",] == 1
+    assert (
+        ejected["enlarger_server_restarts_total",],
+        found["enlarger_server_restarts_total",],
+    ) == (0, 1)
 
 
 async def test_status_shows_what_is_here(start: Start) -> None:
@@ -1053,6 +1194,7 @@ async def test_status_shows_what_is_here(start: Start) -> None:
                 "tiles_in_flight": 0,
                 "tiles_done": body["tiles"]["total"],
                 "strikes": 0,
+                "rss_mb": None,
             }
         ],
     }
@@ -1149,6 +1291,57 @@ async def test_unusable_request_id_is_replaced(start: Start, given: str | None) 
     ]
     assert all(REQUEST_ID.fullmatch(id_) for id_ in ids)
     assert len({*ids, given}) == 3
+
+
+async def test_every_line_about_a_request_has_its_id(start: Start) -> None:
+    """Done or refused, on the event loop or on a thread, by the gateway or by what it calls."""
+    mine = {"headers": {"X-Request-Id": "mine"}}
+    gateway = await start(max_file_size_bytes=len(PNG))
+    with capture_logs([structlog.contextvars.merge_contextvars]) as entries:
+        for fields in (
+            {"image_b64": B64},
+            {"image_b64": B64, "scale": 3},
+            {"img_url": "http://127.0.0.1:1/x.png"},
+        ):
+            await gateway.call("POST", "/upscale", json=fields, **mine)
+        shutil.rmtree(gateway.store.folder)
+        gateway.store.folder.write_bytes(b"a file where the folder was")
+        await gateway.call("POST", "/upscale", json={"image_b64": B64, "scale": 4}, **mine)
+        await gateway.call("POST", "/cleanup", **mine)
+        await send(gateway.port, f"X-Request-Id: mine\r\nContent-Length: {9 << 20}\r\n")
+    assert [(entry["event"], entry.get("code")) for entry in entries] == [
+        ("admitted", None),
+        ("picture_done", None),
+        ("refused", "invalid_option"),
+        ("source_unreachable", None),
+        ("refused", "source_unreachable"),
+        ("admitted", None),
+        ("result_not_written", None),
+        ("refused", "storage_full"),
+        ("cleanup_failed", None),
+        ("refused", "file_too_large"),
+    ]
+    assert {entry["request_id"] for entry in entries} == {"mine"}
+
+
+async def test_decoder_that_is_killed_is_logged_with_its_request(
+    catalogue: Catalogue, models: list[ModelFacts], tmp_path: Path
+) -> None:
+    """The line says for whom it worked."""
+    pool = Pool([Member("one", NearestEngine(models))])
+    settings = config.load(upload_folder=tmp_path)
+    async with (
+        Decoders(1, timeout_s=0) as decoders,
+        running(pool, catalogue, decoders, settings) as gateway,
+    ):
+        with capture_logs([structlog.contextvars.merge_contextvars]) as entries:
+            await gateway.call(
+                "POST", "/upscale", json={"image_b64": B64}, headers={"X-Request-Id": "mine"}
+            )
+    assert [(entry["event"], entry["request_id"]) for entry in entries] == [
+        ("decoder_killed", "mine"),
+        ("refused", "mine"),
+    ]
 
 
 @pytest.mark.parametrize(

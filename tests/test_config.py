@@ -45,6 +45,8 @@ DEFAULTS: dict[str, tuple[str, Any]] = {
     "ENLARGER_PUBLIC_URL": ("public_url", None),
     "ENLARGER_SERVERS": ("servers", ()),
     "ENLARGER_CACHE_DIR": ("cache_dir", None),
+    "OTEL_EXPORTER_OTLP_ENDPOINT": ("otlp_endpoint", None),
+    "OTEL_TRACES_EXPORTER": ("traces_exporter", None),
 }
 """Attribute and default by variable: section 0 of the HTTP contract. None: unset, or ``auto``."""
 
@@ -81,6 +83,8 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "ENLARGER_PUBLIC_URL": ("https://pictures.example/up", "https://pictures.example/up"),
     "ENLARGER_SERVERS": ("one:5002,two:5003", ("one:5002", "two:5003")),
     "ENLARGER_CACHE_DIR": ("/var/cache/enlarger", Path("/var/cache/enlarger")),
+    "OTEL_EXPORTER_OTLP_ENDPOINT": ("http://collector:4318", "http://collector:4318"),
+    "OTEL_TRACES_EXPORTER": ("none", "none"),
 }
 """A text that each variable takes, and what it means."""
 
@@ -408,3 +412,54 @@ def test_compiled_networks_lie_in_the_home_folder(
     else:
         monkeypatch.setenv("XDG_CACHE_HOME", "")
     assert load().cache_folder == Path("/home/operator/.cache/enlarger")
+
+
+# Traces
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "exporter", "variable"),
+    [
+        (None, None, None),
+        ("", "", None),
+        ("http://collector:4318", None, "OTEL_EXPORTER_OTLP_ENDPOINT"),
+        ("https://collector", "otlp", "OTEL_EXPORTER_OTLP_ENDPOINT"),
+        (None, "otlp", "OTEL_TRACES_EXPORTER"),
+        ("", "otlp", "OTEL_TRACES_EXPORTER"),
+        ("http://collector:4318", "none", None),
+        ("collector:4317", "none", None),
+        (None, "none", None),
+    ],
+)
+def test_traces_are_sent_where_a_collector_is_configured(
+    monkeypatch: pytest.MonkeyPatch,
+    endpoint: str | None,
+    exporter: str | None,
+    variable: str | None,
+) -> None:
+    """By OpenTelemetry's own variables, of which an empty one is not set."""
+    for name, value in (
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint),
+        ("OTEL_TRACES_EXPORTER", exporter),
+    ):
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    assert load().traces_asked_by == variable
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("OTEL_TRACES_EXPORTER", "console"),
+        ("OTEL_TRACES_EXPORTER", "otlp,console"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317"),
+    ],
+)
+def test_traces_that_cannot_be_sent_are_a_fault_of_who_sends_any(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    """These variables are for all programs of a machine: those of us that send no traces do not look."""
+    monkeypatch.setenv(variable, value)
+    settings = load()
+    with pytest.raises(ConfigError, match=rf"^{variable}: .*, not '{value}'$"):
+        assert settings.traces_asked_by

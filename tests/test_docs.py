@@ -91,9 +91,10 @@ def test_the_routes_are_those_of_the_gateway() -> None:
 
 def test_every_metric_is_documented() -> None:
     """By the name that Prometheus shows."""
-    source = (ROOT / "src/enlarger/api/metrics.py").read_text()
+    sources = [ROOT / "src/enlarger" / name for name in ("api/metrics.py", "model_server.py")]
+    source = "".join(path.read_text() for path in sources)
     names = re.findall(r'\(\s*"(?:enlarger_)?(\w+)",\s*"[A-Z]', source)
-    assert len(names) == 10
+    assert len(names) == 18
     for name in names:
         assert f"`enlarger_{name}" in page("http-api.md"), name
 

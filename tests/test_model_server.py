@@ -9,9 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import structlog
 from fakes import NEAREST, FailsFirst, HeldEngine, NearestEngine, StuckEngine, nearest
 from model_servers import Answer, RunningServer, running
 from pictures import noise
+from prometheus_client.parser import text_string_to_metric_families
+from structlog.testing import capture_logs
 
 from enlarger import __version__
 from enlarger.engine import Engine
@@ -27,6 +30,7 @@ from enlarger.errors import (
 )
 from enlarger.model_server import ModelServer, load
 from enlarger.web.launcher import Service
+from enlarger.web.memory import rss_bytes
 from enlarger.wire import Pixels, TileRequest, TileResult
 
 TILE = noise(8, 10, 3)
@@ -174,6 +178,21 @@ async def test_request_id_that_cannot_be_used_is_replaced(
     first, second = (answer.headers["x-request-id"] for answer in answers)
     assert given not in {first, second}
     assert first != second
+
+
+async def test_answer_says_how_long_the_tile_waited() -> None:
+    """From its arrival to the start of its computing, which here takes the millisecond that the fake says."""
+    engine = HeldEngine()
+    async with running(engine) as server:
+        held = asyncio.create_task(posted(server))
+        await engine.holds(1)
+        started = asyncio.get_running_loop().time()
+        await asyncio.sleep(0.05)
+        held_ms = 1000 * (asyncio.get_running_loop().time() - started)
+        engine.let_go()
+        answer = await held
+    assert float(answer.headers["tile-queue-ms"]) >= held_ms - 1.1
+    assert answer.headers["tile-infer-ms"] == "1.0"
 
 
 async def test_refusal_has_the_request_id(server: RunningServer) -> None:
@@ -429,6 +448,17 @@ async def test_ready_server_says_what_it_can_do() -> None:
     }.items() <= model.items()
 
 
+async def test_ready_server_says_how_it_fares(server: RunningServer) -> None:
+    """Whole seconds since its start, memory as the system counts it, and tiles made; a refused one is none."""
+    for _ in range(2):
+        await posted(server)
+    await posted(server, tile_shape="1,1,3")
+    body = (await server.ask("GET", "/ready")).json()
+    assert body["tiles_done"] == 2
+    assert body["uptime_s"] in range(10)
+    assert body["rss_bytes"] == pytest.approx(rss_bytes(), rel=0.1)
+
+
 async def test_instance_changes_with_each_start(engine: NearestEngine) -> None:
     """And only then, so that a gateway notices a restart."""
     instances = []
@@ -484,6 +514,142 @@ async def test_other_routes_are_what_http_says(
 ) -> None:
     """Not found, or not this method."""
     assert (await server.ask(method, path)).status == status
+
+
+# Metrics
+
+TILES = "enlarger_model_server_tiles_total"
+
+
+async def metrics(server: RunningServer) -> dict[tuple[str, ...], float]:
+    """Values by name and labels, as Prometheus reads them."""
+    answer = await server.ask("GET", "/metrics")
+    assert (answer.status, answer.headers["content-type"].split(";")[0]) == (200, "text/plain")
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(answer.body.decode())
+        for sample in family.samples
+    }
+
+
+async def test_metrics_count_tiles_by_their_ends() -> None:
+    """Made, failed, refused at each stage; seconds of those that were made."""
+    engine = FailsFirst(NearestEngine(), failures=1, error=WrongOutput("e"))
+    async with running(engine) as server:
+        for _ in range(3):
+            await posted(server)
+        await posted(server, tile_shape="1,1,3")
+        await posted(server, np.zeros(LIMIT_BYTES + 1, np.uint8))
+        found = await metrics(server)
+    ends = {labels[1]: value for labels, value in found.items() if labels[0] == TILES}
+    assert ends == {"done": 2, "wrong_output": 1, "bad_tile": 1, "tile_too_large": 1}
+    assert found["enlarger_model_server_infer_seconds_count", "nearest"] == 2
+    assert found["enlarger_model_server_infer_seconds_sum", "nearest"] == pytest.approx(0.002)
+    assert found["enlarger_model_server_queue_seconds_count",] == 2
+    assert found["enlarger_model_server_tiles_in_flight",] == 0
+    assert found["process_resident_memory_bytes",] > 1e6
+
+
+async def test_metrics_show_tiles_under_way_and_those_that_were_dropped() -> None:
+    """One is held, one more is busy; the time that a tile was not computed in is that of its waiting."""
+    engine = HeldEngine(capacity=1)
+    async with running(engine) as server:
+        async with server.connected() as connection:
+            await connection.send("POST", "/tiles", HEADERS, TILE.tobytes())
+            await engine.holds(1)
+            await posted(server)
+            found = await metrics(server)
+            assert found[TILES, "busy"] == found["enlarger_model_server_tiles_in_flight",] == 1
+        async with asyncio.timeout(5):
+            while (await metrics(server)).get((TILES, "cancelled")) != 1:
+                pass
+        held = asyncio.create_task(posted(server))
+        await engine.holds(2)
+        started = asyncio.get_running_loop().time()
+        await asyncio.sleep(0.05)
+        held_s = asyncio.get_running_loop().time() - started
+        engine.let_go()
+        await held
+        found = await metrics(server)
+    assert found["enlarger_model_server_queue_seconds_sum",] >= held_s - 0.001
+    assert found["enlarger_model_server_tiles_in_flight",] == 0
+
+
+# Logs
+
+
+def logged(entries: list[Any]) -> list[tuple[str, str | None]]:
+    """Events and codes of what was logged for request ``r-42``; there is nothing else."""
+    assert {entry["request_id"] for entry in entries} <= {"r-42"}
+    return [(entry["event"], entry.get("code")) for entry in entries]
+
+
+async def test_every_line_about_a_tile_has_its_request() -> None:
+    """Made, failed, refused before and after its body was read."""
+    failing = FailsFirst(NearestEngine(), failures=1, error=OutOfMemory("e"))
+    with capture_logs([structlog.contextvars.merge_contextvars]) as entries:
+        async with running(failing, ready=False) as server:
+            await posted(server, x_request_id="r-42")
+            server.server.open()
+            for _ in range(2):
+                await posted(server, x_request_id="r-42", tile_index="7/40")
+            await posted(server, x_request_id="r-42", tile_shape="1,1,3")
+            await posted(server, np.zeros(LIMIT_BYTES + 1, np.uint8), x_request_id="r-42")
+    assert logged(entries) == [
+        ("tile_refused", "starting"),
+        ("tile_failed", "out_of_memory"),
+        ("tile_done", None),
+        ("tile_refused", "bad_tile"),
+        ("tile_refused", "tile_too_large"),
+    ]
+    assert [entry.get("tile") for entry in entries] == [None, "7/40", "7/40", None, None]
+
+
+async def test_busy_and_dropped_tiles_are_logged_with_their_request() -> None:
+    """A tile whose client went away, and one that found no seat."""
+    engine = StuckEngine(capacity=1)
+    with capture_logs([structlog.contextvars.merge_contextvars]) as entries:
+        async with running(engine) as server:
+            async with server.connected() as connection:
+                headers = HEADERS | {"X-Request-Id": "r-42"}
+                await connection.send("POST", "/tiles", headers, TILE.tobytes())
+                await engine.started.wait()
+                await posted(server, x_request_id="r-42")
+            async with asyncio.timeout(5):
+                while (await server.ask("GET", "/ready")).json()["in_flight"]:
+                    pass
+    assert logged(entries) == [("tile_refused", "busy"), ("tile_dropped", None)]
+
+
+async def test_fault_in_the_engines_code_is_logged_with_its_request() -> None:
+    """What the answer does not say is in the log."""
+
+    class Broken(NearestEngine):
+        """Fails on every tile."""
+
+        async def enlarge(self, request: TileRequest) -> TileResult:
+            raise ZeroDivisionError("a secret")
+
+    with capture_logs([structlog.contextvars.merge_contextvars]) as entries:
+        async with running(Broken()) as server:
+            answer = await posted(server, x_request_id="r-42")
+            found = await metrics(server)
+    assert (answer.status, answer.json()["code"]) == (500, "engine_failed")
+    assert answer.headers["x-request-id"] == "r-42"
+    assert logged(entries) == [("internal_error", None), ("tile_failed", "engine_failed")]
+    assert str(entries[0]["exc_info"]) == "a secret"
+    assert found[TILES, "engine_failed"] == 1
+
+
+async def test_every_answer_has_a_request_id(server: RunningServer) -> None:
+    """Probes, and bodies that are refused before they are read, too."""
+    large = np.zeros(LIMIT_BYTES + 1, np.uint8)
+    answers = [
+        await server.ask("GET", "/ready", {"X-Request-Id": "r-42"}),
+        await server.ask("GET", "/no-such", {"X-Request-Id": "r-42"}),
+        await posted(server, large, x_request_id="r-42"),
+    ]
+    assert [answer.headers["x-request-id"] for answer in answers] == 3 * ["r-42"]
 
 
 # Loading

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import openvino as ov  # noqa: TID253 - compared with
 import pytest
+import structlog
 from fakes import nearest
 from networks import (
     random_layers,
@@ -23,6 +24,8 @@ from networks import (
 )
 from pictures import encoded, noise, skimage_photo
 from PIL import Image
+from structlog.contextvars import bound_contextvars
+from structlog.testing import capture_logs
 
 from enlarger.engine import networks
 from enlarger.engine.openvino import OpenVINOEngine, precisions
@@ -392,6 +395,18 @@ async def test_result_says_what_ran(engine: OpenVINOEngine) -> None:
     assert 0 < result.infer_s < LONG_S
     assert result.attempts == 1
     assert result.repeated is None
+
+
+async def test_what_an_engine_logs_for_a_tile_has_its_request(engine: OpenVINOEngine) -> None:
+    """Although it is computed on another thread: here its network is loaded for it."""
+    with (
+        bound_contextvars(request_id="r-42"),
+        capture_logs([structlog.contextvars.merge_contextvars]) as entries,
+    ):
+        await enlarged(engine, "nearest", noise(4, 4, 3))
+    assert [(entry["event"], entry["request_id"]) for entry in entries] == [
+        ("model_loaded", "r-42")
+    ]
 
 
 async def test_facts_state_every_model(engine: OpenVINOEngine) -> None:

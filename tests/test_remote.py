@@ -35,6 +35,7 @@ from enlarger.errors import (
 from enlarger.pool.health import State
 from enlarger.pool.remote import Readiness, RemoteEngine
 from enlarger.web.launcher import bind
+from enlarger.web.memory import rss_bytes
 from enlarger.wire import Pixels, TileRequest, facts_to_json
 
 LONG_S = 100
@@ -239,6 +240,15 @@ async def test_probe_tells_what_the_server_can_do(session: aiohttp.ClientSession
         assert readiness.state is State.READY
         assert readiness.facts == client.facts() == engine.facts()
         assert await client.ready_for(NEAREST.id, NEAREST.sha256) == NEAREST
+
+
+async def test_probe_tells_how_the_server_fares(session: aiohttp.ClientSession) -> None:
+    """Its memory, which here is our own, and the tiles that it made."""
+    async with client_of(NearestEngine(), session) as (client, _):
+        await client.enlarge(request())
+        readiness = await client.probe()
+    assert readiness.tiles_done == 1
+    assert readiness.rss_bytes == pytest.approx(rss_bytes(), rel=0.1)
 
 
 async def test_starting_server_has_no_facts_yet(session: aiohttp.ClientSession) -> None:
@@ -465,9 +475,26 @@ async def probed(body: object, session: aiohttp.ClientSession, *, status: int = 
 
 async def test_ready_answer_by_hand(session: aiohttp.ClientSession) -> None:
     """With a field that we do not know: clients ignore those."""
-    readiness = await probed(READY | {"rss_bytes": 1}, session)
+    readiness = await probed(READY | {"moon": "full"}, session)
     expected = NearestEngine().facts()
     assert readiness == Readiness(State.READY, expected, "b1946ac9")
+
+
+@pytest.mark.parametrize("ready", [True, False])
+async def test_server_says_what_it_holds_and_made(
+    session: aiohttp.ClientSession, *, ready: bool
+) -> None:
+    """Ready or not."""
+    body = READY | {"ready": ready, "state": "draining", "rss_bytes": 1 << 30, "tiles_done": 7}
+    readiness = await probed(body, session)
+    assert (readiness.rss_bytes, readiness.tiles_done) == (1 << 30, 7)
+
+
+@pytest.mark.parametrize("value", [None, "much", 1.5, True, [], {}])
+async def test_what_is_no_count_is_not_known(session: aiohttp.ClientSession, value: object) -> None:
+    """The server is ready all the same."""
+    readiness = await probed(READY | {"rss_bytes": value, "tiles_done": value}, session)
+    assert readiness == Readiness(State.READY, NearestEngine().facts(), "b1946ac9")
 
 
 @pytest.mark.parametrize("protocol", [0, 2, "1", None])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enlarger.web.request_ids import HEADER, request_id
+from enlarger.web.request_ids import HEADER, id_of, request_id
 
 USABLE = "ABCXYZabcxyz0189._-"
 
@@ -50,6 +50,19 @@ def test_every_id_is_usable(given: str) -> None:
     made = request_id(given)
     assert re.fullmatch(r"[A-Za-z0-9._-]{1,64}", made)
     assert request_id(made) == made
+
+
+@pytest.mark.parametrize("name", [b"x-request-id", b"X-Request-Id"])
+def test_id_is_found_in_an_asgi_scope(name: bytes) -> None:
+    """Of a request that no application has seen yet; the first, if there are several."""
+    headers = [(b"host", b"x"), (name, b"mine"), (name, b"other")]
+    assert id_of({"headers": headers}) == "mine"
+
+
+@pytest.mark.parametrize("headers", [[], [(b"x-request-id", b"a b")], [(b"x-request-id", b"\xe9")]])
+def test_scope_without_a_usable_id_gets_one(headers: list[tuple[bytes, bytes]]) -> None:
+    """As any other request."""
+    assert re.fullmatch(r"r-[0-9a-f]{16}", id_of({"headers": headers}))
 
 
 def test_new_ids_differ() -> None:

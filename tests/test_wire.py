@@ -358,23 +358,26 @@ def test_option_of_an_unknown_name_is_ignored() -> None:
     request=requests(),
     scale=st.integers(1, 4),
     infer_s=st.floats(0, 1000),
+    queue_s=st.floats(0, 1000),
     repeated=st.sampled_from([None, "f32"]),
 )
 def test_result_arrives_as_it_was_sent(
-    request: TileRequest, scale: int, infer_s: float, repeated: str | None
+    request: TileRequest, scale: int, infer_s: float, queue_s: float, repeated: str | None
 ) -> None:
-    """Samples and what really ran cross unchanged; the time is rounded to 0.1 ms."""
+    """Samples and what really ran cross unchanged; times are rounded to 0.1 ms."""
     sent = TileResult(
         pixels=nearest(request.core, scale),
         engine="openvino",
         precision="bf16",
         infer_s=infer_s,
+        queue_s=queue_s,
         repeated=repeated,
     )
     arrived = read_result(result_headers(sent), sent.pixels.tobytes(), request=request, scale=scale)
     assert np.array_equal(arrived.pixels, sent.pixels)
     assert arrived.pixels.dtype == sent.pixels.dtype
     assert arrived.infer_s == pytest.approx(infer_s, abs=0.000_051)
+    assert arrived.queue_s == pytest.approx(queue_s, abs=0.000_051)
     assert (arrived.engine, arrived.precision, arrived.repeated) == ("openvino", "bf16", repeated)
 
 
@@ -391,13 +394,18 @@ def test_answer_that_holds_the_whole_tile_is_cut(request: TileRequest, scale: in
 def test_result_headers_are_those_of_the_contract() -> None:
     """Names and forms of section C.1; ``Tile-Redo`` only where something was redone."""
     result = TileResult(
-        pixels=np.zeros((8, 12, 3), np.uint8), engine="torch", precision="f32", infer_s=11.4802
+        pixels=np.zeros((8, 12, 3), np.uint8),
+        engine="torch",
+        precision="f32",
+        infer_s=11.4802,
+        queue_s=0.25,
     )
     usual = {
         "Content-Type": "application/octet-stream",
         "Tile-Shape": "8,12,3",
         "Tile-Dtype": "uint8",
         "Tile-Infer-Ms": "11480.2",
+        "Tile-Queue-Ms": "250.0",
         "Tile-Engine": "torch",
         "Tile-Precision": "f32",
     }
@@ -441,6 +449,14 @@ def test_result_whose_time_is_senseless_is_refused(took: str) -> None:
     """A server's speed is worked out from it, and one NaN would stay there for ever."""
     with pytest.raises(BadTile, match="Tile-Infer-Ms"):
         read_answer(answered(Tile_Infer_Ms=took))
+
+
+@pytest.mark.parametrize("took", ["", "long", "nan", "inf", "-1.0"])
+def test_result_whose_waiting_is_senseless_is_refused(took: str) -> None:
+    """It may be left out; what is there must be a time."""
+    assert read_answer(answered()).queue_s == 0
+    with pytest.raises(BadTile, match=r"times|Tile-Queue-Ms"):
+        read_answer(answered(Tile_Queue_Ms=took))
 
 
 def test_good_answer_is_read() -> None:

@@ -20,7 +20,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from enlarger import __version__, config
+from enlarger import __version__, config, tracing
 from enlarger.config import Precision
 from enlarger.errors import ConfigError, EnlargerError
 from enlarger.models import Catalogue
@@ -210,7 +210,17 @@ def serve(
     from enlarger.web import logs
 
     logs.configure()
-    _leave(asyncio.run(_serve(config.load(), host, port)))
+    settings = config.load()
+    _trace(settings, "enlarger-gateway")
+    status = asyncio.run(_serve(settings, host, port))
+    tracing.stop()
+    _leave(status)
+
+
+def _trace(settings: config.Settings, service: str) -> None:
+    """Send traces, if a setting asks for it."""
+    if variable := settings.traces_asked_by:
+        tracing.start(service, variable=variable)
 
 
 async def _serve(settings: config.Settings, host: str, port: int) -> int:
@@ -382,7 +392,10 @@ def model_server(
     logs.configure()
     if exit_with_parent:
         threading.Thread(target=_exit_at_end_of_stdin, daemon=True).start()
-    asyncio.run(_model_server(config.load(), host, port, threads or config.cores()))
+    settings = config.load()
+    _trace(settings, "enlarger-model-server")
+    asyncio.run(_model_server(settings, host, port, threads or config.cores()))
+    tracing.stop()
     _leave(0)
 
 

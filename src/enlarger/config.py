@@ -168,6 +168,12 @@ class Settings(BaseSettings):
     cache_dir: Path | None = Field(default=None, validation_alias="ENLARGER_CACHE_DIR")
     """Folder of compiled networks. Unset: ``enlarger`` in the user's cache folder."""
 
+    otlp_endpoint: str | None = Field(default=None, validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
+    """URL of an OpenTelemetry collector, OTLP over HTTP, that gets traces of requests."""
+
+    traces_exporter: str | None = Field(default=None, validation_alias="OTEL_TRACES_EXPORTER")
+    """``otlp``: send traces, to http://localhost:4318 if no collector is named; ``none``: send none."""
+
     @field_validator("num_servers", "deadline_s", "server_tiles", mode="before")
     @classmethod
     def _auto(cls, value: object) -> object:
@@ -239,6 +245,27 @@ class Settings(BaseSettings):
     def threads_per_server(self) -> int:
         """Compute threads of one model server: cores divided by servers, at least one."""
         return max(1, cores() // self.server_count)
+
+    @property
+    def traces_asked_by(self) -> str | None:
+        """The variable that asks for traces; None: nobody does.
+
+        Raises:
+            ConfigError: it asks for what is not to be had. Only who sends traces needs to know.
+        """
+        # An empty variable is one that is not set, as OpenTelemetry has it.
+        exporter, endpoint = self.traces_exporter or None, self.otlp_endpoint or None
+        if exporter not in {None, "otlp", "none"}:
+            raise ConfigError(
+                f"OTEL_TRACES_EXPORTER: Input should be otlp or none, not '{exporter}'"
+            )
+        if exporter == "none" or (exporter is None and endpoint is None):
+            return None
+        if endpoint is not None and not endpoint.startswith(("http://", "https://")):
+            raise ConfigError(
+                f"OTEL_EXPORTER_OTLP_ENDPOINT: Input should begin with http:// or https://, not '{endpoint}'"
+            )
+        return "OTEL_EXPORTER_OTLP_ENDPOINT" if endpoint is not None else "OTEL_TRACES_EXPORTER"
 
     @property
     def cache_folder(self) -> Path:

@@ -7,29 +7,40 @@ import hmac
 import json
 import math
 import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Protocol, cast
 
 import structlog
-from quart import Quart, Response, request
+from prometheus_client import Counter, Gauge, Histogram
+from quart import Quart, Response, g, request
+from werkzeug.exceptions import HTTPException
 
-from enlarger import __version__
+from enlarger import __version__, tracing
 from enlarger.engine import Engine
 from enlarger.errors import (
     Busy,
     Draining,
+    EngineFailed,
     EnlargerError,
     OutOfMemory,
     Starting,
+    TileError,
     TileTooLarge,
     Unauthorized,
 )
 from enlarger.web.bodies import TOO_SLOW, AsgiApp, LimitedBodies, Scope
 from enlarger.web.launcher import Service
-from enlarger.web.request_ids import HEADER, request_id
+from enlarger.web.memory import rss_bytes
+from enlarger.web.metrics import BUCKETS_S, exposition, new_registry
+from enlarger.web.request_ids import HEADER, follow, id_of
 from enlarger.wire import (
     PROTOCOL,
     ModelDefaults,
     TileRequest,
+    TileResult,
     facts_to_json,
     read_request,
     result_headers,
@@ -56,9 +67,12 @@ class ModelServer:
         self._service = service
         self._token = token
         self._instance = secrets.token_hex(4)
+        self._started = time.monotonic()
         self._in_flight = 0
+        self._tiles_done = 0
         self._ready = False
         self._failure: str | None = None
+        self._metrics = _Metrics(lambda: self._in_flight)
 
     def open(self) -> None:
         """Take tiles from now on: weights are loaded and the self-test passed."""
@@ -82,10 +96,13 @@ class ModelServer:
         app = Quart(__name__)
         # Whoever sends tiles waits as long as its deadline allows; bodies are limited before they reach Quart.
         app.config.update(MAX_CONTENT_LENGTH=None, BODY_TIMEOUT=None, RESPONSE_TIMEOUT=None)
+        follow(app)
         app.add_url_rule("/tiles", view_func=self._tiles, methods=["POST"])
         app.add_url_rule("/ready", view_func=self._readiness)
         app.add_url_rule("/livez", view_func=self._alive)
+        app.add_url_rule("/metrics", view_func=self._show_metrics)
         app.register_error_handler(EnlargerError, _answer)
+        app.register_error_handler(Exception, _unexpected)
         app.before_request(self._check_token)
         return LimitedBodies(
             app, limit_bytes=self._max_tile_px * _BYTES_PER_PX, refuse=self._refuse_body
@@ -104,6 +121,20 @@ class ModelServer:
             raise Unauthorized("this model server wants its gateway's ENLARGER_TILE_TOKEN")
 
     async def _tiles(self) -> Response:
+        arrived = time.perf_counter()
+        with self._metrics.counting():
+            tile = await self._read()
+            self._in_flight += 1
+            try:
+                result = await self._enlarge(tile, arrived)
+            finally:
+                self._in_flight -= 1
+            self._tiles_done += 1
+            self._metrics.observe(tile, result)
+        return Response(result.pixels.tobytes(), headers=result_headers(result))
+
+    async def _read(self) -> TileRequest:
+        """The tile of the request, if there is a seat for it."""
         body = cast(bytes, await request.get_data(cache=False, as_text=False))
         if self._service.draining:
             raise Draining("this model server is stopping", retry_after_s=1)
@@ -122,38 +153,42 @@ class ModelServer:
             ),
             sha256_by_model={model.id: model.sha256 for model in facts.models},
         )
-        headers = {**request.headers, HEADER: request_id(request.headers.get(HEADER))}
+        headers = {**request.headers, HEADER: g.request_id}
         tile = read_request(headers, body, now=asyncio.get_running_loop().time(), default=defaults)
+        structlog.contextvars.bind_contextvars(
+            tile=f"{tile.index + 1}/{tile.total}", model=tile.model
+        )
         model = facts.model(tile.model)
         if model is not None and tile.lr_px > model.max_tile_px:
             raise TileTooLarge(
                 f"{tile.lr_px} LR pixels; up to {model.max_tile_px} fit",
                 limit=math.isqrt(model.max_tile_px),
             )
-        self._in_flight += 1
-        try:
-            return await self._enlarge(tile)
-        finally:
-            self._in_flight -= 1
+        return tile
 
-    async def _enlarge(self, tile: TileRequest) -> Response:
-        bound = log.bind(
-            request_id=tile.request_id, tile=f"{tile.index + 1}/{tile.total}", model=tile.model
-        )
-        try:
-            result = await self._engine.enlarge(tile)
-        except EnlargerError as error:
-            bound.warning("tile_failed", code=error.code, reason=str(error))
-            raise
-        bound.info(
+    async def _enlarge(self, tile: TileRequest, arrived: float) -> TileResult:
+        with tracing.span("infer", caller=request.headers, request_id=tile.request_id):
+            try:
+                result = await self._engine.enlarge(tile)
+            except asyncio.CancelledError:
+                log.info("tile_dropped", lr_px=tile.lr_px)
+                raise
+            took_s = time.perf_counter() - arrived
+            result = replace(result, queue_s=max(0.0, took_s - result.infer_s))
+            tracing.note(
+                model=tile.model,
+                precision=result.precision,
+                queue_s=result.queue_s,
+                infer_s=result.infer_s,
+            )
+        log.info(
             "tile_done",
             lr_px=tile.lr_px,
             precision=result.precision,
+            queue_s=round(result.queue_s, 3),
             infer_s=round(result.infer_s, 3),
         )
-        response = Response(result.pixels.tobytes(), headers=result_headers(result))
-        response.headers[HEADER] = tile.request_id
-        return response
+        return result
 
     async def _readiness(self) -> tuple[dict[str, Any], int]:
         facts = self._engine.facts()
@@ -168,13 +203,19 @@ class ModelServer:
             "version": __version__,
             "in_flight": self._in_flight,
             "device": "cpu",
+            "uptime_s": int(time.monotonic() - self._started),
+            "rss_bytes": rss_bytes(),
+            "tiles_done": self._tiles_done,
         }, 200 if ready else 503
 
     async def _alive(self) -> dict[str, Any]:
         return {"alive": True}
 
+    async def _show_metrics(self) -> Response:
+        return exposition(self._metrics.registry)
+
     def _refuse_body(
-        self, _scope: Scope, status: int
+        self, scope: Scope, status: int
     ) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
         if status == TOO_SLOW:
             body: dict[str, Any] = {
@@ -189,13 +230,80 @@ class ModelServer:
                 "error": "the tile has too many bytes",
                 "max_side": math.isqrt(self._max_tile_px),
             }
-        return status, [(b"content-type", b"application/json")], json.dumps(body).encode()
+        request_id = id_of(scope)
+        log.info("tile_refused", code=body["code"], reason=body["error"], request_id=request_id)
+        self._metrics.count(body["code"])
+        headers = [
+            (b"content-type", b"application/json"),
+            (HEADER.lower().encode(), request_id.encode()),
+        ]
+        return status, headers, json.dumps(body).encode()
+
+
+class _Metrics:
+    """What ``GET /metrics`` shows. Labels come from small fixed sets: no ids."""
+
+    def __init__(self, in_flight: Callable[[], int]) -> None:
+        self.registry = new_registry()
+        self._tiles = Counter(
+            "enlarger_model_server_tiles",
+            "Tiles, by how they ended: done, cancelled, or the code of their error.",
+            ["end"],
+            registry=self.registry,
+        )
+        self._infer = Histogram(
+            "enlarger_model_server_infer_seconds",
+            "Seconds in which a tile was computed.",
+            ["model"],
+            buckets=BUCKETS_S,
+            registry=self.registry,
+        )
+        self._queue = Histogram(
+            "enlarger_model_server_queue_seconds",
+            "Seconds that a tile was here besides.",
+            buckets=BUCKETS_S,
+            registry=self.registry,
+        )
+        Gauge(
+            "enlarger_model_server_tiles_in_flight",
+            "Tiles here, waiting or being computed.",
+            registry=self.registry,
+        ).set_function(in_flight)
+
+    @contextmanager
+    def counting(self) -> Iterator[None]:
+        """Count the tile of the block by how that ends."""
+        end = EngineFailed.code  # see _unexpected
+        try:
+            yield
+            end = "done"
+        except EnlargerError as error:
+            end = error.code
+            raise
+        except asyncio.CancelledError:
+            end = "cancelled"
+            raise
+        finally:
+            self.count(end)
+
+    def count(self, end: str) -> None:
+        """A tile ended so."""
+        self._tiles.labels(end).inc()
+
+    def observe(self, tile: TileRequest, result: TileResult) -> None:
+        """A tile was computed."""
+        self._infer.labels(tile.model).observe(result.infer_s)
+        self._queue.observe(result.queue_s)
 
 
 async def _answer(error: EnlargerError) -> tuple[dict[str, Any], int, dict[str, str]]:
     """The one place where an error becomes an answer."""
+    if isinstance(error, (TileError, Draining)):
+        log.info("tile_refused", code=error.code, reason=str(error))
+    else:
+        log.warning("tile_failed", code=error.code, reason=str(error))
     body: dict[str, Any] = {"code": error.code, "retryable": error.retryable, "error": str(error)}
-    headers = {HEADER: request_id(request.headers.get(HEADER))}
+    headers = {}
     status = 507 if isinstance(error, OutOfMemory) else error.status
     if isinstance(error, TileTooLarge):
         body["max_side"] = error.limit
@@ -203,6 +311,16 @@ async def _answer(error: EnlargerError) -> tuple[dict[str, Any], int, dict[str, 
         headers["Retry-After"] = str(math.ceil(error.retry_after_s or 1))
         body["retry_after_ms"] = int(1000 * (error.retry_after_s or 1))
     return body, status, headers
+
+
+async def _unexpected(
+    error: Exception,
+) -> HTTPException | tuple[dict[str, Any], int, dict[str, str]]:
+    """What nobody foresaw, in the engine's code or in ours; and what HTTP itself decides, as it is."""
+    if isinstance(error, HTTPException):
+        return error
+    log.error("internal_error", exc_info=error)
+    return await _answer(EngineFailed("the model server failed on the tile"))
 
 
 class LoadableEngine(Engine, Protocol):

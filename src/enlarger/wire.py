@@ -114,6 +114,9 @@ class TileResult:
     infer_s: float
     """Seconds the network took."""
 
+    queue_s: float = 0.0
+    """Seconds that a model server had the tile besides."""
+
     server: str = "local"
     """Name of the model server that answered."""
 
@@ -270,6 +273,7 @@ def result_headers(result: TileResult) -> dict[str, str]:
         "Tile-Shape": f"{height},{width},{channels}",
         "Tile-Dtype": result.pixels.dtype.name,
         "Tile-Infer-Ms": f"{result.infer_s * 1000:.1f}",
+        "Tile-Queue-Ms": f"{result.queue_s * 1000:.1f}",
         "Tile-Engine": result.engine,
         "Tile-Precision": result.precision,
     }
@@ -300,12 +304,16 @@ def read_result(
             engine=headers["Tile-Engine"],
             precision=headers["Tile-Precision"],
             infer_s=float(headers["Tile-Infer-Ms"]) / 1000,
+            queue_s=float(headers.get("Tile-Queue-Ms", 0)) / 1000,
             repeated=headers.get("Tile-Redo"),
         )
     except (KeyError, ValueError) as error:
-        raise BadTile("the answer lacks Tile-Infer-Ms, Tile-Engine or Tile-Precision") from error
-    if not 0 <= result.infer_s < math.inf:  # nor NaN
-        raise BadTile(f"Tile-Infer-Ms must be from 0, not {headers['Tile-Infer-Ms'][:40]}")
+        raise BadTile(
+            "the answer lacks Tile-Infer-Ms, Tile-Engine or Tile-Precision, or has no times"
+        ) from error
+    for name, value in (("Infer", result.infer_s), ("Queue", result.queue_s)):
+        if not 0 <= value < math.inf:  # nor NaN
+            raise BadTile(f"Tile-{name}-Ms must be from 0, not {headers[f'Tile-{name}-Ms'][:40]}")
     return result
 
 

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,15 +20,16 @@ from werkzeug.exceptions import HTTPException
 from enlarger import __version__
 from enlarger.api import compatible
 from enlarger.api.callers import Answer, Callers, caller_of
-from enlarger.api.metrics import MEDIA_TYPE, Metrics
+from enlarger.api.metrics import Metrics
 from enlarger.api.rates import Rates
 from enlarger.api.streaming import with_base64
+from enlarger.api.traced import traced
 from enlarger.api.v1 import V1
 from enlarger.api.v1.problems import MEDIA_TYPE as PROBLEM
 from enlarger.api.v1.problems import problem, problem_of
 from enlarger.api.v1.routes import PREFIXES
 from enlarger.config import Settings
-from enlarger.errors import BodyTooLarge, BodyTooSlow, EnlargerError, Unauthorized
+from enlarger.errors import BodyTooLarge, BodyTooSlow, EnlargerError
 from enlarger.job import SCALES, Job
 from enlarger.models import Catalogue
 from enlarger.picture import FORMATS
@@ -37,7 +39,7 @@ from enlarger.pool import Pool
 from enlarger.store import Store, etag
 from enlarger.web.bodies import TOO_SLOW, AsgiApp, LimitedBodies, Scope
 from enlarger.web.launcher import Service
-from enlarger.web.request_ids import HEADER, request_id
+from enlarger.web.request_ids import HEADER, follow, id_of
 
 log = structlog.get_logger()
 
@@ -78,12 +80,12 @@ class Gateway:
             MAX_CONTENT_LENGTH=None, BODY_TIMEOUT=None, RESPONSE_TIMEOUT=_SEND_TIMEOUT_S
         )
         app.json.sort_keys = False  # type: ignore[attr-defined]
-        app.before_request(_begin)
+        follow(app)
         app.after_request(self._end)
         app.register_error_handler(EnlargerError, self._refuse)
         app.register_error_handler(HTTPException, _http_error)
         app.register_error_handler(Exception, self._unexpected)
-        app.add_url_rule("/upscale", view_func=self.upscale, methods=["GET", "POST"])
+        app.add_url_rule("/upscale", view_func=traced(self.upscale), methods=["GET", "POST"])
         app.add_url_rule("/health", view_func=self.health)
         app.add_url_rule("/livez", view_func=self.livez)
         app.add_url_rule("/readyz", view_func=self.readyz)
@@ -103,11 +105,9 @@ class Gateway:
             server_timing=_server_timing,
         ).register(app)
         limit_bytes = self.settings.body_limit_bytes
-        limited = LimitedBodies(
-            app, limit_bytes=limit_bytes, refuse=partial(_refuse_body, limit_bytes)
-        )
+        limited = LimitedBodies(app, limit_bytes=limit_bytes, refuse=self._refuse_body)
         callers = Callers(self.settings.api_keys, self.settings.trusted_proxies)
-        return callers.gate(limited, self._refuse_caller)
+        return callers.gate(limited, self._refuse_raw)
 
     async def upscale(self) -> Response:
         """``POST /upscale``, ``GET /upscale``: A.1."""
@@ -202,7 +202,7 @@ class Gateway:
 
     async def show_metrics(self) -> Response:
         """``GET /metrics``, for Prometheus."""
-        return Response(self.metrics.text(), content_type=MEDIA_TYPE)
+        return self.metrics.answer()
 
     async def status(self) -> dict[str, Any]:
         """``GET /status``: A.5."""
@@ -239,6 +239,7 @@ class Gateway:
                     "tiles_in_flight": member.in_flight,
                     "tiles_done": member.tiles_done,
                     "strikes": member.strikes,
+                    "rss_mb": _mb(member.rss_bytes),
                 }
                 for number, member in enumerate(self.pool.members)
             ],
@@ -279,11 +280,6 @@ class Gateway:
         self.metrics.failed(error.code)
         return _error_answer(request.path, error, request_id=g.request_id)
 
-    def _refuse_caller(self, scope: Scope, error: Unauthorized) -> Answer:
-        self.metrics.failed(error.code)
-        id_ = _request_id_of(scope)
-        return _raw_answer(id_, *_error_answer(scope["path"], error, request_id=id_))
-
     async def _unexpected(self, error: Exception) -> tuple[dict[str, Any], int, dict[str, str]]:
         log.error("internal_error", exc_info=error)
         self.metrics.failed("internal_error")
@@ -291,7 +287,6 @@ class Gateway:
         return _error_answer(request.path, ours, request_id=g.request_id)
 
     async def _end(self, response: Response) -> Response:
-        response.headers[HEADER] = g.request_id
         if request.path in ("/upscale", "/v1/upscale"):
             response.headers.setdefault("Cache-Control", "no-store")
             if self.rates is not None:
@@ -299,14 +294,28 @@ class Gateway:
                 response.headers.update(self.rates.headers(caller, now=time.monotonic()))
         return response
 
+    def _refuse_body(self, scope: Scope, status: int) -> Answer:
+        """The answer to a body that is too large or too slow."""
+        limit_bytes = self.settings.body_limit_bytes
+        return self._refuse_raw(
+            scope,
+            BodyTooSlow("Request body came too slowly")
+            if status == TOO_SLOW
+            else BodyTooLarge(f"Request body too large (max: {limit_bytes})", limit=limit_bytes),
+        )
+
+    def _refuse_raw(self, scope: Scope, error: EnlargerError) -> Answer:
+        """The answer to a request that does not get as far as Quart."""
+        request_id = id_of(scope)
+        log.info("refused", code=error.code, reason=str(error), request_id=request_id)
+        self.metrics.failed(error.code)
+        return _raw_answer(request_id, *_error_answer(scope["path"], error, request_id=request_id))
+
     async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self.executor, function, *arguments)
-
-
-async def _begin() -> None:
-    g.request_id = request_id(request.headers.get(HEADER))
-    structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(request_id=g.request_id)
+        # In the request's context, so that what is logged there has its id.
+        return await asyncio.get_running_loop().run_in_executor(
+            self.executor, copy_context().run, function, *arguments
+        )
 
 
 async def _http_error(error: HTTPException) -> tuple[dict[str, Any], int, dict[str, str]]:
@@ -328,6 +337,10 @@ def _server_timing(outcome: Outcome) -> str:
     return ", ".join(f"{stage};dur={took_s * 1000:.0f}" for stage, took_s in stages.items())
 
 
+def _mb(size_bytes: int | None) -> float | None:
+    return None if size_bytes is None else round(size_bytes / (1 << 20), 1)
+
+
 def _read(path: Path) -> bytes | None:
     try:
         return path.read_bytes()
@@ -345,24 +358,6 @@ def _error_answer(
 
 def _error_body(text: str, code: str) -> dict[str, Any]:
     return {"error": text, "code": code, "retryable": False, "request_id": g.request_id}
-
-
-def _refuse_body(limit_bytes: int, scope: Scope, status: int) -> Answer:
-    """The answer to a body that is too large or too slow."""
-    id_ = _request_id_of(scope)
-    error: EnlargerError = (
-        BodyTooSlow("Request body came too slowly")
-        if status == TOO_SLOW
-        else BodyTooLarge(f"Request body too large (max: {limit_bytes})", limit=limit_bytes)
-    )
-    return _raw_answer(id_, *_error_answer(scope["path"], error, request_id=id_))
-
-
-def _request_id_of(scope: Scope) -> str:
-    """The id of a request that has not reached Quart."""
-    values = (value for name, value in scope["headers"] if name.lower() == HEADER.lower().encode())
-    given = next(values, None)
-    return request_id(None if given is None else given.decode("latin1"))
 
 
 def _raw_answer(id_: str, body: dict[str, Any], status: int, headers: dict[str, str]) -> Answer:

@@ -5,31 +5,22 @@ from __future__ import annotations
 from collections import Counter as Tally
 from collections.abc import Iterator
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Histogram,
-    ProcessCollector,
-    generate_latest,
-)
+from prometheus_client import Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+from quart import Response
 
 from enlarger.pipeline import Outcome, Pipeline
 from enlarger.pool import Pool
 from enlarger.pool.health import State
-
-MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-
-_BUCKETS_S = (0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000)
-"""From a picture that is found again to the largest one on a slow machine."""
+from enlarger.web.metrics import BUCKETS_S, exposition, new_registry
 
 
 class Metrics:
     """The gateway's metrics, in a registry of their own. Labels come from small fixed sets: no ids, no URLs."""
 
     def __init__(self, pool: Pool, pipeline: Pipeline) -> None:
-        self._registry = CollectorRegistry()
+        self._registry = new_registry()
         self._requests = Counter(
             "enlarger_requests",
             "Requests for a picture, by how they ended: miss, hit, coalesced, or the code of their error.",
@@ -40,7 +31,7 @@ class Metrics:
             "enlarger_stage_seconds",
             "Seconds of finished requests in each stage, and in all.",
             ["stage"],
-            buckets=_BUCKETS_S,
+            buckets=BUCKETS_S,
             registry=self._registry,
         )
         self._tiles = Counter(
@@ -50,7 +41,6 @@ class Metrics:
             registry=self._registry,
         )
         self._registry.register(_Now(pool, pipeline))
-        ProcessCollector(registry=self._registry)
 
     def done(self, outcome: Outcome) -> None:
         """A request has its picture."""
@@ -69,9 +59,9 @@ class Metrics:
         """A request ended with an error."""
         self._requests.labels(code).inc()
 
-    def text(self) -> bytes:
+    def answer(self) -> Response:
         """All of them as Prometheus reads them."""
-        return generate_latest(self._registry)
+        return exposition(self._registry)
 
 
 class _Now(Collector):
@@ -91,6 +81,24 @@ class _Now(Collector):
         for state in State:
             servers.add_metric([state.value], states[state])
         yield servers
+        each = GaugeMetricFamily(
+            "enlarger_server_state",
+            "Of each model server 1 for the state that it is in, 0 for the others.",
+            labels=["server", "state"],
+        )
+        for number, member in enumerate(members):
+            for state in State:
+                each.add_metric([str(number), state.value], member.state is state)
+        yield each
+        memory = GaugeMetricFamily(
+            "enlarger_server_rss_bytes",
+            "Memory that each model server holds, where it says so.",
+            labels=["server"],
+        )
+        for number, member in enumerate(members):
+            if member.rss_bytes is not None:
+                memory.add_metric([str(number)], member.rss_bytes)
+        yield memory
         load = self._pipeline.load
         for name, text, value in (
             ("tiles_in_flight", "Tiles at model servers.", sum(one.in_flight for one in members)),
@@ -109,6 +117,16 @@ class _Now(Collector):
                 "server_strikes",
                 "Tiles that model servers failed.",
                 sum(one.strikes for one in members),
+            ),
+            (
+                "server_ejections",
+                "Times that a model server was left out for failing.",
+                sum(one.ejections for one in members),
+            ),
+            (
+                "server_restarts",
+                "Times that a model server's process ended and another was started.",
+                sum(one.restarts for one in members),
             ),
         ):
             yield CounterMetricFamily(f"enlarger_{name}", text, value)

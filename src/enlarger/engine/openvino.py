@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from functools import partial
 from io import BytesIO
 from itertools import pairwise
@@ -197,8 +198,9 @@ class OpenVINOEngine:
         # being computed keeps its thread until it is done.
         try:
             async with asyncio.timeout_at(request.deadline):
+                # In the request's context, so that what is logged there has its id.
                 return await loop.run_in_executor(
-                    self._executor, self._compute, model, request, loop
+                    self._executor, copy_context().run, self._compute, model, request, loop
                 )
         except TimeoutError as error:
             raise DeadlineExceeded("the deadline passed before the tile was done") from error

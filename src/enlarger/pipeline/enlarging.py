@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from enlarger import tracing
 from enlarger.engine import Engine
 from enlarger.errors import EnlargerError, InvalidOption
 from enlarger.job import Options
@@ -323,20 +324,21 @@ class _Work:
         return _Made(samples, deltas[0])
 
     async def _tile(self, box: TileBox, plane: _Plane) -> None:
-        result = await self.engine.enlarge(
-            TileRequest(
-                pixels=plane.tile(box),
-                model=self.model.id,
-                weights_sha256=self.model.sha256,
-                precision=self.precision,
-                deadline=self.deadline,
-                admitted_at=self.admitted_at,
-                request_id=self.request_id,
-                index=next(self.numbers),
-                total=self.total,
-                keep=Keep(*box.kept_in_tile),
-            )
+        request = TileRequest(
+            pixels=plane.tile(box),
+            model=self.model.id,
+            weights_sha256=self.model.sha256,
+            precision=self.precision,
+            deadline=self.deadline,
+            admitted_at=self.admitted_at,
+            request_id=self.request_id,
+            index=next(self.numbers),
+            total=self.total,
+            keep=Keep(*box.kept_in_tile),
         )
+        with tracing.span("tile", index=request.index, lr_px=request.lr_px):
+            result = await self.engine.enlarge(request)
+            tracing.note(server=result.server, attempts=result.attempts, precision=result.precision)
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self.executor, plane.paste, box, result.pixels)
         # Only the facts are kept: the pixels are in the canvas now.

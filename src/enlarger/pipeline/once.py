@@ -64,7 +64,7 @@ class Once:
             running.add_done_callback(partial(self._keep, key))
             return await asyncio.shield(running)
         self.reused += 1
-        return replace(result, attempts=1, infer_s=0.0, repeated=None)
+        return replace(result, attempts=1, infer_s=0.0, queue_s=0.0, repeated=None)
 
     def _keep(self, key: bytes, task: asyncio.Task[TileResult]) -> None:
         del self._running[key]

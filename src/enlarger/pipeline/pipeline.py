@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
+from enlarger import tracing
 from enlarger.config import Settings
 from enlarger.engine import Engine
 from enlarger.errors import (
@@ -132,6 +133,7 @@ class _Watch:
         now = time.monotonic()
         self.stages_s[stage] = now - self._lapped
         self._lapped = now
+        tracing.record(stage, self.stages_s[stage])
 
     @property
     def total_s(self) -> float:
@@ -227,6 +229,7 @@ class Pipeline:
             infer_s=round(outcome.ran.infer_s, 2),
             took_s=round(outcome.took_s, 2),
         )
+        tracing.note(model=outcome.ran.model, found=found, tiles=outcome.ran.tiles)
         return outcome
 
     async def _plan(self, data: bytes, options: Options) -> _Plan:
@@ -405,8 +408,9 @@ class Pipeline:
             raise
 
     async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
+        # In the request's context, so that what is logged there has its id.
         return await asyncio.get_running_loop().run_in_executor(
-            self._executor, function, *arguments
+            self._executor, copy_context().run, function, *arguments
         )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 import structlog
 
+from enlarger import tracing
 from enlarger.errors import (
     BadTile,
     DeadlineExceeded,
@@ -54,10 +55,10 @@ class Readiness:
     """Changes with each start of the server."""
 
     rss_bytes: int | None = None
-    """Memory that its process holds."""
+    """Memory that it holds; None if it does not say."""
 
     tiles_done: int | None = None
-    """By this process."""
+    """Tiles that it made since its start; None if it does not say."""
 
 
 class RemoteEngine:
@@ -122,11 +123,14 @@ class RemoteEngine:
     def _readiness(answer: dict[str, Any]) -> Readiness:
         if answer["protocol"] != PROTOCOL:
             return Readiness(State.INCOMPATIBLE)
-        if not answer["ready"]:
-            return Readiness(
-                _STATES.get(answer["state"], State.STARTING), instance=answer["instance"]
-            )
-        return Readiness(State.READY, facts_from_json(answer), answer["instance"])
+        ready = answer["ready"]
+        return Readiness(
+            State.READY if ready else _STATES.get(answer["state"], State.STARTING),
+            facts_from_json(answer) if ready else None,
+            answer["instance"],
+            rss_bytes=_whole_number(answer.get("rss_bytes")),
+            tiles_done=_whole_number(answer.get("tiles_done")),
+        )
 
     async def enlarge(self, request: TileRequest) -> TileResult:
         """Have the server enlarge a tile; see ``Engine``."""
@@ -140,7 +144,7 @@ class RemoteEngine:
             async with self._session.post(
                 f"http://{self.address}/tiles",
                 data=request.pixels.tobytes(),
-                headers=self._headers | request_headers(request, left_s=left_s),
+                headers=self._headers | request_headers(request, left_s=left_s) | tracing.headers(),
             ) as response:
                 body = await response.read()
         except (aiohttp.ClientError, OSError) as error:
@@ -151,6 +155,10 @@ class RemoteEngine:
             return read_result(response.headers, body, request=request, scale=model.scale)
         except BadTile as error:
             raise EngineLost("a model server answered with something else than the tile") from error
+
+
+def _whole_number(value: object) -> int | None:
+    return value if type(value) is int else None  # True is an int, too
 
 
 def _refusal(status: int, body: bytes) -> EnlargerError:

@@ -1,1 +1,1 @@
-"""What gateway and model server share: starting and stopping, bodies under a limit, request ids, logs."""
+"""What gateway and model server share: starting and stopping, bodies under a limit, request ids, logs, metrics."""

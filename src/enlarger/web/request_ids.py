@@ -5,6 +5,11 @@ from __future__ import annotations
 import re
 import secrets
 
+import structlog
+from quart import Quart, Response, g, request
+
+from enlarger.web.bodies import Scope
+
 HEADER = "X-Request-Id"
 _USABLE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -12,3 +17,27 @@ _USABLE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 def request_id(given: str | None) -> str:
     """The caller's id if it can be used, else a new one."""
     return given if given is not None and _USABLE.fullmatch(given) else f"r-{secrets.token_hex(8)}"
+
+
+def id_of(scope: Scope) -> str:
+    """The id of a request that does not get as far as an application."""
+    name = HEADER.lower().encode()
+    given = (value.decode("latin1") for key, value in scope["headers"] if key.lower() == name)
+    return request_id(next(given, None))
+
+
+def follow(app: Quart) -> None:
+    """Give each request to ``app`` its id: as ``g.request_id``, in all that is logged for it, and on its answer."""
+    app.before_request(_begin)
+    app.after_request(_end)
+
+
+async def _begin() -> None:
+    g.request_id = request_id(request.headers.get(HEADER))
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(request_id=g.request_id)
+
+
+async def _end(response: Response) -> Response:
+    response.headers[HEADER] = g.request_id
+    return response

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from concurrent.futures import Executor
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -14,6 +15,7 @@ from quart import Blueprint, Quart, Response, g, request
 
 from enlarger.api.callers import caller_of
 from enlarger.api.streaming import file_chunks, sha256_of, with_base64
+from enlarger.api.traced import traced
 from enlarger.api.v1.answers import fidelity_headers, negotiate, result_object
 from enlarger.api.v1.requests import Form, Request, read_form, read_request
 from enlarger.config import Settings
@@ -52,8 +54,8 @@ class V1:
     def register(self, app: Quart) -> None:
         """Add the routes to an application."""
         routes = Blueprint("v1", __name__)
-        routes.add_url_rule("/v1/upscale", view_func=self.upscale, methods=["POST"])
-        routes.add_url_rule("/v1/upscale", view_func=self.upscale_link, methods=["GET"])
+        routes.add_url_rule("/v1/upscale", view_func=traced(self.upscale), methods=["POST"])
+        routes.add_url_rule("/v1/upscale", view_func=traced(self.upscale_link), methods=["GET"])
         routes.add_url_rule("/v1/models", view_func=self.models)
         routes.add_url_rule("/v1/models/<model_id>", view_func=self.model)
         routes.add_url_rule("/errors/<code>", view_func=self.error_page)
@@ -185,4 +187,7 @@ class V1:
         return Response(page, content_type="text/plain; charset=utf-8")
 
     async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self.executor, function, *arguments)
+        # In the request's context, so that what is logged there has its id.
+        return await asyncio.get_running_loop().run_in_executor(
+            self.executor, copy_context().run, function, *arguments
+        )

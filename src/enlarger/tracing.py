@@ -1,0 +1,148 @@
+"""Where the time of a request went, for an OpenTelemetry collector.
+
+The only module that knows OpenTelemetry, which is an extra. Until ``start`` is called, nothing of it is
+imported and all other functions here do nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+from enlarger.errors import ConfigError, RequestError
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
+
+Fact = str | int | float
+
+_TRAVELLING = ("traceparent", "tracestate")
+"""Headers that take a trace from one server to the next: W3C Trace Context."""
+
+_STOP_S = 1.0
+"""What a collector gets at the end to take what was not sent yet."""
+
+_provider: TracerProvider | None = None
+
+
+class Headers(Protocol):
+    """Those of a request, whatever reads it."""
+
+    def get(self, name: str, default: str, /) -> str: ...  # noqa: D102
+
+
+def start(service: str, *, variable: str) -> None:
+    """Send spans to a collector, as the standard ``OTEL_`` variables say.
+
+    Args:
+        service: name of this process in traces, unless ``OTEL_SERVICE_NAME`` says another.
+        variable: the setting that asks for it.
+
+    Raises:
+        ConfigError: the extra is not installed.
+    """
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    except ImportError as error:
+        raise ConfigError(
+            f"{variable}: to send traces takes an extra: pip install 'enlarger[otel]'"
+        ) from error
+    resource = Resource.create({"service.name": service}).merge(OTELResourceDetector().detect())
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    # A batch that was lost is worth a line, not each attempt to send it.
+    logging.getLogger("opentelemetry.exporter").setLevel(logging.ERROR)
+    use(provider)
+
+
+def use(provider: TracerProvider | None) -> None:
+    """Make spans with ``provider`` from now on, or none."""
+    global _provider
+    _provider = provider
+
+
+def stop() -> None:
+    """Send what was not sent yet, if the collector takes it soon."""
+    if _provider is not None:
+        # On a thread of its own: OpenTelemetry would try for half a minute.
+        flush = threading.Thread(target=_provider.shutdown, daemon=True)
+        flush.start()
+        flush.join(_STOP_S)
+    use(None)
+
+
+@contextmanager
+def span(name: str, *, caller: Headers | None = None, **facts: Fact) -> Iterator[None]:
+    """The time of the block, and how it ended.
+
+    Args:
+        name: of the step; from a small fixed set.
+        caller: headers of the request that the block answers, whose ``traceparent`` is taken up. None: the
+            step belongs to the span around it.
+        facts: what is to be known of it.
+    """
+    if _provider is None:
+        yield
+        return
+    from opentelemetry.context import Context
+    from opentelemetry.trace import SpanKind, StatusCode
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    above = None
+    if caller is not None:
+        carrier = {header: caller.get(header, "") for header in _TRAVELLING}
+        above = TraceContextTextMapPropagator().extract(carrier, context=Context())
+    with _provider.get_tracer("enlarger").start_as_current_span(
+        name,
+        context=above,
+        kind=SpanKind.INTERNAL if caller is None else SpanKind.SERVER,
+        attributes=_named(facts),
+        record_exception=False,
+        set_status_on_exception=False,
+    ) as current:
+        try:
+            yield
+        except BaseException as error:
+            current.set_attribute("error.type", getattr(error, "code", type(error).__name__))
+            if not isinstance(error, RequestError):  # that one is the sender's
+                current.set_status(StatusCode.ERROR)
+            raise
+
+
+def note(**facts: Fact) -> None:
+    """What became known of the span around the caller."""
+    if _provider is not None:
+        from opentelemetry.trace import get_current_span
+
+        get_current_span().set_attributes(_named(facts))
+
+
+def record(name: str, took_s: float) -> None:
+    """A step of the span around the caller that ended now and took so long."""
+    if _provider is not None:
+        now_ns = time.time_ns()
+        step = _provider.get_tracer("enlarger").start_span(
+            name, start_time=now_ns - round(took_s * 1e9)
+        )
+        step.end(now_ns)
+
+
+def headers() -> dict[str, str]:
+    """What takes the span around the caller along to another server: ``traceparent``, or nothing."""
+    carrier: dict[str, str] = {}
+    if _provider is not None:
+        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+        TraceContextTextMapPropagator().inject(carrier)
+    return carrier
+
+
+def _named(facts: Mapping[str, Fact]) -> dict[str, Fact]:
+    return {f"enlarger.{name}": value for name, value in facts.items()}
