@@ -9,7 +9,7 @@ from fakes import nearest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enlarger.picture.colour_lock import MARGIN_PX, color_delta, lock
+from enlarger.picture.colour_lock import MARGIN_PX, ColourLock
 from enlarger.wire import Pixels
 
 Doubles = npt.NDArray[np.float64]
@@ -28,8 +28,15 @@ def samples(*shape: int, low: int = 0, high: int = 65535, seed: int = 0) -> Pixe
 def locked(result: Pixels, source: Pixels, scale: int) -> Pixels:
     """A copy of the result, with its colours locked."""
     copy = result.copy()
-    lock(copy, source, scale=scale)
+    ColourLock(copy, source, scale=scale).settle(len(source))
     return copy
+
+
+def color_delta(result: Pixels, source: Pixels, *, scale: int) -> float:
+    """What is measured of a result whose colours are not locked."""
+    measured = ColourLock(result, source, scale=scale, locked=False)
+    assert measured.settle(len(source)) == len(source)
+    return measured.color_delta
 
 
 def block_means(result: Pixels, scale: int) -> Doubles:
@@ -169,6 +176,32 @@ def test_part_with_its_margin_comes_out_as_in_the_whole(
     height, width = (rows[1] - rows[0]) * scale, (columns[1] - columns[0]) * scale
     whole = locked(result, source, scale)[rows[0] * scale :, columns[0] * scale :]
     assert np.array_equal(part[y : y + height, x : x + width], whole[:height, :width])
+
+
+@given(
+    height=st.integers(1, 120),
+    steps=st.lists(st.integers(0, 120), max_size=5),
+    scale=st.sampled_from([1, 2, 4]),
+    seed=st.integers(0, 9),
+)
+def test_rows_that_come_one_after_the_other_come_out_as_in_the_whole(
+    height: int, steps: list[int], scale: int, seed: int
+) -> None:
+    """Bit for bit, and so does what is left; what is said to be final is, before the next rows are there."""
+    source = samples(height, 9, 2, seed=seed)
+    result = samples(height * scale, 9 * scale, 2, seed=seed + 1)
+    expected = locked(result, source, scale)
+    growing = np.zeros_like(result)
+    lock = ColourLock(growing, source, scale=scale)
+    known = settled = 0
+    for complete in [*sorted(min(step, height) for step in steps), height]:
+        growing[known * scale : complete * scale] = result[known * scale : complete * scale]
+        known = complete
+        settled = lock.settle(complete)
+        assert settled >= complete - MARGIN_PX
+        assert np.array_equal(growing[: settled * scale], expected[: settled * scale])
+    assert settled == height
+    assert lock.color_delta == color_delta(expected, source, scale=scale)
 
 
 def test_margin_is_no_wider_than_it_must_be() -> None:

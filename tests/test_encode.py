@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,21 @@ def test_png_is_read_back_exactly(
     kind, mode, found = read(path)
     assert (kind, mode) == ("png", LAYOUTS[channels])
     assert np.array_equal(found, samples)
+
+
+@pytest.mark.parametrize("size", [(20_000, 1), (1, 20_000), (700, 700)])
+@pytest.mark.parametrize("make", [noise, noise16])
+@pytest.mark.parametrize("channels", LAYOUTS)
+def test_png_of_noise_is_read_back_exactly(
+    tmp_path: Path, make: Callable[[int, int, int], Pixels], size: tuple[int, int], channels: int
+) -> None:
+    """What cannot be compressed takes more room than its samples, above all in short rows."""
+    path = tmp_path / "picture.png"
+    samples = make(*size, channels)
+    encode(Picture(samples=samples), path, kind="png")
+    assert path.stat().st_size > samples.nbytes
+    found = np.asarray(imagecodecs.png_decode(path.read_bytes()))
+    assert np.array_equal(found.reshape(samples.shape), samples)
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "webp"])

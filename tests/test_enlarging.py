@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -74,6 +75,25 @@ def even_alpha(samples: Pixels, value: int) -> Pixels:
 
 
 # The result
+
+
+async def test_tiles_are_let_go_when_they_are_pasted(executor: ThreadPoolExecutor) -> None:
+    """When the last one is told of, the memory of none is held."""
+    answers: list[weakref.ref[Pixels]] = []
+    held: list[int] = []
+
+    class Watched(NearestEngine):
+        async def enlarge(self, request: TileRequest) -> TileResult:
+            result = await super().enlarge(request)
+            answers.append(weakref.ref(result.pixels))
+            return result
+
+    def on_tile(done: int, total: int) -> None:
+        held.append(sum(answer() is not None for answer in answers))
+
+    await enlarged(noise(60, 80, 3), Watched(), executor, on_tile=on_tile)
+    assert len(held) == tiles_of(80, 60) > 4
+    assert held[-1] == 0
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4], ids=["gray", "gray-alpha", "rgb", "rgb-alpha"])

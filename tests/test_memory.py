@@ -1,13 +1,15 @@
-"""How much memory a process holds."""
+"""How much memory a process holds, and that what is freed goes back to the system."""
 
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from enlarger.web.memory import rss_bytes
+from enlarger.memory import rss_bytes
 
 STATUS = Path("/proc/self/status")
 
@@ -33,3 +35,37 @@ def test_without_statm_it_is_the_most_ever_held(tmp_path: Path) -> None:
     """Never less than what is held now, and of the same order."""
     most = rss_bytes(tmp_path / "statm")
     assert 0.99 * rss_bytes() <= most <= 100 * rss_bytes()
+
+
+MEASURED = """
+import sys
+import numpy as np
+from enlarger.memory import keep_large_blocks_apart
+
+def resident_bytes():
+    return 1024 * next(
+        int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmRSS")
+    )
+
+if sys.argv[1] == "apart":
+    keep_large_blocks_apart(4 << 20)
+np.ones(31 << 20, np.uint8)  # freed: from here on glibc keeps blocks of this size on its heap
+before = resident_bytes()
+blocks = [np.ones(8 << 20, np.uint8) for _ in range(10)]
+pins = [np.ones(1 << 16, np.uint8) for _ in range(10)]
+del blocks
+print((resident_bytes() - before) >> 20)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_large_blocks_go_back_whatever_lies_behind_them() -> None:
+    """Without the setting they stay on the heap, where a small block behind them holds them."""
+
+    def left_mib(mode: str) -> int:
+        ran = subprocess.run(
+            [sys.executable, "-c", MEASURED, mode], capture_output=True, text=True, check=True
+        )
+        return int(ran.stdout)
+
+    assert left_mib("apart") < 10 < 70 < left_mib("left alone")

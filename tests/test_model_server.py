@@ -28,9 +28,9 @@ from enlarger.errors import (
     WeightsError,
     WrongOutput,
 )
+from enlarger.memory import rss_bytes
 from enlarger.model_server import ModelServer, load
 from enlarger.web.launcher import Service
-from enlarger.web.memory import rss_bytes
 from enlarger.wire import Pixels, TileRequest, TileResult
 
 TILE = noise(8, 10, 3)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -385,6 +386,23 @@ def test_both_forms_of_a_trunk_are_the_network(
 
 
 # Promises of an Engine
+
+
+@pytest.mark.parametrize("model_id", ["realesrgan-x4plus-anime", "realesr-animevideov3"])
+async def test_threads_do_not_change_the_samples(
+    catalogue: Catalogue, cache_folder: Path, photo: Pixels, model_id: str
+) -> None:
+    """One thread, three for a picture's only tile, and a tile of several: the same bytes, in 16 bits."""
+    pixels = photo[100:170, 200:280].astype(np.uint16) * np.uint16(257)
+    made = []
+    for threads, total in ((1, 1), (3, 1), (3, 2)):
+        async with OpenVINOEngine(
+            catalogue, threads=threads, precision="f32", cache_folder=cache_folder, one_picture=True
+        ) as engine:
+            request = replace(asked(engine, model_id, pixels), total=total)
+            made.append((await engine.enlarge(request)).pixels)
+    assert np.array_equal(made[0], made[1])
+    assert np.array_equal(made[0], made[2])
 
 
 async def test_result_says_what_ran(engine: OpenVINOEngine) -> None:

@@ -478,7 +478,7 @@ async def test_admission_is_logged_with_its_estimate(
     admitted = [entry for entry in logs if entry["event"] == "admitted"]
     assert [entry["request_id"] for entry in admitted] == ["r-1", "r-2"]
     assert [entry["mflop"] for entry in admitted] == [round(work_mflop(catalogue))] * 2
-    samples_mb = 4 * 2 * (1200 + 19200 + 2 * 19200) / 1e6
+    samples_mb = 4 * 2 * (1200 + 19200 + 19200) / 1e6
     assert [entry["held_mb"] for entry in admitted] == [round(samples_mb, 1)] * 2
     assert admitted[0]["eta_s"] == first.eta_s == pytest.approx(100)
     assert second.eta_s is not None
@@ -613,14 +613,15 @@ async def test_request_cancelled_while_it_waits_for_memory_leaves_the_others_alo
     """The one that has the memory is finished, and the one behind it has its turn next."""
     engine = AskedEngine(facts)
     pipeline = make(engine, picture_memory_mib=1)
-    async with running(pipeline, engine) as first:
-        second = asyncio.create_task(pipeline.run(job(OTHER)))
+    half, other = (job(encoded(noise(48, 48, 3, seed=seed))) for seed in (1, 2))
+    async with running(pipeline, engine, half) as first:
+        second = asyncio.create_task(pipeline.run(other))
         while pipeline.load.requests < 2:  # noqa: ASYNC110 - there is no event for being admitted
             await asyncio.sleep(0)
         third = asyncio.create_task(makes_the_largest(pipeline))
         await cancelled(second)
         engine.let_go()
-        assert (await first).width_px == 160
+        assert (await first).width_px == 192
         await third
     assert engine.asked == 2
     assert is_empty(pipeline)
@@ -954,7 +955,7 @@ def test_memory_of_an_animation_grows_with_its_frames(catalogue: Catalogue) -> N
     way = plan_route(40, 30, model=model, wanted=Wanted(size_px=(160, 120)))
     needed = [pixel_bytes(way, 1200, scale=4, frames=frames) for frames in (1, 2, 100, 101)]
     assert needed == sorted(needed)
-    assert needed[0] == 4 * 2 * (1200 + 19200 + 2 * 19200)
+    assert needed[0] == 4 * 2 * (1200 + 19200 + 19200)
     assert needed[3] - needed[2] == 4 * (1200 + 2 * 19200)
 
 

@@ -32,10 +32,10 @@ from enlarger.errors import (
     TileTooLarge,
     WrongOutput,
 )
+from enlarger.memory import rss_bytes
 from enlarger.pool.health import State
 from enlarger.pool.remote import Readiness, RemoteEngine
 from enlarger.web.launcher import bind
-from enlarger.web.memory import rss_bytes
 from enlarger.wire import Pixels, TileRequest, facts_to_json
 
 LONG_S = 100

@@ -185,6 +185,23 @@ async def test_processes_answer_as_the_function_does(running: Running) -> None:
         assert_same(picture, decode(data))
 
 
+async def test_process_that_was_started_ahead_answers_first(running: Running) -> None:
+    """No other one is started for the first question, however often it was called for."""
+    async with Decoders(2) as decoders:
+        decoders.start()
+        decoders.start()
+        (ahead,) = running()
+        assert await idle_process(decoders, running) == ahead
+
+
+async def test_process_that_nobody_asked_ends(running: Running) -> None:
+    """With the decoders that started it."""
+    async with Decoders(1) as decoders:
+        decoders.start()
+        assert running()
+    assert not running()
+
+
 async def test_conversion_to_srgb_is_asked_for_across_the_socket(running: Running) -> None:
     """The option reaches the process, and the picture is the one that the function makes."""
     data = encoded(noise(6, 5, 3), icc_profile=SRGB)

@@ -168,32 +168,39 @@ async def _upscale(
     work: list[Work], options: Options, settings: config.Settings, *, skip_existing: bool
 ) -> int:
     """Enlarge files with an engine in this process; gives the exit status."""
-    from enlarger.engine.openvino import OpenVINOEngine
     from enlarger.picture.workers import Decoders
-    from enlarger.shell import Shell
 
     catalogue = Catalogue.installed(settings.model_dir)
     catalogue.choose(options.model, scale=4)
     cores = config.cores()
-    with ThreadPoolExecutor(cores) as executor:
-        async with (
+    async with AsyncExitStack() as stack:
+        decoders = await stack.enter_async_context(Decoders(1))
+        decoders.start()
+        # A second of imports, which the decoder has for its own.
+        from enlarger.engine.openvino import OpenVINOEngine
+        from enlarger.shell import Shell
+
+        engine = await stack.enter_async_context(
             OpenVINOEngine(
                 catalogue,
                 threads=cores,
                 precision=settings.precision,
                 cache_folder=settings.cache_folder,
-            ) as engine,
-            Decoders(1) as decoders,
-        ):
-            shell = Shell(
-                engine=engine,
-                catalogue=catalogue,
-                decoders=decoders,
-                executor=executor,
-                console=_errors,
+                one_picture=True,
             )
-            return await shell.run(work, options, skip_existing=skip_existing)
+        )
+        shell = Shell(
+            engine=engine,
+            catalogue=catalogue,
+            decoders=decoders,
+            executor=stack.enter_context(ThreadPoolExecutor(cores)),
+            console=_errors,
+        )
+        return await shell.run(work, options, skip_existing=skip_existing)
 
+
+_LARGE_BYTES = 4 << 20
+"""Blocks of the gateway that are kept apart: tiles and pictures, and not what arithmetic takes for a moment."""
 
 _START_PATIENCE_S = 20
 """What the other model servers get once the first is ready, before the service calls itself ready."""
@@ -230,6 +237,7 @@ async def _serve(settings: config.Settings, host: str, port: int) -> int:
 
     from enlarger.api import Gateway
     from enlarger.fetch import Fetcher
+    from enlarger.memory import keep_large_blocks_apart
     from enlarger.picture.workers import Decoders
     from enlarger.pipeline import Pipeline
     from enlarger.pool import Member, Pool, RemoteEngine, Supervisor
@@ -238,6 +246,7 @@ async def _serve(settings: config.Settings, host: str, port: int) -> int:
     from enlarger.store import Store, sweep_regularly
     from enlarger.web import launcher
 
+    keep_large_blocks_apart(_LARGE_BYTES)
     store = Store(settings.upload_folder, max_age_s=settings.file_max_age_s)
     catalogue = Catalogue.installed(settings.model_dir)
     listener = launcher.bind(host, port, variable="--port")

@@ -31,9 +31,9 @@ from enlarger.errors import (
     TileTooLarge,
     Unauthorized,
 )
+from enlarger.memory import rss_bytes
 from enlarger.web.bodies import TOO_SLOW, AsgiApp, LimitedBodies, Scope
 from enlarger.web.launcher import Service
-from enlarger.web.memory import rss_bytes
 from enlarger.web.metrics import BUCKETS_S, exposition, new_registry
 from enlarger.web.request_ids import HEADER, follow, id_of
 from enlarger.wire import (

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -34,6 +32,7 @@ from enlarger.errors import (
     NoEngineReady,
     WrongOutput,
 )
+from enlarger.memory import keep_large_blocks_apart
 from enlarger.models import Catalogue, Model, Ranges
 from enlarger.models.catalogue import GOLDEN_FOLDER
 from enlarger.wire import EngineFacts, Keep, ModelFacts, Pixels, TileRequest, TileResult
@@ -48,8 +47,9 @@ _MOST_STREAMS = 4
 _BLOCK_PX = 64
 """LR pixels of a side that the tail of an rrdb network makes at once."""
 
-_M_MMAP_THRESHOLD = -3
-"""The number of that setting in glibc's malloc.h."""
+_LARGE_BYTES = 1 << 20
+"""Blocks from here on are kept apart. With glibc's own choice x4plus holds 3.6 KB per LR pixel in f32 where 2.2 KB are
+in use: its buffers grow with the tile."""
 
 _GOLDEN_TOLERANCE = {"f32": (4, 0.15), "bf16": (24, 1.0), "int8": (60, 2.5)}
 """Largest and mean difference from the golden picture, in 8-bit code values. Measured: f32 2 and 0.1, bf16 9 and 0.4,
@@ -57,17 +57,6 @@ int8 25 and 0.8."""
 
 _INT8_INSTRUCTIONS = {"avx512_vnni", "avx_vnni", "amx_int8"}
 """What adds products of bytes in 32 bits. Without them sums of pairs may overflow 16."""
-
-
-def _keep_large_blocks_apart() -> None:
-    """Have glibc map each large block by itself, so that what is freed goes back to the system.
-
-    Left alone it keeps blocks of up to 32 MB on its heap, where buffers that grow with the tile leave holes
-    that nothing fits: x4plus then holds 3.6 KB per LR pixel in f32 where 2.2 KB are in use.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, 1 << 20)
 
 
 def precisions() -> tuple[str, ...]:
@@ -95,6 +84,7 @@ class OpenVINOEngine:
         precision: what ``auto`` means in ``facts``; ``auto`` takes the processor's best, and a model
             without int8 does so too.
         cache_folder: where compiled networks are kept between runs; None keeps none.
+        one_picture: tiles come of one picture at a time: so that of a picture with a single tile gets all threads.
 
     Raises:
         ConfigError: the processor does not have ``precision``.
@@ -107,6 +97,7 @@ class OpenVINOEngine:
         threads: int,
         precision: str = "auto",
         cache_folder: Path | None = None,
+        one_picture: bool = False,
     ) -> None:
         available = precisions()
         if precision not in {"auto", *available}:
@@ -116,14 +107,17 @@ class OpenVINOEngine:
         self._best_in_float = available[0]
         best = available[0] if precision == "auto" else precision
         self.precisions = tuple(sorted(available, key=lambda name: name != best))
-        _keep_large_blocks_apart()
+        keep_large_blocks_apart(_LARGE_BYTES)
         # One-thread streams are the fastest way to use a few cores: two of them make 11.5 k LR px/s with
         # x4plus in bf16 on two cores, one two-thread stream 10.7 k.
         self.streams = min(threads, _MOST_STREAMS)
-        self._threads_per_stream = threads // self.streams
+        self._threads = threads
+        self._one_picture = one_picture
         self._models = {model.id: model for model in catalogue}
         self._cache_folder = cache_folder
-        self._networks: dict[tuple[str, str], _Network] = {}
+        self._networks: dict[tuple[str, str, int], _Network] = {}
+        """By model, precision and streams."""
+
         self._loading = threading.Lock()
         self._executor = ThreadPoolExecutor(self.streams, thread_name_prefix="infer")
         self._in_flight = 0
@@ -175,7 +169,11 @@ class OpenVINOEngine:
         loop = asyncio.get_running_loop()
         model = self._models[model_id]
         await loop.run_in_executor(
-            self._executor, self._network, model, precision or self._precisions(model)[0]
+            self._executor,
+            self._network,
+            model,
+            precision or self._precisions(model)[0],
+            self.streams,
         )
 
     async def enlarge(self, request: TileRequest) -> TileResult:
@@ -214,10 +212,11 @@ class OpenVINOEngine:
         if loop.time() >= request.deadline:
             raise DeadlineExceeded("the deadline passed before the tile began")
         infer_s = 0.0
+        streams = 1 if self._one_picture and request.total == 1 else self.streams
 
         def infer(precision: str) -> Output:
             nonlocal infer_s
-            network = self._network(model, precision)
+            network = self._network(model, precision, streams)
             started = time.perf_counter()
             output = network.enlarge(request.pixels, request.kept)
             took_s = time.perf_counter() - started
@@ -244,15 +243,15 @@ class OpenVINOEngine:
             else 0.7 * self._mflop_per_s + 0.3 * mflop_per_s
         )
 
-    def _network(self, model: Model, precision: str) -> _Network:
+    def _network(self, model: Model, precision: str, streams: int) -> _Network:
         """The compiled network, loaded and checked at its first use."""
+        key = (model.id, precision, streams)
         with self._loading:
-            network = self._networks.get((model.id, precision))
-            if network is None:
-                network = self._networks[model.id, precision] = self._load(model, precision)
-            return network
+            if key not in self._networks:
+                self._networks[key] = self._load(model, precision, streams)
+            return self._networks[key]
 
-    def _load(self, model: Model, precision: str) -> _Network:
+    def _load(self, model: Model, precision: str, streams: int) -> _Network:
         started = time.perf_counter()
         ranges = model.read_ranges() if precision == "int8" else None
         in_float = self._best_in_float if precision == "int8" else precision
@@ -262,10 +261,11 @@ class OpenVINOEngine:
             for part in graphs
             if self._cache_folder
         }
-        network = self._restore(model, precision, kept) if kept else None
+        network = self._restore(model, precision, streams, kept) if kept else None
         if network is None:
-            compiled = {part: self._compile(model, precision, graphs[part]) for part in graphs}
-            network = _Network(model.scale, list(compiled.values()), self.streams)
+            config = self._config(precision, streams)
+            compiled = {part: _compile(model, graphs[part], config) for part in graphs}
+            network = _Network(model.scale, list(compiled.values()), streams)
             self._measure(_compare_with_golden(model, precision, network))
             for part, file in kept.items():
                 file.write(compiled[part].export_model())
@@ -278,7 +278,7 @@ class OpenVINOEngine:
         return network
 
     def _restore(
-        self, model: Model, precision: str, kept: dict[str, CompiledNetwork]
+        self, model: Model, precision: str, streams: int, kept: dict[str, CompiledNetwork]
     ) -> _Network | None:
         """The network as an earlier run compiled it, or None. A damaged file costs a second, not the service."""
         model.verify()
@@ -286,31 +286,32 @@ class OpenVINOEngine:
         if len(blobs) < len(kept):
             return None
         try:
-            core, config = ov.Core(), self._config(precision)
+            core, config = ov.Core(), self._config(precision, streams)
             parts = [core.import_model(BytesIO(blob), "CPU", config) for blob in blobs]
-            network = _Network(model.scale, parts, self.streams)
+            network = _Network(model.scale, parts, streams)
             self._measure(_compare_with_golden(model, precision, network))
         except (RuntimeError, EngineFailed, WrongOutput):
             log.warning("compiled_network_discarded", model=model.id, precision=precision)
             return None
         return network
 
-    def _compile(self, model: Model, precision: str, graph: Callable[[], ov.Model]) -> Any:
-        network = graph()
-        try:
-            return ov.Core().compile_model(network, "CPU", self._config(precision))
-        except RuntimeError as error:
-            raise EngineFailed(f"{model.id} cannot be compiled for this processor") from error
-
-    def _config(self, precision: str) -> dict[str, Any]:
+    def _config(self, precision: str, streams: int) -> dict[str, Any]:
         return {
             # OpenVINO would choose bf16 by itself where the processor has it: always say which.
             "INFERENCE_PRECISION_HINT": self._best_in_float if precision == "int8" else precision,
-            "NUM_STREAMS": self.streams,
-            "INFERENCE_NUM_THREADS": self.streams * self._threads_per_stream,
+            "NUM_STREAMS": streams,
+            "INFERENCE_NUM_THREADS": self._threads // streams * streams,
             # Pinned, the threads of several model servers sit on the same cores.
             "ENABLE_CPU_PINNING": False,
         }
+
+
+def _compile(model: Model, graph: Callable[[], ov.Model], config: dict[str, Any]) -> Any:
+    network = graph()
+    try:
+        return ov.Core().compile_model(network, "CPU", config)
+    except RuntimeError as error:
+        raise EngineFailed(f"{model.id} cannot be compiled for this processor") from error
 
 
 def _graphs(

@@ -54,6 +54,17 @@ class Axis:
         """How far around its place a sample of the result looks."""
         return 0 if self.is_cut else math.ceil(LOBES * self.length_px / self.wanted_px) + 1
 
+    @property
+    def seen(self) -> tuple[int, int]:
+        """The part of the whole that the filter sees: first, and last behind it."""
+        first = self.start * self.length_px // self.wanted_px - self.reach_px
+        last = -(-self.stop * self.length_px // self.wanted_px) + self.reach_px
+        return max(0, first), min(self.length_px, last)
+
+    def stop_within(self, held_to: int) -> int:
+        """How far the result can be made of the whole's samples before ``held_to``, unless that is their end."""
+        return (held_to - self.reach_px) * self.wanted_px // self.length_px
+
     def taps(self) -> tuple[npt.NDArray[np.int64], Floats]:
         """For each sample wanted, (count, taps): which samples there are it looks at, and with what weights."""
         ratio = self.length_px / self.wanted_px

@@ -49,6 +49,11 @@ class Decoders:
             process.kill()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
+    def start(self) -> None:
+        """Start a process now, before anything is asked: it comes up while the caller goes on."""
+        place = self._idle.get_nowait()
+        self._idle.put_nowait(place or _Process())
+
     async def probe(self, data: bytes) -> Header:
         """See ``decode.probe``."""
         return cast(Header, await self._ask("probe", data))

@@ -10,11 +10,11 @@ import asyncio
 import hashlib
 import itertools
 import statistics
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -24,10 +24,11 @@ from enlarger.errors import EnlargerError, InvalidOption
 from enlarger.job import Options
 from enlarger.picture import Note, Picture, colour_lock
 from enlarger.picture.bleed import bled
-from enlarger.picture.resample import reduce
-from enlarger.picture.values import Samples, with_alpha
+from enlarger.picture.resample import whole
+from enlarger.picture.values import Samples
 from enlarger.pipeline.once import Once
-from enlarger.pipeline.passes import Network, Pass, Route, Window, kept_window, route
+from enlarger.pipeline.passes import Network, Pass, Route, Window, route
+from enlarger.pipeline.planes import Goal, Plane, Source
 from enlarger.tiles import TileBox
 from enlarger.wire import Keep, ModelFacts, TileRequest, TileResult
 
@@ -36,8 +37,9 @@ KEPT_BYTES = 256 << 20
 
 _TILES_AT_ONCE = 8
 
-_BAND = 1 << 20
-"""Samples that are worked on at once."""
+_NO_PIXELS = np.empty((0, 0, 3), np.uint16)
+
+T = TypeVar("T")
 
 OnTile = Callable[[int, int], None]
 """Called with tiles done and tiles planned after each tile, on the event loop."""
@@ -213,60 +215,6 @@ def plan_route(width_px: int, height_px: int, *, model: Network, wanted: Wanted)
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
-    """Samples to enlarge, and which part of the picture they are."""
-
-    samples: Samples
-    """(H, W, 3) or (H, W, 1), uint16."""
-
-    window: Window
-
-
-class _Plane:
-    """Channels that go through the network together in one pass, and where the result grows."""
-
-    def __init__(self, source: _Source, step: Pass, scale: int) -> None:
-        self._source = source
-        self._step = step
-        self._scale = scale
-        self._kept = source.samples.shape[2]
-        made = step.made.times(scale)
-        self._canvas = np.zeros((made.height_px, made.width_px, self._kept), np.uint16)
-        self._adding = threading.Lock()
-
-    @property
-    def result(self) -> _Source:
-        """What was made, to be enlarged further or finished."""
-        return _Source(self._canvas, self._step.made.times(self._scale))
-
-    def tile(self, box: TileBox) -> Samples:
-        """What the network sees of a tile, (H, W, 3): a view, also where one channel stands for three."""
-        place = Window(box.columns.first, box.rows.first, box.columns.last, box.rows.last)
-        pixels = self._source.samples[place.within(self._source.window).slices]
-        return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
-
-    def paste(self, box: TileBox, pixels: Samples) -> None:
-        """A tile's share into the canvas; a single channel is the mean of the network's three."""
-        if self._kept == 1:
-            # (sum + 1) // 3 is sum / 3 rounded to nearest.
-            mean = (pixels.sum(axis=2, dtype=np.uint32, keepdims=True) + 1) // 3
-            pixels = mean.astype(pixels.dtype)
-        kept = kept_window(box)
-        shared = kept.common(self._step.made)
-        share = box.share(pixels, self._scale)[shared.within(kept).times(self._scale).slices]
-        place = shared.within(self._step.made).times(self._scale).slices
-        with self._adding:  # shares overlap, and tiles come from several threads
-            self._canvas[place] += share
-
-    def settle(self, locked: bool) -> float:
-        """Lock the colours if that is wanted; gives what is left of the drift."""
-        source = self._source.samples[self._step.made.within(self._source.window).slices]
-        if locked:
-            colour_lock.lock(self._canvas, source, scale=self._scale)
-        return colour_lock.color_delta(self._canvas, source, scale=self._scale)
-
-
-@dataclass(frozen=True, slots=True)
 class _Made:
     """One finished frame."""
 
@@ -305,25 +253,39 @@ class _Work:
         return [task.result() for task in tasks]
 
     async def _frame(self, frame: Samples) -> _Made:
-        loop = asyncio.get_running_loop()
         picture = Picture(samples=frame)
-        sources = await loop.run_in_executor(self.executor, _planes, picture)
+        sources = await self._in_thread(_sources, picture)
+        out = self.way.out
+        made = np.empty((out.height_px, out.width_px, frame.shape[2]), frame.dtype)
         deltas: list[float] = []
         for step in self.way.passes:
-            planes = [_Plane(source, step, self.model.scale) for source in sources]
+            if step is self.way.passes[-1]:
+                goals = _goals(made, sources, self.way)
+            else:
+                goals = [_between(source, step, self.model.scale) for source in sources]
+            planes = [
+                Plane(
+                    source,
+                    step,
+                    self.model.scale,
+                    goal,
+                    is_colour=source is sources[0],
+                    locked=self.wanted.color_lock,
+                )
+                for source, goal in zip(sources, goals, strict=True)
+            ]
             async with asyncio.TaskGroup() as group:
                 for plane in planes:
                     for box in step.boxes:
                         group.create_task(self._tile(box, plane))
-            # Alpha is not a colour: where it is 0 or full it must stay so, and it has no tint to lose.
-            settle = planes[0].settle
-            deltas.append(await loop.run_in_executor(self.executor, settle, self.wanted.color_lock))
-            sources = [plane.result for plane in planes]
-        canvases = [source.samples for source in sources]
-        samples = await loop.run_in_executor(self.executor, _finish, picture, canvases, self.way)
-        return _Made(samples, deltas[0])
+            deltas.append(planes[0].color_delta)
+            window = step.made.times(self.model.scale)
+            sources = [Source(goal.samples, window) for goal in goals]
+        if picture.alpha is not None and len(sources) == 1:
+            await self._in_thread(made[:, :, -1].fill, picture.alpha[0, 0])
+        return _Made(made, deltas[0])
 
-    async def _tile(self, box: TileBox, plane: _Plane) -> None:
+    async def _tile(self, box: TileBox, plane: Plane) -> None:
         request = TileRequest(
             pixels=plane.tile(box),
             model=self.model.id,
@@ -339,12 +301,17 @@ class _Work:
         with tracing.span("tile", index=request.index, lr_px=request.lr_px):
             result = await self.engine.enlarge(request)
             tracing.note(server=result.server, attempts=result.attempts, precision=result.precision)
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self.executor, plane.paste, box, result.pixels)
-        # Only the facts are kept: the pixels are in the canvas now.
-        self.done.append(replace(result, pixels=result.pixels[:0]))
+        await self._in_thread(plane.paste, box, result.pixels)
+        # Only the facts are kept, and not a view either, which would keep all of the pixels.
+        result = replace(result, pixels=_NO_PIXELS)
+        async with plane.finishing:
+            await self._in_thread(plane.finish)
+        self.done.append(result)
         if self.on_tile is not None:
             self.on_tile(len(self.done), self.total)
+
+    async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self.executor, function, *arguments)
 
 
 def _plane_count(frame: Samples) -> int:
@@ -353,14 +320,14 @@ def _plane_count(frame: Samples) -> int:
     return 1 if alpha is None or alpha.min() == alpha.max() else 2
 
 
-def _planes(picture: Picture) -> list[_Source]:
+def _sources(picture: Picture) -> list[Source]:
     """Colour, and alpha where it is not the same everywhere."""
     whole = Window(0, 0, picture.width_px, picture.height_px)
     colour = picture.colour if picture.alpha is None else bled(picture.colour, picture.alpha)
-    planes = [_Source(_widened(colour), whole)]
+    sources = [Source(_widened(colour), whole)]
     if picture.alpha is not None and _plane_count(picture.samples) == 2:
-        planes.append(_Source(_widened(picture.alpha[:, :, np.newaxis]), whole))
-    return planes
+        sources.append(Source(_widened(picture.alpha[:, :, np.newaxis]), whole))
+    return sources
 
 
 def _widened(samples: Samples) -> Samples:
@@ -368,31 +335,18 @@ def _widened(samples: Samples) -> Samples:
     return samples if samples.dtype == np.uint16 else samples.astype(np.uint16) * np.uint16(257)
 
 
-def _narrowed(samples: Samples, like: Samples) -> Samples:
-    """With the bits of ``like``, rounded to nearest. The memory of ``samples`` is used again."""
-    if like.dtype == np.uint16:
-        return samples
-    wide = np.ascontiguousarray(samples).reshape(-1)
-    narrow = wide.view(np.uint8)[: wide.size]
-    # From the front, in bands: a band is written no further than the samples that were read.
-    for first in range(0, wide.size, _BAND):
-        band = slice(first, first + _BAND)
-        narrow[band] = (wide[band].astype(np.uint32) + 128) // 257
-    return narrow.reshape(samples.shape)
+def _goals(made: Samples, sources: Sequence[Source], way: Route) -> list[Goal]:
+    """Of the last pass: the channels of the result."""
+    channels = sources[0].samples.shape[2]
+    parts = [made[:, :, :channels], made[:, :, channels:]][: len(sources)]
+    return [Goal(part, way.rows, way.columns) for part in parts]
 
 
-def _finish(picture: Picture, canvases: list[Samples], way: Route) -> Samples:
-    """The planes as one picture of the wanted size and depth."""
-    finished = [
-        _narrowed(reduce(canvas, rows=way.rows, columns=way.columns), picture.samples)
-        for canvas in canvases
-    ]
-    alpha: Samples | None = None
-    if len(finished) > 1:
-        alpha = finished[1][:, :, 0]
-    elif picture.alpha is not None:
-        alpha = np.full(finished[0].shape[:2], picture.alpha[0, 0], finished[0].dtype)
-    return with_alpha(finished[0], alpha)
+def _between(source: Source, step: Pass, scale: int) -> Goal:
+    """Of a pass before the last: all that the network makes, with all its bits."""
+    made = step.made.times(scale)
+    samples = np.empty((made.height_px, made.width_px, source.samples.shape[2]), np.uint16)
+    return Goal(samples, whole(made.height_px, made.height_px), whole(made.width_px, made.width_px))
 
 
 def _notes(picture: Picture, way: Route, wanted: Wanted, model: Network) -> list[Note]:

@@ -162,7 +162,7 @@ def route(
     final = (width_px * model.scale**count, height_px * model.scale**count)
     columns = Axis(final[0], size_px[0], out.left, out.right)
     rows = Axis(final[1], size_px[1], out.top, out.bottom)
-    (left, right), (top, bottom) = _seen(columns), _seen(rows)
+    (left, right), (top, bottom) = columns.seen, rows.seen
     need = Window(left, top, right, bottom)
     passes: list[Pass] = []
     for number in reversed(range(count)):
@@ -177,13 +177,6 @@ def route(
         rows=replace(rows, held_from=made.top),
         columns=replace(columns, held_from=made.left),
     )
-
-
-def _seen(axis: Axis) -> tuple[int, int]:
-    """What of the whole the reduction looks at along an axis."""
-    first = axis.start * axis.length_px // axis.wanted_px - axis.reach_px
-    last = -(-axis.stop * axis.length_px // axis.wanted_px) + axis.reach_px
-    return max(0, first), min(axis.length_px, last)
 
 
 def pass_count(picture_px: tuple[int, int], size_px: tuple[int, int], *, scale: int) -> int:

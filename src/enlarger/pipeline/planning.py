@@ -97,10 +97,11 @@ def check_output(
 
 def pixel_bytes(way: Route, lr_px: int, *, scale: int, frames: int = 1) -> int:
     """Memory that samples take at the worst, with four channels of 16 bits, or of 8 in an animation."""
-    # Source, canvases, result, and the result once more when alpha is joined to it.
+    # Source, canvases, and result. Rows leave a canvas when those above them are there, so that most pictures take
+    # little more than half of it; but the first tile may be the last to come.
     canvases = sum(step.made.width_px * step.made.height_px for step in way.passes) * scale**2
     out_px = way.out.width_px * way.out.height_px
-    one = 4 * 2 * (lr_px + canvases + 2 * out_px)
+    one = 4 * 2 * (lr_px + canvases + out_px)
     if frames == 1:
         return one
     # All frames as they came, as they were made, and as they are written; and those at work.

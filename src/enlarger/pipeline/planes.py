@@ -1,0 +1,158 @@
+"""Where a result grows: tiles add up in 16 bits, and rows that are complete leave, finished, for good.
+
+A row is complete when each tile with a share in it is there. Tiles come about in the order of their rows, so
+that few rows are held in 16 bits at a time, whatever the size of the result.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import mmap
+import threading
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from enlarger.picture.colour_lock import ColourLock
+from enlarger.picture.resample import Axis, reduce
+from enlarger.picture.values import Samples
+from enlarger.pipeline.passes import Pass, Window, kept_window
+from enlarger.tiles import TileBox
+
+_BAND = 1 << 17
+"""Samples that are rounded at once: in the processor's cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Samples to enlarge, and which part of the picture they are."""
+
+    samples: Samples
+    """(H, W, 3) or (H, W, 1), uint16."""
+
+    window: Window
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """Where a pass leads."""
+
+    samples: Samples
+    """(rows, columns, C), uint16 or uint8: is filled."""
+
+    rows: Axis
+    columns: Axis
+    """The reduction from what the network makes."""
+
+
+class Plane:
+    """Channels that go through the network together in one pass.
+
+    Args:
+        source: what is enlarged.
+        step: which tiles of it, and what of them is kept.
+        scale: of the network.
+        goal: what is made.
+        is_colour: alpha is none: where it is 0 or full it must stay so, and it has no tint to lose.
+        locked: whether colours are locked.
+    """
+
+    def __init__(
+        self, source: Source, step: Pass, scale: int, goal: Goal, *, is_colour: bool, locked: bool
+    ) -> None:
+        self._source = source
+        self._step = step
+        self._scale = scale
+        self._goal = goal
+        self._channels = source.samples.shape[2]
+        made = step.made.times(scale)
+        self._canvas = _Canvas((made.height_px, made.width_px, self._channels))
+        self._lock: ColourLock | None = None
+        if is_colour:
+            low = source.samples[step.made.within(source.window).slices]
+            self._lock = ColourLock(self._canvas.samples, low, scale=scale, locked=locked)
+        self._missing = set(step.boxes)
+        self._written = goal.rows.start
+        self._adding = threading.Lock()
+        self.finishing = asyncio.Lock()
+        """To be held around ``finish``: by tasks, so that no thread has to wait for another."""
+
+    @property
+    def color_delta(self) -> float:
+        """What is left of the drift, when all tiles are there; 0 of alpha."""
+        return self._lock.color_delta if self._lock else 0.0
+
+    def tile(self, box: TileBox) -> Samples:
+        """What the network sees of a tile, (H, W, 3): a view, also where one channel stands for three."""
+        place = Window(box.columns.first, box.rows.first, box.columns.last, box.rows.last)
+        pixels = self._source.samples[place.within(self._source.window).slices]
+        return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
+
+    def paste(self, box: TileBox, pixels: Samples) -> None:
+        """Add a tile's share; a single channel is the mean of the network's three."""
+        if self._channels == 1:
+            # (sum + 1) // 3 is sum / 3 rounded to nearest.
+            mean = (pixels.sum(axis=2, dtype=np.uint32, keepdims=True) + 1) // 3
+            pixels = mean.astype(pixels.dtype)
+        kept, made = kept_window(box), self._step.made
+        shared = kept.common(made)
+        share = box.share(pixels, self._scale)[shared.within(kept).times(self._scale).slices]
+        place = shared.within(made).times(self._scale).slices
+        with self._adding:  # shares overlap, and tiles come from several threads
+            self._canvas.samples[place] += share
+            self._missing.remove(box)
+
+    def finish(self) -> None:
+        """Finish what can be by now; after the last tile that is all."""
+        complete = self._complete_px()
+        settled = self._lock.settle(complete) if self._lock else complete
+        rows = self._goal.rows
+        ended = settled == self._step.made.height_px
+        held_to = rows.held_from + settled * self._scale
+        stop = rows.stop if ended else min(rows.stop, rows.stop_within(held_to))
+        if stop > self._written:
+            self._write(replace(rows, start=self._written, stop=stop))
+            self._written = stop
+        seen_from = replace(rows, start=self._written).seen[0] - rows.held_from
+        self._canvas.forget(min(seen_from, settled * self._scale))
+
+    def _complete_px(self) -> int:
+        """LR rows from the top in which no tile is missing."""
+        made = self._step.made
+        with self._adding:
+            tops = [kept_window(box).top for box in self._missing]
+        return max(0, min(tops, default=made.bottom) - made.top)
+
+    def _write(self, rows: Axis) -> None:
+        """Rows of the result: reduced, and rounded to its depth, to nearest."""
+        first = rows.start - self._goal.rows.start
+        reduced = reduce(self._canvas.samples, rows=rows, columns=self._goal.columns)
+        target = self._goal.samples[first : first + len(reduced)]
+        band_px = max(1, _BAND // target[0].size)
+        for top in range(0, len(reduced), band_px):
+            band = reduced[top : top + band_px]
+            if target.dtype == np.uint8:
+                band = (band.astype(np.uint32) + 128) // 257
+            target[top : top + band_px] = band
+
+
+class _Canvas:
+    """Samples of 16 bits, 0 at first, whose first rows may be given back to the system one day."""
+
+    def __init__(self, shape: tuple[int, int, int]) -> None:
+        height, width, channels = shape
+        self._row_bytes = width * channels * 2
+        private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+        # Memory that nobody wrote to takes none, and what was written can be given back in part.
+        self._memory = mmap.mmap(-1, height * self._row_bytes, flags=private)
+        self._forgotten_bytes = 0
+        self.samples: Samples = np.frombuffer(self._memory, np.uint16).reshape(shape)
+
+    def forget(self, rows: int) -> None:
+        """Give back the first rows: nobody reads them again."""
+        until = rows * self._row_bytes // mmap.PAGESIZE * mmap.PAGESIZE
+        if until > self._forgotten_bytes:
+            self._memory.madvise(
+                mmap.MADV_DONTNEED, self._forgotten_bytes, until - self._forgotten_bytes
+            )
+            self._forgotten_bytes = until
