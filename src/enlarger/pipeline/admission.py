@@ -243,7 +243,8 @@ class Ledger:
         finally:
             entry.rests()
             self.requests -= 1
-            self.mflop -= entry.left_mflop
+            # Sums of fractions drift; with nobody here, nothing is left.
+            self.mflop = self.mflop - entry.left_mflop if self.requests else 0.0
             self.lr_px -= cost.lr_px
             self.out_px -= cost.out_px
             self.input_bytes -= cost.input_bytes
