@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from enlarger.errors import DeadlineTooShort, QueueFull
 from enlarger.pipeline.admission import (
+    Arrivals,
     Cost,
     Handling,
     Ledger,
@@ -672,3 +673,47 @@ async def test_waiter_cancelled_after_it_was_given_room_gives_it_back() -> None:
     await behind.holds.wait()
     await behind.leave()
     assert budget.held_bytes == 0
+
+
+# All who are here
+
+
+def test_arrivals_are_counted_while_they_are_here() -> None:
+    """With the bytes that they come with, and those that come later."""
+    arrivals = Arrivals(limit=3, limit_bytes=100)
+    with arrivals.arrival(40, retry_after_s=1), arrivals.arrival(0, retry_after_s=1) as holds:
+        holds(30)
+        assert (arrivals.count, arrivals.held_bytes) == (2, 70)
+    assert (arrivals.count, arrivals.held_bytes) == (0, 0)
+
+
+def test_too_many_arrivals_are_refused() -> None:
+    """By number or by bytes; who is refused counts for nothing."""
+    arrivals = Arrivals(limit=2, limit_bytes=100)
+    with arrivals.arrival(60, retry_after_s=1):
+        with pytest.raises(QueueFull) as refusal, arrivals.arrival(41, retry_after_s=7):
+            pass
+        assert refusal.value.retry_after_s == 7
+        with (
+            arrivals.arrival(40, retry_after_s=1),
+            pytest.raises(QueueFull),
+            arrivals.arrival(0, retry_after_s=1),
+        ):
+            pass
+    assert (arrivals.count, arrivals.held_bytes) == (0, 0)
+
+
+def test_one_arrival_may_always_be_here_alone() -> None:
+    """Other limits say how large a file may be."""
+    arrivals = Arrivals(limit=1, limit_bytes=10)
+    with arrivals.arrival(1000, retry_after_s=1):
+        assert arrivals.held_bytes == 1000
+
+
+def test_arrival_that_fails_is_over() -> None:
+    """However it ends."""
+    arrivals = Arrivals(limit=2, limit_bytes=100)
+    with suppress(ZeroDivisionError), arrivals.arrival(10, retry_after_s=1) as holds:
+        holds(10)
+        raise ZeroDivisionError
+    assert (arrivals.count, arrivals.held_bytes) == (0, 0)

@@ -198,6 +198,54 @@ def _counted_mpx(out_px: int, *, pictures: int) -> float:
     return out_px / 1e6 + pictures
 
 
+class Arrivals:
+    """All who are here, from the first look at their file to their answer.
+
+    That are also those who are not admitted yet, and those who share what another one makes: their files are held
+    as well, and a burst of them must not take what there is.
+
+    Args:
+        limit: how many may be here.
+        limit_bytes: of their files. One may always be here alone.
+    """
+
+    def __init__(self, *, limit: int, limit_bytes: int) -> None:
+        self._limit = limit
+        self._limit_bytes = limit_bytes
+        self.count = 0
+        self.held_bytes = 0
+
+    @contextmanager
+    def arrival(self, size_bytes: int, *, retry_after_s: float) -> Iterator[Callable[[int], None]]:
+        """One who comes with a file of that size; gives what is to be told of bytes that come later.
+
+        Raises:
+            QueueFull: too many are here, or their files have too many bytes.
+        """
+        held_bytes = size_bytes
+
+        def holds(more_bytes: int) -> None:
+            nonlocal held_bytes
+            held_bytes += more_bytes
+            self.held_bytes += more_bytes
+
+        if self.count and (
+            self.count >= self._limit or self.held_bytes + size_bytes > self._limit_bytes
+        ):
+            raise QueueFull(
+                f"{self.count} requests with {self.held_bytes} bytes are here, the limits are {self._limit} and "
+                f"{self._limit_bytes}",
+                retry_after_s=retry_after_s,
+            )
+        self.count += 1
+        self.held_bytes += size_bytes
+        try:
+            yield holds
+        finally:
+            self.count -= 1
+            self.held_bytes -= held_bytes
+
+
 class Ledger:
     """What is admitted now: counts that ``with`` gives back whichever way a request ends."""
 

@@ -31,6 +31,7 @@ from enlarger.picture.encode import check_kind, kind_for, suffix_of
 from enlarger.picture.workers import Decoders
 from enlarger.pipeline.admission import (
     INPUT_SHARE,
+    Arrivals,
     Cost,
     Handling,
     Ledger,
@@ -68,6 +69,10 @@ if TYPE_CHECKING:  # a command line that fetches nothing need not load what that
     from enlarger.fetch import Fetcher
 
 log = structlog.get_logger()
+
+_ARRIVALS_PER_PLACE = 2
+_ARRIVALS_SHARE = 2
+"""All who are here may be twice as many as are admitted, and hold half of the memory for pixels in files."""
 
 Charge = Callable[[int], None]
 """Takes output pixels from what a caller may still ask for."""
@@ -165,6 +170,10 @@ class Pipeline:
         self._settings = settings
         self._ledger = Ledger(Handling(decoders.processes))
         self._memory = MemoryBudget(settings.picture_memory_mib << 20)
+        self._arrivals = Arrivals(
+            limit=_ARRIVALS_PER_PLACE * settings.queue_limit,
+            limit_bytes=(settings.picture_memory_mib << 20) // _ARRIVALS_SHARE,
+        )
         self._draining = draining
         self._results = Results(self._copy)
 
@@ -198,13 +207,18 @@ class Pipeline:
         if self._draining():
             raise Draining("the server is stopping", retry_after_s=10)
         self._catalogue.choose(job.options.model, scale=SCALES[0])
-        data = await self._bytes(job)
-        plan = await self._plan(data, job.options)
-        key = await self._in_thread(_key, data, job, plan.model)
-        watch.lap("fetch")
-        made, found = await self._results.get(
-            key, partial(self._make, job, data, plan, charge), anew=job.anew, on_tile=on_tile
-        )
+        come_bytes = len(job.source.data) if isinstance(job.source, BytesSource) else 0
+        load = self.load
+        one_s = load.wait_s / max(1, load.requests)
+        with self._arrivals.arrival(come_bytes, retry_after_s=one_s) as holds:
+            data = await self._bytes(job)
+            holds(len(data) - come_bytes)
+            plan = await self._plan(data, job.options)
+            key = await self._in_thread(_key, data, job, plan.model)
+            watch.lap("fetch")
+            made, found = await self._results.get(
+                key, partial(self._make, job, data, plan, charge), anew=job.anew, on_tile=on_tile
+            )
         stages_s = watch.stages_s | (dict(made.stages_s) if found == "miss" else {})
         outcome = replace(
             made,
