@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help serve demo test check smoke bench bench-all golden clean
+.PHONY: help serve demo test check smoke bench bench-all chaos golden clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z%-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
@@ -32,7 +32,7 @@ check: .venv/ready-dev  ## lint, format, layers, types, spelling
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy
-	$(BIN)/codespell src tests docs scripts benchmarks *.md
+	$(BIN)/codespell src tests docs scripts benchmarks chaos *.md
 
 smoke: .venv/ready-dev  ## the wheel in a clean environment, on a real photo
 	$(BIN)/python scripts/smoke.py
@@ -68,6 +68,12 @@ bench-all: .venv/ready-bench  ## all of RESULTS.md, with --record: keep the mach
 
 bench-%: .venv/ready-bench  ## one of them: make bench-service ARGS="--side 256"
 	$(MEASURE)/$*.py $(ARGS)
+
+chaos: .venv/ready  ## kill, hang, overload and starve it for 20 minutes: does it serve? ARGS="--minutes 60"
+	PYTHONPATH=scripts $(BIN)/python chaos/run.py $(ARGS)
+
+chaos-%: .venv/ready  ## one of them: make chaos-kill ARGS="--pictures 1000"
+	PYTHONPATH=scripts $(BIN)/python chaos/$*.py $(ARGS)
 
 golden: .venv/ready-dev  ## make the golden pictures again, with PyTorch (a large download)
 	$(BIN)/python -m pip install -q --group golden

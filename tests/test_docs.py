@@ -17,7 +17,10 @@ from enlarger.models import Catalogue
 
 ROOT = Path(__file__).parent.parent
 REFERENCE = ROOT / "docs" / "reference"
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("benchmarks/*.md")])
+FOLDERS = ("benchmarks", "chaos", "docs")
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *(page for name in FOLDERS for page in (ROOT / name).rglob("*.md"))]
+)
 
 ABSTRACT = {"invalid_request", "no_capacity", "engine_error"}
 """Codes of classes that are never raised themselves."""

@@ -1,0 +1,134 @@
+"""What stays of requests whose clients went away?
+
+500 requests are closed at random moments: before their body is sent whole, while they wait, and while the answer is
+being read. What is in flight must be nothing within one tile's time, in the gateway and in the model servers; no
+descriptor and no memory may be lost; and a picture afterwards must be right.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import socket
+import statistics
+import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
+
+from running import RunningService
+from scene import (
+    SERVERS,
+    Answer,
+    Clients,
+    Picture,
+    ask,
+    begun,
+    check_answers,
+    descriptors,
+    events,
+    options,
+    pictures,
+    rss_mb,
+    server_ports,
+    service,
+    until,
+    warm_up,
+)
+
+SIZES = ((160, 140), (250, 190), (320, 240))
+CLIENTS = 16
+GROWTH_MB = 50
+LEAST_TILE_S = 1.0
+"""What a tile is given at least: the looking itself takes some of it."""
+
+SPARE_DESCRIPTORS = 2 * SERVERS
+"""Connections to the model servers are kept for a while."""
+
+SETTLE_S = 90
+"""Longer than an idle connection is kept."""
+
+
+def main() -> None:
+    """Ask, go away, and look what is left."""
+    parser = options(__doc__)
+    parser.add_argument("--requests", type=int, default=500)
+    arguments = parser.parse_args()
+    with begun("cancel", arguments) as (folder, findings):
+        asked = pictures(folder, arguments.seed, SIZES)
+        with service(folder) as running:
+            pid = running.process.pid
+            warm_up(running.url, asked)
+            with Clients(running.url, asked, CLIENTS, arguments.seed) as usual:
+                until(lambda: len(usual.answers) >= 2 * CLIENTS)
+            usual_s = statistics.median(answer.took_s for answer in usual.answers)
+            memory_before, descriptors_before = rss_mb(pid), descriptors(pid)
+
+            def ask_and_leave(number: int) -> str:
+                chance = random.Random(f"{arguments.seed} {number}")
+                return leave(running.url, chance.choice(asked), chance, usual_s)
+
+            with ThreadPoolExecutor(CLIENTS) as threads:
+                ways = list(threads.map(ask_and_leave, range(arguments.requests)))
+            idle_s = until(lambda: in_flight(running) == 0, give_up_s=60)
+            tile_s = max(event["infer_s"] for event in events(running, "tile_done"))
+            counts = ", ".join(f"{ways.count(way)} {way}" for way in sorted(set(ways)))
+            findings.check(
+                "in flight: nothing within one tile's time",
+                idle_s is not None and idle_s <= max(tile_s, LEAST_TILE_S),
+                f"{'never' if idle_s is None else f'{idle_s:.2f} s'}, a tile takes up to {tile_s:.2f} s; {counts}",
+            )
+            allowed = descriptors_before + SPARE_DESCRIPTORS
+            until(lambda: descriptors(pid) <= allowed, give_up_s=SETTLE_S)
+            left = descriptors(pid)
+            findings.check(
+                "the gateway loses no descriptor",
+                left <= allowed,
+                f"{descriptors_before} before, {left} after",
+            )
+            grown = rss_mb(pid) - memory_before
+            findings.check(
+                f"the gateway grows by at most {GROWTH_MB} MB",
+                grown <= GROWTH_MB,
+                f"{grown:+.1f} MB",
+            )
+            after: list[Answer] = [ask(running.url, picture) for picture in asked]
+        check_answers(findings, after)
+
+
+def leave(url: str, picture: Picture, chance: random.Random, usual_s: float) -> str:
+    """Ask, and close the connection at a random moment; which kind of moment it was."""
+    address = urlsplit(url)
+    head = (
+        "POST /upscale HTTP/1.1\r\nHost: chaos\r\nContent-Type: application/json\r\n"
+        f"Cache-Control: no-cache\r\nContent-Length: {len(picture.body)}\r\n\r\n"
+    ).encode()
+    way = chance.choice(["sending", "waiting", "waiting", "reading"])
+    with socket.create_connection((address.hostname, address.port), timeout=300) as connection:
+        if way == "sending":
+            connection.sendall(head + picture.body[: chance.randrange(len(picture.body))])
+            time.sleep(chance.uniform(0, 0.1))
+            return way
+        connection.sendall(head + picture.body)
+        if way == "waiting":
+            time.sleep(chance.uniform(0, usual_s))
+        else:
+            with contextlib.suppress(ConnectionError):
+                connection.recv(chance.randrange(1, 65536))
+        return way
+
+
+def in_flight(running: RunningService) -> int:
+    """Requests of the gateway, and tiles at its model servers, as it sees them and as they do."""
+    status = running.get("/status")[1]
+    count: int = status["queue"]["requests"]
+    count += sum(entry["tiles_in_flight"] for entry in status["servers"])
+    for port in server_ports(running).values():
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=10) as answer:
+            count += json.load(answer)["in_flight"]
+    return count
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""Does a model server that hangs hold a picture up?
+
+One model server gets SIGSTOP with tiles in hand, and never SIGCONT: it accepts and does not answer. No picture may
+fail, nor be later than twice its undisturbed time plus the limit of an attempt; and the server must be killed and
+replaced.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+
+from running import RunningService
+from scene import (
+    SERVERS,
+    Answer,
+    Clients,
+    alive,
+    begun,
+    check_answers,
+    options,
+    pictures,
+    ready_count,
+    server_entries,
+    server_pids,
+    service,
+    until,
+    warm_up,
+)
+
+SIZES = ((160, 140), (250, 190), (400, 300))
+
+
+def main() -> None:
+    """Stop one, and look at the clock."""
+    parser = options(__doc__)
+    parser.add_argument("--clients", type=int, default=3)
+    parser.add_argument("--undisturbed", type=float, default=20, help="seconds before the hang")
+    parser.add_argument(
+        "--attempt-limit",
+        type=float,
+        default=10,
+        help="seconds of an attempt; small tiles get the least that the pool gives",
+    )
+    parser.add_argument(
+        "--replaced-within", type=float, default=60, help="seconds until another server is ready"
+    )
+    arguments = parser.parse_args()
+    with begun("hang", arguments) as (folder, findings):
+        asked = pictures(folder, arguments.seed, SIZES)
+        with service(folder) as running:
+            warm_up(running.url, asked)
+            with Clients(running.url, asked, arguments.clients, arguments.seed) as before:
+                time.sleep(arguments.undisturbed)
+                until(lambda: len(slowest(before.answers)) == len(asked))
+            with Clients(running.url, asked, arguments.clients, arguments.seed + 1) as clients:
+                number, pid = stop_a_busy_server(running, random.Random(arguments.seed))
+                killed_s = until(lambda: not alive(pid), give_up_s=arguments.replaced_within)
+                replaced_s = until(
+                    lambda: server_pids(running)[number] != pid and ready_count(running) == SERVERS,
+                    give_up_s=max(0, arguments.replaced_within - (killed_s or 0)),
+                )
+        check_answers(findings, before.answers + clients.answers)
+        usual_s = slowest(before.answers)
+        over = [
+            (answer.took_s, usual_s[answer.picture.name])
+            for answer in clients.answers
+            if answer.took_s > 2 * usual_s[answer.picture.name] + arguments.attempt_limit
+        ]
+        longest = max(clients.answers, key=lambda answer: answer.took_s)
+        findings.check(
+            "none later than twice its time plus an attempt",
+            not over,
+            f"{len(over)} of {len(clients.answers)}; the longest took {longest.took_s:.1f} s, "
+            f"{usual_s[longest.picture.name]:.1f} s undisturbed",
+        )
+        findings.check(
+            f"the hung server is replaced within {arguments.replaced_within:.0f} s",
+            killed_s is not None and replaced_s is not None,
+            f"killed after {shown(killed_s)}, another ready {shown(replaced_s)} later",
+        )
+
+
+def stop_a_busy_server(running: RunningService, chance: random.Random) -> tuple[int, int]:
+    """SIGSTOP to a server with tiles in hand, or to any if none is ever seen busy; its number and process."""
+
+    def busy() -> list[int]:
+        return [entry["id"] for entry in server_entries(running) if entry["tiles_in_flight"]]
+
+    found: list[int] = []
+
+    def one_is() -> bool:
+        found[:] = busy()
+        return bool(found)
+
+    until(one_is, give_up_s=20)
+    pids = server_pids(running)
+    number = chance.choice(found or sorted(pids))
+    os.kill(pids[number], signal.SIGSTOP)
+    return number, pids[number]
+
+
+def slowest(answers: list[Answer]) -> dict[str, float]:
+    """The longest time that each picture took."""
+    seconds: dict[str, float] = {}
+    for answer in answers:
+        name = answer.picture.name
+        seconds[name] = max(seconds.get(name, 0), answer.took_s)
+    return seconds
+
+
+def shown(seconds: float | None) -> str:
+    """For people."""
+    return "never" if seconds is None else f"{seconds:.1f} s"
+
+
+if __name__ == "__main__":
+    main()
