@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import shutil
 import struct
 import threading
@@ -28,6 +29,7 @@ from enlarger.errors import (
     DeadlineExceeded,
     DeadlineTooShort,
     Draining,
+    EngineFailed,
     EnlargerError,
     FileTooLarge,
     ImageTooLarge,
@@ -591,6 +593,34 @@ async def makes_the_largest(pipeline: Pipeline) -> None:
     async with asyncio.timeout(20):
         made = await pipeline.run(job(encoded(noise(64, 64, 3))))
     assert made.width_px == 256
+
+
+@pytest.mark.parametrize("ending", ["cancelled", "failed"])
+async def test_picture_of_a_request_that_ends_early_is_let_go(
+    make: Make, facts: tuple[ModelFacts, ...], ending: str
+) -> None:
+    """At once, and not when the garbage collector next looks at its oldest objects."""
+
+    def pictures() -> int:
+        return sum(isinstance(held, Picture) for held in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = pictures()
+        if ending == "cancelled":
+            engine = StuckEngine(facts)
+            async with running(make(engine), engine) as task:
+                assert pictures() > before
+                await cancelled(task)
+            del task
+        else:
+            failing = FailsFirst(NearestEngine(facts), failures=1, error=EngineFailed("e"))
+            with pytest.raises(EngineFailed):
+                await make(failing).run(job())
+        assert pictures() == before
+    finally:
+        gc.enable()
 
 
 async def test_cancelled_request_leaves_nothing(

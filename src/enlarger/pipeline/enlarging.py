@@ -20,7 +20,7 @@ import numpy as np
 
 from enlarger import tracing
 from enlarger.engine import Engine
-from enlarger.errors import EnlargerError, InvalidOption
+from enlarger.errors import InvalidOption
 from enlarger.job import Options
 from enlarger.picture import Note, Picture, colour_lock
 from enlarger.picture.bleed import bled
@@ -29,6 +29,7 @@ from enlarger.picture.values import Samples
 from enlarger.pipeline.once import Once
 from enlarger.pipeline.passes import Network, Pass, Route, Window, route
 from enlarger.pipeline.planes import Goal, Plane, Source
+from enlarger.pipeline.together import together
 from enlarger.tiles import TileBox
 from enlarger.wire import Keep, ModelFacts, TileRequest, TileResult
 
@@ -145,10 +146,7 @@ async def enlarge(
             total=tiles_per_plane * sum(_plane_count(frames[number]) for number in distinct),
             on_tile=on_tile,
         )
-        try:
-            made = await work.enlarge([frames[number] for number in distinct])
-        except BaseExceptionGroup as errors:
-            raise _first(errors) from errors
+        made = await work.enlarge([frames[number] for number in distinct])
     by_number = dict(zip(distinct, made, strict=True))
     enlarged = picture.with_frames([by_number[number].samples for number in first_equal])
     done = work.done
@@ -248,9 +246,7 @@ class _Work:
             async with places:
                 return await self._frame(frame)
 
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(frame)) for frame in frames]
-        return [task.result() for task in tasks]
+        return await together(one(frame) for frame in frames)
 
     async def _frame(self, frame: Samples) -> _Made:
         picture = Picture(samples=frame)
@@ -274,10 +270,7 @@ class _Work:
                 )
                 for source, goal in zip(sources, goals, strict=True)
             ]
-            async with asyncio.TaskGroup() as group:
-                for plane in planes:
-                    for box in step.boxes:
-                        group.create_task(self._tile(box, plane))
+            await together(self._tile(box, plane) for plane in planes for box in step.boxes)
             deltas.append(planes[0].color_delta)
             window = step.made.times(self.model.scale)
             sources = [Source(goal.samples, window) for goal in goals]
@@ -356,12 +349,3 @@ def _notes(picture: Picture, way: Route, wanted: Wanted, model: Network) -> list
         return []
     result = f"{wanted.size_px[0] / picture.width_px:.4g}x"
     return [Note("resampled", f"{native}x model, {result} result")]
-
-
-def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The error that a caller should see of those that tiles raised together: one of ours, if there is one."""
-    ours, others = errors.split(EnlargerError)
-    error: BaseException | None = ours or others
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error or errors

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -66,8 +67,11 @@ class Results(Generic[T]):
     def _end(self, key: str, running: _Shared[T], task: asyncio.Future[T]) -> None:
         if self._running.get(key) is running:
             del self._running[key]
-        if not task.cancelled() and task.exception() is None:
+        try:
             self._remember(key, task.result())
+        except BaseException as error:  # noqa: BLE001 - whoever waits for the task has it
+            # The task holds its error, and this one the frames that hold the task, with a picture in one of them.
+            traceback.clear_frames(error.__traceback__)
 
     def _remember(self, key: str, result: T) -> None:
         self._finished[key] = result
