@@ -51,7 +51,7 @@ def commit() -> str:
 
     def git(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(  # noqa: S603 - the user's git
-            ["git", *arguments],  # noqa: S607
+            ["git", *arguments],  # noqa: S607 - wherever that is
             cwd=RESULTS.parent,
             capture_output=True,
             text=True,

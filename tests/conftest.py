@@ -73,6 +73,16 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def environment(model_dir: Path, cache_folder: Path) -> dict[str, str]:
+    """Settings of every service that tests start."""
+    return {
+        "MODEL_DIR": str(model_dir),
+        "ENLARGER_CACHE_DIR": str(cache_folder),
+        "ENLARGER_PRECISION": "f32",
+    }
+
+
 @pytest.fixture
 def spans() -> Iterator[InMemorySpanExporter]:
     """What is traced in this process during the test."""

@@ -23,13 +23,21 @@ def redirect(location: str, status: int = 302) -> bytes:
 
 
 class Site:
-    """A server on a free port; 404 for paths that have no answer."""
+    """A server on a free port, or the given one; 404 for paths that have no answer. Host ``""`` is all addresses."""
 
-    def __init__(self, answers: Mapping[str, Answer] | None = None, *, host: str = "127.0.0.1"):
+    def __init__(
+        self,
+        answers: Mapping[str, Answer] | None = None,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+    ):
         self.answers: dict[str, Answer] = dict(answers or {})
         self.host = host
-        self.port = 0
-        self.connections = 0
+        self.port = port
+        self.reached: list[str] = []
+        """The address of ours that each connection came to, in order."""
+
         self.heads: list[str] = []
         """Request lines and headers, in order."""
 
@@ -42,7 +50,7 @@ class Site:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Site:
-        self._server = await asyncio.start_server(self._serve, self.host, 0)
+        self._server = await asyncio.start_server(self._serve, self.host, self.port)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -52,6 +60,11 @@ class Site:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._server.wait_closed()
+
+    @property
+    def connections(self) -> int:
+        """How many have come."""
+        return len(self.reached)
 
     @property
     def address(self) -> str:
@@ -66,7 +79,7 @@ class Site:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
-        self.connections += 1
+        self.reached.append(writer.get_extra_info("sockname")[0])
         try:
             with contextlib.suppress(ConnectionError):
                 await self._answer(reader, writer)

@@ -306,7 +306,7 @@ async def test_base64_file_and_url_hold_the_same_bytes(start: Start) -> None:
     assert headers["ETag"] == f'"sha256-{hashlib.sha256(data).hexdigest()}"'
     assert headers["Content-Disposition"] == "inline"
     assert headers["X-Content-Type-Options"] == "nosniff"
-    assert headers["Content-Security-Policy"] == "default-src 'none'"
+    assert headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
     match = re.fullmatch(r"private, max-age=(\d+), immutable", headers["Cache-Control"])
     assert match is not None
     assert 290 <= int(match.group(1)) <= 300

@@ -10,13 +10,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enlarger.web.bodies import TOO_LARGE, TOO_SLOW, LimitedBodies, Receive, Scope, Send
+from enlarger.web.bodies import (
+    BLOCK_BYTES,
+    TOO_LARGE,
+    TOO_SLOW,
+    LimitedBodies,
+    Receive,
+    Scope,
+    Send,
+)
 
 LIMIT = 10
 """Bytes."""
 
 LONG_S = 100
-"""A time that plays no part."""
+LONG = 1 << 20
+"""A time and a length that play no part."""
 
 GONE = {"type": "http.disconnect"}
 
@@ -91,6 +100,7 @@ def scope(**headers: str) -> Scope:
     """Of a POST."""
     return {
         "type": "http",
+        "http_version": "1.1",
         "method": "POST",
         "path": "/upscale",
         "headers": [
@@ -105,10 +115,13 @@ def refuse(scope: Scope, status: int) -> tuple[int, list[tuple[bytes, bytes]], b
 
 
 def limited(
-    application: Callable[[Scope, Receive, Send], Awaitable[None]], *, timeout_s: float = LONG_S
+    application: Callable[[Scope, Receive, Send], Awaitable[None]], **options: Any
 ) -> LimitedBodies:
     """The application behind a limit of 10 bytes."""
-    return LimitedBodies(application, limit_bytes=LIMIT, refuse=refuse, timeout_s=timeout_s)
+    times = {"timeout_s": LONG_S, "block_timeout_s": LONG_S, "linger_s": 0.01}
+    return LimitedBodies(
+        application, **{"limit_bytes": LIMIT, "refuse": refuse, **times, **options}
+    )
 
 
 def assert_refused(client: Client, status: int) -> None:
@@ -124,7 +137,8 @@ def assert_refused(client: Client, status: int) -> None:
                 (b"connection", b"close"),
             ],
         },
-        {"type": "http.response.body", "body": body, "more_body": False},
+        {"type": "http.response.body", "body": body, "more_body": True},
+        {"type": "http.response.body", "body": b"", "more_body": False},
     ]
 
 
@@ -195,12 +209,11 @@ async def test_one_byte_more_is_refused() -> None:
 @pytest.mark.parametrize("length", [str(LIMIT + 1), "9" * 20, "9" * 5000, "0000000011"])
 @pytest.mark.parametrize("name", ["content-length", "Content-Length"])
 async def test_declared_length_is_refused_at_once(name: str, length: str) -> None:
-    """Nothing is read of a body that says itself that it is too long."""
-    application, client = Application(), Client(whole(b"x"))
+    """Before any of it has come."""
+    application, client = Application(), Client([])
     await limited(application)(scope(**{name: length}), client.receive, client.send)
     assert_refused(client, TOO_LARGE)
     assert application.scopes == []
-    assert len(client.left) == 1
 
 
 @pytest.mark.parametrize("length", ["0", "5", "-1", "five", "", "1e1", "٣"])
@@ -212,12 +225,58 @@ async def test_false_length_does_not_help(length: str) -> None:
     assert application.scopes == []
 
 
-async def test_endless_body_is_read_to_the_limit_and_no_further() -> None:
-    """Memory stays flat under a chunked body that does not end."""
-    application, client = Application(), Client(part(b"xxxx", more=True) for _ in range(1000))
-    await limited(application)(scope(), client.receive, client.send)
+async def test_endless_body_is_refused_at_the_limit() -> None:
+    """The answer goes out when three pieces of four bytes are more than ten."""
+    left_at_answer = []
+    client = Client(part(b"xxxx", more=True) for _ in range(1000))
+
+    async def send(message: dict[str, Any]) -> None:
+        left_at_answer.append(len(client.left))
+        await client.send(message)
+
+    application = Application()
+    await limited(application)(scope(), client.receive, send)
     assert_refused(client, TOO_LARGE)
-    assert len(client.left) == 1000 - 3  # three pieces of four bytes are more than ten
+    assert left_at_answer[0] == 1000 - 3
+
+
+async def test_rest_of_a_refused_body_is_thrown_away() -> None:
+    """Its sender, who looks for the answer only at the end, finds one; then the connection ends."""
+    client = Client(chunked(*[b"x" * 4] * 100))
+    await limited(Application(), linger_s=LONG_S)(scope(), client.receive, client.send)
+    assert client.left == []
+    assert_refused(client, TOO_LARGE)
+
+
+async def test_refusal_ends_though_the_sender_does_not() -> None:
+    """What comes is taken until the last message is out: the server's queue may be full before it."""
+    taken = asyncio.Event()
+
+    async def flood() -> dict[str, Any]:
+        await asyncio.sleep(0)
+        taken.set()
+        return part(b"x" * 11, more=True)
+
+    client = Client([])
+
+    async def send(message: dict[str, Any]) -> None:
+        if not message.get("more_body", True):
+            taken.clear()
+            await taken.wait()
+        await client.send(message)
+
+    async with asyncio.timeout(LONG_S):
+        await limited(Application())(scope(), flood, send)
+    assert_refused(client, TOO_LARGE)
+
+
+async def test_answer_of_a_later_http_closes_no_connection() -> None:
+    """HTTP/2 has other requests on it, and forbids the header."""
+    client = Client(whole(b"x" * (LIMIT + 1)))
+    later = scope() | {"http_version": "2"}
+    await limited(Application())(later, client.receive, client.send)
+    assert client.statuses == [TOO_LARGE]
+    assert b"connection" not in dict(client.sent[0]["headers"])
 
 
 # Who is slow, or goes away
@@ -253,13 +312,126 @@ async def test_dripping_body_is_refused() -> None:
     assert application.scopes == []
 
 
+async def test_body_slower_than_the_least_rate_is_refused() -> None:
+    """Its pieces come in time, and the whole might; but no 16 KiB come in the time of a block."""
+    application, client = Application(), Client([])
+
+    async def drip() -> dict[str, Any]:
+        await asyncio.sleep(0.005)
+        return part(b"x", more=True)
+
+    limits = limited(application, limit_bytes=LONG, block_timeout_s=0.05)
+    await limits(scope(), drip, client.send)
+    assert_refused(client, TOO_SLOW)
+    assert application.scopes == []
+
+
+async def test_body_that_keeps_the_least_rate_may_take_longer() -> None:
+    """The time of a block begins anew with each 16 KiB."""
+    pieces = [part(bytes(BLOCK_BYTES), more=True)] * 3 + [part(b"", more=False)]
+    application, client = Application(), Client([])
+
+    async def steadily() -> dict[str, Any]:
+        await asyncio.sleep(0.2)
+        return pieces.pop(0)
+
+    await limited(application, limit_bytes=LONG, block_timeout_s=0.5)(
+        scope(), steadily, client.send
+    )
+    assert application.body == bytes(3 * BLOCK_BYTES)
+
+
+# Room
+
+
+class Sender:
+    """Sends its pieces when told to, and counts those that were taken."""
+
+    def __init__(self, limits: LimitedBodies) -> None:
+        self.taken = 0
+        self.client = Client([])
+        self._pieces: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.task = asyncio.ensure_future(limits(scope(), self._receive, self.client.send))
+
+    async def _receive(self) -> dict[str, Any]:
+        piece = await self._pieces.get()
+        self.taken += 1
+        return piece
+
+    async def send(self, data: bytes, *, more: bool = True) -> None:
+        """One piece, and time to take it."""
+        self._pieces.put_nowait(part(data, more=more))
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+
+BLOCK = b"x" * BLOCK_BYTES
+
+
+async def test_full_room_leaves_the_rest_with_its_senders() -> None:
+    """Past the limit of all bodies nothing is read but of the oldest; when that is done, the others go on."""
+    limits = limited(Application(), limit_bytes=LONG, room_bytes=2 * BLOCK_BYTES)
+    oldest, second, third = (Sender(limits) for _ in range(3))
+    for sender in (oldest, second, third):
+        await sender.send(BLOCK)
+    await second.send(BLOCK)
+    await third.send(BLOCK)
+    assert (oldest.taken, second.taken, third.taken) == (1, 1, 1)
+    await oldest.send(BLOCK)
+    assert (oldest.taken, second.taken, third.taken) == (2, 1, 1)
+    await oldest.send(b"", more=False)
+    assert (oldest.taken, second.taken, third.taken) == (3, 2, 1)
+    await second.send(b"", more=False)
+    await third.send(b"", more=False)
+    await asyncio.gather(oldest.task, second.task, third.task)
+    assert [sender.client.statuses for sender in (oldest, second, third)] == [[200]] * 3
+
+
+async def test_small_body_needs_no_room() -> None:
+    """Nor does a request without one: probes are answered while pictures wait."""
+    limits = limited(Application(), limit_bytes=LONG, room_bytes=BLOCK_BYTES)
+    oldest = Sender(limits)
+    await oldest.send(BLOCK)
+    small = Sender(limits)
+    await small.send(BLOCK[1:])
+    await small.send(b"", more=False)
+    await small.task
+    assert small.client.statuses == [200]
+    oldest.task.cancel()
+
+
+async def test_time_of_a_block_stands_still_without_room() -> None:
+    """Who is not read from is not slow: it has all of it once it may go on."""
+    limits = limited(Application(), limit_bytes=LONG, room_bytes=BLOCK_BYTES, block_timeout_s=0.1)
+    oldest, second = Sender(limits), Sender(limits)
+    for sender in (oldest, second):
+        await sender.send(BLOCK)
+    started = asyncio.get_running_loop().time()
+    await asyncio.gather(oldest.task, second.task)
+    assert oldest.client.statuses == second.client.statuses == [TOO_SLOW]
+    assert asyncio.get_running_loop().time() - started > 0.19
+
+
+async def test_body_that_is_given_up_makes_room() -> None:
+    """A sender that goes away leaves its place to the next."""
+    limits = limited(Application(), limit_bytes=LONG, room_bytes=BLOCK_BYTES)
+    oldest, second = Sender(limits), Sender(limits)
+    for sender in (oldest, second):
+        await sender.send(BLOCK)
+    await second.send(b"", more=False)
+    assert second.taken == 1
+    oldest.task.cancel()
+    await second.task
+    assert second.client.statuses == [200]
+
+
 async def test_answer_that_is_taken_slowly_is_not_begun_again() -> None:
     """The time limit is the body's; a refusal under way when it passes stays the only one."""
     application, client = Application(), Client(whole(b"x" * (LIMIT + 1)))
 
     async def slowly(message: dict[str, Any]) -> None:
         client.sent.append(message)
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.03)
 
     await limited(application, timeout_s=0.01)(scope(), client.receive, slowly)
     assert_refused(client, TOO_LARGE)
@@ -312,8 +484,7 @@ async def test_cancelled_request_stops_waiting_for_its_body() -> None:
     assert application.scopes == []
 
 
-@pytest.mark.parametrize("kind", ["websocket", "lifespan"])
-async def test_other_connections_pass_through(kind: str) -> None:
+async def test_start_and_end_pass_through() -> None:
     """With the server's own scope, receive and send, and no limit."""
     passed: list[object] = []
 
@@ -321,7 +492,15 @@ async def test_other_connections_pass_through(kind: str) -> None:
         passed.extend(given)
 
     client = Client([])
-    given: Scope = {"type": kind}
+    given: Scope = {"type": "lifespan"}
     receive, send = client.receive, client.send
     await limited(taking)(given, receive, send)
     assert passed == [given, receive, send]
+
+
+async def test_websocket_is_refused() -> None:
+    """Before the application hears of it."""
+    application, client = Application(), Client([])
+    await limited(application)({"type": "websocket"}, client.receive, client.send)
+    assert client.sent == [{"type": "websocket.close"}]
+    assert application.scopes == []

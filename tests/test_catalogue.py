@@ -302,6 +302,13 @@ def test_row_that_is_no_toml_is_named(tmp_path: Path, data: bytes) -> None:
     assert refusal(tmp_path) == "own.toml: cannot be read as TOML"
 
 
+def test_row_that_is_very_long_is_refused_unread(tmp_path: Path) -> None:
+    """Its length is known before it takes memory."""
+    with (tmp_path / "own.toml").open("wb") as file:
+        file.truncate(2**20 + 1)
+    assert refusal(tmp_path).startswith("own.toml: 1048577 bytes, at most")
+
+
 def test_folder_named_like_a_row_is_refused(tmp_path: Path) -> None:
     """It cannot be read."""
     (tmp_path / "own.toml").mkdir()

@@ -164,6 +164,14 @@ def test_body_that_is_no_json_object_is_malformed(body: bytes) -> None:
         parse_body(JSON, body)
 
 
+@pytest.mark.parametrize("part", [b"[]", b"{}", b"0"])
+def test_json_of_thousands_of_parts_is_malformed(part: bytes) -> None:
+    """Before it is read: in memory it would be twenty times as long as on the wire."""
+    body = b'{"a": [' + b",".join([part] * 20_000) + b"]}"
+    with pytest.raises(MalformedJson):
+        parse_body(JSON, body)
+
+
 @pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity"])
 def test_numbers_that_json_does_not_have_are_malformed(word: str) -> None:
     """RFC 8259, section 6: infinity and NaN are not permitted."""

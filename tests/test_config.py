@@ -137,6 +137,9 @@ WRONG_PORTS = [
     ("ENLARGER_FETCH", "one:http"),
     ("ENLARGER_FETCH", "one:0"),
     ("ENLARGER_FETCH", "one:65536"),
+    ("ENLARGER_FETCH", ":0"),
+    ("ENLARGER_FETCH", ":http"),
+    ("ENLARGER_FETCH", ":"),
 ]
 """Addresses that nothing can be reached under."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import resource
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -829,6 +830,30 @@ def test_apng_frame_beyond_the_picture_is_refused(patch: Patch) -> None:
     """Nothing is cut off without a word."""
     with pytest.raises(UnreadableImage):
         decode(apng([*parts(hard, 4)[:1], patch]), frames=2)
+
+
+def stating(data: bytes, side_px: int) -> bytes:
+    """The same PNG, whose header states another size."""
+    return with_checksums(bytearray(data[:16] + struct.pack(">II", side_px, side_px) + data[24:]))
+
+
+@pytest.mark.parametrize(
+    ("data", "frames"),
+    [
+        (stating(encoded(noise(5, 5, 3)), 16_385), 1),
+        (stating(encoded(noise(5, 5, 1)), 16_385), 1),
+        (stating(png(noise16(5, 5, 3), colour=RGB, depth_bits=16), 11_586), 1),
+        (stating(apng(parts(hard, 4)), 8193), 4),
+        (tiff(noise16(5, 5, 3), "rgb").replace(b"\5\0\0\0", b"\xff\xff\0\0"), 1),
+    ],
+    ids=["8 bits", "gray", "16 bits", "animation", "tiff"],
+)
+def test_header_that_states_too_much_is_refused_undecoded(data: bytes, frames: int) -> None:
+    """Pixels, frames, channels and depth together: a gibibyte. This process has no limit of its own."""
+    before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(UnreadableImage, match=r"^decoding it takes too much memory$"):
+        decode(data, frames=frames)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib < 64 * 1024
 
 
 @pytest.mark.parametrize("height_px", [7, 2**24, 2**31 - 1])

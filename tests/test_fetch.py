@@ -31,6 +31,7 @@ PICTURE = bytes(range(256)) * 8
 LIMIT_BYTES = 4096
 
 UNREACHABLE = r"^could not reach the source$"
+TOO_SLOW = r"^Timeout downloading image$"
 
 PUBLIC = FetchRule.parse("public")
 
@@ -263,6 +264,7 @@ def test_named_network_is_allowed(address: ipaddress.IPv4Address | ipaddress.IPv
         ("[::1]:8080", "::1", 8080, True),
         ("[::1]:8080", "::1", 80, False),
         ("10.0.0.0/8", "10.0.0.1", 80, False),
+        (":8080", "10.0.0.1", 8080, False),
     ],
 )
 def test_named_host_is_trusted(rule: str, host: str, port: int, trusted: bool) -> None:
@@ -285,6 +287,11 @@ def test_named_host_is_trusted(rule: str, host: str, port: int, trusted: bool) -
         ("10.0.0.0/8", "11.1.2.3", 8080, False),
         ("10.0.0.0/8", "a.local", 8080, False),
         ("fd00::/8", "fd00::1", 8080, True),
+        (":8080", "example.com", 8080, True),
+        (":8080", "example.com", 443, True),
+        (":8080", "example.com", 8081, False),
+        ("a.local:8081, :8080", "example.com", 8081, False),
+        ("::1/128", "::1", 8080, True),
     ],
 )
 def test_ports_are_80_and_443_unless_listed(rule: str, host: str, port: int, allowed: bool) -> None:
@@ -523,6 +530,21 @@ async def test_loopback_is_out_of_reach_by_default(site: Site) -> None:
     assert site.connections == 0
 
 
+async def test_refusal_does_not_tell_what_is_there(site: Site) -> None:
+    """A forbidden host that listens, one that does not, and a name that nobody knows: one answer, at once."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        silent = f"http://127.0.0.1:{free.getsockname()[1]}/"
+        source = fetcher(f":{site.port},:{free.getsockname()[1]}")
+        reasons = []
+        for url in (site.url("/cat.png"), silent, "http://nowhere.invalid/"):
+            with capture_logs() as logs, pytest.raises(SourceUnreachable, match=UNREACHABLE):
+                await source.fetch(url)
+            reasons.append(logs[0]["reason"])
+    assert site.connections == 0
+    assert ["address 127.0.0.1" in reason for reason in reasons] == [True, True, False]
+
+
 @pytest.mark.parametrize(
     "host",
     [
@@ -668,7 +690,7 @@ async def test_connection_that_takes_too_long_is_a_timeout() -> None:
     """A host that does not answer at all."""
     with full_listener() as (host, port):
         source = fetcher(f"{host}:{port}", connect_timeout_s=0.1, total_timeout_s=60)
-        with pytest.raises(SourceTimeout, match=r"^Timeout downloading image$"):
+        with pytest.raises(SourceTimeout, match=TOO_SLOW):
             await source.fetch(f"http://{host}:{port}/cat.png")
 
 
@@ -676,24 +698,66 @@ async def test_source_that_says_nothing_is_a_timeout(site: Site) -> None:
     """It took the connection and keeps still; the connection is closed."""
     site.answers["/cat.png"] = None
     source = fetcher(site.address, connect_timeout_s=60, total_timeout_s=0.1)
-    with pytest.raises(SourceTimeout, match=r"^Timeout downloading image$"):
+    with pytest.raises(SourceTimeout, match=TOO_SLOW):
         await source.fetch(site.url("/cat.png"))
     await asyncio.wait_for(site.left.wait(), 5)
 
 
-async def test_dripping_source_is_a_timeout(site: Site) -> None:
-    """Bytes that come now and then do not put the end off."""
+async def drip(writer: asyncio.StreamWriter) -> None:
+    """A picture of 4096 bytes, a byte at a time."""
+    writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 4096\r\n\r\n")
+    while True:
+        writer.write(b".")
+        await writer.drain()
+        await asyncio.sleep(0.01)
 
-    async def drip(writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 4096\r\n\r\n")
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        {"read_timeout_s": 0.2, "total_timeout_s": 60},
+        {"read_timeout_s": 60, "total_timeout_s": 0.2},
+    ],
+    ids=["slower than the least rate", "not done in time"],
+)
+async def test_dripping_source_is_a_timeout(site: Site, times: dict[str, float]) -> None:
+    """Bytes that come now and then put neither end off: not that of a block, nor that of the whole."""
+    site.answers["/cat.png"] = drip
+    async with asyncio.timeout(30):
+        with capture_logs() as logs, pytest.raises(SourceTimeout, match=TOO_SLOW):
+            await fetcher(site.address, **times).fetch(site.url("/cat.png"))
+    assert [log["event"] for log in logs] == ["source_timeout"]
+
+
+async def test_source_that_keeps_the_least_rate_may_take_longer(site: Site) -> None:
+    """The time of a block begins anew with each block."""
+    block = bytes(20_000)
+
+    async def steadily(writer: asyncio.StreamWriter) -> None:
+        writer.write(page(content_length=str(3 * len(block))))
+        for _ in range(3):
+            await asyncio.sleep(0.4)
+            writer.write(block)
+            await writer.drain()
+
+    site.answers["/cat.png"] = steadily
+    source = fetcher(site.address, limit_bytes=100_000, read_timeout_s=0.8)
+    assert await source.fetch(site.url("/cat.png")) == 3 * block
+
+
+async def test_head_that_does_not_end_is_a_timeout(site: Site) -> None:
+    """Each of its bytes comes in time."""
+
+    async def drip_head(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nx: ")
         while True:
             writer.write(b".")
             await writer.drain()
             await asyncio.sleep(0.01)
 
-    site.answers["/cat.png"] = drip
-    source = fetcher(site.address, total_timeout_s=0.2)
-    with pytest.raises(SourceTimeout, match=r"^Timeout downloading image$"):
+    site.answers["/cat.png"] = drip_head
+    source = fetcher(site.address, read_timeout_s=0.2, total_timeout_s=60)
+    with pytest.raises(SourceTimeout, match=TOO_SLOW):
         await source.fetch(site.url("/cat.png"))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import socket
 import sys
@@ -220,7 +221,9 @@ async def app(scope, receive, send):
 async def main():
     listener = bind("127.0.0.1", 0, variable="--port")
     port = listener.getsockname()[1]
-    serving = asyncio.create_task(serve(app, listener=listener, service=service))
+    serving = asyncio.create_task(
+        serve(app, listener=listener, service=service, idle_s=float(sys.argv[2]))
+    )
     await asyncio.sleep(0)
     print(port, flush=True)
     await serving
@@ -254,6 +257,17 @@ class Server:
         """The body of an answer, on a connection that stays open."""
         connection = await self.asked(path)
         return (await connection.answer()).body
+
+    async def says(self, piece: bytes) -> asyncio.StreamReader:
+        """What comes from a connection on which that is said again and again, until the server closes it."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        self._stack.callback(writer.close)
+        while not reader.at_eof():
+            writer.write(piece)
+            with contextlib.suppress(ConnectionError):
+                await writer.drain()
+            await asyncio.sleep(0.05)
+        return reader
 
     async def holds_a_request(self) -> Connection:
         """The connection of a request that runs until it is released."""
@@ -290,12 +304,13 @@ class Server:
 
 @pytest.fixture
 async def start() -> AsyncIterator[Start]:
-    """Starts a server that drains so many seconds; it is gone in the end."""
+    """Starts a server that drains for so long, and lets connections idle for so long; it is gone in the end."""
     async with AsyncExitStack() as stack:
 
-        async def start(drain_s: float = 1000) -> Server:
+        async def start(drain_s: float = 1000, idle_s: float = 1000) -> Server:
+            times = (str(drain_s), str(idle_s))
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-c", SERVER, str(drain_s), stdout=asyncio.subprocess.PIPE
+                sys.executable, "-c", SERVER, *times, stdout=asyncio.subprocess.PIPE
             )
             stack.push_async_callback(process.wait)
             stack.callback(kill, process)
@@ -374,3 +389,14 @@ async def test_end_of_the_drain_time_ends_the_server(start: Start) -> None:
     await server.holds_a_request()
     server.signal(signal.SIGTERM)
     await server.ends()
+
+
+@pytest.mark.parametrize("piece", [b"", b"x"], ids=["silent", "dripping headers"])
+async def test_connection_without_a_request_is_closed_in_time(start: Start, piece: bytes) -> None:
+    """Nothing is said, or headers that do not end; a request that runs takes as long as it takes."""
+    server = await start(idle_s=0.4)
+    held = await server.holds_a_request()
+    async with asyncio.timeout(END_S):
+        assert await (await server.says(piece)).read() == b""
+    await server.get("/release")
+    assert (await held.answer()).body == b"serving"

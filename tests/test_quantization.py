@@ -282,3 +282,35 @@ def test_damaged_table_is_refused(tmp_path: Path, damage: str) -> None:
         path.unlink()
     with pytest.raises(WeightsError, match=r"own\.npz"):
         Ranges.read(path, sha256="a" * 64)
+
+
+class Program:
+    """Does something when it is unpickled."""
+
+    def __init__(self, made: Path) -> None:
+        self._made = made
+
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return Path.touch, (self._made,)
+
+
+def test_table_that_is_a_program_is_refused_and_not_run(tmp_path: Path) -> None:
+    """A pickle may do anything; it is not read at all."""
+    path, made = tmp_path / "own.npz", tmp_path / "made"
+    small_table("a" * 64).write(path)
+    with np.load(path) as tables:
+        fields = dict(tables)
+    fields["low"] = np.array([Program(made)], dtype=object)
+    np.savez(path, **fields)
+    with pytest.raises(WeightsError, match=r"^own\.npz: cannot be read"):
+        Ranges.read(path, sha256="a" * 64)
+    assert not made.exists()
+
+
+def test_table_that_unpacks_to_very_much_is_refused(tmp_path: Path) -> None:
+    """Its length is known before it is unpacked."""
+    path = tmp_path / "own.npz"
+    np.savez_compressed(path, sha256=np.array("a" * 64), low=np.zeros(1 << 24, np.float16))
+    assert path.stat().st_size < 1 << 20
+    with pytest.raises(WeightsError, match=r"^own\.npz: longer than"):
+        Ranges.read(path, sha256="a" * 64)

@@ -47,16 +47,6 @@ CLOSING = b"IEND"
 
 
 @pytest.fixture(scope="module")
-def environment(model_dir: Path, cache_folder: Path) -> dict[str, str]:
-    """Settings of every service here."""
-    return {
-        "MODEL_DIR": str(model_dir),
-        "ENLARGER_CACHE_DIR": str(cache_folder),
-        "ENLARGER_PRECISION": "f32",
-    }
-
-
-@pytest.fixture(scope="module")
 def service(
     environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RunningService]:

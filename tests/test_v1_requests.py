@@ -106,6 +106,7 @@ def test_parts_without_a_picture_may_name_one() -> None:
         ("application/json", b"\xff{}", MalformedJson),
         ("application/json", b'{"scale": NaN}', MalformedJson),
         ("application/json", b'{"a":' * 100_000, MalformedJson),
+        ("application/json", b'{"a":[' + b"[]," * 20_000 + b"[]]}", MalformedJson),
         ("multipart/form-data", b"", MalformedMultipart),
         ("multipart/form-data; boundary=x", b"nonsense", MalformedMultipart),
         (

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -188,6 +189,23 @@ def test_weights_of_another_hash_are_refused(tmp_path: Path) -> None:
     found = hashlib.sha256(damaged).hexdigest()
     with pytest.raises(WeightsError, match=f"{found}.*{sha256}"):
         read_layers(param, weights, sha256=sha256)
+
+
+@pytest.mark.parametrize(
+    ("name", "size_bytes", "read_file"),
+    [
+        ("net.bin", 2**29, partial(read_binary, sha256="0" * 64)),
+        ("net.param", 2**20, read_outline),
+    ],
+)
+def test_file_longer_than_any_model_is_refused_unread(
+    tmp_path: Path, name: str, size_bytes: int, read_file: Callable[[Path], object]
+) -> None:
+    """Its length is known before it takes memory."""
+    with (tmp_path / name).open("wb") as file:
+        file.truncate(size_bytes + 1)
+    with pytest.raises(WeightsError, match=f"^{name}: {size_bytes + 1} bytes, at most"):
+        read_file(tmp_path / name)
 
 
 def test_missing_weights_are_refused_by_name(tmp_path: Path) -> None:

@@ -360,6 +360,27 @@ async def test_bomb_is_refused_for_its_memory(running: Running) -> None:
         assert await idle_process(decoders, running) == process
 
 
+async def test_decoder_has_so_much_processor_time_for_each_picture(running: Running) -> None:
+    """Counted from the question: many small pictures never use it up. And it leaves no core behind."""
+    async with Decoders(1) as decoders:
+        process = await idle_process(decoders, running)
+        soft, hard = resource.prlimit(process, resource.RLIMIT_CPU)
+        resource.prlimit(process, resource.RLIMIT_CPU, (1000, hard))
+        assert await idle_process(decoders, running) == process
+        assert resource.prlimit(process, resource.RLIMIT_CPU) in [
+            (soft + more, hard) for more in (0, 1)
+        ]
+        assert worker.CPU_LIMIT_S < soft <= worker.CPU_LIMIT_S + 10
+        assert resource.prlimit(process, resource.RLIMIT_CORE) == (0, 0)
+
+
+async def test_process_that_computes_for_too_long_is_killed_by_the_kernel() -> None:
+    """Whoever waits for it or not; to the gateway it is a decoder that died."""
+    endless = "from enlarger.picture.worker import limit_cpu\nlimit_cpu(1)\nwhile True: pass"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", endless)
+    assert await asyncio.wait_for(process.wait(), LONG_S) == -signal.SIGXCPU
+
+
 async def test_interrupt_from_the_terminal_does_not_reach_a_process(running: Running) -> None:
     """It stands in a session of its own: a Ctrl-C is the gateway's to handle, which finishes its work."""
     async with Decoders(1) as decoders:

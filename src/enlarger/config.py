@@ -135,7 +135,7 @@ class Settings(BaseSettings):
     """Seconds that running work gets after SIGTERM."""
 
     fetch: str = Field(default="public", validation_alias="ENLARGER_FETCH")
-    """``public``, ``off``, or ``host[:port]`` and networks allowed besides public ones, with commas."""
+    """``public``, ``off``, or ``host[:port]``, networks and ``:port`` allowed besides public ones, with commas."""
 
     api_keys: Annotated[tuple[ApiKey, ...], NoDecode] = Field(
         default=(), validation_alias="ENLARGER_API_KEYS"
@@ -220,8 +220,12 @@ class Settings(BaseSettings):
         for entry in allowed_sources(value):
             if "/" in entry:
                 ipaddress.ip_network(entry)
-            elif not entry or entry.startswith(":") or any(sign in entry for sign in "@ \t"):
-                raise ValueError(f"'{entry}' is neither a host nor a network such as 10.0.0.0/8")
+            elif entry.startswith(":"):
+                TypeAdapter(Address).validate_python(f"any{entry}")
+            elif not entry or any(sign in entry for sign in "@ \t"):
+                raise ValueError(
+                    f"'{entry}' is neither a host, a port such as :8080, nor a network such as 10.0.0.0/8"
+                )
             elif ":" in entry:
                 TypeAdapter(Address).validate_python(entry)
         return value
@@ -282,7 +286,7 @@ def cores() -> int:
 
 
 def allowed_sources(rule: str) -> tuple[str, ...]:
-    """The hosts and networks that an ``ENLARGER_FETCH`` rule allows besides public addresses."""
+    """The hosts, networks and ports that an ``ENLARGER_FETCH`` rule allows besides public addresses."""
     return () if rule in {"public", "off"} else tuple(part.strip() for part in rule.split(","))
 
 

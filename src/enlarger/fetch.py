@@ -16,6 +16,7 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 import aiohttp
 import structlog
 from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
 
 from enlarger.config import allowed_sources
 from enlarger.errors import (
@@ -33,8 +34,13 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 CONNECT_TIMEOUT_S = 5
+READ_TIMEOUT_S = 10
 TOTAL_TIMEOUT_S = 30
 MAX_REDIRECTS = 3
+
+_BLOCK_BYTES = 16_384
+"""What has to come within each ``READ_TIMEOUT_S``: 1.6 KB/s. One rule for sources that stop and for those that drip."""
+
 _PORTS = {"http": 80, "https": 443}
 _REDIRECTS = (301, 302, 303, 307, 308)
 
@@ -59,7 +65,7 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 class _Forbidden(OSError):
-    """The address must not be connected to."""
+    """The rule does not allow it; the text is for the log."""
 
 
 @dataclass(frozen=True)
@@ -73,14 +79,21 @@ class FetchRule:
     networks: tuple[Network, ...]
     """Networks allowed besides public ones."""
 
+    ports: frozenset[int]
+    """Ports allowed everywhere: 80, 443, and those of entries such as ``:8080``."""
+
     @classmethod
     def parse(cls, rule: str) -> FetchRule:
         """The rule of a checked setting."""
         entries = allowed_sources(rule)
+        networks = [entry for entry in entries if "/" in entry]
+        ports = [entry for entry in entries if entry.startswith(":") and entry not in networks]
+        hosts = set(entries).difference(networks, ports)
         return cls(
             enabled=rule != "off",
-            hosts=frozenset(entry.lower() for entry in entries if "/" not in entry),
-            networks=tuple(ipaddress.ip_network(entry) for entry in entries if "/" in entry),
+            hosts=frozenset(host.lower() for host in hosts),
+            networks=tuple(map(ipaddress.ip_network, networks)),
+            ports=frozenset({*_PORTS.values(), *(int(port[1:]) for port in ports)}),
         )
 
     def trusts(self, host: str, port: int) -> bool:
@@ -96,8 +109,8 @@ class FetchRule:
         return all(_is_public(part) for part in _with_embedded(ip))
 
     def allows_port(self, host: str, port: int) -> bool:
-        """80 and 443, those of named hosts, and any on an address of a named network."""
-        if port in _PORTS.values() or self.trusts(host, port):
+        """80, 443 and named ones, those of named hosts, and any on an address of a named network."""
+        if port in self.ports or self.trusts(host, port):
             return True
         try:
             ip = ipaddress.ip_address(host)
@@ -160,6 +173,7 @@ class Fetcher:
         rule: a checked ``ENLARGER_FETCH``.
         limit_bytes: the largest picture.
         connect_timeout_s: what a connection may take.
+        read_timeout_s: what the head of an answer, and each next 16 KiB of its body, may take.
         total_timeout_s: what a download may take, redirects included.
     """
 
@@ -169,10 +183,12 @@ class Fetcher:
         *,
         limit_bytes: int,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
+        read_timeout_s: float = READ_TIMEOUT_S,
         total_timeout_s: float = TOTAL_TIMEOUT_S,
     ) -> None:
         self._rule = FetchRule.parse(rule)
         self._limit_bytes = limit_bytes
+        self._read_timeout_s = read_timeout_s
         self._total_timeout_s = total_timeout_s
         self._timeout = aiohttp.ClientTimeout(total=None, connect=connect_timeout_s)
 
@@ -182,36 +198,38 @@ class Fetcher:
         Raises:
             InvalidUrl: see ``check_url``.
             SourceUnreachable: host unknown, address not allowed, connection or TLS refused, too many redirects.
-            SourceTimeout: no connection, or not done, in time.
+            SourceTimeout: no connection, or not done, in time; or slower than 16 KiB in ``read_timeout_s``.
             SourceRefused, SourceFailed: the source answers anything but 200.
             DownloadTooLarge: more bytes than allowed, declared or counted.
         """
-        check_url(url)
-        if not self._rule.enabled:
-            raise SourceUnreachable(_UNREACHABLE)
+        host = check_url(url).hostname
         try:
             async with asyncio.timeout(self._total_timeout_s):
-                for _ in range(MAX_REDIRECTS + 1):
-                    answer = await self._hop(url)
-                    if isinstance(answer, bytes):
-                        return answer
-                    try:
-                        url = urljoin(url, answer)
-                        check_url(url)
-                    except (InvalidUrl, ValueError) as error:
-                        raise SourceUnreachable(_UNREACHABLE) from error
+                return await self._follow(url)
         except TimeoutError as error:
+            log.info("source_timeout", host=host)
             raise SourceTimeout("Timeout downloading image") from error
-        except (aiohttp.ClientError, OSError, UnicodeError, ValueError) as error:
-            log.info("source_unreachable", host=urlsplit(url).hostname, reason=repr(error))
+        except (aiohttp.ClientError, OSError, UnicodeError, ValueError, InvalidUrl) as error:
+            log.info("source_unreachable", host=host, reason=repr(error))
             raise SourceUnreachable(_UNREACHABLE) from error
-        log.info("source_unreachable", host=urlsplit(url).hostname, reason="too many redirects")
-        raise SourceUnreachable(_UNREACHABLE)
+
+    async def _follow(self, url: str) -> bytes:
+        """The bytes at the end of all redirects."""
+        for _ in range(MAX_REDIRECTS + 1):
+            answer = await self._hop(url)
+            if isinstance(answer, bytes):
+                return answer
+            url = urljoin(url, answer)
+            check_url(url)
+        raise _Forbidden("too many redirects")
 
     async def _hop(self, url: str) -> bytes | str:
         """The body, or where the source redirects to."""
-        parts = check_url(url)
-        host, port = str(parts.hostname), parts.port or _PORTS[parts.scheme]
+        if not self._rule.enabled:
+            raise _Forbidden("fetching is switched off")
+        # As aiohttp reads it: whom to trust is decided on the very name that is connected to.
+        target = URL(url)
+        host, port = str(target.host).lower(), int(target.port or 0)
         if not self._rule.allows_port(host, port):
             raise _Forbidden(f"port {port}")
         trusted = self._rule.trusts(host, port)
@@ -221,26 +239,26 @@ class Fetcher:
             use_dns_cache=False,
             force_close=True,
         )
-        async with (
-            aiohttp.ClientSession(
-                connector=connector,
-                timeout=self._timeout,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                headers={
-                    "Accept-Encoding": "identity",
-                    "Accept": "image/*",
-                    "User-Agent": "enlarger",
-                },
-                auto_decompress=False,
-                trust_env=False,
-            ) as session,
-            session.get(url, allow_redirects=False) as response,
-        ):
-            if response.status in _REDIRECTS and "Location" in response.headers:
-                return response.headers["Location"]
-            return await self._body(response)
+        async with aiohttp.ClientSession(
+            connector=connector,
+            timeout=self._timeout,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={
+                "Accept-Encoding": "identity",
+                "Accept": "image/*",
+                "User-Agent": "enlarger",
+            },
+            auto_decompress=False,
+            trust_env=False,
+        ) as session:
+            async with asyncio.timeout(self._read_timeout_s):
+                response = await session.get(target, allow_redirects=False)
+            async with response:
+                return await self._answer(response)
 
-    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
+    async def _answer(self, response: aiohttp.ClientResponse) -> bytes | str:
+        if response.status in _REDIRECTS and "Location" in response.headers:
+            return response.headers["Location"]
         if response.status != 200:
             error = SourceFailed if response.status >= 500 else SourceRefused
             raise error(f"HTTP {response.status}: Failed to download image")
@@ -250,8 +268,9 @@ class Fetcher:
         if declared is not None and declared > self._limit_bytes:
             raise self._too_large(declared)
         body = bytearray()
-        async for chunk in response.content.iter_chunked(65536):
-            body += chunk
+        while not response.content.at_eof():
+            async with asyncio.timeout(self._read_timeout_s):
+                body += await _up_to(response.content, _BLOCK_BYTES)
             if len(body) > self._limit_bytes:
                 raise self._too_large(len(body))
         return bytes(body)
@@ -262,6 +281,14 @@ class Fetcher:
             limit=self._limit_bytes,
             actual=size_bytes,
         )
+
+
+async def _up_to(stream: aiohttp.StreamReader, size_bytes: int) -> bytes:
+    """So many bytes, or what is left."""
+    try:
+        return await stream.readexactly(size_bytes)
+    except asyncio.IncompleteReadError as end:
+        return end.partial
 
 
 class _Resolver(AbstractResolver):

@@ -45,6 +45,12 @@ log = structlog.get_logger()
 
 _SEND_TIMEOUT_S = 600
 
+_GUARDS = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+"""What a browser may do with an answer: show it, as what it says it is."""
+
 _NAMES = {"jpeg": ("jpg", "jpeg")}
 """Formats that people know by two names."""
 
@@ -269,8 +275,6 @@ class Gateway:
                 "ETag": await self._in_thread(etag, data),
                 "Cache-Control": f"private, max-age={int(self.store.left_s(stored))}, immutable",
                 "Content-Disposition": "inline",
-                "X-Content-Type-Options": "nosniff",
-                "Content-Security-Policy": "default-src 'none'",
             },
         )
 
@@ -287,6 +291,8 @@ class Gateway:
         return _error_answer(request.path, ours, request_id=g.request_id)
 
     async def _end(self, response: Response) -> Response:
+        for name, value in _GUARDS.items():
+            response.headers.setdefault(name, value)
         if request.path in ("/upscale", "/v1/upscale"):
             response.headers.setdefault("Cache-Control", "no-store")
             if self.rates is not None:
@@ -366,7 +372,7 @@ def _raw_answer(id_: str, body: dict[str, Any], status: int, headers: dict[str, 
         "content-type": "application/json",
         "cache-control": "no-store",
         HEADER.lower(): id_,
-        **{name.lower(): value for name, value in headers.items()},
+        **{name.lower(): value for name, value in (_GUARDS | headers).items()},
     }
     encoded = [(name.encode(), value.encode()) for name, value in fields.items()]
     return status, encoded, json.dumps(body).encode()

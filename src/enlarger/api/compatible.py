@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
-from enlarger.api.sources import source_of
+from enlarger.api.sources import has_thousands_of_parts, source_of
 from enlarger.config import Settings
 from enlarger.errors import (
     BodyTooLarge,
@@ -80,13 +80,15 @@ def parse_body(content_type: str | None, body: bytes) -> dict[str, Any]:
 
     Raises:
         MissingBody: no body, another content type, or an empty value.
-        MalformedJson: not JSON, not UTF-8, or not an object.
+        MalformedJson: not JSON, not UTF-8, not an object, or one of thousands of parts.
     """
     kind = (content_type or "").partition(";")[0].strip().lower()
     if not body or not (
         kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
     ):
         raise MissingBody("No JSON data provided")
+    if has_thousands_of_parts(body):
+        raise MalformedJson("Malformed JSON")
     try:
         value = json.loads(body.decode("utf-8"), parse_constant=_no_number)
     except (ValueError, RecursionError) as error:

@@ -14,6 +14,14 @@ _DATA_URL = re.compile(r"data:(image/[a-z0-9.+-]+)?(;[a-z0-9=-]+)*;base64,", re.
 _DATA_PREFIX = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
 _SPACE = re.compile(r"\s+")
 
+_MOST_SIGNS = 10_000
+"""Commas and opening brackets. A job has some twenty, and base64 has none."""
+
+
+def has_thousands_of_parts(body: bytes) -> bool:
+    """Whether JSON is too rich to be read: as lists and objects it would be twenty times as long as on the wire."""
+    return sum(map(body.count, (b",", b"[", b"{"))) > _MOST_SIGNS
+
 
 def source_of(url: object, encoded: object) -> Source:
     """The source that ``img_url`` and ``image_b64`` name.

@@ -13,7 +13,14 @@ import pydantic
 
 from enlarger.errors import UnknownModel, WeightsError
 from enlarger.models.ranges import RANGES_FOLDER, Ranges
-from enlarger.models.weights import Layer, read_binary, read_layers, read_outline
+from enlarger.models.weights import (
+    MOST_TEXT_BYTES,
+    Layer,
+    read_binary,
+    read_bounded,
+    read_layers,
+    read_outline,
+)
 
 Architecture = Literal["rrdb", "compact"]
 
@@ -241,7 +248,9 @@ def _own_models(folder: Path) -> list[Model]:
 
 def _own_model(path: Path) -> Model:
     try:
-        row = _Row.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        row = _Row.model_validate(
+            tomllib.loads(read_bounded(path, MOST_TEXT_BYTES).decode("utf-8"))
+        )
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import zipfile
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from enlarger.errors import WeightsError
+from enlarger.models.weights import read_bounded
 
 RANGES_FOLDER = Path(__file__).parent / "ranges"
+
+_MOST_BYTES = 1 << 22
+"""Of the file and of each table in it; those of x4plus have 70 KB."""
 
 Table = npt.NDArray[np.float32]
 """Shape (dense blocks, channels): a block's input first, then what its first four convolutions make."""
@@ -43,7 +48,11 @@ class Ranges:
             WeightsError: the file is missing or damaged, or belongs to other weights.
         """
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as tables:
+            # Pickles are programs: numpy refuses those, and a table longer than the file's word for it ends too early.
+            file = BytesIO(read_bounded(path, _MOST_BYTES))
+            with np.load(file, allow_pickle=False) as tables:
+                if any(entry.file_size > _MOST_BYTES for entry in tables.zip.infolist()):
+                    raise WeightsError(f"{path.name}: longer than {_MOST_BYTES} bytes")
                 found = cls(
                     sha256=str(tables["sha256"]),
                     low=tables["low"].astype(np.float32),
@@ -51,7 +60,7 @@ class Ranges:
                     mean=tables["mean"].astype(np.float32),
                     in_float=tuple(int(block) for block in tables["in_float"]),
                 )
-        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, KeyError, ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:
             raise WeightsError(f"{path.name}: cannot be read as a table of ranges") from error
         if found.sha256 != sha256:
             raise WeightsError(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,10 @@ Floats = npt.NDArray[np.float32]
 _MAGIC = "7767517"
 _TAG_F16 = 0x01306B47
 _TAGS_F32 = (0, 0x0002C056)
+
+MOST_TEXT_BYTES = 1 << 20
+_MOST_WEIGHTS_BYTES = 1 << 29
+"""Of files that are read whole: fifteen times x4plus, which is the largest model here."""
 
 _WITHOUT_PARAMETERS = {
     *("Input", "Split", "Concat", "Eltwise", "BinaryOp", "Interp", "PixelShuffle", "ReLU"),
@@ -78,7 +83,7 @@ def read_outline(param: Path) -> tuple[Outline, ...]:
         WeightsError: the text is not an ncnn network, or has a layer that we cannot run.
     """
     try:
-        lines = param.read_text(encoding="ascii").splitlines()
+        lines = read_bounded(param, MOST_TEXT_BYTES).decode("ascii").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise WeightsError(f"{param.name}: cannot be read as an ncnn .param file") from error
     if not lines or lines[0].strip() != _MAGIC:
@@ -143,13 +148,27 @@ def read_binary(binary: Path, *, sha256: str) -> bytes:
         WeightsError: the file is missing, damaged, or another one.
     """
     try:
-        buffer = binary.read_bytes()
+        buffer = read_bounded(binary, _MOST_WEIGHTS_BYTES)
     except OSError as error:
         raise WeightsError(f"{binary.name}: cannot be read") from error
     found = hashlib.sha256(buffer).hexdigest()
     if found != sha256:
         raise WeightsError(f"{binary.name}: SHA-256 is {found}, the catalogue says {sha256}")
     return buffer
+
+
+def read_bounded(path: Path, limit_bytes: int) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        OSError: it cannot be read.
+        WeightsError: it is longer than any such file.
+    """
+    with path.open("rb") as file:
+        size_bytes = os.fstat(file.fileno()).st_size
+        if size_bytes > limit_bytes:
+            raise WeightsError(f"{path.name}: {size_bytes} bytes, at most {limit_bytes} are read")
+        return file.read(size_bytes)
 
 
 def _layer(outline: Outline, reader: _Reader) -> Layer:

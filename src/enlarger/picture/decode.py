@@ -70,7 +70,10 @@ _SPACES: dict[str, Space] = {"CMYK": "cmyk", "LAB": "lab"}
 _AVIF_CONFIGURATION = re.compile(rb"av1C\x81.(.)", re.DOTALL)
 """The box that states a stream's depth (AV1-ISOBMFF 2.3.3); a flag for 10 bits and more, one for 12."""
 
-# The header is held against our own limits before anything is decoded.
+_MOST_DECODED_BYTES = 1 << 30
+"""Samples of one file, all its frames together, with four channels: a quarter of the address space that decoding has."""
+
+# Pillow warns of pictures, and we refuse them: by what the header says of all frames, before anything is decoded.
 Image.MAX_IMAGE_PIXELS = None
 
 
@@ -222,6 +225,7 @@ def _stored(data: bytes, wanted_frames: int) -> _Stored:
         format_ = _format(image)
         depth_bits = _depth_bits(data, format_)
         frames = _frame_count(image)
+        _check_memory(*stored_size, depth_bits=depth_bits, frames=min(frames, wanted_frames))
         exif, xmp = image.info.get("exif"), image.info.get("xmp")
         durations_ms: tuple[float, ...] = (0,)
         if min(frames, wanted_frames) > 1:
@@ -254,6 +258,20 @@ def _stored(data: bytes, wanted_frames: int) -> _Stored:
             xmp=xmp if isinstance(xmp, bytes) else None,
             dpi=_dpi(image.info.get("dpi")) if _states_dpi(image) else None,
         )
+
+
+def _check_memory(
+    width_px: int, height_px: int, *, depth_bits: int, channels: int = 4, frames: int = 1
+) -> None:
+    """Refuse what a header states before it is made.
+
+    Raises:
+        UnreadableImage: the samples would take too much memory.
+    """
+    # A palette of one channel has four when it is looked up.
+    bytes_per_px = max(channels, 4) * (2 if depth_bits > 8 else 1)
+    if width_px * height_px * frames * bytes_per_px > _MOST_DECODED_BYTES:
+        raise UnreadableImage("decoding it takes too much memory")
 
 
 def _frame_count(image: Image.Image) -> int:
@@ -353,6 +371,9 @@ def _plays(image: Image.Image) -> int:
 def _stored_tiff(data: bytes) -> _Stored:
     """16 bits through tifffile; fewer through Pillow, which applies the orientation."""
     facts = tiff.facts(data)
+    _check_memory(
+        facts.width_px, facts.height_px, depth_bits=facts.depth_bits, channels=facts.channels
+    )
     if facts.depth_bits == 16:
         channels, alpha = tiff.samples_of_16_bits(data)
         space = facts.space

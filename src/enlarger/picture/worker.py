@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import array
 import json
+import math
 import mmap
 import os
 import resource
@@ -28,6 +29,9 @@ from enlarger.picture.values import Header, Motion, Note, Picture
 _LENGTH = struct.Struct("<I")
 _MEMORY_LIMIT_BYTES = 4 << 30
 """Address space: many times what the largest allowed picture takes, far less than a bomb wants."""
+
+CPU_LIMIT_S = 60
+"""Processor time for one picture, all threads together: the end of a decoder whose gateway no longer looks."""
 
 
 def shared_memory(data: bytes | memoryview) -> int:
@@ -144,15 +148,26 @@ def answer(
     return message, memoryview(b"".join([*samples, *blocks]))
 
 
+def limit_cpu(limit_s: int) -> None:
+    """Let the kernel kill this process once it has computed for so long from now on."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    ends = math.ceil(used.ru_utime + used.ru_stime) + limit_s
+    within = ends if hard == resource.RLIM_INFINITY else min(ends, hard)
+    resource.setrlimit(resource.RLIMIT_CPU, (within, hard))
+
+
 def main() -> None:
     """Answer until the socket closes."""
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_LIMIT_BYTES, _MEMORY_LIMIT_BYTES))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core holds somebody's picture
     with socket.socket(fileno=int(sys.argv[1])) as connection:
         while True:
             try:
                 message, memory = receive(connection)
             except (EOFError, ConnectionError):
                 return
+            limit_cpu(CPU_LIMIT_S)
             data = bytes(memory) if memory is not None else b""
             reply, shared = answer(**message, data=data)
             send(connection, reply, shared_memory(shared))

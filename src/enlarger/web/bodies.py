@@ -1,13 +1,14 @@
-"""Request bodies under a limit, counted as they come.
+"""Request bodies under limits, counted as they come.
 
 Quart's ``MAX_CONTENT_LENGTH`` does not bound chunked bodies: they are buffered, whole, before it looks. So
-this ASGI layer takes the body first, stops at the limit, and hands the application what fits.
+this ASGI layer takes the body first, stops at a limit, and hands the application what fits.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 Scope = dict[str, Any]
@@ -15,59 +16,118 @@ Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 Refusal = Callable[[Scope, int], tuple[int, list[tuple[bytes, bytes]], bytes]]
-"""From the scope and 400 or 408 to a whole answer: status, headers, body."""
+"""From the scope and 413 or 408 to a whole answer: status, headers, body."""
 
 BODY_TIMEOUT_S = 60
+BLOCK_TIMEOUT_S = 10
+BLOCK_BYTES = 16_384
+"""What has to come within each ``BLOCK_TIMEOUT_S``: 1.6 KB/s. One rule for senders that stop and for those that drip."""
+
+ROOM_BYTES = 128 << 20
+LINGER_S = 2
 
 TOO_LARGE = 413
 TOO_SLOW = 408
 
 
+class _RefusedError(Exception):
+    """The body is not taken."""
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+
+
 class LimitedBodies:
-    """An ASGI application behind a limit on request bodies.
+    """An ASGI application behind limits on request bodies.
 
     Args:
         app: what gets the request, with its body already there.
         limit_bytes: longest body.
         refuse: makes the answer to a body that is ``TOO_LARGE`` or ``TOO_SLOW``.
         timeout_s: seconds in which a body must have come.
+        block_timeout_s: seconds in which each next 16 KiB of it must have come.
+        room_bytes: of all bodies that are coming; when that is full, the oldest goes on, and of the others no more than
+            16 KiB are read.
+        linger_s: seconds for which what still comes of a refused body is thrown away, so that its sender, who may not
+            look before he has sent all, finds the answer and not a reset connection.
     """
 
     def __init__(
-        self, app: AsgiApp, *, limit_bytes: int, refuse: Refusal, timeout_s: float = BODY_TIMEOUT_S
+        self,
+        app: AsgiApp,
+        *,
+        limit_bytes: int,
+        refuse: Refusal,
+        timeout_s: float = BODY_TIMEOUT_S,
+        block_timeout_s: float = BLOCK_TIMEOUT_S,
+        room_bytes: int = ROOM_BYTES,
+        linger_s: float = LINGER_S,
     ) -> None:
         self._app = app
         self._limit_bytes = limit_bytes
         self._refuse = refuse
         self._timeout_s = timeout_s
+        self._block_timeout_s = block_timeout_s
+        self._room = _Room(room_bytes)
+        self._linger_s = linger_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
+        if (
+            scope["type"] == "websocket"
+        ):  # nobody here speaks it, and its messages would be under no limit
+            await send({"type": "websocket.close"})
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if self._declares_too_much(scope):
-            await self._answer(scope, send, TOO_LARGE)
-            return
-        body = bytearray()
         try:
-            async with asyncio.timeout(self._timeout_s):
-                more = True
-                while more:
-                    message = await receive()
-                    if message["type"] != "http.request":
-                        return  # the client is gone
-                    body += message.get("body", b"")
-                    more = message.get("more_body", False)
-                    if len(body) > self._limit_bytes:
-                        break
-        except TimeoutError:
-            await self._answer(scope, send, TOO_SLOW)
+            replayed = await self._taken(scope, receive)
+        except _RefusedError as refused:
+            await self._answer(scope, receive, send, refused.status)
             return
-        if len(body) > self._limit_bytes:
-            await self._answer(scope, send, TOO_LARGE)
-            return
-        await self._app(scope, _replay(bytes(body), receive), send)
+        if replayed is not None:
+            await self._app(scope, replayed, send)
+
+    async def _taken(self, scope: Scope, receive: Receive) -> Receive | None:
+        """What gives the body to the application; None if the client has gone away.
+
+        Raises:
+            _RefusedError: it is too large or too slow.
+        """
+        if self._declares_too_much(scope):
+            raise _RefusedError(TOO_LARGE)
+        # Blocks, not one long buffer: that would be moved as it grows, and leave holes behind.
+        blocks: list[bytearray] = []
+        size_bytes = block_ends_bytes = 0
+        clock = asyncio.get_running_loop().time
+        try:
+            with self._room.place() as place:
+                async with asyncio.timeout(self._timeout_s), asyncio.timeout(None) as pace:
+                    more = True
+                    while more:
+                        if not self._room.has_turn(place):
+                            pace.reschedule(None)  # the sender is not to blame
+                            await self._room.turn(place)
+                            block_ends_bytes = 0
+                        if size_bytes >= block_ends_bytes:
+                            pace.reschedule(clock() + self._block_timeout_s)
+                            block_ends_bytes = size_bytes + BLOCK_BYTES
+                        message = await receive()
+                        if message["type"] != "http.request":
+                            return None
+                        piece = message.get("body", b"")
+                        more = message.get("more_body", False)
+                        size_bytes += len(piece)
+                        if size_bytes > self._limit_bytes:
+                            raise _RefusedError(TOO_LARGE)
+                        self._room.fill(place, len(piece))
+                        if not blocks or len(blocks[-1]) >= BLOCK_BYTES:
+                            blocks.append(bytearray())
+                        blocks[-1] += piece
+        except TimeoutError as error:
+            raise _RefusedError(TOO_SLOW) from error
+        return _replay(b"".join(blocks), receive)
 
     def _declares_too_much(self, scope: Scope) -> bool:
         limit = str(self._limit_bytes).encode()
@@ -78,15 +138,71 @@ class LimitedBodies:
                 return (len(digits), digits) > (len(limit), limit)
         return False
 
-    async def _answer(self, scope: Scope, send: Send, status: int) -> None:
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, status: int) -> None:
         status, headers, body = self._refuse(scope, status)
-        headers = [
-            *headers,
-            (b"content-length", str(len(body)).encode()),
-            (b"connection", b"close"),
-        ]
+        headers = [*headers, (b"content-length", str(len(body)).encode())]
+        if scope["http_version"] < "2":  # later versions have no such header, and refuse it
+            headers.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body, "more_body": False})
+        await send({"type": "http.response.body", "body": body, "more_body": True})
+        # To the very end: Hypercorn's last step waits for room in a queue that nobody else would empty.
+        rest = asyncio.ensure_future(_throw_away(receive))
+        try:
+            await asyncio.wait({rest}, timeout=self._linger_s)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            rest.cancel()
+
+
+class _Room:
+    """Bytes of all bodies that are coming."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
+        self._held_bytes: dict[object, int] = {}
+        """By place, the oldest first."""
+
+        self._total_bytes = 0
+        self._left = asyncio.Event()
+
+    @contextmanager
+    def place(self) -> Iterator[object]:
+        """A body's place, from its first byte to its last."""
+        place = object()
+        self._held_bytes[place] = 0
+        try:
+            yield place
+        finally:
+            self._total_bytes -= self._held_bytes.pop(place)
+            self._left.set()  # wakes all who wait now
+            self._left.clear()
+
+    def fill(self, place: object, size_bytes: int) -> None:
+        """So much has come."""
+        self._held_bytes[place] += size_bytes
+        self._total_bytes += size_bytes
+
+    def has_turn(self, place: object) -> bool:
+        """Whether a body may go on."""
+        # The oldest always may, else all would wait for one another; and one that is small, so that a flood of
+        # pictures does not hold up those who ask how the service does.
+        return (
+            self._total_bytes < self._limit_bytes
+            or self._held_bytes[place] < BLOCK_BYTES
+            or place is next(iter(self._held_bytes))
+        )
+
+    async def turn(self, place: object) -> None:
+        """Wait until a body may go on."""
+        while not self.has_turn(place):
+            await self._left.wait()
+
+
+async def _throw_away(receive: Receive) -> None:
+    """Take what still comes of a body."""
+    more = True
+    while more:
+        more = (await receive()).get("more_body", False)
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -25,7 +25,9 @@ log = structlog.get_logger()
 _CLOSE_S = 1.0
 """What open connections get once the work is done, or is to be dropped."""
 
-_KEEP_ALIVE_S = 75
+IDLE_S = 75
+"""What a connection may be without a request, and what the headers of one may take: a little more than the minute that
+proxies keep theirs."""
 
 
 def is_loopback(host: str) -> bool:
@@ -120,8 +122,17 @@ class Service:
         return counted
 
 
-async def serve(app: AsgiApp, *, listener: socket.socket, service: Service) -> None:
-    """Serve ``app`` until the service is stopped, by a signal or by its own means."""
+async def serve(
+    app: AsgiApp, *, listener: socket.socket, service: Service, idle_s: float = IDLE_S
+) -> None:
+    """Serve ``app`` until the service is stopped, by a signal or by its own means.
+
+    Args:
+        app: what answers.
+        listener: a socket of ``bind``; it is closed in the end.
+        service: what a signal drains or stops.
+        idle_s: seconds until a connection is closed that has no request, or none whose headers are complete.
+    """
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, service.drain)
     loop.add_signal_handler(signal.SIGINT, service.stop)
@@ -132,7 +143,7 @@ async def serve(app: AsgiApp, *, listener: socket.socket, service: Service) -> N
     config.errorlog = None
     config.include_server_header = False
     config.graceful_timeout = _CLOSE_S
-    config.keep_alive_timeout = _KEEP_ALIVE_S
+    config.keep_alive_timeout = idle_s
     server = asyncio.create_task(
         hypercorn_serve(service.counting(app), config, shutdown_trigger=service.stopped)
     )

@@ -14,7 +14,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 from werkzeug.http import parse_options_header
 
-from enlarger.api.sources import source_of
+from enlarger.api.sources import has_thousands_of_parts, source_of
 from enlarger.errors import (
     Fault,
     InvalidOption,
@@ -80,6 +80,8 @@ def read_form(content_type: str | None, query: MultiDict[str, str], body: bytes)
 def _json_object(body: bytes) -> dict[str, Any]:
     if not body.strip():
         raise MissingBody("there is no JSON in the body")
+    if has_thousands_of_parts(body):
+        raise MalformedJson("the body has thousands of parts")
     try:
         value = json.loads(body.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
