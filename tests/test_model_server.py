@@ -685,6 +685,14 @@ async def test_server_is_ready_once_its_network_passed() -> None:
     assert server.state == "ready"
 
 
+async def test_successor_is_ready_at_once() -> None:
+    """Nothing is loaded ahead: each model is loaded and checked by its first tile."""
+    engine = Loaded()
+    server = made(engine)
+    await load(engine, server, None)
+    assert (engine.loaded, server.state) == ([], "ready")
+
+
 @pytest.mark.parametrize("error", [WrongOutput("e"), WeightsError("e"), ConfigError("e")])
 async def test_server_whose_network_did_not_pass_has_failed(error: EnlargerError) -> None:
     """It lives on to say why."""

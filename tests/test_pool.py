@@ -732,14 +732,18 @@ async def test_missed_probe_of_a_member_that_is_not_ready_makes_it_gone(state: S
 
 
 async def test_speed_is_measured_anew_after_a_restart() -> None:
-    """Another instance may run on another machine; before its first tile it is as fast as it says."""
-    server = Server("only")
-    server.done(100, 2)
-    assert server.mflop_per_s == 50
-    server.learn(readiness(State.READY, speed=7))
-    assert server.mflop_per_s == 50
-    server.learn(readiness(State.READY, instance="2", speed=7))
-    assert server.mflop_per_s == 7
+    """Another instance may run on another machine; before its first tile it is as fast as it says.
+
+    One that was started here runs where its predecessor did.
+    """
+    for supervised, speed in ((False, 7), (True, 50)):
+        server = Server("only", supervised=supervised)
+        server.done(100, 2)
+        assert server.mflop_per_s == 50
+        server.learn(readiness(State.READY, speed=7))
+        assert server.mflop_per_s == 50
+        server.learn(readiness(State.READY, instance="2", speed=7))
+        assert server.mflop_per_s == speed
 
 
 async def test_newest_tiles_count_most_in_a_members_speed() -> None:

@@ -28,8 +28,9 @@ class Scripts:
     starts: list[int] = field(default_factory=list)
     """The numbers of the servers started, in order."""
 
-    def arguments(self, number: int) -> list[str]:
+    def arguments(self, number: int, *, again: bool) -> list[str]:
         """The command line of server ``number``."""
+        assert again is (number in self.starts)
         self.starts.append(number)
         given = f"import os, signal, sys; NUMBER = {number}; LIFE = {self.starts.count(number)}; "
         return [sys.executable, "-S", "-E", "-c", given + self.script]
@@ -41,7 +42,7 @@ class Missing:
 
     environment: Mapping[str, str] = field(default_factory=dict)
 
-    def arguments(self, number: int) -> list[str]:
+    def arguments(self, number: int, *, again: bool) -> list[str]:
         """The command line of server ``number``."""
         return ["/no/such/program", str(number)]
 
@@ -294,7 +295,7 @@ from enlarger.pool.supervisor import Supervisor
 
 class Command:
     environment = {}
-    def arguments(self, number):
+    def arguments(self, number, *, again):
         return [sys.executable, "-c", sys.argv[1]]
 
 async def main():
@@ -333,7 +334,8 @@ async def test_server_reads_the_end_of_its_stdin_when_we_are_gone(tmp_path: Path
 def test_servers_get_the_ports_after_the_first() -> None:
     """Server 2 of base port 5002 listens on 5004."""
     command = ServerCommand(base_port=5002, threads=3, environment={})
-    assert command.arguments(2) == [
+    first = command.arguments(2, again=False)
+    assert first == [
         sys.executable,
         "-m",
         "enlarger",
@@ -344,10 +346,11 @@ def test_servers_get_the_ports_after_the_first() -> None:
         "3",
         "--exit-with-parent",
     ]
+    assert command.arguments(2, again=True) == [*first, "--ready-at-once"]
 
 
 @pytest.mark.parametrize("number", [0, 3])
 def test_base_port_0_lets_each_server_take_a_free_one(number: int) -> None:
     """Whatever its number."""
-    arguments = ServerCommand(base_port=0, threads=1, environment={}).arguments(number)
+    arguments = ServerCommand(base_port=0, threads=1, environment={}).arguments(number, again=False)
     assert arguments[arguments.index("--port") + 1] == "0"

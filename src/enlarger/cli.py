@@ -394,6 +394,7 @@ def model_server(
         int | None, typer.Option(min=1, help="Compute threads. Unset: one per core.")
     ] = None,
     exit_with_parent: Annotated[bool, typer.Option("--exit-with-parent", hidden=True)] = False,
+    ready_at_once: Annotated[bool, typer.Option("--ready-at-once", hidden=True)] = False,
 ) -> None:
     """Start one model server, for a gateway that names it in ENLARGER_SERVERS."""
     from enlarger.web import logs
@@ -403,12 +404,18 @@ def model_server(
         threading.Thread(target=_exit_at_end_of_stdin, daemon=True).start()
     settings = config.load()
     _trace(settings, "enlarger-model-server")
-    asyncio.run(_model_server(settings, host, port, threads or config.cores()))
+    asyncio.run(
+        _model_server(
+            settings, host, port, threads or config.cores(), is_loaded_first=not ready_at_once
+        )
+    )
     tracing.stop()
     _leave(0)
 
 
-async def _model_server(settings: config.Settings, host: str, port: int, threads: int) -> None:
+async def _model_server(
+    settings: config.Settings, host: str, port: int, threads: int, *, is_loaded_first: bool
+) -> None:
     from enlarger.engine.openvino import OpenVINOEngine
     from enlarger.model_server import ModelServer, load
     from enlarger.pool.supervisor import PORT_LINE
@@ -426,7 +433,8 @@ async def _model_server(settings: config.Settings, host: str, port: int, threads
         catalogue, threads=threads, precision=settings.precision, cache_folder=settings.cache_folder
     ) as engine:
         server = ModelServer(engine, service, token=_token(settings))
-        loading = asyncio.create_task(load(engine, server, catalogue.choose("auto", scale=4).id))
+        usual = catalogue.choose("auto", scale=4).id if is_loaded_first else None
+        loading = asyncio.create_task(load(engine, server, usual))
         _console.print(f"{PORT_LINE}{listener.getsockname()[1]}", highlight=False)
         await launcher.serve(server.asgi(), listener=listener, service=service)
         loading.cancel()

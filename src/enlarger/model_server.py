@@ -330,10 +330,14 @@ class LoadableEngine(Engine, Protocol):
         """Load a model and check it on its golden picture."""
 
 
-async def load(engine: LoadableEngine, server: ModelServer, model_id: str) -> None:
-    """Load the usual model and check it on its golden picture; then, and only then, the server is ready."""
+async def load(engine: LoadableEngine, server: ModelServer, model_id: str | None) -> None:
+    """Load the usual model and check it on its golden picture; then, and only then, the server is ready.
+
+    None: it is ready at once, and each model is loaded and checked by its first tile.
+    """
     try:
-        await engine.load(model_id)
+        if model_id is not None:
+            await engine.load(model_id)
     except EnlargerError as error:
         log.exception("self_test_failed", model=model_id, code=error.code)
         server.fail(str(error))

@@ -155,7 +155,11 @@ class Member:
         """What a probe found."""
         now = asyncio.get_running_loop().time()
         if readiness.instance is not None and readiness.instance != self.instance:
-            self.instance, self.mflop_per_s, self.health = readiness.instance, None, Health()
+            self.instance, self.health = readiness.instance, Health()
+            if (
+                self.restart is None
+            ):  # it may be another machine; one that is supervised is where it was
+                self.mflop_per_s = None
         self.health = self.health.probed(readiness.state, now=now)
         if readiness.state is not State.GONE:
             self.facts, self.rss_bytes = readiness.facts, readiness.rss_bytes

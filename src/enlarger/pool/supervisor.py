@@ -42,7 +42,7 @@ class Startable(Protocol):
 
     @property
     def environment(self) -> Mapping[str, str]: ...  # noqa: D102
-    def arguments(self, number: int) -> list[str]: ...  # noqa: D102
+    def arguments(self, number: int, *, again: bool) -> list[str]: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +58,15 @@ class ServerCommand:
     environment: Mapping[str, str]
     """Settings that differ from this process's own environment."""
 
-    def arguments(self, number: int) -> list[str]:
-        """The command line of server ``number``."""
+    def arguments(self, number: int, *, again: bool) -> list[str]:
+        """The command line of server ``number``; ``again`` if one of this number was up before."""
         port = self.base_port + number if self.base_port else 0
         return [
             *(sys.executable, "-m", "enlarger", "model-server"),
             *("--port", str(port), "--threads", str(self.threads), "--exit-with-parent"),
+            # Its first tile loads the network, checked as ever. So one that is killed over and over still works,
+            # and does not spend its life on loading what nobody may ask for.
+            *(["--ready-at-once"] if again else []),
         ]
 
 
@@ -132,7 +135,7 @@ class Supervisor:
     async def _live(self, number: int) -> int:
         """One life of a server, from start to end."""
         process = await asyncio.create_subprocess_exec(
-            *self._command.arguments(number),
+            *self._command.arguments(number, again=number in self._listened),
             # Held open by this process: when it dies, however it dies, the server reads the end and leaves.
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
