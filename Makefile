@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help serve demo test check smoke bench bench-all chaos golden clean
+.PHONY: help serve demo test check smoke bench bench-all chaos fuzz golden clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z%-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
@@ -32,7 +32,7 @@ check: .venv/ready-dev  ## lint, format, layers, types, spelling
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy
-	$(BIN)/codespell src tests docs scripts benchmarks chaos *.md
+	$(BIN)/codespell src tests docs scripts benchmarks chaos fuzz/*.py *.md
 
 smoke: .venv/ready-dev  ## the wheel in a clean environment, on a real photo
 	$(BIN)/python scripts/smoke.py
@@ -74,6 +74,13 @@ chaos: .venv/ready  ## kill, hang, overload and starve it for 20 minutes: does i
 
 chaos-%: .venv/ready  ## one of them: make chaos-kill ARGS="--pictures 1000"
 	PYTHONPATH=scripts $(BIN)/python chaos/$*.py $(ARGS)
+
+.venv/ready-fuzz: .venv/ready-dev
+	$(BIN)/python -m pip install -q --group fuzz
+	@touch $@
+
+fuzz: .venv/ready-fuzz  ## what reads strangers' bytes, a minute for each part; ARGS="--seconds 600 decoder"
+	PYTHONPATH=tests $(BIN)/python fuzz/fuzz.py $(ARGS)
 
 golden: .venv/ready-dev  ## make the golden pictures again, with PyTorch (a large download)
 	$(BIN)/python -m pip install -q --group golden

@@ -1353,6 +1353,24 @@ async def test_unknown_route_is_404(start: Start, path: str) -> None:
     assert fault(await gateway.call("GET", path)) == (404, "not_found", "Not found")
 
 
+@pytest.mark.parametrize("path", ["/v1//models", "/files//a.png", "/health//"])
+async def test_doubled_slash_is_not_found(start: Start, path: str) -> None:
+    """It is another path: no redirect, which would lead to whatever host the request names."""
+    gateway = await start()
+    async with gateway.http.get(path, allow_redirects=False) as response:
+        assert response.status == 404
+        assert "Location" not in response.headers
+        assert (await response.json(content_type=None))["code"] == "not_found"
+
+
+@pytest.mark.parametrize("host", ["", "a b", "[::1", "\xe9", "x" * 300, "a..b", "a:b:c"])
+async def test_any_host_is_served(start: Start, host: str) -> None:
+    """Behind which name it stands is not the service's to know."""
+    gateway = await start()
+    reply = await gateway.call("GET", "/health", headers={"Host": host})
+    assert (reply.status, reply.body["status"]) == (200, "healthy")
+
+
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [

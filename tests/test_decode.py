@@ -283,6 +283,24 @@ def test_tiff_where_white_is_zero_is_inverted(dtype: type) -> None:
     assert np.array_equal(decode(tiff(samples, "miniswhite")).samples, most - samples)
 
 
+@pytest.mark.parametrize("compression", ["lzw", "deflate", "adobe_deflate", "packbits", "zstd"])
+def test_compressed_tiff_of_16_bits_is_exact(compression: str) -> None:
+    """Whatever without loss programs write."""
+    samples = noise16(12, 9, 3)
+    assert np.array_equal(decode(tiff(samples, "rgb", compression=compression)).samples, samples)
+
+
+@pytest.mark.parametrize("compression", [7, 34712, 34887, 48124, 50002, 65535])
+def test_tiff_does_not_choose_among_all_codecs(compression: int) -> None:
+    """JPEG, JPEG 2000, LERC, JetRAW, JPEG XL, and one that nobody knows: refused from the header."""
+    data = bytearray(tiff(noise16(4, 4, 3), "rgb"))
+    entry = data.index(struct.pack("<HHI", 259, 3, 1))
+    data[entry + 8 : entry + 10] = struct.pack("<H", compression)
+    for read in (probe, decode):
+        with pytest.raises(UnsupportedFormat, match="compression"):
+            read(bytes(data))
+
+
 def test_premultiplied_alpha_of_a_tiff_is_divided_out() -> None:
     """Colours come back as they were before, within what the multiplication left of them."""
     colour = np.full((1, 3, 3), 40000, np.uint16)
@@ -505,6 +523,23 @@ def test_header_without_pixels_is_refused() -> None:
     """Zero rows or columns are no picture."""
     with pytest.raises(UnreadableImage):
         decode(png(np.zeros((1, 0, 1)), colour=GRAY, depth_bits=8))
+
+
+@pytest.mark.parametrize("junk", [b"", b"\x01"], ids=["", "junk"])
+@pytest.mark.parametrize("disposal", [2, 3])
+def test_first_frame_of_a_gif_is_not_filled_whatever_it_says(disposal: int, junk: bytes) -> None:
+    """A few bytes that speak of 60000 x 30000 took 1.7 GB, before the header could be held against a limit."""
+
+    def gif(width_px: int, height_px: int) -> bytes:
+        control = b"\x21\xf9\x04" + bytes([disposal << 2 | 1, 0, 0, 0, 0])
+        frame = b"\x2c" + struct.pack("<4HB", 0, 0, width_px, height_px, 0) + b"\x02\x02\x4c\x01\0;"
+        screen = struct.pack("<HHBBB", 8, 8, 0x80, 0, 0) + bytes(6)
+        return b"GIF89a" + screen + control + junk + frame
+
+    with pytest.raises(UnreadableImage, match="too much memory"):
+        probe(gif(60000, 30000))
+    header = probe(gif(8192, 8192))
+    assert (header.width_px, header.height_px) == (8192, 8192)
 
 
 async def test_files_that_broke_decoders_break_nothing(bad_inputs: dict[str, bytes]) -> None:

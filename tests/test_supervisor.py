@@ -30,7 +30,6 @@ class Scripts:
 
     def arguments(self, number: int, *, again: bool) -> list[str]:
         """The command line of server ``number``."""
-
         self.starts.append(number)
         given = f"import os, signal, sys; NUMBER = {number}; LIFE = {self.starts.count(number)}; "
         return [sys.executable, "-S", "-E", "-c", given + self.script]

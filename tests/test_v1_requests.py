@@ -114,6 +114,16 @@ def test_parts_without_a_picture_may_name_one() -> None:
             b"--x\r\nContent-Disposition: form-data; na",
             MalformedMultipart,
         ),
+        (
+            "multipart/form-data; boundary=x",
+            b"--x\r\nContent-Disposition: form-data\r\n\r\n4\r\n--x--\r\n",
+            MalformedMultipart,
+        ),
+        (
+            "multipart/form-data; boundary=x",
+            b'--x\r\nContent-Disposition: form-data; filename="a"\r\n\r\n4\r\n--x--\r\n',
+            MalformedMultipart,
+        ),
     ],
 )
 def test_body_that_is_not_what_its_type_says(

@@ -381,6 +381,26 @@ async def test_process_that_computes_for_too_long_is_killed_by_the_kernel() -> N
     assert await asyncio.wait_for(process.wait(), LONG_S) == -signal.SIGXCPU
 
 
+async def test_file_writes_nothing_into_the_log(
+    running: Running, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Libtiff prints what it thinks of a file, with texts of that file; what we raise is told all the same."""
+    damaged = encoded(noise(16, 16, 3), "TIFF", compression="tiff_lzw")
+    damaged = damaged[:100] + bytes(400) + damaged[500:]
+    with pytest.raises(UnreadableImage):
+        decode(damaged)
+    assert capfd.readouterr().err != ""
+    async with Decoders(1) as decoders:
+        with pytest.raises(UnreadableImage):
+            await decoders.decode(damaged)
+    assert capfd.readouterr().err == ""
+    failing = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", worker.__name__, "no number", stderr=asyncio.subprocess.PIPE
+    )
+    _, told = await failing.communicate()
+    assert b"ValueError" in told
+
+
 async def test_interrupt_from_the_terminal_does_not_reach_a_process(running: Running) -> None:
     """It stands in a session of its own: a Ctrl-C is the gateway's to handle, which finishes its work."""
     async with Decoders(1) as decoders:

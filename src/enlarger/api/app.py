@@ -15,7 +15,9 @@ from typing import Any, TypeVar
 
 import structlog
 from quart import Quart, Response, g, request
+from quart.wrappers import BaseRequestWebsocket
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import MapAdapter
 
 from enlarger import __version__
 from enlarger.api import compatible
@@ -80,7 +82,8 @@ class Gateway:
 
     def asgi(self) -> AsgiApp:
         """The ASGI application."""
-        app = Quart(__name__)
+        app = _App(__name__)
+        app.url_map.merge_slashes = False  # it would answer with a redirect, in HTML
         # Bodies are limited before they reach Quart; an answer may take as long as a slow reader needs.
         app.config.update(
             MAX_CONTENT_LENGTH=None, BODY_TIMEOUT=None, RESPONSE_TIMEOUT=_SEND_TIMEOUT_S
@@ -321,6 +324,18 @@ class Gateway:
         # In the request's context, so that what is logged there has its id.
         return await asyncio.get_running_loop().run_in_executor(
             self.executor, copy_context().run, function, *arguments
+        )
+
+
+class _App(Quart):
+    """Finds routes by their path, whatever host the request names."""
+
+    def create_url_adapter(self, request: BaseRequestWebsocket | None) -> MapAdapter | None:
+        """As Quart's own, which fails on a ``Host`` that is none before it comes to an error handler."""
+        if request is None:
+            return super().create_url_adapter(None)
+        return self.url_map.bind(
+            "any", None, None, request.scheme, request.method, request.path, None
         )
 
 

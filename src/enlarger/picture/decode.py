@@ -76,6 +76,9 @@ _MOST_DECODED_BYTES = 1 << 30
 # Pillow warns of pictures, and we refuse them: by what the header says of all frames, before anything is decoded.
 Image.MAX_IMAGE_PIXELS = None
 
+_MOST_GIF_PX = 8192**2
+"""What Pillow may fill for the first frame of a GIF, which it does as soon as the file is opened."""
+
 
 def probe(data: bytes) -> Header:
     """What the header says; no pixel is decoded.
@@ -510,6 +513,8 @@ def _dpi(stated: object) -> tuple[float, float] | None:
 @contextmanager
 def _opened(data: bytes) -> Iterator[Image.Image]:
     """The file as Pillow sees it."""
+    # Others are held against our own limits before anything is decoded. Pillow's error comes at twice its number.
+    Image.MAX_IMAGE_PIXELS = _MOST_GIF_PX // 2 if data.startswith(b"GIF8") else None
     with (
         warnings.catch_warnings(action="ignore"),
         Image.open(BytesIO(data), formats=[name.upper() for name in FORMATS]) as image,
@@ -532,7 +537,7 @@ def _in_our_words(data: bytes) -> Iterator[None]:
         raise UnsupportedFormat(
             f"not a picture of a format read here ({', '.join(FORMATS)})"
         ) from error
-    except MemoryError as error:
+    except (MemoryError, Image.DecompressionBombError) as error:
         raise UnreadableImage("decoding it takes too much memory") from error
     except (
         OSError,

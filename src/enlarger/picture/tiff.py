@@ -35,6 +35,10 @@ _PREMULTIPLIED, _STRAIGHT = 1, 2
 _UNSIGNED, _UNDEFINED = 1, 4
 """Of SampleFormat; undefined samples are read as unsigned, as everybody does."""
 
+_COMPRESSIONS = (1, 5, 8, 32773, 32946, 50000)
+"""Of 16 bits: none, LZW, deflate by both of its numbers, PackBits, Zstandard. The file names its codec, and not
+every codec that imagecodecs has is made for strangers' bytes; fewer bits go through the few that Pillow has."""
+
 _MOST_CHANNELS = 8
 """More of them are measurements, not a picture."""
 
@@ -43,7 +47,7 @@ _INCHES_PER_UNIT = {2: 1.0, 3: 1 / 2.54}
 """By ResolutionUnit: inch and centimetre."""
 
 # What libraries think of a stranger's file is not the operator's business.
-for _library in ("tifffile", "PIL.TiffImagePlugin"):
+for _library in ("tifffile", "imagecodecs", "PIL"):
     logging.getLogger(_library).setLevel(logging.CRITICAL + 1)
 
 
@@ -155,6 +159,10 @@ def _facts(file: tifffile.TiffFile) -> Facts:
     ):
         raise UnsupportedFormat(
             f"a TIFF of {depth_bits} bits per sample is not read here; convert it to 8 or 16 bits"
+        )
+    if depth_bits == 16 and page.compression not in _COMPRESSIONS:
+        raise UnsupportedFormat(
+            "a TIFF of 16 bits in this compression is not read here; use LZW, deflate or none"
         )
     if photometric not in _KINDS or page.imagedepth != 1:
         raise UnsupportedFormat(

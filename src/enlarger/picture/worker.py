@@ -157,8 +157,20 @@ def limit_cpu(limit_s: int) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (within, hard))
 
 
+def _quiet_libraries() -> None:
+    """What C libraries print of a stranger's file goes nowhere; a fault of ours is still told in the log.
+
+    A file may make libtiff print a line for each of thousands of tags, with the file's own words in it.
+    """
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+
+
 def main() -> None:
     """Answer until the socket closes."""
+    _quiet_libraries()
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_LIMIT_BYTES, _MEMORY_LIMIT_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core holds somebody's picture
     with socket.socket(fileno=int(sys.argv[1])) as connection:

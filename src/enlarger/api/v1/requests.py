@@ -123,6 +123,8 @@ def _multipart(body: bytes, parameters: dict[str, str]) -> Form:
         ) from error
     except ValueError as error:
         raise MalformedMultipart("the body is not multipart/form-data with a boundary") from error
+    if None in texts or None in files:  # werkzeug's types do not say so
+        raise MalformedMultipart("a part of the body has no name")
     _check_once([*(name for name, _ in texts.items(multi=True)), *files.keys()])
     for name, pictures in files.lists():
         if name not in ("image", "options"):

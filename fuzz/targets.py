@@ -1,0 +1,222 @@
+"""What is fuzzed: functions that read strangers' bytes. Each takes any bytes and may raise nothing but what it promises."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import resource
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mutants import originals
+from pictures import with_checksums
+from werkzeug.datastructures import MultiDict
+
+from enlarger.api.compatible import error_answer, parse_body, parse_job, parse_query
+from enlarger.api.v1.problems import problem_of
+from enlarger.api.v1.requests import Form, read_form, read_request
+from enlarger.errors import EnlargerError
+from enlarger.job import Options
+from enlarger.models import Catalogue
+from enlarger.picture import metadata, tiff
+from enlarger.picture.decode import decode, probe
+
+BAD_INPUTS = Path(__file__).parents[2] / "shared" / "data" / "bad-inputs"
+"""Files that once broke decoders; they are not part of the repository."""
+
+MOST_BYTES = 8192
+"""Of an input: enough for every kind of fault, and quick."""
+
+_MOST_SIDE_PX = 2048
+"""The service refuses larger pictures by their header."""
+
+_MOST_PX = 1 << 22
+"""Of all frames that are decoded."""
+
+_MEMORY_BYTES = 4 << 30
+"""Address space, as a decoder process has it."""
+
+_CATALOGUE = Catalogue.installed(Path("/nowhere"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A function to fuzz."""
+
+    check: Callable[[bytes], None]
+    """Returns for every input; what it raises is a finding."""
+
+    seeds: Mapping[str, bytes] = field(default_factory=dict)
+    words: tuple[str, ...] = ()
+    """What inputs are made of, besides the seeds."""
+
+    are_pictures: bool = False
+    """Whether inputs are damaged as pictures are, part by part."""
+
+
+def limit_memory() -> None:
+    """Let this process have as much as a decoder process."""
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
+
+
+def _check_decoder(data: bytes) -> None:
+    """``probe`` and ``decode``: a picture of the size that the header says, or a refusal."""
+    with contextlib.suppress(EnlargerError):
+        data = with_checksums(data)
+        header = probe(data)
+        sides_px = (header.width_px, header.height_px)
+        if max(sides_px) > _MOST_SIDE_PX:
+            return
+        frames = min(header.frames, 1 + _MOST_PX // (sides_px[0] * sides_px[1]))
+        for wanted in {1, frames if header.is_animation else 1}:
+            picture = decode(data, frames=wanted, to_srgb=len(data) % 2 == 0)
+            assert (picture.width_px, picture.height_px) == sides_px
+            assert len(picture.frames) <= wanted
+            assert len({frame.shape for frame in picture.frames}) == 1
+            assert picture.dpi is None or min(picture.dpi) > 0
+
+
+def _check_tiff(data: bytes) -> None:
+    """The same for a file that begins as a TIFF, whatever else it is."""
+    _check_decoder(data if data.startswith(tiff.PREFIXES) else tiff.PREFIXES[0] + data[4:])
+
+
+def _check_metadata(data: bytes) -> None:
+    """What is written is read again; damage is ``DamagedExifError`` or None, and nothing else."""
+    with contextlib.suppress(metadata.DamagedExifError):
+        block = metadata.exif_for(data, width_px=30, height_px=20, provenance={"model": "a"})
+        again = metadata.exif_for(block, width_px=30, height_px=20, provenance={"model": "a"})
+        assert again == block
+    kept = metadata.exif_of_tiff(data)
+    assert kept is None or metadata.exif_of_tiff(kept) == kept
+    with contextlib.suppress(metadata.DamagedExifError):
+        metadata.with_exif(data, kept or data)
+    metadata.upright_xmp(data)
+    assert sum(12 + len(content) for _, content in metadata.png_chunks(data)) <= len(data) + 12
+
+
+def _check_body(data: bytes) -> None:
+    """A body of JSON on both routes, and of parts: what is asked for, or a refusal that can be sent."""
+    with _refusals():
+        parse_job(parse_body("application/json", data), catalogue=_CATALOGUE, request_id="r-1")
+    for content_type in ("application/json", "multipart/form-data; boundary=b"):
+        with _refusals():
+            form = read_form(content_type, MultiDict(), data)
+            read_request(form, catalogue=_CATALOGUE, request_id="r-1")
+
+
+def _check_options(data: bytes) -> None:
+    """A line for each option: a byte that says which, and its value as JSON, or else as text."""
+    fields: dict[str, Any] = {}
+    for line in data.split(b"\n"):
+        text = line[1:].decode("utf-8", "replace")
+        name = _NAMES[line[0] % len(_NAMES)] if line else text
+        try:
+            fields[name] = json.loads(text)
+        except (ValueError, RecursionError):
+            fields[name] = text
+    query = {name: str(value)[:100] for name, value in fields.items()}
+    for values, strict in ((fields, True), (parse_query(query), False)):
+        with _refusals():
+            job, _ = parse_job(values, catalogue=_CATALOGUE, request_id="r-1", strict=strict)
+            job.options.size_px(30, 20)
+        with _refusals():
+            form = Form(values, None, strict=strict)
+            options = read_request(form, catalogue=_CATALOGUE, request_id="r-1").job.options
+            options.size_px(30, 20)
+
+
+@contextlib.contextmanager
+def _refusals() -> Iterator[None]:
+    try:
+        yield
+    except EnlargerError as error:
+        _check_answers(error)
+
+
+def _check_answers(error: EnlargerError) -> None:
+    """It can be sent on both routes, as a fault of the caller, and is not much longer than what it is about."""
+    for answer in (error_answer, problem_of):
+        body, status, _ = answer(error, request_id="r-1")
+        assert 400 <= status < 500
+        assert len(json.dumps(body)) < 20 * MOST_BYTES
+
+
+def _bad_inputs() -> dict[str, bytes]:
+    if not BAD_INPUTS.is_dir():
+        return {}
+    files = (path for path in BAD_INPUTS.iterdir() if path.suffix != ".md")
+    return {path.name: path.read_bytes() for path in files if path.stat().st_size <= MOST_BYTES}
+
+
+def _blocks() -> dict[str, bytes]:
+    """EXIF blocks and TIFFs, small and large end first."""
+    found = {name: data for name, data in originals().items() if name.startswith("tiff")}
+    for name in ("jpeg talking", "webp talking"):
+        exif = decode(originals()[name]).exif
+        assert exif is not None
+        found[name] = exif
+    return found
+
+
+_REQUESTS: dict[str, dict[str, Any]] = {
+    "url": {"img_url": "https://example.com/cat.png", "scale": 4, "model": "auto"},
+    "data": {"img_url": "data:image/png;base64,iVBORw0KGgo=", "inline": False},
+    "base64": {"image_b64": "iVBORw0KGgo=", "format": "webp", "quality": 80, "frames": "all"},
+    "options": {
+        "image_b64": "AA==",
+        "region": "0,0,4,4",
+        "background": "#ffffff",
+        "metadata": "keep",
+        "provenance": True,
+        "color_lock": False,
+        "color": "srgb",
+        "precision": "f32",
+        "frames": 3,
+    },
+    "lists": {"image_b64": "AA==", "region": [0, 0, 4, 4], "max_bytes": 1000, "width": 30},
+}
+
+_NAMES = sorted({*Options.model_fields, "img_url", "image_b64", "inline"})
+
+TARGETS: dict[str, Target] = {
+    "decoder": Target(
+        check=_check_decoder, seeds={**originals(), **_bad_inputs()}, are_pictures=True
+    ),
+    "tiff": Target(
+        check=_check_tiff,
+        seeds={
+            name: data
+            for name, data in {**originals(), **_bad_inputs()}.items()
+            if data.startswith(tiff.PREFIXES)
+        },
+        are_pictures=True,
+    ),
+    "metadata": Target(check=_check_metadata, seeds=_blocks(), are_pictures=True),
+    "body": Target(
+        check=_check_body,
+        seeds={
+            **{name: json.dumps(fields).encode() for name, fields in _REQUESTS.items()},
+            "form": b"".join(
+                [
+                    b'--b\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\nAA\r\n',
+                    b'--b\r\nContent-Disposition: form-data; name="scale"\r\n\r\n4\r\n--b--\r\n',
+                ]
+            ),
+        },
+        words=tuple(f'"{name}":' for name in _NAMES),
+    ),
+    "options": Target(
+        check=_check_options,
+        seeds={
+            name: b"\n".join(
+                bytes([_NAMES.index(option)]) + json.dumps(value).encode()
+                for option, value in fields.items()
+            )
+            for name, fields in _REQUESTS.items()
+        },
+        words=("1e999", "-1", "null", "true", "[[", "{}", "\\ud800", "0,0,4,4", "http://", "data:"),
+    ),
+}
