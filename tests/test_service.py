@@ -98,12 +98,19 @@ def server_entries(service: RunningService) -> list[dict[str, Any]]:
     return entries
 
 
-def server_pids(service: RunningService) -> dict[int, int]:
-    """The newest process of each model server, from the log."""
+def server_starts(service: RunningService) -> list[tuple[int, int]]:
+    """Number and process id of each start of a model server, from the log."""
     events = [
         json.loads(line) for line in service.log.read_text().splitlines() if line.startswith("{")
     ]
-    return {event["server"]: event["pid"] for event in events if event["event"] == "server_started"}
+    return [
+        (event["server"], event["pid"]) for event in events if event["event"] == "server_started"
+    ]
+
+
+def server_pids(service: RunningService) -> dict[int, int]:
+    """The newest process of each model server."""
+    return dict(server_starts(service))
 
 
 def descendants(pid: int) -> list[int]:
@@ -175,6 +182,39 @@ def test_picture_survives_the_end_of_any_server(
     assert answer["base64"] == undisturbed["base64"]
     until(lambda: server_pids(service)[number] != pid)
     until(lambda: server_entries(service)[number]["state"] == "ready")
+
+
+def test_picture_survives_a_server_that_hangs(service: RunningService, photo: Pixels) -> None:
+    """Stopped with a tile in hand, it answers nothing; its tiles go elsewhere in time, and it is replaced."""
+    picture = encoded(photo)
+    _, undisturbed = service.upscale(picture, scale=4, model=QUICK)
+    until(lambda: all(entry["state"] == "ready" for entry in server_entries(service)))
+    pid = server_pids(service)[0]
+    with ThreadPoolExecutor(1) as threads:
+        asked = threads.submit(service.upscale, picture, scale=4, model=QUICK)
+        until(lambda: server_entries(service)[0]["tiles_in_flight"] > 0)
+        os.kill(pid, signal.SIGSTOP)
+        status, answer = asked.result()
+    assert (status, answer["base64"]) == (200, undisturbed["base64"])
+    assert answer["tiles"]["retried"] >= 1
+    until(lambda: server_pids(service)[0] != pid)
+    until(lambda: not alive(pid))
+    until(lambda: server_entries(service)[0]["state"] == "ready")
+
+
+def test_worn_servers_are_replaced_under_load(
+    environment: dict[str, str], photo: Pixels, tmp_path: Path
+) -> None:
+    """After ten tiles each, while pictures are made: none fails, and all are the same."""
+    picture = encoded(photo[:256, :256])
+    settings = environment | {"NUM_SERVERS": "2", "ENLARGER_SERVER_TILES": "10"}
+    with RunningService(tmp_path, settings) as service, ThreadPoolExecutor(4) as threads:
+        asked = [threads.submit(service.upscale, picture, scale=2, model=QUICK) for _ in range(40)]
+        answers = [one.result() for one in asked]
+        assert {status for status, _ in answers} == {200}
+        assert len({answer["base64"] for _, answer in answers}) == 1
+        assert sum(answer["tiles"]["retried"] for _, answer in answers) == 0
+        until(lambda: len(server_starts(service)) >= 4)
 
 
 def test_request_waits_while_all_servers_restart(service: RunningService) -> None:

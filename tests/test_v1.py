@@ -10,11 +10,12 @@ from typing import Any
 import aiohttp
 import numpy as np
 import pytest
-from fakes import nearest
+from fakes import NearestEngine, nearest
 from gateways import B64, PNG, RED, Running, Start, samples
 from sites import Site, page
 
 from enlarger import errors
+from enlarger.wire import ModelFacts
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -216,6 +217,59 @@ async def test_refusals_before_the_body_are_problems_too(start: Start) -> None:
     gateway = await start(max_file_size_bytes=10)
     response = await sent(gateway, data=BytesIO(bytes(1 << 21)))
     assert (response.status, response.content_type) == (413, PROBLEM)
+
+
+# Estimates
+
+
+async def estimated(gateway: Running, **options: Any) -> dict[str, Any]:
+    """The answer, which is always 200."""
+    response = await gateway.http.post("/v1/estimate", **options)
+    assert response.status == 200
+    body: dict[str, Any] = await response.json()
+    return body
+
+
+async def test_estimate_says_what_a_request_would_take(
+    start: Start, models: list[ModelFacts]
+) -> None:
+    """Of a picture, or of a size alone: the same. Nothing is computed."""
+    engine = NearestEngine(models, mflop_per_s=1000)
+    gateway = await start(engine)
+    by_picture = await estimated(gateway, data=PNG, params={"long_side": 75})
+    fields = {"input": {"width": 30, "height": 20}, "long_side": 75}
+    by_size = await estimated(gateway, json=fields)
+    for body in (by_picture, by_size):
+        assert (body["accepted"], body["problem"]) == (True, None)
+        assert body["output"] == {"width": 75, "height": 50}
+        assert body["queue"] == {"position": 1, "length": 0}
+        assert body["basis"] == "measured"
+        assert body["memory_bytes"] == 8 * (600 + 16 * 600 + 75 * 50)
+    assert by_size["tiles"] == by_picture["tiles"]
+    assert by_size["eta_s"] == by_picture["eta_s"] >= 0
+    assert engine.requests == []
+    response = await sent(gateway, data=PNG, params={"long_side": 75})
+    assert int(response.headers["X-Result-Width"]) == by_size["output"]["width"]
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ({"json": {"input": {"width": 30, "height": 20}, "scale": 9}}, "invalid_option"),
+        ({"json": {"input": {"width": 0, "height": 20}}}, "invalid_option"),
+        ({"json": {"input": [30, 20]}}, "invalid_option"),
+        ({"json": {"input": {"width": 3000, "height": 20}}}, "image_too_large"),
+        ({"json": {"input": {"width": 30, "height": 20}, "model": "nope"}}, "unknown_model"),
+        ({"json": {}}, "missing_input"),
+        ({"data": b"no picture"}, "unsupported_format"),
+    ],
+)
+async def test_estimate_says_why_a_request_would_be_refused(
+    start: Start, options: dict[str, Any], code: str
+) -> None:
+    """With the problem that it would get."""
+    body = await estimated(await start(), **options)
+    assert (body["accepted"], body["problem"]["code"]) == (False, code)
 
 
 # Models and errors

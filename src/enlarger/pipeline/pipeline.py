@@ -18,8 +18,10 @@ from enlarger import tracing
 from enlarger.config import Settings
 from enlarger.engine import Engine
 from enlarger.errors import (
+    CapacityError,
     DeadlineExceeded,
     Draining,
+    EnlargerError,
     FileTooLarge,
     InvalidOption,
     UnreadableImage,
@@ -124,6 +126,44 @@ class _Plan:
     way: Route
     kind: str
     """Format of the result."""
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory for its pixels."""
+        lr_px = self.header.width_px * self.header.height_px
+        return pixel_bytes(self.way, lr_px, scale=self.model.scale, frames=self.frames)
+
+    def cost(self, input_bytes: int) -> Cost:
+        """What it takes, with a file of that size."""
+        return Cost(
+            mflop=self.model.mflop_per_px * self.way.lr_px * self.frames,
+            lr_px=self.header.width_px * self.header.height_px * self.frames,
+            out_px=self.way.out.width_px * self.way.out.height_px * self.frames,
+            input_bytes=input_bytes,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """What a request would make and take, if it came now."""
+
+    width_px: int
+    height_px: int
+    model: str
+    tiles: int
+    """For its colours; alpha takes as many again."""
+
+    held_bytes: int
+    """Memory for its pixels."""
+
+    waiting: int
+    """Requests that are here."""
+
+    eta_s: float | None
+    """Seconds until it would be done; None while no speed is known."""
+
+    refusal: EnlargerError | None
+    """Why it would be refused now, if it would."""
 
 
 class _Watch:
@@ -246,8 +286,44 @@ class Pipeline:
         tracing.note(model=outcome.ran.model, found=found, tiles=outcome.ran.tiles)
         return outcome
 
+    async def header(self, job: Job) -> tuple[Header, int]:
+        """What the job's picture says of itself, and the bytes of its file.
+
+        Raises:
+            RequestError: it cannot be had, or is none that is read here.
+        """
+        data = await self._bytes(job)
+        return await self._decoders.probe(data), len(data)
+
+    def estimate(self, header: Header, options: Options, *, input_bytes: int) -> Estimate:
+        """What it would be to enlarge such a picture.
+
+        Raises:
+            RequestError: it would never be taken; the text says why.
+        """
+        plan = self._plan_of(header, options)
+        cost = plan.cost(input_bytes)
+        mflop_per_s = self._engine.facts().mflop_per_s
+        refusal: EnlargerError | None = None
+        try:
+            self._admit(cost)
+        except CapacityError as error:
+            refusal = error
+        return Estimate(
+            width_px=plan.way.out.width_px,
+            height_px=plan.way.out.height_px,
+            model=plan.model.id,
+            tiles=sum(len(step.boxes) for step in plan.way.passes) * plan.frames,
+            held_bytes=plan.held_bytes,
+            waiting=self._ledger.requests,
+            eta_s=eta_s(self.load, self._ledger.load_of(cost, mflop_per_s)),
+            refusal=refusal,
+        )
+
     async def _plan(self, data: bytes, options: Options) -> _Plan:
-        header = await self._decoders.probe(data)
+        return self._plan_of(await self._decoders.probe(data), options)
+
+    def _plan_of(self, header: Header, options: Options) -> _Plan:
         # Before anything is planned: a header may state millions of pixels a side, and planning takes its time.
         check_side(header, max_side_px=self._settings.max_image_dimension_px)
         frames = frame_count(options, header, limit=self._settings.max_frames)
@@ -272,27 +348,20 @@ class Pipeline:
         """Admit it, and do it."""
         options = job.options
         watch = _Watch()
-        lr_px = plan.header.width_px * plan.header.height_px
-        cost = Cost(
-            mflop=plan.model.mflop_per_px * plan.way.lr_px * plan.frames,
-            lr_px=lr_px * plan.frames,
-            out_px=plan.way.out.width_px * plan.way.out.height_px * plan.frames,
-            input_bytes=len(data),
-        )
+        cost = plan.cost(len(data))
         eta = self._admit(cost)
         if charge is not None:
             charge(cost.out_px)
         limit_s = time_limit_s(eta, setting=self._settings.deadline_s)
         admitted_at = asyncio.get_running_loop().time()
         deadline = admitted_at + limit_s
-        held_bytes = pixel_bytes(plan.way, lr_px, scale=plan.model.scale, frames=plan.frames)
         log.info(
             "admitted",
             # Not left to the context: the work may be that of another request's task.
             request_id=job.request_id,
             eta_s=None if eta is None else round(eta, 2),
             mflop=round(cost.mflop),
-            held_mb=round(held_bytes / 1e6, 1),
+            held_mb=round(plan.held_bytes / 1e6, 1),
         )
         with self._ledger.entry(cost) as entry:
 
@@ -301,7 +370,7 @@ class Pipeline:
                 on_tile(done, total)
 
             try:
-                async with asyncio.timeout_at(deadline), self._memory.hold(held_bytes):
+                async with asyncio.timeout_at(deadline), self._memory.hold(plan.held_bytes):
                     facts = await self._engine.ready_for(plan.model.id, plan.model.sha256)
                     watch.lap("queue")
                     entry.handled()

@@ -56,6 +56,7 @@ class Member:
     def __post_init__(self) -> None:
         if self.probe is None:
             self.health, self.facts = Health(state=State.READY), self.engine.facts()
+            self.mflop_per_s = self.facts.mflop_per_s
 
     def __repr__(self) -> str:
         facts = self.facts

@@ -23,8 +23,9 @@ from enlarger.errors import (
     MissingBody,
     MissingInput,
 )
-from enlarger.job import BytesSource, Job, Options, read_options
+from enlarger.job import MAX_SIDE_PX, BytesSource, Job, Options, read_options
 from enlarger.models import Catalogue
+from enlarger.picture import Header
 
 LATER = ("wrap", "faces", "lossless", "blend", "tta", "denoise", "webhook")
 """Options whose names are taken, and which nobody can use yet."""
@@ -183,6 +184,32 @@ def read_request(form: Form, *, catalogue: Catalogue, request_id: str, owner: st
     source = _source(form)
     job = Job(source=source, options=options, request_id=request_id, owner=owner)
     return Request(job, inline)
+
+
+def sized_form(form: Form) -> tuple[Header | None, Form]:
+    """A form that may state ``"input": {"width": 1600, "height": 1200}`` instead of a picture, and the rest of it.
+
+    Raises:
+        InvalidOption: the size is none.
+    """
+    if not form.strict or "input" not in form.fields:
+        return None, form
+    fields = dict(form.fields)
+    size = fields.pop("input")
+    given = size if isinstance(size, dict) else {}
+    sides = [
+        side
+        for side in (given.get("width"), given.get("height"))
+        if type(side) is int and 1 <= side <= MAX_SIDE_PX  # True is an int, too
+    ]
+    if len(sides) != 2:
+        detail = f"it must have width and height, from 1 to {MAX_SIDE_PX}"
+        raise InvalidOption(f"Invalid input: {detail}", faults=[Fault("input", "type", detail)])
+    header = Header(
+        format="png", width_px=sides[0], height_px=sides[1], mode="RGB", depth_bits=8, frames=1
+    )
+    # Something must stand where the picture would.
+    return header, Form({**fields, "image_b64": "AA=="}, None, strict=True)
 
 
 def _unknown(fields: Mapping[str, Any]) -> list[Fault]:

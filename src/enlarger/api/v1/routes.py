@@ -17,7 +17,8 @@ from enlarger.api.callers import caller_of
 from enlarger.api.streaming import file_chunks, sha256_of, with_base64
 from enlarger.api.traced import traced
 from enlarger.api.v1.answers import fidelity_headers, negotiate, result_object
-from enlarger.api.v1.requests import Form, Request, read_form, read_request
+from enlarger.api.v1.problems import problem_of
+from enlarger.api.v1.requests import Form, Request, read_form, read_request, sized_form
 from enlarger.config import Settings
 from enlarger.errors import EnlargerError, MissingInput, NotFound, by_code
 from enlarger.job import SCALES
@@ -56,6 +57,7 @@ class V1:
         routes = Blueprint("v1", __name__)
         routes.add_url_rule("/v1/upscale", view_func=traced(self.upscale), methods=["POST"])
         routes.add_url_rule("/v1/upscale", view_func=traced(self.upscale_link), methods=["GET"])
+        routes.add_url_rule("/v1/estimate", view_func=self.estimate, methods=["POST"])
         routes.add_url_rule("/v1/models", view_func=self.models)
         routes.add_url_rule("/v1/models/<model_id>", view_func=self.model)
         routes.add_url_rule("/errors/<code>", view_func=self.error_page)
@@ -136,6 +138,37 @@ class V1:
         body["result"]["base64"] = None
         length, chunks = with_base64(body, file, stored.size_bytes, self.executor)
         return Response(chunks, headers={**headers, "Content-Length": str(length)})
+
+    async def estimate(self) -> dict[str, Any]:
+        """``POST /v1/estimate``: what a request would make and take, without doing it."""
+        body = await request.get_data(cache=False, as_text=False)
+        form = await self._in_thread(
+            read_form, request.headers.get("Content-Type"), request.args, body
+        )
+        try:
+            size, form = sized_form(form)
+            wanted = await self._request(form)
+            header, input_bytes = (
+                (size, 0) if size is not None else await self.pipeline.header(wanted.job)
+            )
+            options = wanted.job.options
+            estimate = self.pipeline.estimate(header, options, input_bytes=input_bytes)
+        except EnlargerError as error:
+            problem, _, _ = problem_of(error, request_id=g.request_id)
+            return {"accepted": False, "problem": problem, "request_id": g.request_id}
+        refusal = estimate.refusal
+        return {
+            "accepted": refusal is None,
+            "problem": None if refusal is None else problem_of(refusal, request_id=g.request_id)[0],
+            "output": {"width": estimate.width_px, "height": estimate.height_px},
+            "model": estimate.model,
+            "tiles": estimate.tiles,
+            "memory_bytes": estimate.held_bytes,
+            "queue": {"position": estimate.waiting + 1, "length": estimate.waiting},
+            "eta_s": None if estimate.eta_s is None else round(estimate.eta_s, 1),
+            "basis": None if estimate.eta_s is None else "measured",
+            "request_id": g.request_id,
+        }
 
     async def models(self) -> dict[str, Any]:
         """``GET /v1/models``: what is installed, and what ``auto`` picks."""
