@@ -22,6 +22,7 @@ from enlarger.errors import (
 )
 from enlarger.pool.health import State
 from enlarger.pool.policy import (
+    NeverBegun,
     Tries,
     Wear,
     attempt_limit_s,
@@ -282,7 +283,7 @@ def test_server_is_worn_at_either_limit(
 def times(error: EnlargerError) -> int:
     """How often a tile may meet ``error`` until no attempt follows."""
     tries = Tries()
-    for attempt in range(1, 100):
+    for attempt in range(1, 101):
         if not tries.count(error):
             return attempt
     return 100
@@ -295,6 +296,7 @@ def times(error: EnlargerError) -> int:
         (WrongOutput("e"), 3),
         (OutOfMemory("e"), 3),
         (EngineLost("e"), 5),
+        (NeverBegun("e"), 100),
         (InvalidOption("e"), 1),
         (TileTooLarge("e"), 1),
     ],

@@ -33,7 +33,7 @@ from enlarger.errors import (
 from enlarger.pool import Pool
 from enlarger.pool.health import Health, State
 from enlarger.pool.member import Member
-from enlarger.pool.policy import Wear
+from enlarger.pool.policy import NeverBegun, Wear
 from enlarger.pool.remote import Readiness
 from enlarger.wire import EngineFacts, TileRequest, TileResult
 
@@ -321,6 +321,52 @@ async def test_tile_fails_for_good_after_so_many_attempts(
         assert raised.value is error
         assert pool.facts().in_flight == 0
     assert engine.left == 100 - attempts
+
+
+class Dying(NearestEngine):
+    """Loses all tiles that it holds when it dies."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dies = asyncio.Event()
+        self.goes_on = asyncio.Event()
+
+    async def enlarge(self, request: TileRequest) -> TileResult:
+        """The first tile is done when it may go on; the others when it dies."""
+        self.requests.append(request)
+        await (self.goes_on if request.index == 0 and self.goes_on.is_set() else self.dies).wait()
+        if self.dies.is_set():
+            raise EngineLost("e")
+        return await super().enlarge(request)
+
+
+async def test_tile_that_waited_at_a_lost_server_is_not_to_blame() -> None:
+    """An engine works on the oldest tile: that one may be the cause, those behind it cannot."""
+    engine = Dying()
+    member = Member("only", engine)
+    tiles = [
+        asyncio.create_task(member.enlarge(request(index=index), limit_s=100)) for index in range(3)
+    ]
+    await until(lambda: len(engine.requests) == 3)
+    engine.dies.set()
+    errors = await asyncio.gather(*tiles, return_exceptions=True)
+    assert [type(error) for error in errors] == [EngineLost, NeverBegun, NeverBegun]
+
+
+async def test_tile_that_had_its_turn_may_be_to_blame() -> None:
+    """The one before it was done a while ago."""
+    engine = Dying()
+    engine.goes_on.set()
+    member = Member("only", engine)
+    done, lost = (
+        asyncio.create_task(member.enlarge(request(index=index), limit_s=100)) for index in range(2)
+    )
+    await done
+    await asyncio.sleep(0.05)
+    engine.dies.set()
+    with pytest.raises(EngineLost) as error:
+        await lost
+    assert error.type is EngineLost
 
 
 async def test_losses_do_not_use_up_the_attempts() -> None:

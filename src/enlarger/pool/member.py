@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
 
 import structlog
 
 from enlarger.engine import Engine
 from enlarger.errors import DeadlineExceeded, EngineLost
 from enlarger.pool.health import Health, State
-from enlarger.pool.policy import Wear
+from enlarger.pool.policy import NeverBegun, Wear
 from enlarger.pool.remote import Readiness
 from enlarger.wire import EngineFacts, TileRequest, TileResult
 
 log = structlog.get_logger()
+
+_AT_ONCE_S = 0.02
+"""Tiles that are lost within this time are lost together."""
 
 
 @dataclass(eq=False)
@@ -50,7 +57,9 @@ class Member:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     """Set to have it probed at once."""
 
-    _attempts: set[asyncio.Timeout] = field(default_factory=set)
+    _attempts: dict[asyncio.Timeout, float | None] = field(default_factory=dict)
+    """Tiles that are here, oldest first, and since when each can have been worked on."""
+
     _late_since: float | None = None
 
     def __post_init__(self) -> None:
@@ -97,18 +106,21 @@ class Member:
         """Have it enlarge a tile; see ``Engine``.
 
         Raises:
-            EngineLost: it took longer than ``limit_s``, or probes found it gone meanwhile.
+            EngineLost: it took longer than ``limit_s``, or went away.
+            NeverBegun: it went away while it worked on others.
             DeadlineExceeded: the tile's deadline passed.
         """
         loop = asyncio.get_running_loop()
         started = loop.time()
         try:
             async with asyncio.timeout_at(min(request.deadline, started + limit_s)) as attempt:
-                self._attempts.add(attempt)
-                try:
-                    return await self.engine.enlarge(request)
-                finally:
-                    self._attempts.discard(attempt)
+                with self._holding(attempt) as has_begun:
+                    try:
+                        return await self.engine.enlarge(request)
+                    except EngineLost as error:
+                        if has_begun():
+                            raise
+                        raise NeverBegun(str(error)) from error
         except TimeoutError as error:
             if loop.time() >= request.deadline:
                 raise DeadlineExceeded("the deadline passed before the tile was done") from error
@@ -116,6 +128,32 @@ class Member:
                 raise EngineLost("a model server stopped answering") from error
             self._was_late(started, loop.time())
             raise EngineLost(f"a model server did not answer within {limit_s:.0f} s") from error
+
+    @contextmanager
+    def _holding(self, attempt: asyncio.Timeout) -> Iterator[Callable[[], bool]]:
+        """A tile that is here; tells whether the engine can have begun it, as it works on the oldest ones first."""
+        at_once = len(self._attempts) < self._parallel
+        self._attempts[attempt] = -math.inf if at_once else None
+        try:
+            yield partial(self._has_begun, attempt)
+        finally:
+            del self._attempts[attempt]
+            self._let_begin()
+
+    @property
+    def _parallel(self) -> int:
+        return self.facts.parallel if self.facts is not None else 1
+
+    def _let_begin(self) -> None:
+        now = asyncio.get_running_loop().time()
+        for attempt in islice(self._attempts, self._parallel):
+            if self._attempts[attempt] is None:
+                self._attempts[attempt] = now
+
+    def _has_begun(self, attempt: asyncio.Timeout) -> bool:
+        # When a process ends, all its tiles are lost one after the other: who became the oldest by that has not begun.
+        since = self._attempts[attempt]
+        return since is not None and asyncio.get_running_loop().time() - since > _AT_ONCE_S
 
     def _was_late(self, started: float, now: float) -> None:
         """A tile took too long. Once may be a slow start; after that it hangs, whatever its probes say."""

@@ -141,6 +141,10 @@ def attempt_limit_s(
     return max(at_least_s, _ATTEMPT_FACTOR * expected_s) * 2.0**lost
 
 
+class NeverBegun(EngineLost):
+    """The server went away while the tile still waited behind another one: that says nothing of the tile."""
+
+
 @dataclass(slots=True)
 class Tries:
     """What became of one tile so far."""
@@ -151,6 +155,8 @@ class Tries:
 
     def count(self, error: EnlargerError) -> bool:
         """Take note of a failed attempt; whether another may follow."""
+        if isinstance(error, NeverBegun):
+            return True
         if isinstance(error, EngineLost):
             self.lost += 1
             return self.lost < MAX_LOST
