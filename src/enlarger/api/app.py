@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,6 +20,7 @@ from werkzeug.routing import MapAdapter
 from enlarger import __version__
 from enlarger.api import compatible
 from enlarger.api.callers import Answer, Callers, caller_of
+from enlarger.api.facts import server_timing
 from enlarger.api.metrics import Metrics
 from enlarger.api.rates import Rates
 from enlarger.api.streaming import with_base64
@@ -36,9 +35,10 @@ from enlarger.job import SCALES, Job
 from enlarger.models import Catalogue
 from enlarger.picture import FORMATS
 from enlarger.picture.encode import MEDIA_TYPES
-from enlarger.pipeline import Outcome, Pipeline
+from enlarger.pipeline import Pipeline
 from enlarger.pool import Pool
 from enlarger.store import Store, etag
+from enlarger.threads import in_thread
 from enlarger.web.bodies import TOO_SLOW, AsgiApp, LimitedBodies, Scope
 from enlarger.web.launcher import Service
 from enlarger.web.request_ids import HEADER, follow, id_of
@@ -111,7 +111,6 @@ class Gateway:
             settings=self.settings,
             charge=self._charge,
             done=self.metrics.done,
-            server_timing=_server_timing,
         ).register(app)
         limit_bytes = self.settings.body_limit_bytes
         limited = LimitedBodies(app, limit_bytes=limit_bytes, refuse=self._refuse_body)
@@ -133,7 +132,7 @@ class Gateway:
             request_id=g.request_id,
             left_s=self.store.left_s(outcome.stored),
         )
-        headers = {"Content-Type": "application/json", "Server-Timing": _server_timing(outcome)}
+        headers = {"Content-Type": "application/json", "Server-Timing": server_timing(outcome)}
         if not inline:
             return Response(json.dumps(answer), headers=headers)
         length, chunks = with_base64(
@@ -153,8 +152,8 @@ class Gateway:
         else:
             body = await request.get_data(cache=False, as_text=False)
             fields, strict = (
-                await self._in_thread(
-                    compatible.parse_body, request.headers.get("Content-Type"), body
+                await in_thread(
+                    self.executor, compatible.parse_body, request.headers.get("Content-Type"), body
                 ),
                 True,
             )
@@ -164,7 +163,7 @@ class Gateway:
             request_id=g.request_id,
             strict=strict,
         )
-        return await self._in_thread(parse, fields)
+        return await in_thread(self.executor, parse, fields)
 
     async def health(self) -> tuple[dict[str, Any], int]:
         """``GET /health``: A.4."""
@@ -215,7 +214,7 @@ class Gateway:
 
     async def status(self) -> dict[str, Any]:
         """``GET /status``: A.5."""
-        files = await self._in_thread(self.store.files)
+        files = await in_thread(self.executor, self.store.files)
         load = self.pipeline.load
         return {
             "status": "running",
@@ -257,7 +256,7 @@ class Gateway:
     async def cleanup(self) -> tuple[dict[str, Any], int]:
         """``POST /cleanup``: A.6."""
         try:
-            sweep = await self._in_thread(self.store.sweep)
+            sweep = await in_thread(self.executor, self.store.sweep)
         except OSError as error:
             log.warning("cleanup_failed", reason=error.strerror)
             return _error_body(
@@ -267,15 +266,15 @@ class Gateway:
 
     async def file(self, name: str) -> Response | tuple[dict[str, Any], int]:
         """``GET /files/{token}.{ext}``: A.3."""
-        stored = await self._in_thread(self.store.find, name)
-        data = await self._in_thread(_read, stored.path) if stored is not None else None
+        stored = await in_thread(self.executor, self.store.find, name)
+        data = await in_thread(self.executor, _read, stored.path) if stored is not None else None
         if stored is None or data is None:
             return _error_body("Not found", "not_found"), 404
         return Response(
             data,
             headers={
                 "Content-Type": MEDIA_TYPES[stored.path.suffix],
-                "ETag": await self._in_thread(etag, data),
+                "ETag": await in_thread(self.executor, etag, data),
                 "Cache-Control": f"private, max-age={int(self.store.left_s(stored))}, immutable",
                 "Content-Disposition": "inline",
             },
@@ -320,12 +319,6 @@ class Gateway:
         self.metrics.failed(error.code)
         return _raw_answer(request_id, *_error_answer(scope["path"], error, request_id=request_id))
 
-    async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
-        # In the request's context, so that what is logged there has its id.
-        return await asyncio.get_running_loop().run_in_executor(
-            self.executor, copy_context().run, function, *arguments
-        )
-
 
 class _App(Quart):
     """Finds routes by their path, whatever host the request names."""
@@ -350,12 +343,6 @@ async def _http_error(error: HTTPException) -> tuple[dict[str, Any], int, dict[s
         return _error_body(text, code), status, headers
     body = problem(code, text, status=status, request_id=g.request_id)
     return body, status, {**headers, "Content-Type": PROBLEM}
-
-
-def _server_timing(outcome: Outcome) -> str:
-    """Milliseconds by stage, as browsers' tools show them (W3C Server Timing)."""
-    stages = {**outcome.stages_s, "total": outcome.took_s}
-    return ", ".join(f"{stage};dur={took_s * 1000:.0f}" for stage, took_s in stages.items())
 
 
 def _mb(size_bytes: int | None) -> float | None:

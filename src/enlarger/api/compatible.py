@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os.path
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any, NoReturn
 
+from enlarger.api.facts import facts_of, link_of
 from enlarger.api.sources import has_thousands_of_parts, source_of
 from enlarger.config import Settings
 from enlarger.errors import (
@@ -153,12 +153,10 @@ def answer(
     outcome: Outcome, *, scale: float, settings: Settings, request_id: str, left_s: float
 ) -> dict[str, Any]:
     """The JSON of a 200, with ``base64`` still empty."""
-    ran, stored = outcome.ran, outcome.stored
-    expires_at = datetime.fromtimestamp(datetime.now(UTC).timestamp() + left_s, UTC)
     return {
         "success": True,
         # Not resolved: where the folder is a link, its own name is the one that counts.
-        "file_path": f"{os.path.basename(os.path.abspath(settings.upload_folder))}/{stored.path.name}",  # noqa: PTH100, PTH119
+        "file_path": f"{os.path.basename(os.path.abspath(settings.upload_folder))}/{outcome.stored.path.name}",  # noqa: PTH100, PTH119
         "base64": None,
         "original_size": {
             "width": outcome.header.width_px,
@@ -171,23 +169,8 @@ def answer(
             "scale": int(scale),
         },
         "processing_time": round(outcome.took_s, 2),
-        "url": f"{(settings.public_url or '').rstrip('/')}{stored.url_path}",
-        "expires_at": expires_at.isoformat(timespec="seconds").replace("+00:00", "Z"),
-        "model": ran.model,
-        "engine": ran.engine,
-        "precision": ran.precision,
-        "tiles": {
-            "total": ran.tiles,
-            "servers": len(ran.tiles_by_server),
-            "retried": ran.retried,
-            "repeated": dict(ran.repeated),
-            "reused": ran.reused,
-        },
-        "kept": list(outcome.kept),
-        "notes": [{"code": note.code, "detail": note.detail} for note in outcome.notes],
-        "cache": outcome.found,
-        "color_delta": round(ran.color_delta, 2),
-        "model_sha256": ran.model_sha256,
+        **link_of(outcome, left_s=left_s, public_url=settings.public_url),
+        **facts_of(outcome),
         "request_id": request_id,
     }
 

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -30,6 +30,7 @@ from enlarger.pipeline.once import Once
 from enlarger.pipeline.passes import Network, Pass, Route, Window, route
 from enlarger.pipeline.planes import Goal, Plane, Source
 from enlarger.pipeline.together import together
+from enlarger.threads import in_thread
 from enlarger.tiles import TileBox
 from enlarger.wire import Keep, ModelFacts, TileRequest, TileResult
 
@@ -128,7 +129,7 @@ async def enlarge(
     """
     way = plan_route(picture.width_px, picture.height_px, model=model, wanted=wanted)
     frames = picture.frames
-    first_equal = await asyncio.get_running_loop().run_in_executor(executor, _first_equal, frames)
+    first_equal = await in_thread(executor, _first_equal, frames)
     distinct = sorted(set(first_equal))
     tiles_per_plane = sum(len(step.boxes) for step in way.passes)
     keep_bytes = KEPT_BYTES if len(frames) > 1 else 0
@@ -250,7 +251,7 @@ class _Work:
 
     async def _frame(self, frame: Samples) -> _Made:
         picture = Picture(samples=frame)
-        sources = await self._in_thread(_sources, picture)
+        sources = await in_thread(self.executor, _sources, picture)
         out = self.way.out
         made = np.empty((out.height_px, out.width_px, frame.shape[2]), frame.dtype)
         deltas: list[float] = []
@@ -275,7 +276,7 @@ class _Work:
             window = step.made.times(self.model.scale)
             sources = [Source(goal.samples, window) for goal in goals]
         if picture.alpha is not None and len(sources) == 1:
-            await self._in_thread(made[:, :, -1].fill, picture.alpha[0, 0])
+            await in_thread(self.executor, made[:, :, -1].fill, picture.alpha[0, 0])
         return _Made(made, deltas[0])
 
     async def _tile(self, box: TileBox, plane: Plane) -> None:
@@ -294,17 +295,14 @@ class _Work:
         with tracing.span("tile", index=request.index, lr_px=request.lr_px):
             result = await self.engine.enlarge(request)
             tracing.note(server=result.server, attempts=result.attempts, precision=result.precision)
-        await self._in_thread(plane.paste, box, result.pixels)
+        await in_thread(self.executor, plane.paste, box, result.pixels)
         # Only the facts are kept, and not a view either, which would keep all of the pixels.
         result = replace(result, pixels=_NO_PIXELS)
         async with plane.finishing:
-            await self._in_thread(plane.finish)
+            await in_thread(self.executor, plane.finish)
         self.done.append(result)
         if self.on_tile is not None:
             self.on_tile(len(self.done), self.total)
-
-    async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self.executor, function, *arguments)
 
 
 def _plane_count(frame: Samples) -> int:

@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
@@ -65,6 +65,7 @@ from enlarger.pipeline.planning import (
 )
 from enlarger.pipeline.results import Found, Results
 from enlarger.store import Store, StoredFile
+from enlarger.threads import in_thread
 from enlarger.wire import ModelFacts
 
 if TYPE_CHECKING:  # a command line that fetches nothing need not load what that takes
@@ -254,7 +255,7 @@ class Pipeline:
             data = await self._bytes(job)
             holds(len(data) - come_bytes)
             plan = await self._plan(data, job.options)
-            key = await self._in_thread(_key, data, job, plan.model)
+            key = await in_thread(self._executor, _key, data, job, plan.model)
             watch.lap("fetch")
             made, found = await self._results.get(
                 key, partial(self._make, job, data, plan, charge), anew=job.anew, on_tile=on_tile
@@ -489,12 +490,6 @@ class Pipeline:
         except asyncio.CancelledError:
             making.add_done_callback(discard)
             raise
-
-    async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
-        # In the request's context, so that what is logged there has its id.
-        return await asyncio.get_running_loop().run_in_executor(
-            self._executor, copy_context().run, function, *arguments
-        )
 
 
 def _key(data: bytes, job: Job, model: Model) -> str:

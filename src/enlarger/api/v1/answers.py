@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any, Literal
 
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header
 
+from enlarger.api.facts import facts_of, link_of
 from enlarger.errors import NotAcceptable
 from enlarger.picture.encode import MEDIA_TYPES, suffix_of
 from enlarger.pipeline import Outcome
@@ -76,17 +76,16 @@ def result_object(
     outcome: Outcome, *, sha256: str, left_s: float, public_url: str | None, request_id: str
 ) -> dict[str, Any]:
     """The JSON of a finished request."""
-    ran, stored = outcome.ran, outcome.stored
+    stored = outcome.stored
     return {
         "result": {
-            "url": f"{(public_url or '').rstrip('/')}{stored.url_path}",
+            **link_of(outcome, left_s=left_s, public_url=public_url),
             "media_type": MEDIA_TYPES[stored.path.suffix],
             "bytes": stored.size_bytes,
             "sha256": sha256,
             "width": outcome.width_px,
             "height": outcome.height_px,
             "scale": round(outcome.scale, 6),
-            "expires_at": _time(datetime.now(UTC).timestamp() + left_s),
         },
         "input": {
             "width": outcome.header.width_px,
@@ -94,28 +93,10 @@ def result_object(
             "bytes": outcome.input_bytes,
             "format": outcome.header.format,
         },
-        "model": ran.model,
-        "model_sha256": ran.model_sha256,
-        "engine": ran.engine,
-        "precision": ran.precision,
-        "color_delta": round(ran.color_delta, 2),
-        "tiles": {
-            "total": ran.tiles,
-            "servers": len(ran.tiles_by_server),
-            "retried": ran.retried,
-            "repeated": dict(ran.repeated),
-            "reused": ran.reused,
-        },
-        "kept": list(outcome.kept),
-        "notes": [{"code": note.code, "detail": note.detail} for note in outcome.notes],
-        "cache": outcome.found,
+        **facts_of(outcome),
         "timing_ms": {
             **{stage: round(took_s * 1000) for stage, took_s in outcome.stages_s.items()},
             "total": round(outcome.took_s * 1000),
         },
         "request_id": request_id,
     }
-
-
-def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable
 from concurrent.futures import Executor
-from contextvars import copy_context
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -14,6 +12,7 @@ from typing import Any, TypeVar
 from quart import Blueprint, Quart, Response, g, request
 
 from enlarger.api.callers import caller_of
+from enlarger.api.facts import server_timing
 from enlarger.api.streaming import file_chunks, sha256_of, with_base64
 from enlarger.api.traced import traced
 from enlarger.api.v1.answers import fidelity_headers, negotiate, result_object
@@ -27,6 +26,7 @@ from enlarger.picture.encode import MEDIA_TYPES
 from enlarger.pipeline import Outcome, Pipeline
 from enlarger.pool import Pool
 from enlarger.store import Store
+from enlarger.threads import in_thread
 
 PREFIXES = ("/v1/", "/errors/")
 """Of the paths whose errors are problems."""
@@ -50,8 +50,6 @@ class V1:
     done: Callable[[Outcome], None]
     """Told of each finished request."""
 
-    server_timing: Callable[[Outcome], str]
-
     def register(self, app: Quart) -> None:
         """Add the routes to an application."""
         routes = Blueprint("v1", __name__)
@@ -66,8 +64,8 @@ class V1:
     async def upscale(self) -> Response:
         """``POST /v1/upscale``: B.2, B.3."""
         body = await request.get_data(cache=False, as_text=False)
-        form = await self._in_thread(
-            read_form, request.headers.get("Content-Type"), request.args, body
+        form = await in_thread(
+            self.executor, read_form, request.headers.get("Content-Type"), request.args, body
         )
         return await self._answer(await self._request(form))
 
@@ -94,7 +92,7 @@ class V1:
             request_id=g.request_id,
             owner=caller.id if caller.has_key else "",
         )
-        wanted = await self._in_thread(read)
+        wanted = await in_thread(self.executor, read)
         job = replace(wanted.job, anew=bool(request.cache_control.no_cache))
         return replace(wanted, job=job)
 
@@ -108,11 +106,11 @@ class V1:
         self.done(outcome)
         stored = outcome.stored
         file = self.store.open(stored)
-        sha256 = await self._in_thread(sha256_of, file)
+        sha256 = await in_thread(self.executor, sha256_of, file)
         headers = {
             "Vary": "Accept, Prefer",
             "Cache-Control": "no-store",
-            "Server-Timing": self.server_timing(outcome),
+            "Server-Timing": server_timing(outcome),
         }
         if kind == "image":
             headers |= fidelity_headers(outcome) | {
@@ -142,8 +140,8 @@ class V1:
     async def estimate(self) -> dict[str, Any]:
         """``POST /v1/estimate``: what a request would make and take, without doing it."""
         body = await request.get_data(cache=False, as_text=False)
-        form = await self._in_thread(
-            read_form, request.headers.get("Content-Type"), request.args, body
+        form = await in_thread(
+            self.executor, read_form, request.headers.get("Content-Type"), request.args, body
         )
         try:
             size, form = sized_form(form)
@@ -218,9 +216,3 @@ class V1:
         repeat = "may" if cls.retryable else "will not"
         page = f"{code}\n\n{text}\n{status}\nThe same request {repeat} succeed later.\n"
         return Response(page, content_type="text/plain; charset=utf-8")
-
-    async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
-        # In the request's context, so that what is logged there has its id.
-        return await asyncio.get_running_loop().run_in_executor(
-            self.executor, copy_context().run, function, *arguments
-        )

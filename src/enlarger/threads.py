@@ -1,0 +1,18 @@
+"""Work on a thread, for code that must not hold up the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor
+from contextvars import copy_context
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+async def in_thread(executor: Executor, function: Callable[..., T], *arguments: Any) -> T:
+    """What ``function`` gives. It runs in the caller's context, so that what it logs has the request's id."""
+    return await asyncio.get_running_loop().run_in_executor(
+        executor, copy_context().run, function, *arguments
+    )
