@@ -20,7 +20,7 @@ from pictures import icc_profile, noise, noise16, visible
 from enlarger.engine import Engine
 from enlarger.errors import EngineFailed, EnlargerError, WrongOutput
 from enlarger.picture import Note, Picture
-from enlarger.pipeline.enlarging import Enlarged, OnTile, Wanted, enlarge
+from enlarger.pipeline.enlarging import Enlarged, OnPiece, OnTile, Piece, Wanted, enlarge
 from enlarger.pipeline.passes import Window, result_window
 from enlarger.tiles import plan
 from enlarger.wire import Keep, Pixels, TileRequest, TileResult
@@ -47,6 +47,7 @@ async def enlarged(
     precision: str = "f32",
     deadline: float | None = None,
     on_tile: OnTile | None = None,
+    on_piece: OnPiece | None = None,
 ) -> Enlarged:
     """``samples`` through ``engine``, by the model ``NEAREST``."""
     picture = samples if isinstance(samples, Picture) else Picture(samples=samples)
@@ -61,6 +62,7 @@ async def enlarged(
         deadline=asyncio.get_running_loop().time() + LONG_S if deadline is None else deadline,
         request_id="r-1",
         on_tile=on_tile,
+        on_piece=on_piece,
     )
 
 
@@ -217,6 +219,48 @@ async def test_tiles_are_counted_as_they_are_done(executor: ThreadPoolExecutor) 
     )
     assert total >= 10
     assert calls == [(done, total) for done in range(1, total + 1)]
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+@pytest.mark.parametrize(
+    ("scale", "region"),
+    [(4, None), (16, None), (4, Window(11, 7, 61, 50)), (16, Window(3, 2, 70, 9))],
+)
+async def test_pieces_are_the_picture(
+    executor: ThreadPoolExecutor, channels: int, scale: int, region: Window | None
+) -> None:
+    """Put side by side, the pieces have the colours of the result: of the last pass, each with its place."""
+    samples = visible(noise(60, 80, channels))
+    pieces: list[Piece] = []
+    result = await enlarged(
+        samples, NearestEngine(), executor, scale=scale, region=region, on_piece=pieces.append
+    )
+    colour = result.picture.colour
+    shown = np.zeros_like(colour, shape=(*colour.shape[:2], 3))
+    for piece in pieces:
+        assert piece.pixels.shape == (piece.place.height_px, piece.place.width_px, 3)
+        shown[piece.place.slices] = (piece.pixels // 257).astype(np.uint8)
+    assert np.array_equal(shown, np.broadcast_to(colour, shown.shape))
+    assert len({piece.index for piece in pieces}) == len(pieces) > 1
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3.3, 5])
+async def test_pieces_cover_a_result_of_any_size(
+    executor: ThreadPoolExecutor, scale: float
+) -> None:
+    """Each pixel of the result lies in a piece, and no piece reaches beyond it."""
+    pieces: list[Piece] = []
+    result = await enlarged(
+        noise(60, 80, 3), NearestEngine(), executor, scale=scale, on_piece=pieces.append
+    )
+    shown = np.zeros((result.picture.height_px, result.picture.width_px), bool)
+    for piece in pieces:
+        assert piece.place.left >= 0
+        assert piece.place.top >= 0
+        assert piece.place.right <= shown.shape[1]
+        assert piece.place.bottom <= shown.shape[0]
+        shown[piece.place.slices] = True
+    assert shown.all()
 
 
 async def test_every_tile_says_all_that_an_engine_needs(executor: ThreadPoolExecutor) -> None:

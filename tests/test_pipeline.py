@@ -50,7 +50,7 @@ from enlarger.models import Catalogue
 from enlarger.picture import Header, Picture
 from enlarger.picture.values import FORMATS
 from enlarger.picture.workers import Decoders
-from enlarger.pipeline import Pipeline
+from enlarger.pipeline import Listener, Pipeline
 from enlarger.pipeline.enlarging import Wanted, plan_route
 from enlarger.pipeline.passes import Window
 from enlarger.pipeline.planning import (
@@ -220,7 +220,7 @@ async def test_caller_is_told_of_every_tile(make: Make, facts: tuple[ModelFacts,
     """From the first to the last."""
     calls: list[tuple[int, int]] = []
     outcome = await make(NearestEngine(facts)).run(
-        job(), on_tile=lambda done, total: calls.append((done, total))
+        job(), listener=Listener(tile=lambda done, total: calls.append((done, total)))
     )
     tiles = outcome.ran.tiles
     assert tiles > 1
@@ -417,7 +417,9 @@ async def test_admitted_work_is_counted_until_it_is_done(
         await asyncio.wait({first})
         assert (pipeline.load.requests, pipeline.load.mflop, pipeline.queued_px) == (0, 0, 0)
     engine.let_go()
-    outcome = await pipeline.run(job(), on_tile=lambda *_: lefts.append(pipeline.load.mflop))
+    outcome = await pipeline.run(
+        job(), listener=Listener(tile=lambda *_: lefts.append(pipeline.load.mflop))
+    )
     tiles = outcome.ran.tiles
     expected = [whole_mflop * (1 - done / tiles) for done in range(1, tiles + 1)]
     assert lefts == pytest.approx(expected)
@@ -700,7 +702,7 @@ async def test_request_cancelled_between_its_tiles_drops_the_others(
     engine = HeldEngine(facts)
     pipeline = make(engine, picture_memory_mib=1)
     pasted = asyncio.Event()
-    task = asyncio.create_task(pipeline.run(job(), on_tile=lambda *_: pasted.set()))
+    task = asyncio.create_task(pipeline.run(job(), listener=Listener(tile=lambda *_: pasted.set())))
     async with asyncio.timeout(20):
         await engine.holds(2)
         engine.let_go(1)

@@ -1,6 +1,6 @@
 """From a request to a finished picture, over any ``Engine``."""
 
 from enlarger.pipeline.enlarging import Enlarged, Wanted, enlarge
-from enlarger.pipeline.pipeline import Outcome, Pipeline
+from enlarger.pipeline.pipeline import Listener, Outcome, Pipeline
 
-__all__ = ["Enlarged", "Outcome", "Pipeline", "Wanted", "enlarge"]
+__all__ = ["Enlarged", "Listener", "Outcome", "Pipeline", "Wanted", "enlarge"]

@@ -27,7 +27,15 @@ from enlarger.picture.bleed import bled
 from enlarger.picture.resample import whole
 from enlarger.picture.values import Samples
 from enlarger.pipeline.once import Once
-from enlarger.pipeline.passes import Network, Pass, Route, Window, route
+from enlarger.pipeline.passes import (
+    Network,
+    Pass,
+    Route,
+    Window,
+    kept_window,
+    result_window,
+    route,
+)
 from enlarger.pipeline.planes import Goal, Plane, Source
 from enlarger.pipeline.together import together
 from enlarger.threads import in_thread
@@ -45,6 +53,23 @@ T = TypeVar("T")
 
 OnTile = Callable[[int, int], None]
 """Called with tiles done and tiles planned after each tile, on the event loop."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """The colours of a finished tile, for who wants to see a picture as it is made."""
+
+    index: int
+    place: Window
+    """Where it lies in the result."""
+
+    pixels: Samples
+    """As the network made them, (H, W, 3), uint16: before colours are locked, and of another size than ``place``
+    where the result is not of the network's own scale."""
+
+
+OnPiece = Callable[[Piece], None]
+"""Called with each finished tile of a picture's first frame in its last pass, on the event loop."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +133,7 @@ async def enlarge(
     admitted_at: float = 0.0,
     request_id: str = "-",
     on_tile: OnTile | None = None,
+    on_piece: OnPiece | None = None,
 ) -> Enlarged:
     """Enlarge a picture.
 
@@ -123,6 +149,7 @@ async def enlarge(
         admitted_at: on the same clock.
         request_id: for the logs of all who touch a tile.
         on_tile: told of each finished tile.
+        on_piece: given the pixels of finished tiles.
 
     Raises:
         EnlargerError: whatever the engine raises for a tile it cannot do; the other tiles are dropped.
@@ -146,6 +173,7 @@ async def enlarge(
             request_id=request_id,
             total=tiles_per_plane * sum(_plane_count(frames[number]) for number in distinct),
             on_tile=on_tile,
+            on_piece=on_piece,
         )
         made = await work.enlarge([frames[number] for number in distinct])
     by_number = dict(zip(distinct, made, strict=True))
@@ -236,6 +264,7 @@ class _Work:
     request_id: str
     total: int
     on_tile: OnTile | None
+    on_piece: OnPiece | None
     numbers: Iterator[int] = field(default_factory=itertools.count)
     done: list[TileResult] = field(default_factory=list)
 
@@ -245,11 +274,11 @@ class _Work:
 
         async def one(frame: Samples) -> _Made:
             async with places:
-                return await self._frame(frame)
+                return await self._frame(frame, is_shown=frame is frames[0])
 
         return await together(one(frame) for frame in frames)
 
-    async def _frame(self, frame: Samples) -> _Made:
+    async def _frame(self, frame: Samples, *, is_shown: bool) -> _Made:
         picture = Picture(samples=frame)
         sources = await in_thread(self.executor, _sources, picture)
         out = self.way.out
@@ -271,7 +300,12 @@ class _Work:
                 )
                 for source, goal in zip(sources, goals, strict=True)
             ]
-            await together(self._tile(box, plane) for plane in planes for box in step.boxes)
+            shown = planes[0] if is_shown and step is self.way.passes[-1] else None
+            await together(
+                self._tile(box, plane, is_shown=plane is shown)
+                for plane in planes
+                for box in step.boxes
+            )
             deltas.append(planes[0].color_delta)
             window = step.made.times(self.model.scale)
             sources = [Source(goal.samples, window) for goal in goals]
@@ -279,7 +313,7 @@ class _Work:
             await in_thread(self.executor, made[:, :, -1].fill, picture.alpha[0, 0])
         return _Made(made, deltas[0])
 
-    async def _tile(self, box: TileBox, plane: Plane) -> None:
+    async def _tile(self, box: TileBox, plane: Plane, *, is_shown: bool) -> None:
         request = TileRequest(
             pixels=plane.tile(box),
             model=self.model.id,
@@ -295,6 +329,8 @@ class _Work:
         with tracing.span("tile", index=request.index, lr_px=request.lr_px):
             result = await self.engine.enlarge(request)
             tracing.note(server=result.server, attempts=result.attempts, precision=result.precision)
+        if is_shown and self.on_piece is not None and (piece := self._piece(box, request, result)):
+            self.on_piece(piece)
         await in_thread(self.executor, plane.paste, box, result.pixels)
         # Only the facts are kept, and not a view either, which would keep all of the pixels.
         result = replace(result, pixels=_NO_PIXELS)
@@ -303,6 +339,19 @@ class _Work:
         self.done.append(result)
         if self.on_tile is not None:
             self.on_tile(len(self.done), self.total)
+
+    def _piece(self, box: TileBox, request: TileRequest, result: TileResult) -> Piece | None:
+        """What can be shown of a tile; None where it only helps its neighbours."""
+        step, scale, out = self.way.passes[-1], self.model.scale, self.way.out
+        kept = kept_window(box)
+        shared = kept.common(step.made)
+        # Before the reduction, the last pass makes the whole picture so large.
+        made_px = (self.way.columns.length_px, self.way.rows.length_px)
+        place = result_window(shared.times(scale), made_px, self.wanted.size_px).common(out)
+        if place.width_px < 1 or place.height_px < 1:
+            return None
+        pixels = result.pixels[shared.within(kept).times(scale).slices]
+        return Piece(index=request.index, place=place.within(out), pixels=pixels)
 
 
 def _plane_count(frame: Samples) -> int:

@@ -52,7 +52,7 @@ class Once:
     async def enlarge(self, request: TileRequest) -> TileResult:
         """Enlarge one tile; see ``Engine``. One that was reused counts no attempt but its own, and no time."""
         # On the loop: a millisecond for the largest tile, and tiles keep their order on the way to the engine.
-        key = _key(request)
+        key = tile_key(request)
         if key in self._kept:
             self._kept.move_to_end(key)
             result = self._kept[key]
@@ -77,7 +77,7 @@ class Once:
             self._kept_bytes -= oldest.pixels.nbytes
 
 
-def _key(request: TileRequest) -> bytes:
+def tile_key(request: TileRequest) -> bytes:
     """What makes two tiles equal."""
     pixels = request.pixels
     kind = (

@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import structlog
 
@@ -45,6 +45,7 @@ from enlarger.pipeline.admission import (
 )
 from enlarger.pipeline.enlarging import (
     Enlarged,
+    OnPiece,
     OnTile,
     Ran,
     Wanted,
@@ -80,7 +81,33 @@ _ARRIVALS_SHARE = 2
 Charge = Callable[[int], None]
 """Takes output pixels from what a caller may still ask for."""
 
+Stage = Literal["fetch", "decode", "infer", "encode"]
+
 T = TypeVar("T")
+
+
+def _ignore(*_: object) -> None:
+    """Nobody wants to know."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listener:
+    """Who wants to know of a request while it runs. All are called on the event loop."""
+
+    stage: Callable[[Stage], None] = _ignore
+    """Told of each stage as it begins."""
+
+    tile: OnTile = _ignore
+    """Told of each finished tile."""
+
+    piece: OnPiece | None = None
+    """Given the pixels of each finished tile. Only who computes has them, not who shares what another one makes."""
+
+    through: Callable[[Engine], Engine] = lambda engine: engine
+    """Puts something between a request and the engine, such as a memory of finished tiles."""
+
+
+_NOBODY = Listener()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,13 +256,13 @@ class Pipeline:
         return self._ledger.lr_px
 
     async def run(
-        self, job: Job, *, on_tile: OnTile | None = None, charge: Charge | None = None
+        self, job: Job, *, listener: Listener = _NOBODY, charge: Charge | None = None
     ) -> Outcome:
         """Make the picture that ``job`` asks for.
 
         Args:
             job: what to make.
-            on_tile: told of each finished tile.
+            listener: told of how it goes on.
             charge: told of the result's pixels before it is computed, if it is; what it raises ends the request.
 
         Raises:
@@ -252,13 +279,17 @@ class Pipeline:
         load = self.load
         one_s = load.wait_s / max(1, load.requests)
         with self._arrivals.arrival(come_bytes, retry_after_s=one_s) as holds:
+            listener.stage("fetch")
             data = await self._bytes(job)
             holds(len(data) - come_bytes)
             plan = await self._plan(data, job.options)
             key = await in_thread(self._executor, _key, data, job, plan.model)
             watch.lap("fetch")
             made, found = await self._results.get(
-                key, partial(self._make, job, data, plan, charge), anew=job.anew, on_tile=on_tile
+                key,
+                partial(self._make, job, data, plan, charge, listener),
+                anew=job.anew,
+                on_tile=listener.tile,
             )
         stages_s = watch.stages_s | (dict(made.stages_s) if found == "miss" else {})
         outcome = replace(
@@ -344,7 +375,13 @@ class Pipeline:
         return plan
 
     async def _make(
-        self, job: Job, data: bytes, plan: _Plan, charge: Charge | None, on_tile: OnTile
+        self,
+        job: Job,
+        data: bytes,
+        plan: _Plan,
+        charge: Charge | None,
+        listener: Listener,
+        on_tile: OnTile,
     ) -> Outcome:
         """Admit it, and do it."""
         options = job.options
@@ -375,23 +412,27 @@ class Pipeline:
                     facts = await self._engine.ready_for(plan.model.id, plan.model.sha256)
                     watch.lap("queue")
                     entry.handled()
+                    listener.stage("decode")
                     picture = await self._decode(data, plan, to_srgb=options.color == "srgb")
                     entry.rests()
                     _check_kind(plan, options, has_alpha=picture.has_alpha)
                     watch.lap("decode")
+                    listener.stage("infer")
                     enlarged = await enlarge(
                         picture,
                         model=facts,
                         wanted=plan.wanted,
                         precision=self._precision(options, facts),
-                        engine=self._engine,
+                        engine=listener.through(self._engine),
                         executor=self._executor,
                         deadline=deadline,
                         admitted_at=admitted_at,
                         request_id=job.request_id,
                         on_tile=progress,
+                        on_piece=listener.piece,
                     )
                     watch.lap("infer")
+                    listener.stage("encode")
                     keep = partial(self._keep, enlarged, options, plan)
                     written, stored = await self._file(keep, lambda kept: kept[1])
                     entry.finished()
