@@ -20,7 +20,7 @@ from enlarger.wire import Pixels
 settings.register_profile("enlarger", deadline=None, max_examples=60)
 settings.load_profile("enlarger")
 
-pytest_plugins = ["gateways"]
+pytest_plugins = ["gateways", "stores"]
 
 REPOSITORY = Path(__file__).parent.parent
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"

@@ -24,6 +24,8 @@ from yarl import URL
 
 from enlarger import config
 from enlarger.api import Gateway
+from enlarger.api.opened import opened_jobs
+from enlarger.api.rates import Rates
 from enlarger.config import Settings
 from enlarger.engine import Engine
 from enlarger.fetch import Fetcher
@@ -136,8 +138,23 @@ async def running(
         settings=settings,
         draining=lambda: service.draining,
     )
+    rates = Rates(settings.rate_limit)
+    stack = AsyncExitStack()
+    jobs = await stack.enter_async_context(
+        opened_jobs(
+            settings,
+            pipeline=pipeline,
+            store=results,
+            executor=executor,
+            rates=rates,
+            service=service,
+            servers=len(pool.members),
+        )
+    )
     gateway = Gateway(
         pipeline=pipeline,
+        jobs=jobs,
+        rates=rates,
         pool=pool,
         store=results,
         catalogue=catalogue,
@@ -156,6 +173,7 @@ async def running(
     finally:
         service.stop()
         await server
+        await stack.aclose()
         # The server has closed the socket itself; its number may belong to somebody else by now.
         listener.detach()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -179,7 +197,13 @@ async def start(
             **settings: Any,
         ) -> Running:
             members = pool or Pool([Member("one", engine or NearestEngine(models))])
-            chosen = {"upload_folder": tmp_path / "uploads", **settings}
+            chosen = {
+                "upload_folder": tmp_path / "uploads",
+                # Beside it, so that a test sees at once what is left in the folder of results.
+                "database": str(tmp_path / "jobs.sqlite3"),
+                "blobs": str(tmp_path / "jobs"),
+                **settings,
+            }
             return await stack.enter_async_context(
                 running(members, catalogue, decoders, config.load(**chosen), store)
             )

@@ -32,6 +32,8 @@ DEFAULTS: dict[str, tuple[str, Any]] = {
     "ENLARGER_DEADLINE": ("deadline_s", None),
     "ENLARGER_QUEUE_LIMIT": ("queue_limit", 256),
     "ENLARGER_MAX_WAIT": ("max_wait_s", 600),
+    "ENLARGER_SYNC_LIMIT": ("sync_limit_s", 90),
+    "ENLARGER_JOBS_LIMIT": ("jobs_limit", 10_000),
     "ENLARGER_PICTURE_MEMORY": ("picture_memory_mib", 2048),
     "ENLARGER_PRECISION": ("precision", "auto"),
     "ENLARGER_SERVER_MEMORY": ("server_memory_mib", 4096),
@@ -44,6 +46,8 @@ DEFAULTS: dict[str, tuple[str, Any]] = {
     "ENLARGER_TILE_TOKEN": ("tile_token", None),
     "ENLARGER_PUBLIC_URL": ("public_url", None),
     "ENLARGER_SERVERS": ("servers", ()),
+    "ENLARGER_DATABASE": ("database", None),
+    "ENLARGER_BLOBS": ("blobs", None),
     "ENLARGER_CACHE_DIR": ("cache_dir", None),
     "OTEL_EXPORTER_OTLP_ENDPOINT": ("otlp_endpoint", None),
     "OTEL_TRACES_EXPORTER": ("traces_exporter", None),
@@ -64,6 +68,8 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "ENLARGER_DEADLINE": ("90", 90),
     "ENLARGER_QUEUE_LIMIT": ("1", 1),
     "ENLARGER_MAX_WAIT": ("30.5", 30.5),
+    "ENLARGER_SYNC_LIMIT": ("25.5", 25.5),
+    "ENLARGER_JOBS_LIMIT": ("100000", 100_000),
     "ENLARGER_PICTURE_MEMORY": ("512", 512),
     "ENLARGER_PRECISION": ("bf16", "bf16"),
     "ENLARGER_SERVER_MEMORY": ("800", 800),
@@ -82,6 +88,8 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "ENLARGER_FETCH": ("off", "off"),
     "ENLARGER_PUBLIC_URL": ("https://pictures.example/up", "https://pictures.example/up"),
     "ENLARGER_SERVERS": ("one:5002,two:5003", ("one:5002", "two:5003")),
+    "ENLARGER_DATABASE": ("postgresql://up@db/jobs", "postgresql://up@db/jobs"),
+    "ENLARGER_BLOBS": ("s3://bucket/jobs", "s3://bucket/jobs"),
     "ENLARGER_CACHE_DIR": ("/var/cache/enlarger", Path("/var/cache/enlarger")),
     "OTEL_EXPORTER_OTLP_ENDPOINT": ("http://collector:4318", "http://collector:4318"),
     "OTEL_TRACES_EXPORTER": ("none", "none"),
@@ -100,6 +108,8 @@ WRONG = {
     "ENLARGER_DEADLINE": ["0", "-1", "soon", "nan", "inf"],
     "ENLARGER_QUEUE_LIMIT": ["0", "-1", "none"],
     "ENLARGER_MAX_WAIT": ["0", "-1", "long", "nan", "inf"],
+    "ENLARGER_SYNC_LIMIT": ["0", "-1", "never", "nan", "inf"],
+    "ENLARGER_JOBS_LIMIT": ["0", "-1", "many"],
     "ENLARGER_PICTURE_MEMORY": ["0", "-1", "2GB"],
     "ENLARGER_PRECISION": ["f16", "int4", "F32", ""],
     "ENLARGER_SERVER_MEMORY": ["0", "-1", "much", "1.5"],
@@ -128,6 +138,8 @@ WRONG = {
     "ENLARGER_FETCH": ["", "a,,b", ",", "http://a", "10.0.0.1/8", "10.0.0.0/33", "a b", "u@a"],
     "ENLARGER_PUBLIC_URL": ["example.com", "ftp://example.com", "https://", "https://a b"],
     "ENLARGER_SERVERS": ["one", "one:", ":5002", "one:http", "a:1,b", "http://a:1", "a b:1"],
+    "ENLARGER_DATABASE": ["", "mysql://db/jobs", "sqlite://jobs.sqlite3"],
+    "ENLARGER_BLOBS": ["", "http://bucket.example", "gs://bucket"],
 }
 """Texts that each variable refuses."""
 
@@ -207,10 +219,19 @@ def test_value_that_cannot_be_used_names_its_variable(
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("variable", ["ENLARGER_API_KEYS", "ENLARGER_TILE_TOKEN"])
-def test_message_does_not_show_a_secret(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("ENLARGER_API_KEYS", "enl_secret"),
+        ("ENLARGER_TILE_TOKEN", "enl_secret"),
+        ("ENLARGER_DATABASE", "mysql://up:secret@db/jobs"),
+    ],
+)
+def test_message_does_not_show_a_secret(
+    monkeypatch: pytest.MonkeyPatch, variable: str, text: str
+) -> None:
     """Somebody may have written a key where its hash belongs, and logs are read by many."""
-    monkeypatch.setenv(variable, "enl_secret")
+    monkeypatch.setenv(variable, text)
     with pytest.raises(ConfigError) as refused:
         load()
     assert "secret" not in str(refused.value)
@@ -218,7 +239,7 @@ def test_message_does_not_show_a_secret(monkeypatch: pytest.MonkeyPatch, variabl
 
 def test_settings_do_not_show_the_token() -> None:
     """Wherever they are printed."""
-    settings = load(tile_token="enl_secret-and-longer")
+    settings = load(tile_token="enl_secret-and-longer", database="postgresql://up:secret@db/jobs")
     assert "secret" not in repr(settings) + str(settings)
 
 
@@ -389,6 +410,20 @@ def test_body_holds_the_largest_file_in_base64_and_a_mebibyte(
 ) -> None:
     """``4 * ceil(MAX_FILE_SIZE / 3) + 1048576``; the first number is the one in the contract's example."""
     assert load(max_file_size_bytes=file_bytes).body_limit_bytes == body_bytes
+
+
+def test_jobs_lie_beside_the_results() -> None:
+    """Where nothing else is said, one folder holds all that is kept."""
+    settings = load(upload_folder="kept")
+    assert settings.database_url == "kept/jobs.sqlite3"
+    assert settings.blobs_place == "kept/jobs"
+
+
+def test_jobs_lie_where_the_operator_says() -> None:
+    """Each in a place of its own."""
+    settings = load(database="/fast/jobs.sqlite3", blobs="s3://bucket")
+    assert settings.database_url == "/fast/jobs.sqlite3"
+    assert settings.blobs_place == "s3://bucket"
 
 
 def test_compiled_networks_lie_where_the_operator_says() -> None:

@@ -37,6 +37,10 @@ ON_V1 = {
     "not_found": 404,
     "not_acceptable": 406,
     "request_timeout": 408,
+    "job_not_finished": 409,
+    "job_without_result": 409,
+    "result_expired": 410,
+    "idempotency_key_reused": 422,
     "malformed_multipart": 400,
     "rate_limited": 429,
     "source_timeout": 504,
@@ -50,6 +54,7 @@ ON_V1 = {
     "draining": 503,
     "out_of_memory": 503,
     "deadline_exceeded": 504,
+    "storage_unavailable": 503,
     "storage_full": 507,
 }
 """Status by code: section B.9 of the HTTP contract."""
@@ -68,7 +73,8 @@ ON_TILES = {
 """Status by code: section C.2, where it is not another one than on /v1."""
 
 RETRYABLE = {
-    *("source_timeout", "source_failed", "request_timeout"),
+    *("source_timeout", "source_failed", "request_timeout", "job_not_finished"),
+    "storage_unavailable",
     *("no_engine_ready", "queue_full", "rate_limited", "draining", "out_of_memory"),
     *("engine_lost", "engine_failed", "wrong_output"),
     *("model_not_here", "busy", "starting"),

@@ -236,6 +236,8 @@ async def _serve(settings: config.Settings, host: str, port: int) -> int:
     import structlog
 
     from enlarger.api import Gateway
+    from enlarger.api.opened import opened_jobs
+    from enlarger.api.rates import Rates
     from enlarger.fetch import Fetcher
     from enlarger.memory import keep_large_blocks_apart
     from enlarger.picture.workers import Decoders
@@ -322,8 +324,22 @@ async def _serve(settings: config.Settings, host: str, port: int) -> int:
             settings=settings,
             draining=lambda: service.draining,
         )
+        rates = Rates(settings.rate_limit)
+        jobs = await stack.enter_async_context(
+            opened_jobs(
+                settings,
+                pipeline=pipeline,
+                store=store,
+                executor=executor,
+                rates=rates,
+                service=service,
+                servers=len(members),
+            )
+        )
         gateway = Gateway(
             pipeline=pipeline,
+            jobs=jobs,
+            rates=rates,
             pool=pool,
             store=store,
             catalogue=catalogue,

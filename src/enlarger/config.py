@@ -19,6 +19,7 @@ from pydantic import (
     SecretStr,
     TypeAdapter,
     ValidationError,
+    ValidationInfo,
     field_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -56,7 +57,7 @@ class RateLimit:
     seconds: float
 
 
-_SECRETS = ("ENLARGER_API_KEYS", "ENLARGER_TILE_TOKEN")
+_SECRETS = ("ENLARGER_API_KEYS", "ENLARGER_DATABASE", "ENLARGER_TILE_TOKEN")
 """Settings whose values are never shown."""
 
 _KEY = re.compile(r"([A-Za-z0-9._-]{1,64}):sha256-([0-9a-f]{64})")
@@ -117,6 +118,12 @@ class Settings(BaseSettings):
     max_wait_s: Seconds = Field(default=600, gt=0, validation_alias="ENLARGER_MAX_WAIT")
     """Estimated seconds a new request may wait for those before it; more is ``queue_full``."""
 
+    sync_limit_s: Seconds = Field(default=90, gt=0, validation_alias="ENLARGER_SYNC_LIMIT")
+    """Seconds after which a waiting ``/v1`` request is answered with a job, before a proxy cuts it off."""
+
+    jobs_limit: int = Field(default=10_000, ge=1, validation_alias="ENLARGER_JOBS_LIMIT")
+    """Jobs that wait; the next one is refused with ``queue_full``. Their pictures are on disk, not in memory."""
+
     picture_memory_mib: int = Field(default=2048, ge=1, validation_alias="ENLARGER_PICTURE_MEMORY")
     """MiB of pixels held at once by all pictures being enlarged; others wait. An eighth is for small ones; one
     larger than the rest is enlarged with small ones beside it alone.
@@ -165,6 +172,14 @@ class Settings(BaseSettings):
     )
     """``host:port`` of model servers that somebody else runs, with commas; none are started here."""
 
+    database: str | None = Field(
+        default=None, min_length=1, repr=False, validation_alias="ENLARGER_DATABASE"
+    )
+    """File of an SQLite database of jobs, or a ``postgresql://`` URL. Unset: ``jobs.sqlite3`` in the folder of results."""
+
+    blobs: str | None = Field(default=None, min_length=1, validation_alias="ENLARGER_BLOBS")
+    """Folder of what jobs read and write, or ``s3://bucket/prefix``. Unset: ``jobs`` in the folder of results."""
+
     cache_dir: Path | None = Field(default=None, validation_alias="ENLARGER_CACHE_DIR")
     """Folder of compiled networks. Unset: ``enlarger`` in the user's cache folder."""
 
@@ -173,6 +188,17 @@ class Settings(BaseSettings):
 
     traces_exporter: str | None = Field(default=None, validation_alias="OTEL_TRACES_EXPORTER")
     """``otlp``: send traces, to http://localhost:4318 if no collector is named; ``none``: send none."""
+
+    @field_validator("database", "blobs")
+    @classmethod
+    def _known_scheme(cls, value: str | None, info: ValidationInfo) -> str | None:
+        known = {
+            "database": ("sqlite:///", "postgresql://", "postgres://"),
+            "blobs": ("s3://",),
+        }[str(info.field_name)]
+        if value is not None and "://" in value and not value.startswith(known):
+            raise ValueError(f"it must be a path or begin with {' or '.join(known)}")
+        return value
 
     @field_validator("num_servers", "deadline_s", "server_tiles", mode="before")
     @classmethod
@@ -270,6 +296,16 @@ class Settings(BaseSettings):
                 f"OTEL_EXPORTER_OTLP_ENDPOINT: Input should begin with http:// or https://, not '{endpoint}'"
             )
         return "OTEL_EXPORTER_OTLP_ENDPOINT" if endpoint is not None else "OTEL_TRACES_EXPORTER"
+
+    @property
+    def database_url(self) -> str:
+        """File or URL of the jobs' rows, with the default worked out."""
+        return self.database or str(self.upload_folder / "jobs.sqlite3")
+
+    @property
+    def blobs_place(self) -> str:
+        """Folder or URL of the jobs' bytes, with the default worked out."""
+        return self.blobs or str(self.upload_folder / "jobs")
 
     @property
     def cache_folder(self) -> Path:

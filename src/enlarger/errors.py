@@ -8,9 +8,11 @@ EnlargerError
 |   |-- InvalidOption, UnknownModel, MissingInput, InvalidUrl
 |   |-- FileTooLarge (BodyTooLarge, DownloadTooLarge), ImageTooLarge, OutputTooLarge
 |   |-- UnsupportedFormat, UnreadableImage, AnimationUnsupported, Unauthorized
+|   |-- JobNotFinished, JobWithoutResult, ResultExpired, IdempotencyKeyReused
 |   `-- SourceUnreachable, SourceTimeout, SourceRefused, SourceFailed
 |-- CapacityError       not now; most know when to come back
-|   `-- NoEngineReady, QueueFull, RateLimited, Draining, OutOfMemory, DeadlineExceeded (DeadlineTooShort)
+|   |-- NoEngineReady, QueueFull, RateLimited, Draining, OutOfMemory, StorageUnavailable
+|   `-- DeadlineExceeded (DeadlineTooShort)
 |-- TileError           between gateway and model server only; the pool answers these
 |   `-- BadTile, ModelNotHere, TileTooLarge, Busy, Starting
 |-- EngineError         ours: EngineFailed, WrongOutput, EngineLost
@@ -256,6 +258,34 @@ class Unauthorized(RequestError):
     status = 401
 
 
+class JobNotFinished(RequestError):
+    """The job has no result yet; it comes when the job has succeeded."""
+
+    code = "job_not_finished"
+    status = 409
+    retryable = True
+
+
+class JobWithoutResult(RequestError):
+    """The job has failed or was canceled, so there is no result."""
+
+    code = "job_without_result"
+    status = 409
+
+
+class ResultExpired(RequestError):
+    """The result was kept for its time and is deleted; ask for it again."""
+
+    code = "result_expired"
+    status = 410
+
+
+class IdempotencyKeyReused(RequestError):
+    """The idempotency key was first used for another request; use a new one."""
+
+    code = "idempotency_key_reused"
+
+
 class CapacityError(EnlargerError):
     """Not now. ``retry_after_s`` says when, where that is known."""
 
@@ -293,6 +323,12 @@ class OutOfMemory(CapacityError):
     """The device could not hold the tile; nothing was changed."""
 
     code = "out_of_memory"
+
+
+class StorageUnavailable(CapacityError):
+    """The database or the bucket of the jobs cannot be reached."""
+
+    code = "storage_unavailable"
 
 
 class DeadlineExceeded(CapacityError):

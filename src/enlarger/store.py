@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import fcntl
-import hashlib
 import os
 import re
 import secrets
@@ -294,8 +293,3 @@ async def sweep_regularly(store: Store, *, interval_s: float) -> None:
             if sweep.deleted or sweep.errors:
                 log.info("sweep_done", deleted=sweep.deleted, errors=sweep.errors)
         await asyncio.sleep(interval_s)
-
-
-def etag(data: bytes) -> str:
-    """Strong entity tag of a file's bytes."""
-    return f'"sha256-{hashlib.sha256(data).hexdigest()}"'

@@ -20,10 +20,11 @@ from werkzeug.routing import MapAdapter
 from enlarger import __version__
 from enlarger.api import compatible
 from enlarger.api.callers import Answer, Callers, caller_of
+from enlarger.api.downloads import download
 from enlarger.api.facts import server_timing
 from enlarger.api.metrics import Metrics
 from enlarger.api.rates import Rates
-from enlarger.api.streaming import with_base64
+from enlarger.api.streaming import file_chunks, sha256_of, with_base64
 from enlarger.api.traced import traced
 from enlarger.api.v1 import V1
 from enlarger.api.v1.problems import MEDIA_TYPE as PROBLEM
@@ -32,12 +33,13 @@ from enlarger.api.v1.routes import PREFIXES
 from enlarger.config import Settings
 from enlarger.errors import BodyTooLarge, BodyTooSlow, EnlargerError
 from enlarger.job import SCALES, Job
+from enlarger.jobs import Jobs
 from enlarger.models import Catalogue
 from enlarger.picture import FORMATS
 from enlarger.picture.encode import MEDIA_TYPES
 from enlarger.pipeline import Pipeline
 from enlarger.pool import Pool
-from enlarger.store import Store, etag
+from enlarger.store import Store
 from enlarger.threads import in_thread
 from enlarger.web.bodies import TOO_SLOW, AsgiApp, LimitedBodies, Scope
 from enlarger.web.launcher import Service
@@ -64,6 +66,8 @@ class Gateway:
     """The routes, over parts that the composition root made."""
 
     pipeline: Pipeline
+    jobs: Jobs
+    rates: Rates
     pool: Pool
     store: Store
     catalogue: Catalogue
@@ -77,8 +81,6 @@ class Gateway:
 
     def __post_init__(self) -> None:
         self.metrics = Metrics(self.pool, self.pipeline)
-        limit = self.settings.rate_limit
-        self.rates = Rates(limit) if limit is not None else None
 
     def asgi(self) -> AsgiApp:
         """The ASGI application."""
@@ -102,16 +104,18 @@ class Gateway:
         app.add_url_rule("/status", view_func=self.status)
         app.add_url_rule("/cleanup", view_func=self.cleanup, methods=["POST"])
         app.add_url_rule("/files/<name>", view_func=self.file)
-        V1(
+        self._v1 = V1(
             pipeline=self.pipeline,
+            jobs=self.jobs,
             pool=self.pool,
             store=self.store,
             catalogue=self.catalogue,
             executor=self.executor,
             settings=self.settings,
-            charge=self._charge,
+            charge=self.rates.charge,
             done=self.metrics.done,
-        ).register(app)
+        )
+        self._v1.register(app)
         limit_bytes = self.settings.body_limit_bytes
         limited = LimitedBodies(app, limit_bytes=limit_bytes, refuse=self._refuse_body)
         callers = Callers(self.settings.api_keys, self.settings.trusted_proxies)
@@ -123,7 +127,7 @@ class Gateway:
         caller = caller_of(request.scope)
         owner = caller.id if caller.has_key else ""
         job = replace(job, anew=bool(request.cache_control.no_cache), owner=owner)
-        outcome = await self.pipeline.run(job, charge=partial(self._charge, caller.id))
+        outcome = await self.pipeline.run(job, charge=partial(self.rates.charge, caller.id))
         self.metrics.done(outcome)
         answer = compatible.answer(
             outcome,
@@ -136,14 +140,12 @@ class Gateway:
         if not inline:
             return Response(json.dumps(answer), headers=headers)
         length, chunks = with_base64(
-            answer, self.store.open(outcome.stored), outcome.stored.size_bytes, self.executor
+            answer,
+            file_chunks(self.store.open(outcome.stored), self.executor),
+            outcome.stored.size_bytes,
+            self.executor,
         )
         return Response(chunks, headers={**headers, "Content-Length": str(length)})
-
-    def _charge(self, caller_id: str, output_px: int) -> None:
-        """Take a picture from what its caller may still ask for."""
-        if self.rates is not None:
-            self.rates.charge(caller_id, output_px, now=time.monotonic())
 
     async def _job(self) -> tuple[Job, bool]:
         """What is asked for, and whether the answer carries base64. A picture may be ten megabytes of text."""
@@ -267,17 +269,24 @@ class Gateway:
     async def file(self, name: str) -> Response | tuple[dict[str, Any], int]:
         """``GET /files/{token}.{ext}``: A.3."""
         stored = await in_thread(self.executor, self.store.find, name)
-        data = await in_thread(self.executor, _read, stored.path) if stored is not None else None
-        if stored is None or data is None:
-            return _error_body("Not found", "not_found"), 404
-        return Response(
-            data,
+        if stored is None:  # the result of a job that another gateway ran, or ran long ago
+            record = await self.jobs.by_file_name(name)
+            return self._v1.job_routes.picture(record) if record else _not_found()
+        try:
+            sha256 = await in_thread(self.executor, _sha256, stored.path)
+        except OSError:  # it expired just now
+            return _not_found()
+        return download(
+            request.headers,
+            request.method,
+            etag=f'"sha256-{sha256}"',
+            size_bytes=stored.size_bytes,
             headers={
                 "Content-Type": MEDIA_TYPES[stored.path.suffix],
-                "ETag": await in_thread(self.executor, etag, data),
                 "Cache-Control": f"private, max-age={int(self.store.left_s(stored))}, immutable",
                 "Content-Disposition": "inline",
             },
+            read=lambda start, end: file_chunks(self.store.open(stored), self.executor, start, end),
         )
 
     async def _refuse(self, error: EnlargerError) -> tuple[dict[str, Any], int, dict[str, str]]:
@@ -297,9 +306,7 @@ class Gateway:
             response.headers.setdefault(name, value)
         if request.path in ("/upscale", "/v1/upscale"):
             response.headers.setdefault("Cache-Control", "no-store")
-            if self.rates is not None:
-                caller = caller_of(request.scope).id
-                response.headers.update(self.rates.headers(caller, now=time.monotonic()))
+            response.headers.update(self.rates.headers(caller_of(request.scope).id))
         return response
 
     def _refuse_body(self, scope: Scope, status: int) -> Answer:
@@ -349,11 +356,13 @@ def _mb(size_bytes: int | None) -> float | None:
     return None if size_bytes is None else round(size_bytes / (1 << 20), 1)
 
 
-def _read(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except OSError:
-        return None
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return sha256_of(file)
+
+
+def _not_found() -> tuple[dict[str, Any], int]:
+    return _error_body("Not found", "not_found"), 404
 
 
 def _error_answer(

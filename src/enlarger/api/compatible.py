@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os.path
+import time
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from enlarger.api.facts import facts_of, link_of
+from enlarger.api.facts import facts_of, link
 from enlarger.api.sources import has_thousands_of_parts, source_of
 from enlarger.config import Settings
 from enlarger.errors import (
@@ -169,7 +170,11 @@ def answer(
             "scale": int(scale),
         },
         "processing_time": round(outcome.took_s, 2),
-        **link_of(outcome, left_s=left_s, public_url=settings.public_url),
+        **link(
+            outcome.stored.url_path,
+            expires_at=time.time() + left_s,
+            public_url=settings.public_url,
+        ),
         **facts_of(outcome),
         "request_id": request_id,
     }

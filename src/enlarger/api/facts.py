@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -31,13 +30,20 @@ def facts_of(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def link_of(outcome: Outcome, *, left_s: float, public_url: str | None) -> dict[str, Any]:
-    """Where the file is, and until when."""
-    expires_at = datetime.fromtimestamp(time.time() + left_s, UTC)
-    return {
-        "url": f"{(public_url or '').rstrip('/')}{outcome.stored.url_path}",
-        "expires_at": expires_at.isoformat(timespec="seconds").replace("+00:00", "Z"),
-    }
+def link(url_path: str, *, expires_at: float, public_url: str | None) -> dict[str, Any]:
+    """Where a file is, and until when, in seconds since the epoch."""
+    return {"url": absolute(url_path, public_url), "expires_at": time_text(expires_at)}
+
+
+def absolute(url_path: str, public_url: str | None) -> str:
+    """A path of this service as others see it."""
+    return f"{(public_url or '').rstrip('/')}{url_path}"
+
+
+def time_text(epoch_s: float) -> str:
+    """A time as RFC 3339 has it, in UTC, to the second."""
+    shown = datetime.fromtimestamp(epoch_s, UTC).isoformat(timespec="seconds")
+    return shown.replace("+00:00", "Z")
 
 
 def server_timing(outcome: Outcome) -> str:

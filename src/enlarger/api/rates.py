@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from enlarger.config import RateLimit
@@ -45,41 +47,49 @@ class Rates:
     else never be made. So over a long time nobody gets more than the limit and one picture.
 
     Args:
-        limit: of each caller.
+        limit: of each caller; None: there is none.
+        clock: seconds, never going back.
     """
 
-    def __init__(self, limit: RateLimit) -> None:
-        self.limit = limit
+    def __init__(
+        self, limit: RateLimit | None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._limit = limit
+        self._clock = clock
         self._buckets: OrderedDict[str, Bucket] = OrderedDict()
 
-    def charge(self, caller: str, output_px: int, *, now: float) -> None:
+    def charge(self, caller: str, output_px: int) -> None:
         """Take the pixels of a picture that is about to be made.
 
         Raises:
             RateLimited: the caller has nothing left.
         """
-        bucket = self._bucket(caller, now)
+        limit = self._limit
+        if limit is None:
+            return
+        bucket = self._bucket(caller, limit)
         if bucket.megapixels <= 0:
             raise RateLimited(
-                f"more than {self.limit.megapixels:g} output megapixels in {self.limit.seconds:g} s",
-                retry_after_s=max(1.0, bucket.usable_in_s(self.limit)),
+                f"more than {limit.megapixels:g} output megapixels in {limit.seconds:g} s",
+                retry_after_s=max(1.0, bucket.usable_in_s(limit)),
             )
         self._buckets[caller] = bucket.taken(output_px / 1e6)
         self._buckets.move_to_end(caller)
         if len(self._buckets) > _MOST_CALLERS:
             self._buckets.popitem(last=False)
 
-    def headers(self, caller: str, *, now: float) -> dict[str, str]:
+    def headers(self, caller: str) -> dict[str, str]:
         """What is left, as draft-ietf-httpapi-ratelimit-headers has it."""
-        bucket = self._bucket(caller, now)
-        left, full_s = (
-            max(0, math.floor(bucket.megapixels)),
-            math.ceil(bucket.full_in_s(self.limit)),
-        )
+        limit = self._limit
+        if limit is None:
+            return {}
+        bucket = self._bucket(caller, limit)
+        left, full_s = max(0, math.floor(bucket.megapixels)), math.ceil(bucket.full_in_s(limit))
         return {
-            "RateLimit-Policy": f'"output-mp";q={self.limit.megapixels:g};w={self.limit.seconds:g}',
+            "RateLimit-Policy": f'"output-mp";q={limit.megapixels:g};w={limit.seconds:g}',
             "RateLimit": f'"output-mp";r={left};t={full_s}',
         }
 
-    def _bucket(self, caller: str, now: float) -> Bucket:
-        return self._buckets.get(caller, Bucket(self.limit.megapixels, now)).filled(self.limit, now)
+    def _bucket(self, caller: str, limit: RateLimit) -> Bucket:
+        now = self._clock()
+        return self._buckets.get(caller, Bucket(limit.megapixels, now)).filled(limit, now)

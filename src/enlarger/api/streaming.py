@@ -6,38 +6,57 @@ import asyncio
 import base64
 import hashlib
 import json
+import sys
 from collections.abc import AsyncIterator
 from concurrent.futures import Executor
 from io import BufferedReader
 from typing import Any
 
 _CHUNK_BYTES = 3 << 18
-"""A multiple of three, so that chunks of base64 join without padding."""
 
 
-async def file_chunks(file: BufferedReader, executor: Executor) -> AsyncIterator[bytes]:
-    """The bytes of an open file, which is closed in the end."""
+async def file_chunks(
+    file: BufferedReader, executor: Executor, start: int = 0, end: int | None = None
+) -> AsyncIterator[bytes]:
+    """The bytes of an open file from ``start`` to before ``end``; it is closed in the end."""
     loop = asyncio.get_running_loop()
     with file:
-        while chunk := await loop.run_in_executor(executor, file.read, _CHUNK_BYTES):
+        file.seek(start)
+        left = sys.maxsize if end is None else end - start
+        while left and (
+            chunk := await loop.run_in_executor(executor, file.read, min(left, _CHUNK_BYTES))
+        ):
+            left -= len(chunk)
             yield chunk
 
 
 def with_base64(
-    answer: dict[str, Any], file: BufferedReader, size_bytes: int, executor: Executor
+    answer: dict[str, Any], chunks: AsyncIterator[bytes], size_bytes: int, executor: Executor
 ) -> tuple[int, AsyncIterator[bytes]]:
-    """A JSON answer whose empty ``base64`` becomes the file's: its length, and its bytes."""
+    """A JSON answer whose empty ``base64`` becomes a file's: its length, and its bytes.
+
+    Args:
+        answer: has ``base64`` once, with None.
+        chunks: of the file.
+        size_bytes: of the file.
+        executor: where it is encoded.
+    """
     head, tail = json.dumps(answer).encode().split(b'"base64": null', 1)
 
-    async def chunks() -> AsyncIterator[bytes]:
+    async def encoded() -> AsyncIterator[bytes]:
         loop = asyncio.get_running_loop()
         yield head + b'"base64": "'
-        async for chunk in file_chunks(file, executor):
-            yield await loop.run_in_executor(executor, base64.b64encode, chunk)
-        yield b'"' + tail
+        left = b""
+        async for chunk in chunks:
+            # Only of multiples of three the base64 joins without padding.
+            whole = len(left) + len(chunk) - (len(left) + len(chunk)) % 3
+            data = left + chunk
+            left = data[whole:]
+            yield await loop.run_in_executor(executor, base64.b64encode, data[:whole])
+        yield base64.b64encode(left) + b'"' + tail
 
     length = len(head) + len(b'"base64": ""') + 4 * -(-size_bytes // 3) + len(tail)
-    return length, chunks()
+    return length, encoded()
 
 
 def sha256_of(file: BufferedReader) -> str:

@@ -60,6 +60,9 @@ class Piece:
     """The colours of a finished tile, for who wants to see a picture as it is made."""
 
     index: int
+    total: int
+    """Tiles of the picture."""
+
     place: Window
     """Where it lies in the result."""
 
@@ -351,7 +354,9 @@ class _Work:
         if place.width_px < 1 or place.height_px < 1:
             return None
         pixels = result.pixels[shared.within(kept).times(scale).slices]
-        return Piece(index=request.index, place=place.within(out), pixels=pixels)
+        return Piece(
+            index=request.index, total=request.total, place=place.within(out), pixels=pixels
+        )
 
 
 def _plane_count(frame: Samples) -> int:

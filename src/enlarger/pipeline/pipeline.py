@@ -181,6 +181,9 @@ class Estimate:
     tiles: int
     """For its colours; alpha takes as many again."""
 
+    mflop: float
+    """Computing."""
+
     held_bytes: int
     """Memory for its pixels."""
 
@@ -249,6 +252,11 @@ class Pipeline:
     def load(self) -> Load:
         """What is admitted now."""
         return self._ledger.load(self._engine.facts().mflop_per_s)
+
+    @property
+    def mflop_per_s(self) -> float | None:
+        """Measured speed of all ready servers together; None before the first measurement."""
+        return self._engine.facts().mflop_per_s
 
     @property
     def queued_px(self) -> int:
@@ -346,6 +354,7 @@ class Pipeline:
             height_px=plan.way.out.height_px,
             model=plan.model.id,
             tiles=sum(len(step.boxes) for step in plan.way.passes) * plan.frames,
+            mflop=cost.mflop,
             held_bytes=plan.held_bytes,
             waiting=self._ledger.requests,
             eta_s=eta_s(self.load, self._ledger.load_of(cost, mflop_per_s)),

@@ -71,6 +71,7 @@ class Service:
     draining: bool = False
     """Take nothing new."""
 
+    _drains: asyncio.Event = field(default_factory=asyncio.Event)
     _active: int = 0
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
@@ -82,6 +83,7 @@ class Service:
             self.stop()
             return
         self.draining = True
+        self._drains.set()
         log.info("draining", requests=self._active, drain_s=self.drain_s)
         task = asyncio.get_running_loop().create_task(self._stop_when_idle())
         self._tasks.add(task)
@@ -90,7 +92,12 @@ class Service:
     def stop(self) -> None:
         """Drop what runs and end."""
         self.draining = True
+        self._drains.set()
         self._stop.set()
+
+    async def drains(self) -> None:
+        """Wait until nothing new is taken."""
+        await self._drains.wait()
 
     async def stopped(self) -> None:
         """Wait until the server should close."""

@@ -1,16 +1,23 @@
-"""What ``/v1`` answers: the picture itself with its facts in headers, or a JSON object."""
+"""What ``/v1`` answers: the picture itself with its facts in headers, or JSON objects."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from concurrent.futures import Executor
 from typing import Any, Literal
 
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header
 
-from enlarger.api.facts import facts_of, link_of
+from enlarger.api.facts import absolute, facts_of, link, time_text
+from enlarger.api.streaming import sha256_of
 from enlarger.errors import NotAcceptable
+from enlarger.jobs import JobRecord, View
+from enlarger.picture import Header
 from enlarger.picture.encode import MEDIA_TYPES, suffix_of
 from enlarger.pipeline import Outcome
+from enlarger.store import Store
+from enlarger.threads import in_thread
 
 _JSON = "application/json"
 _WRITTEN = ("png", "jpeg", "webp", "avif", "tiff")
@@ -18,6 +25,7 @@ _TYPES = {MEDIA_TYPES[suffix_of(name)]: name for name in _WRITTEN}
 """Format by media type."""
 
 Kind = Literal["json", "image"]
+Json = dict[str, Any]
 
 
 def negotiate(accept: str | None, format_: str | None) -> tuple[Kind, str | None]:
@@ -50,36 +58,22 @@ def suffix_type(format_: str | None) -> str:
     return MEDIA_TYPES[suffix_of(format_ or "png")]
 
 
-def fidelity_headers(outcome: Outcome) -> dict[str, str]:
-    """What is known of a picture, for an answer that is the picture itself."""
-    ran = outcome.ran
-    return {
-        "X-Upscale-Model": ran.model,
-        "X-Upscale-Model-Sha256": ran.model_sha256,
-        "X-Upscale-Scale": f"{outcome.scale:.6g}",
-        "X-Upscale-Engine": ran.engine,
-        "X-Upscale-Precision": ran.precision,
-        "X-Upscale-Tiles": f"{ran.tiles};servers={len(ran.tiles_by_server)};retried={ran.retried};"
-        f"repeated={ran.repeated.total()};reused={ran.reused}",
-        "X-Upscale-Notes": ", ".join(dict.fromkeys(note.code for note in outcome.notes)),
-        "X-Upscale-Kept": ", ".join(outcome.kept),
-        "X-Upscale-Color-Delta": f"{ran.color_delta:.2f}",
-        "X-Upscale-Cache": outcome.found,
-        "X-Origin-Width": str(outcome.header.width_px),
-        "X-Origin-Height": str(outcome.header.height_px),
-        "X-Result-Width": str(outcome.width_px),
-        "X-Result-Height": str(outcome.height_px),
-    }
+async def described(outcome: Outcome, *, store: Store, executor: Executor) -> Json:
+    """A finished request as JSON, but for what changes: where its file is, and until when.
+
+    Raises:
+        StorageFull: its file is gone.
+    """
+    with store.open(outcome.stored) as file:
+        sha256 = await in_thread(executor, sha256_of, file)
+    return outcome_object(outcome, sha256=sha256)
 
 
-def result_object(
-    outcome: Outcome, *, sha256: str, left_s: float, public_url: str | None, request_id: str
-) -> dict[str, Any]:
-    """The JSON of a finished request."""
+def outcome_object(outcome: Outcome, *, sha256: str) -> dict[str, Any]:
+    """The same, with the hash of its file."""
     stored = outcome.stored
     return {
         "result": {
-            **link_of(outcome, left_s=left_s, public_url=public_url),
             "media_type": MEDIA_TYPES[stored.path.suffix],
             "bytes": stored.size_bytes,
             "sha256": sha256,
@@ -87,16 +81,102 @@ def result_object(
             "height": outcome.height_px,
             "scale": round(outcome.scale, 6),
         },
-        "input": {
-            "width": outcome.header.width_px,
-            "height": outcome.header.height_px,
-            "bytes": outcome.input_bytes,
-            "format": outcome.header.format,
-        },
+        "input": input_object(outcome.header, outcome.input_bytes),
         **facts_of(outcome),
         "timing_ms": {
             **{stage: round(took_s * 1000) for stage, took_s in outcome.stages_s.items()},
             "total": round(outcome.took_s * 1000),
         },
-        "request_id": request_id,
     }
+
+
+def input_object(header: Header, size_bytes: int) -> dict[str, Any]:
+    """What is known of a picture before it is decoded."""
+    return {
+        "width": header.width_px,
+        "height": header.height_px,
+        "bytes": size_bytes,
+        "format": header.format,
+    }
+
+
+def result_object(made: Mapping[str, Any], link: Mapping[str, Any], request_id: str) -> Json:
+    """The answer to a finished request, of what ``outcome_object`` gave."""
+    return {**made, "result": {**link, **made["result"]}, "request_id": request_id}
+
+
+def fidelity_headers(made: Mapping[str, Any]) -> dict[str, str]:
+    """What is known of a picture, for an answer that is the picture itself."""
+    tiles, result = made["tiles"], made["result"]
+    return {
+        "X-Upscale-Model": made["model"],
+        "X-Upscale-Model-Sha256": made["model_sha256"],
+        "X-Upscale-Scale": f"{result['scale']:.6g}",
+        "X-Upscale-Engine": made["engine"],
+        "X-Upscale-Precision": made["precision"],
+        "X-Upscale-Tiles": f"{tiles['total']};servers={tiles['servers']};retried={tiles['retried']};"
+        f"repeated={sum(tiles['repeated'].values())};reused={tiles['reused']}",
+        "X-Upscale-Notes": ", ".join(dict.fromkeys(note["code"] for note in made["notes"])),
+        "X-Upscale-Kept": ", ".join(made["kept"]),
+        "X-Upscale-Color-Delta": f"{made['color_delta']:.2f}",
+        "X-Upscale-Cache": made["cache"],
+        "X-Origin-Width": str(made["input"]["width"]),
+        "X-Origin-Height": str(made["input"]["height"]),
+        "X-Result-Width": str(result["width"]),
+        "X-Result-Height": str(result["height"]),
+    }
+
+
+def timing_header(made: Mapping[str, Any]) -> str:
+    """Milliseconds by stage, as browsers' tools show them (W3C Server Timing)."""
+    return ", ".join(f"{stage};dur={took_ms}" for stage, took_ms in made["timing_ms"].items())
+
+
+def job_object(view: View, *, public_url: str | None) -> Json:
+    """A job."""
+    job = view.record
+    path = f"/v1/jobs/{job.id}"
+    return {
+        "id": job.id,
+        "state": job.state,
+        "stage": job.stage,
+        "created_at": time_text(job.created_at),
+        "started_at": _time_or_none(job.started_at),
+        "finished_at": _time_or_none(job.finished_at),
+        "expires_at": _time_or_none(job.expires_at),
+        **progress_object(view),
+        "input": job.input,
+        "result": _job_result(job, public_url),
+        "error": job.problem,
+        "options": {name: value for name, value in job.options.items() if value is not None},
+        "links": {
+            "self": absolute(path, public_url),
+            "events": absolute(f"{path}/events", public_url),
+            "result": absolute(f"{path}/result", public_url),
+        },
+        "request_id": job.request_id,
+    }
+
+
+def progress_object(view: View) -> Json:
+    """How far a job is, and how long it will take."""
+    job = view.record
+    done, total = job.tiles_done, job.tiles_total
+    fraction = 1.0 if job.state in ("succeeded", "expired") else done / total if total else 0.0
+    return {
+        "progress": {"tiles_done": done, "tiles_total": total, "fraction": round(fraction, 4)},
+        "queue": {"position": view.position, "length": view.length},
+        "eta_s": None if view.eta_s is None else round(view.eta_s, 1),
+    }
+
+
+def _job_result(job: JobRecord, public_url: str | None) -> Json | None:
+    if job.state != "succeeded" or job.result is None or job.expires_at is None:
+        return None
+    made = {name: value for name, value in job.result.items() if name not in ("result", "input")}
+    where = link(f"/files/{job.file_name}", expires_at=job.expires_at, public_url=public_url)
+    return {**where, **job.result["result"], **made}
+
+
+def _time_or_none(epoch_s: float | None) -> str | None:
+    return None if epoch_s is None else time_text(epoch_s)

@@ -50,6 +50,11 @@ def problem_of(
     return body, error.status, headers
 
 
+def job_problem(error: EnlargerError, request_id: str) -> dict[str, Any]:
+    """An error as a job keeps it."""
+    return problem_of(error, request_id=request_id)[0]
+
+
 def problem(
     code: str, detail: str, *, status: int, retryable: bool = False, request_id: str
 ) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -184,6 +186,32 @@ def read_request(form: Form, *, catalogue: Catalogue, request_id: str, owner: st
     source = _source(form)
     job = Job(source=source, options=options, request_id=request_id, owner=owner)
     return Request(job, inline)
+
+
+def idempotency_key(header: str | None) -> str | None:
+    """The key of a request.
+
+    Raises:
+        InvalidOption: it is none.
+    """
+    if header is None:
+        return None
+    if not re.fullmatch(r"[!-~]{1,255}", header):
+        detail = "it must be 1 to 255 visible ASCII characters"
+        raise InvalidOption(
+            f"Invalid Idempotency-Key: {detail}", faults=[Fault("Idempotency-Key", "range", detail)]
+        )
+    return header
+
+
+def fingerprint(path: str, wanted: Request) -> str:
+    """Equal for requests of one route with the same options and picture, in whatever form they come."""
+    source = wanted.job.source
+    picture = (
+        hashlib.sha256(source.data).hexdigest() if isinstance(source, BytesSource) else source.url
+    )
+    parts = (path, wanted.job.options.model_dump_json(), str(wanted.inline), picture)
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def sized_form(form: Form) -> tuple[Header | None, Form]:

@@ -2,27 +2,48 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Callable
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeVar
+from pathlib import PurePosixPath
+from typing import Any
 
 from quart import Blueprint, Quart, Response, g, request
 
 from enlarger.api.callers import caller_of
-from enlarger.api.facts import server_timing
-from enlarger.api.streaming import file_chunks, sha256_of, with_base64
+from enlarger.api.facts import link
+from enlarger.api.streaming import file_chunks, with_base64
 from enlarger.api.traced import traced
-from enlarger.api.v1.answers import fidelity_headers, negotiate, result_object
+from enlarger.api.v1.answers import (
+    Kind,
+    described,
+    fidelity_headers,
+    negotiate,
+    result_object,
+    timing_header,
+)
+from enlarger.api.v1.jobs import JobRoutes, owner_of_request
+from enlarger.api.v1.preferences import read_preference
+from enlarger.api.v1.problems import MEDIA_TYPE as PROBLEM
 from enlarger.api.v1.problems import problem_of
-from enlarger.api.v1.requests import Form, Request, read_form, read_request, sized_form
+from enlarger.api.v1.requests import (
+    Form,
+    Request,
+    fingerprint,
+    idempotency_key,
+    read_form,
+    read_request,
+    sized_form,
+)
 from enlarger.config import Settings
 from enlarger.errors import EnlargerError, MissingInput, NotFound, by_code
 from enlarger.job import SCALES
+from enlarger.jobs import Asked, JobRecord, Jobs, Tracked
 from enlarger.models import Catalogue, Model
-from enlarger.picture.encode import MEDIA_TYPES
 from enlarger.pipeline import Outcome, Pipeline
 from enlarger.pool import Pool
 from enlarger.store import Store
@@ -31,14 +52,13 @@ from enlarger.threads import in_thread
 PREFIXES = ("/v1/", "/errors/")
 """Of the paths whose errors are problems."""
 
-T = TypeVar("T")
-
 
 @dataclass(kw_only=True)
 class V1:
     """The routes of ``/v1``, over parts that the composition root made."""
 
     pipeline: Pipeline
+    jobs: Jobs
     pool: Pool
     store: Store
     catalogue: Catalogue
@@ -50,11 +70,16 @@ class V1:
     done: Callable[[Outcome], None]
     """Told of each finished request."""
 
+    def __post_init__(self) -> None:
+        self.job_routes = JobRoutes(jobs=self.jobs, public_url=self.settings.public_url)
+
     def register(self, app: Quart) -> None:
         """Add the routes to an application."""
         routes = Blueprint("v1", __name__)
         routes.add_url_rule("/v1/upscale", view_func=traced(self.upscale), methods=["POST"])
         routes.add_url_rule("/v1/upscale", view_func=traced(self.upscale_link), methods=["GET"])
+        routes.add_url_rule("/v1/jobs", view_func=traced(self.queue), methods=["POST"])
+        self.job_routes.register(routes)
         routes.add_url_rule("/v1/estimate", view_func=self.estimate, methods=["POST"])
         routes.add_url_rule("/v1/models", view_func=self.models)
         routes.add_url_rule("/v1/models/<model_id>", view_func=self.model)
@@ -63,11 +88,7 @@ class V1:
 
     async def upscale(self) -> Response:
         """``POST /v1/upscale``: B.2, B.3."""
-        body = await request.get_data(cache=False, as_text=False)
-        form = await in_thread(
-            self.executor, read_form, request.headers.get("Content-Type"), request.args, body
-        )
-        return await self._answer(await self._request(form))
+        return await self._enlarge(await self._wanted(await self._form()))
 
     async def upscale_link(self) -> Response:
         """``GET /v1/upscale?url=...``: the same as a link, for pages and caches."""
@@ -76,76 +97,149 @@ class V1:
         if "url" not in fields:
             raise MissingInput("the query has no url")
         fields["img_url"] = fields.pop("url")
-        wanted = await self._request(Form(fields, None, strict=False))
-        answer = await self._answer(wanted)
+        wanted = await self._wanted(Form(fields, None, strict=False))
+        answer = await self._enlarge(wanted)
         if answer.headers["Content-Type"].startswith("image/"):
             expires_in_s = int(self.settings.file_max_age_s)
             answer.headers["Cache-Control"] = f"public, max-age={expires_in_s}"
         return answer
 
-    async def _request(self, form: Form) -> Request:
-        caller = caller_of(request.scope)
+    async def queue(self) -> Response:
+        """``POST /v1/jobs``: the same as a job, whatever is preferred."""
+        wanted = await self._wanted(await self._form())
+        record, replayed = await self.jobs.submit(wanted.job, await self._asked(wanted))
+        return await self.job_routes.accepted(record, replayed=replayed)
+
+    async def _form(self) -> Form:
+        body = await request.get_data(cache=False, as_text=False)
+        return await in_thread(
+            self.executor, read_form, request.headers.get("Content-Type"), request.args, body
+        )
+
+    async def _wanted(self, form: Form) -> Request:
         read = partial(
             read_request,
             form,
             catalogue=self.catalogue,
             request_id=g.request_id,
-            owner=caller.id if caller.has_key else "",
+            owner=owner_of_request(),
         )
         wanted = await in_thread(self.executor, read)
         job = replace(wanted.job, anew=bool(request.cache_control.no_cache))
         return replace(wanted, job=job)
 
-    async def _answer(self, wanted: Request) -> Response:
-        """Make the picture, and answer it as the caller accepts it."""
-        job = wanted.job
-        kind, format_ = negotiate(request.headers.get("Accept"), job.options.format)
-        job = replace(job, options=job.options.model_copy(update={"format": format_}))
-        charge = partial(self.charge, caller_of(request.scope).id)
-        outcome = await self.pipeline.run(job, charge=charge)
+    async def _asked(self, wanted: Request) -> Asked:
+        """Who asks for a job, and under which key."""
+        asked = Asked(caller=caller_of(request.scope).id)
+        key = idempotency_key(request.headers.get("Idempotency-Key"))
+        if key is None:
+            return asked
+        print_ = await in_thread(self.executor, fingerprint, request.path, wanted)
+        return replace(asked, idempotency_key=key, fingerprint=print_)
+
+    async def _enlarge(self, wanted: Request) -> Response:
+        """Make the picture, and answer it as the caller accepts it; or a job, where that is preferred or lasts."""
+        kind, format_ = negotiate(request.headers.get("Accept"), wanted.job.options.format)
+        options = wanted.job.options.model_copy(update={"format": format_})
+        job = replace(wanted.job, options=options)
+        wanted = replace(wanted, job=job)
+        preference = read_preference(
+            request.headers.get("Prefer"), limit_s=self.settings.sync_limit_s
+        )
+        asked = await self._asked(wanted)
+        if preference.is_async or asked.idempotency_key is not None:
+            record, replayed = await self.jobs.submit(job, asked)
+            if not preference.is_async:
+                record = await self.jobs.wait(record, preference.wait_s)
+            if preference.is_async or not record.is_ended:
+                return await self.job_routes.accepted(
+                    record, applied=preference.applied, replayed=replayed
+                )
+            answer = await self._ended(record, kind, inline=wanted.inline)
+            if replayed:
+                answer.headers["Idempotency-Replayed"] = "true"
+            return answer
+        tracked = Tracked()
+        charge = partial(self.charge, asked.caller)
+        work = asyncio.create_task(self.pipeline.run(job, listener=tracked.listener, charge=charge))
+        try:
+            await asyncio.wait({work}, timeout=preference.wait_s)
+        except asyncio.CancelledError:
+            work.cancel()  # whoever hangs up wants no picture
+            raise
+        if not work.done():
+            record = await self.jobs.adopt(job, asked, work, tracked)
+            return await self.job_routes.accepted(record, applied=preference.applied)
+        return await self._finished(work.result(), kind, inline=wanted.inline)
+
+    async def _finished(self, outcome: Outcome, kind: Kind, *, inline: bool) -> Response:
+        """A request that was no job."""
         self.done(outcome)
         stored = outcome.stored
-        file = self.store.open(stored)
-        sha256 = await in_thread(self.executor, sha256_of, file)
+        made = await described(outcome, store=self.store, executor=self.executor)
+        expires_at = time.time() + self.store.left_s(stored)
+        where = link(stored.url_path, expires_at=expires_at, public_url=self.settings.public_url)
+
+        def read() -> AsyncIterator[bytes]:
+            return file_chunks(self.store.open(stored), self.executor)
+
+        return self._answer(made, where, kind, read, inline=inline)
+
+    async def _ended(self, record: JobRecord, kind: Kind, *, inline: bool) -> Response:
+        """A request that was a job, which has ended."""
+        if record.state == "failed" and record.problem is not None:
+            body = json.dumps({**record.problem, "request_id": g.request_id})
+            status = record.problem["status"]
+            return Response(body, status=status, headers={"Content-Type": PROBLEM})
+        made = self.jobs.result(record)
+        where = link(
+            f"/files/{record.file_name}",
+            expires_at=record.expires_at or 0.0,
+            public_url=self.settings.public_url,
+        )
+        read = partial(self.jobs.result_bytes, record)
+        return self._answer(made, where, kind, read, inline=inline)
+
+    def _answer(
+        self,
+        made: Mapping[str, Any],
+        where: Mapping[str, Any],
+        kind: Kind,
+        read: Callable[[], AsyncIterator[bytes]],
+        *,
+        inline: bool,
+    ) -> Response:
+        """A finished picture, as the caller accepts it."""
         headers = {
             "Vary": "Accept, Prefer",
             "Cache-Control": "no-store",
-            "Server-Timing": server_timing(outcome),
+            "Server-Timing": timing_header(made),
         }
+        result = made["result"]
         if kind == "image":
-            headers |= fidelity_headers(outcome) | {
-                "Content-Type": MEDIA_TYPES[stored.path.suffix],
-                "Content-Length": str(stored.size_bytes),
-                "Content-Disposition": f'inline; filename="upscaled{stored.path.suffix}"',
-                "ETag": f'"sha256-{sha256}"',
+            headers |= fidelity_headers(made) | {
+                "Content-Type": result["media_type"],
+                "Content-Length": str(result["bytes"]),
+                "Content-Disposition": f'inline; filename="upscaled{PurePosixPath(where["url"]).suffix}"',
+                "ETag": f'"sha256-{result["sha256"]}"',
                 "X-Content-Type-Options": "nosniff",
                 "Content-Security-Policy": "default-src 'none'",
             }
-            return Response(file_chunks(file, self.executor), headers=headers)
-        body = result_object(
-            outcome,
-            sha256=sha256,
-            left_s=self.store.left_s(stored),
-            public_url=self.settings.public_url,
-            request_id=g.request_id,
-        )
+            return Response(read(), headers=headers)
+        body = result_object(made, where, g.request_id)
         headers["Content-Type"] = "application/json"
-        if not wanted.inline:
-            file.close()
+        if not inline:
             return Response(json.dumps(body), headers=headers)
         body["result"]["base64"] = None
-        length, chunks = with_base64(body, file, stored.size_bytes, self.executor)
+        length, chunks = with_base64(body, read(), result["bytes"], self.executor)
         return Response(chunks, headers={**headers, "Content-Length": str(length)})
 
     async def estimate(self) -> dict[str, Any]:
         """``POST /v1/estimate``: what a request would make and take, without doing it."""
-        body = await request.get_data(cache=False, as_text=False)
-        form = await in_thread(
-            self.executor, read_form, request.headers.get("Content-Type"), request.args, body
-        )
+        form = await self._form()
         try:
             size, form = sized_form(form)
-            wanted = await self._request(form)
+            wanted = await self._wanted(form)
             header, input_bytes = (
                 (size, 0) if size is not None else await self.pipeline.header(wanted.job)
             )

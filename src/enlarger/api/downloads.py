@@ -1,0 +1,80 @@
+"""Files as answers to those who have a part already, or want one: RFC 9110, conditions and ranges."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+
+from quart import Response
+from werkzeug.datastructures import Headers
+from werkzeug.http import parse_etags, parse_if_range_header, parse_range_header
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What of a file is answered."""
+
+    status: int
+    """200 all of it, 206 a part, 304 nothing since it is known, 416 nothing since there is no such part."""
+
+    start: int
+    end: int
+    """The first byte, and the one behind the last."""
+
+
+def part_of(headers: Headers, *, etag: str, size_bytes: int) -> Part:
+    """What a request's conditions and range ask for.
+
+    Args:
+        headers: of the request.
+        etag: of the file, with its quotes; strong.
+        size_bytes: of the file.
+    """
+    bare = etag.strip('"')
+    # A list that has it, or any: https://www.rfc-editor.org/rfc/rfc9110#name-if-none-match
+    if "If-None-Match" in headers and parse_etags(headers["If-None-Match"]).contains_weak(bare):
+        return Part(304, 0, 0)
+    whole = Part(200, 0, size_bytes)
+    ranges = parse_range_header(headers.get("Range"))
+    if ranges is None or ranges.units != "bytes" or len(ranges.ranges) != 1:
+        return whole  # several ranges may be answered with all of it
+    if "If-Range" in headers and parse_if_range_header(headers["If-Range"]).etag != bare:
+        return whole
+    bounds = ranges.range_for_length(size_bytes)
+    return Part(206, *bounds) if bounds is not None else Part(416, 0, 0)
+
+
+def download(
+    request_headers: Headers,
+    method: str,
+    *,
+    etag: str,
+    size_bytes: int,
+    headers: Mapping[str, str],
+    read: Callable[[int, int], AsyncIterator[bytes]],
+) -> Response:
+    """The answer with a file, a part of it, or neither.
+
+    Args:
+        request_headers: may have ``If-None-Match``, ``Range`` and ``If-Range``.
+        method: of the request; for HEAD nothing is read.
+        etag: of the file, with its quotes; strong.
+        size_bytes: of the file.
+        headers: of the answer with all of it.
+        read: gives the bytes from the first number to before the second. Not called where nothing is sent.
+    """
+    part = part_of(request_headers, etag=etag, size_bytes=size_bytes)
+    shared = {**headers, "ETag": etag, "Accept-Ranges": "bytes"}
+    if part.status == 304:
+        del shared["Content-Type"]
+        return Response(b"", status=304, headers=shared)
+    if part.status == 416:
+        return Response(
+            b"", status=416, headers={**shared, "Content-Range": f"bytes */{size_bytes}"}
+        )
+    if part.status == 206:
+        shared["Content-Range"] = f"bytes {part.start}-{part.end - 1}/{size_bytes}"
+    body = read(part.start, part.end) if method != "HEAD" else b""
+    answer = Response(body, status=part.status, headers=shared)
+    answer.content_length = part.end - part.start
+    return answer

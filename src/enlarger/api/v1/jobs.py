@@ -1,0 +1,183 @@
+"""The routes of jobs: B.4 and B.5."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from email.utils import formatdate
+from typing import Any
+
+from quart import Blueprint, Response, request
+
+from enlarger.api.callers import caller_of
+from enlarger.api.downloads import download
+from enlarger.api.facts import absolute
+from enlarger.api.v1.answers import (
+    fidelity_headers,
+    job_object,
+    progress_object,
+    timing_header,
+)
+from enlarger.errors import Fault, InvalidOption
+from enlarger.jobs import Event, JobRecord, Jobs
+from enlarger.picture.preview import MEDIA_TYPE as PREVIEW_TYPE
+from enlarger.pipeline.admission import retry_after
+
+MOST_WAIT_S = 30
+"""Of ``GET /v1/jobs/{id}?wait=``: less than what proxies allow."""
+
+_RETRY_MS = 2000
+"""After which a browser comes back when a stream of events breaks."""
+
+
+def owner_of_request() -> str:
+    """Whose jobs a request may see: those of its key; without keys, all whose id it knows."""
+    caller = caller_of(request.scope)
+    return caller.id if caller.has_key else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobRoutes:
+    """What can be done with a job that is there."""
+
+    jobs: Jobs
+    public_url: str | None
+
+    def register(self, routes: Blueprint) -> None:
+        """Add the routes."""
+        path = "/v1/jobs/<job_id>"
+        routes.add_url_rule(path, view_func=self.show, methods=["GET"])
+        routes.add_url_rule(path, view_func=self.cancel, methods=["DELETE"])
+        routes.add_url_rule(f"{path}/result", view_func=self.result)
+        routes.add_url_rule(f"{path}/events", view_func=self.events)
+        routes.add_url_rule(f"{path}/tiles/<int:index>", view_func=self.tile)
+
+    async def show(self, job_id: str) -> Response:
+        """``GET /v1/jobs/{id}``: the job, now or when ``wait`` seconds are over."""
+        record = await self._job(job_id)
+        record = await self.jobs.wait(record, _wait_s(request.args.get("wait")))
+        return await self.answer(record)
+
+    async def cancel(self, job_id: str) -> Response:
+        """``DELETE /v1/jobs/{id}``: cancel it, or delete its result."""
+        return await self.answer(await self.jobs.cancel(await self._job(job_id)))
+
+    async def result(self, job_id: str) -> Response:
+        """``GET /v1/jobs/{id}/result``: the picture."""
+        return self.picture(await self._job(job_id))
+
+    async def tile(self, job_id: str, index: int) -> Response:
+        """``GET /v1/jobs/{id}/tiles/{index}``: a finished tile of a running job."""
+        data = await self.jobs.piece(await self._job(job_id), index)
+        headers = {"Content-Type": PREVIEW_TYPE, "Cache-Control": "private, max-age=60"}
+        return Response(data, headers=headers)
+
+    async def events(self, job_id: str) -> Response:
+        """``GET /v1/jobs/{id}/events``: server-sent events."""
+        record = await self._job(job_id)
+        text = request.headers.get("Last-Event-ID", "").strip()
+        after = int(text) if text.isdecimal() and len(text) <= 9 else None
+        if self.jobs.has_seen_the_end(record, after):
+            return Response(b"", status=204)  # which tells a browser not to come back
+        answer = Response(
+            self._stream(record, after),
+            headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"},
+        )
+        answer.timeout = None  # as long as the job takes
+        return answer
+
+    async def _stream(self, record: JobRecord, after: int | None) -> AsyncIterator[bytes]:
+        yield f"retry: {_RETRY_MS}\n\n".encode()
+        async for event in self.jobs.events(record, after):
+            yield b": ping\n\n" if event is None else await self._written(event)
+
+    async def _written(self, event: Event) -> bytes:
+        """One event as the stream has it."""
+        data: dict[str, Any]
+        if event.shown is not None:
+            place, index = event.shown.place, event.shown.index
+            data = {
+                "index": index,
+                "x": place.left,
+                "y": place.top,
+                "w": place.width_px,
+                "h": place.height_px,
+                "url": absolute(f"/v1/jobs/{event.job.id}/tiles/{index}", self.public_url),
+            }
+        else:
+            view = await self.jobs.view(event.job)
+            data = (
+                job_object(view, public_url=self.public_url)
+                if event.kind == "state"
+                else {"stage": event.job.stage, **progress_object(view)}
+            )
+        return f"id: {event.id}\nevent: {event.kind}\ndata: {json.dumps(data)}\n\n".encode()
+
+    async def answer(
+        self, record: JobRecord, *, status: int = 200, headers: dict[str, str] | None = None
+    ) -> Response:
+        """The job as JSON."""
+        view = await self.jobs.view(record)
+        body = job_object(view, public_url=self.public_url)
+        shared = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+        if not record.is_ended:
+            shared["Retry-After"] = str(retry_after(view.eta_s))
+        return Response(json.dumps(body), status=status, headers=shared | (headers or {}))
+
+    async def accepted(
+        self, record: JobRecord, *, applied: str | None = None, replayed: bool = False
+    ) -> Response:
+        """202: it is a job, and where it is."""
+        headers = {
+            "Location": absolute(f"/v1/jobs/{record.id}", self.public_url),
+            "Vary": "Accept, Prefer",
+        }
+        if applied:
+            headers["Preference-Applied"] = applied
+        if replayed:
+            headers["Idempotency-Replayed"] = "true"
+        return await self.answer(record, status=202, headers=headers)
+
+    def picture(self, record: JobRecord) -> Response:
+        """The file of a job that has succeeded.
+
+        Raises:
+            JobNotFinished, JobWithoutResult, ResultExpired: there is none.
+        """
+        made = self.jobs.result(record)
+        result = made["result"]
+        expires_at = record.expires_at or 0.0
+        suffix = (record.file_name or "").partition(".")[2]
+        return download(
+            request.headers,
+            request.method,
+            etag=f'"sha256-{result["sha256"]}"',
+            size_bytes=result["bytes"],
+            headers={
+                "Content-Type": result["media_type"],
+                "Content-Disposition": f'inline; filename="upscaled.{suffix}"',
+                "Cache-Control": f"private, max-age={self.jobs.left_s(record):.0f}, immutable",
+                "Expires": formatdate(expires_at, usegmt=True),
+                "Server-Timing": timing_header(made),
+                **fidelity_headers(made),
+            },
+            read=lambda start, end: self.jobs.result_bytes(record, start, end),
+        )
+
+    async def _job(self, job_id: str) -> JobRecord:
+        return await self.jobs.get(job_id, owner_of_request())
+
+
+def _wait_s(text: str | None) -> float:
+    """Seconds of ``wait``.
+
+    Raises:
+        InvalidOption: it is no number from 0 to 30.
+    """
+    if text is None:
+        return 0.0
+    if text.isdecimal() and len(text) <= 3 and int(text) <= MOST_WAIT_S:
+        return float(text)
+    detail = f"it must be a number of seconds from 0 to {MOST_WAIT_S}"
+    raise InvalidOption(f"Invalid wait: {detail}", faults=[Fault("wait", "range", detail)])

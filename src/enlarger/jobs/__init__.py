@@ -1,0 +1,22 @@
+"""Requests that outlive their connection, and the process."""
+
+from enlarger.jobs.blobs import Blobs
+from enlarger.jobs.feeds import Event, Feeds
+from enlarger.jobs.jobs import Asked, Jobs, View
+from enlarger.jobs.record import JobRecord
+from enlarger.jobs.rows import Rows
+from enlarger.jobs.runner import Runner, Tracked, Words
+
+__all__ = [
+    "Asked",
+    "Blobs",
+    "Event",
+    "Feeds",
+    "JobRecord",
+    "Jobs",
+    "Rows",
+    "Runner",
+    "Tracked",
+    "View",
+    "Words",
+]

@@ -1,0 +1,192 @@
+"""What those who watch a job are told: events in order, a few of them kept for who comes back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from enlarger.jobs.record import JobRecord
+from enlarger.pipeline.passes import Window
+
+KEPT_EVENTS = 256
+LEAST_GAP_S = 0.1
+"""Between two events of progress; what happens in between is told with the next."""
+
+PING_S = 15.0
+"""Of silence, after which a watcher is told that there is nothing to tell."""
+
+_KEPT_FEEDS = 256
+"""Of jobs that ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A finished tile whose pixels can be had."""
+
+    index: int
+    place: Window
+    """In the result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened to a job."""
+
+    id: int
+    """Counts from 1, for each job."""
+
+    kind: Literal["state", "progress", "tile"]
+    job: JobRecord
+    """As it was then."""
+
+    shown: Shown | None = None
+    """Of a ``tile``."""
+
+
+class Feed:
+    """The events of one job, as far as this process knows of them.
+
+    Args:
+        record: the job as it is now.
+    """
+
+    def __init__(self, record: JobRecord) -> None:
+        self.record = record
+        self.followers = 0
+        self._events: deque[Event] = deque(maxlen=KEPT_EVENTS)
+        self._last_id = 0
+        self._told = record
+        self._told_at = 0.0
+        self._later: asyncio.TimerHandle | None = None
+        self._changed = asyncio.Event()
+        self._closed = False
+        self._add("state")
+
+    def tell(self, record: JobRecord) -> None:
+        """The job is now like this."""
+        self.record = record
+        if record.state != self._told.state:
+            self._tell_now("state")
+        elif _progress(record) != _progress(self._told) and self._later is None:
+            loop = asyncio.get_running_loop()
+            left_s = self._told_at + LEAST_GAP_S - loop.time()
+            if left_s <= 0:
+                self._tell_now("progress")
+            else:
+                self._later = loop.call_later(left_s, self._tell_now, "progress")
+
+    def show(self, shown: Shown) -> None:
+        """A tile can be seen."""
+        self._add("tile", shown)
+
+    def close(self) -> None:
+        """Nothing more is told: the process ends."""
+        self._closed = True
+        self._wake()
+
+    def has_seen_the_end(self, after: int | None) -> bool:
+        """Whether one who saw the events up to ``after`` knows how the job ended."""
+        return self.record.is_ended and after is not None and after == self._last_id
+
+    async def follow(self, after: int | None = None) -> AsyncGenerator[Event | None]:
+        """Events from ``after`` on, to the final state; None after each ``PING_S`` of silence.
+
+        Who names no event, or one that is not kept, gets the job's state first.
+        """
+        self.followers += 1
+        try:
+            if after is None or not self._knows(after):
+                after = self._last_id
+                yield Event(after, "state", self.record)
+                if self.record.is_ended:
+                    return
+            while not self._closed:
+                changed = self._changed
+                for event in [event for event in self._events if event.id > after]:
+                    after = event.id
+                    yield event
+                    if event.kind == "state" and event.job.is_ended:
+                        return
+                if changed is self._changed:
+                    try:
+                        async with asyncio.timeout(PING_S):
+                            await changed.wait()
+                    except TimeoutError:
+                        yield None
+        finally:
+            self.followers -= 1
+
+    async def ended(self) -> JobRecord:
+        """Wait for the end of the job, or of what is told of it; gives the job as it is then."""
+        while not (self.record.is_ended or self._closed):
+            await self._changed.wait()
+        return self.record
+
+    def _knows(self, id_: int) -> bool:
+        """Whether all that came after an event is still here."""
+        return self._events[0].id - 1 <= id_ <= self._last_id
+
+    def _tell_now(self, kind: Literal["state", "progress"]) -> None:
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
+        self._told_at = asyncio.get_running_loop().time()
+        self._add(kind)
+
+    def _add(self, kind: Literal["state", "progress", "tile"], shown: Shown | None = None) -> None:
+        self._last_id += 1
+        if kind != "tile":
+            self._told = self.record
+        self._events.append(Event(self._last_id, kind, self.record, shown))
+        self._wake()
+
+    def _wake(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+
+def _progress(record: JobRecord) -> JobRecord:
+    """What of a job is worth an event of progress."""
+    return replace(record, leased_until=0.0)
+
+
+class Feeds:
+    """The feeds of this process: of jobs that run here, and of those that somebody watches."""
+
+    def __init__(self) -> None:
+        self._feeds: OrderedDict[str, Feed] = OrderedDict()
+        self._closed = False
+
+    def of(self, record: JobRecord) -> Feed:
+        """The feed of a job; a new one begins with the job as it is."""
+        feed = self._feeds.get(record.id)
+        if feed is None:
+            feed = self._feeds[record.id] = Feed(record)
+            self._forget_some()
+        if self._closed:
+            feed.close()
+        self._feeds.move_to_end(record.id)
+        return feed
+
+    def tell(self, record: JobRecord) -> None:
+        """Tell those who watch a job, if there are any."""
+        if record.id in self._feeds:
+            self._feeds[record.id].tell(record)
+
+    def close(self) -> None:
+        """End them all: the process ends."""
+        self._closed = True
+        for feed in self._feeds.values():
+            feed.close()
+
+    def _forget_some(self) -> None:
+        """The oldest that nobody watches, where there are too many."""
+        excess = len(self._feeds) - _KEPT_FEEDS
+        idle = [
+            id_ for id_, feed in self._feeds.items() if feed.record.is_ended and not feed.followers
+        ]
+        for id_ in idle[: max(0, excess)]:
+            del self._feeds[id_]

@@ -1,0 +1,412 @@
+"""Jobs, as the API sees them: taken, watched, canceled, and their results."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import structlog
+
+from enlarger.errors import (
+    Draining,
+    EnlargerError,
+    IdempotencyKeyReused,
+    JobNotFinished,
+    JobWithoutResult,
+    NotFound,
+    QueueFull,
+    ResultExpired,
+)
+from enlarger.job import BytesSource, Job, UrlSource
+from enlarger.jobs.blobs import Blobs
+from enlarger.jobs.feeds import Event, Feed, Feeds
+from enlarger.jobs.record import JobRecord, new_job_id
+from enlarger.jobs.rows import Rows
+from enlarger.jobs.runner import LEASE_S, Runner, Tracked, piece_key, result_key, work_of
+from enlarger.pipeline import Outcome, Pipeline
+from enlarger.store import Store
+
+log = structlog.get_logger()
+
+POLL_S = 1.0
+"""Between two looks at a watched job that does not run here."""
+
+SWEEP_S = 30.0
+KEPT_S = 86_400.0
+"""What is known of a job lives so much longer than its result."""
+
+_UPLOAD_S = 300.0
+"""In which a picture that came with a request must be among the blobs; the job waits for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Who asks for a job, and how."""
+
+    caller: str
+    """Whose output pixels are counted."""
+
+    idempotency_key: str | None = None
+    fingerprint: str | None = None
+    webhook: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """A job, and how long it will take."""
+
+    record: JobRecord
+    position: int | None = None
+    """Of a queued one; 1 is the next."""
+
+    length: int = 0
+    """Queued jobs."""
+
+    eta_s: float | None = None
+
+
+class Jobs:
+    """All that can be done with jobs.
+
+    Args:
+        rows: where they are.
+        blobs: where their pictures are.
+        feeds: what those who watch are told.
+        runner: runs them.
+        pipeline: knows what they cost.
+        store: where results are first.
+        problem: an error as JSON, for a request id.
+        charge: takes a caller's output pixels.
+        limit: queued jobs.
+        max_age_s: life of a result.
+        draining: whether the process takes nothing new.
+        ended: told of each job that is canceled.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        *,
+        rows: Rows,
+        blobs: Blobs,
+        feeds: Feeds,
+        runner: Runner,
+        pipeline: Pipeline,
+        store: Store,
+        problem: Callable[[EnlargerError, str], dict[str, Any]],
+        charge: Callable[[str, int], None],
+        limit: int,
+        max_age_s: float,
+        draining: Callable[[], bool],
+        ended: Callable[[JobRecord], Awaitable[None]],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._rows = rows
+        self._blobs = blobs
+        self._feeds = feeds
+        self._runner = runner
+        self._pipeline = pipeline
+        self._store = store
+        self._problem = problem
+        self._charge = charge
+        self._limit = limit
+        self._max_age_s = max_age_s
+        self._draining = draining
+        self._ended = ended
+        self._clock = clock
+
+    async def submit(self, job: Job, asked: Asked) -> tuple[JobRecord, bool]:
+        """Take a job; gives it, and whether it was there already under its idempotency key.
+
+        Raises:
+            RequestError: its picture cannot be taken.
+            IdempotencyKeyReused: the key stands for another job.
+            RateLimited: the caller has had too much.
+            QueueFull, Draining: not now.
+            StorageFull: there is no room for its picture.
+        """
+        if (known := await self.known(job.owner, asked)) is not None:
+            return known, True
+        if self._draining():
+            raise Draining("the server is stopping", retry_after_s=10)
+        waiting = (await self._rows.counts())["queued"]
+        if waiting >= self._limit:
+            raise QueueFull(
+                f"{waiting} jobs are waiting, the limit is {self._limit}", retry_after_s=60
+            )
+        record = self._record(job, asked)
+        if isinstance(job.source, BytesSource):
+            header, size_bytes = await self._pipeline.header(job)
+            estimate = self._pipeline.estimate(header, job.options, input_bytes=size_bytes)
+            self._charge(asked.caller, estimate.width_px * estimate.height_px)
+            record = replace(
+                record,
+                mflop=estimate.mflop,
+                input={
+                    "width": header.width_px,
+                    "height": header.height_px,
+                    "bytes": size_bytes,
+                    "format": header.format,
+                },
+                # Nobody begins it before its picture is there.
+                not_before=record.created_at + _UPLOAD_S,
+            )
+        added = await self._rows.add(record)
+        if added.id != record.id:
+            _check_fingerprint(added, asked)
+            return added, True
+        if isinstance(job.source, BytesSource):
+            added = await self._with_input(added, job.source.data)
+        self._runner.wake()
+        return added, False
+
+    async def adopt(
+        self, job: Job, asked: Asked, work: asyncio.Future[Outcome], tracked: Tracked
+    ) -> JobRecord:
+        """A request that takes long goes on as a job: its sender need not wait for it."""
+        now = self._clock()
+        record = replace(
+            self._record(job, asked),
+            state="running",
+            started_at=now,
+            attempts=1,
+            holder=self._runner.holder,
+            leased_until=now + LEASE_S,
+            **tracked.values(),
+        )
+        added = await self._rows.add(record)
+        if added.id != record.id:  # another one was faster, under the same key
+            work.cancel()
+            return added
+        self._runner.adopt(added, work, tracked)
+        if isinstance(job.source, BytesSource):
+            try:
+                await self._blobs.put(f"{work_of(added)}/input", job.source.data)
+            except EnlargerError as error:  # it runs all the same; only a sudden end would cost it
+                log.warning("input_not_kept", job=added.id, reason=str(error))
+        return added
+
+    async def known(self, owner: str, asked: Asked) -> JobRecord | None:
+        """The job that has this key, if there is one.
+
+        Raises:
+            IdempotencyKeyReused: it is another one.
+        """
+        if asked.idempotency_key is None:
+            return None
+        known = await self._rows.by_key(owner, asked.idempotency_key)
+        if known is not None:
+            _check_fingerprint(known, asked)
+        return known
+
+    async def get(self, job_id: str, owner: str) -> JobRecord:
+        """A job of this owner.
+
+        Raises:
+            NotFound: there is none.
+        """
+        record = await self._rows.get(job_id)
+        if record is None or record.owner != owner:
+            raise NotFound("there is no such job; what is known of one is kept for a day")
+        return record
+
+    async def view(self, record: JobRecord) -> View:
+        """A job and its prospects."""
+        speed = self._pipeline.mflop_per_s
+        if record.state == "queued":
+            position, length, ahead_mflop = await self._rows.queue(record)
+            eta_s = None
+            if speed and record.mflop is not None:
+                eta_s = self._pipeline.load.wait_s + (ahead_mflop + record.mflop) / speed
+            return View(record=record, position=position, length=length, eta_s=eta_s)
+        return View(record=record, eta_s=self._left_s(record, speed))
+
+    def _left_s(self, record: JobRecord, speed: float | None) -> float | None:
+        """Seconds that a running job will take."""
+        if record.state != "running" or record.started_at is None:
+            return None
+        done, total = record.tiles_done, record.tiles_total
+        if done and total:
+            return (self._clock() - record.started_at) * (total - done) / done
+        if speed and record.mflop is not None:
+            return max(self._pipeline.load.wait_s, record.mflop / speed)
+        return None
+
+    async def wait(self, record: JobRecord, seconds: float) -> JobRecord:
+        """The job when it has ended, or after so many seconds."""
+        if record.is_ended or seconds <= 0:
+            return record
+        async with self._watched(record) as feed:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    return await feed.ended()
+            return feed.record
+
+    async def events(self, record: JobRecord, after: int | None) -> AsyncIterator[Event | None]:
+        """What happens to a job, to its end; None where nothing does."""
+        async with (
+            self._watched(record) as feed,
+            contextlib.aclosing(feed.follow(after)) as events,
+        ):
+            async for event in events:
+                yield event
+
+    def has_seen_the_end(self, record: JobRecord, after: int | None) -> bool:
+        """Whether one who saw the events up to ``after`` knows all."""
+        return self._feeds.of(record).has_seen_the_end(after)
+
+    async def cancel(self, record: JobRecord) -> JobRecord:
+        """End it, or delete the result that it has; what has failed stays."""
+        if record.is_ended:
+            if record.state != "succeeded":
+                return record
+            return await self._expire(record) or await self.get(record.id, record.owner)
+        ended = await self._rows.update(
+            record.id,
+            states=("queued", "running"),
+            state="canceled",
+            stage=None,
+            finished_at=self._clock(),
+            idempotency_key=None,
+        )
+        if ended is None:  # it ended meanwhile
+            return await self.cancel(await self.get(record.id, record.owner))
+        self._runner.drop(record.id)
+        self._feeds.tell(ended)
+        await self._blobs.delete_under(ended.id)
+        await self._ended(ended)
+        return ended
+
+    def result(self, record: JobRecord) -> Mapping[str, Any]:
+        """What is known of the result: it is there.
+
+        Raises:
+            JobNotFinished, JobWithoutResult, ResultExpired: it is not.
+        """
+        if record.state == "succeeded" and record.result is not None:
+            if (record.expires_at or 0.0) > self._clock():
+                return record.result
+            raise ResultExpired("the result was kept for its time and is deleted; ask for it again")
+        if record.state == "expired":
+            raise ResultExpired("the result was kept for its time and is deleted; ask for it again")
+        if not record.is_ended:
+            raise JobNotFinished(
+                f"the job is {record.state}; its result comes when it has succeeded",
+                retry_after_s=1,
+            )
+        raise JobWithoutResult(f"the job has {record.state}, so there is no result")
+
+    def left_s(self, record: JobRecord) -> float:
+        """Seconds that a result still lives."""
+        return max(0.0, (record.expires_at or 0.0) - self._clock())
+
+    def result_bytes(
+        self, record: JobRecord, start: int = 0, end: int | None = None
+    ) -> AsyncIterator[bytes]:
+        """The file of a result, from ``start`` to before ``end``."""
+        return self._blobs.stream(result_key(record), start, end)
+
+    async def by_file_name(self, name: str) -> JobRecord | None:
+        """The job whose result has this name."""
+        return await self._rows.by_file_name(name)
+
+    async def piece(self, record: JobRecord, index: int) -> bytes:
+        """A finished tile of a running job, as a JPEG file.
+
+        Raises:
+            NotFound: it is not there, or no more.
+        """
+        data = await self._blobs.get(piece_key(record, index))
+        if data is None:
+            raise NotFound("there is no such tile; tiles are kept as long as their job runs")
+        return data
+
+    async def sweep_regularly(self) -> None:
+        """Delete results that have outlived their time, and forget jobs a day later."""
+        while True:
+            try:
+                await self.sweep()
+            except EnlargerError as error:
+                log.warning("jobs_not_swept", reason=str(error))
+            await asyncio.sleep(SWEEP_S)
+
+    async def sweep(self) -> None:
+        """Once."""
+        now = self._clock()
+        for record in await self._rows.expire(now):
+            await self._deleted(record)
+        for job_id in await self._rows.forget(now - self._max_age_s - KEPT_S):
+            await self._blobs.delete_under(job_id)
+
+    async def _expire(self, record: JobRecord) -> JobRecord | None:
+        expired = await self._rows.update(record.id, states=("succeeded",), state="expired")
+        if expired is not None:
+            await self._deleted(expired)
+        return expired
+
+    async def _deleted(self, record: JobRecord) -> None:
+        self._feeds.tell(record)
+        await self._blobs.delete_under(record.id)
+        if record.file_name and (stored := self._store.find(record.file_name)) is not None:
+            self._store.delete(stored)
+
+    @contextlib.asynccontextmanager
+    async def _watched(self, record: JobRecord) -> AsyncIterator[Feed]:
+        """The feed of a job, kept fresh while somebody follows it."""
+        feed = self._feeds.of(record)
+        poll = asyncio.create_task(self._poll(feed))
+        try:
+            yield feed
+        finally:
+            poll.cancel()
+
+    async def _poll(self, feed: Feed) -> None:
+        """Look at the row of a job that does not run here."""
+        while not feed.record.is_ended:
+            if not self._runner.has(feed.record.id):
+                with contextlib.suppress(EnlargerError):  # the database comes back
+                    record = await self._rows.get(feed.record.id)
+                    if record is not None and not self._runner.has(record.id):
+                        feed.tell(record)
+            await asyncio.sleep(POLL_S)
+
+    def _record(self, job: Job, asked: Asked) -> JobRecord:
+        return JobRecord(
+            id=new_job_id(),
+            owner=job.owner,
+            caller=asked.caller,
+            request_id=job.request_id,
+            created_at=self._clock(),
+            options=job.options.model_dump(mode="json"),
+            source_url=job.source.url if isinstance(job.source, UrlSource) else None,
+            idempotency_key=asked.idempotency_key,
+            fingerprint=asked.fingerprint,
+            webhook=asked.webhook,
+        )
+
+    async def _with_input(self, record: JobRecord, data: bytes) -> JobRecord:
+        """The job, with its picture among the blobs."""
+        try:
+            await self._blobs.put(f"{work_of(record)}/input", data)
+        except BaseException as error:
+            ours = error if isinstance(error, EnlargerError) else EnlargerError("interrupted")
+            await self._rows.update(
+                record.id,
+                states=("queued",),
+                state="failed",
+                finished_at=self._clock(),
+                problem=self._problem(ours, record.request_id),
+                idempotency_key=None,
+            )
+            raise
+        ready = await self._rows.update(record.id, states=("queued",), not_before=0.0)
+        return ready or record
+
+
+def _check_fingerprint(known: JobRecord, asked: Asked) -> None:
+    if known.fingerprint != asked.fingerprint:
+        raise IdempotencyKeyReused(f"{asked.idempotency_key} was first used for another request")

@@ -1,0 +1,375 @@
+"""Jobs are run here: claimed, worked on under a lease, and ended or given back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import structlog
+
+from enlarger.engine import Engine
+from enlarger.errors import CapacityError, DeadlineExceeded, EngineLost, EnlargerError, MissingInput
+from enlarger.job import BytesSource, Job, Options, UrlSource
+from enlarger.jobs.blobs import Blobs
+from enlarger.jobs.checkpoint import Checkpoint
+from enlarger.jobs.feeds import Feed, Feeds, Shown
+from enlarger.jobs.record import JobRecord
+from enlarger.jobs.rows import Rows
+from enlarger.picture.preview import preview
+from enlarger.pipeline import Listener, Outcome, Pipeline
+from enlarger.pipeline.enlarging import Piece
+from enlarger.threads import in_thread
+
+log = structlog.get_logger()
+
+LEASE_S = 15.0
+"""After which a job is taken from a gateway that says nothing."""
+
+BEAT_S = 3.0
+"""Between two signs of life."""
+
+LOOK_S = 1.0
+"""Between two looks for jobs that somebody else queued."""
+
+MOST_ATTEMPTS = 5
+"""A job that was begun so often and never came to an end most likely ends gateways."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """How results and errors are written down; the API knows."""
+
+    describe: Callable[[Outcome], Awaitable[dict[str, Any]]]
+    """What was made, as JSON: ``input``, ``result``, and more."""
+
+    problem: Callable[[EnlargerError, str], dict[str, Any]]
+    """An error, and the id of the request that met it, as JSON."""
+
+
+class Tracked:
+    """How far a request is: it may be, or become, a job."""
+
+    def __init__(self) -> None:
+        self.stage: str | None = None
+        self.tiles_done = 0
+        self.tiles_total: int | None = None
+        self.changed: Callable[[], None] = lambda: None
+
+    def on_stage(self, stage: str) -> None:
+        """A stage began."""
+        self.stage = stage
+        self.changed()
+
+    def on_tile(self, done: int, total: int) -> None:
+        """A tile is finished."""
+        self.tiles_done, self.tiles_total = done, total
+        self.changed()
+
+    @property
+    def listener(self) -> Listener:
+        """Tells of it."""
+        return Listener(stage=self.on_stage, tile=self.on_tile)
+
+    def values(self) -> dict[str, Any]:
+        """As columns of a job."""
+        return {
+            "stage": self.stage,
+            "tiles_done": self.tiles_done,
+            "tiles_total": self.tiles_total,
+        }
+
+
+class Runner:
+    """Runs jobs until it is left: what it has then is given back, with all finished tiles.
+
+    Args:
+        rows: where jobs are.
+        blobs: where their pictures and tiles are.
+        feeds: told of all that happens.
+        pipeline: does the work.
+        executor: for work that must not hold up the event loop.
+        words: how results and errors are written down.
+        max_age_s: life of a result.
+        places: jobs that run at the same time.
+        takes: whether jobs may be begun now.
+        charge: takes a caller's output pixels.
+        ended: told of each job that came to an end here.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        *,
+        rows: Rows,
+        blobs: Blobs,
+        feeds: Feeds,
+        pipeline: Pipeline,
+        executor: Executor,
+        words: Words,
+        max_age_s: float,
+        places: int,
+        takes: Callable[[], bool],
+        charge: Callable[[str, int], None],
+        ended: Callable[[JobRecord], Awaitable[None]],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.holder = secrets.token_hex(8)
+        self._rows = rows
+        self._blobs = blobs
+        self._feeds = feeds
+        self._pipeline = pipeline
+        self._executor = executor
+        self._words = words
+        self._max_age_s = max_age_s
+        self._places = places
+        self._takes = takes
+        self._charge = charge
+        self._ended = ended
+        self._clock = clock
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._tracked: dict[str, Tracked] = {}
+        self._wake = asyncio.Event()
+        self._loops: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Runner:
+        self._loops = [asyncio.create_task(self._look()), asyncio.create_task(self._beat())]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        tasks = [*self._loops, *self._running.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def wake(self) -> None:
+        """There is a new job."""
+        self._wake.set()
+
+    def has(self, job_id: str) -> bool:
+        """Whether it runs here."""
+        return job_id in self._running
+
+    def drop(self, job_id: str) -> None:
+        """Nobody wants it any more: no new tile of it is begun."""
+        if job_id in self._running:
+            self._running[job_id].cancel()
+
+    def adopt(self, record: JobRecord, work: asyncio.Future[Outcome], tracked: Tracked) -> None:
+        """A request that runs already goes on as a job; its row says that it runs here."""
+        self._start(record, tracked, lambda _: work)
+
+    async def _look(self) -> None:
+        """Begin jobs while there is room."""
+        while True:
+            self._wake.clear()
+            try:
+                while len(self._running) < self._places and self._takes():
+                    record = await self._rows.claim(self.holder, now=self._clock(), lease_s=LEASE_S)
+                    if record is None:
+                        break
+                    self._start(record, Tracked(), partial(self._work, record))
+            except EnlargerError as error:  # the database is away: it comes back
+                log.warning("jobs_not_claimed", reason=str(error))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_S):
+                    await self._wake.wait()
+
+    async def _beat(self) -> None:
+        """Say that they are worked on, and how far they are; drop those that somebody else has."""
+        while True:
+            await asyncio.sleep(BEAT_S)
+            held = list(self._running)
+            try:
+                until = self._clock() + LEASE_S
+                still = await self._rows.renew(self.holder, held, until=until)
+                for job_id in still & self._tracked.keys():
+                    await self._rows.update(
+                        job_id,
+                        holder=self.holder,
+                        states=("running",),
+                        **self._tracked[job_id].values(),
+                    )
+            except EnlargerError as error:
+                log.warning("leases_not_renewed", reason=str(error))
+                continue
+            for job_id in set(held) - still:
+                self.drop(job_id)
+
+    def _start(
+        self,
+        record: JobRecord,
+        tracked: Tracked,
+        work: Callable[[Tracked], Awaitable[Outcome]],
+    ) -> None:
+        feed = self._feeds.of(record)
+
+        def changed() -> None:
+            feed.tell(replace(record, **tracked.values()))
+
+        tracked.changed = changed
+        changed()
+        task = asyncio.create_task(self._run(record, work(tracked)))
+        self._running[record.id] = task
+        self._tracked[record.id] = tracked
+        task.add_done_callback(partial(self._forget, record.id))
+
+    def _forget(self, job_id: str, _: asyncio.Task[None]) -> None:
+        del self._running[job_id]
+        del self._tracked[job_id]
+        self._wake.set()
+
+    async def _run(self, record: JobRecord, work: Awaitable[Outcome]) -> None:
+        """Work on a job to its end."""
+        structlog.contextvars.bind_contextvars(request_id=record.request_id, job=record.id)
+        log.info("job_begun", attempt=record.attempts)
+        work = asyncio.ensure_future(work)
+        try:
+            outcome = await work
+            await self._succeed(record, outcome)
+        except asyncio.CancelledError:
+            # Canceled, lost to another one, or this process ends: only in the last case it is still ours.
+            work.cancel()
+            await self._give_back(record, not_before=0.0)
+            raise
+        except DeadlineExceeded as error:
+            await self._fail(record, error)
+        except CapacityError as error:
+            await self._give_back(record, not_before=self._clock() + (error.retry_after_s or 1.0))
+        except EnlargerError as error:
+            await self._fail(record, error)
+        except Exception:
+            log.exception("internal_error")
+            await self._fail(record, EnlargerError("Internal server error"))
+
+    async def _work(self, record: JobRecord, tracked: Tracked) -> Outcome:
+        """The pipeline's part."""
+        if record.attempts > MOST_ATTEMPTS:
+            raise EngineLost(
+                f"the server ended {MOST_ATTEMPTS} times while it worked on this picture"
+            )
+        options = Options.model_validate(record.options)
+        if record.source_url is not None:
+            source: UrlSource | BytesSource = UrlSource(record.source_url)
+        elif (data := await self._blobs.get(f"{work_of(record)}/input")) is not None:
+            source = BytesSource(data)
+        else:
+            raise MissingInput("the picture that came with the request is gone; send it again")
+        tiles = f"{work_of(record)}/tiles"
+        known = await self._blobs.keys(tiles) if record.attempts > 1 else ()
+        pieces = _Pieces(self._blobs, self._feeds.of(record), self._executor)
+
+        def through(engine: Engine) -> Engine:
+            return Checkpoint(engine, self._blobs, tiles, known=known)
+
+        job = Job(source=source, options=options, owner=record.owner, request_id=record.request_id)
+        # What came with a request was charged when it was taken.
+        charge = partial(self._charge, record.caller) if record.source_url is not None else None
+        listener = replace(tracked.listener, piece=pieces.add, through=through)
+        async with pieces:
+            return await self._pipeline.run(job, listener=listener, charge=charge)
+
+    async def _succeed(self, record: JobRecord, outcome: Outcome) -> None:
+        await self._blobs.put_file(result_key(record), outcome.stored.path)
+        made = await self._words.describe(outcome)
+        await self._end(
+            record,
+            state="succeeded",
+            input=made["input"],
+            result=made,
+            file_name=outcome.stored.path.name.removeprefix("upscaled_"),
+            expires_at=self._clock() + self._max_age_s,
+            tiles_done=outcome.ran.tiles,
+            tiles_total=outcome.ran.tiles,
+        )
+
+    async def _fail(self, record: JobRecord, error: EnlargerError) -> None:
+        log.info("job_failed", code=error.code, reason=str(error))
+        problem = self._words.problem(error, record.request_id)
+        # What may go better next time must not be answered from memory.
+        forgets: Mapping[str, Any] = {}
+        if problem["status"] >= 500 or problem["status"] in (408, 429):
+            forgets = {"idempotency_key": None}
+        await self._end(record, state="failed", problem=problem, **forgets)
+
+    async def _end(self, record: JobRecord, **values: Any) -> None:
+        ended = await self._rows.update(
+            record.id,
+            holder=self.holder,
+            states=("running",),
+            stage=None,
+            finished_at=self._clock(),
+            **values,
+        )
+        if ended is None:
+            now = await self._rows.get(record.id)
+            if now is None or now.state == "canceled":  # while the result was written
+                await self._blobs.delete_under(record.id)
+            return  # else somebody else has it
+        log.info("job_ended", state=ended.state)
+        await self._blobs.delete_under(work_of(ended) if ended.state == "succeeded" else ended.id)
+        self._feeds.tell(ended)
+        await self._ended(ended)
+
+    async def _give_back(self, record: JobRecord, *, not_before: float) -> None:
+        with contextlib.suppress(EnlargerError):  # if it fails, its lease runs out
+            if await self._rows.release(
+                record.id, holder=self.holder, not_before=not_before, counts=False
+            ):
+                log.info("job_given_back")
+                self._feeds.tell(replace(record, state="queued", stage=None, tiles_done=0))
+
+
+class _Pieces:
+    """Tiles of a job as small pictures, for who looks on. A piece that cannot be kept is just not shown."""
+
+    def __init__(self, blobs: Blobs, feed: Feed, executor: Executor) -> None:
+        self._blobs = blobs
+        self._feed = feed
+        self._executor = executor
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> _Pieces:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def add(self, piece: Piece) -> None:
+        """Keep it, and tell of it then."""
+        if piece.total == 1:  # the picture itself is there as soon
+            return
+        task = asyncio.create_task(self._keep(piece))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _keep(self, piece: Piece) -> None:
+        size_px = (piece.place.width_px, piece.place.height_px)
+        data = await in_thread(self._executor, preview, piece.pixels, size_px)
+        with contextlib.suppress(EnlargerError):
+            await self._blobs.put(piece_key(self._feed.record, piece.index), data)
+            self._feed.show(Shown(piece.index, piece.place))
+
+
+def work_of(record: JobRecord) -> str:
+    """The folder of what only the work on a job needs: its picture, finished tiles, and pieces to look at."""
+    return f"{record.id}/work"
+
+
+def result_key(record: JobRecord) -> str:
+    """Where its result is."""
+    return f"{record.id}/result"
+
+
+def piece_key(record: JobRecord, index: int) -> str:
+    """Where a finished tile is as a small picture."""
+    return f"{work_of(record)}/pieces/{index}"

@@ -1,0 +1,110 @@
+"""The tables. Whoever changes them raises ``VERSION``."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Double,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    TypeDecorator,
+)
+
+VERSION = 1
+"""Of the tables. A gateway works with its own only."""
+
+metadata = MetaData()
+
+
+class Real(TypeDecorator[float]):
+    """Double precision. SQLite's RETURNING gives 5.0 as 5, which JSON would show."""
+
+    impl = Double
+    cache_ok = True
+
+    def process_result_value(self, value: float | None, dialect: object) -> float | None:  # noqa: ARG002
+        """As it was put in."""
+        return None if value is None else float(value)
+
+
+_NUMBER = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up in no other type
+_JSON = JSON(none_as_null=True)
+
+schema = Table("enlarger_schema", metadata, Column("version", Integer, nullable=False))
+
+jobs = Table(
+    "enlarger_jobs",
+    metadata,
+    # The order of the queue: a clock may be set back, and has no two values for two jobs of one moment.
+    Column("number", _NUMBER, primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("owner", Text, nullable=False),
+    Column("caller", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("stage", Text),
+    Column("request_id", Text, nullable=False),
+    Column("created_at", Real, nullable=False),
+    Column("started_at", Real),
+    Column("finished_at", Real),
+    Column("expires_at", Real),
+    Column("not_before", Real, nullable=False),
+    Column("options", _JSON, nullable=False),
+    Column("source_url", Text),
+    Column("input", _JSON),
+    Column("mflop", Real),
+    Column("tiles_done", Integer, nullable=False),
+    Column("tiles_total", Integer),
+    Column("result", _JSON),
+    Column("file_name", Text),
+    Column("problem", _JSON),
+    Column("batch_id", Text),
+    Column("batch_index", Integer),
+    Column("item_id", Text),
+    Column("idempotency_key", Text),
+    Column("fingerprint", Text),
+    Column("webhook", Text),
+    Column("holder", Text),
+    Column("leased_until", Real, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Index("enlarger_jobs_state", "state", "number"),
+    Index("enlarger_jobs_key", "owner", "idempotency_key", unique=True),  # NULLs are no duplicates
+    Index("enlarger_jobs_file_name", "file_name"),
+    Index("enlarger_jobs_batch", "batch_id"),
+)
+
+batches = Table(
+    "enlarger_batches",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("created_at", Real, nullable=False),
+    Column("webhook", Text),
+    Column("idempotency_key", Text),
+    Column("fingerprint", Text),
+    Index("enlarger_batches_key", "owner", "idempotency_key", unique=True),
+)
+
+deliveries = Table(
+    "enlarger_deliveries",
+    metadata,
+    Column("number", _NUMBER, primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("owner", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("created_at", Real, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("due_at", Real, nullable=False),
+    Column("holder", Text),
+    Column("leased_until", Real, nullable=False),
+    Column("ended_at", Real),
+    Column("outcome", Text),
+    Index("enlarger_deliveries_due", "ended_at", "due_at"),
+)

@@ -1,0 +1,191 @@
+"""Databases and buckets for tests: SQLite and a folder always, PostgreSQL and an S3 server where they are installed."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import resource
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from enlarger.jobs.blobs import Blobs
+
+NewDatabase = Callable[[], str]
+"""Gives the URL of an empty one."""
+
+_START_S = 60
+
+
+def missing(what: str) -> None:
+    """Skip the test; in CI it fails, so that nobody takes for tested what was not."""
+    reason = f"{what} is not installed"
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@contextmanager
+def file_size_limit(size_bytes: int) -> Iterator[None]:
+    """Of each file, which acts as a full disk does: what still fits is written."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+class Cluster:
+    """PostgreSQL in a folder of its own, reached through a socket there: no port that somebody else may take."""
+
+    def __init__(self, binaries: Path, folder: Path, user: str | None) -> None:
+        self.folder = folder
+        self._binaries = binaries
+        self._user = user
+        self._run("initdb", "-D", str(folder / "data"), "-U", "enlarger", "-E", "UTF8", "--no-sync")
+        self.start()
+
+    def start(self) -> None:
+        """Until it takes connections."""
+        data = str(self.folder / "data")
+        self.process = subprocess.Popen(
+            [self._binaries / "postgres", "-D", data, "-k", str(self.folder), "-h", "", "-F"],
+            user=self._user,
+            group=self._user,
+            extra_groups=[] if self._user else None,
+            stderr=subprocess.DEVNULL,
+        )
+        for _ in range(_START_S * 20):
+            ready = [self._binaries / "pg_isready", "-q", "-h", str(self.folder)]
+            if subprocess.run(ready, check=False).returncode == 0:
+                return
+            assert self.process.poll() is None, "PostgreSQL ended at its start"
+            time.sleep(0.05)
+        pytest.fail("PostgreSQL does not start")
+
+    def stop(self) -> None:
+        """All connections end."""
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(_START_S)
+
+    def new_database(self) -> str:
+        """Its URL."""
+        name = f"jobs_{secrets.token_hex(8)}"
+        self._run("createdb", "-h", str(self.folder), "-U", "enlarger", name)
+        return f"postgresql://enlarger@/{name}?host={self.folder}"
+
+    def _run(self, program: str, *arguments: str) -> None:
+        subprocess.run(
+            [self._binaries / program, *arguments],
+            user=self._user,
+            group=self._user,
+            extra_groups=[] if self._user else None,
+            check=True,
+            capture_output=True,
+            cwd=self.folder,
+        )
+
+
+@contextmanager
+def postgresql_cluster() -> Iterator[Cluster]:
+    """One that runs, until the end of the block."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=str)
+    if not found or find_spec("psycopg") is None:
+        missing("PostgreSQL")
+    # It refuses to run as root; Debian's package brings a user for it.
+    user = "postgres" if os.geteuid() == 0 else None
+    folder = Path(tempfile.mkdtemp(prefix="enlarger_"))  # pytest's own folders are closed to others
+    try:
+        if user is not None:
+            facts = pwd.getpwnam(user)
+            os.chown(folder, facts.pw_uid, facts.pw_gid)
+        cluster = Cluster(found[-1].parent, folder, user)
+        try:
+            yield cluster
+        finally:
+            cluster.stop()
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Cluster]:
+    """One for all tests, which take a database each."""
+    with postgresql_cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def new_database(request: pytest.FixtureRequest, tmp_path: Path) -> NewDatabase:
+    """Makes empty databases, of either kind."""
+    if request.param == "postgresql":
+        cluster: Cluster = request.getfixturevalue("postgresql")
+        return cluster.new_database
+    return lambda: str(tmp_path / f"{secrets.token_hex(8)}.sqlite3")
+
+
+@pytest.fixture
+def database(new_database: NewDatabase) -> str:
+    """An empty one."""
+    return new_database()
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """The address of an S3 server with a bucket called ``enlarger``."""
+    if find_spec("moto") is None or find_spec("flask_cors") is None:
+        missing("moto's server")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stderr is not None
+        found = (re.search(r"http://127\.0\.0\.1:\d+", line) for line in process.stderr)
+        address = next(match.group() for match in found if match is not None)
+        # It writes a line for each request, and would wait for somebody to read it.
+        threading.Thread(target=process.stderr.read, daemon=True).start()
+        with urllib.request.urlopen(urllib.request.Request(f"{address}/enlarger", method="PUT")):
+            pass
+        yield address
+    finally:
+        process.terminate()
+        process.wait(_START_S)
+        if process.stderr is not None:
+            process.stderr.close()
+
+
+@pytest.fixture
+def bucket(s3: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of an empty place in the bucket, and the variables that lead there."""
+    for name, value in {
+        "AWS_ENDPOINT_URL": s3,
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "enlarger",
+        "AWS_SECRET_ACCESS_KEY": "enlarger",
+    }.items():
+        monkeypatch.setenv(name, value)
+    return f"s3://enlarger/tests/{secrets.token_hex(8)}"
+
+
+@pytest.fixture(params=["folder", "s3"])
+def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Blobs:
+    """Empty ones, of either kind."""
+    if request.param == "s3":
+        return Blobs.at(request.getfixturevalue("bucket"))
+    return Blobs.at(tmp_path / "blobs")
