@@ -28,6 +28,7 @@ from enlarger.errors import (
     OutputTooLarge,
     RateLimited,
     RequestError,
+    ResultExpired,
     SourceFailed,
     SourceRefused,
     SourceUnreachable,
@@ -69,6 +70,7 @@ _KNOWN = (RequestError, CapacityError, EngineError, StorageFull)
 _STATUS: dict[type[EnlargerError], int] = {
     Unauthorized: 401,
     BodyTooSlow: 408,
+    ResultExpired: 410,
     RequestError: 400,
     EngineError: 500,
     StorageFull: 500,

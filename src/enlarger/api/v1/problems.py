@@ -43,7 +43,7 @@ def problem_of(
     if error.actual is not None:
         body["actual"] = error.actual
     headers = {"Content-Type": MEDIA_TYPE}
-    if error.status in (429, 503):
+    if error.status in (429, 503) or error.retry_after_s is not None:
         headers["Retry-After"] = str(retry_after(error.retry_after_s))
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"

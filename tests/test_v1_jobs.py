@@ -1,0 +1,535 @@
+"""Jobs over a real socket: B.3, B.4, B.5 and B.7 of the contract."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from hashlib import sha256
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import numpy as np
+import pytest
+from fakes import FailsFirst, HeldEngine, NearestEngine, nearest
+from gateways import B64, PNG, RED, Running, Start, samples
+from PIL import Image
+from sites import Site, page
+
+from enlarger import errors
+from enlarger.config import ApiKey, RateLimit
+from enlarger.wire import ModelFacts
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+ASYNC = {"Prefer": "respond-async"}
+PROBLEM = "application/problem+json"
+LONG_S = 30
+
+
+def picture(seed: int = 0, size: tuple[int, int] = (30, 20)) -> bytes:
+    """A file of its own."""
+    file = BytesIO()
+    noise = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    Image.fromarray(noise).save(file, "PNG")
+    return file.getvalue()
+
+
+def failing(models: list[ModelFacts], failures: int) -> FailsFirst:
+    """An engine whose first tiles fail."""
+    error = errors.EngineFailed("the runtime gave up")
+    return FailsFirst(NearestEngine(models), failures=failures, error=error)
+
+
+async def queued(gateway: Running, data: bytes = PNG, **options: Any) -> dict[str, Any]:
+    """A new job."""
+    response = await gateway.http.post(
+        "/v1/jobs", data=data, params={"scale": 4, **options.pop("params", {})}, **options
+    )
+    body: dict[str, Any] = await response.json()
+    assert response.status == 202, body
+    assert response.headers["Location"] == body["links"]["self"] == f"/v1/jobs/{body['id']}"
+    return body
+
+
+async def shown(gateway: Running, job: dict[str, Any], wait: int = 0) -> dict[str, Any]:
+    """A job as it is now, or when it has ended."""
+    async with gateway.http.get(job["links"]["self"], params={"wait": wait}) as response:
+        assert response.status == 200
+        body: dict[str, Any] = await response.json()
+        return body
+
+
+async def ended(gateway: Running, job: dict[str, Any], state: str = "succeeded") -> dict[str, Any]:
+    """A job when it has ended."""
+    body = await shown(gateway, job, wait=LONG_S)
+    assert body["state"] == state, body
+    return body
+
+
+async def problem_of(response: aiohttp.ClientResponse, status: int, code: str) -> dict[str, Any]:
+    """It is this problem."""
+    body: dict[str, Any] = await response.json(content_type=PROBLEM)
+    assert (response.status, body["code"], body["status"]) == (status, code, status)
+    return body
+
+
+async def events(
+    gateway: Running, job: dict[str, Any], after: int | None = None
+) -> AsyncIterator[tuple[int, str, dict[str, Any]]]:
+    """Those of a job, to the end of the stream."""
+    headers = {} if after is None else {"Last-Event-ID": str(after)}
+    async with gateway.http.get(job["links"]["events"], headers=headers) as response:
+        assert response.status == 200
+        assert response.headers["Content-Type"] == "text/event-stream"
+        assert response.headers["Cache-Control"] == "no-store"
+        text = ""
+        async for piece in response.content.iter_any():
+            text += piece.decode()
+            while "\n\n" in text:
+                block, text = text.split("\n\n", 1)
+                fields = dict(line.split(": ", 1) for line in block.split("\n") if line[0] != ":")
+                if "data" in fields:
+                    yield int(fields["id"]), fields["event"], json.loads(fields["data"])
+
+
+# Jobs
+
+
+async def test_job_is_taken_done_and_fetched(start: Start) -> None:
+    """202 at once with where it is; then the picture that the request would have got."""
+    gateway = await start()
+    job = await queued(gateway)
+    assert job["state"] in ("queued", "running", "succeeded")
+    assert job["input"] == {"width": 30, "height": 20, "bytes": len(PNG), "format": "png"}
+    assert job["options"]["scale"] == 4
+    done = await ended(gateway, job)
+    assert done["progress"] == {"tiles_done": 2, "tiles_total": 2, "fraction": 1.0}
+    assert done["error"] is None
+    assert done["finished_at"] is not None
+    result = done["result"]
+    assert (result["width"], result["height"], result["engine"]) == (120, 80, "nearest")
+    async with gateway.http.get(job["links"]["result"]) as response:
+        assert response.status == 200
+        data = await response.read()
+        assert response.headers["ETag"] == f'"sha256-{result["sha256"]}"'
+        assert response.headers["X-Upscale-Tiles"].startswith("2;servers=1")
+        assert response.headers["Content-Type"] == "image/png"
+        assert "Expires" in response.headers
+    assert np.array_equal(samples(data), nearest(RED, 4))
+    async with gateway.http.get(result["url"]) as response:
+        assert await response.read() == data
+    direct = await gateway.http.post("/v1/upscale", params={"scale": 4}, data=PNG)
+    assert await direct.read() == data
+
+
+async def test_preference_makes_a_job(start: Start) -> None:
+    """``Prefer: respond-async``, in each form of a request."""
+    gateway = await start()
+    form = aiohttp.FormData({"scale": "4"})
+    form.add_field("image", PNG, filename="cat.png", content_type="image/png")
+    for given in ({"data": PNG}, {"data": form}, {"json": {"image_b64": B64}}):
+        response = await gateway.http.post("/v1/upscale", headers=ASYNC, **given)
+        assert response.status == 202
+        assert response.headers["Preference-Applied"] == "respond-async"
+        assert int(response.headers["Retry-After"]) >= 1
+        await ended(gateway, await response.json())
+
+
+async def test_request_that_lasts_becomes_a_job(start: Start, models: list[ModelFacts]) -> None:
+    """After ``ENLARGER_SYNC_LIMIT``: what was done so far is not lost, and nothing is computed twice."""
+    engine = HeldEngine(models)
+    gateway = await start(engine, sync_limit_s=0.2)
+    response = await gateway.http.post("/v1/upscale", params={"scale": 4}, data=PNG)
+    job = await response.json()
+    assert (response.status, job["state"], job["stage"]) == (202, "running", "infer")
+    assert "Preference-Applied" not in response.headers
+    engine.let_go()
+    done = await ended(gateway, job)
+    assert done["progress"]["tiles_total"] == 2
+    assert len(engine.requests) == 2
+    async with gateway.http.get(job["links"]["result"]) as file:
+        assert np.array_equal(samples(await file.read()), nearest(RED, 4))
+
+
+async def test_wait_is_preferred(start: Start, models: list[ModelFacts]) -> None:
+    """``Prefer: wait=N`` makes it a job sooner; a request that is done by then is answered as ever."""
+    engine = HeldEngine(models)
+    gateway = await start(engine)
+    options: dict[str, Any] = {"params": {"scale": 4}, "headers": {"Prefer": "wait=1"}, "data": PNG}
+    response = await gateway.http.post("/v1/upscale", **options)
+    assert response.status == 202
+    assert response.headers["Preference-Applied"] == "wait=1"
+    engine.let_go()
+    await ended(gateway, await response.json())
+    response = await gateway.http.post("/v1/upscale", **options)
+    assert response.status == 200
+    assert "Preference-Applied" not in response.headers
+
+
+async def test_hanging_up_cancels_what_is_no_job_yet(
+    start: Start, models: list[ModelFacts]
+) -> None:
+    """And a job goes on without anybody."""
+    engine = HeldEngine(models)
+    gateway = await start(engine)
+    with pytest.raises(asyncio.TimeoutError):
+        await gateway.http.post("/v1/upscale", data=PNG, timeout=aiohttp.ClientTimeout(total=0.5))
+    for _ in range(100):
+        if not gateway.load():
+            break
+        await asyncio.sleep(0.05)
+    assert not gateway.load()
+    engine.let_go()
+
+
+async def test_faults_of_a_file_are_told_before_it_is_a_job(start: Start) -> None:
+    """What came with the request is looked at at once."""
+    gateway = await start(max_image_dimension_px=29)
+    response = await gateway.http.post("/v1/jobs", data=b"no picture")
+    await problem_of(response, 415, "unsupported_format")
+    response = await gateway.http.post("/v1/jobs", data=PNG)
+    await problem_of(response, 413, "image_too_large")
+    response = await gateway.http.post("/v1/jobs", data=PNG, params={"scale": 4, "sise": 2})
+    await problem_of(response, 422, "invalid_option")
+
+
+async def test_faults_of_a_url_are_those_of_the_job(start: Start) -> None:
+    """It is fetched when the job runs."""
+    async with Site({"/cat.png": page(PNG)}) as site:
+        gateway = await start(fetch=site.address)
+        job = await queued(gateway, data=None, json={"img_url": site.url("/cat.png")}, params={})
+        assert (await ended(gateway, job))["input"]["width"] == 30
+        job = await queued(gateway, data=None, json={"img_url": site.url("/none.png")}, params={})
+        failed = await ended(gateway, job, "failed")
+    assert failed["error"]["code"] == "source_refused"
+    assert failed["error"]["request_id"] == failed["request_id"]
+    async with gateway.http.get(job["links"]["result"]) as response:
+        await problem_of(response, 409, "job_without_result")
+
+
+async def test_job_that_the_engine_fails_has_its_problem(
+    start: Start, models: list[ModelFacts]
+) -> None:
+    """As the request would have got it."""
+    gateway = await start(failing(models, 100))
+    failed = await ended(gateway, await queued(gateway), "failed")
+    assert (failed["error"]["code"], failed["error"]["status"]) == ("engine_failed", 500)
+    assert failed["result"] is None
+
+
+async def test_unknown_jobs_are_not_found(start: Start) -> None:
+    """On every route of a job."""
+    gateway = await start()
+    path = "/v1/jobs/job_" + "0" * 32
+    for method, end in (
+        ("GET", ""),
+        ("DELETE", ""),
+        ("GET", "/result"),
+        ("GET", "/events"),
+        ("GET", "/tiles/0"),
+    ):
+        async with gateway.http.request(method, path + end) as response:
+            await problem_of(response, 404, "not_found")
+
+
+async def test_wait_has_its_limits(start: Start) -> None:
+    """0 to 30 seconds."""
+    gateway = await start()
+    job = await queued(gateway)
+    for wait in ("31", "-1", "long", "1.5", "9" * 50):
+        async with gateway.http.get(job["links"]["self"], params={"wait": wait}) as response:
+            body = await problem_of(response, 422, "invalid_option")
+            assert body["errors"][0]["option"] == "wait"
+
+
+# Waiting in the queue
+
+
+async def test_queue_has_an_order_and_holds_no_place(
+    start: Start, models: list[ModelFacts]
+) -> None:
+    """The place of each is known; while they wait they are not admitted, and take no memory."""
+    engine = HeldEngine(models)
+    gateway = await start(engine)
+    jobs = [await queued(gateway, picture(seed)) for seed in range(6)]
+    for _ in range(100):
+        views = [await shown(gateway, job) for job in jobs]
+        states = [view["state"] for view in views]
+        if states.count("running") == 3:
+            break
+        await asyncio.sleep(0.05)
+    assert states == ["running"] * 3 + ["queued"] * 3  # one server, and two more
+    assert [view["queue"] for view in views[3:]] == [
+        {"position": position, "length": 3} for position in (1, 2, 3)
+    ]
+    assert views[0]["queue"] == {"position": None, "length": 0}
+    assert gateway.load() == 3
+    engine.let_go()
+    for job in jobs:
+        await ended(gateway, job)
+
+
+async def test_queue_has_a_limit(start: Start, models: list[ModelFacts]) -> None:
+    """503, and when to come back."""
+    engine = HeldEngine(models)
+    gateway = await start(engine, jobs_limit=1)
+    for seed in range(3):
+        await queued(gateway, picture(seed))
+    for _ in range(100):
+        if gateway.load() == 3:
+            break
+        await asyncio.sleep(0.05)
+    await queued(gateway, picture(3))
+    response = await gateway.http.post("/v1/jobs", data=picture(4))
+    await problem_of(response, 503, "queue_full")
+    assert int(response.headers["Retry-After"]) >= 1
+    engine.let_go()
+
+
+async def test_jobs_count_against_the_rate(start: Start) -> None:
+    """When they are taken."""
+    gateway = await start(rate_limit=RateLimit(0.005, 3600))
+    await ended(gateway, await queued(gateway))
+    response = await gateway.http.post("/v1/jobs", data=picture(1))
+    await problem_of(response, 429, "rate_limited")
+
+
+# The end
+
+
+async def test_cancelled_job_ends_at_once(start: Start, models: list[ModelFacts]) -> None:
+    """Running or queued; again and again; it has no result, and its files are gone."""
+    engine = HeldEngine(models)
+    gateway = await start(engine)
+    jobs = [await queued(gateway, picture(seed)) for seed in range(4)]
+    for _ in range(100):
+        if gateway.load() == 3:
+            break
+        await asyncio.sleep(0.05)
+    for job in (jobs[0], jobs[3], jobs[0]):
+        async with gateway.http.delete(job["links"]["self"]) as response:
+            assert (response.status, (await response.json())["state"]) == (200, "canceled")
+        async with gateway.http.get(job["links"]["result"]) as response:
+            await problem_of(response, 409, "job_without_result")
+        assert not (Path(gateway.gateway.settings.blobs_place) / job["id"]).exists()
+    for _ in range(100):
+        if gateway.load() == 2:
+            break
+        await asyncio.sleep(0.05)
+    assert gateway.load() == 2
+    engine.let_go()
+    for job in jobs[1:3]:
+        await ended(gateway, job)
+
+
+async def test_result_can_be_deleted(start: Start) -> None:
+    """Then it is 410, under both of its addresses."""
+    gateway = await start()
+    job = await queued(gateway)
+    done = await ended(gateway, job)
+    async with gateway.http.delete(job["links"]["self"]) as response:
+        assert (await response.json())["state"] == "expired"
+    async with gateway.http.get(job["links"]["result"]) as response:
+        await problem_of(response, 410, "result_expired")
+    async with gateway.http.get(done["result"]["url"]) as response:
+        assert response.status == 410
+    assert not (Path(gateway.gateway.settings.blobs_place) / job["id"]).exists()
+
+
+async def test_result_expires(start: Start) -> None:
+    """After ``FILE_MAX_AGE``, swept or not."""
+    gateway = await start(file_max_age_s=1)
+    job = await queued(gateway)
+    await ended(gateway, job)
+    await asyncio.sleep(1.1)
+    async with gateway.http.get(job["links"]["result"]) as response:
+        await problem_of(response, 410, "result_expired")
+
+
+async def test_unfinished_job_has_no_result_yet(start: Start, models: list[ModelFacts]) -> None:
+    """409, and when to ask again."""
+    engine = HeldEngine(models)
+    gateway = await start(engine)
+    job = await queued(gateway)
+    async with gateway.http.get(job["links"]["result"]) as response:
+        await problem_of(response, 409, "job_not_finished")
+        assert int(response.headers["Retry-After"]) >= 1
+    engine.let_go()
+
+
+async def test_result_in_parts(start: Start) -> None:
+    """A range, what is known already, and only the headers."""
+    gateway = await start()
+    job = await queued(gateway)
+    done = await ended(gateway, job)
+    for url in (job["links"]["result"], done["result"]["url"]):
+        async with gateway.http.get(url) as response:
+            data, tag = await response.read(), response.headers["ETag"]
+        async with gateway.http.get(url, headers={"Range": "bytes=5-9"}) as response:
+            assert (response.status, await response.read()) == (206, data[5:10])
+            assert response.headers["Content-Range"] == f"bytes 5-9/{len(data)}"
+        async with gateway.http.get(url, headers={"Range": "bytes=-7"}) as response:
+            assert await response.read() == data[-7:]
+        async with gateway.http.get(url, headers={"Range": f"bytes={len(data)}-"}) as response:
+            assert response.status == 416
+            assert response.headers["Content-Range"] == f"bytes */{len(data)}"
+        async with gateway.http.get(url, headers={"If-None-Match": f'"a", {tag}'}) as response:
+            assert (response.status, await response.read()) == (304, b"")
+        stale = {"Range": "bytes=0-1", "If-Range": '"another"'}
+        async with gateway.http.get(url, headers=stale) as response:
+            assert (response.status, await response.read()) == (200, data)
+        async with gateway.http.head(url) as response:
+            assert response.headers["Content-Length"] == str(len(data))
+
+
+# Events
+
+
+async def test_events_tell_all_of_a_job(start: Start, models: list[ModelFacts]) -> None:
+    """The state first and last; each tile in between; ids that count up."""
+    engine = HeldEngine(models)
+    gateway = await start(engine)
+    job = await queued(gateway)
+    seen: list[tuple[int, str, dict[str, Any]]] = []
+    async for event in events(gateway, job):
+        seen.append(event)
+        engine.let_go()
+    kinds = [kind for _, kind, _ in seen]
+    assert kinds[0] == kinds[-1] == "state"
+    assert seen[-1][2]["state"] == "succeeded"
+    assert seen[-1][2]["result"]["width"] == 120
+    ids = [id_ for id_, _, _ in seen]
+    assert ids == sorted(ids)
+    fractions = [data["progress"]["fraction"] for _, kind, data in seen if kind != "tile"]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1.0
+    # Who has seen the end is told not to come back; who lacks the last one gets it.
+    headers = {"Last-Event-ID": str(ids[-1])}
+    async with gateway.http.get(job["links"]["events"], headers=headers) as response:
+        assert response.status == 204
+    rest = [event async for event in events(gateway, job, after=ids[-2])]
+    assert rest == seen[-1:]
+    whole = [event async for event in events(gateway, job, after=10_000)]
+    assert [kind for _, kind, _ in whole] == ["state"]
+
+
+async def test_tiles_are_shown_while_the_job_runs(start: Start, models: list[ModelFacts]) -> None:
+    """Each with its place in the result and its pixels; gone when the job has ended."""
+    engine = HeldEngine(models)
+    gateway = await start(engine)
+    job = await queued(gateway, picture(1, (300, 20)))
+    engine.let_go(1)
+    seen = events(gateway, job)
+    kind, data = "", {}
+    while kind != "tile":
+        _, kind, data = await anext(seen)
+    async with gateway.http.get(data["url"]) as response:
+        assert (response.status, response.headers["Content-Type"]) == (200, "image/jpeg")
+        with Image.open(BytesIO(await response.read())) as image:
+            assert image.size == (data["w"], data["h"])
+            found = np.asarray(image).astype(int)
+    with Image.open(BytesIO(picture(1, (300, 20)))) as image:
+        made = nearest(np.asarray(image), 4).astype(int)
+    place = made[data["y"] : data["y"] + data["h"], data["x"] : data["x"] + data["w"]]
+    assert place.shape == found.shape
+    assert np.abs(place - found).mean() < 20  # noise, as JPEG keeps it; of another place 85
+    engine.let_go()
+    rest = [event async for event in seen]
+    assert [event[1] for event in rest][-1] == "state"
+    async with gateway.http.get(data["url"]) as response:
+        await problem_of(response, 404, "not_found")
+
+
+async def test_stopping_gateway_ends_streams(start: Start, models: list[ModelFacts]) -> None:
+    """And the waits; the job is there when it is back."""
+    gateway = await start(HeldEngine(models))
+    job = await queued(gateway)
+    stream = asyncio.ensure_future(all_events(gateway, job))
+    waiting = asyncio.ensure_future(shown(gateway, job, wait=30))
+    await asyncio.sleep(0.3)
+    gateway.gateway.service.drain()
+    assert (await asyncio.wait_for(stream, 5))[0][1] == "state"
+    assert (await asyncio.wait_for(waiting, 5))["state"] == "running"
+
+
+async def all_events(gateway: Running, job: dict[str, Any]) -> list[tuple[int, str, Any]]:
+    """All events of a job."""
+    return [event async for event in events(gateway, job)]
+
+
+# Idempotency
+
+
+async def test_key_makes_one_job(start: Start, models: list[ModelFacts]) -> None:
+    """However often it is asked for, and at the same time; also by a form of other boundaries."""
+    engine = NearestEngine(models)
+    gateway = await start(engine)
+    headers = {"Idempotency-Key": "order-17"}
+    first = await asyncio.gather(*(queued(gateway, headers=headers) for _ in range(8)))
+    assert len({job["id"] for job in first}) == 1
+    await ended(gateway, first[0])
+    response = await gateway.http.post("/v1/jobs", data=PNG, params={"scale": 4}, headers=headers)
+    assert response.headers["Idempotency-Replayed"] == "true"
+    assert (await response.json())["id"] == first[0]["id"]
+    assert len(engine.requests) == 2
+    response = await gateway.http.post("/v1/jobs", data=picture(1), headers=headers)
+    await problem_of(response, 422, "idempotency_key_reused")
+    for bad in ("two words", "x" * 256, "ü"):
+        response = await gateway.http.post("/v1/jobs", data=PNG, headers={"Idempotency-Key": bad})
+        await problem_of(response, 422, "invalid_option")
+
+
+async def test_key_answers_with_the_same_picture(start: Start, models: list[ModelFacts]) -> None:
+    """A request that is sent again gets what the first one made."""
+    engine = NearestEngine(models)
+    gateway = await start(engine)
+    headers = {"Idempotency-Key": "order-18", "Cache-Control": "no-cache"}
+    answers = []
+    for replayed in (None, "true"):
+        response = await gateway.http.post(
+            "/v1/upscale", params={"scale": 4}, data=PNG, headers=headers
+        )
+        assert response.status == 200
+        assert response.headers.get("Idempotency-Replayed") == replayed
+        assert response.headers["X-Upscale-Engine"] == "nearest"
+        answers.append(await response.read())
+    assert answers[0] == answers[1]
+    assert len(engine.requests) == 2
+    response = await gateway.http.post(
+        "/v1/upscale",
+        json={"image_b64": B64, "scale": 4, "inline": True},
+        headers={"Idempotency-Key": "order-19", "Accept": "application/json"},
+    )
+    body = await response.json()
+    assert body["result"]["width"] == 120
+    assert len(body["result"]["base64"]) > 100
+
+
+async def test_failure_that_may_pass_frees_its_key(start: Start, models: list[ModelFacts]) -> None:
+    """500: the next one with the key is made anew."""
+    gateway = await start(failing(models, 3))
+    headers = {"Idempotency-Key": "order-20"}
+    one = {"params": {"scale": 4}, "data": picture(3, (8, 8)), "headers": headers}
+    response = await gateway.http.post("/v1/upscale", **one)
+    await problem_of(response, 500, "engine_failed")
+    response = await gateway.http.post("/v1/upscale", **one)
+    assert response.status == 200
+
+
+# Keys
+
+
+async def test_jobs_belong_to_their_key(start: Start) -> None:
+    """Another key's job is not found."""
+    keys = [ApiKey(name, sha256(name.encode()).hexdigest()) for name in ("alice", "bob")]
+    gateway = await start(api_keys=tuple(keys))
+    job = await queued(gateway, headers={"X-API-Key": "alice"})
+    async with gateway.http.get(job["links"]["self"], headers={"X-API-Key": "bob"}) as response:
+        await problem_of(response, 404, "not_found")
+    async with gateway.http.get(
+        job["links"]["self"], headers={"X-API-Key": "alice"}, params={"wait": 20}
+    ) as response:
+        assert (await response.json())["state"] == "succeeded"
