@@ -296,9 +296,18 @@ def test_shares_add_up_to_what_the_workers_did(
 # The ledger
 
 
-def cost(*, mflop: float = 0, lr_px: int = 0, out_px: int = 0, input_bytes: int = 0) -> Cost:
+def cost(
+    *,
+    mflop: float = 0,
+    tile_mflop: float = 0,
+    lr_px: int = 0,
+    out_px: int = 0,
+    input_bytes: int = 0,
+) -> Cost:
     """What a picture asks for."""
-    return Cost(mflop=mflop, lr_px=lr_px, out_px=out_px, input_bytes=input_bytes)
+    return Cost(
+        mflop=mflop, tile_mflop=tile_mflop, lr_px=lr_px, out_px=out_px, input_bytes=input_bytes
+    )
 
 
 def counts(ledger: Ledger) -> tuple[int, float, int]:
@@ -329,9 +338,20 @@ def test_load_holds_the_handling_of_all_and_of_one() -> None:
         ledger.entry(cost(mflop=20, out_px=2_000_000)),
     ):
         assert ledger.load(10) == load(requests=2, mflop=30, mflop_per_s=10, handling_s=5)
-    one = ledger.load_of(cost(mflop=50, out_px=4_000_000, input_bytes=9), 10)
+    one = ledger.load_of(cost(mflop=50, out_px=4_000_000, input_bytes=9), 10, parallel=1)
     assert one == load(mflop=50, mflop_per_s=10, handling_s=5, input_bytes=9)
     assert one.wait_s == 10
+
+
+@pytest.mark.parametrize(
+    ("tiles", "alone_s"), [(1, 10), (2, 10), (5, 10), (10, 20), (12, 24)]
+)  # fmt: skip
+def test_tile_is_computed_by_one_of_those_that_compute_at_the_same_time(
+    tiles: int, alone_s: float
+) -> None:
+    """Five at 10 MFLOP/s each: a tile of 100 takes 10 s, however many of them are idle; ten tiles keep all busy."""
+    one = Ledger(Handling(1)).load_of(cost(mflop=tiles * 100, tile_mflop=100), 50, parallel=5)
+    assert one.wait_s == alone_s
 
 
 def test_handling_of_a_request_is_its_decoding_and_what_follows_its_last_tile() -> None:

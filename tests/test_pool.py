@@ -1013,7 +1013,7 @@ class Fast(NearestEngine):
 
 
 async def test_pools_facts_are_those_of_its_ready_members() -> None:
-    """Seats and speeds add up: 2 * 10 from the first, 2 * 5 from the second, nothing from the failed one."""
+    """Seats and tiles at a time add up. Of those measured half do 10 and half 5, which is also taken for the last one."""
     other = replace(NEAREST, id="other", sha256="1" * 64)
     members = [
         Server("a", Fast(mflop_per_s=10)),
@@ -1023,7 +1023,7 @@ async def test_pools_facts_are_those_of_its_ready_members() -> None:
     ]
     facts = Pool(members).facts()
     assert (facts.engine, facts.ready, facts.capacity, facts.in_flight) == ("pool", True, 12, 0)
-    assert facts.mflop_per_s == 30
+    assert (facts.mflop_per_s, facts.parallel, facts.all_mflop_per_s) == (7.5, 6, 45)
     assert {model.id for model in facts.models} == {NEAREST.id, "other"}
 
 

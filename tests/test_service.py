@@ -163,6 +163,16 @@ def test_all_servers_compute_tiles_of_one_picture(service: RunningService, photo
     assert all(now > then for now, then in zip(after, before, strict=True))
 
 
+def test_servers_stand_behind_the_gateway(service: RunningService) -> None:
+    """They are nicer by 5; and in the gateway's session, else Linux would not compare them."""
+    gateway = service.process.pid
+    usual = os.getpriority(os.PRIO_PROCESS, gateway)
+    for pid in server_pids(service).values():
+        assert os.getpriority(os.PRIO_PROCESS, pid) == min(usual + 5, 19)
+        assert os.getsid(pid) == os.getsid(gateway)
+        assert os.getpgid(pid) == pid  # a Ctrl-C does not reach it
+
+
 @pytest.mark.parametrize("number", range(SERVERS))
 def test_picture_survives_the_end_of_any_server(
     service: RunningService, photo: Pixels, number: int

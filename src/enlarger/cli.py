@@ -400,6 +400,12 @@ def _paste_line(url: str) -> str:
     return f"{shlex.quote(sys.executable)} -c {shlex.quote(code)}"
 
 
+_BEHIND_THE_GATEWAY = 5
+"""Niceness of a model server that shares the gateway's cores: a third of the weight. Whoever waits for an answer needs
+little of the cores, and needs it now. Not more: other programs on all cores must not make a tile four times
+slower, which is when an attempt counts as lost."""
+
+
 @app.command()
 def model_server(
     port: Annotated[
@@ -417,6 +423,7 @@ def model_server(
 
     logs.configure()
     if exit_with_parent:
+        os.nice(_BEHIND_THE_GATEWAY)
         threading.Thread(target=_exit_at_end_of_stdin, daemon=True).start()
     settings = config.load()
     _trace(settings, "enlarger-model-server")

@@ -181,6 +181,11 @@ class EngineFacts:
     parallel: int = 1
     """Tiles it computes at the same time, each at that speed."""
 
+    @property
+    def all_mflop_per_s(self) -> float | None:
+        """Speed at which it computes many tiles; None before the first."""
+        return None if self.mflop_per_s is None else self.mflop_per_s * self.parallel
+
     def model(self, model_id: str) -> ModelFacts | None:
         """The model of that id, or None."""
         return next((model for model in self.models if model.id == model_id), None)

@@ -33,6 +33,9 @@ class Cost:
     mflop: float
     """Computing, of all its frames."""
 
+    tile_mflop: float
+    """Computing of its largest tile, which is done in one piece."""
+
     lr_px: int
     out_px: int
     """Pixels before and after, of all its frames."""
@@ -267,11 +270,14 @@ class Ledger:
             input_bytes=self.input_bytes,
         )
 
-    def load_of(self, cost: Cost, mflop_per_s: float | None) -> Load:
-        """That of one request, admitted or not."""
+    def load_of(self, cost: Cost, mflop_per_s: float | None, *, parallel: int) -> Load:
+        """That of one request, admitted or not, for servers that compute so many tiles at the same time.
+
+        A tile is computed at the speed of one of these: a picture of few tiles takes no less when many are free.
+        """
         return Load(
             requests=1,
-            mflop=cost.mflop,
+            mflop=max(cost.mflop, cost.tile_mflop * parallel),
             mflop_per_s=mflop_per_s,
             handling_s=self._handling.estimate_s(cost.out_px, pictures=1),
             input_bytes=cost.input_bytes,

@@ -137,6 +137,11 @@ class Route:
         """LR pixels that the network computes in all passes, for one plane."""
         return sum(step.lr_px for step in self.passes)
 
+    @property
+    def tile_lr_px(self) -> int:
+        """LR pixels of the largest tile, its halo included."""
+        return max(box.lr_px for step in self.passes for box in step.boxes)
+
 
 def route(
     width_px: int,

@@ -165,6 +165,7 @@ class _Plan:
         """What it takes, with a file of that size."""
         return Cost(
             mflop=self.model.mflop_per_px * self.way.lr_px * self.frames,
+            tile_mflop=self.model.mflop_per_px * self.way.tile_lr_px,
             lr_px=self.header.width_px * self.header.height_px * self.frames,
             out_px=self.way.out.width_px * self.way.out.height_px * self.frames,
             input_bytes=input_bytes,
@@ -251,7 +252,7 @@ class Pipeline:
     @property
     def load(self) -> Load:
         """What is admitted now."""
-        return self._ledger.load(self._engine.facts().mflop_per_s)
+        return self._ledger.load(self._engine.facts().all_mflop_per_s)
 
     @property
     def mflop_per_s(self) -> float | None:
@@ -343,7 +344,6 @@ class Pipeline:
         """
         plan = self._plan_of(header, options)
         cost = plan.cost(input_bytes)
-        mflop_per_s = self._engine.facts().mflop_per_s
         refusal: EnlargerError | None = None
         try:
             self._admit(cost)
@@ -357,7 +357,7 @@ class Pipeline:
             mflop=cost.mflop,
             held_bytes=plan.held_bytes,
             waiting=self._ledger.requests,
-            eta_s=eta_s(self.load, self._ledger.load_of(cost, mflop_per_s)),
+            eta_s=eta_s(self.load, self._load_of(cost)),
             refusal=refusal,
         )
 
@@ -462,10 +462,14 @@ class Pipeline:
             eta_s=eta,
         )
 
+    def _load_of(self, cost: Cost) -> Load:
+        """What one more request would be."""
+        facts = self._engine.facts()
+        return self._ledger.load_of(cost, facts.all_mflop_per_s, parallel=facts.parallel)
+
     def _admit(self, cost: Cost) -> float | None:
         """Let it in; gives the estimate of how long it will take."""
-        here = self.load
-        new = self._ledger.load_of(cost, here.mflop_per_s)
+        here, new = self.load, self._load_of(cost)
         admit(
             here,
             new,

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from statistics import fmean
 
 import structlog
 
@@ -136,9 +137,11 @@ class Pool:
         """What the ready members can do together."""
         ready = [(member, member.facts) for member in self.ready if member.facts is not None]
         models = {model.id: model for _, facts in reversed(ready) for model in facts.models}
+        # One that has computed nothing yet is taken to be as quick as the others.
         speeds = [
-            member.mflop_per_s * facts.parallel
+            member.mflop_per_s
             for member, facts in ready
+            for _ in range(facts.parallel)
             if member.mflop_per_s is not None
         ]
         return EngineFacts(
@@ -147,7 +150,8 @@ class Pool:
             models=tuple(models.values()),
             capacity=sum(facts.capacity for _, facts in ready),
             in_flight=self._in_flight,
-            mflop_per_s=sum(speeds) if speeds else None,
+            mflop_per_s=fmean(speeds) if speeds else None,
+            parallel=sum(facts.parallel for _, facts in ready),
         )
 
     async def ready_for(self, model_id: str, weights_sha256: str) -> ModelFacts:

@@ -140,7 +140,9 @@ class Supervisor:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env={**os.environ, **self._command.environment},
-            start_new_session=True,  # a Ctrl-C in the terminal is ours to handle
+            # A Ctrl-C in the terminal is ours to handle. No session of its own: Linux gives each session an equal
+            # share of the cores, so the gateway would have as little as any one server.
+            process_group=0,
         )
         self._processes[number] = process
         try:

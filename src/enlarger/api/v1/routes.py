@@ -282,7 +282,7 @@ class V1:
         ready = [member for member in self.pool.ready if member.facts is not None]
         here = [(one, one.facts.model(model.id)) for one in ready if one.facts is not None]
         facts = next((facts for _, facts in here if facts is not None), None)
-        mflop_per_s = self.pool.facts().mflop_per_s
+        mflop_per_s = self.pool.facts().all_mflop_per_s
         return {
             "id": model.id,
             "title": model.title,
