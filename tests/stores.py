@@ -70,7 +70,7 @@ class Cluster:
             stderr=subprocess.DEVNULL,
         )
         for _ in range(_START_S * 20):
-            ready = [self._binaries / "pg_isready", "-q", "-h", str(self.folder)]
+            ready = [str(self._binaries / "pg_isready"), "-q", "-h", str(self.folder)]
             if subprocess.run(ready, check=False).returncode == 0:
                 return
             assert self.process.poll() is None, "PostgreSQL ended at its start"
@@ -90,7 +90,7 @@ class Cluster:
 
     def _run(self, program: str, *arguments: str) -> None:
         subprocess.run(
-            [self._binaries / program, *arguments],
+            [str(self._binaries / program), *arguments],
             user=self._user,
             group=self._user,
             extra_groups=[] if self._user else None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Callable
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -43,7 +43,7 @@ def failing(models: list[ModelFacts], failures: int) -> FailsFirst:
     return FailsFirst(NearestEngine(models), failures=failures, error=error)
 
 
-async def queued(gateway: Running, data: bytes = PNG, **options: Any) -> dict[str, Any]:
+async def queued(gateway: Running, data: bytes | None = PNG, **options: Any) -> dict[str, Any]:
     """A new job."""
     response = await gateway.http.post(
         "/v1/jobs", data=data, params={"scale": 4, **options.pop("params", {})}, **options
@@ -52,6 +52,13 @@ async def queued(gateway: Running, data: bytes = PNG, **options: Any) -> dict[st
     assert response.status == 202, body
     assert response.headers["Location"] == body["links"]["self"] == f"/v1/jobs/{body['id']}"
     return body
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait until it does."""
+    async with asyncio.timeout(LONG_S):
+        while not holds():  # noqa: ASYNC110 - what a gateway holds tells nobody
+            await asyncio.sleep(0.02)
 
 
 async def shown(gateway: Running, job: dict[str, Any], wait: int = 0) -> dict[str, Any]:
@@ -78,7 +85,7 @@ async def problem_of(response: aiohttp.ClientResponse, status: int, code: str) -
 
 async def events(
     gateway: Running, job: dict[str, Any], after: int | None = None
-) -> AsyncIterator[tuple[int, str, dict[str, Any]]]:
+) -> AsyncGenerator[tuple[int, str, dict[str, Any]]]:
     """Those of a job, to the end of the stream."""
     headers = {} if after is None else {"Last-Event-ID": str(after)}
     async with gateway.http.get(job["links"]["events"], headers=headers) as response:
@@ -130,7 +137,8 @@ async def test_preference_makes_a_job(start: Start) -> None:
     gateway = await start()
     form = aiohttp.FormData({"scale": "4"})
     form.add_field("image", PNG, filename="cat.png", content_type="image/png")
-    for given in ({"data": PNG}, {"data": form}, {"json": {"image_b64": B64}}):
+    forms: list[dict[str, Any]] = [{"data": PNG}, {"data": form}, {"json": {"image_b64": B64}}]
+    for given in forms:
         response = await gateway.http.post("/v1/upscale", headers=ASYNC, **given)
         assert response.status == 202
         assert response.headers["Preference-Applied"] == "respond-async"
@@ -177,11 +185,7 @@ async def test_hanging_up_cancels_what_is_no_job_yet(
     gateway = await start(engine)
     with pytest.raises(asyncio.TimeoutError):
         await gateway.http.post("/v1/upscale", data=PNG, timeout=aiohttp.ClientTimeout(total=0.5))
-    for _ in range(100):
-        if not gateway.load():
-            break
-        await asyncio.sleep(0.05)
-    assert not gateway.load()
+    await until(lambda: gateway.load() == 0)
     engine.let_go()
 
 
@@ -255,18 +259,14 @@ async def test_queue_has_an_order_and_holds_no_place(
     engine = HeldEngine(models)
     gateway = await start(engine)
     jobs = [await queued(gateway, picture(seed)) for seed in range(6)]
-    for _ in range(100):
-        views = [await shown(gateway, job) for job in jobs]
-        states = [view["state"] for view in views]
-        if states.count("running") == 3:
-            break
-        await asyncio.sleep(0.05)
+    await until(lambda: gateway.load() == 3)
+    views = [await shown(gateway, job) for job in jobs]
+    states = [view["state"] for view in views]
     assert states == ["running"] * 3 + ["queued"] * 3  # one server, and two more
     assert [view["queue"] for view in views[3:]] == [
         {"position": position, "length": 3} for position in (1, 2, 3)
     ]
     assert views[0]["queue"] == {"position": None, "length": 0}
-    assert gateway.load() == 3
     engine.let_go()
     for job in jobs:
         await ended(gateway, job)
@@ -278,10 +278,7 @@ async def test_queue_has_a_limit(start: Start, models: list[ModelFacts]) -> None
     gateway = await start(engine, jobs_limit=1)
     for seed in range(3):
         await queued(gateway, picture(seed))
-    for _ in range(100):
-        if gateway.load() == 3:
-            break
-        await asyncio.sleep(0.05)
+    await until(lambda: gateway.load() == 3)
     await queued(gateway, picture(3))
     response = await gateway.http.post("/v1/jobs", data=picture(4))
     await problem_of(response, 503, "queue_full")
@@ -305,21 +302,14 @@ async def test_cancelled_job_ends_at_once(start: Start, models: list[ModelFacts]
     engine = HeldEngine(models)
     gateway = await start(engine)
     jobs = [await queued(gateway, picture(seed)) for seed in range(4)]
-    for _ in range(100):
-        if gateway.load() == 3:
-            break
-        await asyncio.sleep(0.05)
+    await until(lambda: gateway.load() == 3)
     for job in (jobs[0], jobs[3], jobs[0]):
         async with gateway.http.delete(job["links"]["self"]) as response:
             assert (response.status, (await response.json())["state"]) == (200, "canceled")
         async with gateway.http.get(job["links"]["result"]) as response:
             await problem_of(response, 409, "job_without_result")
         assert not (Path(gateway.gateway.settings.blobs_place) / job["id"]).exists()
-    for _ in range(100):
-        if gateway.load() == 2:
-            break
-        await asyncio.sleep(0.05)
-    assert gateway.load() == 2
+    await until(lambda: gateway.load() == 2)
     engine.let_go()
     for job in jobs[1:3]:
         await ended(gateway, job)
@@ -423,7 +413,7 @@ async def test_tiles_are_shown_while_the_job_runs(start: Start, models: list[Mod
     job = await queued(gateway, picture(1, (300, 20)))
     engine.let_go(1)
     seen = events(gateway, job)
-    kind, data = "", {}
+    kind, data = "", dict[str, Any]()
     while kind != "tile":
         _, kind, data = await anext(seen)
     async with gateway.http.get(data["url"]) as response:
@@ -512,7 +502,7 @@ async def test_failure_that_may_pass_frees_its_key(start: Start, models: list[Mo
     """500: the next one with the key is made anew."""
     gateway = await start(failing(models, 3))
     headers = {"Idempotency-Key": "order-20"}
-    one = {"params": {"scale": 4}, "data": picture(3, (8, 8)), "headers": headers}
+    one: dict[str, Any] = {"params": {"scale": 4}, "data": picture(3, (8, 8)), "headers": headers}
     response = await gateway.http.post("/v1/upscale", **one)
     await problem_of(response, 500, "engine_failed")
     response = await gateway.http.post("/v1/upscale", **one)

@@ -1,4 +1,4 @@
-"""Work on a thread, for code that must not hold up the event loop."""
+"""Work beside the event loop's own: on a thread, or in a task that nobody waits for any more."""
 
 from __future__ import annotations
 
@@ -16,3 +16,9 @@ async def in_thread(executor: Executor, function: Callable[..., T], *arguments: 
     return await asyncio.get_running_loop().run_in_executor(
         executor, copy_context().run, function, *arguments
     )
+
+
+async def dropped(work: asyncio.Future[Any]) -> None:
+    """Cancel it, and wait until it has ended, however it ends."""
+    work.cancel()
+    await asyncio.gather(work, return_exceptions=True)

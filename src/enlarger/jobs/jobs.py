@@ -29,6 +29,7 @@ from enlarger.jobs.rows import Rows
 from enlarger.jobs.runner import LEASE_S, Runner, Tracked, piece_key, result_key, work_of
 from enlarger.pipeline import Outcome, Pipeline
 from enlarger.store import Store
+from enlarger.threads import dropped
 
 log = structlog.get_logger()
 
@@ -180,7 +181,7 @@ class Jobs:
         )
         added = await self._rows.add(record)
         if added.id != record.id:  # another one was faster, under the same key
-            work.cancel()
+            await dropped(work)
             return added
         self._runner.adopt(added, work, tracked)
         if isinstance(job.source, BytesSource):

@@ -25,7 +25,7 @@ from enlarger.jobs.rows import Rows
 from enlarger.picture.preview import preview
 from enlarger.pipeline import Listener, Outcome, Pipeline
 from enlarger.pipeline.enlarging import Piece
-from enlarger.threads import in_thread
+from enlarger.threads import dropped, in_thread
 
 log = structlog.get_logger()
 
@@ -235,7 +235,7 @@ class Runner:
             await self._succeed(record, outcome)
         except asyncio.CancelledError:
             # Canceled, lost to another one, or this process ends: only in the last case it is still ours.
-            work.cancel()
+            await dropped(work)
             await self._give_back(record, not_before=0.0)
             raise
         except DeadlineExceeded as error:

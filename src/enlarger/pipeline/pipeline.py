@@ -257,7 +257,7 @@ class Pipeline:
     @property
     def mflop_per_s(self) -> float | None:
         """Measured speed of all ready servers together; None before the first measurement."""
-        return self._engine.facts().mflop_per_s
+        return self._engine.facts().all_mflop_per_s
 
     @property
     def queued_px(self) -> int:

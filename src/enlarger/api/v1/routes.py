@@ -47,7 +47,7 @@ from enlarger.models import Catalogue, Model
 from enlarger.pipeline import Outcome, Pipeline
 from enlarger.pool import Pool
 from enlarger.store import Store
-from enlarger.threads import in_thread
+from enlarger.threads import dropped, in_thread
 
 PREFIXES = ("/v1/", "/errors/")
 """Of the paths whose errors are problems."""
@@ -165,7 +165,7 @@ class V1:
         try:
             await asyncio.wait({work}, timeout=preference.wait_s)
         except asyncio.CancelledError:
-            work.cancel()  # whoever hangs up wants no picture
+            await dropped(work)  # whoever hangs up wants no picture
             raise
         if not work.done():
             record = await self.jobs.adopt(job, asked, work, tracked)
