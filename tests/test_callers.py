@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from ipaddress import ip_network
 from typing import Any
@@ -34,6 +35,11 @@ def scope(path: str = "/upscale", *, peer: str = "203.0.113.7", **headers: str) 
     }
 
 
+def b64(pair: str) -> str:
+    """User and password as HTTP basic authentication has them."""
+    return base64.b64encode(pair.encode()).decode()
+
+
 # Keys
 
 
@@ -46,6 +52,8 @@ def scope(path: str = "/upscale", *, peer: str = "203.0.113.7", **headers: str) 
         ({"x_api_key": "enl_b-old"}, "bob"),
         ({"x_api_key": "enl_b-new"}, "bob"),
         ({"authorization": "Basic eDp5", "x_api_key": "enl_a"}, "alice"),
+        ({"authorization": f"Basic {b64('whoever:enl_a')}"}, "alice"),
+        ({"authorization": f"basic  {b64(':enl_b-new')} "}, "bob"),
     ],
 )
 def test_key_names_its_caller(headers: dict[str, str], name: str) -> None:
@@ -65,6 +73,9 @@ def test_key_names_its_caller(headers: dict[str, str], name: str) -> None:
         {"x_api_key": "alice"},
         {"authorization": "enl_a"},
         {"authorization": "Basic enl_a"},
+        {"authorization": "Basic"},
+        {"authorization": f"Basic {b64('enl_a')}"},
+        {"authorization": f"Basic {b64('enl_a:wrong')}"},
         {"authorization": "Bearer"},
         {"authorization": "Bearer \xff"},
         {"authorization": "Bearer wrong", "x_api_key": "enl_a"},

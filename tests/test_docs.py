@@ -11,6 +11,9 @@ import typer.main
 
 import enlarger
 from enlarger import cli
+from enlarger.api import dialects
+from enlarger.api.dialects import automatic1111, cog
+from enlarger.api.dialects.model_names import ALIASES
 from enlarger.config import Settings
 from enlarger.errors import EnlargerError
 from enlarger.models import Catalogue
@@ -90,6 +93,15 @@ def test_the_routes_are_those_of_the_gateway() -> None:
         *("/upscale", "/health", "/status", "/cleanup", "/files"),
         *("/livez", "/readyz", "/metrics"),
     }
+
+
+def test_dialects_are_documented() -> None:
+    """Their routes, their fields, and every name that a model has in them."""
+    text = page("dialects.md")
+    routes = [rule.rpartition("/v1/models/<owner>/<name>/")[2] for rule in dialects.PICTURES]
+    fields = [*automatic1111.COMMON, *cog.OWN_FIELDS]
+    for name in (*routes, *fields, *(name for names in ALIASES.values() for name in names)):
+        assert re.search(rf"[`/ ]{re.escape(name)}[`,]", text), name
 
 
 def test_every_metric_is_documented() -> None:

@@ -43,6 +43,7 @@ async def enlarged(
     *,
     scale: float = 4,
     region: Window | None = None,
+    crop: Window | None = None,
     color_lock: bool = False,
     precision: str = "f32",
     deadline: float | None = None,
@@ -55,7 +56,7 @@ async def enlarged(
     return await enlarge(
         picture,
         model=NEAREST,
-        wanted=Wanted(size_px=size_px, region=region, color_lock=color_lock),
+        wanted=Wanted(size_px=size_px, region=region, crop=crop, color_lock=color_lock),
         precision=precision,
         engine=engine,
         executor=executor,
@@ -460,6 +461,17 @@ async def test_region_has_the_pixels_of_the_whole(
     place = result_window(region, (130, 110), (width, height))
     assert np.array_equal(part.picture.samples, whole.picture.samples[place.slices])
     assert part.ran.tiles <= whole.ran.tiles
+
+
+@pytest.mark.parametrize("scale", [4, 2.5])
+async def test_crop_has_the_pixels_of_the_whole(executor: ThreadPoolExecutor, scale: float) -> None:
+    """A part that is named in pixels of the result is exactly that part."""
+    samples, crop = noise(110, 130, 3, seed=4), Window(31, 62, 108, 111)
+    whole, part = [
+        await enlarged(samples, TintedEngine(), executor, scale=scale, crop=wanted, color_lock=True)
+        for wanted in (None, crop)
+    ]
+    assert np.array_equal(part.picture.samples, whole.picture.samples[crop.slices])
 
 
 async def test_small_region_computes_few_tiles(executor: ThreadPoolExecutor) -> None:

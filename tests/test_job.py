@@ -147,8 +147,8 @@ BAD_VALUES: list[tuple[str, object, str]] = [
     *[(name, -1, "at least 1") for name in SIDES],
     *[(name, 1.5, "a whole number") for name in SIDES],
     *[(name, {}, "number") for name in SIDES],
-    ("fit", "cover", "'inside' or 'fill'"),
-    ("fit", "", "'inside' or 'fill'"),
+    ("fit", "contain", "'inside', 'fill', 'outside' or 'cover'"),
+    ("fit", "", "'inside', 'fill', 'outside' or 'cover'"),
     ("region", "1,2,3", "x,y,width,height in whole pixels"),
     ("region", "1,2,3,4,5", "x,y,width,height in whole pixels"),
     ("region", "1.5,0,10,10", "x,y,width,height in whole pixels"),
@@ -406,6 +406,9 @@ def test_long_and_short_side_are_both_of_a_square(name: str) -> None:
         ({"width": 1000, "height": 1000}, (1000, 750)),
         ({"width": 2000, "height": 1000}, (1333, 1000)),
         ({"width": 1000, "height": 1000, "fit": "fill"}, (1000, 1000)),
+        ({"width": 1000, "height": 1000, "fit": "outside"}, (1333, 1000)),
+        ({"width": 2000, "height": 1000, "fit": "outside"}, (2000, 1500)),
+        ({"width": 2000, "height": 1000, "fit": "cover"}, (2000, 1500)),
     ],
 )
 def test_each_option_means_its_own_size(fields: dict[str, Any], wanted: tuple[int, int]) -> None:
@@ -437,6 +440,33 @@ def test_fill_is_the_box(width_px: int, height_px: int, data: st.DataObject) -> 
     )
     options = asked(width=box[0], height=box[1], fit="fill")
     assert options.size_px(width_px, height_px) == box
+
+
+@given(width_px=sides, height_px=sides, data=st.data())
+def test_outside_is_the_smallest_result_that_holds_the_box(
+    width_px: int, height_px: int, data: st.DataObject
+) -> None:
+    """Never narrower or lower than the box, as wide or as high, and of the picture's ratio; cover is in it."""
+    factor = data.draw(st.integers(1, 8))
+    width = data.draw(st.integers(1, width_px * factor))
+    box = data.draw(st.permutations([(width, height_px * factor), (width_px * factor, 1)]))[0]
+    outside, cover = (asked(width=box[0], height=box[1], fit=fit) for fit in ("outside", "cover"))
+    size = outside.size_px(width_px, height_px)
+    assert size == (width_px * factor, height_px * factor)
+    assert size == cover.size_px(width_px, height_px)
+    assert outside.cropped_px(size) is None
+    cropped = cover.cropped_px(size)
+    assert cropped is not None
+    left, top, *shown = cropped
+    assert tuple(shown) == box
+    for start, side, whole in ((left, box[0], size[0]), (top, box[1], size[1])):
+        assert abs((whole - side) - 2 * start) <= 1, "as much is cut off at either end"
+
+
+def test_cover_and_region_are_not_to_be_had_together() -> None:
+    """Each is a part of the result."""
+    with pytest.raises(InvalidOption, match="cover and region"):
+        asked(width=10, height=10, fit="cover", region=[0, 0, 5, 5])
 
 
 @given(width_px=sides, height_px=sides, data=st.data(), side=st.sampled_from(SIDES))

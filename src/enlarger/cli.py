@@ -81,7 +81,10 @@ def upscale(
     long_side: Annotated[int | None, typer.Option(help="Longer side of the result.")] = None,
     short_side: Annotated[int | None, typer.Option(help="Shorter side of the result.")] = None,
     fit: Annotated[
-        str, typer.Option(help="How --width and --height together are met: inside or fill.")
+        str,
+        typer.Option(
+            help="How --width and --height together are met: inside, fill, outside or cover."
+        ),
     ] = "inside",
     region: Annotated[
         str | None, typer.Option(help="Only this part: x,y,width,height in pixels of the picture.")

@@ -62,8 +62,9 @@ class Options(pydantic.BaseModel):
     short_side: Side | None = None
     """Of the result; the other side follows."""
 
-    fit: Literal["inside", "fill"] = "inside"
-    """How a box of ``width`` and ``height`` is met: keeping the ratio, or both exactly."""
+    fit: Literal["inside", "fill", "outside", "cover"] = "inside"
+    """How a box of ``width`` and ``height`` is met: ``fill`` both exactly; the others keep the ratio. ``inside`` is no
+    larger than the box, ``outside`` no smaller, and ``cover`` has the middle of that, as large as the box."""
 
     region: Region | None = None
     """``x,y,width,height``: only this part, with the pixels that the whole result has there."""
@@ -140,6 +141,8 @@ class Options(pydantic.BaseModel):
         given += ["width/height"] if self.width or self.height else []
         if len(given) > 1:
             raise ValueError(f"give one of {' and '.join(given)}, not both")
+        if self.region and self.fit == "cover":
+            raise ValueError("fit=cover and region are both a part of the result: give one of them")
         return self
 
     @property
@@ -165,6 +168,13 @@ class Options(pydantic.BaseModel):
                 )
         return size
 
+    def cropped_px(self, size_px: tuple[int, int]) -> Region | None:
+        """What is wanted of a whole result of that size, in its pixels; None for all, or what ``region`` says."""
+        if self.fit != "cover" or not (self.width and self.height):
+            return None
+        left, top = size_px[0] // 2 - self.width // 2, size_px[1] // 2 - self.height // 2
+        return left, top, self.width, self.height
+
     @property
     def _size_option(self) -> str:
         names = ("width", "height", "long_side", "short_side", "scale")
@@ -174,7 +184,8 @@ class Options(pydantic.BaseModel):
         if self.width and self.height:
             if self.fit == "fill":
                 return self.width, self.height
-            if self.width * height_px <= self.height * width_px:
+            width_is_narrower = self.width * height_px <= self.height * width_px
+            if width_is_narrower == (self.fit == "inside"):
                 return self.width, _share(height_px, self.width, width_px)
             return _share(width_px, self.height, height_px), self.height
         by_width = self.width or (

@@ -18,13 +18,14 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import MapAdapter
 
 from enlarger import __version__
-from enlarger.api import compatible
+from enlarger.api import compatible, dialects
 from enlarger.api.callers import Answer, Callers, caller_of
+from enlarger.api.dialects import Maker
 from enlarger.api.downloads import download
 from enlarger.api.facts import server_timing
 from enlarger.api.metrics import Metrics
 from enlarger.api.rates import Rates
-from enlarger.api.streaming import file_chunks, sha256_of, with_base64
+from enlarger.api.streaming import FileText, file_chunks, sha256_of, with_files
 from enlarger.api.traced import traced
 from enlarger.api.v1 import V1
 from enlarger.api.v1.problems import MEDIA_TYPE as PROBLEM
@@ -54,6 +55,9 @@ _GUARDS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
 """What a browser may do with an answer: show it, as what it says it is."""
+
+_PICTURES = ("/upscale", "/v1/upscale", *dialects.PICTURES)
+"""Rules of the routes that make pictures."""
 
 _NAMES = {"jpeg": ("jpg", "jpeg")}
 """Formats that people know by two names."""
@@ -116,6 +120,20 @@ class Gateway:
             done=self.metrics.done,
         )
         self._v1.register(app)
+        dialects.register(
+            app,
+            Maker(
+                pipeline=self.pipeline,
+                store=self.store,
+                catalogue=self.catalogue,
+                executor=self.executor,
+                settings=self.settings,
+                charge=self.rates.charge,
+                done=self.metrics.done,
+                failed=self._note,
+                reason=self._reason,
+            ),
+        )
         limit_bytes = self.settings.body_limit_bytes
         limited = LimitedBodies(app, limit_bytes=limit_bytes, refuse=self._refuse_body)
         callers = Callers(self.settings.api_keys, self.settings.trusted_proxies)
@@ -139,13 +157,11 @@ class Gateway:
         headers = {"Content-Type": "application/json", "Server-Timing": server_timing(outcome)}
         if not inline:
             return Response(json.dumps(answer), headers=headers)
-        length, chunks = with_base64(
-            answer,
-            file_chunks(self.store.open(outcome.stored), self.executor),
-            outcome.stored.size_bytes,
-            self.executor,
-        )
-        return Response(chunks, headers={**headers, "Content-Length": str(length)})
+        file = self.store.open(outcome.stored)  # now, while it can still be told if it is gone
+        chunks = file_chunks(lambda: file, self.executor)
+        answer["base64"] = FileText(chunks, outcome.stored.size_bytes)
+        length, body = with_files(answer, self.executor)
+        return Response(body, headers={**headers, "Content-Length": str(length)})
 
     async def _job(self) -> tuple[Job, bool]:
         """What is asked for, and whether the answer carries base64. A picture may be ten megabytes of text."""
@@ -286,14 +302,18 @@ class Gateway:
                 "Cache-Control": f"private, max-age={int(self.store.left_s(stored))}, immutable",
                 "Content-Disposition": "inline",
             },
-            read=lambda start, end: file_chunks(self.store.open(stored), self.executor, start, end),
+            read=partial(file_chunks, partial(self.store.open, stored), self.executor),
         )
 
     async def _refuse(self, error: EnlargerError) -> tuple[dict[str, Any], int, dict[str, str]]:
         """The one place where an error of ours becomes an answer."""
+        self._note(error)
+        return _error_answer(request.path, error, request_id=g.request_id)
+
+    def _note(self, error: EnlargerError) -> None:
+        """A request ended with an error."""
         log.info("refused", code=error.code, reason=str(error))
         self.metrics.failed(error.code)
-        return _error_answer(request.path, error, request_id=g.request_id)
 
     async def _unexpected(self, error: Exception) -> tuple[dict[str, Any], int, dict[str, str]]:
         log.error("internal_error", exc_info=error)
@@ -304,7 +324,8 @@ class Gateway:
     async def _end(self, response: Response) -> Response:
         for name, value in _GUARDS.items():
             response.headers.setdefault(name, value)
-        if request.path in ("/upscale", "/v1/upscale"):
+        # By path too: a request with another method has no rule.
+        if request.path in _PICTURES or str(request.url_rule) in _PICTURES:
             response.headers.setdefault("Cache-Control", "no-store")
             response.headers.update(self.rates.headers(caller_of(request.scope).id))
         return response
@@ -346,9 +367,12 @@ async def _http_error(error: HTTPException) -> tuple[dict[str, Any], int, dict[s
     methods = getattr(error, "valid_methods", None) or ()
     headers = {"Allow": ", ".join(sorted(methods))} if methods else {}
     status = error.code or 500
+    body = problem(code, text, status=status, request_id=g.request_id)
+    in_dialect = dialects.in_words_of(request.path, (body, status, headers))
+    if in_dialect is not None:
+        return in_dialect
     if not request.path.startswith(PREFIXES):
         return _error_body(text, code), status, headers
-    body = problem(code, text, status=status, request_id=g.request_id)
     return body, status, {**headers, "Content-Type": PROBLEM}
 
 
@@ -369,8 +393,12 @@ def _error_answer(
     path: str, error: EnlargerError, *, request_id: str
 ) -> tuple[dict[str, Any], int, dict[str, str]]:
     """Body, status and headers in the words of the contract that the path belongs to."""
-    answer = problem_of if path.startswith(PREFIXES) else compatible.error_answer
-    return answer(error, request_id=request_id)
+    answer = problem_of(error, request_id=request_id)
+    if path.startswith(PREFIXES):
+        return dialects.in_words_of(path, answer) or answer
+    return dialects.in_words_of(path, answer) or compatible.error_answer(
+        error, request_id=request_id
+    )
 
 
 def _error_body(text: str, code: str) -> dict[str, Any]:

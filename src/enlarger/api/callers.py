@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import ipaddress
@@ -13,7 +14,7 @@ from enlarger.config import ApiKey, Network
 from enlarger.errors import Unauthorized
 from enlarger.web.bodies import AsgiApp, Receive, Scope, Send
 
-OPEN_PATHS = ("/health", "/livez", "/readyz")
+OPEN_PATHS = ("/health", "/health-check", "/livez", "/readyz")
 """What anybody may ask: an orchestrator has no key."""
 
 OPEN_FOLDERS = ("/files/",)
@@ -113,10 +114,22 @@ def caller_of(scope: Mapping[str, object]) -> Caller:
 
 
 def _shown_key(headers: Iterable[tuple[bytes, str]]) -> str | None:
-    """The key of ``Authorization`` or of ``X-API-Key``."""
+    """The key of ``Authorization`` or of ``X-API-Key``; a password, for clients that have nothing else, is one too."""
     found = dict(headers)
     scheme, _, key = found.get(b"authorization", "").partition(" ")
-    return key.strip() if scheme.lower() == "bearer" else found.get(b"x-api-key")
+    if scheme.lower() == "bearer":
+        return key.strip()
+    return found.get(b"x-api-key") or (_password(key) if scheme.lower() == "basic" else None)
+
+
+def _password(credentials: str) -> str | None:
+    """The password of HTTP basic authentication, whoever the user is."""
+    try:
+        return (
+            base64.b64decode(credentials.strip(), validate=True).decode("latin1").partition(":")[2]
+        )
+    except ValueError:
+        return None
 
 
 def _is_open(path: str) -> bool:

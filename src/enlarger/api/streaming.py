@@ -6,9 +6,11 @@ import asyncio
 import base64
 import hashlib
 import json
+import secrets
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from io import BufferedReader
 from typing import Any
 
@@ -16,11 +18,11 @@ _CHUNK_BYTES = 3 << 18
 
 
 async def file_chunks(
-    file: BufferedReader, executor: Executor, start: int = 0, end: int | None = None
+    open_: Callable[[], BufferedReader], executor: Executor, start: int = 0, end: int | None = None
 ) -> AsyncIterator[bytes]:
-    """The bytes of an open file from ``start`` to before ``end``; it is closed in the end."""
+    """The bytes of a file from ``start`` to before ``end``. It is open from the first of them to the last."""
     loop = asyncio.get_running_loop()
-    with file:
+    with open_() as file:
         file.seek(start)
         left = sys.maxsize if end is None else end - start
         while left and (
@@ -30,33 +32,53 @@ async def file_chunks(
             yield chunk
 
 
-def with_base64(
-    answer: dict[str, Any], chunks: AsyncIterator[bytes], size_bytes: int, executor: Executor
-) -> tuple[int, AsyncIterator[bytes]]:
-    """A JSON answer whose empty ``base64`` becomes a file's: its length, and its bytes.
+@dataclass(frozen=True, slots=True)
+class FileText:
+    """A file as a value in an answer: the text of its base64, after a prefix."""
 
-    Args:
-        answer: has ``base64`` once, with None.
-        chunks: of the file.
-        size_bytes: of the file.
-        executor: where it is encoded.
-    """
-    head, tail = json.dumps(answer).encode().split(b'"base64": null', 1)
+    chunks: AsyncIterator[bytes]
+    size_bytes: int
+    prefix: str = ""
+    """Such as ``data:image/png;base64,``."""
 
-    async def encoded() -> AsyncIterator[bytes]:
-        loop = asyncio.get_running_loop()
-        yield head + b'"base64": "'
-        left = b""
-        async for chunk in chunks:
-            # Only of multiples of three the base64 joins without padding.
-            whole = len(left) + len(chunk) - (len(left) + len(chunk)) % 3
-            data = left + chunk
-            left = data[whole:]
-            yield await loop.run_in_executor(executor, base64.b64encode, data[:whole])
-        yield base64.b64encode(left) + b'"' + tail
+    @property
+    def length(self) -> int:
+        """Bytes of the value in JSON, with its quotation marks."""
+        return 2 + len(self.prefix) + 4 * -(-self.size_bytes // 3)
 
-    length = len(head) + len(b'"base64": ""') + 4 * -(-size_bytes // 3) + len(tail)
-    return length, encoded()
+
+def with_files(answer: dict[str, Any], executor: Executor) -> tuple[int, AsyncIterator[bytes]]:
+    """A JSON answer with any number of ``FileText`` in it: its length, and its bytes."""
+    files: list[FileText] = []
+    mark = secrets.token_hex(16)  # a text that no other value has
+
+    def stand_in(value: FileText) -> str:
+        files.append(value)
+        return mark
+
+    texts = [text.encode() for text in json.dumps(answer, default=stand_in).split(f'"{mark}"')]
+
+    async def joined() -> AsyncIterator[bytes]:
+        yield texts[0]
+        for file, text in zip(files, texts[1:], strict=True):
+            yield f'"{file.prefix}'.encode()
+            async for piece in _in_base64(file.chunks, executor):
+                yield piece
+            yield b'"' + text
+
+    return sum(map(len, texts)) + sum(file.length for file in files), joined()
+
+
+async def _in_base64(chunks: AsyncIterator[bytes], executor: Executor) -> AsyncIterator[bytes]:
+    loop = asyncio.get_running_loop()
+    left = b""
+    async for chunk in chunks:
+        # Only of multiples of three bytes the base64 joins without padding.
+        data = left + chunk
+        whole = len(data) - len(data) % 3
+        left = data[whole:]
+        yield await loop.run_in_executor(executor, base64.b64encode, data[:whole])
+    yield base64.b64encode(left)
 
 
 def sha256_of(file: BufferedReader) -> str:

@@ -120,6 +120,9 @@ class Wanted:
     region: Window | None = None
     """The part of the picture whose result is wanted; None for all of it."""
 
+    crop: Window | None = None
+    """The part of the result that is wanted, in its pixels; None where ``region`` says which."""
+
     color_lock: bool = True
     """Set the low frequencies back to those of the input."""
 
@@ -227,9 +230,13 @@ def wanted_of(options: Options, width_px: int, height_px: int) -> Wanted:
             raise InvalidOption(
                 f"Invalid region: it ends at {region.right},{region.bottom}; the picture has {width_px}x{height_px} px"
             )
-    return Wanted(
-        size_px=options.size_px(width_px, height_px), region=region, color_lock=options.color_lock
-    )
+    size_px = options.size_px(width_px, height_px)
+    crop = None
+    cropped_px = options.cropped_px(size_px)
+    if cropped_px is not None:
+        left, top, width, height = cropped_px
+        crop = Window(left, top, left + width, top + height)
+    return Wanted(size_px=size_px, region=region, crop=crop, color_lock=options.color_lock)
 
 
 def plan_route(width_px: int, height_px: int, *, model: Network, wanted: Wanted) -> Route:
@@ -240,6 +247,7 @@ def plan_route(width_px: int, height_px: int, *, model: Network, wanted: Wanted)
         model=model,
         size_px=wanted.size_px,
         region=wanted.region,
+        crop=wanted.crop,
         margin_px=colour_lock.MARGIN_PX if wanted.color_lock else 0,
     )
 

@@ -150,6 +150,7 @@ def route(
     model: Network,
     size_px: tuple[int, int],
     region: Window | None = None,
+    crop: Window | None = None,
     margin_px: int = 0,
 ) -> Route:
     """The passes to a result.
@@ -160,9 +161,12 @@ def route(
         model: what enlarges.
         size_px: width and height of the whole result.
         region: the part of the picture whose result is wanted; None for all of it.
+        crop: the same in pixels of the result, in place of ``region``.
         margin_px: LR pixels around a pixel that the step after the network looks at.
     """
-    out = result_window(region or Window(0, 0, width_px, height_px), (width_px, height_px), size_px)
+    out = crop or result_window(
+        region or Window(0, 0, width_px, height_px), (width_px, height_px), size_px
+    )
     count = pass_count((width_px, height_px), size_px, scale=model.scale)
     final = (width_px * model.scale**count, height_px * model.scale**count)
     columns = Axis(final[0], size_px[0], out.left, out.right)

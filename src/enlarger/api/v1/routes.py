@@ -16,7 +16,7 @@ from quart import Blueprint, Quart, Response, g, request
 
 from enlarger.api.callers import caller_of
 from enlarger.api.facts import link
-from enlarger.api.streaming import file_chunks, with_base64
+from enlarger.api.streaming import FileText, file_chunks, with_files
 from enlarger.api.traced import traced
 from enlarger.api.v1.answers import (
     Kind,
@@ -179,11 +179,8 @@ class V1:
         made = await described(outcome, store=self.store, executor=self.executor)
         expires_at = time.time() + self.store.left_s(stored)
         where = link(stored.url_path, expires_at=expires_at, public_url=self.settings.public_url)
-
-        def read() -> AsyncIterator[bytes]:
-            return file_chunks(self.store.open(stored), self.executor)
-
-        return self._answer(made, where, kind, read, inline=inline)
+        file = file_chunks(partial(self.store.open, stored), self.executor)
+        return self._answer(made, where, kind, file, inline=inline)
 
     async def _ended(self, record: JobRecord, kind: Kind, *, inline: bool) -> Response:
         """A request that was a job, which has ended."""
@@ -197,15 +194,15 @@ class V1:
             expires_at=record.expires_at or 0.0,
             public_url=self.settings.public_url,
         )
-        read = partial(self.jobs.result_bytes, record)
-        return self._answer(made, where, kind, read, inline=inline)
+        file = self.jobs.result_bytes(record)
+        return self._answer(made, where, kind, file, inline=inline)
 
     def _answer(
         self,
         made: Mapping[str, Any],
         where: Mapping[str, Any],
         kind: Kind,
-        read: Callable[[], AsyncIterator[bytes]],
+        file: AsyncIterator[bytes],
         *,
         inline: bool,
     ) -> Response:
@@ -225,13 +222,13 @@ class V1:
                 "X-Content-Type-Options": "nosniff",
                 "Content-Security-Policy": "default-src 'none'",
             }
-            return Response(read(), headers=headers)
+            return Response(file, headers=headers)
         body = result_object(made, where, g.request_id)
         headers["Content-Type"] = "application/json"
         if not inline:
             return Response(json.dumps(body), headers=headers)
-        body["result"]["base64"] = None
-        length, chunks = with_base64(body, read(), result["bytes"], self.executor)
+        body["result"]["base64"] = FileText(file, result["bytes"])
+        length, chunks = with_files(body, self.executor)
         return Response(chunks, headers={**headers, "Content-Length": str(length)})
 
     async def estimate(self) -> dict[str, Any]:

@@ -1,0 +1,251 @@
+"""The dialect of AUTOMATIC1111's web UI: its upscaling of single pictures ("extras")."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from quart import Blueprint, Response
+
+from enlarger.api.dialects.maker import (
+    Maker,
+    fault_of,
+    options_of,
+    refuse_unknown,
+    source_named,
+    unsupported,
+)
+from enlarger.api.dialects.model_names import ALIASES, model_named
+from enlarger.api.traced import traced
+from enlarger.api.v1.requests import Form
+from enlarger.job import Job, Options
+from enlarger.models import Catalogue
+from enlarger.pipeline import Listener, Outcome
+from enlarger.pipeline.admission import Load
+
+PREFIX = "/sdapi/"
+
+PICTURES = ("/sdapi/v1/extra-single-image", "/sdapi/v1/extra-batch-images")
+
+_BY, _TO = 0, 1
+"""``resize_mode``: by a factor, or to a size."""
+
+COMMON = (
+    *("resize_mode", "upscaling_resize", "upscaling_resize_w", "upscaling_resize_h"),
+    *("upscaling_crop", "upscaler_1", "upscaler_2", "extras_upscaler_2_visibility"),
+    *("gfpgan_visibility", "codeformer_visibility"),
+    # Of no effect on a single picture whose faces stay as they are:
+    *("codeformer_weight", "upscale_first", "show_extras_results"),
+)
+"""Fields of a request besides its pictures."""
+
+_NAMES = {
+    "scale": "upscaling_resize",
+    "width": "upscaling_resize_w",
+    "height": "upscaling_resize_h",
+}
+
+Tiles = tuple[int, int]
+"""Done, and in all."""
+
+
+def read_single(form: Form, catalogue: Catalogue) -> Job:
+    """The job of ``extra-single-image``.
+
+    Raises:
+        RequestError: what is asked for is not to be had; texts have this dialect's names.
+    """
+    refuse_unknown(form.fields, ("image", *COMMON))
+    options = _options(form.fields, catalogue)
+    return Job(source=source_named(form.fields.get("image"), "image"), options=options)
+
+
+def read_batch(form: Form, catalogue: Catalogue) -> list[Job]:
+    """The jobs of ``extra-batch-images``.
+
+    Raises:
+        RequestError: what is asked for is not to be had; texts have this dialect's names.
+    """
+    refuse_unknown(form.fields, ("imageList", *COMMON))
+    options = _options(form.fields, catalogue)
+    pictures = form.fields.get("imageList")
+    if not isinstance(pictures, list) or not all(isinstance(one, dict) for one in pictures):
+        raise fault_of("imageList", "type", "it must be a list of objects with data and name")
+    return [
+        Job(source=source_named(one.get("data"), f"imageList[{number}].data"), options=options)
+        for number, one in enumerate(pictures)
+    ]
+
+
+def _options(fields: Mapping[str, Any], catalogue: Catalogue) -> Options:
+    for restorer in ("gfpgan", "codeformer"):
+        if _visibility(fields, f"{restorer}_visibility"):
+            raise unsupported(
+                f"{restorer}_visibility", "faces are not restored here; only 0 can be had"
+            )
+    second = fields.get("upscaler_2", "None")
+    if second not in ("None", None, "") and _visibility(fields, "extras_upscaler_2_visibility"):
+        raise unsupported(
+            "extras_upscaler_2_visibility",
+            "results of two models are not mixed here; only 0 can be had",
+        )
+    values = {
+        "model": model_named(fields.get("upscaler_1", "None"), catalogue, field="upscaler_1"),
+        "format": "png",
+        "frames": "first",  # as there; html_info says so
+        **_size(fields),
+    }
+    return options_of(values, names=_NAMES, strict=False)
+
+
+def _size(fields: Mapping[str, Any]) -> dict[str, Any]:
+    mode = fields.get("resize_mode", _BY)
+    if mode not in (_BY, _TO):
+        raise fault_of("resize_mode", "range", "it must be 0 (by a factor) or 1 (to a size)")
+    if mode == _BY:
+        return {"scale": fields.get("upscaling_resize", 2)}
+    crop = fields.get("upscaling_crop", True)
+    if crop not in (True, False):
+        raise fault_of("upscaling_crop", "type", "it must be true or false")
+    return {
+        "width": fields.get("upscaling_resize_w", 512),
+        "height": fields.get("upscaling_resize_h", 512),
+        "fit": "cover" if crop else "outside",
+    }
+
+
+def _visibility(fields: Mapping[str, Any], name: str) -> float:
+    value = fields.get(name, 0)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        raise fault_of(name, "range", "it must be a number from 0 to 1")
+    return value
+
+
+def upscalers(catalogue: Catalogue) -> list[dict[str, Any]]:
+    """``GET /sdapi/v1/upscalers``: each model by the name that is known there, if it has one, and by its id."""
+    return [
+        {
+            "name": name,
+            "model_name": model.id,
+            "model_path": None,
+            "model_url": None,
+            "scale": float(model.scale),
+        }
+        for model in catalogue
+        for name in (*ALIASES.get(model.id, ())[:1], model.id)
+    ]
+
+
+def progress(load: Load, followed: Collection[Tiles]) -> dict[str, Any]:
+    """``GET /sdapi/v1/progress``: how far what this dialect was asked for is, and when all of the queue is done."""
+    done, total = sum(done for done, _ in followed), sum(total for _, total in followed)
+    busy = load.requests > 0
+    return {
+        "progress": min(0.99, 0.01 + (done / total if total else 0.0)) if busy else 0.0,
+        "eta_relative": round(load.wait_s, 1),
+        "state": {
+            "skipped": False,
+            "interrupted": False,
+            "stopping_generation": False,
+            "job": "extras" if busy else "",
+            "job_count": load.requests,
+            "job_timestamp": "0",
+            "job_no": 0,
+            "sampling_step": done,
+            "sampling_steps": total,
+        },
+        "current_image": None,
+        "textinfo": None,
+    }
+
+
+def html_info(outcome: Outcome) -> str:
+    """What ran, and what became of the picture on the way."""
+    ran = outcome.ran
+    facts = [
+        f"Postprocess upscale by: {outcome.scale:.6g}",
+        f"Postprocess upscaler: {ran.model}",
+        f"{ran.engine} {ran.precision}",
+        *(f"{note.code}: {note.detail}" for note in outcome.notes),
+    ]
+    return f"<p>{html.escape(', '.join(facts))}</p>"
+
+
+def error_body(problem: Mapping[str, Any]) -> dict[str, Any]:
+    """A problem as errors read there."""
+    return {
+        "error": problem["title"],
+        "detail": problem["detail"],
+        "body": "",
+        "errors": problem["detail"],
+        "code": problem["code"],
+        "request_id": problem["request_id"],
+    }
+
+
+@dataclass(kw_only=True)
+class Automatic1111:
+    """The routes."""
+
+    maker: Maker
+    _tiles: dict[object, Tiles] = field(default_factory=dict)
+    """Of the requests that run."""
+
+    def blueprint(self) -> Blueprint:
+        """The routes, to be registered."""
+        routes = Blueprint("automatic1111", __name__)
+        single, batch = PICTURES
+        routes.add_url_rule(single, view_func=traced(self.single), methods=["POST"])
+        routes.add_url_rule(batch, view_func=traced(self.batch), methods=["POST"])
+        routes.add_url_rule("/sdapi/v1/upscalers", view_func=self.upscalers)
+        routes.add_url_rule("/sdapi/v1/progress", view_func=self.progress)
+        routes.add_url_rule("/sdapi/v1/options", view_func=self.options)
+        return routes
+
+    async def single(self) -> Response:
+        """``POST /sdapi/v1/extra-single-image``."""
+        job = await self.maker.read(partial(read_single, catalogue=self.maker.catalogue), json=True)
+        with self._followed() as listener:
+            outcome = await self.maker.make(job, listener)
+        body = {"html_info": html_info(outcome), "image": self.maker.text_of(outcome)}
+        return self.maker.answer(body, outcome)
+
+    async def batch(self) -> Response:
+        """``POST /sdapi/v1/extra-batch-images``: one after the other; the first that fails is the answer."""
+        jobs = await self.maker.read(partial(read_batch, catalogue=self.maker.catalogue), json=True)
+        with self._followed() as listener:
+            outcomes = [await self.maker.make(job, listener) for job in jobs]
+        body = {
+            "html_info": "".join(map(html_info, outcomes)),
+            "images": [self.maker.text_of(outcome) for outcome in outcomes],
+        }
+        return self.maker.answer(body, *outcomes)
+
+    async def upscalers(self) -> list[dict[str, Any]]:
+        """``GET /sdapi/v1/upscalers``."""
+        return upscalers(self.maker.catalogue)
+
+    async def progress(self) -> dict[str, Any]:
+        """``GET /sdapi/v1/progress``."""
+        return progress(self.maker.pipeline.load, self._tiles.values())
+
+    async def options(self) -> dict[str, Any]:
+        """``GET /sdapi/v1/options``, by which clients find out that somebody is there."""
+        return {"samples_format": "png"}
+
+    @contextmanager
+    def _followed(self) -> Iterator[Listener]:
+        """Tells ``progress`` of a request while it runs."""
+        key = object()
+
+        def tile(done: int, total: int) -> None:
+            self._tiles[key] = done, total
+
+        try:
+            yield Listener(tile=tile)
+        finally:
+            self._tiles.pop(key, None)

@@ -1,0 +1,278 @@
+"""The dialect of Cog, the container format of Replicate's models, and of Replicate's own API around it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from quart import Blueprint, Response, g, request
+
+from enlarger import __version__
+from enlarger.api.dialects.maker import (
+    Maker,
+    fault_of,
+    options_of,
+    refuse_unknown,
+    source_named,
+    unsupported,
+)
+from enlarger.api.dialects.model_names import model_named
+from enlarger.api.streaming import FileText
+from enlarger.api.traced import traced
+from enlarger.api.v1.requests import Form
+from enlarger.errors import (
+    EngineError,
+    MissingInput,
+    NotAcceptable,
+    NotFound,
+    RequestError,
+    StorageFull,
+    UnknownModel,
+)
+from enlarger.job import Job, Options
+from enlarger.models import Catalogue
+from enlarger.picture.encode import MEDIA_TYPES
+from enlarger.pipeline import Outcome
+
+PATHS = ("/predictions", "/health-check")
+"""Of Cog itself. Errors under ``/v1`` are problems, as Replicate's are."""
+
+PICTURES = ("/predictions", "/v1/predictions", "/v1/models/<owner>/<name>/predictions")
+
+OWNER = "enlarger"
+"""Before the ids of our models, where a name must have an owner."""
+
+_DEFAULT_SCALE = 4
+"""That of nightmareai/real-esrgan."""
+
+_PUBLISHED = {
+    # https://replicate.com/nightmareai/real-esrgan: RealESRGAN_x4plus, in two versions that people have written down.
+    "nightmareai/real-esrgan": "realesrgan-x4plus",
+    "42fed1c4974146d4d2414e2be2c5277c7fcf05fcc3a73abf41610695738c1d7b": "realesrgan-x4plus",
+    "f121d640bd286e1fdc67f9799164c1d5be36ff74576ee11c803ae5b665dd46aa": "realesrgan-x4plus",
+    # https://replicate.com/xinntao/realesrgan: its input says which.
+    "xinntao/realesrgan": "auto",
+}
+"""Names and versions of models elsewhere that have the weights of one of ours."""
+
+_PICTURE_FIELDS = ("image", "img")
+OWN_FIELDS = (*_PICTURE_FIELDS, "face_enhance", "tile", "version")
+"""Of an input, besides our options."""
+
+_SIZES = ("scale", "width", "height", "long_side", "short_side")
+
+_FAILURES = (RequestError, EngineError, StorageFull)
+"""What makes a prediction that has begun a failed one; the rest refuses it."""
+
+_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A prediction that is asked for."""
+
+    job: Job
+    id: str | None
+    """That of the request."""
+
+    shown: Mapping[str, Any]
+    """The input, for the answer: without a picture that came with it."""
+
+
+def read(form: Form, catalogue: Catalogue, *, named: str | None = None) -> Wish:
+    """What the body of a prediction asks for.
+
+    Args:
+        form: the fields of the body.
+        catalogue: the models there are.
+        named: the model in the path.
+
+    Raises:
+        RequestError: what is asked for is not to be had.
+    """
+    body = form.fields
+    for name in ("webhook", "webhook_completed", "output_file_prefix", "stream"):
+        if body.get(name):
+            raise unsupported(name, "a prediction is answered when it is done, with its output")
+    id_ = body.get("id")
+    if id_ is not None and not (isinstance(id_, str) and _ID.fullmatch(id_)):
+        raise fault_of("id", "range", "it must be 1 to 64 of the characters A-Z a-z 0-9 . _ -")
+    fields = body.get("input")
+    if fields is None:
+        fields = {}
+    if not isinstance(fields, dict):
+        raise fault_of("input", "type", "it must be an object")
+    refuse_unknown(fields, (*OWN_FIELDS, *Options.model_fields))
+    if fields.get("face_enhance"):
+        raise unsupported("face_enhance", "faces are not enhanced here; only false can be had")
+    model = _model([named, body.get("version")], fields, catalogue)
+    values = {name: value for name, value in fields.items() if name not in OWN_FIELDS}
+    if not any(values.get(name) is not None for name in _SIZES):
+        values["scale"] = _DEFAULT_SCALE
+    options = options_of({**values, "model": model})
+    given = [name for name in _PICTURE_FIELDS if fields.get(name)]
+    if len(given) != 1:
+        raise (
+            fault_of("image", "conflict", "it is given more than once")
+            if given
+            else MissingInput("image is required")
+        )
+    shown = {
+        name: value
+        for name, value in fields.items()
+        if name not in _PICTURE_FIELDS or str(value).startswith(("http://", "https://"))
+    }
+    job = Job(source=source_named(fields[given[0]], given[0]), options=options)
+    return Wish(job, id_, shown)
+
+
+def _model(named: Sequence[object], fields: Mapping[str, Any], catalogue: Catalogue) -> str:
+    """The one model that path, version and input agree on."""
+    chosen = {version_named(name, catalogue) for name in named if name}
+    for name in ("version", "model"):
+        if fields.get(name) is not None:
+            chosen.add(model_named(fields[name], catalogue, field=name))
+    chosen.discard("auto")
+    if len(chosen) > 1:
+        raise fault_of("model", "conflict", f"more than one is named: {', '.join(sorted(chosen))}")
+    return chosen.pop() if chosen else "auto"
+
+
+def version_named(name: object, catalogue: Catalogue) -> str:
+    """The id of the model that a name with its owner, a version, or both together mean.
+
+    Raises:
+        InvalidOption: it is no name.
+        UnknownModel: no such model is installed, or it is not known to have the weights of one that is.
+    """
+    if not isinstance(name, str):
+        raise fault_of("version", "type", "it must be a string")
+    version = name.partition(":")[2] or name
+    hashes = {model.sha256: model.id for model in catalogue}
+    id_ = hashes.get(version) or _PUBLISHED.get(version) or version.removeprefix(f"{OWNER}/")
+    return model_named(id_, catalogue, field="version")
+
+
+def check_preferences(prefer: str | None, accept: str | None) -> None:
+    """Predictions are made while the request waits, and answered as JSON.
+
+    Raises:
+        InvalidOption: the request would rather have its answer before the output is there.
+        NotAcceptable: it wants events.
+    """
+    if re.search(r"(^|[\s,;])respond-async\b", prefer or "", re.IGNORECASE):
+        raise unsupported("Prefer", "respond-async is not to be had: leave it out and wait")
+    if "text/event-stream" in (accept or ""):
+        raise NotAcceptable("there is application/json; predictions are not streamed as events")
+
+
+def prediction(
+    wish: Wish,
+    *,
+    created_at: datetime,
+    completed_at: datetime,
+    request_id: str,
+    outcome: Outcome | None = None,
+    output: FileText | None = None,
+    error: str | None = None,
+) -> dict[str, Any]:
+    """A prediction that has ended: with an outcome and its output, or with an error."""
+    ran = outcome.ran if outcome is not None else None
+    notes = outcome.notes if outcome is not None else ()
+    return {
+        "id": wish.id or request_id,
+        "model": f"{OWNER}/{ran.model if ran is not None else wish.job.options.model}",
+        "version": ran.model_sha256 if ran is not None else "",
+        "status": "failed" if error is not None else "succeeded",
+        "input": dict(wish.shown),
+        "output": output,
+        "error": error,
+        "logs": "".join(f"{note.code}: {note.detail}\n" for note in notes),
+        "metrics": {"predict_time": round((completed_at - created_at).total_seconds(), 3)},
+        "created_at": created_at.isoformat(),
+        "started_at": created_at.isoformat(),
+        "completed_at": completed_at.isoformat(),
+        "urls": {},
+    }
+
+
+def error_body(problem: Mapping[str, Any]) -> dict[str, Any]:
+    """A problem as errors read there: faults of the input with their place, others as a failed prediction."""
+    ours = {"code": problem["code"], "request_id": problem["request_id"]}
+    if problem["status"] not in (400, 422):
+        text = problem["detail"]
+        return {"error": text, "detail": text, "status": "failed", **ours}
+    faults = problem.get("errors") or [
+        {"option": None, "reason": problem["code"], "detail": problem["detail"]}
+    ]
+    detail = [
+        {
+            "loc": ["body", "input", *([fault["option"]] if fault["option"] else [])],
+            "msg": fault["detail"],
+            "type": fault["reason"],
+        }
+        for fault in faults
+    ]
+    return {"detail": detail, **ours}
+
+
+def health(reason: str | None) -> str:
+    """The status of ``GET /health-check``."""
+    return {None: "READY", "starting": "STARTING"}.get(reason, "DEFUNCT")
+
+
+@dataclass(kw_only=True)
+class Cog:
+    """The routes."""
+
+    maker: Maker
+    _started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def blueprint(self) -> Blueprint:
+        """The routes, to be registered."""
+        routes = Blueprint("cog", __name__)
+        predict = traced(self.predict)
+        for path in PICTURES:
+            routes.add_url_rule(path, view_func=predict, methods=["POST"])
+        routes.add_url_rule("/v1/models/<owner>/<name>/versions/<version>", view_func=self.version)
+        routes.add_url_rule("/health-check", view_func=self.health_check)
+        return routes
+
+    async def predict(self, owner: str = "", name: str = "") -> Response:
+        """``POST /predictions``, and the two places where Replicate's clients make one."""
+        maker, created_at = self.maker, datetime.now(UTC)
+        check_preferences(request.headers.get("Prefer"), request.headers.get("Accept"))
+        named = f"{owner}/{name}" if owner else None
+        wish = await maker.read(partial(read, catalogue=maker.catalogue, named=named), json=True)
+        show = partial(prediction, wish, created_at=created_at, request_id=g.request_id)
+        try:
+            outcome = await maker.make(wish.job)
+        except _FAILURES as error:
+            maker.failed(error)
+            return maker.answer(show(completed_at=datetime.now(UTC), error=str(error)))
+        prefix = f"data:{MEDIA_TYPES[outcome.stored.path.suffix]};base64,"
+        output = maker.text_of(outcome, prefix)
+        body = show(completed_at=datetime.now(UTC), outcome=outcome, output=output)
+        return maker.answer(body, outcome)
+
+    async def version(self, owner: str, name: str, version: str) -> dict[str, Any]:
+        """``GET /v1/models/{owner}/{name}/versions/{id}``, which clients ask after a prediction by version."""
+        try:
+            id_ = version_named(f"{owner}/{name}:{version}", self.maker.catalogue)
+        except UnknownModel as error:
+            raise NotFound("there is no such version") from error
+        return {
+            "id": version,
+            "model": f"{OWNER}/{id_}",
+            "created_at": self._started_at.isoformat(),
+            "cog_version": "none",
+            "openapi_schema": {},
+        }
+
+    async def health_check(self) -> dict[str, Any]:
+        """``GET /health-check``: 200 in any state, as there."""
+        return {"status": health(self.maker.reason()), "version": {"enlarger": __version__}}

@@ -1,0 +1,103 @@
+"""The dialect of LocalAI, whose answers are those of OpenAI's image routes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+from quart import Blueprint, Response, g
+
+from enlarger.api.dialects.maker import Maker, fault_of, options_of, refuse_unknown, source_named
+from enlarger.api.dialects.model_names import model_named
+from enlarger.api.facts import absolute
+from enlarger.api.streaming import FileText
+from enlarger.api.traced import traced
+from enlarger.api.v1.requests import Form
+from enlarger.job import BytesSource, Job, Options
+from enlarger.models import Catalogue
+
+PATH = "/v1/images/upscale"
+
+Carrier = Literal["url", "b64_json"]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A checked request."""
+
+    job: Job
+    carrier: Carrier
+    """How the answer carries the picture."""
+
+
+def read(form: Form, catalogue: Catalogue) -> Request:
+    """What a form asks for.
+
+    Raises:
+        RequestError: what is asked for is not to be had.
+    """
+    fields = dict(form.fields)
+    refuse_unknown(fields, ("image", "response_format", *Options.model_fields))
+    # As each of the two is answered by those who invented it.
+    carrier = fields.pop("response_format", "b64_json" if form.strict else "url")
+    if carrier not in ("url", "b64_json"):
+        raise fault_of("response_format", "range", "it must be url or b64_json")
+    image = fields.pop("image", None)
+    fields["model"] = model_named(fields.get("model", "auto"), catalogue, field="model")
+    options = options_of(fields, strict=form.strict)
+    if form.data and image is not None:
+        raise fault_of("image", "conflict", "it is given more than once")
+    source = BytesSource(form.data) if form.data else source_named(image, "image")
+    return Request(Job(source=source, options=options), carrier)
+
+
+def answer(
+    picture: Mapping[str, str | FileText], *, model: str, created_s: float, request_id: str
+) -> dict[str, Any]:
+    """The JSON of a finished request, with its one picture."""
+    return {"id": request_id, "created": int(created_s), "model": model, "data": [dict(picture)]}
+
+
+def error_body(problem: Mapping[str, Any]) -> dict[str, Any]:
+    """A problem as errors read there."""
+    faults = problem.get("errors") or [{}]
+    return {
+        "error": {
+            "message": problem["detail"],
+            "type": "invalid_request_error" if problem["status"] < 500 else "server_error",
+            "param": faults[0].get("option"),
+            "code": problem["code"],
+        },
+        "request_id": problem["request_id"],
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalAI:
+    """The route."""
+
+    maker: Maker
+
+    def blueprint(self) -> Blueprint:
+        """The route, to be registered."""
+        routes = Blueprint("localai", __name__)
+        routes.add_url_rule(PATH, view_func=traced(self.upscale), methods=["POST"])
+        return routes
+
+    async def upscale(self) -> Response:
+        """``POST /v1/images/upscale``."""
+        maker = self.maker
+        wanted = await maker.read(partial(read, catalogue=maker.catalogue))
+        outcome = await maker.make(wanted.job)
+        picture: dict[str, str | FileText]
+        if wanted.carrier == "url":
+            picture = {"url": absolute(outcome.stored.url_path, maker.settings.public_url)}
+        else:
+            picture = {"b64_json": maker.text_of(outcome)}
+        body = answer(
+            picture, model=outcome.ran.model, created_s=time.time(), request_id=g.request_id
+        )
+        return maker.answer(body, outcome)

@@ -1,0 +1,71 @@
+"""What other services and their clients call the models that are here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from enlarger.errors import Fault, InvalidOption, UnknownModel
+from enlarger.models import Catalogue
+
+ALIASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "realesrgan-x4plus": (
+            "R-ESRGAN 4x+",
+            "RealESRGAN_x4plus",
+            "RealESRGAN-x4plus",
+            "General - RealESRGANplus",
+        ),
+        "realesrgan-x4plus-anime": (
+            "R-ESRGAN 4x+ Anime6B",
+            "RealESRGAN_x4plus_anime_6B",
+            "RealESRGAN-x4plus-anime",
+            "Anime - anime6B",
+        ),
+        "realesr-animevideov3": ("R-ESRGAN AnimeVideo", "AnimeVideo - v3"),
+        "realesrgan-x2plus": ("R-ESRGAN 2x+", "RealESRGAN_x2plus"),
+        "realesr-general-x4v3": ("R-ESRGAN General 4xV3", "General - v3"),
+        "realesr-general-wdn-x4v3": ("R-ESRGAN General WDN 4xV3",),
+    }
+)
+"""By our id, each the same weights under another name. The first is that of AUTOMATIC1111."""
+
+_IDS = {name: id_ for id_, names in ALIASES.items() for name in names}
+
+_PLAIN = ("none", "lanczos", "nearest", "bicubic", "bilinear")
+"""Upscalers of others that are no models."""
+
+
+def model_named(name: object, catalogue: Catalogue, *, field: str) -> str:
+    """The id of the model that a request calls so; ``auto`` stays.
+
+    Args:
+        name: an id of ours, or an alias.
+        catalogue: the models there are.
+        field: where the request says it.
+
+    Raises:
+        InvalidOption: it is no name, or that of plain resampling.
+        UnknownModel: no such model is installed.
+    """
+    if not isinstance(name, str):
+        raise _invalid(field, "it must be a string")
+    id_ = _IDS.get(name, name)
+    if id_ == "auto" or id_ in {model.id for model in catalogue}:
+        return id_
+    there_are = f"there are {', '.join(names_of(catalogue))}"
+    if name.lower() in _PLAIN:
+        raise _invalid(
+            field,
+            f"{name} is plain resampling, which is never passed off as a model here; {there_are}",
+        )
+    raise UnknownModel(f"'{name[:80]}' is not installed; {there_are}")
+
+
+def names_of(catalogue: Catalogue) -> list[str]:
+    """Of each installed model the id, and after it the best known name, if it has one."""
+    return [name for model in catalogue for name in (model.id, *ALIASES.get(model.id, ())[:1])]
+
+
+def _invalid(field: str, detail: str) -> InvalidOption:
+    return InvalidOption(f"Invalid {field}: {detail}", faults=[Fault(field, "range", detail)])
