@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from io import BytesIO
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import numpy as np
 import pytest
@@ -28,11 +28,14 @@ from oracles import lanczos
 from pictures import encoded, noise, oriented, visible
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
+from quart import Quart, abort
 from sites import Site, page
 from structlog.testing import capture_logs
+from werkzeug.exceptions import HTTPException
 from yarl import URL
 
 from enlarger import __version__, config
+from enlarger.api.app import http_error
 from enlarger.errors import EngineFailed, EngineLost, EnlargerError, OutOfMemory, WrongOutput
 from enlarger.models import Catalogue
 from enlarger.picture.workers import Decoders
@@ -40,6 +43,7 @@ from enlarger.pool import Member, Pool
 from enlarger.pool.health import Health, State
 from enlarger.pool.remote import Readiness
 from enlarger.store import Store, StoredFile
+from enlarger.web.request_ids import follow
 from enlarger.wire import ModelFacts, TileRequest, TileResult
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -98,6 +102,23 @@ async def test_keys_are_asked_for_if_there_are_any(start: Start) -> None:
     assert made.status == 200
     async with gateway.http.get(made.body["url"]) as file:
         assert file.status == 200
+
+
+async def test_sender_of_a_large_body_reads_that_its_key_is_wrong(start: Start) -> None:
+    """Though it looks for an answer only when it has sent all: 16 MiB, more than sockets hold on the way."""
+    gateway = await start(api_keys=KEYS)
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    length = 16 << 20
+    writer.write(
+        f"POST /v1/upscale HTTP/1.1\r\nHost: a\r\nX-API-Key: no\r\nContent-Length: {length}\r\n\r\n".encode()
+    )
+    for _ in range(16):
+        writer.write(bytes(length // 16))
+        await writer.drain()
+    answer = await reader.read()
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 401 ")
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == "unauthorized"
 
 
 async def test_callers_with_keys_share_no_results(start: Start) -> None:
@@ -1391,3 +1412,31 @@ async def test_wrong_method_is_405_and_says_which_are_right(
     methods = {name.strip() for name in reply.headers["Allow"].split(",")}
     assert allowed <= methods
     assert method not in methods
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code", "text"),
+    [
+        ("/400", 400, "bad_request", "Bad request"),
+        ("/v1/400", 400, "bad_request", "Bad request"),
+        ("/v1/415", 415, "unsupported_media_type", "Unsupported media type"),
+        ("/500", 500, "internal_error", "Internal server error"),
+        ("/v1/500", 500, "internal_error", "Internal server error"),
+    ],
+)
+async def test_faults_that_quart_finds_are_told_in_the_words_of_http(
+    path: str, status: int, code: str, text: str
+) -> None:
+    """In those of each contract; only its own faults are called ours."""
+    app = Quart(__name__)
+    follow(app)
+    app.register_error_handler(HTTPException, http_error)
+
+    async def view() -> NoReturn:
+        abort(status)
+
+    app.add_url_rule(path, view_func=view)
+    answer = await app.test_client().get(path)
+    body = await answer.get_json(force=True)
+    assert (answer.status_code, body["code"], body["error"]) == (status, code, text)
+    assert ("title" in body) == path.startswith("/v1")

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import time
+from collections.abc import Sequence
 from ipaddress import ip_network
 from typing import Any
+from urllib.parse import quote, unquote
 
 import pytest
+from pydantic import SecretStr
 
 from enlarger.api.callers import Caller, Callers, caller_of
-from enlarger.config import ApiKey
-from enlarger.errors import Unauthorized
+from enlarger.api.signing import sign
+from enlarger.config import ApiKey, SigningKey
+from enlarger.errors import SignatureExpired, SignatureInvalid, Unauthorized
 
 
 def entry(name: str, key: str) -> ApiKey:
@@ -26,7 +31,11 @@ def scope(path: str = "/upscale", *, peer: str = "203.0.113.7", **headers: str) 
     """An HTTP request as ASGI has it."""
     return {
         "type": "http",
+        "http_version": "1.1",
+        "method": "GET",
         "path": path,
+        "raw_path": quote(path).encode(),
+        "query_string": b"",
         "client": (peer, 1234),
         "headers": [
             (name.replace("_", "-").encode(), value.encode("latin1"))
@@ -137,8 +146,9 @@ PROXIES = tuple(map(ip_network, ("10.0.0.0/8", "fd00::/8")))
         ("10.0.0.1", "10.2.2.2,10.3.3.3", "10.2.2.2"),
         ("10.0.0.1", "", "10.0.0.1"),
         ("10.0.0.1", " , ", "10.0.0.1"),
-        ("fd00::1", "2001:DB8:0::1", "2001:db8::1"),
-        ("10.0.0.1", "[2001:db8::1]", "2001:db8::1"),
+        ("fd00::1", "2001:DB8:0::1", "2001:db8::/64"),
+        ("10.0.0.1", "[2001:db8::1]", "2001:db8::/64"),
+        ("fd00::1", "fe80::1%eth0", "fe80::/64"),
         ("::ffff:10.0.0.1", "198.51.100.1", "198.51.100.1"),
         ("::ffff:203.0.113.7", "", "203.0.113.7"),
         ("10.0.0.1", "x" * 100, "x" * 64),
@@ -150,10 +160,106 @@ def test_address_behind_proxies(peer: str, forwarded: str, address: str) -> None
     assert Callers((), PROXIES).identify(scope(peer=peer, **headers)).id == f"address:{address}"
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "is_same"),
+    [
+        ("2001:db8:0:1::1", "2001:db8:0:1:ffff:ffff:ffff:ffff", True),
+        ("2001:db8:0:1::1", "2001:db8:0:2::1", False),
+        ("203.0.113.7", "203.0.113.8", False),
+        ("::ffff:203.0.113.7", "::ffff:203.0.113.8", False),
+    ],
+)
+def test_network_of_ipv6_is_one_caller(one: str, other: str, *, is_same: bool) -> None:
+    """A customer has 2^64 addresses at least, and would else have as many limits."""
+    ids = {Callers(()).identify(scope(peer=peer)).id for peer in (one, other)}
+    assert (len(ids) == 1) == is_same
+
+
 def test_nobody_is_believed_without_the_setting() -> None:
     """However near the peer is."""
     caller = Callers(()).identify(scope(peer="127.0.0.1", x_forwarded_for="198.51.100.1"))
     assert caller.id == "address:127.0.0.1"
+
+
+# Links
+
+SIGNING = (
+    SigningKey("shop", SecretStr("sixteen-letters!")),
+    SigningKey("blog", SecretStr("and-another-one!")),
+)
+
+
+def linked(
+    target: str = "/v1/upscale?url=u",
+    *,
+    kid: str = "shop",
+    method: str = "GET",
+    late_s: float = -60,
+    **headers: str,
+) -> dict[str, Any]:
+    """A request by a signed link."""
+    secret = {key.kid: key.secret.get_secret_value() for key in SIGNING}[kid]
+    expires_at = int(time.time() - late_s)
+    signed = sign(target, kid=kid, secret=secret, expires_at=expires_at)
+    path, _, query = signed.partition("?")
+    sent = {"method": method, "raw_path": path.encode(), "query_string": query.encode()}
+    return scope(unquote(path), **headers) | sent
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("keys", [KEYS, ()])
+@pytest.mark.parametrize(
+    ("target", "query"),
+    [
+        ("/v1/upscale?url=u", b"url=u"),
+        ("/v1/upscale?url=https://a.b/c?sig=d", b"url=https://a.b/c?sig=d"),
+        ("/v1/m%C3%B6dels", b""),
+    ],
+)
+def test_signed_link_stands_in_for_a_key(
+    keys: Sequence[ApiKey], method: str, target: str, query: bytes
+) -> None:
+    """Also where no keys are set; the application does not see what signed it."""
+    request = Callers(keys, (), SIGNING).admitted(linked(target, kid="blog", method=method))
+    assert caller_of(request) == Caller("link:blog", has_key=True)
+    assert request["query_string"] == query
+
+
+def test_wrong_link_is_refused_whoever_shows_it() -> None:
+    """Changed, late, or of a key that is gone: also beside a good key."""
+    changed = linked(x_api_key="enl_a")
+    changed["query_string"] = changed["query_string"].replace(b"url=u", b"url=v")
+    for keys in (KEYS, ()):
+        with pytest.raises(SignatureInvalid):
+            Callers(keys, (), SIGNING).admitted(changed)
+        with pytest.raises(SignatureExpired):
+            Callers(keys, (), SIGNING).admitted(linked(late_s=1, x_api_key="enl_a"))
+        with pytest.raises(SignatureInvalid):
+            Callers(keys, (), SIGNING[1:]).admitted(linked())
+
+
+@pytest.mark.parametrize(
+    ("target", "method"),
+    [
+        ("/v1/upscale?url=u", "POST"),
+        ("/v1/jobs/1", "DELETE"),
+        ("/upscale?img_url=u", "GET"),
+        ("/metrics", "GET"),
+        ("/v1", "GET"),
+    ],
+)
+def test_links_open_nothing_but_gets_under_v1(target: str, method: str) -> None:
+    """Elsewhere a key is needed all the same."""
+    with pytest.raises(Unauthorized):
+        Callers(KEYS, (), SIGNING).admitted(linked(target, method=method))
+
+
+def test_without_signing_keys_a_link_is_a_request() -> None:
+    """Whose query nobody touches."""
+    request = linked()
+    with pytest.raises(Unauthorized):
+        Callers(KEYS).admitted(request)
+    assert Callers(()).admitted(request)["query_string"] == request["query_string"]
 
 
 # The gate
@@ -168,7 +274,7 @@ async def passed(callers: Callers, request: dict[str, Any]) -> tuple[list[Any], 
         seen.append(caller_of(scope).id if scope["type"] == "http" else scope["type"])
 
     async def receive() -> Any:
-        raise AssertionError("no body is read")
+        return {"type": "http.request", "body": b"", "more_body": False}
 
     async def send(message: Any) -> None:
         sent.append(message)
@@ -192,6 +298,12 @@ async def test_unknown_caller_is_answered_before_its_body() -> None:
     assert {(b"x", b"y"), (b"content-length", b"2"), (b"connection", b"close")} == set(
         sent[0]["headers"]
     )
+
+
+async def test_unknown_caller_of_a_later_http_closes_no_connection() -> None:
+    """HTTP/2 has other requests on it, and forbids the header."""
+    sent, _ = await passed(Callers(KEYS), scope() | {"http_version": "2"})
+    assert {(b"x", b"y"), (b"content-length", b"2")} == set(sent[0]["headers"])
 
 
 async def test_other_connections_pass_the_gate() -> None:

@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +20,12 @@ from fakes import nearest
 from oracles import lanczos
 from pictures import encoded, noise
 from PIL import Image
+from pydantic import SecretStr
 
 from enlarger import __version__
-from enlarger.config import cores
+from enlarger.api.signing import Link, check
+from enlarger.config import SigningKey, cores
+from enlarger.errors import SignatureExpired
 from enlarger.wire import Pixels
 
 PICTURE = noise(20, 30, 3)
@@ -36,6 +40,19 @@ class Command:
 
     arguments: str
     variables: tuple[tuple[str, str], ...] = ()
+
+
+SIGNING = (
+    SigningKey("shop", SecretStr("sixteen-letters!")),
+    SigningKey("blog", SecretStr("and-another-one!")),
+)
+
+SIGNING_VARIABLES = (
+    (
+        "ENLARGER_SIGNING_KEYS",
+        ",".join(f"{key.kid}:{key.secret.get_secret_value()}" for key in SIGNING),
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -53,6 +70,11 @@ GOOD = {
     "version": Command("--version"),
     "models": Command("models"),
     "key": Command("key alice"),
+    "path signed": Command("sign /v1/models --expires 900", SIGNING_VARIABLES),
+    "URL signed": Command(
+        "sign https://a.example:8443/v1/upscale?url=http://b/é'%26|&scale=4#top --key blog",
+        SIGNING_VARIABLES,
+    ),
     "x4": Command("upscale in.png new.png --model nearest"),
     "x2": Command("upscale in.png out.png --model nearest --scale 2"),
 }
@@ -110,6 +132,22 @@ UNUSABLE = {
     "name of a key has a space in it": (
         Command("key a,b"),
         r"ENLARGER_API_KEYS: each entry must be name:sha256-<64 hexadecimal digits>",
+    ),
+    "nothing to sign with": (
+        Command("sign /v1/models"),
+        r"ENLARGER_SIGNING_KEYS: it has no key to sign with; set it as at the gateway",
+    ),
+    "signing key is another one": (
+        Command("sign /v1/models --key news", SIGNING_VARIABLES),
+        r"ENLARGER_SIGNING_KEYS: it has no key 'news' to sign with; .*",
+    ),
+    "link leads elsewhere": (
+        Command("sign http://a.example/upscale?img_url=u", SIGNING_VARIABLES),
+        r"only links to what is under /v1/ can be signed",
+    ),
+    "link is none": (
+        Command("sign http://[/v1/models", SIGNING_VARIABLES),
+        r"'http://\[/v1/models' is no URL",
     ),
     "number is none": (
         Command("models", (("MAX_FILE_SIZE", "seven"),)),
@@ -190,6 +228,7 @@ def test_help_lists_the_commands(runs: dict[str, Run]) -> None:
         r"serve +Start the gateway",
         r"model-server +Start one model server",
         r"key +Make an API key",
+        r"sign +Sign a link",
         r"models +List the models",
     ):
         assert re.search(line, runs["help"].out), line
@@ -201,6 +240,23 @@ def test_key_comes_with_its_entry(runs: dict[str, Run]) -> None:
     key, entry = runs["key"].out.split()
     assert len(key) >= 43  # 256 random bits
     assert entry == f"alice:sha256-{hashlib.sha256(key.encode()).hexdigest()}"
+
+
+def test_signed_path_is_checked_by_the_gateway(runs: dict[str, Run]) -> None:
+    """With the first key, for so many seconds; on stdout it is alone, for scripts."""
+    target = runs["path signed"].out.removesuffix("\n").encode()
+    now = time.time()
+    assert check(target, SIGNING, now=now) == Link(b"/v1/models", "shop")
+    with pytest.raises(SignatureExpired):
+        check(target, SIGNING, now=now + 900)
+
+
+def test_signed_url_is_as_clients_send_it(runs: dict[str, Run]) -> None:
+    """What has to be quoted is, and what is after a # is never sent; with the key that was named."""
+    host, found, target = runs["URL signed"].out.strip().partition("/v1/")
+    link = check(f"{found}{target}".encode(), SIGNING, now=time.time())
+    assert host == "https://a.example:8443"
+    assert link == Link(b"/v1/upscale?url=http://b/%C3%A9%27%26%7C&scale=4", "blog")
 
 
 def test_version_is_that_of_the_package(runs: dict[str, Run]) -> None:

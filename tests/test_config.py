@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
-from enlarger.config import ApiKey, RateLimit, Settings, allowed_sources, load
+from enlarger.config import ApiKey, RateLimit, Settings, SigningKey, allowed_sources, load
 from enlarger.errors import ConfigError
 
 HASH = "0123456789abcdef" * 4
@@ -41,7 +41,9 @@ DEFAULTS: dict[str, tuple[str, Any]] = {
     "ENLARGER_DRAIN": ("drain_s", 45),
     "ENLARGER_FETCH": ("fetch", "public"),
     "ENLARGER_API_KEYS": ("api_keys", ()),
+    "ENLARGER_SIGNING_KEYS": ("signing_keys", ()),
     "ENLARGER_RATE_LIMIT": ("rate_limit", None),
+    "ENLARGER_CORS_ORIGINS": ("cors_origins", ()),
     "ENLARGER_TRUSTED_PROXIES": ("trusted_proxies", ()),
     "ENLARGER_TILE_TOKEN": ("tile_token", None),
     "ENLARGER_PUBLIC_URL": ("public_url", None),
@@ -79,7 +81,18 @@ GIVEN: dict[str, tuple[str, Any]] = {
         f"alice:sha256-{HASH}, bob.2:sha256-{HASH},",
         (ApiKey("alice", HASH), ApiKey("bob.2", HASH)),
     ),
+    "ENLARGER_SIGNING_KEYS": (
+        "shop:sixteen-letters!, shop.2:a:colon/and=more+~,",
+        (
+            SigningKey("shop", SecretStr("sixteen-letters!")),
+            SigningKey("shop.2", SecretStr("a:colon/and=more+~")),
+        ),
+    ),
     "ENLARGER_RATE_LIMIT": ("500mp/60s", RateLimit(500, 60)),
+    "ENLARGER_CORS_ORIGINS": (
+        "https://a.example, http://localhost:3000",
+        ("https://a.example", "http://localhost:3000"),
+    ),
     "ENLARGER_TRUSTED_PROXIES": (
         "10.0.0.0/8, ::1",
         (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("::1/128")),
@@ -123,6 +136,16 @@ WRONG = {
         f":sha256-{HASH}",
         f"alice:sha256-{HASH};bob:sha256-{HASH}",
     ],
+    "ENLARGER_SIGNING_KEYS": [
+        "shop",
+        "sixteen-letters!",
+        "shop:fifteen-letters",
+        ":sixteen-letters!",
+        "a b:sixteen-letters!",
+        "shop:sixteen letters!",
+        "shop:sixteen-lettersé",
+        "shop:sixteen-letters!,more:short",
+    ],
     "ENLARGER_RATE_LIMIT": [
         "500",
         "500mp",
@@ -131,6 +154,21 @@ WRONG = {
         "-1mp/60s",
         "500mp/60",
         "1e3mp/1s",
+    ],
+    "ENLARGER_CORS_ORIGINS": [
+        "a.example",
+        "null",
+        "ftp://a.example",
+        "https://",
+        "https:a.example",
+        "https://a.example/page",
+        "https://a.example?x",
+        "https://u@a.example",
+        "https://*.example",
+        "https://a.example:http",
+        "https://a.example http://b.example",
+        "*, https://a.example",
+        "*,*",
     ],
     "ENLARGER_TRUSTED_PROXIES": ["proxy.example", "10.0.0.1/8", "10.0.0.0/33"],
     "ENLARGER_TILE_TOKEN": ["", "short"],
@@ -223,8 +261,9 @@ def test_value_that_cannot_be_used_names_its_variable(
     ("variable", "text"),
     [
         ("ENLARGER_API_KEYS", "enl_secret"),
+        ("ENLARGER_SIGNING_KEYS", "enl_secret"),
         ("ENLARGER_TILE_TOKEN", "enl_secret"),
-        ("ENLARGER_DATABASE", "mysql://up:secret@db/jobs"),
+        ("ENLARGER_DATABASE", "mysql://up:enl_secret@db/jobs"),
     ],
 )
 def test_message_does_not_show_a_secret(
@@ -234,13 +273,17 @@ def test_message_does_not_show_a_secret(
     monkeypatch.setenv(variable, text)
     with pytest.raises(ConfigError) as refused:
         load()
-    assert "secret" not in str(refused.value)
+    assert "enl_" not in str(refused.value)
 
 
-def test_settings_do_not_show_the_token() -> None:
+def test_settings_do_not_show_secrets() -> None:
     """Wherever they are printed."""
-    settings = load(tile_token="enl_secret-and-longer", database="postgresql://up:secret@db/jobs")
-    assert "secret" not in repr(settings) + str(settings)
+    settings = load(
+        tile_token="enl_secret-and-longer",
+        signing_keys="shop:enl_secret-and-longer",
+        database="postgresql://up:enl_secret@db/jobs",
+    )
+    assert "enl_" not in repr(settings) + str(settings)
 
 
 def test_message_shows_the_value() -> None:
@@ -332,6 +375,29 @@ def test_any_number_of_servers_works(servers: int) -> None:
 
 
 # Lists
+
+
+@pytest.mark.parametrize(
+    ("text", "origins"),
+    [
+        ("*", ("*",)),
+        ("", ()),
+        ("https://a.example/", ("https://a.example",)),
+        ("HTTPS://A.Example:443", ("https://a.example",)),
+        (
+            "http://a.example:80,http://a.example:8080",
+            ("http://a.example", "http://a.example:8080"),
+        ),
+        ("https://pictures.é.example", ("https://pictures.xn--9ca.example",)),
+        ("http://[2001:DB8::1]:3000", ("http://[2001:db8::1]:3000",)),
+    ],
+)
+def test_origins_are_as_browsers_write_them(
+    monkeypatch: pytest.MonkeyPatch, text: str, origins: tuple[str, ...]
+) -> None:
+    """However the operator does: what is compared is text."""
+    monkeypatch.setenv("ENLARGER_CORS_ORIGINS", text)
+    assert load().cors_origins == origins
 
 
 @pytest.mark.parametrize(

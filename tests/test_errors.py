@@ -34,6 +34,8 @@ ON_V1 = {
     "output_too_large": 413,
     "unsupported_format": 415,
     "unauthorized": 401,
+    "signature_invalid": 403,
+    "signature_expired": 403,
     "not_found": 404,
     "not_acceptable": 406,
     "request_timeout": 408,

@@ -64,6 +64,17 @@ def reach_out() -> None:
     urllib.request.urlopen("http://93.184.215.14/").close()
 
 
+@pytest.mark.parametrize(("ci", "end"), [("", "Skipped"), ("true", "Failed")])
+def test_without_such_networks_ci_fails(tmp_path: Path, ci: str, end: str) -> None:
+    """Elsewhere the test below is skipped. Nothing is on the search path here, ``unshare`` neither."""
+    code = "from closed_network import in_closed_network; in_closed_network('true')"
+    environment = {"PATH": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path), "CI": ci}
+    ran = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    assert ran.stderr.splitlines()[-1].startswith(f"{end}: network namespaces are not to be had")
+
+
 def test_service_works_without_reaching_out(environment: dict[str, str], tmp_path: Path) -> None:
     """From its start to its end it asks for no name and connects to no web server; it could not leave anyway."""
     command = in_closed_network(sys.executable, __file__, str(tmp_path))

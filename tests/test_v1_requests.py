@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.datastructures import MultiDict
 
-from enlarger.api.v1.requests import Form, read_form, read_request
+from enlarger.api.v1.requests import Form, options_of, read_form, read_request, stated_size
 from enlarger.errors import (
     EnlargerError,
     InvalidOption,
@@ -250,6 +250,54 @@ def test_there_is_one_picture_and_a_known_model(
     """No more and no less."""
     with pytest.raises(error):
         read_request(form, catalogue=catalogue, request_id="r")
+
+
+# Sizes in place of pictures
+
+
+def test_size_may_stand_for_a_picture(catalogue: Catalogue) -> None:
+    """What is left are options, which ask for no picture."""
+    size = {"width": 1600, "height": 1200}
+    header, rest = stated_size(Form({"input": size, "scale": 3}, None, strict=True))
+    assert header is not None
+    assert (header.width_px, header.height_px) == (1600, 1200)
+    options, inline = options_of(rest, catalogue=catalogue)
+    assert (options.scale, inline) == (3, False)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        Form({"scale": 2, "img_url": "https://a.b/c"}, None, strict=True),
+        Form({"input": "no option of a query"}, PICTURE, strict=False),
+    ],
+)
+def test_form_without_a_size_stays_as_it_is(form: Form) -> None:
+    """It has a picture, or lacks one."""
+    assert stated_size(form) == (None, form)
+
+
+@pytest.mark.parametrize(
+    ("form", "reason"),
+    [
+        *(
+            (Form({"input": size}, None, strict=True), "type")
+            for size in (None, {}, [1, 2], {"width": 1}, {"width": True, "height": 1})
+        ),
+        (Form({"input": {"width": 0, "height": 1}}, None, strict=True), "type"),
+        (
+            Form({"input": {"width": 1, "height": 1}, "image_b64": "x"}, None, strict=True),
+            "conflict",
+        ),
+        (Form({"input": {"width": 1, "height": 1}, "img_url": "x"}, None, strict=True), "conflict"),
+        (Form({"input": {"width": 1, "height": 1}}, PICTURE, strict=True), "conflict"),
+    ],
+)
+def test_size_that_is_none_or_one_too_many(form: Form, reason: str) -> None:
+    """A picture has a size already."""
+    with pytest.raises(InvalidOption) as refusal:
+        stated_size(form)
+    assert faults(refusal) == [("input", reason)]
 
 
 values = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20))

@@ -10,6 +10,7 @@ import shlex
 import shutil
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from functools import partial
@@ -492,6 +493,47 @@ def key(
     _console.print(secret, highlight=False, markup=False, soft_wrap=True)
     _say("The entry for ENLARGER_API_KEYS, which holds no secret:")
     _console.print(entry, highlight=False, markup=False, soft_wrap=True)
+
+
+@app.command()
+def sign(
+    url: Annotated[
+        str, typer.Argument(help="To be signed, or its path and query: '/v1/upscale?url=...'.")
+    ],
+    expires_s: Annotated[
+        int, typer.Option("--expires", min=1, help="Seconds until the link is refused.")
+    ] = 3600,
+    kid: Annotated[
+        str | None, typer.Option("--key", help="Name of the key. Unset: the first one.")
+    ] = None,
+) -> None:
+    """Sign a link, so that whoever has it needs no key; with a key of ENLARGER_SIGNING_KEYS."""
+    from yarl import URL
+
+    from enlarger.api import signing
+
+    keys = config.load().signing_keys
+    key = next((key for key in keys if kid in (None, key.kid)), None)
+    if key is None:
+        named = f" '{kid}'" if kid is not None else ""
+        raise ConfigError(
+            f"ENLARGER_SIGNING_KEYS: it has no key{named} to sign with; set it as at the gateway"
+        )
+    try:
+        given = URL(url)
+    except ValueError:
+        _fail(f"'{url}' is no URL", ConfigError.exit_status)
+    if not given.raw_path.startswith("/v1/"):
+        _fail("only links to what is under /v1/ can be signed", ConfigError.exit_status)
+    # As it is sent: quoted where it has to be, by yarl, and the one sign that only browsers quote.
+    target = signing.sign(
+        given.raw_path_qs.replace("'", "%27"),
+        kid=key.kid,
+        secret=key.secret.get_secret_value(),
+        expires_at=int(time.time()) + expires_s,
+    )
+    host = f"{given.scheme}://{given.raw_authority}" if given.absolute else ""
+    _console.print(f"{host}{target}", highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command()

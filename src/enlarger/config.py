@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,6 +17,7 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
+    HttpUrl,
     SecretStr,
     TypeAdapter,
     ValidationError,
@@ -40,6 +42,14 @@ def _with_a_port(address: str) -> str:
     return address
 
 
+def _origin(text: str) -> str:
+    """An origin as browsers write it: no default port, small letters, the host in ASCII."""
+    if _ORIGIN.fullmatch(text):
+        with suppress(ValidationError):
+            return str(TypeAdapter(HttpUrl).validate_python(text)).removesuffix("/")
+    raise ValueError("each must be an origin such as https://a.example, or it is * alone")
+
+
 @dataclass(frozen=True, slots=True)
 class ApiKey:
     """The name of a caller, and the hash of the key that it must show."""
@@ -50,6 +60,17 @@ class ApiKey:
 
 
 @dataclass(frozen=True, slots=True)
+class SigningKey:
+    """What links are signed with."""
+
+    kid: str
+    """The key's name, which stands in the links."""
+
+    secret: SecretStr
+    """At least 16 printable ASCII characters, none of them a comma."""
+
+
+@dataclass(frozen=True, slots=True)
 class RateLimit:
     """Output megapixels that one caller may ask for in so many seconds."""
 
@@ -57,10 +78,17 @@ class RateLimit:
     seconds: float
 
 
-_SECRETS = ("ENLARGER_API_KEYS", "ENLARGER_DATABASE", "ENLARGER_TILE_TOKEN")
+_SECRETS = (
+    "ENLARGER_API_KEYS",
+    "ENLARGER_DATABASE",
+    "ENLARGER_SIGNING_KEYS",
+    "ENLARGER_TILE_TOKEN",
+)
 """Settings whose values are never shown."""
 
 _KEY = re.compile(r"([A-Za-z0-9._-]{1,64}):sha256-([0-9a-f]{64})")
+_SIGNING_KEY = re.compile(r"([A-Za-z0-9._-]{1,64}):([!-+\--~]{16,})")
+_ORIGIN = re.compile(r"https?://[^/?#@*\s]+/?", re.IGNORECASE)
 _RATE = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)mp/(\d{1,9}(?:\.\d{1,3})?)s")
 
 Network = Annotated[
@@ -149,8 +177,18 @@ class Settings(BaseSettings):
     )
     """``name:sha256-<hex>`` of keys that callers must show, with commas; ``enlarger key`` makes one. Unset: no keys."""
 
+    signing_keys: Annotated[tuple[SigningKey, ...], NoDecode] = Field(
+        default=(), validation_alias="ENLARGER_SIGNING_KEYS"
+    )
+    """``kid:secret`` of keys that links may be signed with, with commas; new links take the first. Unset: none."""
+
     rate_limit: RateLimit | None = Field(default=None, validation_alias="ENLARGER_RATE_LIMIT")
     """Output megapixels per time of each caller, such as ``500mp/60s``. Unset: no limit."""
+
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), validation_alias="ENLARGER_CORS_ORIGINS"
+    )
+    """Origins of pages that may read answers, such as ``https://a.example``, with commas; or ``*``. Unset: none."""
 
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = Field(
         default=(), validation_alias="ENLARGER_TRUSTED_PROXIES"
@@ -216,6 +254,20 @@ class Settings(BaseSettings):
             raise ValueError("each entry must be name:sha256-<64 hexadecimal digits>")
         return tuple(ApiKey(*match.groups()) for match in found if match is not None)
 
+    @field_validator("signing_keys", mode="before")
+    @classmethod
+    def _link_keys(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        found = [
+            _SIGNING_KEY.fullmatch(entry.strip()) for entry in value.split(",") if entry.strip()
+        ]
+        if None in found:
+            raise ValueError("each entry must be kid:secret, the secret of at least 16 characters")
+        return tuple(
+            SigningKey(match.group(1), SecretStr(match.group(2))) for match in found if match
+        )
+
     @field_validator("rate_limit", mode="before")
     @classmethod
     def _rate(cls, value: object) -> object:
@@ -226,7 +278,7 @@ class Settings(BaseSettings):
             raise ValueError("it must be megapixels and seconds, both over 0, such as 500mp/60s")
         return RateLimit(*map(float, match.groups()))
 
-    @field_validator("servers", "trusted_proxies", mode="before")
+    @field_validator("servers", "trusted_proxies", "cors_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return (
@@ -234,6 +286,11 @@ class Settings(BaseSettings):
             if isinstance(value, str)
             else value
         )
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return value if value == ("*",) else tuple(map(_origin, value))
 
     @field_validator("fetch", mode="before")
     @classmethod

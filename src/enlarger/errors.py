@@ -7,7 +7,8 @@ EnlargerError
 |   |-- BodyTooSlow, MissingBody, MalformedJson, MalformedMultipart, NotAcceptable, NotFound
 |   |-- InvalidOption, UnknownModel, MissingInput, InvalidUrl
 |   |-- FileTooLarge (BodyTooLarge, DownloadTooLarge), ImageTooLarge, OutputTooLarge
-|   |-- UnsupportedFormat, UnreadableImage, AnimationUnsupported, Unauthorized
+|   |-- UnsupportedFormat, UnreadableImage, AnimationUnsupported
+|   |-- Unauthorized, SignatureInvalid, SignatureExpired
 |   |-- JobNotFinished, JobWithoutResult, ResultExpired, IdempotencyKeyReused
 |   `-- SourceUnreachable, SourceTimeout, SourceRefused, SourceFailed
 |-- CapacityError       not now; most know when to come back
@@ -284,6 +285,20 @@ class IdempotencyKeyReused(RequestError):
     """The idempotency key was first used for another request; use a new one."""
 
     code = "idempotency_key_reused"
+
+
+class SignatureInvalid(RequestError):
+    """The link is not signed with a key that is known here, or is not as it was signed."""
+
+    code = "signature_invalid"
+    status = 403
+
+
+class SignatureExpired(RequestError):
+    """The time of a signed link has passed."""
+
+    code = "signature_expired"
+    status = 403
 
 
 class CapacityError(EnlargerError):

@@ -8,6 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,7 +20,7 @@ from werkzeug.routing import MapAdapter
 
 from enlarger import __version__
 from enlarger.api import compatible, dialects
-from enlarger.api.callers import Answer, Callers, caller_of
+from enlarger.api.callers import Callers, caller_of
 from enlarger.api.dialects import Maker
 from enlarger.api.downloads import download
 from enlarger.api.facts import server_timing
@@ -28,6 +29,7 @@ from enlarger.api.rates import Rates
 from enlarger.api.streaming import FileText, file_chunks, sha256_of, with_files
 from enlarger.api.traced import traced
 from enlarger.api.v1 import V1
+from enlarger.api.v1.answers import FIDELITY_HEADERS
 from enlarger.api.v1.problems import MEDIA_TYPE as PROBLEM
 from enlarger.api.v1.problems import problem, problem_of
 from enlarger.api.v1.routes import PREFIXES
@@ -42,7 +44,8 @@ from enlarger.pipeline import Pipeline
 from enlarger.pool import Pool
 from enlarger.store import Store
 from enlarger.threads import in_thread
-from enlarger.web.bodies import TOO_SLOW, AsgiApp, LimitedBodies, Scope
+from enlarger.web.bodies import TOO_SLOW, Answer, AsgiApp, LimitedBodies, Scope
+from enlarger.web.cors import Cors
 from enlarger.web.launcher import Service
 from enlarger.web.request_ids import HEADER, follow, id_of
 
@@ -58,6 +61,29 @@ _GUARDS = {
 
 _PICTURES = ("/upscale", "/v1/upscale", *dialects.PICTURES)
 """Rules of the routes that make pictures."""
+
+_SENT = (
+    *("Authorization", "X-API-Key", "X-Request-Id", "Content-Type", "Accept"),
+    *(
+        "If-None-Match",
+        "If-Range",
+        "Range",
+        "Cache-Control",
+        "Prefer",
+        "Idempotency-Key",
+        "Last-Event-ID",
+        "traceparent",
+    ),
+)
+"""Headers of a request that a page of another origin may send."""
+
+_EXPOSED = (
+    *("X-Request-Id", "Location", "Retry-After", "ETag", "Content-Disposition", "Allow"),
+    *("WWW-Authenticate", "Server-Timing", "RateLimit", "RateLimit-Policy", "Preference-Applied"),
+    *("Idempotency-Replayed", "Accept-Ranges", "Content-Range", "Expires"),
+    *FIDELITY_HEADERS,
+)
+"""Headers of an answer that it may read."""
 
 _NAMES = {"jpeg": ("jpg", "jpeg")}
 """Formats that people know by two names."""
@@ -98,7 +124,7 @@ class Gateway:
         follow(app)
         app.after_request(self._end)
         app.register_error_handler(EnlargerError, self._refuse)
-        app.register_error_handler(HTTPException, _http_error)
+        app.register_error_handler(HTTPException, http_error)
         app.register_error_handler(Exception, self._unexpected)
         app.add_url_rule("/upscale", view_func=traced(self.upscale), methods=["GET", "POST"])
         app.add_url_rule("/health", view_func=self.health)
@@ -136,8 +162,12 @@ class Gateway:
         )
         limit_bytes = self.settings.body_limit_bytes
         limited = LimitedBodies(app, limit_bytes=limit_bytes, refuse=self._refuse_body)
-        callers = Callers(self.settings.api_keys, self.settings.trusted_proxies)
-        return callers.gate(limited, self._refuse_raw)
+        callers = Callers(
+            self.settings.api_keys, self.settings.trusted_proxies, self.settings.signing_keys
+        )
+        gated = callers.gate(limited, self._refuse_raw)
+        origins = self.settings.cors_origins
+        return Cors(gated, origins, sent=_SENT, exposed=_EXPOSED) if origins else gated
 
     async def upscale(self) -> Response:
         """``POST /upscale``, ``GET /upscale``: A.1."""
@@ -360,13 +390,14 @@ class _App(Quart):
         )
 
 
-async def _http_error(error: HTTPException) -> tuple[dict[str, Any], int, dict[str, str]]:
-    """What HTTP itself decides: no such route, or not with that method."""
-    known = {404: ("Not found", "not_found"), 405: ("Method not allowed", "method_not_allowed")}
-    text, code = known.get(error.code or 500, ("Internal server error", "internal_error"))
+async def http_error(error: HTTPException) -> tuple[dict[str, Any], int, dict[str, str]]:
+    """What HTTP itself decides, in its words: no such route, not with that method, not a request at all."""
+    status = HTTPStatus(error.code or 500)
+    text, code = status.phrase.capitalize(), status.name.lower()
+    if status >= 500:
+        text, code = "Internal server error", "internal_error"
     methods = getattr(error, "valid_methods", None) or ()
     headers = {"Allow": ", ".join(sorted(methods))} if methods else {}
-    status = error.code or 500
     body = problem(code, text, status=status, request_id=g.request_id)
     in_dialect = dialects.in_words_of(request.path, (body, status, headers))
     if in_dialect is not None:

@@ -1,4 +1,4 @@
-"""Who calls: by the key they show, or by the address they come from."""
+"""Who calls: by the key they show, by the link they follow, or by the address they come from."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import base64
 import hashlib
 import hmac
 import ipaddress
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from enlarger.config import ApiKey, Network
-from enlarger.errors import Unauthorized
-from enlarger.web.bodies import AsgiApp, Receive, Scope, Send
+from enlarger.api.signing import check
+from enlarger.config import ApiKey, Network, SigningKey
+from enlarger.errors import RequestError, SignatureExpired, SignatureInvalid, Unauthorized
+from enlarger.web.bodies import Answer, AsgiApp, Receive, Scope, Send, answer_early
 
 OPEN_PATHS = ("/health", "/health-check", "/livez", "/readyz")
 """What anybody may ask: an orchestrator has no key."""
@@ -22,18 +24,21 @@ OPEN_FOLDERS = ("/files/",)
 
 _SCOPE_KEY = "enlarger.caller"
 
-Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
-"""Status, headers and body."""
-
 
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Somebody with limits and results of their own."""
 
     id: str
-    """``key:<name>``, or ``address:<ip>``."""
+    """``key:<name>``, ``link:<name of its key>``, or ``address:<ip>``, of IPv6 ``address:<network>/64``."""
 
     has_key: bool
+    """Of their own, or in a link that somebody signed for them."""
+
+    @property
+    def is_link(self) -> bool:
+        """Whether somebody signed just this request: whatever it asks to see may be seen."""
+        return self.id.startswith("link:")
 
 
 class Callers:
@@ -42,14 +47,38 @@ class Callers:
     Args:
         keys: of those who may call; none lets everybody call.
         proxies: whose ``X-Forwarded-For`` is believed.
+        signing_keys: of links that stand in for a key.
     """
 
-    def __init__(self, keys: Sequence[ApiKey], proxies: Sequence[Network] = ()) -> None:
+    def __init__(
+        self,
+        keys: Sequence[ApiKey],
+        proxies: Sequence[Network] = (),
+        signing_keys: Sequence[SigningKey] = (),
+    ) -> None:
         self._keys = keys
         self._proxies = proxies
+        self._signing_keys = signing_keys
+
+    def admitted(self, scope: Scope) -> Scope:
+        """A request with its caller, for ``caller_of``; and without its signature, which is no option of a picture.
+
+        Raises:
+            Unauthorized: keys are needed here, and the request has none of them.
+            SignatureInvalid, SignatureExpired: it came by a link that is none of ours, or not any more.
+        """
+        target = _signed_target(scope) if self._signing_keys else None
+        if target is None:
+            return {**scope, _SCOPE_KEY: self.identify(scope)}
+        link = check(target, self._signing_keys, now=time.time())
+        return {
+            **scope,
+            _SCOPE_KEY: Caller(f"link:{link.kid}", has_key=True),
+            "query_string": link.target.partition(b"?")[2],
+        }
 
     def identify(self, scope: Scope) -> Caller:
-        """The caller of a request.
+        """The caller of a request that does not come by a link.
 
         Raises:
             Unauthorized: keys are needed here, and the request has none of them.
@@ -63,7 +92,7 @@ class Callers:
                 raise Unauthorized(
                     "an API key is needed: send it as 'Authorization: Bearer <key>' or as 'X-API-Key: <key>'"
                 )
-        return Caller(f"address:{self._address(scope, headers)}", has_key=False)
+        return Caller(f"address:{_counted(self._address(scope, headers))}", has_key=False)
 
     def _name_of(self, key: str | None) -> str | None:
         """Whose key it is. All are compared, each in constant time, so that the time tells nothing."""
@@ -87,21 +116,15 @@ class Callers:
             return False
         return any(ip in network for network in self._proxies if network.version == ip.version)
 
-    def gate(self, app: AsgiApp, refuse: Callable[[Scope, Unauthorized], Answer]) -> AsgiApp:
-        """``app``, for those who may call. Others are answered before a byte of their body is read."""
+    def gate(self, app: AsgiApp, refuse: Callable[[Scope, RequestError], Answer]) -> AsgiApp:
+        """``app``, for those who may call. Others are answered before any of their body is looked at."""
 
         async def gated(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] == "http":
                 try:
-                    scope[_SCOPE_KEY] = self.identify(scope)
-                except Unauthorized as error:
-                    status, headers, body = refuse(scope, error)
-                    headers = [*headers, (b"content-length", str(len(body)).encode())]
-                    headers.append((b"connection", b"close"))
-                    await send(
-                        {"type": "http.response.start", "status": status, "headers": headers}
-                    )
-                    await send({"type": "http.response.body", "body": body, "more_body": False})
+                    scope = self.admitted(scope)
+                except (Unauthorized, SignatureInvalid, SignatureExpired) as error:
+                    await answer_early(refuse(scope, error), scope, receive, send)
                     return
             await app(scope, receive, send)
 
@@ -111,6 +134,17 @@ class Callers:
 def caller_of(scope: Mapping[str, object]) -> Caller:
     """The caller of a request that came through the gate."""
     return cast(Caller, scope[_SCOPE_KEY])
+
+
+def _signed_target(scope: Scope) -> bytes | None:
+    """Path and query as they were sent, if they say that they are signed: rightly or not."""
+    query = scope["query_string"]
+    is_signed = (
+        scope["method"] in ("GET", "HEAD")
+        and scope["path"].startswith("/v1/")
+        and any(part.startswith(b"sig=") for part in query.split(b"&"))
+    )
+    return scope["raw_path"] + b"?" + query if is_signed else None
 
 
 def _shown_key(headers: Iterable[tuple[bytes, str]]) -> str | None:
@@ -134,6 +168,15 @@ def _password(credentials: str) -> str | None:
 
 def _is_open(path: str) -> bool:
     return path in OPEN_PATHS or path.startswith(OPEN_FOLDERS)
+
+
+def _counted(address: str) -> str:
+    """What callers are told apart by: of IPv6 the network, since one customer has at least a /64 (RFC 6177)."""
+    try:
+        network = ipaddress.IPv6Network((address, 64), strict=False)
+    except ValueError:
+        return address
+    return str(network)
 
 
 def _normal(address: str) -> str:

@@ -204,14 +204,14 @@ class Jobs:
             _check_fingerprint(known, asked)
         return known
 
-    async def get(self, job_id: str, owner: str) -> JobRecord:
-        """A job of this owner.
+    async def get(self, job_id: str, owner: str | None) -> JobRecord:
+        """A job of this owner; of any, if None is named.
 
         Raises:
             NotFound: there is none.
         """
         record = await self._rows.get(job_id)
-        if record is None or record.owner != owner:
+        if record is None or owner not in (None, record.owner):
             raise NotFound("there is no such job; what is known of one is kept for a day")
         return record
 

@@ -15,8 +15,11 @@ Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
-Refusal = Callable[[Scope, int], tuple[int, list[tuple[bytes, bytes]], bytes]]
-"""From the scope and 413 or 408 to a whole answer: status, headers, body."""
+Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
+"""Status, headers and body."""
+
+Refusal = Callable[[Scope, int], Answer]
+"""From the scope and 413 or 408 to a whole answer."""
 
 BODY_TIMEOUT_S = 60
 BLOCK_TIMEOUT_S = 10
@@ -48,8 +51,7 @@ class LimitedBodies:
         block_timeout_s: seconds in which each next 16 KiB of it must have come.
         room_bytes: of all bodies that are coming; when that is full, the oldest goes on, and of the others no more than
             16 KiB are read.
-        linger_s: seconds for which what still comes of a refused body is thrown away, so that its sender, who may not
-            look before he has sent all, finds the answer and not a reset connection.
+        linger_s: of ``answer_early``.
     """
 
     def __init__(
@@ -84,7 +86,8 @@ class LimitedBodies:
         try:
             replayed = await self._taken(scope, receive)
         except _RefusedError as refused:
-            await self._answer(scope, receive, send, refused.status)
+            answer = self._refuse(scope, refused.status)
+            await answer_early(answer, scope, receive, send, linger_s=self._linger_s)
             return
         if replayed is not None:
             await self._app(scope, replayed, send)
@@ -138,20 +141,33 @@ class LimitedBodies:
                 return (len(digits), digits) > (len(limit), limit)
         return False
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send, status: int) -> None:
-        status, headers, body = self._refuse(scope, status)
-        headers = [*headers, (b"content-length", str(len(body)).encode())]
-        if scope["http_version"] < "2":  # later versions have no such header, and refuse it
-            headers.append((b"connection", b"close"))
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body, "more_body": True})
-        # To the very end: Hypercorn's last step waits for room in a queue that nobody else would empty.
-        rest = asyncio.ensure_future(_throw_away(receive))
-        try:
-            await asyncio.wait({rest}, timeout=self._linger_s)
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-        finally:
-            rest.cancel()
+
+async def answer_early(
+    answer: Answer, scope: Scope, receive: Receive, send: Send, *, linger_s: float = LINGER_S
+) -> None:
+    """Answer a request whose body was not read to its end, and close the connection.
+
+    Args:
+        answer: without the headers that follow from it.
+        scope: of the request, as are ``receive`` and ``send``.
+        receive: gives what still comes of the body.
+        send: takes the answer.
+        linger_s: seconds for which what still comes is thrown away, so that its sender, who may not look before he has
+            sent all, finds the answer and not a reset connection.
+    """
+    status, headers, body = answer
+    headers = [*headers, (b"content-length", str(len(body)).encode())]
+    if scope["http_version"] < "2":  # later versions have no such header, and refuse it
+        headers.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": True})
+    # To the very end: Hypercorn's last step waits for room in a queue that nobody else would empty.
+    rest = asyncio.ensure_future(_throw_away(receive))
+    try:
+        await asyncio.wait({rest}, timeout=linger_s)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+    finally:
+        rest.cancel()
 
 
 class _Room:

@@ -24,6 +24,14 @@ _WRITTEN = ("png", "jpeg", "webp", "avif", "tiff")
 _TYPES = {MEDIA_TYPES[suffix_of(name)]: name for name in _WRITTEN}
 """Format by media type."""
 
+FIDELITY_HEADERS = (
+    *("X-Upscale-Model", "X-Upscale-Model-Sha256", "X-Upscale-Scale", "X-Upscale-Engine"),
+    *("X-Upscale-Precision", "X-Upscale-Tiles", "X-Upscale-Notes", "X-Upscale-Kept"),
+    *("X-Upscale-Color-Delta", "X-Upscale-Cache"),
+    *("X-Origin-Width", "X-Origin-Height", "X-Result-Width", "X-Result-Height"),
+)
+"""Names of all that ``fidelity_headers`` gives, for those who have to list them."""
+
 Kind = Literal["json", "image"]
 Json = dict[str, Any]
 

@@ -167,6 +167,18 @@ def read_request(form: Form, *, catalogue: Catalogue, request_id: str, owner: st
         InvalidOption: an option is unknown or wrong; ``faults`` has all of them.
         RequestError: the source cannot be used, or there is no such model.
     """
+    options, inline = options_of(form, catalogue=catalogue)
+    job = Job(source=_source(form), options=options, request_id=request_id, owner=owner)
+    return Request(job, inline)
+
+
+def options_of(form: Form, *, catalogue: Catalogue) -> tuple[Options, bool]:
+    """The options of a form, and whether a JSON answer carries the file; whatever its picture is.
+
+    Raises:
+        InvalidOption: an option is unknown or wrong; ``faults`` has all of them.
+        UnknownModel: there is no such model.
+    """
     faults = _unknown(form.fields)
     fields = dict(form.fields)
     inline = fields.pop("inline", False)
@@ -183,9 +195,7 @@ def read_request(form: Form, *, catalogue: Catalogue, request_id: str, owner: st
         first = faults[0]
         raise InvalidOption(f"Invalid {first.option[:40]}: {first.detail}", faults=faults)
     catalogue.choose(options.model, scale=4)
-    source = _source(form)
-    job = Job(source=source, options=options, request_id=request_id, owner=owner)
-    return Request(job, inline)
+    return options, inline
 
 
 def idempotency_key(header: str | None) -> str | None:
@@ -214,16 +224,21 @@ def fingerprint(path: str, wanted: Request) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def sized_form(form: Form) -> tuple[Header | None, Form]:
-    """A form that may state ``"input": {"width": 1600, "height": 1200}`` instead of a picture, and the rest of it.
+def stated_size(form: Form) -> tuple[Header | None, Form]:
+    """The size that a form may state in place of a picture, and the rest of the form.
+
+    ``"input": {"width": 1600, "height": 1200}``, in JSON alone.
 
     Raises:
-        InvalidOption: the size is none.
+        InvalidOption: the size is none, or there is a picture as well.
     """
     if not form.strict or "input" not in form.fields:
         return None, form
     fields = dict(form.fields)
     size = fields.pop("input")
+    if form.data is not None or any(fields.get(name) for name in _SOURCES):
+        detail = "give a picture or its size, not both"
+        raise InvalidOption(f"Invalid input: {detail}", faults=[Fault("input", "conflict", detail)])
     given = size if isinstance(size, dict) else {}
     sides = [
         side
@@ -236,8 +251,7 @@ def sized_form(form: Form) -> tuple[Header | None, Form]:
     header = Header(
         format="png", width_px=sides[0], height_px=sides[1], mode="RGB", depth_bits=8, frames=1
     )
-    # Something must stand where the picture would.
-    return header, Form({**fields, "image_b64": "AA=="}, None, strict=True)
+    return header, Form(fields, None, strict=True)
 
 
 def _unknown(fields: Mapping[str, Any]) -> list[Fault]:

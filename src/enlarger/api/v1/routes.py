@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
+from http import HTTPStatus
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -35,9 +36,10 @@ from enlarger.api.v1.requests import (
     Request,
     fingerprint,
     idempotency_key,
+    options_of,
     read_form,
     read_request,
-    sized_form,
+    stated_size,
 )
 from enlarger.config import Settings
 from enlarger.errors import EnlargerError, MissingInput, NotFound, by_code
@@ -235,12 +237,14 @@ class V1:
         """``POST /v1/estimate``: what a request would make and take, without doing it."""
         form = await self._form()
         try:
-            size, form = sized_form(form)
-            wanted = await self._wanted(form)
-            header, input_bytes = (
-                (size, 0) if size is not None else await self.pipeline.header(wanted.job)
-            )
-            options = wanted.job.options
+            header, form = stated_size(form)
+            input_bytes = 0
+            if header is not None:
+                options, _ = options_of(form, catalogue=self.catalogue)
+            else:
+                job = (await self._wanted(form)).job
+                header, input_bytes = await self.pipeline.header(job)
+                options = job.options
             estimate = self.pipeline.estimate(header, options, input_bytes=input_bytes)
         except EnlargerError as error:
             problem, _, _ = problem_of(error, request_id=g.request_id)
@@ -300,10 +304,14 @@ class V1:
     async def error_page(self, code: str) -> Response:
         """``GET /errors/{code}``: where the ``type`` of a problem leads."""
         cls = by_code(code)
-        if cls is None:
+        known = HTTPStatus.__members__.get(code.upper())
+        if cls is not None:
+            text = " ".join((cls.__doc__ or "").split())
+            status = "" if cls is EnlargerError else f"\nStatus: {cls.status}"
+            repeat = "may" if cls.retryable else "will not"
+            page = f"{code}\n\n{text}\n{status}\nThe same request {repeat} succeed later.\n"
+        elif known is not None and 400 <= known < 500:
+            page = f"{code}\n\n{known.description or known.phrase}.\n\nStatus: {known.value}\n"
+        else:
             raise NotFound("there is no such error")
-        text = " ".join((cls.__doc__ or "").split())
-        status = "" if cls is EnlargerError else f"\nStatus: {cls.status}"
-        repeat = "may" if cls.retryable else "will not"
-        page = f"{code}\n\n{text}\n{status}\nThe same request {repeat} succeed later.\n"
         return Response(page, content_type="text/plain; charset=utf-8")
