@@ -229,6 +229,7 @@ def test_help_lists_the_commands(runs: dict[str, Run]) -> None:
         r"model-server +Start one model server",
         r"key +Make an API key",
         r"sign +Sign a link",
+        r"jobs +Jobs at a server",
         r"models +List the models",
     ):
         assert re.search(line, runs["help"].out), line

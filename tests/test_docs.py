@@ -25,7 +25,7 @@ PAGES = sorted(
     [*ROOT.glob("*.md"), *(page for name in FOLDERS for page in (ROOT / name).rglob("*.md"))]
 )
 
-ABSTRACT = {"invalid_request", "no_capacity", "engine_error"}
+ABSTRACT = {"invalid_request", "no_capacity", "engine_error", "client_error"}
 """Codes of classes that are never raised themselves."""
 
 
@@ -118,7 +118,7 @@ def test_every_command_is_mentioned() -> None:
     """In the changelog, which users read first."""
     commands = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
     text = (ROOT / "CHANGELOG.md").read_text()
-    assert set(commands) == {"upscale", "serve", "model-server", "models", "key", "sign"}
+    assert set(commands) == {"upscale", "serve", "model-server", "models", "key", "sign", "jobs"}
     assert all(f"enlarger {name}" in text for name in commands)
 
 

@@ -83,10 +83,13 @@ RETRYABLE = {
 }
 """Codes that sections B.9 and C.2 call retryable."""
 
-GROUPS = {"RequestError", "CapacityError", "TileError", "EngineError"}
+GROUPS = {"RequestError", "CapacityError", "TileError", "EngineError", "ClientError"}
 """Classes that are there to be caught; only their children are raised."""
 
-AT_START = {"config_error", "weights_error", "unwritable_file"}
+AT_START = {
+    *("config_error", "weights_error", "unwritable_file"),
+    *("server_unreachable", "timed_out", "unexpected_answer"),
+}
 """Codes that never become an answer."""
 
 

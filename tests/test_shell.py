@@ -25,7 +25,7 @@ from enlarger.files import work_of
 from enlarger.job import read_options
 from enlarger.models import Catalogue
 from enlarger.picture.workers import Decoders
-from enlarger.shell import Shell
+from enlarger.shell.local import Shell
 from enlarger.wire import Pixels
 
 PHOTO = noise(20, 30, 3, seed=1)

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn, cast
 
 import typer
 from rich.console import Console
@@ -27,6 +27,7 @@ from enlarger.errors import ConfigError, EnlargerError
 from enlarger.models import Catalogue
 
 if TYPE_CHECKING:
+    from enlarger.client import JobStatus
     from enlarger.files import Work
     from enlarger.job import Options
     from enlarger.pool import Pool
@@ -52,6 +53,18 @@ PrecisionOption = Annotated[
         help="f32, bf16, int8, or auto: bf16 where the processor has it. [env: ENLARGER_PRECISION]"
     ),
 ]
+
+
+ApiKeyOption = Annotated[
+    str | None,
+    typer.Option(envvar="ENLARGER_API_KEY", help="Of the server, where it asks for one."),
+]
+ServerOption = Annotated[
+    str, typer.Option(envvar="ENLARGER_SERVER_URL", help="Address of the enlarger server.")
+]
+JobArgument = Annotated[str, typer.Argument(metavar="ID", help="Of the job: job_...")]
+
+DEFAULT_SERVER = "http://127.0.0.1:8000"
 
 
 @app.callback(invoke_without_command=True)
@@ -126,9 +139,15 @@ def upscale(
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Leave results alone that are there already.")
     ] = False,
+    server: Annotated[
+        str | None,
+        typer.Option(
+            help="Address of an enlarger server that does the work, such as http://host:8000."
+        ),
+    ] = None,
+    api_key: ApiKeyOption = None,
 ) -> None:
-    """Enlarge one picture, or many, in this process, without a server."""
-    settings = config.load(precision=precision)
+    """Enlarge one picture, or many, in this process, or by a server."""
     _quiet_logs()
     # Imported here, as in the other commands, so that `enlarger --help` answers at once.
     from enlarger.files import work_of
@@ -157,15 +176,33 @@ def upscale(
         "background": background,
         "metadata": metadata,
         "provenance": provenance,
+        # Without a server it is the engine's, and a setting.
+        "precision": precision if server and precision else "auto",
     }
     options = read_options(given, strict=False)
     *sources, target = paths
     work = work_of(sources, target, is_folder=target.is_dir() or str(target).endswith(os.sep))
     if not work:
         _fail("there is no picture to enlarge", EnlargerError.exit_status)
-    status = asyncio.run(_upscale(work, options, settings, skip_existing=skip_existing))
+    if server is not None:
+        working = _upscale_remotely(work, options, server, api_key, skip_existing=skip_existing)
+    else:
+        settings = config.load(precision=precision)
+        working = _upscale(work, options, settings, skip_existing=skip_existing)
+    status = asyncio.run(working)
     if status:
         raise typer.Exit(status)
+
+
+async def _upscale_remotely(
+    work: list[Work], options: Options, url: str, api_key: str | None, *, skip_existing: bool
+) -> int:
+    """Have files enlarged by a server; gives the exit status."""
+    from enlarger.client import AsyncClient
+    from enlarger.shell.remote import RemoteShell
+
+    async with AsyncClient(url, api_key=api_key) as client:
+        return await RemoteShell(client, _errors).run(work, options, skip_existing=skip_existing)
 
 
 async def _upscale(
@@ -182,7 +219,7 @@ async def _upscale(
         decoders.start()
         # A second of imports, which the decoder has for its own.
         from enlarger.engine.openvino import OpenVINOEngine
-        from enlarger.shell import Shell
+        from enlarger.shell.local import Shell
 
         engine = await stack.enter_async_context(
             OpenVINOEngine(
@@ -546,6 +583,107 @@ def models() -> None:
     for model in Catalogue.installed(settings.model_dir):
         table.add_row(model.id, f"{model.scale}x", model.title, model.licence, model.sha256[:12])
     _console.print(table)
+
+
+jobs = typer.Typer(
+    help="Jobs at a server: work that goes on without this shell.", no_args_is_help=True
+)
+app.add_typer(jobs, name="jobs")
+
+
+@jobs.command("submit")
+def jobs_submit(
+    source: Annotated[str, typer.Argument(metavar="IN", help="A picture, or its URL.")],
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", "-o", help="Such as scale=4 or format=webp; may be repeated."),
+    ] = None,
+    server: ServerOption = DEFAULT_SERVER,
+    api_key: ApiKeyOption = None,
+) -> None:
+    """Have a picture enlarged by a job; prints its id."""
+    from enlarger.client import Client, UpscaleOptions
+    from enlarger.job import read_options
+
+    pairs = [pair.partition("=") for pair in option or []]
+    if any(not equals for _, equals, _ in pairs):
+        _fail("an option is given as NAME=VALUE, such as -o scale=4", ConfigError.exit_status)
+    given = {name: value for name, _, value in pairs}
+    options = read_options(given, strict=False).model_dump(exclude_defaults=True)
+    # Names that are unknown here go on to the server, which may know them, or says that it does not.
+    fields = cast(UpscaleOptions, {**given, **options})
+    with Client(server, api_key=api_key) as client:
+        _console.print(client.submit(source, **fields).id, highlight=False)
+
+
+@jobs.command("show")
+def jobs_show(
+    job_id: JobArgument, server: ServerOption = DEFAULT_SERVER, api_key: ApiKeyOption = None
+) -> None:
+    """Say how a job stands."""
+    from enlarger.client import Client
+
+    with Client(server, api_key=api_key) as client:
+        _console.print(_job_line(client.jobs.get(job_id).status()), highlight=False)
+
+
+@jobs.command("watch")
+def jobs_watch(
+    job_id: JobArgument, server: ServerOption = DEFAULT_SERVER, api_key: ApiKeyOption = None
+) -> None:
+    """Say how a job goes on, line by line, until it ends; fails if the job does."""
+    from enlarger.client import Client
+
+    with Client(server, api_key=api_key) as client:
+        shown = ""
+        for job in client.jobs.get(job_id).events():
+            line = _job_line(job)
+            if line != shown:
+                _console.print(line, highlight=False, soft_wrap=True)
+            shown = line
+            if job.is_finished:
+                job.check()
+
+
+@jobs.command("save")
+def jobs_save(
+    job_id: JobArgument,
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="File of the result.")],
+    server: ServerOption = DEFAULT_SERVER,
+    api_key: ApiKeyOption = None,
+) -> None:
+    """Write the result of a job into a file, once it is there."""
+    from enlarger.client import Client
+    from enlarger.shell.remote import line_of
+
+    with Client(server, api_key=api_key) as client:
+        picture = client.jobs.get(job_id).result()
+    _say(line_of(picture, picture.save(target)))
+
+
+@jobs.command("cancel")
+def jobs_cancel(
+    job_id: JobArgument, server: ServerOption = DEFAULT_SERVER, api_key: ApiKeyOption = None
+) -> None:
+    """Stop a job; of one that is done, delete the result."""
+    from enlarger.client import Client
+
+    with Client(server, api_key=api_key) as client:
+        _console.print(_job_line(client.jobs.get(job_id).cancel()), highlight=False)
+
+
+def _job_line(job: JobStatus) -> str:
+    """How a job stands, in a line."""
+    parts = [f"{job.id}: {job.state}"]
+    if job.queue_position is not None:
+        parts.append(f"number {job.queue_position} in the queue")
+    if job.tiles_total:
+        parts.append(f"{job.tiles_done} of {job.tiles_total} tiles")
+    if job.eta_s is not None and not job.is_finished:
+        parts.append(f"about {job.eta_s:.0f} s left")
+    if job.error is not None:
+        parts.append(f"{job.error.code}: {job.error}")
+    return ", ".join(parts)
 
 
 def main() -> NoReturn:

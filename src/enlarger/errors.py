@@ -18,7 +18,9 @@ EnlargerError
 |   `-- BadTile, ModelNotHere, TileTooLarge, Busy, Starting
 |-- EngineError         ours: EngineFailed, WrongOutput, EngineLost
 |-- StorageFull         ours: no room for the result
-`-- UnwritableFile      in the shell: the result's file cannot be written
+|-- UnwritableFile      in the shell: the result's file cannot be written
+`-- ClientError         in the Python client: what no server answered
+    `-- ServerUnreachable, TimedOut, UnexpectedAnswer
 """
 
 from __future__ import annotations
@@ -41,14 +43,17 @@ class Fault:
 class EnlargerError(Exception):
     """The root. ``str(error)`` is written by us for the caller: no path, address or exception text."""
 
-    code: ClassVar[str] = "internal_error"
-    """Stable name; programs match it."""
+    code: str = "internal_error"
+    """Stable name; programs match it. A class's, and in the client that of an answer with a code unknown here."""
 
-    status: ClassVar[int] = 500
+    status: int = 500
     """HTTP status. The compatible routes answer 400 for every RequestError but 401."""
 
-    retryable: ClassVar[bool] = False
+    retryable: bool = False
     """Whether the same call may succeed later or on another server."""
+
+    request_id: str | None = None
+    """In the client: of the request that was answered so; the server's log has it."""
 
     exit_status: ClassVar[int] = 1
     """Of a process that ends with it: the work was tried and failed, or the input cannot be used."""
@@ -437,6 +442,31 @@ class UnwritableFile(EnlargerError):
     """The file that a shell user named cannot be written."""
 
     code = "unwritable_file"
+
+
+class ClientError(EnlargerError):
+    """The client has no answer that it could give."""
+
+    code = "client_error"
+
+
+class ServerUnreachable(ClientError):
+    """There is no connection to the server, or it broke before the answer was there."""
+
+    code = "server_unreachable"
+    retryable = True
+
+
+class TimedOut(ClientError):
+    """The call took longer than it may; a job goes on at the server."""
+
+    code = "timed_out"
+
+
+class UnexpectedAnswer(ClientError):
+    """What answered does not speak as enlarger does: another server, or a proxy."""
+
+    code = "unexpected_answer"
 
 
 def by_code(code: str) -> type[EnlargerError] | None:

@@ -1,0 +1,24 @@
+"""The Python client: ``Client`` and ``AsyncClient`` are thin shells around the same steps.
+
+``requests``, ``answers`` and ``retry`` are pure; ``calls`` says step by step what a call does; ``driver`` does the
+steps, with or without ``await``. Nothing of the server is imported.
+"""
+
+from enlarger.client.answers import Estimate, JobStatus, ModelInfo, Models, Upscaled
+from enlarger.client.asynchronous import AsyncClient, AsyncJobHandle
+from enlarger.client.requests import Source, UpscaleOptions
+from enlarger.client.synchronous import Client, JobHandle
+
+__all__ = [
+    "AsyncClient",
+    "AsyncJobHandle",
+    "Client",
+    "Estimate",
+    "JobHandle",
+    "JobStatus",
+    "ModelInfo",
+    "Models",
+    "Source",
+    "UpscaleOptions",
+    "Upscaled",
+]

@@ -1,0 +1,447 @@
+"""What comes back: answers read into values, or into the errors that they stand for. Pure, but for ``Upscaled.save``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from enlarger.client.retry import retry_after_s
+from enlarger.errors import (
+    CapacityError,
+    EnlargerError,
+    Fault,
+    InvalidOption,
+    OutputTooLarge,
+    RequestError,
+    UnexpectedAnswer,
+    UnwritableFile,
+    by_code,
+)
+
+_FINISHED = ("succeeded", "failed", "canceled", "expired")
+
+_BUSY_STATUSES = (429, 502, 503, 504)
+"""Of proxies before a server that is away or full."""
+
+_MEDIA_TYPES = {
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".webp": "image/webp",
+    ".avif": "image/avif",
+    ".tif": "image/tiff",
+    ".tiff": "image/tiff",
+}
+"""What a file of that name is taken for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One HTTP answer."""
+
+    status: int
+    headers: Mapping[str, str]
+    """By names in lower case."""
+
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upscaled:
+    """An enlarged picture."""
+
+    data: bytes = field(repr=False)
+    """The file."""
+
+    media_type: str
+    width_px: int
+    height_px: int
+    original_width_px: int
+    original_height_px: int
+    """Of the picture that was sent, upright."""
+
+    model: str
+    precision: str
+    """What really ran."""
+
+    tiles: int
+    notes: tuple[str, ...]
+    """Codes of what was changed on the way, such as ``resampled``: docs/reference/http-api.md."""
+
+    sha256: str
+    """Of the file, in hexadecimal digits."""
+
+    request_id: str
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the file, whole or not at all; gives its path.
+
+        Raises:
+            InvalidOption: its name says another format than it has.
+            UnwritableFile: it cannot be written.
+        """
+        target = Path(path)
+        expected = _MEDIA_TYPES.get(target.suffix.lower(), self.media_type)
+        if expected != self.media_type:
+            kind = expected.removeprefix("image/")
+            raise InvalidOption(
+                f"cannot write '{target}': the picture is {self.media_type}; ask for format=\"{kind}\""
+            )
+        aside = target.with_name(f".{target.name}.{os.getpid()}")
+        try:
+            aside.write_bytes(self.data)
+            aside.replace(target)
+        except OSError as error:
+            raise UnwritableFile(f"cannot write '{target}': {error.strerror}") from error
+        finally:
+            with suppress(OSError):
+                aside.unlink()
+        return target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobStatus:
+    """A job, as it was when the server told of it."""
+
+    id: str
+    state: str
+    """``queued``, ``running``, ``succeeded``, ``failed``, ``canceled`` or ``expired``."""
+
+    stage: str | None = None
+    """While it runs: ``fetch``, ``decode``, ``infer`` or ``encode``."""
+
+    tiles_done: int = 0
+    tiles_total: int | None = None
+    """None until the picture is decoded."""
+
+    fraction: float = 0.0
+    """Of the work, from 0 to 1; it never falls."""
+
+    queue_position: int | None = None
+    """1 for the next to run; None for a job that does not wait."""
+
+    eta_s: float | None = None
+    """Seconds until it is done; None while unknown."""
+
+    error: EnlargerError | None = None
+    """Why it failed."""
+
+    facts: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    """All that the server said of it."""
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing more will become of it."""
+        return self.state in _FINISHED
+
+    def check(self) -> None:
+        """Raise why there is no result, if it has finished without one."""
+        if self.error is not None:
+            raise self.error
+        if self.state == "expired":
+            raise error_from(
+                {"code": "result_expired", "detail": f"the result of {self.id} is gone"}, status=410
+            )
+        if self.is_finished and self.state != "succeeded":
+            raise error_from(
+                {"code": "job_without_result", "detail": f"{self.id} was {self.state}"}, status=409
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """What a request would take."""
+
+    is_accepted: bool
+    problem: EnlargerError | None
+    """Why it would be refused."""
+
+    width_px: int | None
+    height_px: int | None
+    """Of the result; None, as all below, where the request itself is wrong."""
+
+    model: str | None
+    tiles: int | None
+    memory_bytes: int | None
+    eta_s: float | None
+    """None as long as the server has not measured itself."""
+
+    queue_position: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelInfo:
+    """A model at the server."""
+
+    id: str
+    title: str
+    native_scale: int
+    licence: str
+    sha256: str
+    precisions: tuple[str, ...]
+    ready_on: int
+    """Model servers that have it ready."""
+
+    facts: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    """All that the server said of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """The models at the server."""
+
+    models: tuple[ModelInfo, ...]
+    default: Mapping[str, str]
+    """What ``auto`` picks, by scale."""
+
+
+def error_of(answer: Answer, *, now: datetime | None = None) -> EnlargerError | None:
+    """The error that an answer is, or None if it is none."""
+    if 200 <= answer.status < 300:
+        return None
+    problem = _object(answer)
+    after_s = retry_after_s(answer.headers.get("retry-after"), now=now or datetime.now(UTC))
+    if "code" in problem:
+        error = error_from(problem, status=answer.status)
+    elif 300 <= answer.status < 400:
+        elsewhere = answer.headers.get("location", "nowhere")
+        error = UnexpectedAnswer(
+            f"the server sends on to {elsewhere} ({answer.status}); use the address that it leads to"
+        )
+    else:
+        error = UnexpectedAnswer(
+            f"an answer that enlarger does not give: {answer.status} {_media_type(answer)}; "
+            "is this the address of an enlarger server?"
+        )
+        error.retryable = answer.status in _BUSY_STATUSES
+    error.status = answer.status
+    error.retry_after_s = after_s
+    error.request_id = error.request_id or answer.headers.get("x-request-id")
+    return error
+
+
+def error_from(problem: Mapping[str, Any], *, status: int) -> EnlargerError:
+    """The error of a problem object: the class that owns its code, or for one unknown here the base that fits."""
+    code = str(problem["code"])
+    text = str(problem.get("detail") or problem.get("error") or code)
+    limit, actual = _whole(problem.get("limit")), _whole(problem.get("actual"))
+    status = _whole(problem.get("status")) or status
+    cls = by_code(code)
+    error: EnlargerError
+    if cls is InvalidOption:
+        error = InvalidOption(text, faults=_faults(problem), limit=limit, actual=actual)
+    elif cls is OutputTooLarge:
+        error = OutputTooLarge(text, limit=limit or 0, actual=actual or 0, details={})
+    else:
+        base = RequestError if 400 <= status < 500 else EnlargerError
+        base = CapacityError if status in (429, 503) else base
+        error = (cls or base)(text, limit=limit, actual=actual)
+    error.code = code
+    error.status = status
+    if isinstance(problem.get("retryable"), bool):
+        error.retryable = problem["retryable"]
+    if isinstance(problem.get("request_id"), str):
+        error.request_id = problem["request_id"]
+    return error
+
+
+def upscaled_of(answer: Answer) -> Upscaled:
+    """The picture of an answer.
+
+    Raises:
+        UnexpectedAnswer: it is none, or not the one that was sent.
+    """
+    sha256 = hashlib.sha256(answer.body).hexdigest()
+    etag = answer.headers.get("etag", "")
+    # A weak one, W/"...", is that of a proxy that packed the file anew.
+    if etag.startswith('"sha256-') and etag != f'"sha256-{sha256}"':
+        raise UnexpectedAnswer(
+            "the picture was damaged on its way: its SHA-256 is not the server's"
+        )
+    width_px, height_px, from_width_px, from_height_px = (
+        _whole(answer.headers.get(name))
+        for name in ("x-result-width", "x-result-height", "x-origin-width", "x-origin-height")
+    )
+    if not (width_px and height_px and from_width_px and from_height_px):
+        raise UnexpectedAnswer(f"no picture of an enlarger server: {_media_type(answer)}")
+    notes = answer.headers.get("x-upscale-notes", "").split(",")
+    return Upscaled(
+        data=answer.body,
+        media_type=_media_type(answer),
+        width_px=width_px,
+        height_px=height_px,
+        original_width_px=from_width_px,
+        original_height_px=from_height_px,
+        model=answer.headers.get("x-upscale-model", ""),
+        precision=answer.headers.get("x-upscale-precision", ""),
+        tiles=_whole(answer.headers.get("x-upscale-tiles", "").split(";")[0]) or 0,
+        notes=tuple(code.strip() for code in notes if code.strip()),
+        sha256=sha256,
+        request_id=answer.headers.get("x-request-id", ""),
+    )
+
+
+def job_of(answer: Answer) -> JobStatus:
+    """The job that an answer tells of."""
+    return job_from(json_of(answer))
+
+
+def job_from(fields: Mapping[str, Any]) -> JobStatus:
+    """The job of a job object.
+
+    Raises:
+        UnexpectedAnswer: it has no id or no state.
+    """
+    identity, state = fields.get("id"), fields.get("state")
+    if not (isinstance(identity, str) and isinstance(state, str)):
+        raise UnexpectedAnswer("a job without id or state")
+    problem = fields.get("error")
+    error = (
+        error_from(problem, status=500)
+        if isinstance(problem, Mapping) and "code" in problem
+        else None
+    )
+    return progressed(JobStatus(id=identity, state=state, error=error, facts=fields), fields)
+
+
+def progressed(job: JobStatus, fields: Mapping[str, Any]) -> JobStatus:
+    """The job after an event of progress, which tells these fields of it alone."""
+    progress, queue = _part(fields, "progress"), _part(fields, "queue")
+    return replace(
+        job,
+        stage=_text(fields.get("stage")),
+        tiles_done=_whole(progress.get("tiles_done")) or 0,
+        tiles_total=_whole(progress.get("tiles_total")),
+        fraction=_number(progress.get("fraction")) or 0.0,
+        queue_position=_whole(queue.get("position")),
+        eta_s=_number(fields.get("eta_s")),
+    )
+
+
+def after_event(job: JobStatus, event: str, data: str) -> JobStatus:
+    """The job after a server-sent event; kinds unknown here tell nothing.
+
+    Raises:
+        UnexpectedAnswer: its data is no JSON object.
+    """
+    if event not in ("state", "progress"):
+        return job
+    fields = _loaded(data)
+    if fields is None:
+        raise UnexpectedAnswer(f"an event '{event}' that is no JSON object")
+    return job_from(fields) if event == "state" else progressed(job, fields)
+
+
+def estimate_of(answer: Answer) -> Estimate:
+    """What ``POST /v1/estimate`` says."""
+    fields = json_of(answer)
+    output, queue, problem = (
+        _part(fields, "output"),
+        _part(fields, "queue"),
+        _part(fields, "problem"),
+    )
+    return Estimate(
+        is_accepted=fields.get("accepted") is True,
+        problem=error_from(problem, status=500) if "code" in problem else None,
+        width_px=_whole(output.get("width")),
+        height_px=_whole(output.get("height")),
+        model=_text(fields.get("model")),
+        tiles=_whole(fields.get("tiles")),
+        memory_bytes=_whole(fields.get("memory_bytes")),
+        eta_s=_number(fields.get("eta_s")),
+        queue_position=_whole(queue.get("position")),
+    )
+
+
+def models_of(answer: Answer) -> Models:
+    """What ``GET /v1/models`` lists."""
+    fields = json_of(answer)
+    rows = fields.get("models")
+    return Models(
+        tuple(_model(row) for row in rows if isinstance(row, dict))
+        if isinstance(rows, list)
+        else (),
+        {str(scale): str(model) for scale, model in _part(fields, "default").items()},
+    )
+
+
+def _model(row: Mapping[str, Any]) -> ModelInfo:
+    precisions = row.get("precisions")
+    return ModelInfo(
+        id=str(row.get("id", "")),
+        title=str(row.get("title", "")),
+        native_scale=_whole(row.get("native_scale")) or 0,
+        licence=str(row.get("licence", "")),
+        sha256=str(row.get("sha256", "")),
+        precisions=tuple(map(str, precisions)) if isinstance(precisions, list) else (),
+        ready_on=_whole(row.get("ready_on")) or 0,
+        facts=row,
+    )
+
+
+def json_of(answer: Answer) -> dict[str, Any]:
+    """The JSON object of an answer.
+
+    Raises:
+        UnexpectedAnswer: it has none.
+    """
+    fields = _loaded(answer.body)
+    if fields is None:
+        raise UnexpectedAnswer(
+            f"an answer that is no JSON object: {answer.status} {_media_type(answer)}; "
+            "is this the address of an enlarger server?"
+        )
+    return fields
+
+
+def _object(answer: Answer) -> dict[str, Any]:
+    return _loaded(answer.body) or {} if "json" in _media_type(answer) else {}
+
+
+def _loaded(text: str | bytes) -> dict[str, Any] | None:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _media_type(answer: Answer) -> str:
+    return answer.headers.get("content-type", "without a type").split(";")[0].strip().lower()
+
+
+def _part(fields: Mapping[str, Any], name: str) -> dict[str, Any]:
+    value = fields.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _faults(problem: Mapping[str, Any]) -> list[Fault]:
+    rows = problem.get("errors")
+    return [
+        Fault(str(row.get("option")), row.get("reason", "range"), str(row.get("detail", "")))
+        for row in (rows if isinstance(rows, list) else [])
+        if isinstance(row, dict)
+    ]
+
+
+def _whole(value: object) -> int | None:
+    """A whole number, as JSON or a header has it."""
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        return int(value[:18])
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _number(value: object) -> float | None:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return float(value) if is_number else None  # type: ignore[arg-type]
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None

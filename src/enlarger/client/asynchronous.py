@@ -1,0 +1,176 @@
+"""The client that awaits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any, Self, TypeVar, Unpack
+
+import httpx2
+
+from enlarger.client import calls
+from enlarger.client.answers import Estimate, JobStatus, Models, Upscaled
+from enlarger.client.calls import Budget, Steps
+from enlarger.client.driver import Run, async_driven, http_options
+from enlarger.client.requests import Source, UpscaleOptions
+from enlarger.client.retry import Patience
+from enlarger.client.synchronous import ATTEMPTS, TIMEOUT_S, OnProgress
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """An enlarger server, for programs that await. May be used by several tasks of one event loop.
+
+    Every call raises the errors of ``enlarger.errors``: those that the server answers, by their code, and
+    ``ServerUnreachable``, ``TimedOut`` and ``UnexpectedAnswer``.
+
+    Args:
+        url: the server's address, such as ``http://127.0.0.1:8000``.
+        api_key: shown to servers that ask for one.
+        timeout_s: what a call may take in all, repeats included.
+        attempts: how often a request is sent at most, where the server is away or says that a repeat may help.
+
+    Raises:
+        ConfigError: the address or the key cannot be used.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        api_key: str | None = None,
+        timeout_s: float = TIMEOUT_S,
+        attempts: int = ATTEMPTS,
+    ) -> None:
+        self._http = httpx2.AsyncClient(**http_options(url, api_key))
+        self._timeout_s = timeout_s
+        self._patience = Patience(attempts)
+        self.jobs = AsyncJobs(self)
+        """Jobs that were submitted before."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._http.aclose()
+
+    async def upscale(
+        self,
+        source: Source,
+        *,
+        on_progress: OnProgress | None = None,
+        timeout_s: float | None = None,
+        **options: Unpack[UpscaleOptions],
+    ) -> Upscaled:
+        """Enlarge a picture.
+
+        Args:
+            source: a path, bytes, an open file, or an http or https URL, which the server fetches.
+            on_progress: called, not awaited, with each news: the place in the queue, tiles done, seconds left.
+            timeout_s: of this call, in place of the client's.
+            options: see docs/reference/pictures.md.
+        """
+        steps = calls.upscaled(
+            self._budget(timeout_s), source, options, is_watched=on_progress is not None
+        )
+        return await self._run(steps, on_progress)
+
+    async def submit(self, source: Source, **options: Unpack[UpscaleOptions]) -> AsyncJobHandle:
+        """Have a picture enlarged by a job, which goes on without this program."""
+        status = await self._run(calls.submitted(self._budget(), source, options))
+        return AsyncJobHandle(self, status.id)
+
+    async def estimate(
+        self,
+        source: Source | None = None,
+        *,
+        size_px: tuple[int, int] | None = None,
+        **options: Unpack[UpscaleOptions],
+    ) -> Estimate:
+        """What a request would take, for a picture or for a size (width, height) alone. Nothing is computed."""
+        return await self._run(calls.estimated(self._budget(), source, size_px, options))
+
+    async def models(self) -> Models:
+        """The models at the server."""
+        return await self._run(calls.models(self._budget()))
+
+    async def status(self) -> dict[str, Any]:
+        """What the server says of itself: ``GET /status``."""
+        return await self._run(calls.status(self._budget()))
+
+    async def health(self) -> dict[str, Any]:
+        """``GET /health``: ``status`` is ``healthy``, or there is a ``reason``. Not repeated."""
+        return await self._run(calls.health(self._budget()))
+
+    def _budget(self, timeout_s: float | None = None) -> Budget:
+        timeout_s = self._timeout_s if timeout_s is None else timeout_s
+        return Budget(
+            ends_at=time.monotonic() + timeout_s, timeout_s=timeout_s, patience=self._patience
+        )
+
+    async def _run(self, steps: Steps[T], on_progress: OnProgress | None = None) -> T:
+        run = Run(steps)
+        async with aclosing(async_driven(self._http, run)) as told:
+            async for job in told:
+                if on_progress is not None:
+                    on_progress(job)
+        return run.result
+
+
+class AsyncJobs:
+    """Jobs that were submitted before."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+
+    def get(self, job_id: str) -> AsyncJobHandle:
+        """A job by its id; nothing is asked of the server yet."""
+        return AsyncJobHandle(self._client, job_id)
+
+
+class AsyncJobHandle:
+    """A job at the server."""
+
+    def __init__(self, client: AsyncClient, job_id: str) -> None:
+        self._client = client
+        self.id = job_id
+
+    def __repr__(self) -> str:
+        return f"<AsyncJobHandle {self.id}>"
+
+    async def status(self) -> JobStatus:
+        """The job as it is now."""
+        return await self._client._run(calls.job(self._client._budget(), self.id))
+
+    async def events(self) -> AsyncIterator[JobStatus]:
+        """The job at each of its news, from now to its end."""
+        run = Run(calls.news(self._client._budget(), self.id))
+        async with aclosing(async_driven(self._client._http, run)) as told:
+            async for job in told:
+                yield job
+
+    async def wait(self, timeout_s: float | None = None) -> JobStatus:
+        """The job once it has ended, well or not.
+
+        Raises:
+            TimedOut: it has not, within ``timeout_s``; it goes on.
+        """
+        return await self._client._run(calls.ended(self._client._budget(timeout_s), self.id))
+
+    async def result(self, timeout_s: float | None = None) -> Upscaled:
+        """The picture, once it is there.
+
+        Raises:
+            EnlargerError: the job failed: why it did.
+        """
+        return await self._client._run(calls.result(self._client._budget(timeout_s), self.id))
+
+    async def cancel(self) -> JobStatus:
+        """Stop the job; of one that is done, delete the result."""
+        return await self._client._run(calls.canceled(self._client._budget(), self.id))

@@ -1,0 +1,339 @@
+"""What each call of the client does, step by step, without doing it: generators of steps that ``driver`` performs.
+
+So both clients share all of it: a step is waited for by one and awaited by the other.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+from uuid import uuid4
+
+from enlarger.client.answers import (
+    Answer,
+    Estimate,
+    JobStatus,
+    Models,
+    Upscaled,
+    after_event,
+    error_of,
+    estimate_of,
+    job_of,
+    json_of,
+    models_of,
+    upscaled_of,
+)
+from enlarger.client.requests import (
+    Picture,
+    Request,
+    Source,
+    events_request,
+    job_path,
+    json_request,
+    picture_request,
+)
+from enlarger.client.retry import ONGOING, Patience, pause_s
+from enlarger.errors import ClientError, EnlargerError, InvalidOption, ServerUnreachable, TimedOut
+
+_SILENCE_S = 300.0
+"""Without a byte for so long, a server is taken for lost. It answers much sooner: see ``_PREFER_S``."""
+
+_PREFER_S = 60
+"""After so long the server is to answer with a job, so that nothing on the way takes the connection for dead."""
+
+_POLL_S = 20
+"""What the server holds an answer about a job that has not ended."""
+
+_EVENTS_SILENCE_S = 45.0
+"""Three of the pings that the server sends where it has nothing to tell."""
+
+_BROKEN_STREAMS = 3
+"""After so many in a row that told nothing, jobs are asked for instead: some proxies hold streams back."""
+
+_CANCEL_S = 5.0
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Give the ``Answer`` to a request, or raise ``ServerUnreachable``."""
+
+    request: Request
+    silence_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """The same for a stream of events, which is then open, unless the answer is another one."""
+
+    request: Request
+    silence_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class NextEvent:
+    """Give the next ``Event`` of the open stream, None at its end, or raise ``ServerUnreachable``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Give the ``Picture`` of a source."""
+
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """Do nothing for a while."""
+
+    pause_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Let the caller know."""
+
+    job: JobStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A server-sent event."""
+
+    id: str
+    kind: str
+    data: str
+
+
+Step = Send | Listen | NextEvent | Read | Sleep | Tell
+Steps = Generator[Step, Any, T]
+"""What is to be done; gives a ``T`` in the end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """What one call may take."""
+
+    ends_at: float
+    """On ``clock``."""
+
+    timeout_s: float
+    """All that it had in the beginning, for the message."""
+
+    patience: Patience = field(default_factory=Patience)
+    clock: Callable[[], float] = time.monotonic
+    chance: Callable[[], float] = random.random
+
+    def left_s(self) -> float:
+        """Seconds that are left.
+
+        Raises:
+            TimedOut: none.
+        """
+        left_s = self.ends_at - self.clock()
+        if left_s <= 0:
+            raise TimedOut(
+                f"not done within {self.timeout_s:g} s; allow more with timeout_s, or submit a job and come back"
+            )
+        return left_s
+
+
+def sent(budget: Budget, request: Request, *, silence_s: float = _SILENCE_S) -> Steps[Answer]:
+    """The answer to a request, which is repeated where and when that may help.
+
+    Raises:
+        EnlargerError: the server refuses, or cannot be reached.
+    """
+    failures = 0
+    while True:
+        error: EnlargerError | None
+        try:
+            answer: Answer = yield Send(request, min(silence_s, budget.left_s()))
+            error = error_of(answer)
+            if error is None:
+                return answer
+        except ServerUnreachable as unreachable:
+            budget.left_s()  # Silence until the end of our own time is no fault of the server.
+            error = unreachable
+        failures = 1 if error.code in ONGOING else failures + 1
+        pause = pause_s(
+            budget.patience,
+            error,
+            failures=failures,
+            left_s=budget.left_s(),
+            chance=budget.chance(),
+        )
+        if pause is None:
+            raise error
+        yield Sleep(pause)
+
+
+def upscaled(
+    budget: Budget, source: Source, options: Mapping[str, object], *, is_watched: bool
+) -> Steps[Upscaled]:
+    """Enlarge a picture; a job that the server makes of it is followed to its end, and cancelled if the call ends sooner.
+
+    Args:
+        budget: what it may take.
+        source: the picture.
+        options: those of ``UpscaleOptions``.
+        is_watched: the caller wants to be told how it goes.
+    """
+    picture: Picture = yield Read(source)
+    if is_watched:
+        job = yield from _submitted(budget, picture, options)
+    else:
+        headers = {**_once(), "Prefer": f"wait={_PREFER_S}", "Accept": "image/*"}
+        request = picture_request("/v1/upscale", picture, options, headers=headers)
+        answer = yield from sent(budget, request)
+        if answer.status != 202:
+            return upscaled_of(answer)
+        job = job_of(answer)
+    follow = watched if is_watched else waited
+    try:
+        job = yield from follow(budget, job)
+    except BaseException:
+        # Nobody knows of this job but this call, which has been given up: by time, Ctrl-C or whoever cancelled it.
+        with suppress(ClientError):
+            yield Send(Request("DELETE", job_path(job.id)), _CANCEL_S)
+        raise
+    return (yield from _fetched(budget, job))
+
+
+def submitted(budget: Budget, source: Source, options: Mapping[str, object]) -> Steps[JobStatus]:
+    """Make a job of a picture."""
+    picture: Picture = yield Read(source)
+    return (yield from _submitted(budget, picture, options))
+
+
+def _submitted(budget: Budget, picture: Picture, options: Mapping[str, object]) -> Steps[JobStatus]:
+    request = picture_request("/v1/jobs", picture, options, headers=_once())
+    return job_of((yield from sent(budget, request)))
+
+
+def _once() -> dict[str, str]:
+    """What makes the server know a repeated request again: the work is not done twice."""
+    return {"Idempotency-Key": uuid4().hex}
+
+
+def job(budget: Budget, job_id: str) -> Steps[JobStatus]:
+    """A job as it is now."""
+    return job_of((yield from sent(budget, Request("GET", job_path(job_id)))))
+
+
+def canceled(budget: Budget, job_id: str) -> Steps[JobStatus]:
+    """Stop a job, or delete the result of one that is done."""
+    return job_of((yield from sent(budget, Request("DELETE", job_path(job_id)))))
+
+
+def waited(budget: Budget, status: JobStatus) -> Steps[JobStatus]:
+    """A job's end. Asks again and again; the server holds its answers back until there is something to say."""
+    while not status.is_finished:
+        asked_at = budget.clock()
+        query = {"wait": str(max(1, min(_POLL_S, int(budget.left_s()))))}
+        request = Request("GET", job_path(status.id), query=query)
+        status = job_of((yield from sent(budget, request, silence_s=2 * _POLL_S + 5)))
+        yield Tell(status)
+        if not status.is_finished:
+            # At most one question a second, even to a server that does not hold its answers.
+            yield Sleep(max(0.0, 1 - (budget.clock() - asked_at)))
+    return status
+
+
+def watched(budget: Budget, status: JobStatus) -> Steps[JobStatus]:
+    """A job's end, with all that happens until then: by its events, or by asking where these do not come through."""
+    yield Tell(status)
+    last_id, broken = "", 0
+    while not status.is_finished and broken < _BROKEN_STREAMS:
+        try:
+            request = events_request(status.id, last_id)
+            answer: Answer = yield Listen(request, min(_EVENTS_SILENCE_S, budget.left_s()))
+            if answer.status != 200 or not _is_stream(answer):
+                break
+            while (event := (yield from _next_event())) is not None:
+                budget.left_s()
+                if not event.data:  # a block of nothing but ``retry`` or ``id``
+                    continue
+                last_id, broken = event.id or last_id, 0
+                status = after_event(status, event.kind, event.data)
+                yield Tell(status)
+                if status.is_finished:
+                    return status
+        except ServerUnreachable:
+            budget.left_s()
+        broken += 1
+        yield Sleep(budget.patience.first_pause_s * (1 + budget.chance()))
+    return (yield from waited(budget, status))
+
+
+def _next_event() -> Steps[Event | None]:
+    event: Event | None = yield NextEvent()
+    return event
+
+
+def _is_stream(answer: Answer) -> bool:
+    return answer.headers.get("content-type", "").lower().startswith("text/event-stream")
+
+
+def ended(budget: Budget, job_id: str) -> Steps[JobStatus]:
+    """The end of a job that is known by its id."""
+    return (yield from waited(budget, (yield from job(budget, job_id))))
+
+
+def news(budget: Budget, job_id: str) -> Steps[JobStatus]:
+    """The same, with all that happens until then."""
+    return (yield from watched(budget, (yield from job(budget, job_id))))
+
+
+def result(budget: Budget, job_id: str) -> Steps[Upscaled]:
+    """The picture of a job, once it is there."""
+    return (yield from _fetched(budget, (yield from ended(budget, job_id))))
+
+
+def _fetched(budget: Budget, status: JobStatus) -> Steps[Upscaled]:
+    status.check()
+    request = Request("GET", job_path(status.id, "result"))
+    return upscaled_of((yield from sent(budget, request)))
+
+
+def estimated(
+    budget: Budget,
+    source: Source | None,
+    size_px: tuple[int, int] | None,
+    options: Mapping[str, object],
+) -> Steps[Estimate]:
+    """What a request would take, of a picture or of a size alone.
+
+    Raises:
+        InvalidOption: both are given, or neither.
+    """
+    path = "/v1/estimate"
+    if source is not None and size_px is None:
+        picture: Picture = yield Read(source)
+        request = picture_request(path, picture, options)
+    elif source is None and size_px is not None:
+        width, height = size_px
+        request = json_request(path, {**options, "input": {"width": width, "height": height}})
+    else:
+        raise InvalidOption("give either a picture or size_px=(width, height)")
+    return estimate_of((yield from sent(budget, request)))
+
+
+def models(budget: Budget) -> Steps[Models]:
+    """The models at the server."""
+    return models_of((yield from sent(budget, Request("GET", "/v1/models"))))
+
+
+def status(budget: Budget) -> Steps[dict[str, Any]]:
+    """What the server says of itself."""
+    return json_of((yield from sent(budget, Request("GET", "/status"))))
+
+
+def health(budget: Budget) -> Steps[dict[str, Any]]:
+    """Whether the server can work, asked once; 503 is an answer like another."""
+    return json_of((yield Send(Request("GET", "/health"), min(_SILENCE_S, budget.left_s()))))

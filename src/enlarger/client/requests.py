@@ -1,0 +1,131 @@
+"""What is sent: requests as values. Pure, but for the reading of a source."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, Literal, TypedDict
+from urllib.parse import quote
+
+from enlarger.errors import UnreadableImage
+
+Source = str | os.PathLike[str] | bytes | BinaryIO
+"""A picture: a path, its bytes, an open file, or an http or https URL, which the server fetches."""
+
+Picture = bytes | str
+"""The bytes of a file, or a URL."""
+
+
+class UpscaleOptions(TypedDict, total=False):
+    """How a picture is to be enlarged and written: docs/reference/pictures.md. What is not given, the server decides."""
+
+    scale: float
+    width: int
+    height: int
+    long_side: int
+    short_side: int
+    fit: Literal["inside", "fill"]
+    region: tuple[int, int, int, int]
+    model: str
+    precision: Literal["auto", "f32", "bf16", "int8"]
+    color_lock: bool
+    color: Literal["keep", "srgb"]
+    format: Literal["auto", "png", "jpeg", "webp", "avif", "tiff"]
+    quality: int
+    max_bytes: int
+    frames: Literal["all", "first"] | int
+    background: str
+    metadata: Literal["keep", "strip"]
+    provenance: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request, below the address of the server."""
+
+    method: str
+    path: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+def is_url(source: Source) -> bool:
+    """Whether the server is to fetch it."""
+    return isinstance(source, str) and source.lower().startswith(("http://", "https://"))
+
+
+def read(source: Source) -> Picture:
+    """The picture itself, or its URL.
+
+    Raises:
+        UnreadableImage: the file cannot be read.
+    """
+    if isinstance(source, bytes):
+        return source
+    if isinstance(source, str) and is_url(source):
+        return source
+    if isinstance(source, (str, os.PathLike)):
+        try:
+            return Path(source).read_bytes()
+        except OSError as error:
+            name = os.fspath(source)
+            raise UnreadableImage(f"cannot read '{name}': {error.strerror}") from error
+    return source.read()
+
+
+def picture_request(
+    path: str,
+    picture: Picture,
+    options: Mapping[str, object],
+    *,
+    headers: Mapping[str, str] | None = None,
+) -> Request:
+    """A POST with a picture: its bytes with the options in the query, or JSON with its URL."""
+    given = {name: value for name, value in options.items() if value is not None}
+    if isinstance(picture, str):
+        return json_request(path, {**given, "img_url": picture}, headers=headers)
+    return Request(
+        "POST",
+        path,
+        query={name: _text(value) for name, value in given.items()},
+        headers={"Content-Type": "application/octet-stream", **(headers or {})},
+        body=picture,
+    )
+
+
+def json_request(
+    path: str, fields: Mapping[str, object], *, headers: Mapping[str, str] | None = None
+) -> Request:
+    """A POST of a JSON object."""
+    return Request(
+        "POST",
+        path,
+        headers={"Content-Type": "application/json", **(headers or {})},
+        body=json.dumps(dict(fields)).encode(),
+    )
+
+
+def _text(value: object) -> str:
+    """An option as it stands in a query."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (tuple, list)):
+        return ",".join(map(str, value))
+    return str(value)
+
+
+def job_path(job_id: str, *below: str) -> str:
+    """That of a job, or of something of it. An id is whatever a user typed, so it is one segment for sure."""
+    return "/".join(["/v1/jobs", quote(job_id, safe=""), *below])
+
+
+def events_request(job_id: str, last_event_id: str) -> Request:
+    """The events of a job, from after the last that is known."""
+    headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
+    if last_event_id:
+        headers["Last-Event-ID"] = last_event_id
+    return Request("GET", job_path(job_id, "events"), headers=headers)

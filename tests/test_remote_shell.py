@@ -1,0 +1,201 @@
+"""``enlarger upscale --server`` and ``enlarger jobs``: real processes, and servers on free ports."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pytest_asyncio
+from fakes import nearest
+from gateways import PNG, RED, Running, Start, samples
+from job_servers import JobServer
+from pictures import encoded, noise
+from PIL import Image
+from rich.console import Console
+
+from enlarger.client import AsyncClient
+from enlarger.files import work_of
+from enlarger.job import read_options
+from enlarger.shell.remote import RemoteShell
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def run(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """The command, in a folder, as its user sees it."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("ENLARGER_")}
+    return await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", "enlarger", *arguments],
+        cwd=folder,
+        env={**kept, **variables},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def files(folder: Path) -> set[str]:
+    """All files below a folder, but for the gateway's own."""
+    found = {str(path.relative_to(folder)) for path in folder.rglob("*.*")}
+    return {name for name in found if not name.startswith(("uploads", "jobs"))}
+
+
+def url_of(gateway: Running) -> str:
+    """Its address."""
+    return f"http://127.0.0.1:{gateway.port}"
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def server() -> AsyncIterator[JobServer]:
+    """A server with jobs."""
+    async with JobServer() as server:
+        yield server
+
+
+async def test_picture_is_enlarged_by_the_server(start: Start, tmp_path: Path) -> None:
+    """Four times, as without a server; the line says what really ran."""
+    gateway = await start()
+    (tmp_path / "in.png").write_bytes(PNG)
+    done = await run(tmp_path, "upscale", "--server", url_of(gateway), "in.png", "out.png")
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert done.stderr.startswith("out.png: 30x20 to 120x80, realesrgan-x4plus f32, 2 tiles, ")
+    assert np.array_equal(samples((tmp_path / "out.png").read_bytes()), nearest(RED, 4))
+    assert files(tmp_path) == {"in.png", "out.png"}
+
+
+async def test_folder_goes_through_with_its_bad_file(start: Start, tmp_path: Path) -> None:
+    """By the rules of the shell: names, formats, what is skipped, the exit status."""
+    gateway = await start()
+    album = tmp_path / "album"
+    (album / "deep").mkdir(parents=True)
+    (album / "a.png").write_bytes(PNG)
+    (album / "deep" / "b.webp").write_bytes(encoded(RED, "WEBP", lossless=True))
+    (album / "broken.png").write_bytes(PNG[:60])
+    command = ["upscale", "album", "large", "--format", "auto", "--server", url_of(gateway)]
+    done = await run(tmp_path, *command)
+    assert done.returncode == 1
+    assert files(tmp_path / "large") == {"a.png", "deep/b.webp"}
+    assert "'album/broken.png'" in done.stderr
+    assert "2 enlarged, 0 skipped, 1 failed" in done.stderr
+    again = await run(tmp_path, *command, "--skip-existing")
+    assert "0 enlarged, 2 skipped, 1 failed" in again.stderr
+
+
+async def test_animation_moves_where_the_name_can(start: Start, tmp_path: Path) -> None:
+    """As without a server: all frames, or the first one."""
+    gateway = await start()
+    frames = [Image.fromarray(noise(20, 30, seed=seed) & 0xE0) for seed in range(3)]
+    (tmp_path / "in.gif").write_bytes(
+        encoded(frames[0], "GIF", save_all=True, append_images=frames[1:], duration=50, loop=0)
+    )
+    for name, count in (("out.png", 3), ("out.jpg", 1)):
+        done = await run(tmp_path, "upscale", "--server", url_of(gateway), "in.gif", name)
+        assert done.returncode == 0, done.stderr
+        with Image.open(tmp_path / name) as image:
+            assert getattr(image, "n_frames", 1) == count
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "text"),
+    [
+        (["in.png", "out.png", "--scale", "9"], 2, "Invalid scale: it must be at most 8"),
+        (["in.png", "out.gif"], 2, "cannot write 'out.gif': the name must end in"),
+        (["in.png", "out.png", "--model", "nope"], 2, "nope"),
+        (["none.png", "out.png"], 1, "cannot read 'none.png'"),
+        (["text.png", "out.png"], 1, "'text.png': "),
+        (["in.png", "nowhere/out.png"], 1, "its folder does not exist"),
+    ],
+)
+async def test_failure_says_why(
+    start: Start, tmp_path: Path, arguments: list[str], status: int, text: str
+) -> None:
+    """With the exit statuses of the shell; nothing is written."""
+    gateway = await start()
+    (tmp_path / "in.png").write_bytes(PNG)
+    (tmp_path / "text.png").write_text("no picture")
+    done = await run(tmp_path, "upscale", *arguments, "--server", url_of(gateway))
+    assert (done.returncode, done.stdout) == (status, "")
+    assert done.stderr.startswith("enlarger: ")
+    assert text in done.stderr
+    assert "Traceback" not in done.stderr
+    assert files(tmp_path) == {"in.png", "text.png"}
+
+
+async def test_address_that_is_none_is_a_wrong_option(tmp_path: Path) -> None:
+    """Exit status 2."""
+    (tmp_path / "in.png").write_bytes(PNG)
+    done = await run(tmp_path, "upscale", "--server", "localhost", "in.png", "out.png")
+    assert done.returncode == 2
+    assert "'localhost' is no address of a server" in done.stderr
+
+
+async def test_key_comes_from_the_environment(start: Start, tmp_path: Path) -> None:
+    """So it stands in no list of processes."""
+    gateway = await start(api_keys=f"a:sha256-{hashlib.sha256(b'secret').hexdigest()}")
+    (tmp_path / "in.png").write_bytes(PNG)
+    command = ["upscale", "--server", url_of(gateway), "in.png", "out.png"]
+    refused = await run(tmp_path, *command)
+    assert (refused.returncode, "an API key is needed" in refused.stderr) == (1, True)
+    done = await run(tmp_path, *command, ENLARGER_API_KEY="secret")
+    assert done.returncode == 0, done.stderr
+
+
+async def test_terminal_sees_tiles(server: JobServer, tmp_path: Path) -> None:
+    """As they are made, by the events of a job."""
+    (tmp_path / "in.png").write_bytes(PNG)
+    said = StringIO()
+    work = work_of([tmp_path / "in.png"], tmp_path / "out.png", is_folder=False)
+    async with AsyncClient(server.url) as client:
+        shell = RemoteShell(client, Console(file=said, force_terminal=True, width=100))
+        status = await shell.run(work, read_options({"scale": 4}, strict=True), skip_existing=False)
+    assert status == 0, said.getvalue()
+    assert server.count("GET", "/events") == 1
+    assert np.array_equal(samples((tmp_path / "out.png").read_bytes()), nearest(RED, 4))
+
+
+async def test_job_from_the_shell(server: JobServer, tmp_path: Path) -> None:
+    """Submitted, shown, watched, saved, deleted."""
+    (tmp_path / "in.png").write_bytes(PNG)
+    address = {"ENLARGER_SERVER_URL": server.url}
+    submitted = await run(tmp_path, "jobs", "submit", "in.png", "-o", "scale=4", **address)
+    job_id = submitted.stdout.strip()
+    assert (submitted.returncode, job_id) == (0, next(iter(server.jobs)))
+    watched = await run(tmp_path, "jobs", "watch", job_id, **address)
+    assert watched.stdout.splitlines()[-1] == f"{job_id}: succeeded, 4 of 4 tiles"
+    saved = await run(tmp_path, "jobs", "save", job_id, "out.png", "--server", server.url)
+    assert saved.returncode == 0, saved.stderr
+    assert np.array_equal(samples((tmp_path / "out.png").read_bytes()), nearest(RED, 4))
+    await run(tmp_path, "jobs", "cancel", job_id, **address)
+    shown = await run(tmp_path, "jobs", "show", job_id, **address)
+    assert shown.stdout == f"{job_id}: expired, 4 of 4 tiles\n"
+
+
+async def test_job_that_fails_ends_the_watch_with_its_error(
+    server: JobServer, tmp_path: Path
+) -> None:
+    """In a line, and in the exit status."""
+    server.fail_with = "unreadable_image"
+    (tmp_path / "in.png").write_bytes(PNG)
+    address = {"ENLARGER_SERVER_URL": server.url}
+    submitted = await run(tmp_path, "jobs", "submit", "in.png", **address)
+    watched = await run(tmp_path, "jobs", "watch", submitted.stdout.strip(), **address)
+    assert watched.returncode == 1
+    assert watched.stderr == "enlarger: the text of unreadable_image\n"
+
+
+async def test_option_of_a_job_that_is_none_is_refused(tmp_path: Path) -> None:
+    """Before anything is sent."""
+    for option, text in (("scale", "NAME=VALUE"), ("scale=9", "at most 8")):
+        done = await run(tmp_path, "jobs", "submit", "in.png", "-o", option)
+        assert done.returncode == 2
+        assert text in done.stderr
