@@ -20,7 +20,7 @@ from sites import Site, page
 
 from enlarger import errors
 from enlarger.config import ApiKey, RateLimit
-from enlarger.wire import ModelFacts
+from enlarger.wire import ModelFacts, Pixels
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -35,6 +35,14 @@ def picture(seed: int = 0, size: tuple[int, int] = (30, 20)) -> bytes:
     noise = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
     Image.fromarray(noise).save(file, "PNG")
     return file.getvalue()
+
+
+def plain(pixels: Pixels, size_px: tuple[int, int]) -> Any:
+    """A picture on white, enlarged plainly."""
+    image = Image.fromarray(pixels).convert("RGBA")
+    white = Image.new("RGBA", image.size, "white")
+    on_white = Image.alpha_composite(white, image).convert("RGB")
+    return np.asarray(on_white.resize(size_px, Image.Resampling.BICUBIC)).astype(int)
 
 
 def failing(models: list[ModelFacts], failures: int) -> FailsFirst:
@@ -507,6 +515,70 @@ async def test_failure_that_may_pass_frees_its_key(start: Start, models: list[Mo
     await problem_of(response, 500, "engine_failed")
     response = await gateway.http.post("/v1/upscale", **one)
     assert response.status == 200
+
+
+# Links
+
+
+async def test_link_shows_a_placeholder_until_the_picture_is_there(
+    start: Start, models: list[ModelFacts]
+) -> None:
+    """Plainly enlarged, of the result's size, and not to be kept; one job, however many look."""
+    engine = HeldEngine(models)
+    async with Site({"/cat.png": page(PNG)}) as site:
+        gateway = await start(engine, fetch=site.address)
+        params = {"url": site.url("/cat.png"), "width": "75", "placeholder": "true"}
+
+        async def look() -> tuple[str, bytes]:
+            async with gateway.http.get("/v1/upscale", params=params) as response:
+                assert response.status == 200
+                if response.headers.get("X-Upscale-Placeholder"):
+                    assert response.headers["Cache-Control"] == "no-store"
+                    assert response.headers["Content-Type"] == "image/jpeg"
+                    return "placeholder", await response.read()
+                assert response.headers["Cache-Control"] == "public, max-age=300"
+                return "picture", await response.read()
+
+        looks = await asyncio.gather(*(look() for _ in range(3)))
+        for what, data in looks:
+            assert what == "placeholder"
+            with Image.open(BytesIO(data)) as image:
+                assert image.size == (75, 50)
+                assert (
+                    np.abs(np.asarray(image).astype(int) - plain(RED, (75, 50))).mean() < 30
+                )  # noise, as JPEG keeps it
+        engine.let_go()
+        await until(lambda: gateway.load() == 0)
+        what, data = await look()
+        assert what == "picture"
+        assert len(engine.requests) == 2
+        params = {"url": site.url("/cat.png"), "placeholder": "perhaps"}
+        async with gateway.http.get("/v1/upscale", params=params) as response:
+            await problem_of(response, 422, "invalid_option")
+
+
+async def test_link_that_lasts_is_a_job_that_all_share(
+    start: Start, models: list[ModelFacts]
+) -> None:
+    """202 with its place; who comes later gets the same one, and in the end the picture."""
+    engine = HeldEngine(models)
+    async with Site({"/cat.png": page(PNG)}) as site:
+        gateway = await start(engine, fetch=site.address, sync_limit_s=0.3)
+        places = []
+        for _ in range(2):
+            async with gateway.http.get(
+                "/v1/upscale", params={"url": site.url("/cat.png"), "scale": 4}
+            ) as response:
+                assert response.status == 202
+                places.append(response.headers["Location"])
+        assert places[0] == places[1]
+        engine.let_go()
+        await ended(gateway, {"links": {"self": places[0]}})
+        async with gateway.http.get(
+            "/v1/upscale", params={"url": site.url("/cat.png"), "scale": 4}
+        ) as response:
+            assert np.array_equal(samples(await response.read()), nearest(RED, 4))
+        assert len(engine.requests) == 2
 
 
 # Keys

@@ -80,7 +80,7 @@ _SENT = (
 _EXPOSED = (
     *("X-Request-Id", "Location", "Retry-After", "ETag", "Content-Disposition", "Allow"),
     *("WWW-Authenticate", "Server-Timing", "RateLimit", "RateLimit-Policy", "Preference-Applied"),
-    *("Idempotency-Replayed", "Accept-Ranges", "Content-Range", "Expires"),
+    *("Idempotency-Replayed", "X-Upscale-Placeholder", "Accept-Ranges", "Content-Range", "Expires"),
     *FIDELITY_HEADERS,
 )
 """Headers of an answer that it may read."""

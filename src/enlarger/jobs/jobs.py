@@ -204,6 +204,16 @@ class Jobs:
             _check_fingerprint(known, asked)
         return known
 
+    async def usable(self, owner: str, asked: Asked) -> JobRecord | None:
+        """The job that has this key, if it has a result or may have one; a key that leads to none is free again."""
+        known = await self.known(owner, asked)
+        if known is None or not known.is_ended:
+            return known
+        if known.state == "succeeded" and self.left_s(known) > 0:
+            return known
+        await self._rows.update(known.id, idempotency_key=None)
+        return None
+
     async def get(self, job_id: str, owner: str | None) -> JobRecord:
         """A job of this owner; of any, if None is named.
 

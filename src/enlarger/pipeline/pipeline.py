@@ -30,6 +30,7 @@ from enlarger.job import SCALES, BytesSource, Job, Options
 from enlarger.models import Catalogue, Model
 from enlarger.picture import Header, Note, Picture
 from enlarger.picture.encode import check_kind, kind_for, suffix_of
+from enlarger.picture.preview import preview
 from enlarger.picture.workers import Decoders
 from enlarger.pipeline.admission import (
     INPUT_SHARE,
@@ -73,6 +74,9 @@ if TYPE_CHECKING:  # a command line that fetches nothing need not load what that
     from enlarger.fetch import Fetcher
 
 log = structlog.get_logger()
+
+_PLACEHOLDER_BYTES = 8
+"""Per pixel of a placeholder: resampled, on white, and written."""
 
 _ARRIVALS_PER_PLACE = 2
 _ARRIVALS_SHARE = 2
@@ -335,6 +339,24 @@ class Pipeline:
         """
         data = await self._bytes(job)
         return await self._decoders.probe(data), len(data)
+
+    async def placeholder(self, job: Job) -> bytes:
+        """What is to be made, as plain resampling makes it: a JPEG file of its size, for who waits for the real one.
+
+        Raises:
+            RequestError: the job or its picture cannot be taken.
+        """
+        data = await self._bytes(job)
+        plan = await self._plan(data, job.options)
+        out, header = plan.way.out, plan.header
+        column = header.width_px / plan.wanted.size_px[0]
+        row = header.height_px / plan.wanted.size_px[1]
+        box = (out.left * column, out.top * row, out.right * column, out.bottom * row)
+        out_px = out.width_px * out.height_px
+        async with self._memory.hold(_PLACEHOLDER_BYTES * out_px):
+            picture = await self._decoders.decode(data, to_srgb=True, frames=1)
+            show = partial(preview, picture.samples, (out.width_px, out.height_px), box=box)
+            return await in_thread(self._executor, show)
 
     def estimate(self, header: Header, options: Options, *, input_bytes: int) -> Estimate:
         """What it would be to enlarge such a picture.

@@ -198,6 +198,19 @@ def options_of(form: Form, *, catalogue: Catalogue) -> tuple[Options, bool]:
     return options, inline
 
 
+def read_flag(text: str, name: str) -> bool:
+    """A boolean from a query.
+
+    Raises:
+        InvalidOption: it is none.
+    """
+    value = {"true": True, "1": True, "false": False, "0": False}.get(text.lower())
+    if value is None:
+        detail = "it must be true or false"
+        raise InvalidOption(f"Invalid {name}: {detail}", faults=[Fault(name, "type", detail)])
+    return value
+
+
 def idempotency_key(header: str | None) -> str | None:
     """The key of a request.
 

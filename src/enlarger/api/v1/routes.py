@@ -28,7 +28,7 @@ from enlarger.api.v1.answers import (
     timing_header,
 )
 from enlarger.api.v1.jobs import JobRoutes, owner_of_request
-from enlarger.api.v1.preferences import read_preference
+from enlarger.api.v1.preferences import Preference, read_preference
 from enlarger.api.v1.problems import MEDIA_TYPE as PROBLEM
 from enlarger.api.v1.problems import problem_of
 from enlarger.api.v1.requests import (
@@ -37,6 +37,7 @@ from enlarger.api.v1.requests import (
     fingerprint,
     idempotency_key,
     options_of,
+    read_flag,
     read_form,
     read_request,
     stated_size,
@@ -46,10 +47,16 @@ from enlarger.errors import EnlargerError, MissingInput, NotFound, by_code
 from enlarger.job import SCALES
 from enlarger.jobs import Asked, JobRecord, Jobs, Tracked
 from enlarger.models import Catalogue, Model
+from enlarger.picture.preview import MEDIA_TYPE as PREVIEW_TYPE
 from enlarger.pipeline import Outcome, Pipeline
 from enlarger.pool import Pool
 from enlarger.store import Store
 from enlarger.threads import dropped, in_thread
+
+_PLACEHOLDER = "X-Upscale-Placeholder"
+
+_PLACEHOLDER_S = 1.0
+"""A page that takes a placeholder waits so long for the real one."""
 
 PREFIXES = ("/v1/", "/errors/")
 """Of the paths whose errors are problems."""
@@ -99,12 +106,37 @@ class V1:
         if "url" not in fields:
             raise MissingInput("the query has no url")
         fields["img_url"] = fields.pop("url")
+        shows_placeholder = read_flag(fields.pop("placeholder", "false"), "placeholder")
         wanted = await self._wanted(Form(fields, None, strict=False))
-        answer = await self._enlarge(wanted)
-        if answer.headers["Content-Type"].startswith("image/"):
+        answer = await self._follow(wanted, shows_placeholder=shows_placeholder)
+        if answer.status_code == 200 and _PLACEHOLDER not in answer.headers:
             expires_in_s = int(self.settings.file_max_age_s)
             answer.headers["Cache-Control"] = f"public, max-age={expires_in_s}"
         return answer
+
+    async def _follow(self, wanted: Request, *, shows_placeholder: bool) -> Response:
+        """The answer to a link. All who follow it share one job, if it is one."""
+        wanted, kind = self._negotiated(wanted)
+        print_ = await in_thread(self.executor, fingerprint, request.path, wanted)
+        asked = Asked(
+            caller=caller_of(request.scope).id,
+            idempotency_key=f"link:{print_}",
+            fingerprint=print_,
+        )
+        preference = self._preference()
+        record = await self.jobs.usable(wanted.job.owner, asked)
+        if record is None and not shows_placeholder:
+            return await self._now(wanted, kind, preference, asked)
+        if record is None:
+            record, _ = await self.jobs.submit(wanted.job, asked)
+        wait_s = min(preference.wait_s, _PLACEHOLDER_S) if shows_placeholder else preference.wait_s
+        record = await self.jobs.wait(record, wait_s)
+        if record.is_ended:
+            return await self._ended(record, kind, inline=wanted.inline)
+        if not shows_placeholder:
+            return await self.job_routes.accepted(record, applied=preference.applied)
+        headers = {"Content-Type": PREVIEW_TYPE, "Cache-Control": "no-store", _PLACEHOLDER: "true"}
+        return Response(await self.pipeline.placeholder(wanted.job), headers=headers)
 
     async def queue(self) -> Response:
         """``POST /v1/jobs``: the same as a job, whatever is preferred."""
@@ -141,13 +173,9 @@ class V1:
 
     async def _enlarge(self, wanted: Request) -> Response:
         """Make the picture, and answer it as the caller accepts it; or a job, where that is preferred or lasts."""
-        kind, format_ = negotiate(request.headers.get("Accept"), wanted.job.options.format)
-        options = wanted.job.options.model_copy(update={"format": format_})
-        job = replace(wanted.job, options=options)
-        wanted = replace(wanted, job=job)
-        preference = read_preference(
-            request.headers.get("Prefer"), limit_s=self.settings.sync_limit_s
-        )
+        wanted, kind = self._negotiated(wanted)
+        job = wanted.job
+        preference = self._preference()
         asked = await self._asked(wanted)
         if preference.is_async or asked.idempotency_key is not None:
             record, replayed = await self.jobs.submit(job, asked)
@@ -161,6 +189,23 @@ class V1:
             if replayed:
                 answer.headers["Idempotency-Replayed"] = "true"
             return answer
+        return await self._now(wanted, kind, preference, asked)
+
+    def _negotiated(self, wanted: Request) -> tuple[Request, Kind]:
+        """With the format that the caller accepts, and what carries it."""
+        kind, format_ = negotiate(request.headers.get("Accept"), wanted.job.options.format)
+        options = wanted.job.options.model_copy(update={"format": format_})
+        return replace(wanted, job=replace(wanted.job, options=options)), kind
+
+    def _preference(self) -> Preference:
+        header = request.headers.get("Prefer")
+        return read_preference(header, limit_s=self.settings.sync_limit_s)
+
+    async def _now(
+        self, wanted: Request, kind: Kind, preference: Preference, asked: Asked
+    ) -> Response:
+        """Make it while the caller waits; if that lasts, it goes on as a job."""
+        job = wanted.job
         tracked = Tracked()
         charge = partial(self.charge, asked.caller)
         work = asyncio.create_task(self.pipeline.run(job, listener=tracked.listener, charge=charge))
