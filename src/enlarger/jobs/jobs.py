@@ -233,7 +233,10 @@ class Jobs:
             eta_s = None
             if speed and record.mflop is not None:
                 eta_s = self._pipeline.load.wait_s + (ahead_mflop + record.mflop) / speed
-            return View(record=record, position=position, length=length, eta_s=eta_s)
+            # Between the two looks somebody may have begun it.
+            return View(
+                record=record, position=position if length else None, length=length, eta_s=eta_s
+            )
         return View(record=record, eta_s=self._left_s(record, speed))
 
     def _left_s(self, record: JobRecord, speed: float | None) -> float | None:
