@@ -121,6 +121,47 @@ async def test_json_out(start: Start) -> None:
     assert (body["cache"], body["result"]["sha256"]) == ("hit", result["sha256"])
 
 
+async def test_models_are_compared(start: Start) -> None:
+    """The same part through each; as it is in the whole picture."""
+    gateway = await start()
+    form = aiohttp.FormData({"scale": "4", "region": "3,4,10,8"})
+    form.add_field("image", PNG, filename="cat.png", content_type="image/png")
+    response = await sent(gateway, "/v1/compare", data=form)
+    body = await response.json()
+    installed = [model.id for model in gateway.gateway.catalogue]
+    assert [result["model"] for result in body["results"]] == installed
+    for result in body["results"]:
+        async with gateway.http.get(result["result"]["url"]) as file:
+            assert np.array_equal(samples(await file.read()), nearest(RED[4:12, 3:13], 4))
+    two = {"image_b64": B64, "region": [0, 0, 9, 9], "models": [installed[1], installed[0]]}
+    body = await (await sent(gateway, "/v1/compare", json=two)).json()
+    assert [result["model"] for result in body["results"]] == [installed[1], installed[0]]
+    for bad, option in (
+        ({"models": []}, "models"),
+        ({"models": "x4,none"}, None),
+        ({"models": 3}, "models"),
+        ({"region": None}, "region"),
+    ):
+        response = await sent(gateway, "/v1/compare", json={**two, **bad})
+        problem = await response.json(content_type=PROBLEM)
+        assert response.status == 422
+        assert [fault["option"] for fault in problem.get("errors", [])] == (
+            [option] if option else []
+        )
+
+
+async def test_model_that_fails_leaves_the_others_their_results(
+    start: Start, models: list[ModelFacts]
+) -> None:
+    """Its problem stands in its place."""
+    gateway = await start(NearestEngine(models[:1]))
+    two = {"image_b64": B64, "region": [0, 0, 9, 9], "models": [models[0].id, models[1].id]}
+    body = await (await sent(gateway, "/v1/compare", json=two)).json()
+    assert body["results"][0]["result"]["width"] == 18
+    assert body["results"][1]["model"] == models[1].id
+    assert body["results"][1]["problem"]["code"] == "no_engine_ready"
+
+
 async def test_accept_chooses_the_format(start: Start) -> None:
     """Of the picture."""
     gateway = await start()

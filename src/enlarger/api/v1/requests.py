@@ -36,6 +36,9 @@ _SOURCES = ("img_url", "image_b64")
 _OWN = ("inline",)
 """Fields of a request that are neither source nor option of the picture."""
 
+_MOST_COMPARED = 16
+"""Models in one comparison."""
+
 _MOST_PARTS = 64
 """More than there are options."""
 
@@ -209,6 +212,30 @@ def read_flag(text: str, name: str) -> bool:
         detail = "it must be true or false"
         raise InvalidOption(f"Invalid {name}: {detail}", faults=[Fault(name, "type", detail)])
     return value
+
+
+def compared_models(form: Form, *, catalogue: Catalogue) -> tuple[list[str], Form]:
+    """The models that are to be compared, all that are installed where none is named; and the rest of the form.
+
+    Raises:
+        InvalidOption: ``models`` is no list of names.
+        UnknownModel: one of them is not installed.
+    """
+    fields = dict(form.fields)
+    given = fields.pop("models", None)
+    names = given.split(",") if isinstance(given, str) else given
+    if given is None:
+        names = [model.id for model in catalogue]
+    if (
+        not isinstance(names, list)
+        or not names
+        or len(names) > _MOST_COMPARED
+        or not all(isinstance(name, str) for name in names)
+    ):
+        detail = f"it must be 1 to {_MOST_COMPARED} ids of models"
+        raise InvalidOption(f"Invalid models: {detail}", faults=[Fault("models", "type", detail)])
+    chosen = [catalogue.choose(name.strip(), scale=4).id for name in names]
+    return list(dict.fromkeys(chosen)), Form(fields, form.data, strict=form.strict)
 
 
 def idempotency_key(header: str | None) -> str | None:

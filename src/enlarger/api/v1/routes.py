@@ -34,6 +34,7 @@ from enlarger.api.v1.problems import problem_of
 from enlarger.api.v1.requests import (
     Form,
     Request,
+    compared_models,
     fingerprint,
     idempotency_key,
     options_of,
@@ -43,14 +44,14 @@ from enlarger.api.v1.requests import (
     stated_size,
 )
 from enlarger.config import Settings
-from enlarger.errors import EnlargerError, MissingInput, NotFound, by_code
-from enlarger.job import SCALES
+from enlarger.errors import EnlargerError, Fault, InvalidOption, MissingInput, NotFound, by_code
+from enlarger.job import SCALES, Job
 from enlarger.jobs import Asked, JobRecord, Jobs, Tracked
 from enlarger.models import Catalogue, Model
 from enlarger.picture.preview import MEDIA_TYPE as PREVIEW_TYPE
 from enlarger.pipeline import Outcome, Pipeline
 from enlarger.pool import Pool
-from enlarger.store import Store
+from enlarger.store import Store, StoredFile
 from enlarger.threads import dropped, in_thread
 
 _PLACEHOLDER = "X-Upscale-Placeholder"
@@ -89,6 +90,7 @@ class V1:
         routes.add_url_rule("/v1/upscale", view_func=traced(self.upscale_link), methods=["GET"])
         routes.add_url_rule("/v1/jobs", view_func=traced(self.queue), methods=["POST"])
         self.job_routes.register(routes)
+        routes.add_url_rule("/v1/compare", view_func=traced(self.compare), methods=["POST"])
         routes.add_url_rule("/v1/estimate", view_func=self.estimate, methods=["POST"])
         routes.add_url_rule("/v1/models", view_func=self.models)
         routes.add_url_rule("/v1/models/<model_id>", view_func=self.model)
@@ -224,8 +226,7 @@ class V1:
         self.done(outcome)
         stored = outcome.stored
         made = await described(outcome, store=self.store, executor=self.executor)
-        expires_at = time.time() + self.store.left_s(stored)
-        where = link(stored.url_path, expires_at=expires_at, public_url=self.settings.public_url)
+        where = self._place(stored)
         file = file_chunks(partial(self.store.open, stored), self.executor)
         return self._answer(made, where, kind, file, inline=inline)
 
@@ -277,6 +278,38 @@ class V1:
         body["result"]["base64"] = FileText(file, result["bytes"])
         length, chunks = with_files(body, self.executor)
         return Response(chunks, headers={**headers, "Content-Length": str(length)})
+
+    async def compare(self) -> Response:
+        """``POST /v1/compare``: the same part of a picture through several models, to choose one."""
+        models, form = compared_models(await self._form(), catalogue=self.catalogue)
+        wanted = await self._wanted(form)
+        if wanted.job.options.region is None:
+            detail = "it must say which part to compare: x,y,width,height"
+            raise InvalidOption(
+                f"Invalid region: {detail}", faults=[Fault("region", "range", detail)]
+            )
+        results = await asyncio.gather(*(self._compared(wanted.job, model) for model in models))
+        body = json.dumps({"results": results, "request_id": g.request_id})
+        headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+        return Response(body, headers=headers)
+
+    async def _compared(self, job: Job, model: str) -> dict[str, Any]:
+        """One model's result. What one cannot do is told, and the others' are there all the same."""
+        job = replace(job, options=job.options.model_copy(update={"model": model}))
+        try:
+            charge = partial(self.charge, caller_of(request.scope).id)
+            outcome = await self.pipeline.run(job, charge=charge)
+            made = await described(outcome, store=self.store, executor=self.executor)
+        except EnlargerError as error:
+            return {"model": model, "problem": problem_of(error, request_id=g.request_id)[0]}
+        self.done(outcome)
+        return result_object(made, self._place(outcome.stored), g.request_id)
+
+    def _place(self, stored: StoredFile) -> dict[str, Any]:
+        """Where a file is, and until when."""
+        expires_at = time.time() + self.store.left_s(stored)
+        public_url = self.settings.public_url
+        return link(stored.url_path, expires_at=expires_at, public_url=public_url)
 
     async def estimate(self) -> dict[str, Any]:
         """``POST /v1/estimate``: what a request would make and take, without doing it."""
