@@ -57,7 +57,12 @@ def main() -> None:
         uploads = disk / "uploads"
         uploads.mkdir()
         (uploads / LEFT_OVER).write_bytes(b"half a picture")
-        with service(folder, UPLOAD_FOLDER=str(uploads)) as running:
+        # An open database keeps a disk from being made read-only, which an error of the hardware does not ask.
+        elsewhere = {
+            "ENLARGER_DATABASE": str(folder / "jobs.sqlite3"),
+            "ENLARGER_BLOBS": str(folder / "jobs"),
+        }
+        with service(folder, UPLOAD_FOLDER=str(uploads), **elsewhere) as running:
             gone_s = until(lambda: not (uploads / LEFT_OVER).exists(), give_up_s=10)
             findings.check(
                 "a start removes what was left half-written",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -729,6 +730,36 @@ def test_rows_are_what_a_list_in_memory_is(new_database: NewDatabase) -> None:
         lambda: Queue(new_database),  # type: ignore[arg-type]  # it is called, as a class would be
         settings=settings(max_examples=15, stateful_step_count=20, deadline=None),
     )
+
+
+# A folder that is removed
+
+
+async def test_removed_database_is_made_anew(tmp_path: Path) -> None:
+    """Who empties the folder of results loses the jobs, not the service."""
+    file = tmp_path / "uploads" / "jobs.sqlite3"
+    async with Rows(str(file)) as rows:
+        await rows.add(job())
+        for _ in range(2):
+            shutil.rmtree(tmp_path / "uploads")
+            added = job()
+            await asyncio.gather(*(rows.counts() for _ in range(5)), rows.add(added))
+            assert await rows.get(added.id) == added
+            assert (await rows.counts())["queued"] == 1
+    async with Rows(str(file)) as rows:
+        assert await rows.get(added.id) == added
+
+
+async def test_database_that_cannot_be_made_anew_is_told(tmp_path: Path) -> None:
+    """And it works again when it can."""
+    file = tmp_path / "uploads" / "jobs.sqlite3"
+    async with Rows(str(file)) as rows:
+        shutil.rmtree(tmp_path / "uploads")
+        (tmp_path / "uploads").write_text("in the way")
+        with pytest.raises(StorageFull):
+            await rows.counts()
+        (tmp_path / "uploads").unlink()
+        assert (await rows.counts())["queued"] == 0
 
 
 # Cancellation

@@ -102,6 +102,11 @@ class Database:
         # SQLite has one writer. Those of this process take turns here: SQLite itself would let them wait by sleeping.
         self._turn = asyncio.Lock() if self._is_sqlite else None
         self._under_way: set[asyncio.Task[list[RowMapping]]] = set()
+        self._file = Path(self._engine.url.database or "") if self._is_sqlite else None
+        self._opened: tuple[int, int] | None = None
+        """Which file it was when it was opened."""
+
+        self._reopening = asyncio.Lock()
 
     async def open(self) -> None:
         """Look whether it is whole; make the tables if they are not there.
@@ -109,6 +114,10 @@ class Database:
         Raises:
             ConfigError: it cannot be reached, read or written, or its tables are another version's.
         """
+        await self._open()
+        self._opened = _identity(self._file)
+
+    async def _open(self) -> None:
         try:
             async with self._writes.begin() as connection:
                 if self._is_sqlite:
@@ -124,6 +133,27 @@ class Database:
         except ConfigError:
             await self._engine.dispose()
             raise
+
+    async def _stay_open(self) -> None:
+        """Open it again if somebody removed the file, as one who empties the folder of results.
+
+        What is written to a removed file is lost.
+
+        Raises:
+            StorageFull: it cannot be made anew.
+        """
+        if self._file is None or _identity(self._file) == self._opened:
+            return
+        async with self._reopening:
+            if _identity(self._file) == self._opened:
+                return
+            log.warning("database_was_removed", hint="jobs are lost; it is made anew")
+            await self._engine.dispose()
+            try:
+                self._file.parent.mkdir(parents=True, exist_ok=True)
+                await self.open()
+            except (ConfigError, OSError) as error:
+                raise StorageFull(_NOT_WRITABLE) from error
 
     async def _check(self, connection: AsyncConnection) -> None:
         found = await connection.scalar(text("PRAGMA quick_check(1)"))
@@ -164,6 +194,7 @@ class Database:
             return await self._do(self._writes, statements)
 
     async def _do(self, engine: AsyncEngine, statements: Sequence[Statement]) -> list[RowMapping]:
+        await self._stay_open()
         task = asyncio.create_task(_run(engine, statements))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
@@ -177,6 +208,15 @@ class Database:
                 raise
             log.warning("database_failed", reason=_reason(error))
             raise told from error
+
+
+def _identity(file: Path | None) -> tuple[int, int] | None:
+    """Which file it is; None: there is none."""
+    try:
+        facts = file.stat() if file is not None else None
+    except OSError:
+        return None
+    return None if facts is None else (facts.st_dev, facts.st_ino)
 
 
 async def _run(engine: AsyncEngine, statements: Sequence[Statement]) -> list[RowMapping]:
