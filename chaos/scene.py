@@ -103,6 +103,15 @@ def pictures(folder: Path, seed: int, sizes: Sequence[tuple[int, int]] = SIZES) 
             left, top = chance.integers(0, 40, 2).tolist()
             piece = sample.crop((left, top, left + 100, top + 100))
         piece.resize((width, height), Image.Resampling.BICUBIC).save(before / f"photo_{name}")
+    made = by_command_line(before, after)
+    return [
+        Picture(path.stem, _request(path.read_bytes()), digest(made[path.name]))
+        for path in sorted(before.iterdir())
+    ]
+
+
+def by_command_line(before: Path, after: Path) -> dict[str, bytes]:
+    """What the command line makes of all pictures of a folder, by their names."""
     command = [sys.executable, "-m", "enlarger", "upscale", str(before), f"{after}/"]
     subprocess.run(  # enlarger itself
         [*command, "--model", MODEL, "--scale", "4"],
@@ -110,11 +119,7 @@ def pictures(folder: Path, seed: int, sizes: Sequence[tuple[int, int]] = SIZES) 
         env={**os.environ, **SETTINGS},
         capture_output=True,
     )
-    made = {path.name: path.read_bytes() for path in after.iterdir()}
-    return [
-        Picture(path.stem, _request(path.read_bytes()), digest(made[path.name]))
-        for path in sorted(before.iterdir())
-    ]
+    return {path.name: path.read_bytes() for path in after.iterdir()}
 
 
 def _request(picture: bytes) -> bytes:

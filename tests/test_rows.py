@@ -919,6 +919,21 @@ async def test_database_that_goes_away_is_unavailable_and_comes_back() -> None:
 # Beside the results
 
 
+async def test_closed_database_opens_nothing(tmp_path: Path) -> None:
+    """Who comes late, or waited for a turn, is refused: a connection that was opened then, nobody would close."""
+    async with Rows(str(tmp_path / "jobs.sqlite3")) as rows:
+        writing = [asyncio.create_task(rows.add(job())) for _ in range(8)]
+        await asyncio.sleep(0)
+    found = await asyncio.gather(*writing, return_exceptions=True)
+    refused = [one for one in found if isinstance(one, StorageUnavailable)]
+    assert len(refused) + sum(isinstance(one, JobRecord) for one in found) == 8
+    assert refused
+    with pytest.raises(StorageUnavailable):
+        await rows.counts()
+    async with Rows(str(tmp_path / "jobs.sqlite3")) as again:
+        assert (await again.counts())["queued"] == 8 - len(refused)
+
+
 async def test_sweep_of_the_results_leaves_the_database_alone(tmp_path: Path) -> None:
     """It knows its own names only, however old a file is."""
     async with Rows(str(tmp_path / "jobs.sqlite3")) as rows:

@@ -204,7 +204,7 @@ async def test_faults_of_a_file_are_told_before_it_is_a_job(start: Start) -> Non
     await problem_of(response, 415, "unsupported_format")
     response = await gateway.http.post("/v1/jobs", data=PNG)
     await problem_of(response, 413, "image_too_large")
-    response = await gateway.http.post("/v1/jobs", data=PNG, params={"scale": 4, "sise": 2})
+    response = await gateway.http.post("/v1/jobs", data=PNG, params={"scale": 4, "scaale": 2})
     await problem_of(response, 422, "invalid_option")
 
 
@@ -419,8 +419,9 @@ async def test_tiles_are_shown_while_the_job_runs(start: Start, models: list[Mod
     engine = HeldEngine(models)
     gateway = await start(engine)
     job = await queued(gateway, picture(1, (300, 20)))
-    engine.let_go(1)
     seen = events(gateway, job)
+    await anext(seen)  # who comes later is not told of earlier tiles
+    engine.let_go(1)
     kind, data = "", dict[str, Any]()
     while kind != "tile":
         _, kind, data = await anext(seen)
@@ -456,6 +457,46 @@ async def test_stopping_gateway_ends_streams(start: Start, models: list[ModelFac
 async def all_events(gateway: Running, job: dict[str, Any]) -> list[tuple[int, str, Any]]:
     """All events of a job."""
     return [event async for event in events(gateway, job)]
+
+
+# Several gateways on one database
+
+
+async def test_job_that_runs_elsewhere_is_canceled(start: Start, models: list[ModelFacts]) -> None:
+    """At the gateway that was asked at once; at the one that runs it with its next sign of life."""
+    engine = HeldEngine(models)
+    runs, other = await start(engine), await start()
+    job = await queued_at(runs, other)
+    async with other.http.delete(job["links"]["self"]) as response:
+        assert (response.status, (await response.json())["state"]) == (200, "canceled")
+    await until(lambda: runs.load() == 0 and engine.in_flight == 0)
+    assert (await shown(runs, job))["state"] == "canceled"
+    await until(lambda: not (Path(runs.gateway.settings.blobs_place) / job["id"]).exists())
+
+
+async def test_job_that_runs_elsewhere_is_watched(start: Start, models: list[ModelFacts]) -> None:
+    """Its states are told, its end can be waited for, and its result fetched."""
+    engine = HeldEngine(models)
+    runs, other = await start(engine), await start()
+    job = await queued_at(runs, other)
+    seen = events(other, job)
+    _, kind, data = await anext(seen)
+    assert (kind, data["state"]) == ("state", "running")
+    waiting = asyncio.ensure_future(ended(other, job))
+    engine.let_go()
+    rest = [event async for event in seen]
+    assert (rest[-1][1], rest[-1][2]["state"]) == ("state", "succeeded")
+    assert (await waiting)["progress"]["fraction"] == 1.0
+    async with other.http.get(job["links"]["result"]) as response:
+        assert np.array_equal(samples(await response.read()), nearest(RED, 4))
+
+
+async def queued_at(runs: Running, other: Running) -> dict[str, Any]:
+    """A job that runs at the first of two gateways, and not at the other."""
+    job = await queued(runs)
+    await until(lambda: runs.load() + other.load() == 1)
+    assert runs.load() == 1
+    return job
 
 
 # Idempotency

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from contextvars import copy_context
 from typing import Any, TypeVar
@@ -22,3 +22,13 @@ async def dropped(work: asyncio.Future[Any]) -> None:
     """Cancel it, and wait until it has ended, however it ends."""
     work.cancel()
     await asyncio.gather(work, return_exceptions=True)
+
+
+async def finished(work: Awaitable[T]) -> T:
+    """Wait for it, to its end also when the caller is cancelled meanwhile: nothing of it happens later."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.gather(task, return_exceptions=True)
+        raise

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from quart import Response
 from werkzeug.datastructures import Headers
-from werkzeug.http import parse_etags, parse_if_range_header, parse_range_header
+from werkzeug.http import parse_etags, parse_range_header
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +38,14 @@ def part_of(headers: Headers, *, etag: str, size_bytes: int) -> Part:
     ranges = parse_range_header(headers.get("Range"))
     if ranges is None or ranges.units != "bytes" or len(ranges.ranges) != 1:
         return whole  # several ranges may be answered with all of it
-    if "If-Range" in headers and parse_if_range_header(headers["If-Range"]).etag != bare:
+    # A weak tag never matches, nor does a date: no file here has one.
+    if headers.get("If-Range", etag).strip() != etag:
         return whole
-    bounds = ranges.range_for_length(size_bytes)
-    return Part(206, *bounds) if bounds is not None else Part(416, 0, 0)
+    ((start, end),) = ranges.ranges
+    if start < 0:  # the last bytes; of a shorter file all of it
+        start = max(0, size_bytes + start)
+    end = size_bytes if end is None else min(end, size_bytes)
+    return Part(206, start, end) if start < end else Part(416, 0, 0)
 
 
 def download(

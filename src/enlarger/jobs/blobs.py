@@ -21,6 +21,7 @@ from obstore.exceptions import BaseError, PermissionDeniedError, Unauthenticated
 from obstore.store import LocalStore, S3Store
 
 from enlarger.errors import ConfigError, EnlargerError, StorageFull, StorageUnavailable
+from enlarger.threads import finished
 
 log = structlog.get_logger()
 
@@ -71,6 +72,7 @@ class Blobs:
     """Bytes by key, such as ``job_x/input`` or ``job_x/tiles/ab12``. Keys are ours, and safe as paths.
 
     A key is written whole or not at all: what is written replaces what was there in one step, and nobody reads half.
+    When a write that was cancelled has raised, it is over: what is deleted then stays deleted.
     """
 
     store: LocalStore | S3Store
@@ -120,12 +122,12 @@ class Blobs:
             StorageFull, StorageUnavailable: from here and from all others; the text says what to do.
         """
         with _told():
-            await obstore.put_async(self.store, key, data)
+            await finished(obstore.put_async(self.store, key, data))
 
     async def put_file(self, key: str, path: Path) -> None:
         """The bytes of a file, without reading all of them into memory."""
         with _told():
-            await obstore.put_async(self.store, key, path)
+            await finished(obstore.put_async(self.store, key, path))
 
     async def get(self, key: str) -> bytes | None:
         """All bytes; None: there are none of this key."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Collection
 
 import numpy as np
@@ -16,8 +17,9 @@ from enlarger.wire import EngineFacts, ModelFacts, TileRequest, TileResult
 
 log = structlog.get_logger()
 
-_HEADER_BYTES = 512
-"""Facts of a tile, as JSON and spaces, before its samples."""
+_SUM_BYTES = 4
+_ALIGNED_BYTES = 16
+"""Samples begin at a multiple of it."""
 
 
 class Checkpoint:
@@ -52,19 +54,29 @@ class Checkpoint:
     async def enlarge(self, request: TileRequest) -> TileResult:
         """Enlarge one tile; see ``Engine``."""
         key = f"{self._folder}/{tile_key(request).hex()}"
-        if key in self._known and (data := await self._blobs.get(key)) is not None:
+        if key in self._known and (found := await self._found(key)) is not None:
             log.info("tile_found", request_id=request.request_id, index=request.index)
-            return unpacked(data)
+            return found
         result = await self._engine.enlarge(request)
         try:
             await self._blobs.put(key, packed(result))
+            log.info("tile_kept", request_id=request.request_id, index=request.index)
         except EnlargerError as error:  # the job goes on; only a sudden end would cost more
             log.warning("tile_not_kept", request_id=request.request_id, reason=str(error))
         return result
 
+    async def _found(self, key: str) -> TileResult | None:
+        """A tile that was kept; None: it is not there, or not whole, and so must be computed."""
+        try:
+            data = await self._blobs.get(key)
+            return None if data is None else unpacked(data)
+        except (EnlargerError, ValueError) as error:
+            log.warning("tile_not_read", key=key, reason=str(error))
+            return None
+
 
 def packed(result: TileResult) -> bytes:
-    """A tile and its facts as bytes."""
+    """A tile and its facts as bytes: a checksum of the rest, a line of JSON, the samples."""
     facts = {
         "shape": result.pixels.shape,
         "dtype": result.pixels.dtype.str,
@@ -73,16 +85,23 @@ def packed(result: TileResult) -> bytes:
         "server": result.server,
         "repeated": result.repeated,
     }
-    header = json.dumps(facts).encode().ljust(_HEADER_BYTES)
-    if len(header) != _HEADER_BYTES:
-        raise ValueError("facts of a tile do not fit their header")
-    return header + np.ascontiguousarray(result.pixels).tobytes()
+    line = json.dumps(facts).encode()
+    padding = b" " * (-(_SUM_BYTES + len(line) + 1) % _ALIGNED_BYTES)
+    rest = line + padding + b"\n" + np.ascontiguousarray(result.pixels).tobytes()
+    return zlib.crc32(rest).to_bytes(_SUM_BYTES) + rest
 
 
 def unpacked(data: bytes) -> TileResult:
-    """What ``packed`` was given, found again: at no cost of time."""
-    facts = json.loads(data[:_HEADER_BYTES])
-    pixels = np.frombuffer(data, np.dtype(facts["dtype"]), offset=_HEADER_BYTES)
+    """What ``packed`` was given, found again: at no cost of time.
+
+    Raises:
+        ValueError: it is not whole.
+    """
+    if zlib.crc32(memoryview(data)[_SUM_BYTES:]) != int.from_bytes(data[:_SUM_BYTES]) or not data:
+        raise ValueError("a tile that was kept is damaged")
+    begin = data.index(b"\n", _SUM_BYTES) + 1
+    facts = json.loads(data[_SUM_BYTES:begin])
+    pixels = np.frombuffer(data, np.dtype(facts["dtype"]), offset=begin)
     return TileResult(
         pixels=pixels.reshape(facts["shape"]),
         engine=facts["engine"],

@@ -107,6 +107,7 @@ class Database:
         """Which file it was when it was opened."""
 
         self._reopening = asyncio.Lock()
+        self._is_closed = False
 
     async def open(self) -> None:
         """Look whether it is whole; make the tables if they are not there.
@@ -168,7 +169,8 @@ class Database:
         return f"'{url.database}'" if self._is_sqlite else f"PostgreSQL's database '{url.database}'"
 
     async def close(self) -> None:
-        """Wait for what is under way, a short time, and give all connections back."""
+        """Wait for what is under way, a short time, and give all connections back; whatever comes later is refused."""
+        self._is_closed = True
         if self._under_way:
             await asyncio.wait(self._under_way, timeout=_END_S)
         await self._engine.dispose()
@@ -194,6 +196,8 @@ class Database:
             return await self._do(self._writes, statements)
 
     async def _do(self, engine: AsyncEngine, statements: Sequence[Statement]) -> list[RowMapping]:
+        if self._is_closed:  # SQLAlchemy would open a connection anew, and nobody would close it
+            raise StorageUnavailable(_AWAY, retry_after_s=_RETRY_S)
         await self._stay_open()
         task = asyncio.create_task(_run(engine, statements))
         self._under_way.add(task)

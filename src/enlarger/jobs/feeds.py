@@ -51,10 +51,12 @@ class Feed:
 
     Args:
         record: the job as it is now.
+        ping_s: silence, after which a watcher is told that there is nothing to tell.
     """
 
-    def __init__(self, record: JobRecord) -> None:
+    def __init__(self, record: JobRecord, *, ping_s: float = PING_S) -> None:
         self.record = record
+        self._ping_s = ping_s
         self.followers = 0
         self._events: deque[Event] = deque(maxlen=KEPT_EVENTS)
         self._last_id = 0
@@ -92,7 +94,7 @@ class Feed:
         return self.record.is_ended and after is not None and after == self._last_id
 
     async def follow(self, after: int | None = None) -> AsyncGenerator[Event | None]:
-        """Events from ``after`` on, to the final state; None after each ``PING_S`` of silence.
+        """Events from ``after`` on, to the final state; None after each ``ping_s`` of silence.
 
         Who names no event, or one that is not kept, gets the job's state first.
         """
@@ -112,7 +114,7 @@ class Feed:
                         return
                 if changed is self._changed:
                     try:
-                        async with asyncio.timeout(PING_S):
+                        async with asyncio.timeout(self._ping_s):
                             await changed.wait()
                     except TimeoutError:
                         yield None

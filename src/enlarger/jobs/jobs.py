@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -179,7 +179,11 @@ class Jobs:
             leased_until=now + LEASE_S,
             **tracked.values(),
         )
-        added = await self._rows.add(record)
+        try:
+            added = await self._rows.add(record)
+        except BaseException:  # nobody waits for it, and it is no job
+            await dropped(work)
+            raise
         if added.id != record.id:  # another one was faster, under the same key
             await dropped(work)
             return added
@@ -260,7 +264,7 @@ class Jobs:
                     return await feed.ended()
             return feed.record
 
-    async def events(self, record: JobRecord, after: int | None) -> AsyncIterator[Event | None]:
+    async def events(self, record: JobRecord, after: int | None) -> AsyncGenerator[Event | None]:
         """What happens to a job, to its end; None where nothing does."""
         async with (
             self._watched(record) as feed,

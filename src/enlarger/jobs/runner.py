@@ -236,7 +236,8 @@ class Runner:
         except asyncio.CancelledError:
             # Canceled, lost to another one, or this process ends: only in the last case it is still ours.
             await dropped(work)
-            await self._give_back(record, not_before=0.0)
+            if not await self._give_back(record, not_before=0.0):
+                await self._clear(record)
             raise
         except DeadlineExceeded as error:
             await self._fail(record, error)
@@ -308,22 +309,30 @@ class Runner:
             **values,
         )
         if ended is None:
-            now = await self._rows.get(record.id)
-            if now is None or now.state == "canceled":  # while the result was written
-                await self._blobs.delete_under(record.id)
-            return  # else somebody else has it
+            await self._clear(record)
+            return
         log.info("job_ended", state=ended.state)
         await self._blobs.delete_under(work_of(ended) if ended.state == "succeeded" else ended.id)
         self._feeds.tell(ended)
         await self._ended(ended)
 
-    async def _give_back(self, record: JobRecord, *, not_before: float) -> None:
+    async def _clear(self, record: JobRecord) -> None:
+        """Delete what was written for a job after it was canceled; if it was not, somebody else has it."""
+        with contextlib.suppress(EnlargerError):
+            now = await self._rows.get(record.id)
+            if now is None or now.state == "canceled":
+                await self._blobs.delete_under(record.id)
+
+    async def _give_back(self, record: JobRecord, *, not_before: float) -> bool:
+        """Whether it was still ours."""
         with contextlib.suppress(EnlargerError):  # if it fails, its lease runs out
             if await self._rows.release(
                 record.id, holder=self.holder, not_before=not_before, counts=False
             ):
                 log.info("job_given_back")
                 self._feeds.tell(replace(record, state="queued", stage=None, tiles_done=0))
+                return True
+        return False
 
 
 class _Pieces:

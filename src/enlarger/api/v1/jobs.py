@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Any
@@ -89,8 +90,10 @@ class JobRoutes:
 
     async def _stream(self, record: JobRecord, after: int | None) -> AsyncIterator[bytes]:
         yield f"retry: {_RETRY_MS}\n\n".encode()
-        async for event in self.jobs.events(record, after):
-            yield b": ping\n\n" if event is None else await self._written(event)
+        # Closed here, not when it is collected: until then it would look at the job's row.
+        async with aclosing(self.jobs.events(record, after)) as events:
+            async for event in events:
+                yield b": ping\n\n" if event is None else await self._written(event)
 
     async def _written(self, event: Event) -> bytes:
         """One event as the stream has it."""

@@ -1,0 +1,213 @@
+"""Feeds: events in order, merged, kept for who comes back, forgotten when nobody needs them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from enlarger.jobs.feeds import KEPT_EVENTS, LEAST_GAP_S, Event, Feed, Feeds, Shown
+from enlarger.jobs.record import JobRecord
+from enlarger.pipeline.passes import Window
+
+JOB = JobRecord(id="job_1", created_at=1.0, options={}, state="queued")
+RUNNING = replace(JOB, state="running", tiles_total=1000)
+DONE = replace(RUNNING, state="succeeded", tiles_done=1000)
+PLACE = Window(0, 0, 4, 4)
+LONG_S = 20
+
+
+def at(tiles_done: int) -> JobRecord:
+    """The job with so many tiles."""
+    return replace(RUNNING, tiles_done=tiles_done)
+
+
+async def seen(feed: Feed, after: int | None = None) -> list[Event]:
+    """All that a follower is told, of a feed that has come to its end."""
+    async with asyncio.timeout(LONG_S):
+        return [event async for event in feed.follow(after) if event is not None]
+
+
+def ids(events: Sequence[Event]) -> list[int]:
+    """Their ids."""
+    return [event.id for event in events]
+
+
+async def test_ids_count_from_1() -> None:
+    """The first event is the state; the last is the final one, and nothing follows."""
+    feed = Feed(JOB)
+    feed.tell(RUNNING)
+    feed.show(Shown(0, PLACE))
+    feed.tell(DONE)
+    events = await seen(feed, after=0)
+    assert [(event.id, event.kind) for event in events] == [
+        (1, "state"),
+        (2, "state"),
+        (3, "tile"),
+        (4, "state"),
+    ]
+    assert [event.job for event in events] == [JOB, RUNNING, RUNNING, DONE]
+
+
+async def test_progress_is_merged() -> None:
+    """At most one event of progress in a tenth of a second, and the last word is never lost."""
+    feed = Feed(RUNNING)
+    clock = asyncio.get_running_loop().time
+    began = clock()
+    told = 0
+    while clock() < began + 5 * LEAST_GAP_S:
+        told += 1
+        feed.tell(at(told))
+        await asyncio.sleep(0.001)
+    await asyncio.sleep(2 * LEAST_GAP_S)
+    most = (clock() - began) / LEAST_GAP_S + 1
+    feed.tell(replace(DONE, tiles_done=told))
+    progress = [event for event in await seen(feed, after=0) if event.kind == "progress"]
+    assert 2 <= len(progress) <= most
+    assert told > len(progress)
+    assert progress[-1].job.tiles_done == told
+
+
+async def test_state_does_not_wait_for_progress() -> None:
+    """A new state is told at once, with the progress that was held back, which is not told again."""
+    feed = Feed(RUNNING)
+    feed.tell(at(1))
+    feed.tell(at(2))
+    feed.tell(DONE)
+    await asyncio.sleep(2 * LEAST_GAP_S)
+    assert [event.kind for event in await seen(feed, after=0)] == ["state", "progress", "state"]
+
+
+async def test_what_says_nothing_new_is_no_event() -> None:
+    """The same again, and a lease that was renewed."""
+    feed = Feed(RUNNING)
+    feed.tell(RUNNING)
+    feed.tell(replace(RUNNING, leased_until=99.0))
+    feed.tell(DONE)
+    assert [event.kind for event in await seen(feed, after=0)] == ["state", "state"]
+
+
+@given(
+    steps=st.lists(st.sampled_from(["tile", "state"]), max_size=2 * KEPT_EVENTS),
+    after=st.none() | st.integers(0, 3 * KEPT_EVENTS),
+)
+def test_whoever_comes_back_gets_what_followed(steps: list[str], after: int | None) -> None:
+    """As a list would have it: those of the last 256 events after the one that is named; else the state alone."""
+
+    async def told() -> None:
+        feed = Feed(JOB)
+        model = [(1, "state")]
+        for number, step in enumerate(steps, 2):
+            model.append((number, step))
+            if step == "tile":
+                feed.show(Shown(number, PLACE))
+            else:
+                feed.tell(RUNNING if feed.record.state == "queued" else JOB)
+        model.append((len(model) + 1, "state"))
+        feed.tell(DONE)
+        kept = model[-KEPT_EVENTS:]
+        expected = [event for event in kept if after is not None and event[0] > after]
+        is_known = after is not None and kept[0][0] - 1 <= after <= model[-1][0]
+        if not is_known:
+            expected = [model[-1]]
+        elif after == model[-1][0]:
+            assert feed.has_seen_the_end(after)
+            return
+        found = await seen(feed, after)
+        assert [(event.id, event.kind) for event in found] == expected
+        assert not feed.has_seen_the_end(after)
+
+    asyncio.run(told())
+
+
+async def test_followers_see_it_live() -> None:
+    """Several at once, each all of it, and in order."""
+    feed = Feed(JOB)
+    followers = [asyncio.create_task(seen(feed)) for _ in range(3)]
+    await asyncio.sleep(0)
+    assert feed.followers == 3
+    feed.tell(RUNNING)
+    for index in range(50):
+        feed.show(Shown(index, PLACE))
+        await asyncio.sleep(0)
+    feed.tell(DONE)
+    for events in await asyncio.gather(*followers):
+        assert ids(events) == list(range(1, 54))
+    assert feed.followers == 0
+
+
+async def test_silence_is_told() -> None:
+    """None after each while in which nothing happens, and what happens then is still told."""
+    feed = Feed(JOB, ping_s=0.02)
+    follower = feed.follow()
+    first = await anext(follower)
+    assert first is not None
+    assert first.kind == "state"
+    assert [await anext(follower), await anext(follower)] == [None, None]
+    feed.tell(DONE)
+    last = await anext(follower)
+    assert last is not None
+    assert last.job == DONE
+    with pytest.raises(StopAsyncIteration):
+        await anext(follower)
+
+
+async def test_end_can_be_waited_for() -> None:
+    """Of the job, or of what is told of it."""
+    feed = Feed(JOB)
+    waiting = asyncio.create_task(feed.ended())
+    await asyncio.sleep(0)
+    feed.tell(RUNNING)
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    feed.tell(DONE)
+    assert await waiting == DONE
+    assert await feed.ended() == DONE
+    other = Feed(RUNNING)
+    other.close()
+    assert await other.ended() == RUNNING
+
+
+async def test_closing_ends_those_who_follow() -> None:
+    """Also those of feeds that are begun later; they get the state."""
+    feeds = Feeds()
+    followers = [asyncio.create_task(seen(feeds.of(JOB))) for _ in range(2)]
+    await asyncio.sleep(0)
+    feeds.close()
+    for events in await asyncio.gather(*followers):
+        assert ids(events) == [1]
+    late = await seen(feeds.of(replace(JOB, id="job_2")))
+    assert ids(late) == [1]
+
+
+async def test_feed_that_is_followed_is_not_forgotten() -> None:
+    """Nor one of a job that has not ended; of the others the newest stay."""
+    feeds = Feeds()
+    followed = feeds.of(replace(DONE, id="followed"))
+    follower = feeds.of(replace(JOB, id="open")).follow()
+    await anext(follower)
+    stream = followed.follow(0)
+    await anext(stream)  # it has not been told that there is no more
+    for number in range(1000):
+        feeds.of(replace(DONE, id=f"job_{number}"))
+    assert feeds.of(replace(DONE, id="followed")) is followed
+    assert feeds.of(replace(DONE, id="open")).record.state == "queued"
+    newest, oldest = (feeds.of(replace(JOB, id=name)) for name in ("job_999", "job_0"))
+    assert newest.record.state == "succeeded"
+    assert oldest.record.state == "queued"  # begun anew
+    await stream.aclose()
+    await follower.aclose()
+
+
+async def test_only_feeds_that_are_there_are_told() -> None:
+    """A job that nobody watches, and that does not run here, has none."""
+    feeds = Feeds()
+    feeds.tell(RUNNING)
+    feed = feeds.of(JOB)
+    assert feed.record == JOB
+    feeds.tell(DONE)
+    assert feed.record == DONE

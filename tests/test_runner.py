@@ -1,0 +1,357 @@
+"""The runner: what it claims it ends, gives back, or leaves to who has it now. Its pipeline is a script."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from enlarger.errors import (
+    DeadlineExceeded,
+    EngineFailed,
+    EnlargerError,
+    NoEngineReady,
+    UnreadableImage,
+)
+from enlarger.job import Job
+from enlarger.jobs import Blobs, Feeds, JobRecord, Rows, Runner, Words
+from enlarger.jobs.record import new_job_id
+from enlarger.jobs.runner import BEAT_S, LEASE_S, MOST_ATTEMPTS, Tracked
+from enlarger.picture.values import Header
+from enlarger.pipeline import Outcome, Pipeline
+from enlarger.pipeline.enlarging import Ran
+from enlarger.store import StoredFile
+
+LONG_S = 20
+RESULT = b"a picture"
+
+
+@dataclass
+class Script:
+    """Stands where the pipeline does: does what it is told to, and counts."""
+
+    play: Callable[[], Awaitable[Outcome]]
+    ran: list[Job] = field(default_factory=list)
+
+    async def run(self, job: Job, **_: Any) -> Outcome:
+        """Play."""
+        self.ran.append(job)
+        return await self.play()
+
+
+@dataclass
+class Scene:
+    """All that a runner needs, and what became of it."""
+
+    folder: Path
+    rows: Rows
+    blobs: Blobs
+    feeds: Feeds = field(default_factory=Feeds)
+    ended: list[JobRecord] = field(default_factory=list)
+    runners: list[Runner] = field(default_factory=list)
+
+    def outcome(self) -> Outcome:
+        """A finished picture, in a file."""
+        path = self.folder / "upscaled_0.png"
+        path.write_bytes(RESULT)
+        return Outcome(
+            ran=Ran(model="m", model_sha256="0", engine="nearest", precision="f32", tiles=2),
+            stored=StoredFile("0", path, time.time(), len(RESULT)),
+            width_px=4,
+            height_px=4,
+            scale=4,
+            notes=(),
+            kept=(),
+            header=Header(
+                format="png", width_px=1, height_px=1, mode="RGB", depth_bits=8, frames=1
+            ),
+            input_bytes=3,
+        )
+
+    async def made(self) -> Outcome:
+        """It, at once."""
+        return self.outcome()
+
+    def runner(
+        self, play: Callable[[], Awaitable[Outcome]], executor: ThreadPoolExecutor
+    ) -> Runner:
+        """One that plays it for each job."""
+
+        async def described(outcome: Outcome) -> dict[str, Any]:
+            return {"input": {"width": 1}, "result": {"bytes": outcome.stored.size_bytes}}
+
+        async def ended(record: JobRecord) -> None:
+            self.ended.append(record)
+
+        def problem(error: EnlargerError, request_id: str) -> dict[str, Any]:
+            return {"code": error.code, "status": error.status, "request_id": request_id}
+
+        return Runner(
+            rows=self.rows,
+            blobs=self.blobs,
+            feeds=self.feeds,
+            pipeline=cast(Pipeline, Script(play)),
+            executor=executor,
+            words=Words(describe=described, problem=problem),
+            max_age_s=60,
+            places=2,
+            takes=lambda: True,
+            charge=lambda _, __: None,
+            ended=ended,
+        )
+
+    async def queued(self, **values: Any) -> str:
+        """Id of a new job, with its picture."""
+        record = JobRecord(
+            id=new_job_id(), created_at=time.time(), options={}, request_id="r-1", **values
+        )
+        await self.blobs.put(f"{record.id}/work/input", b"png")
+        await self.rows.add(record)
+        return record.id
+
+    async def now(self, job_id: str) -> JobRecord:
+        """It, as its row has it."""
+        record = await self.rows.get(job_id)
+        assert record is not None
+        return record
+
+    async def until(self, job_id: str, holds: Callable[[JobRecord], bool]) -> JobRecord:
+        """It, as soon as it is so; if it has ended, when its files are put in order too."""
+        async with asyncio.timeout(LONG_S):
+            while not holds(record := await self.now(job_id)):  # noqa: ASYNC110 - a row tells nobody
+                await asyncio.sleep(0.01)
+            while record.is_ended and any(one.has(job_id) for one in self.runners):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        return record
+
+
+Playing = Callable[[Callable[[], Awaitable[Outcome]]], AbstractAsyncContextManager[Runner]]
+
+
+@pytest.fixture
+async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
+    """With an empty database."""
+    async with Rows(str(tmp_path / "jobs.sqlite3")) as rows:
+        yield Scene(tmp_path, rows, Blobs.at(tmp_path / "blobs"))
+
+
+@pytest.fixture
+def playing(scene: Scene) -> Playing:
+    """A runner that runs, until the end of the block."""
+
+    @asynccontextmanager
+    async def begun(play: Callable[[], Awaitable[Outcome]]) -> AsyncIterator[Runner]:
+        with ThreadPoolExecutor(1) as executor:
+            async with scene.runner(play, executor) as runner:
+                scene.runners.append(runner)
+                yield runner
+
+    return begun
+
+
+def has_ended(record: JobRecord) -> bool:
+    """Whether it has."""
+    return record.is_ended
+
+
+async def forever() -> Outcome:
+    """Work without end."""
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+def raising(error: Exception) -> Callable[[], Awaitable[Outcome]]:
+    """Work that fails."""
+
+    async def play() -> Outcome:
+        raise error
+
+    return play
+
+
+async def test_job_is_run_to_its_end(scene: Scene, playing: Playing) -> None:
+    """Its result is among the blobs, all else of it is gone, and who watches is told."""
+    job = await scene.queued()
+    async with playing(scene.made):
+        record = await scene.until(job, has_ended)
+        await asyncio.wait_for(scene.feeds.of(record).ended(), LONG_S)
+    assert (record.state, record.attempts, record.tiles_total) == ("succeeded", 1, 2)
+    assert record.file_name == "0.png"
+    assert await scene.blobs.keys(job) == [f"{job}/result"]
+    assert await scene.blobs.get(f"{job}/result") == RESULT
+    assert [one.id for one in scene.ended] == [job]
+
+
+async def test_running_job_is_held(scene: Scene, playing: Playing) -> None:
+    """Its lease is renewed with each sign of life, so that nobody else begins it."""
+    job = await scene.queued()
+    async with playing(forever) as runner:
+        first = await scene.until(job, lambda record: record.state == "running")
+        assert first.holder == runner.holder
+        assert 0 < first.leased_until - time.time() <= LEASE_S
+        await scene.until(job, lambda record: record.leased_until > first.leased_until)
+        assert await scene.rows.claim("other", now=time.time(), lease_s=1) is None
+
+
+async def test_lost_job_is_dropped(scene: Scene, playing: Playing) -> None:
+    """Whoever finds that somebody else has it stops, and leaves row and files alone."""
+    job = await scene.queued()
+    async with playing(forever) as runner:
+        await scene.until(job, lambda record: record.state == "running")
+        await scene.rows.update(job, holder=runner.holder, leased_until=0.0)
+        taken = await scene.rows.claim("other", now=time.time(), lease_s=60)
+        assert taken is not None
+        async with asyncio.timeout(2 * BEAT_S + LONG_S):
+            while runner.has(job):  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.05)
+    record = await scene.now(job)
+    assert (record.state, record.holder) == ("running", "other")
+    assert await scene.blobs.keys(job) == [f"{job}/work/input"]
+
+
+async def test_leaving_gives_back(scene: Scene, playing: Playing) -> None:
+    """To its place in the queue, at once, as if it had not been begun; its files stay."""
+    job = await scene.queued()
+    async with playing(forever):
+        await scene.until(job, lambda record: record.state == "running")
+    record = await scene.now(job)
+    assert (record.state, record.attempts, record.not_before) == ("queued", 0, 0.0)
+    assert await scene.blobs.keys(job) == [f"{job}/work/input"]
+    async with playing(scene.made):
+        assert (await scene.until(job, has_ended)).state == "succeeded"
+
+
+async def test_no_room_is_waited_for(scene: Scene, playing: Playing) -> None:
+    """A job that cannot be taken now goes back, is not begun before its time, and is done then."""
+    job = await scene.queued()
+    errors = [NoEngineReady("none", retry_after_s=1)]
+
+    async def play() -> Outcome:
+        if errors:
+            raise errors.pop()
+        return scene.outcome()
+
+    began = time.time()
+    async with playing(play):
+        waits = await scene.until(job, lambda record: record.not_before > 0)
+        assert waits.not_before >= began + 1
+        done = await scene.until(job, has_ended)
+    assert done.state == "succeeded"
+    assert time.time() >= waits.not_before
+    assert done.attempts == 1  # the one that came to nothing does not count
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "keeps_key"),
+    [
+        (UnreadableImage("cut"), "unreadable_image", True),
+        (EngineFailed("gave up"), "engine_failed", False),
+        (DeadlineExceeded("too long"), "deadline_exceeded", False),
+        (ZeroDivisionError("ours"), "internal_error", False),
+    ],
+)
+async def test_error_ends_a_job(
+    scene: Scene, playing: Playing, error: Exception, code: str, keeps_key: bool
+) -> None:
+    """With its problem; what may go better next time is not remembered under its key. The runner goes on."""
+    job = await scene.queued(idempotency_key="k")
+    async with playing(raising(error)):
+        record = await scene.until(job, has_ended)
+        assert record.problem is not None
+        assert (record.state, record.problem["code"]) == ("failed", code)
+        assert (record.idempotency_key == "k") == keeps_key
+        assert await scene.blobs.keys(job) == []
+        another = await scene.queued()
+        assert (await scene.until(another, has_ended)).state == "failed"
+
+
+async def test_job_that_ends_gateways_is_given_up(scene: Scene, playing: Playing) -> None:
+    """Begun too often and never ended; it is not begun once more."""
+    job = await scene.queued(attempts=MOST_ATTEMPTS)
+    last = await scene.queued(attempts=MOST_ATTEMPTS - 1)
+    async with playing(scene.made):
+        record = await scene.until(job, has_ended)
+        assert record.problem is not None
+        assert record.problem["code"] == "engine_lost"
+        assert (await scene.until(last, has_ended)).state == "succeeded"
+
+
+async def test_picture_that_is_gone_fails(scene: Scene, playing: Playing) -> None:
+    """It says so."""
+    job = await scene.queued(not_before=time.time() + 0.5)
+    await scene.blobs.delete_under(job)
+    async with playing(scene.made):
+        record = await scene.until(job, has_ended)
+    assert record.problem is not None
+    assert record.problem["code"] == "missing_input"
+
+
+async def test_result_without_room_fails(scene: Scene, playing: Playing) -> None:
+    """``storage_full``, and nothing half-written."""
+    job = await scene.queued()
+
+    async def play() -> Outcome:
+        (scene.folder / "blobs" / job / "result").mkdir()  # in the way of the file
+        (scene.folder / "blobs" / job / "result" / "x").write_bytes(b"")
+        return scene.outcome()
+
+    async with playing(play):
+        record = await scene.until(job, has_ended)
+    assert record.problem is not None
+    assert (record.state, record.problem["code"]) == ("failed", "storage_full")
+    assert not (scene.folder / "blobs" / job).exists()
+
+
+@pytest.mark.parametrize("is_told", [True, False], ids=["here", "elsewhere"])
+async def test_cancelling_while_the_result_is_written_leaves_nothing(
+    scene: Scene, playing: Playing, is_told: bool
+) -> None:
+    """The file is written to its end, then all of it is deleted."""
+    job = await scene.queued()
+    opened = asyncio.Event()
+
+    async def play() -> Outcome:
+        outcome = scene.outcome()
+        opened.set()
+        return outcome
+
+    async with playing(play) as runner:
+        await asyncio.wait_for(opened.wait(), LONG_S)
+        await scene.rows.update(job, states=("running",), state="canceled", finished_at=time.time())
+        if is_told:
+            runner.drop(job)
+        await scene.blobs.delete_under(job)
+        async with asyncio.timeout(LONG_S):
+            while runner.has(job):  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.01)
+    assert (await scene.now(job)).state == "canceled"
+    assert not (scene.folder / "blobs" / job).exists()
+
+
+async def test_request_becomes_a_job(scene: Scene, playing: Playing) -> None:
+    """Work that was begun elsewhere goes on as the job's, told of and ended like any other."""
+    async with playing(forever) as runner:
+        record = JobRecord(
+            id=new_job_id(),
+            created_at=time.time(),
+            options={},
+            state="running",
+            holder=runner.holder,
+            leased_until=time.time() + LEASE_S,
+        )
+        await scene.rows.add(record)
+        work: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        tracked = Tracked()
+        runner.adopt(record, work, tracked)
+        assert runner.has(record.id)
+        tracked.on_tile(1, 2)
+        assert scene.feeds.of(record).record.tiles_done == 1
+        work.set_result(scene.outcome())
+        assert (await scene.until(record.id, has_ended)).state == "succeeded"
