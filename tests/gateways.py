@@ -140,7 +140,7 @@ async def running(
     )
     rates = Rates(settings.rate_limit)
     stack = AsyncExitStack()
-    jobs = await stack.enter_async_context(
+    jobs, batches = await stack.enter_async_context(
         opened_jobs(
             settings,
             pipeline=pipeline,
@@ -154,6 +154,7 @@ async def running(
     gateway = Gateway(
         pipeline=pipeline,
         jobs=jobs,
+        batches=batches,
         rates=rates,
         pool=pool,
         store=results,

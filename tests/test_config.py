@@ -42,6 +42,7 @@ DEFAULTS: dict[str, tuple[str, Any]] = {
     "ENLARGER_FETCH": ("fetch", "public"),
     "ENLARGER_API_KEYS": ("api_keys", ()),
     "ENLARGER_SIGNING_KEYS": ("signing_keys", ()),
+    "ENLARGER_WEBHOOK_SECRETS": ("webhook_secrets", ()),
     "ENLARGER_RATE_LIMIT": ("rate_limit", None),
     "ENLARGER_CORS_ORIGINS": ("cors_origins", ()),
     "ENLARGER_TRUSTED_PROXIES": ("trusted_proxies", ()),
@@ -87,6 +88,10 @@ GIVEN: dict[str, tuple[str, Any]] = {
             SigningKey("shop", SecretStr("sixteen-letters!")),
             SigningKey("shop.2", SecretStr("a:colon/and=more+~")),
         ),
+    ),
+    "ENLARGER_WEBHOOK_SECRETS": (
+        f"whsec_{'A' * 32}, whsec_{'+/' * 42}AA==,",
+        (SecretStr(f"whsec_{'A' * 32}"), SecretStr(f"whsec_{'+/' * 42}AA==")),
     ),
     "ENLARGER_RATE_LIMIT": ("500mp/60s", RateLimit(500, 60)),
     "ENLARGER_CORS_ORIGINS": (
@@ -145,6 +150,14 @@ WRONG = {
         "shop:sixteen letters!",
         "shop:sixteen-lettersé",
         "shop:sixteen-letters!,more:short",
+    ],
+    "ENLARGER_WEBHOOK_SECRETS": [
+        "A" * 32,
+        f"whsec_{'A' * 31}",
+        f"whsec_{'A' * 28}",
+        f"whsec_{'A' * 88}",
+        f"whsec_{'-' * 32}",
+        f"whsec_{'A' * 32};whsec_{'A' * 32}",
     ],
     "ENLARGER_RATE_LIMIT": [
         "500",
@@ -262,6 +275,7 @@ def test_value_that_cannot_be_used_names_its_variable(
     [
         ("ENLARGER_API_KEYS", "enl_secret"),
         ("ENLARGER_SIGNING_KEYS", "enl_secret"),
+        ("ENLARGER_WEBHOOK_SECRETS", "enl_secret"),
         ("ENLARGER_TILE_TOKEN", "enl_secret"),
         ("ENLARGER_DATABASE", "mysql://up:enl_secret@db/jobs"),
     ],
@@ -276,14 +290,19 @@ def test_message_does_not_show_a_secret(
     assert "enl_" not in str(refused.value)
 
 
+SECRET = "c2VjcmV0" * 4
+
+
 def test_settings_do_not_show_secrets() -> None:
     """Wherever they are printed."""
     settings = load(
         tile_token="enl_secret-and-longer",
         signing_keys="shop:enl_secret-and-longer",
+        webhook_secrets=f"whsec_{SECRET}",
         database="postgresql://up:enl_secret@db/jobs",
     )
     assert "enl_" not in repr(settings) + str(settings)
+    assert SECRET not in repr(settings) + str(settings)
 
 
 def test_message_shows_the_value() -> None:

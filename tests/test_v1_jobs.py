@@ -204,7 +204,7 @@ async def test_faults_of_a_file_are_told_before_it_is_a_job(start: Start) -> Non
     await problem_of(response, 415, "unsupported_format")
     response = await gateway.http.post("/v1/jobs", data=PNG)
     await problem_of(response, 413, "image_too_large")
-    response = await gateway.http.post("/v1/jobs", data=PNG, params={"scale": 4, "scaale": 2})
+    response = await gateway.http.post("/v1/jobs", data=PNG, params={"scale": 4, "sized": 2})
     await problem_of(response, 422, "invalid_option")
 
 

@@ -366,7 +366,7 @@ async def _serve(settings: config.Settings, host: str, port: int) -> int:
             draining=lambda: service.draining,
         )
         rates = Rates(settings.rate_limit)
-        jobs = await stack.enter_async_context(
+        jobs, batches = await stack.enter_async_context(
             opened_jobs(
                 settings,
                 pipeline=pipeline,
@@ -380,6 +380,7 @@ async def _serve(settings: config.Settings, host: str, port: int) -> int:
         gateway = Gateway(
             pipeline=pipeline,
             jobs=jobs,
+            batches=batches,
             rates=rates,
             pool=pool,
             store=store,

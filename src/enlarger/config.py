@@ -5,6 +5,8 @@ Names and defaults are those of the HTTP contract; docs/reference/settings.md li
 
 from __future__ import annotations
 
+import base64
+import binascii
 import ipaddress
 import os
 import re
@@ -31,6 +33,9 @@ from enlarger.errors import ConfigError
 MAX_AUTO_SERVERS = 5
 """``NUM_SERVERS=auto`` starts one model server per core, and no more than this."""
 
+WHSEC = "whsec_"
+"""Before the base64 of a secret of webhooks."""
+
 Precision = Literal["auto", "f32", "bf16", "int8"]
 
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
@@ -48,6 +53,14 @@ def _origin(text: str) -> str:
         with suppress(ValidationError):
             return str(TypeAdapter(HttpUrl).validate_python(text)).removesuffix("/")
     raise ValueError("each must be an origin such as https://a.example, or it is * alone")
+
+
+def _is_webhook_secret(text: str) -> bool:
+    """Whether it is one as Standard Webhooks has them."""
+    with suppress(binascii.Error, ValueError):
+        key = base64.b64decode(text.removeprefix(WHSEC), validate=True)
+        return text.startswith(WHSEC) and 24 <= len(key) <= 64
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +96,7 @@ _SECRETS = (
     "ENLARGER_DATABASE",
     "ENLARGER_SIGNING_KEYS",
     "ENLARGER_TILE_TOKEN",
+    "ENLARGER_WEBHOOK_SECRETS",
 )
 """Settings whose values are never shown."""
 
@@ -182,6 +196,11 @@ class Settings(BaseSettings):
     )
     """``kid:secret`` of keys that links may be signed with, with commas; new links take the first. Unset: none."""
 
+    webhook_secrets: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        default=(), validation_alias="ENLARGER_WEBHOOK_SECRETS"
+    )
+    """``whsec_<base64>`` that webhooks are signed with, each by all, with commas. Unset: no webhooks."""
+
     rate_limit: RateLimit | None = Field(default=None, validation_alias="ENLARGER_RATE_LIMIT")
     """Output megapixels per time of each caller, such as ``500mp/60s``. Unset: no limit."""
 
@@ -268,6 +287,16 @@ class Settings(BaseSettings):
             SigningKey(match.group(1), SecretStr(match.group(2))) for match in found if match
         )
 
+    @field_validator("webhook_secrets", mode="before")
+    @classmethod
+    def _webhook_secrets(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        entries = [entry.strip() for entry in value.split(",") if entry.strip()]
+        if not all(map(_is_webhook_secret, entries)):
+            raise ValueError("each entry must be whsec_<base64 of 24 to 64 bytes>")
+        return tuple(map(SecretStr, entries))
+
     @field_validator("rate_limit", mode="before")
     @classmethod
     def _rate(cls, value: object) -> object:
@@ -312,6 +341,11 @@ class Settings(BaseSettings):
             elif ":" in entry:
                 TypeAdapter(Address).validate_python(entry)
         return value
+
+    @property
+    def has_webhooks(self) -> bool:
+        """Whether webhooks can be sent: they are signed, and go where pictures may come from."""
+        return bool(self.webhook_secrets) and self.fetch != "off"
 
     @property
     def output_limit_px(self) -> int:

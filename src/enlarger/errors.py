@@ -29,13 +29,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+Reason = Literal["unknown", "type", "range", "conflict", "unsupported"]
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
     """What is wrong with one option of a request."""
 
     option: str
-    reason: Literal["unknown", "type", "range", "conflict", "unsupported"]
+    reason: Reason
     detail: str
     """What is allowed."""
 

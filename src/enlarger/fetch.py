@@ -1,4 +1,4 @@
-"""Downloading a stranger's URL without being led into the private network.
+"""Downloading a stranger's URL, or sending to one, without being led into the private network.
 
 The address is checked where the connection is made: whatever a name resolved to before, the socket to a
 forbidden address is never opened. Redirects are followed by hand, each hop under the same rules.
@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
@@ -167,7 +169,7 @@ def check_url(url: str) -> SplitResult:
 
 
 class Fetcher:
-    """Downloads under a rule and a size limit.
+    """Downloads under a rule and a size limit, and sends under the same rule.
 
     Args:
         rule: a checked ``ENLARGER_FETCH``.
@@ -213,6 +215,32 @@ class Fetcher:
             log.info("source_unreachable", host=host, reason=repr(error))
             raise SourceUnreachable(_UNREACHABLE) from error
 
+    async def post(
+        self, url: str, body: bytes, headers: Mapping[str, str], *, timeout_s: float
+    ) -> int:
+        """Send ``body`` to ``url``; gives the status of the answer, the rest of which is not read.
+
+        Redirects are not followed: their status is the answer's.
+
+        Raises:
+            InvalidUrl: see ``check_url``.
+            SourceUnreachable: as of ``fetch``.
+            SourceTimeout: there is no status after ``timeout_s``.
+        """
+        host = check_url(url).hostname
+        try:
+            async with (
+                asyncio.timeout(timeout_s),
+                self._session(url) as (session, target),
+                session.post(target, data=body, headers=headers, allow_redirects=False) as response,
+            ):
+                return response.status
+        except TimeoutError as error:
+            raise SourceTimeout("the receiver took too long") from error
+        except (aiohttp.ClientError, OSError, UnicodeError, ValueError) as error:
+            log.info("receiver_unreachable", host=host, reason=repr(error))
+            raise SourceUnreachable("could not reach the receiver") from error
+
     async def _follow(self, url: str) -> bytes:
         """The bytes at the end of all redirects."""
         for _ in range(MAX_REDIRECTS + 1):
@@ -225,6 +253,17 @@ class Fetcher:
 
     async def _hop(self, url: str) -> bytes | str:
         """The body, or where the source redirects to."""
+        async with self._session(url) as (session, target):
+            async with asyncio.timeout(self._read_timeout_s):
+                response = await session.get(
+                    target, allow_redirects=False, headers={"Accept": "image/*"}
+                )
+            async with response:
+                return await self._answer(response)
+
+    @asynccontextmanager
+    async def _session(self, url: str) -> AsyncIterator[tuple[aiohttp.ClientSession, URL]]:
+        """For one request to ``url``: what the rule does not allow is not connected to."""
         if not self._rule.enabled:
             raise _Forbidden("fetching is switched off")
         # As aiohttp reads it: whom to trust is decided on the very name that is connected to.
@@ -245,16 +284,12 @@ class Fetcher:
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={
                 "Accept-Encoding": "identity",
-                "Accept": "image/*",
                 "User-Agent": "enlarger",
             },
             auto_decompress=False,
             trust_env=False,
         ) as session:
-            async with asyncio.timeout(self._read_timeout_s):
-                response = await session.get(target, allow_redirects=False)
-            async with response:
-                return await self._answer(response)
+            yield session, target
 
     async def _answer(self, response: aiohttp.ClientResponse) -> bytes | str:
         if response.status in _REDIRECTS and "Location" in response.headers:

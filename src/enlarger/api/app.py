@@ -30,13 +30,15 @@ from enlarger.api.streaming import FileText, file_chunks, sha256_of, with_files
 from enlarger.api.traced import traced
 from enlarger.api.v1 import V1
 from enlarger.api.v1.answers import FIDELITY_HEADERS
+from enlarger.api.v1.batches import BATCHES
+from enlarger.api.v1.batches import LIMIT_BYTES as BATCH_LIMIT_BYTES
 from enlarger.api.v1.problems import MEDIA_TYPE as PROBLEM
 from enlarger.api.v1.problems import problem, problem_of
 from enlarger.api.v1.routes import PREFIXES
 from enlarger.config import Settings
 from enlarger.errors import BodyTooLarge, BodyTooSlow, EnlargerError
 from enlarger.job import SCALES, Job
-from enlarger.jobs import Jobs
+from enlarger.jobs import Batches, Jobs
 from enlarger.models import Catalogue
 from enlarger.picture import FORMATS
 from enlarger.picture.encode import MEDIA_TYPES
@@ -97,6 +99,7 @@ class Gateway:
 
     pipeline: Pipeline
     jobs: Jobs
+    batches: Batches
     rates: Rates
     pool: Pool
     store: Store
@@ -137,6 +140,7 @@ class Gateway:
         self._v1 = V1(
             pipeline=self.pipeline,
             jobs=self.jobs,
+            batches=self.batches,
             pool=self.pool,
             store=self.store,
             catalogue=self.catalogue,
@@ -160,8 +164,12 @@ class Gateway:
                 reason=self._reason,
             ),
         )
-        limit_bytes = self.settings.body_limit_bytes
-        limited = LimitedBodies(app, limit_bytes=limit_bytes, refuse=self._refuse_body)
+        limited = LimitedBodies(
+            app,
+            limit_bytes=self.settings.body_limit_bytes,
+            others_bytes={BATCHES: max(BATCH_LIMIT_BYTES, self.settings.body_limit_bytes)},
+            refuse=self._refuse_body,
+        )
         callers = Callers(
             self.settings.api_keys, self.settings.trusted_proxies, self.settings.signing_keys
         )
@@ -363,6 +371,8 @@ class Gateway:
     def _refuse_body(self, scope: Scope, status: int) -> Answer:
         """The answer to a body that is too large or too slow."""
         limit_bytes = self.settings.body_limit_bytes
+        if scope["path"] == BATCHES:
+            limit_bytes = max(BATCH_LIMIT_BYTES, limit_bytes)
         return self._refuse_raw(
             scope,
             BodyTooSlow("Request body came too slowly")

@@ -9,10 +9,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 from enlarger.api.rates import Rates
-from enlarger.api.v1.answers import described
+from enlarger.api.v1.answers import batch_object, described, job_object
 from enlarger.api.v1.problems import job_problem
 from enlarger.config import Settings
-from enlarger.jobs import Blobs, Feeds, JobRecord, Jobs, Rows, Runner, Words
+from enlarger.fetch import Fetcher
+from enlarger.jobs import Batches, Blobs, Feeds, Jobs, Rows, Runner, View, Webhooks, Words
 from enlarger.pipeline import Pipeline
 from enlarger.store import Store
 from enlarger.web.launcher import Service
@@ -34,8 +35,8 @@ async def opened_jobs(
     rates: Rates,
     service: Service,
     servers: int,
-) -> AsyncIterator[Jobs]:
-    """Jobs that are run as long as this lasts.
+) -> AsyncIterator[tuple[Jobs, Batches]]:
+    """Jobs that are run as long as this lasts, and their batches.
 
     Raises:
         ConfigError: the database, or the place for their files, cannot be used.
@@ -49,9 +50,15 @@ async def opened_jobs(
         def takes() -> bool:
             return not service.draining and _SHARE * pipeline.load.requests < settings.queue_limit
 
-        async def ended(record: JobRecord) -> None:
-            pass
-
+        webhooks = await stack.enter_async_context(
+            Webhooks(
+                rows=rows,
+                fetcher=Fetcher(settings.fetch, limit_bytes=settings.max_file_size_bytes),
+                secrets=settings.webhook_secrets,
+                job_json=lambda job: job_object(View(record=job), public_url=settings.public_url),
+                batch_json=partial(batch_object, public_url=settings.public_url),
+            )
+        )
         runner = await stack.enter_async_context(
             Runner(
                 rows=rows,
@@ -67,7 +74,7 @@ async def opened_jobs(
                 places=servers + _MORE_PLACES,
                 takes=takes,
                 charge=rates.charge,
-                ended=ended,
+                ended=webhooks.job_ended,
             )
         )
         jobs = Jobs(
@@ -82,12 +89,21 @@ async def opened_jobs(
             limit=settings.jobs_limit,
             max_age_s=settings.file_max_age_s,
             draining=lambda: service.draining,
-            ended=ended,
+            ended=webhooks.job_ended,
         )
         for work in (jobs.sweep_regularly(), _close(feeds, service)):
             task = asyncio.create_task(work)
             stack.callback(task.cancel)
-        yield jobs
+        yield (
+            jobs,
+            Batches(
+                rows=rows,
+                jobs=jobs,
+                feeds=feeds,
+                charge=rates.charge,
+                changed=webhooks.batch_changed,
+            ),
+        )
 
 
 async def _close(feeds: Feeds, service: Service) -> None:

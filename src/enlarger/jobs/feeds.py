@@ -178,6 +178,11 @@ class Feeds:
         if record.id in self._feeds:
             self._feeds[record.id].tell(record)
 
+    @property
+    def are_closed(self) -> bool:
+        """Whether the process ends."""
+        return self._closed
+
     def close(self) -> None:
         """End them all: the process ends."""
         self._closed = True

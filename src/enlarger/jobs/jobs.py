@@ -24,7 +24,7 @@ from enlarger.errors import (
 from enlarger.job import BytesSource, Job, UrlSource
 from enlarger.jobs.blobs import Blobs
 from enlarger.jobs.feeds import Event, Feed, Feeds
-from enlarger.jobs.record import JobRecord, new_job_id
+from enlarger.jobs.record import BatchRecord, JobRecord, new_job_id
 from enlarger.jobs.rows import Rows
 from enlarger.jobs.runner import LEASE_S, Runner, Tracked, piece_key, result_key, work_of
 from enlarger.pipeline import Outcome, Pipeline
@@ -132,38 +132,80 @@ class Jobs:
         """
         if (known := await self.known(job.owner, asked)) is not None:
             return known, True
+        await self.check_room(1)
+        record, output_px = await self.looked_at(job, asked)
+        if output_px:
+            self._charge(asked.caller, output_px)
+        added = await self._rows.add(record)
+        if added.id != record.id:
+            check_fingerprint(added, asked)
+            return added, True
+        return await self.begin(added, job), False
+
+    async def check_room(self, count: int) -> None:
+        """Whether so many jobs can be taken now.
+
+        Raises:
+            QueueFull, Draining: they cannot.
+        """
         if self._draining():
             raise Draining("the server is stopping", retry_after_s=10)
         waiting = (await self._rows.counts())["queued"]
-        if waiting >= self._limit:
+        if waiting + count > self._limit:
             raise QueueFull(
                 f"{waiting} jobs are waiting, the limit is {self._limit}", retry_after_s=60
             )
+
+    async def looked_at(self, job: Job, asked: Asked) -> tuple[JobRecord, int]:
+        """The row of a new job, and its output pixels; of a URL nobody knows them yet, they are 0.
+
+        Raises:
+            RequestError: its picture cannot be taken.
+            CapacityError: not now.
+        """
         record = self._record(job, asked)
+        if isinstance(job.source, UrlSource):
+            return record, 0
+        header, size_bytes = await self._pipeline.header(job)
+        estimate = self._pipeline.estimate(header, job.options, input_bytes=size_bytes)
+        record = replace(
+            record,
+            mflop=estimate.mflop,
+            input={
+                "width": header.width_px,
+                "height": header.height_px,
+                "bytes": size_bytes,
+                "format": header.format,
+            },
+            # Nobody begins it before its picture is there.
+            not_before=record.created_at + _UPLOAD_S,
+        )
+        return record, estimate.width_px * estimate.height_px
+
+    def refused(self, error: EnlargerError, asked: Asked, request_id: str) -> JobRecord:
+        """The row of a job that has failed before it began."""
+        now = self._clock()
+        return JobRecord(
+            id=new_job_id(),
+            caller=asked.caller,
+            request_id=request_id,
+            created_at=now,
+            state="failed",
+            finished_at=now,
+            options={},
+            problem=self._problem(error, request_id),
+        )
+
+    async def begin(self, record: JobRecord, job: Job) -> JobRecord:
+        """Let a job that has its row run; its picture is among the blobs then.
+
+        Raises:
+            StorageFull, StorageUnavailable: there is no room for its picture; it has failed.
+        """
         if isinstance(job.source, BytesSource):
-            header, size_bytes = await self._pipeline.header(job)
-            estimate = self._pipeline.estimate(header, job.options, input_bytes=size_bytes)
-            self._charge(asked.caller, estimate.width_px * estimate.height_px)
-            record = replace(
-                record,
-                mflop=estimate.mflop,
-                input={
-                    "width": header.width_px,
-                    "height": header.height_px,
-                    "bytes": size_bytes,
-                    "format": header.format,
-                },
-                # Nobody begins it before its picture is there.
-                not_before=record.created_at + _UPLOAD_S,
-            )
-        added = await self._rows.add(record)
-        if added.id != record.id:
-            _check_fingerprint(added, asked)
-            return added, True
-        if isinstance(job.source, BytesSource):
-            added = await self._with_input(added, job.source.data)
+            record = await self._with_input(record, job.source.data)
         self._runner.wake()
-        return added, False
+        return record
 
     async def adopt(
         self, job: Job, asked: Asked, work: asyncio.Future[Outcome], tracked: Tracked
@@ -205,7 +247,7 @@ class Jobs:
             return None
         known = await self._rows.by_key(owner, asked.idempotency_key)
         if known is not None:
-            _check_fingerprint(known, asked)
+            check_fingerprint(known, asked)
         return known
 
     async def usable(self, owner: str, asked: Asked) -> JobRecord | None:
@@ -283,6 +325,13 @@ class Jobs:
             if record.state != "succeeded":
                 return record
             return await self._expire(record) or await self.get(record.id, record.owner)
+        ended = await self.stop(record)
+        if ended is None:  # it ended meanwhile
+            return await self.cancel(await self.get(record.id, record.owner))
+        return ended
+
+    async def stop(self, record: JobRecord) -> JobRecord | None:
+        """End it if it has not ended; None: it has."""
         ended = await self._rows.update(
             record.id,
             states=("queued", "running"),
@@ -291,8 +340,8 @@ class Jobs:
             finished_at=self._clock(),
             idempotency_key=None,
         )
-        if ended is None:  # it ended meanwhile
-            return await self.cancel(await self.get(record.id, record.owner))
+        if ended is None:
+            return None
         self._runner.drop(record.id)
         self._feeds.tell(ended)
         await self._blobs.delete_under(ended.id)
@@ -419,12 +468,18 @@ class Jobs:
                 finished_at=self._clock(),
                 problem=self._problem(ours, record.request_id),
                 idempotency_key=None,
+                webhook=None,  # the sender is told at once
             )
             raise
         ready = await self._rows.update(record.id, states=("queued",), not_before=0.0)
         return ready or record
 
 
-def _check_fingerprint(known: JobRecord, asked: Asked) -> None:
+def check_fingerprint(known: JobRecord | BatchRecord, asked: Asked) -> None:
+    """What was asked for under a key is asked for again.
+
+    Raises:
+        IdempotencyKeyReused: it is something else.
+    """
     if known.fingerprint != asked.fingerprint:
         raise IdempotencyKeyReused(f"{asked.idempotency_key} was first used for another request")

@@ -13,6 +13,13 @@ STATES: tuple[State, ...] = ("queued", "running", "succeeded", "failed", "cancel
 ENDED: tuple[State, ...] = ("succeeded", "failed", "canceled", "expired")
 
 
+DELIVERY = "msg_"
+"""Before the id of what a message is about, in its own."""
+
+GONE = "gone"
+"""Outcome of a delivery whose receiver wants nothing more."""
+
+
 def new_job_id() -> str:
     """128 random bits: nobody finds another one's job by guessing."""
     return f"job_{secrets.token_hex(16)}"
@@ -23,9 +30,9 @@ def new_batch_id() -> str:
     return f"batch_{secrets.token_hex(16)}"
 
 
-def new_delivery_id() -> str:
-    """As that of a job. Every attempt shows it, so that the receiver knows a repeat."""
-    return f"msg_{secrets.token_hex(16)}"
+def delivery_id(told: str) -> str:
+    """That of the one message on the end of a job or batch. Every attempt shows it: the receiver knows a repeat."""
+    return f"{DELIVERY}{told}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +138,7 @@ class DeliveryRecord:
     """One webhook message, to be sent until it arrives or is given up."""
 
     id: str
-    """``msg_`` and 32 hexadecimal digits."""
+    """``msg_`` and the id of what it is about."""
 
     owner: str = ""
     url: str
@@ -156,4 +163,4 @@ class DeliveryRecord:
 
     ended_at: float | None = None
     outcome: str | None = None
-    """How it ended."""
+    """How it ended: ``delivered``, ``gone`` or ``given_up``."""

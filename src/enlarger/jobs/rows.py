@@ -7,13 +7,37 @@ from dataclasses import fields
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from sqlalchemy import ColumnElement, Table, and_, case, delete, exists, func, insert, or_, select
+import structlog
+from sqlalchemy import (
+    ColumnElement,
+    Table,
+    and_,
+    case,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+)
 from sqlalchemy import update as change
 from sqlalchemy.exc import IntegrityError
 
 from enlarger.jobs.database import Database
-from enlarger.jobs.record import ENDED, STATES, BatchRecord, DeliveryRecord, JobRecord, State
+from enlarger.jobs.record import (
+    DELIVERY,
+    ENDED,
+    GONE,
+    STATES,
+    BatchRecord,
+    DeliveryRecord,
+    JobRecord,
+    State,
+)
 from enlarger.jobs.tables import batches, deliveries, jobs
+
+log = structlog.get_logger()
 
 Record = TypeVar("Record", JobRecord, BatchRecord, DeliveryRecord)
 
@@ -243,8 +267,45 @@ class Rows:
     # Deliveries
 
     async def add_delivery(self, delivery: DeliveryRecord) -> None:
-        """A message to be sent."""
-        await self._database.write(insert(deliveries).values(_values(delivery)))
+        """A message to be sent; nothing, if it is there already."""
+        try:
+            await self._database.write(insert(deliveries).values(_values(delivery)))
+        except IntegrityError:
+            log.debug("delivery_known", id=delivery.id)
+
+    async def get_delivery(self, id: str) -> DeliveryRecord | None:
+        """The message of this id."""
+        return await self._find(DeliveryRecord, deliveries, deliveries.c.id == id)
+
+    async def is_gone(self, owner: str, url: str) -> bool:
+        """Whether the receiver has told this owner to send nothing more, as far as that is remembered."""
+        told = and_(
+            deliveries.c.owner == owner, deliveries.c.url == url, deliveries.c.outcome == GONE
+        )
+        return await self._find(DeliveryRecord, deliveries, told) is not None
+
+    async def untold_jobs(self) -> list[JobRecord]:
+        """Jobs that have ended, and of whose end there is to be a message, and is none."""
+        found = await self._database.read(
+            select(jobs).where(
+                jobs.c.webhook.is_not(None), jobs.c.state.in_(ENDED), ~_has_delivery(jobs)
+            )
+        )
+        return [_record(JobRecord, row) for row in found]
+
+    async def untold_batches(self) -> list[BatchRecord]:
+        """The same of batches."""
+        of_batch = jobs.c.batch_id == batches.c.id
+        is_open = exists().where(of_batch, jobs.c.state.not_in(ENDED))
+        found = await self._database.read(
+            select(batches).where(
+                batches.c.webhook.is_not(None),
+                exists().where(of_batch),
+                ~is_open,
+                ~_has_delivery(batches),
+            )
+        )
+        return [_record(BatchRecord, row) for row in found]
 
     async def claim_delivery(
         self, holder: str, *, now: float, lease_s: float
@@ -292,6 +353,10 @@ class Rows:
 
 def _has_key(table: Table, owner: str, key: str) -> ColumnElement[bool]:
     return and_(table.c.owner == owner, table.c.idempotency_key == key)
+
+
+def _has_delivery(table: Table) -> ColumnElement[bool]:
+    return exists().where(deliveries.c.id == literal(DELIVERY) + table.c.id)
 
 
 def _unlocked(condition: ColumnElement[bool]) -> ColumnElement[bool]:

@@ -270,8 +270,9 @@ class Runner:
             return Checkpoint(engine, self._blobs, tiles, known=known)
 
         job = Job(source=source, options=options, owner=record.owner, request_id=record.request_id)
-        # What came with a request was charged when it was taken.
-        charge = partial(self._charge, record.caller) if record.source_url is not None else None
+        # What came with a request was charged when it was taken; a batch waits in the queue until it may go on.
+        is_charged = record.source_url is None and record.batch_id is None
+        charge = None if is_charged else partial(self._charge, record.caller)
         listener = replace(tracked.listener, piece=pieces.add, through=through)
         async with pieces:
             return await self._pipeline.run(job, listener=listener, charge=charge)

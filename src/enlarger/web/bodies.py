@@ -7,8 +7,9 @@ this ASGI layer takes the body first, stops at a limit, and hands the applicatio
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any
 
 Scope = dict[str, Any]
@@ -46,6 +47,7 @@ class LimitedBodies:
     Args:
         app: what gets the request, with its body already there.
         limit_bytes: longest body.
+        others_bytes: the same of paths that have another one.
         refuse: makes the answer to a body that is ``TOO_LARGE`` or ``TOO_SLOW``.
         timeout_s: seconds in which a body must have come.
         block_timeout_s: seconds in which each next 16 KiB of it must have come.
@@ -60,6 +62,7 @@ class LimitedBodies:
         *,
         limit_bytes: int,
         refuse: Refusal,
+        others_bytes: Mapping[str, int] = MappingProxyType({}),
         timeout_s: float = BODY_TIMEOUT_S,
         block_timeout_s: float = BLOCK_TIMEOUT_S,
         room_bytes: int = ROOM_BYTES,
@@ -67,6 +70,7 @@ class LimitedBodies:
     ) -> None:
         self._app = app
         self._limit_bytes = limit_bytes
+        self._others_bytes = others_bytes
         self._refuse = refuse
         self._timeout_s = timeout_s
         self._block_timeout_s = block_timeout_s
@@ -98,7 +102,8 @@ class LimitedBodies:
         Raises:
             _RefusedError: it is too large or too slow.
         """
-        if self._declares_too_much(scope):
+        limit_bytes = self._others_bytes.get(scope["path"], self._limit_bytes)
+        if _declares_too_much(scope, limit_bytes):
             raise _RefusedError(TOO_LARGE)
         # Blocks, not one long buffer: that would be moved as it grows, and leave holes behind.
         blocks: list[bytearray] = []
@@ -122,7 +127,7 @@ class LimitedBodies:
                         piece = message.get("body", b"")
                         more = message.get("more_body", False)
                         size_bytes += len(piece)
-                        if size_bytes > self._limit_bytes:
+                        if size_bytes > limit_bytes:
                             raise _RefusedError(TOO_LARGE)
                         self._room.fill(place, len(piece))
                         if not blocks or len(blocks[-1]) >= BLOCK_BYTES:
@@ -132,14 +137,15 @@ class LimitedBodies:
             raise _RefusedError(TOO_SLOW) from error
         return _replay(b"".join(blocks), receive)
 
-    def _declares_too_much(self, scope: Scope) -> bool:
-        limit = str(self._limit_bytes).encode()
-        for name, value in scope["headers"]:
-            if name.lower() == b"content-length" and value.isdigit():
-                digits = value.lstrip(b"0")
-                # As text: Python refuses to read a number of thousands of digits.
-                return (len(digits), digits) > (len(limit), limit)
-        return False
+
+def _declares_too_much(scope: Scope, limit_bytes: int) -> bool:
+    limit = str(limit_bytes).encode()
+    for name, value in scope["headers"]:
+        if name.lower() == b"content-length" and value.isdigit():
+            digits = value.lstrip(b"0")
+            # As text: Python refuses to read a number of thousands of digits.
+            return (len(digits), digits) > (len(limit), limit)
+    return False
 
 
 async def answer_early(

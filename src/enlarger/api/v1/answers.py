@@ -12,7 +12,7 @@ from werkzeug.http import parse_accept_header
 from enlarger.api.facts import absolute, facts_of, link, time_text
 from enlarger.api.streaming import sha256_of
 from enlarger.errors import NotAcceptable
-from enlarger.jobs import JobRecord, View
+from enlarger.jobs import Batch, JobRecord, View
 from enlarger.picture import Header
 from enlarger.picture.encode import MEDIA_TYPES, suffix_of
 from enlarger.pipeline import Outcome
@@ -163,6 +163,37 @@ def job_object(view: View, *, public_url: str | None) -> Json:
             "result": absolute(f"{path}/result", public_url),
         },
         "request_id": job.request_id,
+    }
+
+
+def batch_object(batch: Batch, *, public_url: str | None) -> Json:
+    """A batch."""
+    record = batch.record
+    path = f"/v1/batches/{record.id}"
+    return {
+        "id": record.id,
+        "state": batch.state,
+        "created_at": time_text(record.created_at),
+        "counts": batch.counts,
+        "items": [item_object(job, public_url=public_url) for job in batch.jobs],
+        "links": {
+            "self": absolute(path, public_url),
+            "events": absolute(f"{path}/events", public_url),
+            "results": absolute(f"{path}/results.zip", public_url),
+        },
+        "request_id": record.request_id,
+    }
+
+
+def item_object(job: JobRecord, *, public_url: str | None) -> Json:
+    """A picture of a batch."""
+    return {
+        "index": job.batch_index,
+        "id": job.item_id,
+        "job": job.id,
+        "state": job.state,
+        "error": job.problem,
+        "result": _job_result(job, public_url),
     }
 
 

@@ -28,7 +28,7 @@ from enlarger.pipeline.admission import retry_after
 MOST_WAIT_S = 30
 """Of ``GET /v1/jobs/{id}?wait=``: less than what proxies allow."""
 
-_RETRY_MS = 2000
+RETRY_MS = 2000
 """After which a browser comes back when a stream of events breaks."""
 
 
@@ -89,7 +89,7 @@ class JobRoutes:
         return answer
 
     async def _stream(self, record: JobRecord, after: int | None) -> AsyncIterator[bytes]:
-        yield f"retry: {_RETRY_MS}\n\n".encode()
+        yield f"retry: {RETRY_MS}\n\n".encode()
         # Closed here, not when it is collected: until then it would look at the job's row.
         async with aclosing(self.jobs.events(record, after)) as events:
             async for event in events:

@@ -20,20 +20,23 @@ from enlarger.api.sources import has_thousands_of_parts, source_of
 from enlarger.errors import (
     Fault,
     InvalidOption,
+    InvalidUrl,
     MalformedJson,
     MalformedMultipart,
     MissingBody,
     MissingInput,
+    Reason,
 )
+from enlarger.fetch import check_url
 from enlarger.job import MAX_SIDE_PX, BytesSource, Job, Options, read_options
 from enlarger.models import Catalogue
 from enlarger.picture import Header
 
-LATER = ("wrap", "faces", "lossless", "blend", "tta", "denoise", "webhook")
+LATER = ("wrap", "faces", "lossless", "blend", "tta", "denoise")
 """Options whose names are taken, and which nobody can use yet."""
 
-_SOURCES = ("img_url", "image_b64")
-_OWN = ("inline",)
+SOURCES = ("img_url", "image_b64")
+_OWN = ("inline", "webhook")
 """Fields of a request that are neither source nor option of the picture."""
 
 _MOST_COMPARED = 16
@@ -43,6 +46,8 @@ _MOST_PARTS = 64
 """More than there are options."""
 
 _MOST_TEXT_BYTES = 65536
+_MOST_URL_SIGNS = 2048
+"""Of a webhook."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,9 @@ class Request:
     inline: bool
     """Whether a JSON answer carries the file."""
 
+    webhook: str | None = None
+    """Who is told of the end of the job."""
+
 
 def read_form(content_type: str | None, query: MultiDict[str, str], body: bytes) -> Form:
     """The form of a request. Options come from one place: a JSON body, parts, or the query.
@@ -76,14 +84,20 @@ def read_form(content_type: str | None, query: MultiDict[str, str], body: bytes)
     kind, parameters = parse_options_header(content_type or "")
     kind = kind.lower()
     if kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json")):
-        return Form(_json_object(body), None, strict=True)
+        return Form(json_object(body), None, strict=True)
     if kind == "multipart/form-data":
         return _multipart(body, parameters)
     _check_once(name for name, _ in query.items(multi=True))
     return Form(dict(query), body, strict=False)
 
 
-def _json_object(body: bytes) -> dict[str, Any]:
+def json_object(body: bytes) -> dict[str, Any]:
+    """The object in a body, which has no name twice.
+
+    Raises:
+        MissingBody, MalformedJson: there is none.
+        InvalidOption: a name is there twice.
+    """
     if not body.strip():
         raise MissingBody("there is no JSON in the body")
     if has_thousands_of_parts(body):
@@ -159,12 +173,26 @@ def _options_part(
     """The part ``options``, which is JSON, with or without a file name."""
     part = files.get("options")
     if part is not None:
-        return _json_object(part.stream.read())
-    return _json_object(texts["options"].encode()) if "options" in texts else None
+        return json_object(part.stream.read())
+    return json_object(texts["options"].encode()) if "options" in texts else None
 
 
-def read_request(form: Form, *, catalogue: Catalogue, request_id: str, owner: str = "") -> Request:
+def read_request(
+    form: Form,
+    *,
+    catalogue: Catalogue,
+    request_id: str,
+    owner: str = "",
+    has_webhooks: bool = False,
+) -> Request:
     """The job that a form asks for.
+
+    Args:
+        form: what was sent.
+        catalogue: the models that there are.
+        request_id: of the request.
+        owner: whose it is.
+        has_webhooks: whether this server sends any.
 
     Raises:
         InvalidOption: an option is unknown or wrong; ``faults`` has all of them.
@@ -172,7 +200,32 @@ def read_request(form: Form, *, catalogue: Catalogue, request_id: str, owner: st
     """
     options, inline = options_of(form, catalogue=catalogue)
     job = Job(source=_source(form), options=options, request_id=request_id, owner=owner)
-    return Request(job, inline)
+    return Request(job, inline, read_webhook(form.fields.get("webhook"), enabled=has_webhooks))
+
+
+def read_webhook(url: object, *, enabled: bool) -> str | None:
+    """The URL that is told of the end.
+
+    Raises:
+        InvalidOption: it is none, or this server sends no webhooks.
+    """
+    if url is None:
+        return None
+    if not enabled:
+        raise webhook_fault("unsupported", "this server is not set up to send webhooks")
+    detail = "it must be an http or https URL without a user name"
+    if not isinstance(url, str) or len(url) > _MOST_URL_SIGNS:
+        raise webhook_fault("type", detail)
+    try:
+        check_url(url)
+    except InvalidUrl as error:
+        raise webhook_fault("type", detail) from error
+    return url
+
+
+def webhook_fault(reason: Reason, detail: str) -> InvalidOption:
+    """What is wrong with ``webhook``."""
+    return InvalidOption(f"Invalid webhook: {detail}", faults=[Fault("webhook", reason, detail)])
 
 
 def options_of(form: Form, *, catalogue: Catalogue) -> tuple[Options, bool]:
@@ -260,7 +313,8 @@ def fingerprint(path: str, wanted: Request) -> str:
     picture = (
         hashlib.sha256(source.data).hexdigest() if isinstance(source, BytesSource) else source.url
     )
-    parts = (path, wanted.job.options.model_dump_json(), str(wanted.inline), picture)
+    options = wanted.job.options.model_dump_json()
+    parts = (path, options, str(wanted.inline), picture, wanted.webhook or "")
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
@@ -276,7 +330,7 @@ def stated_size(form: Form) -> tuple[Header | None, Form]:
         return None, form
     fields = dict(form.fields)
     size = fields.pop("input")
-    if form.data is not None or any(fields.get(name) for name in _SOURCES):
+    if form.data is not None or any(fields.get(name) for name in SOURCES):
         detail = "give a picture or its size, not both"
         raise InvalidOption(f"Invalid input: {detail}", faults=[Fault("input", "conflict", detail)])
     given = size if isinstance(size, dict) else {}
@@ -295,8 +349,8 @@ def stated_size(form: Form) -> tuple[Header | None, Form]:
 
 
 def _unknown(fields: Mapping[str, Any]) -> list[Fault]:
-    known = {*Options.model_fields, *_SOURCES, *_OWN}
-    names = ", ".join(sorted(known - {*_SOURCES}))
+    known = {*Options.model_fields, *SOURCES, *_OWN}
+    names = ", ".join(sorted(known - {*SOURCES}))
     return [
         Fault(name[:40], "unsupported", "it cannot be used yet")
         if name in LATER
@@ -309,7 +363,7 @@ def _unknown(fields: Mapping[str, Any]) -> list[Fault]:
 def _source(form: Form) -> Any:
     if form.data is None:
         return source_of(form.fields.get("img_url"), form.fields.get("image_b64"))
-    if any(form.fields.get(name) for name in _SOURCES):
+    if any(form.fields.get(name) for name in SOURCES):
         raise InvalidOption(
             "Invalid img_url: the request carries a picture already",
             faults=[Fault("img_url", "conflict", "the request carries a picture already")],

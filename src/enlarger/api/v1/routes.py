@@ -27,6 +27,7 @@ from enlarger.api.v1.answers import (
     result_object,
     timing_header,
 )
+from enlarger.api.v1.batches import BatchRoutes
 from enlarger.api.v1.jobs import JobRoutes, owner_of_request
 from enlarger.api.v1.preferences import Preference, read_preference
 from enlarger.api.v1.problems import MEDIA_TYPE as PROBLEM
@@ -42,11 +43,12 @@ from enlarger.api.v1.requests import (
     read_form,
     read_request,
     stated_size,
+    webhook_fault,
 )
 from enlarger.config import Settings
 from enlarger.errors import EnlargerError, Fault, InvalidOption, MissingInput, NotFound, by_code
 from enlarger.job import SCALES, Job
-from enlarger.jobs import Asked, JobRecord, Jobs, Tracked
+from enlarger.jobs import Asked, Batches, JobRecord, Jobs, Tracked
 from enlarger.models import Catalogue, Model
 from enlarger.picture.preview import MEDIA_TYPE as PREVIEW_TYPE
 from enlarger.pipeline import Outcome, Pipeline
@@ -69,6 +71,7 @@ class V1:
 
     pipeline: Pipeline
     jobs: Jobs
+    batches: Batches
     pool: Pool
     store: Store
     catalogue: Catalogue
@@ -82,6 +85,13 @@ class V1:
 
     def __post_init__(self) -> None:
         self.job_routes = JobRoutes(jobs=self.jobs, public_url=self.settings.public_url)
+        self.batch_routes = BatchRoutes(
+            batches=self.batches,
+            jobs=self.jobs,
+            catalogue=self.catalogue,
+            executor=self.executor,
+            settings=self.settings,
+        )
 
     def register(self, app: Quart) -> None:
         """Add the routes to an application."""
@@ -91,6 +101,7 @@ class V1:
         routes.add_url_rule("/v1/jobs", view_func=traced(self.queue), methods=["POST"])
         self.job_routes.register(routes)
         routes.add_url_rule("/v1/compare", view_func=traced(self.compare), methods=["POST"])
+        self.batch_routes.register(routes)
         routes.add_url_rule("/v1/estimate", view_func=self.estimate, methods=["POST"])
         routes.add_url_rule("/v1/models", view_func=self.models)
         routes.add_url_rule("/v1/models/<model_id>", view_func=self.model)
@@ -159,6 +170,7 @@ class V1:
             catalogue=self.catalogue,
             request_id=g.request_id,
             owner=owner_of_request(),
+            has_webhooks=self.settings.has_webhooks,
         )
         wanted = await in_thread(self.executor, read)
         job = replace(wanted.job, anew=bool(request.cache_control.no_cache))
@@ -166,7 +178,7 @@ class V1:
 
     async def _asked(self, wanted: Request) -> Asked:
         """Who asks for a job, and under which key."""
-        asked = Asked(caller=caller_of(request.scope).id)
+        asked = Asked(caller=caller_of(request.scope).id, webhook=wanted.webhook)
         key = idempotency_key(request.headers.get("Idempotency-Key"))
         if key is None:
             return asked
@@ -178,6 +190,11 @@ class V1:
         wanted, kind = self._negotiated(wanted)
         job = wanted.job
         preference = self._preference()
+        if wanted.webhook is not None and not preference.is_async:
+            raise webhook_fault(
+                "conflict",
+                "only of a job somebody is told: send 'Prefer: respond-async', or use POST /v1/jobs",
+            )
         asked = await self._asked(wanted)
         if preference.is_async or asked.idempotency_key is not None:
             record, replayed = await self.jobs.submit(job, asked)

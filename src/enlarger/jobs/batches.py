@@ -1,0 +1,204 @@
+"""Batches: many pictures of one request, a job each."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import structlog
+
+from enlarger.errors import CapacityError, EnlargerError, NotFound
+from enlarger.job import Job
+from enlarger.jobs.feeds import PING_S, Feeds
+from enlarger.jobs.jobs import POLL_S, Asked, Jobs, check_fingerprint
+from enlarger.jobs.record import (
+    STATES,
+    BatchRecord,
+    JobRecord,
+    State,
+    new_batch_id,
+)
+from enlarger.jobs.rows import Rows
+
+log = structlog.get_logger()
+
+BatchState = Literal["running", "finished", "canceled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A batch as it is now."""
+
+    record: BatchRecord
+    jobs: tuple[JobRecord, ...]
+    """In its order."""
+
+    @property
+    def counts(self) -> dict[State, int]:
+        """Jobs in each state."""
+        found = Counter(job.state for job in self.jobs)
+        return {state: found[state] for state in STATES}
+
+    @property
+    def state(self) -> BatchState:
+        """``canceled``: all have ended, and one at least because somebody ended it."""
+        if not all(job.is_ended for job in self.jobs):
+            return "running"
+        return "canceled" if any(job.state == "canceled" for job in self.jobs) else "finished"
+
+    def changed_since(self, before: Batch) -> list[JobRecord]:
+        """Those of its jobs that are in another state than before."""
+        then = {job.id: job.state for job in before.jobs}
+        return [job for job in self.jobs if job.state != then.get(job.id)]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One picture that is asked for."""
+
+    id: str | None
+    """The sender's own name of it."""
+
+    job: Job | EnlargerError
+    """Or why it can be none."""
+
+
+class Batches:
+    """All that can be done with batches. Their jobs go the way of all jobs.
+
+    Args:
+        rows: where they are.
+        jobs: takes and ends the jobs.
+        feeds: know when the process ends.
+        charge: takes a caller's output pixels.
+        changed: told of a batch whose jobs may all have ended.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        *,
+        rows: Rows,
+        jobs: Jobs,
+        feeds: Feeds,
+        charge: Callable[[str, int], None],
+        changed: Callable[[str], Awaitable[None]],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._rows = rows
+        self._jobs = jobs
+        self._feeds = feeds
+        self._charge = charge
+        self._changed = changed
+        self._clock = clock
+
+    async def submit(
+        self, items: Sequence[Item], asked: Asked, *, owner: str, request_id: str
+    ) -> tuple[Batch, bool]:
+        """Take a batch; gives it, and whether it was there already under its idempotency key.
+
+        What is wrong with an item is told by its job. Output pixels are charged when a job runs: one for which there
+        are none left waits in the queue.
+
+        Raises:
+            IdempotencyKeyReused: the key stands for another batch.
+            RateLimited: the caller has nothing left at all.
+            QueueFull, Draining: not now.
+        """
+        if (known := await self._known(owner, asked)) is not None:
+            return known, True
+        await self._jobs.check_room(len(items))
+        self._charge(asked.caller, 0)
+        record = BatchRecord(
+            id=new_batch_id(),
+            owner=owner,
+            request_id=request_id,
+            created_at=self._clock(),
+            webhook=asked.webhook,
+            idempotency_key=asked.idempotency_key,
+            fingerprint=asked.fingerprint,
+        )
+        of_job = Asked(caller=asked.caller)
+        taken = [
+            replace(
+                await self._row(item, of_job, request_id),
+                owner=owner,
+                batch_id=record.id,
+                batch_index=index,
+                item_id=item.id,
+            )
+            for index, item in enumerate(items)
+        ]
+        added = await self._rows.add_batch(record, taken)
+        if added.id != record.id:
+            check_fingerprint(added, asked)
+            return await self._whole(added), True
+        for item, job in zip(items, taken, strict=True):
+            if isinstance(item.job, Job) and not job.is_ended:
+                try:
+                    await self._jobs.begin(job, item.job)
+                except EnlargerError as error:  # its row says so
+                    log.warning("item_not_begun", job=job.id, reason=str(error))
+        await self._changed(record.id)
+        return await self._whole(record), False
+
+    async def get(self, batch_id: str, owner: str | None) -> Batch:
+        """A batch of this owner; of any, if None is named.
+
+        Raises:
+            NotFound: there is none.
+        """
+        record = await self._rows.get_batch(batch_id)
+        if record is None or owner not in (None, record.owner):
+            raise NotFound("there is no such batch; what is known of one is kept for a day")
+        return await self._whole(record)
+
+    async def cancel(self, batch: Batch) -> Batch:
+        """End all of its jobs that have not ended; results stay."""
+        for job in batch.jobs:
+            if not job.is_ended:
+                await self._jobs.stop(job)
+        return await self._whole(batch.record)
+
+    async def watch(self, batch: Batch) -> AsyncIterator[Batch | None]:
+        """The batch as it is now and after each change, to its end; None where nothing changes for a while."""
+        yield batch
+        silent_s = 0.0
+        while batch.state == "running" and not self._feeds.are_closed:
+            await asyncio.sleep(POLL_S)
+            silent_s += POLL_S
+            now = await self._whole(batch.record)
+            if now.changed_since(batch):
+                batch, silent_s = now, 0.0
+                yield batch
+            elif silent_s >= PING_S:
+                silent_s = 0.0
+                yield None
+
+    async def _row(self, item: Item, asked: Asked, request_id: str) -> JobRecord:
+        """Of a new job; one that cannot be taken has failed."""
+        if isinstance(item.job, EnlargerError):
+            return self._jobs.refused(item.job, asked, request_id)
+        try:
+            record, _ = await self._jobs.looked_at(item.job, asked)
+        except CapacityError:  # of all of it: it can be sent again
+            raise
+        except EnlargerError as error:
+            return self._jobs.refused(error, asked, request_id)
+        return record
+
+    async def _known(self, owner: str, asked: Asked) -> Batch | None:
+        if asked.idempotency_key is None:
+            return None
+        known = await self._rows.batch_by_key(owner, asked.idempotency_key)
+        if known is None:
+            return None
+        check_fingerprint(known, asked)
+        return await self._whole(known)
+
+    async def _whole(self, record: BatchRecord) -> Batch:
+        return Batch(record, tuple(await self._rows.of_batch(record.id)))

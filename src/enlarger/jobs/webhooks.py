@@ -1,0 +1,248 @@
+"""Webhooks: who asked for it is told by a POST that a job or a batch has ended (Standard Webhooks 1.0.0)."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+import hmac
+import json
+import secrets as chance
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from pydantic import SecretStr
+
+from enlarger.config import WHSEC
+from enlarger.errors import EnlargerError
+from enlarger.fetch import Fetcher
+from enlarger.jobs.batches import Batch
+from enlarger.jobs.record import GONE, BatchRecord, DeliveryRecord, JobRecord, delivery_id
+from enlarger.jobs.rows import Rows
+
+log = structlog.get_logger()
+
+PAUSES_S = (0.0, 5.0, 30.0, 120.0, 600.0)
+"""Before each attempt, since the end or since the attempt before."""
+
+TIMEOUT_S = 15.0
+"""Of an attempt."""
+
+LEASE_S = 2 * TIMEOUT_S
+"""After which a message is taken from a gateway that says nothing."""
+
+LOOK_S = 1.0
+"""Between two looks for messages that are due."""
+
+CATCH_UP_S = 60.0
+"""Between two looks for ends of which a gateway that ended just then told nobody."""
+
+_AT_ONCE = 8
+"""Messages under way; one slow receiver does not hold up the others."""
+
+
+def signature(secret: SecretStr, id_: str, timestamp_s: int, body: str) -> str:
+    """Of one message with one secret: ``v1,<base64 of HMAC-SHA256>``."""
+    key = base64.b64decode(secret.get_secret_value().removeprefix(WHSEC))
+    digest = hmac.digest(key, f"{id_}.{timestamp_s}.{body}".encode(), hashlib.sha256)
+    return f"v1,{base64.b64encode(digest).decode()}"
+
+
+def signed_headers(
+    secrets: Sequence[SecretStr], delivery: DeliveryRecord, *, now: float
+) -> dict[str, str]:
+    """Headers of an attempt; one signature per secret, so that secrets can be changed one after the other."""
+    timestamp_s = int(now)
+    signatures = [signature(one, delivery.id, timestamp_s, delivery.body) for one in secrets]
+    return {
+        "Content-Type": "application/json",
+        "webhook-id": delivery.id,
+        "webhook-timestamp": str(timestamp_s),
+        "webhook-signature": " ".join(signatures),
+    }
+
+
+def pause_s(attempts: int, pauses_s: Sequence[float] = PAUSES_S) -> float | None:
+    """Before the next attempt, after so many; None: there is none."""
+    return pauses_s[attempts] if attempts < len(pauses_s) else None
+
+
+class Webhooks:
+    """Messages on the ends of jobs and batches. They are rows: a gateway that starts again goes on with them.
+
+    Args:
+        rows: where jobs and messages are.
+        fetcher: sends, where its rule allows it.
+        secrets: that all messages are signed with; without any nothing is told, and nothing sent.
+        job_json: a job as JSON.
+        batch_json: a batch as JSON.
+        pauses_s: before each attempt.
+        timeout_s: of an attempt.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        *,
+        rows: Rows,
+        fetcher: Fetcher,
+        secrets: Sequence[SecretStr],
+        job_json: Callable[[JobRecord], dict[str, Any]],
+        batch_json: Callable[[Batch], dict[str, Any]],
+        pauses_s: Sequence[float] = PAUSES_S,
+        timeout_s: float = TIMEOUT_S,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._rows = rows
+        self._fetcher = fetcher
+        self._secrets = secrets
+        self._job_json = job_json
+        self._batch_json = batch_json
+        self._pauses_s = pauses_s
+        self._timeout_s = timeout_s
+        self._clock = clock
+        self._holder = chance.token_hex(8)
+        self._sending: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
+        self._loops: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Webhooks:
+        if self._secrets:
+            self._loops = [asyncio.create_task(self._look()), asyncio.create_task(self._catch_up())]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        tasks = [*self._loops, *self._sending]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def job_ended(self, record: JobRecord) -> None:
+        """A job has ended, and with it perhaps its batch. A failure here costs no job: see ``_catch_up``."""
+        try:
+            if record.webhook is not None:
+                await self._tell_of_job(record)
+        except EnlargerError as error:
+            log.warning("webhook_not_kept", job=record.id, reason=str(error))
+        if record.batch_id is not None:
+            await self.batch_changed(record.batch_id)
+
+    async def batch_changed(self, batch_id: str) -> None:
+        """Tell of the end of a batch, if this is it."""
+        if not self._secrets:
+            return
+        try:
+            batch = await self._rows.get_batch(batch_id)
+            if batch is not None and batch.webhook is not None:
+                await self._tell_of_batch(batch)
+        except EnlargerError as error:
+            log.warning("webhook_not_kept", batch=batch_id, reason=str(error))
+
+    async def _tell_of_job(self, record: JobRecord) -> None:
+        # What has expired meanwhile had succeeded.
+        state = "succeeded" if record.state == "expired" else record.state
+        await self._tell(record, f"job.{state}", self._job_json(record), record.webhook)
+
+    async def _tell_of_batch(self, record: BatchRecord) -> None:
+        batch = Batch(record, tuple(await self._rows.of_batch(record.id)))
+        if batch.jobs and batch.state != "running":
+            await self._tell(record, "batch.finished", self._batch_json(batch), record.webhook)
+
+    async def _tell(
+        self, about: JobRecord | BatchRecord, type_: str, data: dict[str, Any], url: str | None
+    ) -> None:
+        if not self._secrets or url is None:
+            return
+        now = self._clock()
+        shown = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds")
+        body = {"type": type_, "timestamp": shown.replace("+00:00", "Z"), "data": data}
+        await self._rows.add_delivery(
+            DeliveryRecord(
+                id=delivery_id(about.id),
+                owner=about.owner,
+                url=url,
+                type=type_,
+                body=json.dumps(body),
+                created_at=now,
+                due_at=now + self._pauses_s[0],
+            )
+        )
+        self._wake.set()
+
+    async def _catch_up(self) -> None:
+        """Tell what was not told: a gateway may end between the end of a job and its message."""
+        while True:
+            try:
+                for record in await self._rows.untold_jobs():
+                    await self._tell_of_job(record)
+                for batch in await self._rows.untold_batches():
+                    await self._tell_of_batch(batch)
+            except EnlargerError as error:
+                log.warning("webhooks_not_caught_up", reason=str(error))
+            await asyncio.sleep(CATCH_UP_S)
+
+    async def _look(self) -> None:
+        """Send what is due, while there is room."""
+        while True:
+            self._wake.clear()
+            try:
+                while len(self._sending) < _AT_ONCE:
+                    delivery = await self._rows.claim_delivery(
+                        self._holder, now=self._clock(), lease_s=LEASE_S
+                    )
+                    if delivery is None:
+                        break
+                    task = asyncio.create_task(self._send(delivery))
+                    self._sending.add(task)
+                    task.add_done_callback(self._sent)
+            except EnlargerError as error:  # the database is away: it comes back
+                log.warning("webhooks_not_claimed", reason=str(error))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_S):
+                    await self._wake.wait()
+
+    def _sent(self, task: asyncio.Task[None]) -> None:
+        self._sending.discard(task)
+        self._wake.set()
+
+    async def _send(self, delivery: DeliveryRecord) -> None:
+        """One attempt, and what follows from it."""
+        try:
+            try:
+                values = await self._attempt(delivery)
+            except (
+                asyncio.CancelledError
+            ):  # this process ends: another one need not wait for the lease
+                await self._rows.update_delivery(delivery.id, holder=None)
+                raise
+            await self._rows.update_delivery(delivery.id, holder=None, **values)
+        except EnlargerError as error:  # the lease runs out, and it is sent again
+            log.warning("webhook_not_noted", id=delivery.id, reason=str(error))
+
+    async def _attempt(self, delivery: DeliveryRecord) -> dict[str, Any]:
+        """Send a message; gives what its row is to hold then."""
+        if await self._rows.is_gone(delivery.owner, delivery.url):
+            return {"ended_at": self._clock(), "outcome": GONE}
+        headers = signed_headers(self._secrets, delivery, now=self._clock())
+        answer: object
+        try:
+            answer = status = await self._fetcher.post(
+                delivery.url, delivery.body.encode(), headers, timeout_s=self._timeout_s
+            )
+        except EnlargerError as error:
+            answer, status = str(error), 0
+        attempts = delivery.attempts + 1
+        log.info("webhook_sent", id=delivery.id, attempt=attempts, answer=answer)
+        if 200 <= status < 300:
+            return {"attempts": attempts, "ended_at": self._clock(), "outcome": "delivered"}
+        if status == 410:
+            return {"attempts": attempts, "ended_at": self._clock(), "outcome": GONE}
+        pause = pause_s(attempts, self._pauses_s)
+        if pause is None:
+            log.warning("webhook_given_up", id=delivery.id, attempts=attempts, answer=answer)
+            return {"attempts": attempts, "ended_at": self._clock(), "outcome": "given_up"}
+        return {"attempts": attempts, "due_at": self._clock() + pause}
