@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help serve demo test check smoke bench bench-all chaos fuzz golden clean
+.PHONY: help serve demo test check smoke bench bench-all chaos fuzz schemathesis golden clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z%-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
@@ -81,6 +81,9 @@ chaos-%: .venv/ready  ## one of them: make chaos-kill ARGS="--pictures 1000"
 
 fuzz: .venv/ready-fuzz  ## what reads strangers' bytes, a minute for each part; ARGS="--seconds 600 decoder"
 	PYTHONPATH=tests $(BIN)/python fuzz/fuzz.py $(ARGS)
+
+schemathesis: .venv/ready-dev  ## many requests made of the OpenAPI document; EXAMPLES=300
+	SCHEMATHESIS_EXAMPLES=$(or $(EXAMPLES),100) $(BIN)/python -m pytest -q tests/test_schemathesis.py
 
 golden: .venv/ready-dev  ## make the golden pictures again, with PyTorch (a large download)
 	$(BIN)/python -m pip install -q --group golden

@@ -471,12 +471,18 @@ class UnexpectedAnswer(ClientError):
     code = "unexpected_answer"
 
 
-def by_code(code: str) -> type[EnlargerError] | None:
-    """The class that owns ``code``, or None; the way back from the wire to an exception."""
+def all_codes() -> dict[str, type[EnlargerError]]:
+    """The class that owns each code."""
+    found: dict[str, type[EnlargerError]] = {}
     pending: list[type[EnlargerError]] = [EnlargerError]
     while pending:
         cls = pending.pop()
-        if cls.__dict__.get("code") == code:
-            return cls
+        if "code" in cls.__dict__:
+            found[cls.code] = cls
         pending += cls.__subclasses__()
-    return None
+    return found
+
+
+def by_code(code: str) -> type[EnlargerError] | None:
+    """The class that owns ``code``, or None; the way back from the wire to an exception."""
+    return all_codes().get(code)

@@ -28,6 +28,23 @@ Side = Annotated[int, pydantic.Field(ge=1, le=MAX_SIDE_PX)]
 Region = tuple[int, int, int, int]
 """Left, top, width and height, in pixels of the upright picture."""
 
+_START = {"type": "integer", "minimum": 0, "maximum": 999_999_999}
+_LENGTH = {"type": "integer", "minimum": 1, "maximum": 999_999_999}
+_REGION_SCHEMA = {
+    "anyOf": [
+        {"type": "string", "pattern": r"^[0-9]{1,9}, ?[0-9]{1,9}(, ?[1-9][0-9]{0,8}){2}$"},
+        {
+            "type": "array",
+            "prefixItems": [_START, _START, _LENGTH, _LENGTH],
+            "minItems": 4,
+            "maxItems": 4,
+        },
+    ]
+}
+"""What the validators below take, as JSON Schema."""
+
+_COLOUR = "^#[0-9a-fA-F]{6}$"
+
 
 @dataclass(frozen=True, slots=True)
 class UrlSource:
@@ -55,22 +72,29 @@ class Options(pydantic.BaseModel):
     """Pixels of the result per pixel of the picture, along an edge. 2 where no size is given."""
 
     width: Side | None = None
+    """Of the result. With ``height``, a box; alone, the ratio is kept."""
+
     height: Side | None = None
     """Of the result. One keeps the ratio; both are a box, see ``fit``."""
 
     long_side: Side | None = None
+    """The longer side of the result; the other one follows."""
+
     short_side: Side | None = None
-    """Of the result; the other side follows."""
+    """The shorter side of the result; the other one follows."""
 
     fit: Literal["inside", "fill", "outside", "cover"] = "inside"
     """How a box of ``width`` and ``height`` is met: ``fill`` both exactly; the others keep the ratio. ``inside`` is no
     larger than the box, ``outside`` no smaller, and ``cover`` has the middle of that, as large as the box."""
 
-    region: Region | None = None
+    region: Annotated[Region, pydantic.WithJsonSchema(_REGION_SCHEMA)] | None = None
     """``x,y,width,height``: only this part, with the pixels that the whole result has there."""
 
     model: str = "auto"
+    """Id of a model. ``auto`` picks one by scale."""
+
     precision: Literal["auto", "f32", "bf16", "int8"] = "auto"
+    """Of the computing; what is not to be had is refused. ``auto``: what the operator set."""
 
     color_lock: bool = True
     """Set the colours of large areas back to those of the picture."""
@@ -90,7 +114,7 @@ class Options(pydantic.BaseModel):
     frames: Literal["all", "first"] | Side | None = None
     """Of an animation: all, the first alone, or so many of the first. None: the place of the request decides."""
 
-    background: str | None = None
+    background: Annotated[str, pydantic.Field(json_schema_extra={"pattern": _COLOUR})] | None = None
     """Colour to put under transparency, such as ``#ffffff``."""
 
     metadata: Literal["keep", "strip"] = "keep"

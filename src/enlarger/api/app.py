@@ -22,6 +22,7 @@ from enlarger import __version__
 from enlarger.api import compatible, dialects
 from enlarger.api.callers import Callers, caller_of
 from enlarger.api.dialects import Maker
+from enlarger.api.document.routes import DocumentRoutes
 from enlarger.api.downloads import download
 from enlarger.api.facts import server_timing
 from enlarger.api.metrics import Metrics
@@ -164,6 +165,8 @@ class Gateway:
                 reason=self._reason,
             ),
         )
+        DocumentRoutes(app, self.executor).register()
+        self.app = app
         limited = LimitedBodies(
             app,
             limit_bytes=self.settings.body_limit_bytes,

@@ -16,8 +16,16 @@ from enlarger.config import ApiKey, Network, SigningKey
 from enlarger.errors import RequestError, SignatureExpired, SignatureInvalid, Unauthorized
 from enlarger.web.bodies import Answer, AsgiApp, Receive, Scope, Send, answer_early
 
-OPEN_PATHS = ("/health", "/health-check", "/livez", "/readyz")
-"""What anybody may ask: an orchestrator has no key."""
+OPEN_PATHS = (
+    "/health",
+    "/health-check",
+    "/livez",
+    "/readyz",
+    "/openapi.json",
+    "/docs",
+    "/llms.txt",
+)
+"""What anybody may ask: an orchestrator has no key, and who reads the documentation has none yet."""
 
 OPEN_FOLDERS = ("/files/",)
 """The name of a result is the permission to read it."""
@@ -88,7 +96,7 @@ class Callers:
             name = self._name_of(_shown_key(headers))
             if name is not None:
                 return Caller(f"key:{name}", has_key=True)
-            if not _is_open(scope["path"]):
+            if not is_open(scope["path"]):
                 raise Unauthorized(
                     "an API key is needed: send it as 'Authorization: Bearer <key>' or as 'X-API-Key: <key>'"
                 )
@@ -166,7 +174,8 @@ def _password(credentials: str) -> str | None:
         return None
 
 
-def _is_open(path: str) -> bool:
+def is_open(path: str) -> bool:
+    """Whether a path asks for no key."""
     return path in OPEN_PATHS or path.startswith(OPEN_FOLDERS)
 
 

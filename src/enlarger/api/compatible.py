@@ -182,6 +182,11 @@ def answer(
     }
 
 
+def status_of(error: type[EnlargerError]) -> int:
+    """The status of an error in this contract."""
+    return next((status for cls, status in _STATUS.items() if issubclass(error, cls)), error.status)
+
+
 def error_answer(
     error: EnlargerError, *, request_id: str
 ) -> tuple[dict[str, Any], int, dict[str, str]]:
@@ -190,9 +195,7 @@ def error_answer(
         # What passes between gateway and model servers, or a fault of ours: no business of the caller.
         error = EnlargerError("Internal server error")
     prefix = next((text for cls, text in _PREFIXES.items() if isinstance(error, cls)), "")
-    status = next(
-        (status for cls, status in _STATUS.items() if isinstance(error, cls)), error.status
-    )
+    status = status_of(type(error))
     passed = isinstance(error, DeadlineExceeded) and not isinstance(error, DeadlineTooShort)
     text = "deadline exceeded" if passed else str(error)
     body: dict[str, Any] = {

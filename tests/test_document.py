@@ -1,0 +1,311 @@
+"""What the service says of itself: that it is all there, that it is true, and that examples work as they stand."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+import shlex
+import time
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from gateways import B64, PNG, Running, Start
+from yarl import URL
+
+from enlarger.api.document.openapi import HIDDEN, OPERATIONS, document
+from enlarger.api.document.operations import ELSEWHERE, EXAMPLE_B64
+from enlarger.api.document.page import STYLE, page
+from enlarger.errors import all_codes
+from enlarger.job import Options
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+Document = dict[str, Any]
+
+
+async def fetched(gateway: Running) -> Document:
+    """The document as a caller gets it."""
+    async with gateway.http.get("/openapi.json") as response:
+        assert (response.status, response.content_type) == (200, "application/json")
+        body: Document = await response.json()
+        return body
+
+
+def each(shown: Document) -> Iterator[tuple[str, str, Document]]:
+    """Method, path and operation."""
+    for path, methods in shown["paths"].items():
+        for method, operation in methods.items():
+            yield method.upper(), path, operation
+
+
+def strict(value: Any) -> Any:
+    """A schema that takes no property which it does not name."""
+    if isinstance(value, dict):
+        made = {key: strict(part) for key, part in value.items()}
+        return (
+            {"additionalProperties": False, **made}
+            if isinstance(made.get("properties"), dict)
+            else made
+        )
+    return [strict(part) for part in value] if isinstance(value, list) else value
+
+
+def assert_fits(shown: Document, operation: Document, status: int, kind: str, body: bytes) -> None:
+    """An answer is documented: its status, its type, and in JSON every field."""
+    answer = operation["responses"].get(str(status))
+    assert answer is not None, (operation["operationId"], status, body[:300])
+    content = answer.get("content", {})
+    if not body:
+        return
+    assert kind in content, (operation["operationId"], status, kind)
+    if "schema" in content[kind]:
+        components = strict(copy.deepcopy(shown["components"]))
+        components["schemas"]["Document"].pop("additionalProperties")
+        schema = {**content[kind]["schema"], "components": components}
+        jsonschema.Draft202012Validator(schema).validate(json.loads(body))
+
+
+# What is in it
+
+
+async def test_every_route_is_documented_or_hidden_for_a_reason(start: Start) -> None:
+    """And nothing is documented that is not there."""
+    app = (await start()).gateway.app
+    served = {
+        (method, rule.rule)
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    }
+    assert served == set(OPERATIONS) | set(HIDDEN)
+    assert not set(OPERATIONS) & set(HIDDEN)
+    shown = await fetched(await start())
+    assert len(list(each(shown))) == len(OPERATIONS)
+    ids = [operation["operationId"] for _, _, operation in each(shown)]
+    assert len(set(ids)) == len(ids)
+
+
+async def test_every_error_is_documented_or_met_elsewhere(start: Start) -> None:
+    """A code that can reach a caller is said of some route, and all of them stand in one place."""
+    shown = await fetched(await start())
+    said = {
+        code
+        for _, _, operation in each(shown)
+        for answer in operation["responses"].values()
+        for code in answer.get("x-codes", ())
+    }
+    assert said == set(all_codes()) - set(ELSEWHERE)
+    assert set(shown["components"]["schemas"]["ErrorCode"]["enum"]) == said
+
+
+async def test_every_option_is_documented(start: Start) -> None:
+    """With what it means."""
+    shown = await fetched(await start())
+    forms = shown["paths"]["/v1/upscale"]["post"]["requestBody"]["content"]
+    for name in ("application/json", "multipart/form-data"):
+        properties = forms[name]["schema"]["properties"]
+        assert set(Options.model_fields) <= set(properties)
+        assert all(properties[option]["description"] for option in Options.model_fields)
+
+
+async def test_document_is_valid(start: Start) -> None:
+    """OpenAPI 3.1, whose schemas are JSON Schemas, and whose references lead somewhere."""
+    shown = await fetched(await start())
+    assert shown["openapi"].startswith("3.1.")
+    text = json.dumps(shown)
+    for name in re.findall(r'"#/components/schemas/(\w+)"', text):
+        assert name in shown["components"]["schemas"]
+    for schema in shown["components"]["schemas"].values():
+        jsonschema.Draft202012Validator.check_schema(schema)
+    for _, path, operation in each(shown):
+        inside = {one["name"] for one in operation["parameters"] if one["in"] == "path"}
+        assert inside == set(re.findall(r"{(\w+)}", path))
+
+
+async def test_it_is_made_in_no_time(start: Start) -> None:
+    """Once, when it is asked for first."""
+    app = (await start()).gateway.app
+    began_s = time.perf_counter()
+    document(app)
+    assert time.perf_counter() - began_s < 5
+
+
+# That it is true
+
+
+async def test_examples_of_the_document_work(start: Start) -> None:
+    """Each of them gets an answer below 400, with no status, type or field that is not documented."""
+    gateway = await start()
+    shown = await fetched(gateway)
+    async with gateway.http.post("/v1/jobs", data=PNG, params={"scale": 4}) as response:
+        job = await response.json()
+    async with gateway.http.get(job["links"]["self"], params={"wait": 30}) as response:
+        name = (await response.json())["result"]["url"].rpartition("/")[2]
+    items = {"items": [{"image_b64": B64}]}
+    async with gateway.http.post("/v1/batches", json=items) as response:
+        batch = await response.json()
+    async with gateway.http.get(batch["links"]["events"]) as response:
+        await response.read()  # to its end
+    tried = 0
+    # Cancelled at last: then there is no result any more.
+    for method, path, operation in sorted(each(shown), key=lambda one: one[0] == "DELETE"):
+        if operation["operationId"] == "jobTile":
+            continue  # gone when a job has ended; test_v1_jobs.py has it
+        known = {"job_id": job["id"], "name": name, "batch_id": batch["id"]}
+        query, target = {}, path
+        for one in operation["parameters"]:
+            value = one.get("example", known.get(one["name"]))
+            if one["in"] == "path":
+                target = target.replace(f"{{{one['name']}}}", str(value))
+            elif one["in"] == "query" and "example" in one:
+                query[one["name"]] = str(value)
+        bodies = operation.get("requestBody", {}).get("content", {"": {}})
+        for kind, body in bodies.items():
+            options: dict[str, Any] = {}
+            if "example" in body:
+                options = {"json": body["example"]}
+            elif kind == "multipart/form-data":
+                needed = [one for one in body["schema"].get("required", ()) if one in query]
+                parts = {one: query[one] for one in needed}
+                options = {"data": {"image": BytesIO(PNG), **parts}}
+            elif kind:
+                options = {"data": PNG, "headers": {"Content-Type": kind}}
+            async with gateway.http.request(method, target, params=query, **options) as response:
+                data = await response.read()
+                assert response.status < 400, (method, path, kind, data[:300])
+                assert_fits(shown, operation, response.status, response.content_type, data)
+                tried += 1
+    assert tried > len(OPERATIONS)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "options", "status"),
+    [
+        ("POST", "/v1/upscale", {"json": {"image_b64": B64, "scale": 99}}, 422),
+        ("POST", "/v1/upscale", {"data": b"nothing"}, 415),
+        ("POST", "/upscale", {"json": {"image_b64": B64, "scale": 3}}, 400),
+        ("POST", "/upscale", {"json": {"image_b64": B64, "scale": 4}, "large": True}, 400),
+        ("GET", "/v1/jobs/{job_id}", {}, 404),
+        ("POST", "/sdapi/v1/extra-single-image", {"json": {}}, 422),
+        ("POST", "/predictions", {"json": {}}, 422),
+        ("POST", "/v1/predictions", {"json": {}}, 422),
+        ("POST", "/v1/images/upscale", {"json": {}}, 422),
+        ("POST", "/v1/estimate", {"json": {"image_b64": "x"}}, 200),
+    ],
+)
+async def test_errors_look_as_documented(
+    start: Start, method: str, path: str, options: dict[str, Any], status: int
+) -> None:
+    """In each of the words that errors have."""
+    limits = {"max_output_px": 100} if options.pop("large", False) else {}
+    gateway = await start(**limits)
+    shown = await fetched(gateway)
+    async with gateway.http.request(method, path, **options) as response:
+        data = await response.read()
+        assert response.status == status, data
+        assert_fits(
+            shown, shown["paths"][path][method.lower()], status, response.content_type, data
+        )
+
+
+async def test_documentation_needs_no_key(start: Start) -> None:
+    """Who reads it has none yet; and it says which routes need one."""
+    gateway = await start(api_keys="a:sha256-" + "0" * 64)
+    shown = await fetched(gateway)
+    for path in ("/docs", "/llms.txt"):
+        async with gateway.http.get(path) as response:
+            assert response.status == 200
+    for method, path, operation in each(shown):
+        target = re.sub(r"{\w+}", "0", path)
+        async with gateway.http.request(method, target) as response:
+            assert (response.status == 401) == bool(operation["security"]), path
+            if response.status == 401:
+                assert_fits(shown, operation, 401, response.content_type, await response.read())
+
+
+# The page, and the text
+
+
+class Seen(HTMLParser):
+    """What is in a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.ids: set[str] = set()
+        self.links: set[str] = set()
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        for name, value in attrs:
+            assert name in ("id", "href", "class", "lang", "charset", "name", "content")
+            if name == "id":
+                self.ids.add(value or "")
+            if name == "href":
+                self.links.add(value or "")
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+async def test_page_loads_nothing_and_runs_nothing(start: Start) -> None:
+    """Its policy lets in its own style alone, its links stay here, and it has all routes."""
+    gateway = await start()
+    async with gateway.http.get("/docs") as response:
+        policy = response.headers["Content-Security-Policy"]
+        seen = Seen()
+        seen.feed(await response.text())
+    assert re.fullmatch(
+        r"default-src 'none'; style-src 'sha256-\S+'; frame-ancestors 'none'", policy
+    )
+    assert not seen.tags & {"script", "link", "img", "iframe", "object", "embed", "form"}
+    assert "url(" not in STYLE
+    assert {link[1:] for link in seen.links if link[0] == "#"} <= seen.ids
+    assert {link for link in seen.links if link[0] != "#"} == {"/openapi.json", "/llms.txt"}
+    assert {operation.id for operation in OPERATIONS.values()} <= seen.ids
+    assert all(sample in seen.text for sample in ("curl --data-binary @cat.png", EXAMPLE_B64))
+
+
+async def test_page_shows_text_as_text(start: Start) -> None:
+    """Whatever it is."""
+    shown = await fetched(await start())
+    for _, _, operation in each(shown):
+        operation["summary"] = operation["description"] = "<script>alert(1)</script>"
+    shown["components"]["schemas"]['"><script>'] = {"description": "`<b>`"}
+    seen = Seen()
+    seen.feed(page(shown))
+    assert "script" not in seen.tags
+    assert "<script>alert(1)</script>" in seen.text
+
+
+async def test_text_for_language_models(start: Start, tmp_path: Path) -> None:
+    """All options and routes, and commands that work as they stand."""
+    gateway = await start()
+    async with gateway.http.get("/llms.txt") as response:
+        assert response.content_type == "text/plain"
+        text = await response.text()
+    assert all(f"`{name}`" in text for name in Options.model_fields)
+    shown = await fetched(gateway)
+    assert all(f"- {method} {path}: " in text for method, path, _ in each(shown))
+    commands = re.findall(r"^    (curl .*)$", text, re.MULTILINE)
+    assert len(commands) >= 5
+    for command in commands:
+        words = shlex.split(command)
+        url = URL(
+            next(word for word in words if word.startswith(("http://localhost", "localhost")))
+        )
+        path = re.sub(r"job_\.\.\.", "{job_id}", url.path)
+        body = [word for word in words if word.startswith("{")]
+        method = "post" if {"-d", "-F", "--data-binary"} & set(words) else "get"
+        operation = shown["paths"][path][method]
+        known = {one["name"] for one in operation["parameters"]}
+        assert set(url.query) <= known
+        if body:
+            content = operation["requestBody"]["content"]["application/json"]
+            jsonschema.Draft202012Validator(content["schema"]).validate(json.loads(body[0]))
