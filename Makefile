@@ -83,7 +83,7 @@ fuzz: .venv/ready-fuzz  ## what reads strangers' bytes, a minute for each part; 
 	PYTHONPATH=tests $(BIN)/python fuzz/fuzz.py $(ARGS)
 
 schemathesis: .venv/ready-dev  ## many requests made of the OpenAPI document; EXAMPLES=300
-	SCHEMATHESIS_EXAMPLES=$(or $(EXAMPLES),100) $(BIN)/python -m pytest -q tests/test_schemathesis.py
+	SCHEMATHESIS_PHASES=examples,coverage,fuzzing SCHEMATHESIS_EXAMPLES=$(or $(EXAMPLES),100) $(BIN)/python -m pytest -q tests/test_schemathesis.py
 
 golden: .venv/ready-dev  ## make the golden pictures again, with PyTorch (a large download)
 	$(BIN)/python -m pip install -q --group golden
