@@ -53,9 +53,8 @@ def failing(models: list[ModelFacts], failures: int) -> FailsFirst:
 
 async def queued(gateway: Running, data: bytes | None = PNG, **options: Any) -> dict[str, Any]:
     """A new job."""
-    response = await gateway.http.post(
-        "/v1/jobs", data=data, params={"scale": 4, **options.pop("params", {})}, **options
-    )
+    query = {"scale": 4} if data is not None else {}
+    response = await gateway.http.post("/v1/jobs", data=data, params=query, **options)
     body: dict[str, Any] = await response.json()
     assert response.status == 202, body
     assert response.headers["Location"] == body["links"]["self"] == f"/v1/jobs/{body['id']}"
@@ -212,9 +211,9 @@ async def test_faults_of_a_url_are_those_of_the_job(start: Start) -> None:
     """It is fetched when the job runs."""
     async with Site({"/cat.png": page(PNG)}) as site:
         gateway = await start(fetch=site.address)
-        job = await queued(gateway, data=None, json={"img_url": site.url("/cat.png")}, params={})
+        job = await queued(gateway, data=None, json={"img_url": site.url("/cat.png")})
         assert (await ended(gateway, job))["input"]["width"] == 30
-        job = await queued(gateway, data=None, json={"img_url": site.url("/none.png")}, params={})
+        job = await queued(gateway, data=None, json={"img_url": site.url("/none.png")})
         failed = await ended(gateway, job, "failed")
     assert failed["error"]["code"] == "source_refused"
     assert failed["error"]["request_id"] == failed["request_id"]

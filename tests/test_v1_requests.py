@@ -64,9 +64,20 @@ def faults(error: pytest.ExceptionInfo[InvalidOption]) -> list[tuple[str, str]]:
     "kind", ["application/json", "application/JSON; charset=utf-8", "application/ld+json"]
 )
 def test_json_object_is_its_fields(kind: str) -> None:
-    """The query plays no part."""
-    form = read_form(kind, MultiDict({"scale": "3"}), b'{"scale": 2, "img_url": "u"}')
+    """There is nothing else to read."""
+    form = read_form(kind, NO_QUERY, b'{"scale": 2, "img_url": "u"}')
     assert form == Form({"scale": 2, "img_url": "u"}, None, strict=True)
+
+
+@pytest.mark.parametrize("kind", ["application/json", f"multipart/form-data; boundary={BOUNDARY}"])
+def test_options_do_not_stand_beside_a_form(kind: str) -> None:
+    """One in the query beside a form or JSON is refused: it would be overlooked."""
+    with pytest.raises(InvalidOption) as refusal:
+        read_form(kind, MultiDict({"scale": "4"}), b'{"img_url": "u"}')
+    assert [(fault.option, fault.reason) for fault in refusal.value.faults] == [
+        ("scale", "conflict")
+    ]
+    assert "body" in str(refusal.value)
 
 
 @pytest.mark.parametrize("kind", [None, "", "image/png", "application/octet-stream", "text/plain"])

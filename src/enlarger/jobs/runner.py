@@ -220,10 +220,13 @@ class Runner:
         self._tracked[record.id] = tracked
         task.add_done_callback(partial(self._forget, record.id))
 
-    def _forget(self, job_id: str, _: asyncio.Task[None]) -> None:
+    def _forget(self, job_id: str, task: asyncio.Task[None]) -> None:
         del self._running[job_id]
         del self._tracked[job_id]
         self._wake.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # The database is away: the job's lease runs out, and it goes on from its tiles.
+            log.warning("job_end_not_noted", job=job_id, reason=str(error))
 
     async def _run(self, record: JobRecord, work: Awaitable[Outcome]) -> None:
         """Work on a job to its end."""

@@ -79,16 +79,28 @@ def read_form(content_type: str | None, query: MultiDict[str, str], body: bytes)
 
     Raises:
         MalformedJson, MalformedMultipart, MissingBody: the body is not what its type says.
-        InvalidOption: a field is there twice.
+        InvalidOption: a field is there twice, or options stand in two places.
     """
     kind, parameters = parse_options_header(content_type or "")
     kind = kind.lower()
     if kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json")):
+        _check_no_query(query)
         return Form(json_object(body), None, strict=True)
     if kind == "multipart/form-data":
+        _check_no_query(query)
         return _multipart(body, parameters)
     _check_once(name for name, _ in query.items(multi=True))
     return Form(dict(query), body, strict=False)
+
+
+def _check_no_query(query: MultiDict[str, str]) -> None:
+    """Who writes ``?scale=4`` behind a form's address means it."""
+    if query:
+        detail = (
+            "it stands in the query; options of this form belong into the body, beside the picture"
+        )
+        faults = [Fault(name[:40], "conflict", detail) for name in query]
+        raise InvalidOption(f"Invalid {faults[0].option}: {detail}", faults=faults)
 
 
 def json_object(body: bytes) -> dict[str, Any]:
