@@ -731,6 +731,28 @@ def test_rows_are_what_a_list_in_memory_is(new_database: NewDatabase) -> None:
     )
 
 
+async def test_all_is_released_at_once(rows: Rows) -> None:
+    """Jobs and messages of this holder; also what a claim took whose caller was cancelled."""
+    records = [job(), job(), job(), job()]
+    await rows.add_all(records)
+    await rows.add_delivery(delivery())
+    for holder in ("a", "b"):
+        assert await rows.claim(holder, now=10.0, lease_s=60) is not None
+    assert await rows.claim_delivery("a", now=10.0, lease_s=60) is not None
+    claiming = asyncio.create_task(rows.claim("a", now=10.0, lease_s=60))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    claiming.cancel()
+    await asyncio.gather(claiming, return_exceptions=True)
+    await rows.release_all("a")
+    states = [found.state for one in records if (found := await rows.get(one.id)) is not None]
+    assert states == ["queued", "running", "queued", "queued"]
+    again = await rows.claim("c", now=10.0, lease_s=60)
+    assert again is not None
+    assert (again.id, again.attempts) == (records[0].id, 1)
+    assert await rows.claim_delivery("c", now=10.0, lease_s=60) is not None
+
+
 # A folder that is removed
 
 
@@ -822,6 +844,8 @@ async def refused(url: str) -> str:
         async with Rows(url):
             pass
     assert str(error.value).startswith("ENLARGER_DATABASE: ")
+    # The thread of a connection that failed ends by itself, and tells the loop, which must still be there.
+    await asyncio.sleep(0.2)
     return str(error.value)
 
 

@@ -171,9 +171,13 @@ class Database:
     async def close(self) -> None:
         """Wait for what is under way, a short time, and give all connections back; whatever comes later is refused."""
         self._is_closed = True
+        await self.settled()
+        await self._engine.dispose()
+
+    async def settled(self) -> None:
+        """Wait until the statements whose callers have left are done."""
         if self._under_way:
             await asyncio.wait(self._under_way, timeout=_END_S)
-        await self._engine.dispose()
 
     async def read(self, statement: Select[Any]) -> list[RowMapping]:
         """The rows it finds.

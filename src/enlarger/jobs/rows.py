@@ -197,6 +197,27 @@ class Rows:
         )
         return released is not None
 
+    async def release_all(self, holder: str) -> None:
+        """Back with all that ``holder`` has, jobs and messages: it ends.
+
+        Also with what a claim took whose caller was cancelled meanwhile: nobody knows of that.
+        """
+        await self._database.settled()
+        await self._database.write(
+            change(jobs)
+            .where(jobs.c.state == "running", jobs.c.holder == holder)
+            .values(
+                state="queued",
+                stage=None,
+                holder=None,
+                leased_until=0.0,
+                attempts=jobs.c.attempts - 1,
+            ),
+            change(deliveries)
+            .where(deliveries.c.ended_at.is_(None), deliveries.c.holder == holder)
+            .values(holder=None),
+        )
+
     async def queue(self, record: JobRecord) -> tuple[int, int, float]:
         """Place of a queued job (1: the next), length of the queue, and known cost of those before it, in mflop."""
         own = select(jobs.c.number).where(jobs.c.id == record.id).scalar_subquery()

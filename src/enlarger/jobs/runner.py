@@ -147,6 +147,8 @@ class Runner:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        with contextlib.suppress(EnlargerError):  # if it fails, leases run out
+            await self._rows.release_all(self.holder)
 
     def wake(self) -> None:
         """There is a new job."""

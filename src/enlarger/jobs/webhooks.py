@@ -120,6 +120,8 @@ class Webhooks:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        with contextlib.suppress(EnlargerError):  # if it fails, leases run out
+            await self._rows.release_all(self._holder)
 
     async def job_ended(self, record: JobRecord) -> None:
         """A job has ended, and with it perhaps its batch. A failure here costs no job: see ``_catch_up``."""
@@ -212,13 +214,7 @@ class Webhooks:
     async def _send(self, delivery: DeliveryRecord) -> None:
         """One attempt, and what follows from it."""
         try:
-            try:
-                values = await self._attempt(delivery)
-            except (
-                asyncio.CancelledError
-            ):  # this process ends: another one need not wait for the lease
-                await self._rows.update_delivery(delivery.id, holder=None)
-                raise
+            values = await self._attempt(delivery)
             await self._rows.update_delivery(delivery.id, holder=None, **values)
         except EnlargerError as error:  # the lease runs out, and it is sent again
             log.warning("webhook_not_noted", id=delivery.id, reason=str(error))
