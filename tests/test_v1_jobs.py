@@ -53,7 +53,9 @@ def failing(models: list[ModelFacts], failures: int) -> FailsFirst:
 
 async def queued(gateway: Running, data: bytes | None = PNG, **options: Any) -> dict[str, Any]:
     """A new job."""
-    query = {"scale": 4} if data is not None else {}
+    query = options.pop("params", {})
+    if data is not None:  # what comes in another form has its options there
+        query = {"scale": 4, **query}
     response = await gateway.http.post("/v1/jobs", data=data, params=query, **options)
     body: dict[str, Any] = await response.json()
     assert response.status == 202, body
