@@ -19,7 +19,7 @@ PING_S = 15.0
 """Of silence, after which a watcher is told that there is nothing to tell."""
 
 _KEPT_FEEDS = 256
-"""Of jobs that ended."""
+"""For who comes back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,8 @@ class Feed:
         self.record = record
         self._ping_s = ping_s
         self.followers = 0
+        """Who watches it, and who runs the job: nobody else needs it."""
+
         self._events: deque[Event] = deque(maxlen=KEPT_EVENTS)
         self._last_id = 0
         self._told = record
@@ -68,7 +70,9 @@ class Feed:
         self._add("state")
 
     def tell(self, record: JobRecord) -> None:
-        """The job is now like this."""
+        """The job is now like this. One that has ended stays so, whoever read its row before."""
+        if self.record.is_ended and not record.is_ended:
+            return
         self.record = record
         if record.state != self._told.state:
             self._tell_now("state")
@@ -156,7 +160,7 @@ def _progress(record: JobRecord) -> JobRecord:
 
 
 class Feeds:
-    """The feeds of this process: of jobs that run here, and of those that somebody watches."""
+    """The feeds of this process: of jobs that run here, of those that somebody watches, and of some others."""
 
     def __init__(self) -> None:
         self._feeds: OrderedDict[str, Feed] = OrderedDict()
@@ -166,8 +170,8 @@ class Feeds:
         """The feed of a job; a new one begins with the job as it is."""
         feed = self._feeds.get(record.id)
         if feed is None:
-            feed = self._feeds[record.id] = Feed(record)
             self._forget_some()
+            feed = self._feeds[record.id] = Feed(record)
         if self._closed:
             feed.close()
         self._feeds.move_to_end(record.id)
@@ -190,10 +194,8 @@ class Feeds:
             feed.close()
 
     def _forget_some(self) -> None:
-        """The oldest that nobody watches, where there are too many."""
-        excess = len(self._feeds) - _KEPT_FEEDS
-        idle = [
-            id_ for id_, feed in self._feeds.items() if feed.record.is_ended and not feed.followers
-        ]
+        """The oldest that nobody needs, where there are too many. Their jobs need not have ended: they may run elsewhere."""
+        excess = len(self._feeds) - _KEPT_FEEDS + 1
+        idle = [id_ for id_, feed in self._feeds.items() if not feed.followers]
         for id_ in idle[: max(0, excess)]:
             del self._feeds[id_]

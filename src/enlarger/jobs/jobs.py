@@ -354,11 +354,9 @@ class Jobs:
         Raises:
             JobNotFinished, JobWithoutResult, ResultExpired: it is not.
         """
-        if record.state == "succeeded" and record.result is not None:
-            if (record.expires_at or 0.0) > self._clock():
-                return record.result
-            raise ResultExpired("the result was kept for its time and is deleted; ask for it again")
-        if record.state == "expired":
+        if record.state == "succeeded" and record.result is not None and self.left_s(record) > 0:
+            return record.result
+        if record.state in ("succeeded", "expired"):
             raise ResultExpired("the result was kept for its time and is deleted; ask for it again")
         if not record.is_ended:
             raise JobNotFinished(
@@ -425,6 +423,8 @@ class Jobs:
     async def _watched(self, record: JobRecord) -> AsyncIterator[Feed]:
         """The feed of a job, kept fresh while somebody follows it."""
         feed = self._feeds.of(record)
+        if not self._runner.has(record.id):  # then the row is newer than what was told last
+            feed.tell(record)
         poll = asyncio.create_task(self._poll(feed))
         try:
             yield feed

@@ -211,6 +211,7 @@ class Runner:
         work: Callable[[Tracked], Awaitable[Outcome]],
     ) -> None:
         feed = self._feeds.of(record)
+        feed.followers += 1
 
         def changed() -> None:
             feed.tell(replace(record, **tracked.values()))
@@ -220,9 +221,10 @@ class Runner:
         task = asyncio.create_task(self._run(record, work(tracked)))
         self._running[record.id] = task
         self._tracked[record.id] = tracked
-        task.add_done_callback(partial(self._forget, record.id))
+        task.add_done_callback(partial(self._forget, record.id, feed))
 
-    def _forget(self, job_id: str, task: asyncio.Task[None]) -> None:
+    def _forget(self, job_id: str, feed: Feed, task: asyncio.Task[None]) -> None:
+        feed.followers -= 1
         del self._running[job_id]
         del self._tracked[job_id]
         self._wake.set()
