@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
 from quart import Quart, Response, g, request
@@ -90,8 +90,6 @@ _EXPOSED = (
 
 _NAMES = {"jpeg": ("jpg", "jpeg")}
 """Formats that people know by two names."""
-
-T = TypeVar("T")
 
 
 @dataclass(kw_only=True)
@@ -184,8 +182,7 @@ class Gateway:
         """``POST /upscale``, ``GET /upscale``: A.1."""
         job, inline = await self._job()
         caller = caller_of(request.scope)
-        owner = caller.id if caller.has_key else ""
-        job = replace(job, anew=bool(request.cache_control.no_cache), owner=owner)
+        job = replace(job, anew=bool(request.cache_control.no_cache), owner=caller.owner)
         outcome = await self.pipeline.run(job, charge=partial(self.rates.charge, caller.id))
         self.metrics.done(outcome)
         answer = compatible.answer(

@@ -44,6 +44,11 @@ class Caller:
     """Of their own, or in a link that somebody signed for them."""
 
     @property
+    def owner(self) -> str:
+        """Whose results and jobs are this caller's: those of its key; without keys they are everybody's."""
+        return self.id if self.has_key else ""
+
+    @property
     def is_link(self) -> bool:
         """Whether somebody signed just this request: whatever it asks to see may be seen."""
         return self.id.startswith("link:")

@@ -69,7 +69,7 @@ class Maker:
         job = replace(
             job,
             anew=bool(request.cache_control.no_cache),
-            owner=caller.id if caller.has_key else "",
+            owner=caller.owner,
             request_id=g.request_id,
         )
         charge = partial(self.charge, caller.id)

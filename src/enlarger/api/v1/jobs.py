@@ -34,8 +34,7 @@ RETRY_MS = 2000
 
 def owner_of_request() -> str:
     """Whose jobs a request may see: those of its key; without keys, all whose id it knows."""
-    caller = caller_of(request.scope)
-    return caller.id if caller.has_key else ""
+    return caller_of(request.scope).owner
 
 
 @dataclass(frozen=True, kw_only=True)
