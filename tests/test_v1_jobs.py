@@ -161,8 +161,11 @@ async def test_request_that_lasts_becomes_a_job(start: Start, models: list[Model
     gateway = await start(engine, sync_limit_s=0.2)
     response = await gateway.http.post("/v1/upscale", params={"scale": 4}, data=PNG)
     job = await response.json()
-    assert (response.status, job["state"], job["stage"]) == (202, "running", "infer")
+    assert (response.status, job["state"]) == (202, "running")
+    # A busy machine may not have read the picture by then.
+    assert job["stage"] in {"fetch", "decode", "infer"}
     assert "Preference-Applied" not in response.headers
+    await engine.holds(2)
     engine.let_go()
     done = await ended(gateway, job)
     assert done["progress"]["tiles_total"] == 2
