@@ -24,6 +24,7 @@ from yarl import URL
 
 from enlarger import config
 from enlarger.api import Gateway
+from enlarger.api.metrics import Metrics
 from enlarger.api.opened import opened_jobs
 from enlarger.api.rates import Rates
 from enlarger.config import Settings
@@ -139,6 +140,7 @@ async def running(
         draining=lambda: service.draining,
     )
     rates = Rates(settings.rate_limit)
+    metrics = Metrics(pool, pipeline)
     stack = AsyncExitStack()
     jobs, batches = await stack.enter_async_context(
         opened_jobs(
@@ -148,6 +150,7 @@ async def running(
             executor=executor,
             rates=rates,
             service=service,
+            metrics=metrics,
             servers=len(pool.members),
         )
     )
@@ -163,6 +166,7 @@ async def running(
         workers=4,
         sweeper=sweeper,
         service=service,
+        metrics=metrics,
         settings=settings,
     )
     listener = launcher.bind("127.0.0.1", 0, variable="--port")

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import NEAREST, NearestEngine, nearest
+from fakes import NEAREST, HeldEngine, NearestEngine, nearest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from pictures import noise, noise16
 from stores import file_size_limit
 
+from enlarger.engine import Engine
 from enlarger.jobs.blobs import Blobs
-from enlarger.jobs.checkpoint import Checkpoint, packed, unpacked
+from enlarger.jobs.checkpoint import Checkpoint, KeptTiles, packed, unpacked
 from enlarger.wire import Keep, Pixels, TileRequest, TileResult
 
 FOLDER = "job_1/work/tiles"
@@ -40,9 +42,15 @@ def tile(seed: int = 0) -> TileRequest:
     )
 
 
+def before(engine: Engine, blobs: Blobs, known: Sequence[str] = ()) -> Checkpoint:
+    """A checkpoint before an engine, of a job whose tiles are known."""
+    tiles = KeptTiles(blobs, FOLDER, known=known)
+    return Checkpoint(engine, lambda: tiles)
+
+
 async def kept(blobs: Blobs, *tiles: TileRequest) -> list[str]:
     """Keys of the blobs, after these tiles were computed."""
-    checkpoint = Checkpoint(NearestEngine(), blobs, FOLDER)
+    checkpoint = before(NearestEngine(), blobs)
     for one in tiles:
         await checkpoint.enlarge(one)
     return await blobs.keys(FOLDER)
@@ -51,7 +59,7 @@ async def kept(blobs: Blobs, *tiles: TileRequest) -> list[str]:
 async def computed(blobs: Blobs, *tiles: TileRequest, known: list[str]) -> int:
     """How many of these tiles are computed by who goes on; holds all of them to be right."""
     engine = NearestEngine([NEAREST, replace(NEAREST, id="other")])
-    checkpoint = Checkpoint(engine, blobs, FOLDER, known=known)
+    checkpoint = before(engine, blobs, known)
     for one in tiles:
         result = await checkpoint.enlarge(one)
         assert np.array_equal(result.pixels, nearest(one.core, 4))
@@ -136,7 +144,7 @@ async def test_any_other_tile_is_not_found(blobs: Blobs) -> None:
     for other in others:
         assert await computed(blobs, other, known=known) == 1, other
     engine = NearestEngine([replace(NEAREST, sha256="1" * 64)])
-    checkpoint = Checkpoint(engine, blobs, FOLDER, known=known)
+    checkpoint = before(engine, blobs, known)
     await checkpoint.enlarge(replace(one, weights_sha256="1" * 64))
     assert len(engine.requests) == 1
     same = replace(one, request_id="r-2", index=4, total=9, deadline=5e9, admitted_at=3.0)
@@ -183,7 +191,7 @@ async def test_store_that_cannot_be_read_costs_only_time(tmp_path: Path) -> None
 async def test_facts_are_those_of_the_engine(blobs: Blobs) -> None:
     """It is an engine before another one, which fails as that one does, and leaves no blob then."""
     engine = NearestEngine()
-    checkpoint = Checkpoint(engine, blobs, FOLDER)
+    checkpoint = before(engine, blobs)
     assert checkpoint.facts() == engine.facts()
     assert await checkpoint.ready_for(NEAREST.id, NEAREST.sha256) == NEAREST
     with pytest.raises(Exception, match="is not here"):
@@ -194,3 +202,20 @@ async def test_facts_are_those_of_the_engine(blobs: Blobs) -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert await blobs.keys(FOLDER) == []
+
+
+async def test_request_that_becomes_a_job_keeps_what_follows(blobs: Blobs) -> None:
+    """All tiles of a picture are sent at once: those count that are not finished by then."""
+    engine = HeldEngine()
+    job: list[KeptTiles] = []
+    checkpoint = Checkpoint(engine, lambda: job[0] if job else None)
+    one, two = (asyncio.create_task(checkpoint.enlarge(tile(seed))) for seed in (1, 2))
+    await engine.holds(2)
+    engine.let_go(1)
+    await one
+    job.append(KeptTiles(blobs, FOLDER))
+    engine.let_go(1)
+    await two
+    known = await blobs.keys(FOLDER)
+    assert len(known) == 1
+    assert await computed(blobs, tile(1), tile(2), known=known) == 1

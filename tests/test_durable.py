@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from pictures import encoded
 from running import RunningService
 
@@ -53,10 +55,11 @@ def ended(service: RunningService, job: dict[str, Any]) -> dict[str, Any]:
     return service.get(path)[1]
 
 
-def test_killed_gateway_costs_no_finished_tile(
-    environment: dict[str, str], photo: Pixels, tmp_path: Path
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "stopped"])
+def test_gateway_that_ends_costs_no_finished_tile(
+    environment: dict[str, str], photo: Pixels, tmp_path: Path, number: signal.Signals
 ) -> None:
-    """After ``kill -9`` in the middle of a job the next gateway on the folder finishes it.
+    """In the middle of a job, however it ends: the next gateway on the folder finishes it.
 
     It computes only what is missing, and the picture is that of the command line.
     """
@@ -67,11 +70,12 @@ def test_killed_gateway_costs_no_finished_tile(
         folder.mkdir()
     shared = settings | {
         "UPLOAD_FOLDER": str(tmp_path / "uploads"),
+        "ENLARGER_DRAIN": "0",
     }
     with RunningService(folders[0], shared) as first:
         job = queued(first, picture)
         until(lambda: len(tiles(first, "tile_kept")) >= 2)
-        first.process.kill()
+        first.process.send_signal(number)
         first.process.wait()
         kept = tiles(first, "tile_kept")
         assert not tiles(first, "tile_found")

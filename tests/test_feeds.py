@@ -179,9 +179,9 @@ async def test_closing_ends_those_who_follow() -> None:
     await asyncio.sleep(0)
     feeds.close()
     for events in await asyncio.gather(*followers):
-        assert ids(events) == [1]
-    late = await seen(feeds.of(replace(JOB, id="job_2")))
-    assert ids(late) == [1]
+        assert [event.job for event in events] == [JOB]
+    late = replace(JOB, id="job_2")
+    assert [event.job for event in await seen(feeds.of(late))] == [late]
 
 
 async def test_feed_that_is_followed_is_not_forgotten() -> None:
@@ -211,3 +211,34 @@ async def test_only_feeds_that_are_there_are_told() -> None:
     assert feed.record == JOB
     feeds.tell(DONE)
     assert feed.record == DONE
+
+
+async def test_who_saw_another_feed_of_the_job_is_told_its_state() -> None:
+    """After a restart, or elsewhere, ids are greater: nobody who comes back is taken for somebody who knows."""
+    now = JOB.created_at
+    before, after = (Feeds(clock=lambda: now) for _ in range(2))
+    first = before.of(JOB)
+    first.tell(RUNNING)
+    for index in range(100):
+        first.show(Shown(index, PLACE))
+    last_id = first._last_id
+    assert first._events[0].id == 1  # of a new job
+    now += 1
+    second = after.of(DONE)
+    assert not second.has_seen_the_end(1)
+    events = await seen(second, after=1) + await seen(second, after=last_id)
+    assert [event.job for event in events] == [DONE, DONE]
+    assert min(ids(events)) > last_id
+    assert second.has_seen_the_end(events[0].id)
+
+
+async def test_place_in_the_queue_is_told_as_it_changes() -> None:
+    """Once for all who watch; a job that is in no queue has none."""
+    feed = Feed(JOB)
+    feed.place = (3, 4)
+    for place in ((3, 4), (2, 4), (2, 4), (1, 2), None, None):
+        feed.tell_place(place)
+    feed.tell(DONE)
+    assert [event.kind for event in await seen(feed, after=0)] == [
+        *("state", "progress", "progress", "state")
+    ]

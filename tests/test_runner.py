@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -23,7 +23,7 @@ from enlarger.errors import (
 from enlarger.job import Job
 from enlarger.jobs import Blobs, Feeds, JobRecord, Rows, Runner, Words
 from enlarger.jobs.record import new_job_id
-from enlarger.jobs.runner import BEAT_S, LEASE_S, MOST_ATTEMPTS, Tracked
+from enlarger.jobs.runner import BEAT_S, LEASE_S, MOST_ATTEMPTS, Told, Tracked, tiles_of
 from enlarger.picture.values import Header
 from enlarger.pipeline import Outcome, Pipeline
 from enlarger.pipeline.enlarging import Ran
@@ -55,6 +55,9 @@ class Scene:
     blobs: Blobs
     feeds: Feeds = field(default_factory=Feeds)
     ended: list[JobRecord] = field(default_factory=list)
+    made_here: list[Outcome] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    held: int = 0
     runners: list[Runner] = field(default_factory=list)
 
     def outcome(self) -> Outcome:
@@ -74,6 +77,15 @@ class Scene:
             ),
             input_bytes=3,
         )
+
+    @contextmanager
+    def holding(self) -> Iterator[None]:
+        """Counts jobs that run."""
+        self.held += 1
+        try:
+            yield
+        finally:
+            self.held -= 1
 
     async def made(self) -> Outcome:
         """It, at once."""
@@ -104,7 +116,8 @@ class Scene:
             places=2,
             takes=lambda: True,
             charge=lambda _, __: None,
-            ended=ended,
+            told=Told(ended=ended, made=self.made_here.append, failed=self.failed.append),
+            holding=self.holding,
         )
 
     async def queued(self, **values: Any) -> str:
@@ -122,7 +135,7 @@ class Scene:
         assert record is not None
         return record
 
-    async def until(self, job_id: str, holds: Callable[[JobRecord], bool]) -> JobRecord:
+    async def until(self, job_id: str, holds: Callable[[JobRecord], Any]) -> JobRecord:
         """It, as soon as it is so; if it has ended, when its files are put in order too."""
         async with asyncio.timeout(LONG_S):
             while not holds(record := await self.now(job_id)):  # noqa: ASYNC110 - a row tells nobody
@@ -187,6 +200,7 @@ async def test_job_is_run_to_its_end(scene: Scene, playing: Playing) -> None:
     assert await scene.blobs.keys(job) == [f"{job}/result"]
     assert await scene.blobs.get(f"{job}/result") == RESULT
     assert [one.id for one in scene.ended] == [job]
+    assert (len(scene.made_here), scene.failed, scene.held) == (1, [], 0)
 
 
 async def test_running_job_is_held(scene: Scene, playing: Playing) -> None:
@@ -195,6 +209,7 @@ async def test_running_job_is_held(scene: Scene, playing: Playing) -> None:
     async with playing(forever) as runner:
         first = await scene.until(job, lambda record: record.state == "running")
         assert first.holder == runner.holder
+        assert scene.held == 1
         assert 0 < first.leased_until - time.time() <= LEASE_S
         await scene.until(job, lambda record: record.leased_until > first.leased_until)
         assert await scene.rows.claim("other", now=time.time(), lease_s=1) is None
@@ -217,12 +232,14 @@ async def test_lost_job_is_dropped(scene: Scene, playing: Playing) -> None:
 
 
 async def test_leaving_gives_back(scene: Scene, playing: Playing) -> None:
-    """To its place in the queue, at once, as if it had not been begun; its files stay."""
+    """At once, as far as it came, and as if it had not been begun; its files stay, and its state does not go back."""
     job = await scene.queued()
-    async with playing(forever):
+    async with playing(forever) as runner:
         await scene.until(job, lambda record: record.state == "running")
+        runner._tracked[job].on_tile(3, 4)
     record = await scene.now(job)
-    assert (record.state, record.attempts, record.not_before) == ("queued", 0, 0.0)
+    assert (record.state, record.holder, record.attempts) == ("running", None, 0)
+    assert (record.leased_until, record.tiles_done, record.tiles_total) == (0.0, 3, 4)
     assert await scene.blobs.keys(job) == [f"{job}/work/input"]
     async with playing(scene.made):
         assert (await scene.until(job, has_ended)).state == "succeeded"
@@ -240,11 +257,12 @@ async def test_no_room_is_waited_for(scene: Scene, playing: Playing) -> None:
 
     began = time.time()
     async with playing(play):
-        waits = await scene.until(job, lambda record: record.not_before > 0)
-        assert waits.not_before >= began + 1
+        waits = await scene.until(job, lambda record: record.started_at and not record.holder)
+        assert waits.state == "running"
+        assert waits.leased_until >= began + 1
         done = await scene.until(job, has_ended)
     assert done.state == "succeeded"
-    assert time.time() >= waits.not_before
+    assert time.time() >= waits.leased_until
     assert done.attempts == 1  # the one that came to nothing does not count
 
 
@@ -266,6 +284,7 @@ async def test_error_ends_a_job(
         record = await scene.until(job, has_ended)
         assert record.problem is not None
         assert (record.state, record.problem["code"]) == ("failed", code)
+        assert scene.failed == [code]
         assert (record.idempotency_key == "k") == keeps_key
         assert await scene.blobs.keys(job) == []
         another = await scene.queued()
@@ -355,3 +374,52 @@ async def test_request_becomes_a_job(scene: Scene, playing: Playing) -> None:
         assert scene.feeds.of(record).record.tiles_done == 1
         work.set_result(scene.outcome())
         assert (await scene.until(record.id, has_ended)).state == "succeeded"
+
+
+async def test_job_that_runs_is_not_begun_again(scene: Scene, playing: Playing) -> None:
+    """Also where its lease ran out unnoticed, as when the machine slept."""
+    job = await scene.queued()
+    async with playing(forever) as runner:
+        first = await scene.until(job, lambda record: record.state == "running")
+        await scene.rows.update(job, holder=runner.holder, leased_until=0.0)
+        runner.wake()
+        await scene.queued()  # which is begun by a look that would have taken it
+        renewed = await scene.until(job, lambda record: record.leased_until > first.leased_until)
+    assert (renewed.attempts, renewed.holder) == (1, runner.holder)
+
+
+async def test_tiles_are_looked_for_whoever_kept_them(scene: Scene, playing: Playing) -> None:
+    """A gateway that ends in good order takes back that it began a job: its tiles count all the same."""
+    job = await scene.queued(tiles_done=3, tiles_total=4)
+    folder = tiles_of(await scene.now(job))
+    await scene.blobs.put(f"{folder}/00", b"a tile")
+    async with playing(forever) as runner:
+        await scene.until(job, lambda record: record.state == "running")
+        async with asyncio.timeout(LONG_S):
+            while (tiles := runner._tracked[job].tiles) is None:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.01)
+    assert tiles._known == {f"{folder}/00"}
+
+
+def test_progress_never_falls() -> None:
+    """Tiles that another gateway made are found one by one; another plan begins anew."""
+    record = JobRecord(id="job_1", created_at=0.0, options={}, tiles_done=3, tiles_total=4)
+    tracked = Tracked(record)
+    told = []
+    for done in range(1, 5):
+        tracked.on_tile(done, 4)
+        told.append(tracked.values()["tiles_done"])
+    assert told == [3, 3, 3, 4]
+    tracked.on_tile(1, 9)
+    assert (tracked.tiles_done, tracked.tiles_total) == (1, 9)
+
+
+def test_plan_is_told() -> None:
+    """What the picture is, and what it costs, before a tile is done."""
+    tracked = Tracked()
+    changes = []
+    tracked.changed = lambda: changes.append(tracked.values())
+    header = Header(format="png", width_px=3, height_px=2, mode="RGB", depth_bits=8, frames=1)
+    tracked.on_plan(header, 99, 12.5)
+    assert changes[0]["input"] == {"width": 3, "height": 2, "bytes": 99, "format": "png"}
+    assert changes[0]["mflop"] == 12.5

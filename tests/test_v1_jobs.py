@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncGenerator, Callable
 from hashlib import sha256
 from io import BytesIO
@@ -20,6 +21,7 @@ from sites import Site, page
 
 from enlarger import errors
 from enlarger.config import ApiKey, RateLimit
+from enlarger.jobs import Rows
 from enlarger.wire import ModelFacts, Pixels
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -174,6 +176,34 @@ async def test_request_that_lasts_becomes_a_job(start: Start, models: list[Model
         assert np.array_equal(samples(await file.read()), nearest(RED, 4))
 
 
+async def test_request_that_became_a_job_is_like_any_other(
+    start: Start, models: list[ModelFacts]
+) -> None:
+    """What is known of its picture is told at once; its tiles are shown, and kept for who may have to go on."""
+    engine = HeldEngine(models)
+    gateway = await start(engine)
+    headers = {"Prefer": "wait=1"}
+    response = await gateway.http.post(
+        "/v1/upscale", data=picture(1, (300, 20)), params={"scale": 4}, headers=headers
+    )
+    job = await response.json()
+    assert response.status == 202
+    await engine.holds(2)
+    running = await shown(gateway, job)
+    assert (running["input"]["width"], running["input"]["format"]) == (300, "png")
+    assert running["progress"]["fraction"] == 0.0
+    seen = events(gateway, job)
+    await anext(seen)
+    engine.let_go(1)
+    kinds = {(await anext(seen))[1] for _ in range(2)}
+    assert kinds == {"progress", "tile"}
+    kept = Path(gateway.gateway.settings.blobs_place) / job["id"] / "work" / "tiles"
+    await until(lambda: kept.exists() and len(list(kept.iterdir())) == 1)
+    engine.let_go()
+    await ended(gateway, job)
+    await seen.aclose()
+
+
 async def test_wait_is_preferred(start: Start, models: list[ModelFacts]) -> None:
     """``Prefer: wait=N`` makes it a job sooner; a request that is done by then is answered as ever."""
     engine = HeldEngine(models)
@@ -184,9 +214,9 @@ async def test_wait_is_preferred(start: Start, models: list[ModelFacts]) -> None
     assert response.headers["Preference-Applied"] == "wait=1"
     engine.let_go()
     await ended(gateway, await response.json())
-    response = await gateway.http.post("/v1/upscale", **options)
-    assert response.status == 200
-    assert "Preference-Applied" not in response.headers
+    async with gateway.http.post("/v1/upscale", **options) as done:
+        assert done.status == 200
+        assert "Preference-Applied" not in done.headers
 
 
 async def test_hanging_up_cancels_what_is_no_job_yet(
@@ -282,6 +312,27 @@ async def test_queue_has_an_order_and_holds_no_place(
     engine.let_go()
     for job in jobs:
         await ended(gateway, job)
+
+
+async def test_place_in_the_queue_is_told_as_it_changes(
+    start: Start, models: list[ModelFacts]
+) -> None:
+    """Who watches a queued job sees it come nearer."""
+    engine = HeldEngine(models)
+    gateway = await start(engine)
+    before = [await queued(gateway, picture(seed)) for seed in range(4)]
+    await until(lambda: gateway.load() == 3)
+    job = await queued(gateway, picture(4))
+    seen = events(gateway, job)
+    _, _, first = await anext(seen)
+    assert first["queue"] == {"position": 2, "length": 2}
+    async with gateway.http.delete(before[3]["links"]["self"]) as response:
+        assert response.status == 200
+    _, kind, moved = await asyncio.wait_for(anext(seen), LONG_S)
+    assert (kind, moved["queue"]) == ("progress", {"position": 1, "length": 1})
+    engine.let_go()
+    await ended(gateway, job)
+    await seen.aclose()
 
 
 async def test_queue_has_a_limit(start: Start, models: list[ModelFacts]) -> None:
@@ -446,6 +497,20 @@ async def test_tiles_are_shown_while_the_job_runs(start: Start, models: list[Mod
         await problem_of(response, 404, "not_found")
 
 
+async def test_stopping_gateway_finishes_what_runs(start: Start, models: list[ModelFacts]) -> None:
+    """Within the drain time; what is queued stays so, for the next one."""
+    engine = HeldEngine(models)
+    gateway = await start(engine)
+    jobs = [await queued(gateway, picture(seed)) for seed in range(4)]
+    await until(lambda: gateway.load() == 3)
+    gateway.gateway.service.drain()
+    engine.let_go()
+    await asyncio.wait_for(gateway.gateway.service.stopped(), 5)
+    async with Rows(gateway.gateway.settings.database_url) as rows:
+        found = [await rows.get(job["id"]) for job in jobs]
+    assert [one.state for one in found if one is not None] == ["succeeded"] * 3 + ["queued"]
+
+
 async def test_stopping_gateway_ends_streams(start: Start, models: list[ModelFacts]) -> None:
     """And the waits; the job is there when it is back."""
     gateway = await start(HeldEngine(models))
@@ -558,8 +623,53 @@ async def test_failure_that_may_pass_frees_its_key(start: Start, models: list[Mo
     one: dict[str, Any] = {"params": {"scale": 4}, "data": picture(3, (8, 8)), "headers": headers}
     response = await gateway.http.post("/v1/upscale", **one)
     await problem_of(response, 500, "engine_failed")
-    response = await gateway.http.post("/v1/upscale", **one)
-    assert response.status == 200
+    async with gateway.http.post("/v1/upscale", **one) as again:
+        assert again.status == 200
+
+
+async def test_key_is_free_when_the_result_is_gone(start: Start, models: list[ModelFacts]) -> None:
+    """It is kept until the job expires; whoever uses it then gets a picture, not a result that is no more."""
+    engine = NearestEngine(models)
+    gateway = await start(engine)
+    headers = {"Idempotency-Key": "order-21"}
+    first = await queued(gateway, headers=headers)
+    await ended(gateway, first)
+    async with gateway.http.delete(first["links"]["self"]) as response:
+        assert (await response.json())["state"] == "expired"
+    second = await queued(gateway, headers=headers)
+    assert second["id"] != first["id"]
+    await ended(gateway, second)
+    third = await queued(gateway, headers=headers)
+    assert third["id"] == second["id"]
+
+
+async def test_key_brings_a_lost_picture_again(start: Start, models: list[ModelFacts]) -> None:
+    """A gateway may end between a job's row and its picture. Whoever asks again sends it."""
+    engine = HeldEngine(models)
+    gateway = await start(engine)
+    for seed in range(3):
+        await queued(gateway, picture(seed))
+    await until(lambda: gateway.load() == 3)
+    headers = {"Idempotency-Key": "order-22"}
+    lost = await queued(gateway, picture(3), headers=headers)
+    (Path(gateway.gateway.settings.blobs_place) / lost["id"] / "work" / "input").unlink()
+    async with Rows(gateway.gateway.settings.database_url) as rows:
+        await rows.update(lost["id"], not_before=time.time() + 300)
+    again = await queued(gateway, picture(3), headers=headers)
+    assert again["id"] == lost["id"]
+    engine.let_go()
+    assert (await ended(gateway, again))["progress"]["fraction"] == 1.0
+
+
+async def test_job_is_made_anew_where_it_is_asked_for(
+    start: Start, models: list[ModelFacts]
+) -> None:
+    """``Cache-Control: no-cache``, as of any other request."""
+    engine = NearestEngine(models)
+    gateway = await start(engine)
+    for headers, tiles in (({}, 2), ({}, 2), ({"Cache-Control": "no-cache"}, 4)):
+        await ended(gateway, await queued(gateway, headers=headers))
+        assert len(engine.requests) == tiles
 
 
 # Links

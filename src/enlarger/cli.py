@@ -277,6 +277,7 @@ async def _serve(settings: config.Settings, host: str, port: int) -> int:
     import structlog
 
     from enlarger.api import Gateway
+    from enlarger.api.metrics import Metrics
     from enlarger.api.opened import opened_jobs
     from enlarger.api.rates import Rates
     from enlarger.fetch import Fetcher
@@ -366,6 +367,7 @@ async def _serve(settings: config.Settings, host: str, port: int) -> int:
             draining=lambda: service.draining,
         )
         rates = Rates(settings.rate_limit)
+        metrics = Metrics(pool, pipeline)
         jobs, batches = await stack.enter_async_context(
             opened_jobs(
                 settings,
@@ -374,6 +376,7 @@ async def _serve(settings: config.Settings, host: str, port: int) -> int:
                 executor=executor,
                 rates=rates,
                 service=service,
+                metrics=metrics,
                 servers=len(members),
             )
         )
@@ -389,6 +392,7 @@ async def _serve(settings: config.Settings, host: str, port: int) -> int:
             workers=workers,
             sweeper=sweeper,
             service=service,
+            metrics=metrics,
             settings=settings,
         )
         announcer = asyncio.create_task(_announce(pool, listener.getsockname()[:2]))

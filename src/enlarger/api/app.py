@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -40,6 +41,7 @@ from enlarger.config import Settings
 from enlarger.errors import BodyTooLarge, BodyTooSlow, EnlargerError
 from enlarger.job import SCALES, Job
 from enlarger.jobs import Batches, Jobs
+from enlarger.jobs.record import State
 from enlarger.models import Catalogue
 from enlarger.picture import FORMATS
 from enlarger.picture.encode import MEDIA_TYPES
@@ -109,10 +111,8 @@ class Gateway:
 
     sweeper: asyncio.Task[None]
     service: Service
+    metrics: Metrics
     settings: Settings
-
-    def __post_init__(self) -> None:
-        self.metrics = Metrics(self.pool, self.pipeline)
 
     def asgi(self) -> AsgiApp:
         """The ASGI application."""
@@ -266,7 +266,10 @@ class Gateway:
 
     async def show_metrics(self) -> Response:
         """``GET /metrics``, for Prometheus."""
-        return self.metrics.answer()
+        jobs: dict[State, int] = {}
+        with contextlib.suppress(EnlargerError):  # the database is away; all else can be told
+            jobs = await self.jobs.counts()
+        return self.metrics.answer(jobs)
 
     async def status(self) -> dict[str, Any]:
         """``GET /status``: A.5."""

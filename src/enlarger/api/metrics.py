@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter as Tally
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from quart import Response
 
+from enlarger.jobs.record import State as JobState
 from enlarger.pipeline import Outcome, Pipeline
 from enlarger.pool import Pool
 from enlarger.pool.health import State
@@ -40,6 +42,12 @@ class Metrics:
             ["kind"],
             registry=self._registry,
         )
+        self._jobs = Gauge(
+            "enlarger_jobs",
+            "Jobs that have not ended, by state.",
+            ["state"],
+            registry=self._registry,
+        )
         self._registry.register(_Now(pool, pipeline))
 
     def done(self, outcome: Outcome) -> None:
@@ -59,8 +67,11 @@ class Metrics:
         """A request ended with an error."""
         self._requests.labels(code).inc()
 
-    def answer(self) -> Response:
-        """All of them as Prometheus reads them."""
+    def answer(self, jobs: Mapping[JobState, int]) -> Response:
+        """All of them as Prometheus reads them, with the number of jobs in each state."""
+        unfinished: tuple[JobState, ...] = ("queued", "running")
+        for state in unfinished:
+            self._jobs.labels(state).set(jobs.get(state, math.nan))
         return exposition(self._registry)
 
 
@@ -102,9 +113,15 @@ class _Now(Collector):
         load = self._pipeline.load
         for name, text, value in (
             ("tiles_in_flight", "Tiles at model servers.", sum(one.in_flight for one in members)),
+            ("tiles_waiting", "Tiles that wait for a model server.", self._pool.waiting),
             ("queue_requests", "Requests admitted and unfinished.", load.requests),
             ("queue_pixels", "Pixels of their pictures.", self._pipeline.queued_px),
             ("queue_wait_seconds", "Estimated seconds until all of them are done.", load.wait_s),
+            (
+                "queue_held_bytes",
+                "Memory counted for pixels of the pictures here.",
+                self._pipeline.held_bytes,
+            ),
         ):
             yield GaugeMetricFamily(f"enlarger_{name}", text, value)
         for name, text, value in (

@@ -8,12 +8,24 @@ from concurrent.futures import Executor
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
+from enlarger.api.metrics import Metrics
 from enlarger.api.rates import Rates
 from enlarger.api.v1.answers import batch_object, described, job_object
 from enlarger.api.v1.problems import job_problem
 from enlarger.config import Settings
 from enlarger.fetch import Fetcher
-from enlarger.jobs import Batches, Blobs, Feeds, Jobs, Rows, Runner, View, Webhooks, Words
+from enlarger.jobs import (
+    Batches,
+    Blobs,
+    Feeds,
+    Jobs,
+    Rows,
+    Runner,
+    Told,
+    View,
+    Webhooks,
+    Words,
+)
 from enlarger.pipeline import Pipeline
 from enlarger.store import Store
 from enlarger.web.launcher import Service
@@ -34,6 +46,7 @@ async def opened_jobs(
     executor: Executor,
     rates: Rates,
     service: Service,
+    metrics: Metrics,
     servers: int,
 ) -> AsyncIterator[tuple[Jobs, Batches]]:
     """Jobs that are run as long as this lasts, and their batches.
@@ -74,7 +87,8 @@ async def opened_jobs(
                 places=servers + _MORE_PLACES,
                 takes=takes,
                 charge=rates.charge,
-                ended=webhooks.job_ended,
+                told=Told(ended=webhooks.job_ended, made=metrics.done, failed=metrics.failed),
+                holding=service.holding,
             )
         )
         jobs = Jobs(

@@ -110,6 +110,7 @@ class Batches:
             QueueFull, Draining: not now.
         """
         if (known := await self._known(owner, asked)) is not None:
+            await self._begin(items, known.jobs)
             return known, True
         await self._jobs.check_room(len(items))
         self._charge(asked.caller, 0)
@@ -137,14 +138,18 @@ class Batches:
         if added.id != record.id:
             check_fingerprint(added, asked)
             return await self._whole(added), True
+        await self._begin(items, taken)
+        await self._changed(record.id)
+        return await self._whole(record), False
+
+    async def _begin(self, items: Sequence[Item], taken: Sequence[JobRecord]) -> None:
+        """Let those run whose picture is not there yet: it may have been lost on its way."""
         for item, job in zip(items, taken, strict=True):
-            if isinstance(item.job, Job) and not job.is_ended:
+            if isinstance(item.job, Job) and self._jobs.is_incomplete(job):
                 try:
                     await self._jobs.begin(job, item.job)
                 except EnlargerError as error:  # its row says so
                     log.warning("item_not_begun", job=job.id, reason=str(error))
-        await self._changed(record.id)
-        return await self._whole(record), False
 
     async def get(self, batch_id: str, owner: str | None) -> Batch:
         """A batch of this owner; of any, if None is named.
@@ -197,8 +202,12 @@ class Batches:
         known = await self._rows.batch_by_key(owner, asked.idempotency_key)
         if known is None:
             return None
+        batch = await self._whole(known)
+        if any(self._jobs.is_over(job) for job in batch.jobs):
+            await self._rows.free_batch_key(known.id)
+            return None
         check_fingerprint(known, asked)
-        return await self._whole(known)
+        return batch
 
     async def _whole(self, record: BatchRecord) -> Batch:
         return Batch(record, tuple(await self._rows.of_batch(record.id)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import numpy as np
 import structlog
@@ -22,26 +22,61 @@ _ALIGNED_BYTES = 16
 """Samples begin at a multiple of it."""
 
 
-class Checkpoint:
-    """An engine before another one. What it knows is not computed again; what is computed, it keeps.
+class KeptTiles:
+    """The finished tiles of one job.
 
-    Tiles are told apart by their pixels and all that decides about their enlargement. So a tile of other
+    They are told apart by their pixels and all that decides about their enlargement. So a tile of other
     weights, or of a plan that a newer version cuts elsewhere, is just not found.
 
     Args:
-        engine: computes what is not there.
         blobs: where tiles are kept.
         folder: of the job's tiles among them.
         known: keys that are there already.
     """
 
-    def __init__(
-        self, engine: Engine, blobs: Blobs, folder: str, *, known: Collection[str] = ()
-    ) -> None:
-        self._engine = engine
+    def __init__(self, blobs: Blobs, folder: str, *, known: Collection[str] = ()) -> None:
         self._blobs = blobs
         self._folder = folder
         self._known = frozenset(known)
+
+    async def find(self, request: TileRequest) -> TileResult | None:
+        """A tile that was kept; None: it is not there, or not whole, and so must be computed."""
+        key = self._key(request)
+        if key not in self._known:
+            return None
+        try:
+            data = await self._blobs.get(key)
+            found = None if data is None else unpacked(data)
+        except (EnlargerError, ValueError) as error:
+            log.warning("tile_not_read", key=key, reason=str(error))
+            return None
+        if found is not None:
+            log.info("tile_found", request_id=request.request_id, index=request.index)
+        return found
+
+    async def keep(self, request: TileRequest, result: TileResult) -> None:
+        """Keep one. If there is no room the job goes on; only a sudden end would cost more."""
+        try:
+            await self._blobs.put(self._key(request), packed(result))
+            log.info("tile_kept", request_id=request.request_id, index=request.index)
+        except EnlargerError as error:
+            log.warning("tile_not_kept", request_id=request.request_id, reason=str(error))
+
+    def _key(self, request: TileRequest) -> str:
+        return f"{self._folder}/{tile_key(request).hex()}"
+
+
+class Checkpoint:
+    """An engine before another one. What is kept is not computed again; what is computed, is kept.
+
+    Args:
+        engine: computes what is not there.
+        tiles: gives those of the job; None while the request is none. It may become one while it runs.
+    """
+
+    def __init__(self, engine: Engine, tiles: Callable[[], KeptTiles | None]) -> None:
+        self._engine = engine
+        self._tiles = tiles
 
     def facts(self) -> EngineFacts:
         """Of the engine behind it."""
@@ -53,26 +88,14 @@ class Checkpoint:
 
     async def enlarge(self, request: TileRequest) -> TileResult:
         """Enlarge one tile; see ``Engine``."""
-        key = f"{self._folder}/{tile_key(request).hex()}"
-        if key in self._known and (found := await self._found(key)) is not None:
-            log.info("tile_found", request_id=request.request_id, index=request.index)
+        tiles = self._tiles()
+        if tiles is not None and (found := await tiles.find(request)) is not None:
             return found
         result = await self._engine.enlarge(request)
-        try:
-            await self._blobs.put(key, packed(result))
-            log.info("tile_kept", request_id=request.request_id, index=request.index)
-        except EnlargerError as error:  # the job goes on; only a sudden end would cost more
-            log.warning("tile_not_kept", request_id=request.request_id, reason=str(error))
+        # Asked again: all tiles of a picture are sent at once, and it may have become a job since.
+        if (tiles := self._tiles()) is not None:
+            await tiles.keep(request, result)
         return result
-
-    async def _found(self, key: str) -> TileResult | None:
-        """A tile that was kept; None: it is not there, or not whole, and so must be computed."""
-        try:
-            data = await self._blobs.get(key)
-            return None if data is None else unpacked(data)
-        except (EnlargerError, ValueError) as error:
-            log.warning("tile_not_read", key=key, reason=str(error))
-            return None
 
 
 def packed(result: TileResult) -> bytes:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict, deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -36,7 +37,7 @@ class Event:
     """One thing that happened to a job."""
 
     id: int
-    """Counts from 1, for each job."""
+    """Counts up by 1 for each job, as long as nobody else takes it on."""
 
     kind: Literal["state", "progress", "tile"]
     job: JobRecord
@@ -51,17 +52,21 @@ class Feed:
 
     Args:
         record: the job as it is now.
+        first_id: that of the first event.
         ping_s: silence, after which a watcher is told that there is nothing to tell.
     """
 
-    def __init__(self, record: JobRecord, *, ping_s: float = PING_S) -> None:
+    def __init__(self, record: JobRecord, *, first_id: int = 1, ping_s: float = PING_S) -> None:
         self.record = record
+        self.place: tuple[int, int] | None = None
+        """In the queue, and its length, as they were told last."""
+
         self._ping_s = ping_s
         self.followers = 0
         """Who watches it, and who runs the job: nobody else needs it."""
 
         self._events: deque[Event] = deque(maxlen=KEPT_EVENTS)
-        self._last_id = 0
+        self._last_id = first_id - 1
         self._told = record
         self._told_at = 0.0
         self._later: asyncio.TimerHandle | None = None
@@ -83,6 +88,12 @@ class Feed:
                 self._tell_now("progress")
             else:
                 self._later = loop.call_later(left_s, self._tell_now, "progress")
+
+    def tell_place(self, place: tuple[int, int] | None) -> None:
+        """The job's place in the queue is now this; None: it is in none."""
+        if place is not None and place != self.place:
+            self._tell_now("progress")
+        self.place = place
 
     def show(self, shown: Shown) -> None:
         """A tile can be seen."""
@@ -160,9 +171,14 @@ def _progress(record: JobRecord) -> JobRecord:
 
 
 class Feeds:
-    """The feeds of this process: of jobs that run here, of those that somebody watches, and of some others."""
+    """The feeds of this process: of jobs that run here, of those that somebody watches, and of some others.
 
-    def __init__(self) -> None:
+    Args:
+        clock: seconds since the epoch.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
         self._feeds: OrderedDict[str, Feed] = OrderedDict()
         self._closed = False
 
@@ -171,7 +187,7 @@ class Feeds:
         feed = self._feeds.get(record.id)
         if feed is None:
             self._forget_some()
-            feed = self._feeds[record.id] = Feed(record)
+            feed = self._feeds[record.id] = Feed(record, first_id=self._first_id(record))
         if self._closed:
             feed.close()
         self._feeds.move_to_end(record.id)
@@ -192,6 +208,14 @@ class Feeds:
         self._closed = True
         for feed in self._feeds.values():
             feed.close()
+
+    def _first_id(self, record: JobRecord) -> int:
+        """Greater than the ids of all feeds that the job had before, here or elsewhere.
+
+        Whoever saw one of those and comes back is not taken for somebody who knows this one. Milliseconds do:
+        a job has fewer events.
+        """
+        return 1 + max(0, int(1000 * (self._clock() - record.created_at)))
 
     def _forget_some(self) -> None:
         """The oldest that nobody needs, where there are too many. Their jobs need not have ended: they may run elsewhere."""

@@ -24,7 +24,7 @@ from enlarger.errors import (
 from enlarger.job import BytesSource, Job, UrlSource
 from enlarger.jobs.blobs import Blobs
 from enlarger.jobs.feeds import Event, Feed, Feeds
-from enlarger.jobs.record import BatchRecord, JobRecord, new_job_id
+from enlarger.jobs.record import BatchRecord, JobRecord, State, input_json, new_job_id
 from enlarger.jobs.rows import Rows
 from enlarger.jobs.runner import LEASE_S, Runner, Tracked, piece_key, result_key, work_of
 from enlarger.pipeline import Outcome, Pipeline
@@ -131,7 +131,7 @@ class Jobs:
             StorageFull: there is no room for its picture.
         """
         if (known := await self.known(job.owner, asked)) is not None:
-            return known, True
+            return await self._begun_again(known, job), True
         await self.check_room(1)
         record, output_px = await self.looked_at(job, asked)
         if output_px:
@@ -139,8 +139,16 @@ class Jobs:
         added = await self._rows.add(record)
         if added.id != record.id:
             check_fingerprint(added, asked)
-            return added, True
+            return await self._begun_again(added, job), True
         return await self.begin(added, job), False
+
+    async def _begun_again(self, known: JobRecord, job: Job) -> JobRecord:
+        """A job that is asked for once more. Its picture may have been lost on its way: it is here again."""
+        return await self.begin(known, job) if self.is_incomplete(known) else known
+
+    def is_incomplete(self, record: JobRecord) -> bool:
+        """Whether its picture is still on its way."""
+        return record.state == "queued" and record.not_before > self._clock()
 
     async def check_room(self, count: int) -> None:
         """Whether so many jobs can be taken now.
@@ -150,10 +158,13 @@ class Jobs:
         """
         if self._draining():
             raise Draining("the server is stopping", retry_after_s=10)
-        waiting = (await self._rows.counts())["queued"]
+        waiting, mflop = await self._rows.waiting()
         if waiting + count > self._limit:
+            speed = self._pipeline.mflop_per_s
             raise QueueFull(
-                f"{waiting} jobs are waiting, the limit is {self._limit}", retry_after_s=60
+                f"{waiting} jobs are waiting, the limit is {self._limit}",
+                # Until so many have gone, as far as their cost is known.
+                retry_after_s=mflop / speed * min(1, count / max(1, waiting)) if speed else None,
             )
 
     async def looked_at(self, job: Job, asked: Asked) -> tuple[JobRecord, int]:
@@ -171,12 +182,7 @@ class Jobs:
         record = replace(
             record,
             mflop=estimate.mflop,
-            input={
-                "width": header.width_px,
-                "height": header.height_px,
-                "bytes": size_bytes,
-                "format": header.format,
-            },
+            input=input_json(header, size_bytes),
             # Nobody begins it before its picture is there.
             not_before=record.created_at + _UPLOAD_S,
         )
@@ -238,7 +244,7 @@ class Jobs:
         return added
 
     async def known(self, owner: str, asked: Asked) -> JobRecord | None:
-        """The job that has this key, if there is one.
+        """The job that has this key, if there is one. A key is free again when the result's time is over.
 
         Raises:
             IdempotencyKeyReused: it is another one.
@@ -246,9 +252,19 @@ class Jobs:
         if asked.idempotency_key is None:
             return None
         known = await self._rows.by_key(owner, asked.idempotency_key)
-        if known is not None:
-            check_fingerprint(known, asked)
+        if known is None:
+            return None
+        if self.is_over(known):
+            await self._rows.update(known.id, idempotency_key=None)
+            return None
+        check_fingerprint(known, asked)
         return known
+
+    def is_over(self, record: JobRecord) -> bool:
+        """Whether it had a result, and has none now."""
+        return record.state == "expired" or (
+            record.state == "succeeded" and self.left_s(record) <= 0
+        )
 
     async def usable(self, owner: str, asked: Asked) -> JobRecord | None:
         """The job that has this key, if it has a result or may have one; a key that leads to none is free again."""
@@ -379,6 +395,10 @@ class Jobs:
         """The job whose result has this name."""
         return await self._rows.by_file_name(name)
 
+    async def counts(self) -> dict[State, int]:
+        """Jobs in each state."""
+        return await self._rows.counts()
+
     async def piece(self, record: JobRecord, index: int) -> bytes:
         """A finished tile of a running job, as a JPEG file.
 
@@ -404,8 +424,11 @@ class Jobs:
         now = self._clock()
         for record in await self._rows.expire(now):
             await self._deleted(record)
-        for job_id in await self._rows.forget(now - self._max_age_s - KEPT_S):
+        before = now - self._max_age_s - KEPT_S
+        for job_id in await self._rows.old(before):
+            # First the files: without its row nobody would know of them.
             await self._blobs.delete_under(job_id)
+        await self._rows.forget(before)
 
     async def _expire(self, record: JobRecord) -> JobRecord | None:
         expired = await self._rows.update(record.id, states=("succeeded",), state="expired")
@@ -425,6 +448,8 @@ class Jobs:
         feed = self._feeds.of(record)
         if not self._runner.has(record.id):  # then the row is newer than what was told last
             feed.tell(record)
+        if feed.place is None:
+            feed.place = await self._place(record)
         poll = asyncio.create_task(self._poll(feed))
         try:
             yield feed
@@ -439,7 +464,15 @@ class Jobs:
                     record = await self._rows.get(feed.record.id)
                     if record is not None and not self._runner.has(record.id):
                         feed.tell(record)
+                        feed.tell_place(await self._place(record))
             await asyncio.sleep(POLL_S)
+
+    async def _place(self, record: JobRecord) -> tuple[int, int] | None:
+        """Of a queued job: its place in the queue, and the queue's length."""
+        if record.state != "queued":
+            return None
+        position, length, _ = await self._rows.queue(record)
+        return position, length
 
     def _record(self, job: Job, asked: Asked) -> JobRecord:
         return JobRecord(
@@ -453,6 +486,7 @@ class Jobs:
             idempotency_key=asked.idempotency_key,
             fingerprint=asked.fingerprint,
             webhook=asked.webhook,
+            anew=job.anew,
         )
 
     async def _with_input(self, record: JobRecord, data: bytes) -> JobRecord:

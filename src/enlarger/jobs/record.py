@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from enlarger.picture import Header
+
 State = Literal["queued", "running", "succeeded", "failed", "canceled", "expired"]
 
 STATES: tuple[State, ...] = ("queued", "running", "succeeded", "failed", "canceled", "expired")
@@ -18,6 +20,16 @@ DELIVERY = "msg_"
 
 GONE = "gone"
 """Outcome of a delivery whose receiver wants nothing more."""
+
+
+def input_json(header: Header, size_bytes: int) -> dict[str, Any]:
+    """What is known of a picture before it is decoded."""
+    return {
+        "width": header.width_px,
+        "height": header.height_px,
+        "bytes": size_bytes,
+        "format": header.format,
+    }
 
 
 def new_job_id() -> str:
@@ -62,7 +74,7 @@ class JobRecord:
     """Of the result."""
 
     not_before: float = 0.0
-    """While it is queued, nobody begins it earlier."""
+    """While it is queued, nobody begins it earlier; its picture may still be on its way."""
 
     options: Mapping[str, Any]
     """Resolved ones, as JSON."""
@@ -104,10 +116,13 @@ class JobRecord:
     """The gateway that runs it, or ran it last."""
 
     leased_until: float = 0.0
-    """While it runs: from then on another gateway may take it."""
+    """While it runs: from then on another gateway may take it. Without a holder it waits for one, from then on."""
 
     attempts: int = 0
-    """Times it was begun."""
+    """Times it was begun, but for those that ended in good order."""
+
+    anew: bool = False
+    """A result that is there already is not what is wanted."""
 
     @property
     def is_ended(self) -> bool:

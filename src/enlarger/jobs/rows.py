@@ -114,12 +114,21 @@ class Rows:
         )
         return [_record(JobRecord, row) for row in found]
 
-    async def claim(self, holder: str, *, now: float, lease_s: float) -> JobRecord | None:
+    async def claim(
+        self, holder: str, *, now: float, lease_s: float, but: Collection[str] = ()
+    ) -> JobRecord | None:
         """A job to run, which nobody else has: it is running now, held by ``holder`` until ``now + lease_s``.
 
-        First those whose holder let its lease run out, then the queue; each in the order in which they were added.
+        First those that were begun and that nobody works on: given back, or their holder let the lease run out.
+        Then the queue; each in the order in which they were added.
+
+        Args:
+            holder: who will run it.
+            now: the time.
+            lease_s: how long it is held without a sign of life.
+            but: ids of what ``holder`` works on, also where it was late to say so.
         """
-        is_lost = and_(jobs.c.state == "running", jobs.c.leased_until < now)
+        is_lost = and_(jobs.c.state == "running", jobs.c.leased_until < now, jobs.c.id.not_in(but))
         is_due = and_(jobs.c.state == "queued", jobs.c.not_before <= now)
         chosen = (
             select(jobs.c.number)
@@ -174,26 +183,22 @@ class Rows:
         *,
         holder: str,
         not_before: float,
-        counts: bool,
+        **values: Any,
     ) -> bool:
-        """Back to its place in the queue, if ``holder`` runs it; gives whether it did.
+        """Nobody works on it now, and it does not count that it was begun; gives whether ``holder`` ran it.
 
         Args:
             id: of the job.
             holder: who runs it.
-            not_before: nobody begins it earlier.
-            counts: whether it stays in ``attempts`` that it was begun.
+            not_before: nobody goes on with it earlier.
+            values: how far it came.
         """
         released = await self._change(
             JobRecord,
             jobs,
             and_(jobs.c.id == id, jobs.c.state == "running", jobs.c.holder == holder),
-            state="queued",
-            stage=None,
-            holder=None,
-            leased_until=0.0,
-            not_before=not_before,
-            attempts=jobs.c.attempts - (0 if counts else 1),
+            **_released(not_before),
+            **values,
         )
         return released is not None
 
@@ -206,13 +211,7 @@ class Rows:
         await self._database.write(
             change(jobs)
             .where(jobs.c.state == "running", jobs.c.holder == holder)
-            .values(
-                state="queued",
-                stage=None,
-                holder=None,
-                leased_until=0.0,
-                attempts=jobs.c.attempts - 1,
-            ),
+            .values(**_released(not_before=0.0)),
             change(deliveries)
             .where(deliveries.c.ended_at.is_(None), deliveries.c.holder == holder)
             .values(holder=None),
@@ -231,6 +230,16 @@ class Rows:
         )
         return row["before"] + 1, row["length"], float(row["mflop"])
 
+    async def waiting(self) -> tuple[int, float]:
+        """Queued jobs, and the known cost of them all, in mflop."""
+        (row,) = await self._database.read(
+            select(
+                func.count().label("length"),
+                func.coalesce(func.sum(jobs.c.mflop), 0.0).label("mflop"),
+            ).where(jobs.c.state == "queued")
+        )
+        return row["length"], float(row["mflop"])
+
     async def counts(self) -> dict[State, int]:
         """Jobs in each state."""
         found = await self._database.read(
@@ -248,16 +257,19 @@ class Rows:
         )
         return [_record(JobRecord, row) for row in found]
 
-    async def forget(self, before: float) -> list[str]:
-        """Delete what ended before: jobs, whose ids it gives, batches that have none left, and deliveries."""
-        is_old = and_(jobs.c.state.in_(ENDED), jobs.c.finished_at < before)
+    async def old(self, before: float) -> list[str]:
+        """Ids of jobs that ended before."""
+        found = await self._database.read(select(jobs.c.id).where(_is_old(before)))
+        return [row["id"] for row in found]
+
+    async def forget(self, before: float) -> None:
+        """Delete what ended before: jobs, batches that have none left, and deliveries."""
         has_jobs = exists().where(jobs.c.batch_id == batches.c.id)
-        found = await self._database.write(
-            delete(jobs).where(_unlocked(is_old)).returning(jobs.c.id),
+        await self._database.write(
+            delete(jobs).where(_unlocked(_is_old(before))),
             delete(batches).where(batches.c.created_at < before, ~has_jobs),
             delete(deliveries).where(deliveries.c.ended_at < before),
         )
-        return [row["id"] for row in found]
 
     # Batches
 
@@ -284,6 +296,12 @@ class Rows:
     async def batch_by_key(self, owner: str, key: str) -> BatchRecord | None:
         """The batch that this owner asked for under this idempotency key."""
         return await self._find(BatchRecord, batches, _has_key(batches, owner, key))
+
+    async def free_batch_key(self, id: str) -> None:
+        """Its idempotency key may stand for another one."""
+        await self._database.write(
+            change(batches).where(batches.c.id == id).values(idempotency_key=None)
+        )
 
     # Deliveries
 
@@ -370,6 +388,20 @@ class Rows:
             change(table).where(condition).values(_plain(values)).returning(*_columns(kind, table))
         )
         return _record(kind, found[0]) if found else None
+
+
+def _released(not_before: float) -> dict[str, Any]:
+    """Of a job that nobody works on any more. It stays "running": states never go backwards."""
+    return {
+        "stage": None,
+        "holder": None,
+        "leased_until": not_before,
+        "attempts": jobs.c.attempts - 1,
+    }
+
+
+def _is_old(before: float) -> ColumnElement[bool]:
+    return and_(jobs.c.state.in_(ENDED), jobs.c.finished_at < before)
 
 
 def _has_key(table: Table, owner: str, key: str) -> ColumnElement[bool]:

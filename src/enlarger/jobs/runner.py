@@ -8,23 +8,24 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import structlog
 
-from enlarger.engine import Engine
 from enlarger.errors import CapacityError, DeadlineExceeded, EngineLost, EnlargerError, MissingInput
 from enlarger.job import BytesSource, Job, Options, UrlSource
 from enlarger.jobs.blobs import Blobs
-from enlarger.jobs.checkpoint import Checkpoint
+from enlarger.jobs.checkpoint import Checkpoint, KeptTiles
 from enlarger.jobs.feeds import Feed, Feeds, Shown
-from enlarger.jobs.record import JobRecord
+from enlarger.jobs.record import JobRecord, input_json
 from enlarger.jobs.rows import Rows
+from enlarger.picture import Header
 from enlarger.picture.preview import preview
 from enlarger.pipeline import Listener, Outcome, Pipeline
-from enlarger.pipeline.enlarging import Piece
+from enlarger.pipeline.enlarging import OnPiece, Piece
 from enlarger.threads import dropped, in_thread
 
 log = structlog.get_logger()
@@ -54,13 +55,27 @@ class Words:
 
 
 class Tracked:
-    """How far a request is: it may be, or become, a job."""
+    """How far a request is: it may be, or become, a job.
 
-    def __init__(self) -> None:
+    Args:
+        record: the job as it is, which another gateway may have begun.
+    """
+
+    def __init__(self, record: JobRecord | None = None) -> None:
         self.stage: str | None = None
-        self.tiles_done = 0
-        self.tiles_total: int | None = None
+        self.tiles_done = record.tiles_done if record else 0
+        self.tiles_total = record.tiles_total if record else None
+        self.input = record.input if record else None
+        self.mflop = record.mflop if record else None
         self.changed: Callable[[], None] = lambda: None
+        self.piece: OnPiece = lambda _: None
+        self.tiles: KeptTiles | None = None
+        """Where its tiles are kept, once it is a job."""
+
+    def on_plan(self, header: Header, size_bytes: int, mflop: float) -> None:
+        """It is known what has to be done."""
+        self.input, self.mflop = input_json(header, size_bytes), mflop
+        self.changed()
 
     def on_stage(self, stage: str) -> None:
         """A stage began."""
@@ -68,14 +83,22 @@ class Tracked:
         self.changed()
 
     def on_tile(self, done: int, total: int) -> None:
-        """A tile is finished."""
-        self.tiles_done, self.tiles_total = done, total
+        """A tile is finished. Those that another gateway made are found again, not undone meanwhile."""
+        same = total == self.tiles_total
+        self.tiles_done = max(done, self.tiles_done) if same else done
+        self.tiles_total = total
         self.changed()
 
     @property
     def listener(self) -> Listener:
         """Tells of it."""
-        return Listener(stage=self.on_stage, tile=self.on_tile)
+        return Listener(
+            plan=self.on_plan,
+            stage=self.on_stage,
+            tile=self.on_tile,
+            piece=lambda piece: self.piece(piece),
+            through=lambda engine: Checkpoint(engine, lambda: self.tiles),
+        )
 
     def values(self) -> dict[str, Any]:
         """As columns of a job."""
@@ -83,7 +106,23 @@ class Tracked:
             "stage": self.stage,
             "tiles_done": self.tiles_done,
             "tiles_total": self.tiles_total,
+            "input": self.input,
+            "mflop": self.mflop,
         }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """Who is told of jobs that come to an end here."""
+
+    ended: Callable[[JobRecord], Awaitable[None]]
+    """Of each, however it ended."""
+
+    made: Callable[[Outcome], None] = lambda _: None
+    """Of each picture."""
+
+    failed: Callable[[str], None] = lambda _: None
+    """Of each that failed, with the code of its error."""
 
 
 class Runner:
@@ -100,7 +139,8 @@ class Runner:
         places: jobs that run at the same time.
         takes: whether jobs may be begun now.
         charge: takes a caller's output pixels.
-        ended: told of each job that came to an end here.
+        told: of jobs that came to an end here.
+        holding: entered while a job runs, so that a process that is to end waits for it.
         clock: seconds since the epoch.
     """
 
@@ -117,7 +157,8 @@ class Runner:
         places: int,
         takes: Callable[[], bool],
         charge: Callable[[str, int], None],
-        ended: Callable[[JobRecord], Awaitable[None]],
+        told: Told,
+        holding: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.holder = secrets.token_hex(8)
@@ -131,7 +172,8 @@ class Runner:
         self._places = places
         self._takes = takes
         self._charge = charge
-        self._ended = ended
+        self._told = told
+        self._holding = holding
         self._clock = clock
         self._running: dict[str, asyncio.Task[None]] = {}
         self._tracked: dict[str, Tracked] = {}
@@ -165,6 +207,7 @@ class Runner:
 
     def adopt(self, record: JobRecord, work: asyncio.Future[Outcome], tracked: Tracked) -> None:
         """A request that runs already goes on as a job; its row says that it runs here."""
+        tracked.tiles = KeptTiles(self._blobs, tiles_of(record))
         self._start(record, tracked, lambda _: work)
 
     async def _look(self) -> None:
@@ -173,12 +216,16 @@ class Runner:
             self._wake.clear()
             try:
                 while len(self._running) < self._places and self._takes():
-                    record = await self._rows.claim(self.holder, now=self._clock(), lease_s=LEASE_S)
+                    record = await self._rows.claim(
+                        self.holder, now=self._clock(), lease_s=LEASE_S, but=list(self._running)
+                    )
                     if record is None:
                         break
-                    self._start(record, Tracked(), partial(self._work, record))
+                    self._start(record, Tracked(record), partial(self._work, record))
             except EnlargerError as error:  # the database is away: it comes back
                 log.warning("jobs_not_claimed", reason=str(error))
+            except Exception:
+                log.exception("internal_error")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_S):
                     await self._wake.wait()
@@ -201,6 +248,9 @@ class Runner:
             except EnlargerError as error:
                 log.warning("leases_not_renewed", reason=str(error))
                 continue
+            except Exception:
+                log.exception("internal_error")
+                continue
             for job_id in set(held) - still:
                 self.drop(job_id)
 
@@ -218,38 +268,43 @@ class Runner:
 
         tracked.changed = changed
         changed()
-        task = asyncio.create_task(self._run(record, work(tracked)))
+        task = asyncio.create_task(self._run(record, tracked, work(tracked)))
         self._running[record.id] = task
         self._tracked[record.id] = tracked
         task.add_done_callback(partial(self._forget, record.id, feed))
 
     def _forget(self, job_id: str, feed: Feed, task: asyncio.Task[None]) -> None:
         feed.followers -= 1
-        del self._running[job_id]
-        del self._tracked[job_id]
+        if self._running.get(job_id) is task:
+            del self._running[job_id]
+            del self._tracked[job_id]
         self._wake.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             # The database is away: the job's lease runs out, and it goes on from its tiles.
             log.warning("job_end_not_noted", job=job_id, reason=str(error))
 
-    async def _run(self, record: JobRecord, work: Awaitable[Outcome]) -> None:
+    async def _run(self, record: JobRecord, tracked: Tracked, work: Awaitable[Outcome]) -> None:
         """Work on a job to its end."""
         structlog.contextvars.bind_contextvars(request_id=record.request_id, job=record.id)
         log.info("job_begun", attempt=record.attempts)
         work = asyncio.ensure_future(work)
         try:
-            outcome = await work
-            await self._succeed(record, outcome)
+            with self._holding():
+                async with _Pieces(self._blobs, self._feeds.of(record), self._executor) as pieces:
+                    tracked.piece = pieces.add
+                    outcome = await work
+                await self._succeed(record, outcome)
         except asyncio.CancelledError:
             # Canceled, lost to another one, or this process ends: only in the last case it is still ours.
             await dropped(work)
-            if not await self._give_back(record, not_before=0.0):
+            if not await self._give_back(record, tracked, not_before=0.0):
                 await self._clear(record)
             raise
         except DeadlineExceeded as error:
             await self._fail(record, error)
         except CapacityError as error:
-            await self._give_back(record, not_before=self._clock() + (error.retry_after_s or 1.0))
+            not_before = self._clock() + (error.retry_after_s or 1.0)
+            await self._give_back(record, tracked, not_before=not_before)
         except EnlargerError as error:
             await self._fail(record, error)
         except Exception:
@@ -269,20 +324,19 @@ class Runner:
             source = BytesSource(data)
         else:
             raise MissingInput("the picture that came with the request is gone; send it again")
-        tiles = f"{work_of(record)}/tiles"
-        known = await self._blobs.keys(tiles) if record.attempts > 1 else ()
-        pieces = _Pieces(self._blobs, self._feeds.of(record), self._executor)
-
-        def through(engine: Engine) -> Engine:
-            return Checkpoint(engine, self._blobs, tiles, known=known)
-
-        job = Job(source=source, options=options, owner=record.owner, request_id=record.request_id)
+        folder = tiles_of(record)
+        tracked.tiles = KeptTiles(self._blobs, folder, known=await self._blobs.keys(folder))
+        job = Job(
+            source=source,
+            options=options,
+            owner=record.owner,
+            request_id=record.request_id,
+            anew=record.anew,
+        )
         # What came with a request was charged when it was taken; a batch waits in the queue until it may go on.
         is_charged = record.source_url is None and record.batch_id is None
         charge = None if is_charged else partial(self._charge, record.caller)
-        listener = replace(tracked.listener, piece=pieces.add, through=through)
-        async with pieces:
-            return await self._pipeline.run(job, listener=listener, charge=charge)
+        return await self._pipeline.run(job, listener=tracked.listener, charge=charge)
 
     async def _succeed(self, record: JobRecord, outcome: Outcome) -> None:
         await self._blobs.put_file(result_key(record), outcome.stored.path)
@@ -297,9 +351,11 @@ class Runner:
             tiles_done=outcome.ran.tiles,
             tiles_total=outcome.ran.tiles,
         )
+        self._told.made(outcome)
 
     async def _fail(self, record: JobRecord, error: EnlargerError) -> None:
         log.info("job_failed", code=error.code, reason=str(error))
+        self._told.failed(error.code)
         problem = self._words.problem(error, record.request_id)
         # What may go better next time must not be answered from memory.
         forgets: Mapping[str, Any] = {}
@@ -322,7 +378,7 @@ class Runner:
         log.info("job_ended", state=ended.state)
         await self._blobs.delete_under(work_of(ended) if ended.state == "succeeded" else ended.id)
         self._feeds.tell(ended)
-        await self._ended(ended)
+        await self._told.ended(ended)
 
     async def _clear(self, record: JobRecord) -> None:
         """Delete what was written for a job after it was canceled; if it was not, somebody else has it."""
@@ -331,14 +387,19 @@ class Runner:
             if now is None or now.state == "canceled":
                 await self._blobs.delete_under(record.id)
 
-    async def _give_back(self, record: JobRecord, *, not_before: float) -> bool:
+    async def _give_back(self, record: JobRecord, tracked: Tracked, *, not_before: float) -> bool:
         """Whether it was still ours."""
+        values = {**tracked.values(), "stage": None}
         with contextlib.suppress(EnlargerError):  # if it fails, its lease runs out
             if await self._rows.release(
-                record.id, holder=self.holder, not_before=not_before, counts=False
+                record.id,
+                holder=self.holder,
+                not_before=not_before,
+                tiles_done=tracked.tiles_done,
+                tiles_total=tracked.tiles_total,
             ):
                 log.info("job_given_back")
-                self._feeds.tell(replace(record, state="queued", stage=None, tiles_done=0))
+                self._feeds.tell(replace(record, **values))
                 return True
         return False
 
@@ -380,6 +441,11 @@ class _Pieces:
 def work_of(record: JobRecord) -> str:
     """The folder of what only the work on a job needs: its picture, finished tiles, and pieces to look at."""
     return f"{record.id}/work"
+
+
+def tiles_of(record: JobRecord) -> str:
+    """The folder of its finished tiles."""
+    return f"{work_of(record)}/tiles"
 
 
 def result_key(record: JobRecord) -> str:

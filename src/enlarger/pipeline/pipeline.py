@@ -98,6 +98,9 @@ def _ignore(*_: object) -> None:
 class Listener:
     """Who wants to know of a request while it runs. All are called on the event loop."""
 
+    plan: Callable[[Header, int, float], None] = _ignore
+    """Told what has to be done: what the file says, its bytes, and the computing in mflop."""
+
     stage: Callable[[Stage], None] = _ignore
     """Told of each stage as it begins."""
 
@@ -264,6 +267,11 @@ class Pipeline:
         return self._engine.facts().all_mflop_per_s
 
     @property
+    def held_bytes(self) -> int:
+        """Memory that is counted for pixels of the pictures here."""
+        return self._memory.held_bytes
+
+    @property
     def queued_px(self) -> int:
         """LR pixels of the pictures admitted and unfinished."""
         return self._ledger.lr_px
@@ -296,6 +304,7 @@ class Pipeline:
             data = await self._bytes(job)
             holds(len(data) - come_bytes)
             plan = await self._plan(data, job.options)
+            listener.plan(plan.header, len(data), plan.cost(len(data)).mflop)
             key = await in_thread(self._executor, _key, data, job, plan.model)
             watch.lap("fetch")
             made, found = await self._results.get(

@@ -133,6 +133,11 @@ class Pool:
     def _in_flight(self) -> int:
         return sum(member.in_flight for member in self.members)
 
+    @property
+    def waiting(self) -> int:
+        """Tiles that wait for a seat."""
+        return len(self._waiting)
+
     def facts(self) -> EngineFacts:
         """What the ready members can do together."""
         ready = [(member, member.facts) for member in self.ready if member.facts is not None]

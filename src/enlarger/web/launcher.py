@@ -11,6 +11,7 @@ import contextlib
 import ipaddress
 import signal
 import socket
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import structlog
@@ -111,6 +112,17 @@ class Service:
                     await self._idle.wait()
         self.stop()
 
+    @contextlib.contextmanager
+    def holding(self) -> Iterator[None]:
+        """Work that a drain waits for."""
+        self._active += 1
+        try:
+            yield
+        finally:
+            self._active -= 1
+            if not self._active:
+                self._idle.set()
+
     def counting(self, app: AsgiApp) -> AsgiApp:
         """``app``, with its requests counted, so that a drain knows when the last is done."""
 
@@ -118,13 +130,8 @@ class Service:
             if scope["type"] != "http":
                 await app(scope, receive, send)
                 return
-            self._active += 1
-            try:
+            with self.holding():
                 await app(scope, receive, send)
-            finally:
-                self._active -= 1
-                if not self._active:
-                    self._idle.set()
 
         return counted
 

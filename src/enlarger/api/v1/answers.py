@@ -12,8 +12,7 @@ from werkzeug.http import parse_accept_header
 from enlarger.api.facts import absolute, facts_of, link, time_text
 from enlarger.api.streaming import sha256_of
 from enlarger.errors import NotAcceptable
-from enlarger.jobs import Batch, JobRecord, View
-from enlarger.picture import Header
+from enlarger.jobs import Batch, JobRecord, View, input_json
 from enlarger.picture.encode import MEDIA_TYPES, suffix_of
 from enlarger.pipeline import Outcome
 from enlarger.store import Store
@@ -89,22 +88,12 @@ def outcome_object(outcome: Outcome, *, sha256: str) -> dict[str, Any]:
             "height": outcome.height_px,
             "scale": round(outcome.scale, 6),
         },
-        "input": input_object(outcome.header, outcome.input_bytes),
+        "input": input_json(outcome.header, outcome.input_bytes),
         **facts_of(outcome),
         "timing_ms": {
             **{stage: round(took_s * 1000) for stage, took_s in outcome.stages_s.items()},
             "total": round(outcome.took_s * 1000),
         },
-    }
-
-
-def input_object(header: Header, size_bytes: int) -> dict[str, Any]:
-    """What is known of a picture before it is decoded."""
-    return {
-        "width": header.width_px,
-        "height": header.height_px,
-        "bytes": size_bytes,
-        "format": header.format,
     }
 
 

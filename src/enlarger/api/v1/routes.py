@@ -133,7 +133,8 @@ class V1:
         print_ = await in_thread(self.executor, fingerprint, request.path, wanted)
         asked = Asked(
             caller=caller_of(request.scope).id,
-            idempotency_key=f"link:{print_}",
+            # No header can have a space in its key: nobody takes a link's.
+            idempotency_key=f"link {print_}",
             fingerprint=print_,
         )
         preference = self._preference()
