@@ -135,6 +135,7 @@ async def running(
         fetcher=Fetcher(settings.fetch, limit_bytes=settings.max_file_size_bytes),
         decoders=decoders,
         executor=executor,
+        encoders=executor,
         store=results,
         settings=settings,
         draining=lambda: service.draining,

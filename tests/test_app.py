@@ -20,7 +20,7 @@ from typing import NoReturn, TypeVar
 import numpy as np
 import pytest
 import structlog
-from fakes import FailsFirst, NearestEngine, StuckEngine, nearest
+from fakes import FailsFirst, HeldEngine, NearestEngine, StuckEngine, nearest
 from gateways import B64, PNG, RED, Json, Reply, Running, Start, running, samples
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
@@ -1123,6 +1123,24 @@ async def test_metrics_count_what_was_done(start: Start, models: list[ModelFacts
     assert found["enlarger_queue_requests",] == 0
     assert found["enlarger_tiles_in_flight",] == 0
     assert found["process_resident_memory_bytes",] > 1e6
+
+
+async def test_metrics_count_jobs_like_requests(start: Start, models: list[ModelFacts]) -> None:
+    """By how they ended; those that have not ended by state."""
+    engine = HeldEngine(models)
+    gateway = await start(engine)
+    made = await gateway.call("POST", "/v1/jobs", data=PNG)
+    await engine.holds(1)
+    found = await metrics(gateway)
+    assert (found["enlarger_jobs", "running"], found["enlarger_jobs", "queued"]) == (1, 0)
+    assert found["enlarger_queue_held_bytes",] > 0
+    assert found["enlarger_tiles_waiting",] == 0
+    engine.let_go()
+    await gateway.call("GET", f"/v1/jobs/{made.body['id']}?wait=30")
+    found = await metrics(gateway)
+    assert found["enlarger_requests_total", "miss"] == 1
+    assert found["enlarger_stage_seconds_count", "infer"] == 1
+    assert (found["enlarger_jobs", "running"], found["enlarger_jobs", "queued"]) == (0, 0)
 
 
 async def test_metrics_tell_servers_apart(start: Start, models: list[ModelFacts]) -> None:

@@ -400,3 +400,16 @@ async def test_connection_without_a_request_is_closed_in_time(start: Start, piec
         assert await (await server.says(piece)).read() == b""
     await server.get("/release")
     assert (await held.answer()).body == b"serving"
+
+
+async def test_nothing_holds_a_process_that_has_closed() -> None:
+    """A thread that does not end, as one that waits for a dead disk; the exit status is as it would have been."""
+    code = (
+        "import threading; from enlarger.web.launcher import end_surely; "
+        "threading.Thread(target=threading.Event().wait).start(); end_surely(7, within_s=0.2)"
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, stdout=asyncio.subprocess.DEVNULL
+    )
+    async with asyncio.timeout(10 * END_S):
+        assert await process.wait() == 7

@@ -121,6 +121,7 @@ async def make(tmp_path: Path, catalogue: Catalogue) -> AsyncIterator[Make]:
                     fetcher=Fetcher("off", limit_bytes=loaded.max_file_size_bytes),
                     decoders=decode,
                     executor=executor,
+                    encoders=executor,
                     store=store or Store(loaded.upload_folder, max_age_s=300),
                     settings=loaded,
                     draining=draining,

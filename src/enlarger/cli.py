@@ -350,8 +350,10 @@ async def _serve(settings: config.Settings, host: str, port: int) -> int:
         wear = Wear(rss_bytes=settings.server_memory_mib << 20, tiles=settings.server_tiles)
         pool = await stack.enter_async_context(Pool(members, wear=wear))
         decoders = await stack.enter_async_context(Decoders(workers))
-        executor = ThreadPoolExecutor(workers, thread_name_prefix="pictures")
-        stack.callback(executor.shutdown, wait=False, cancel_futures=True)
+        executor = ThreadPoolExecutor(workers, thread_name_prefix="tiles")
+        encoders = ThreadPoolExecutor(workers, thread_name_prefix="encoders")
+        for threads in (executor, encoders):
+            stack.callback(threads.shutdown, wait=False, cancel_futures=True)
         sweeper = asyncio.create_task(
             sweep_regularly(store, interval_s=settings.cleanup_interval_s)
         )
@@ -362,6 +364,7 @@ async def _serve(settings: config.Settings, host: str, port: int) -> int:
             fetcher=Fetcher(settings.fetch, limit_bytes=settings.max_file_size_bytes),
             decoders=decoders,
             executor=executor,
+            encoders=encoders,
             store=store,
             settings=settings,
             draining=lambda: service.draining,
@@ -398,6 +401,7 @@ async def _serve(settings: config.Settings, host: str, port: int) -> int:
         announcer = asyncio.create_task(_announce(pool, listener.getsockname()[:2]))
         stack.callback(announcer.cancel)
         await launcher.serve(gateway.asgi(), listener=listener, service=service)
+        launcher.end_surely(status)
     return status
 
 

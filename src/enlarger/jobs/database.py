@@ -45,6 +45,15 @@ _RETRY_S = 5
 _CONNECTIONS = 4
 """Readers of an SQLite file at once, a thread each; connections to PostgreSQL."""
 
+_FOUND_LOST = {
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "25000",
+}
+"""A connection to PostgreSQL whose other end says nothing any more is found within half a minute: by default it takes
+two hours. In seconds, the last in milliseconds; a URL may say otherwise."""
+
 _LOCK = 0x656E_6C61
 """Who makes the tables in PostgreSQL holds the advisory lock of this number: "enla"."""
 
@@ -240,7 +249,7 @@ def _engine(url: str) -> AsyncEngine:
         parsed = make_url(url).set(drivername="postgresql+psycopg")
     except (ArgumentError, ValueError) as error:  # the second one of a port that is none
         raise ConfigError("ENLARGER_DATABASE: this is no URL of a PostgreSQL database") from error
-    query = {"connect_timeout": str(_BUSY_S), **parsed.query}
+    query = {"connect_timeout": str(_BUSY_S), **_FOUND_LOST, **parsed.query}
     try:
         return create_async_engine(
             parsed.set(query=query),

@@ -226,7 +226,19 @@ class _Watch:
 
 
 class Pipeline:
-    """All that happens to a picture between the socket and the disk. The composition root makes one."""
+    """All that happens to a picture between the socket and the disk. The composition root makes one.
+
+    Args:
+        engine: enlarges tiles.
+        catalogue: the models.
+        fetcher: gets pictures by URL.
+        decoders: read files.
+        executor: for short work. A thumbnail's tile must not wait there until a poster is encoded.
+        encoders: write files.
+        store: where results go.
+        settings: the limits.
+        draining: whether nothing new is taken.
+    """
 
     def __init__(
         self,
@@ -236,6 +248,7 @@ class Pipeline:
         fetcher: Fetcher,
         decoders: Decoders,
         executor: ThreadPoolExecutor,
+        encoders: ThreadPoolExecutor,
         store: Store,
         settings: Settings,
         draining: Callable[[], bool] = lambda: False,
@@ -245,6 +258,7 @@ class Pipeline:
         self._fetcher = fetcher
         self._decoders = decoders
         self._executor = executor
+        self._encoders = encoders
         self._store = store
         self._settings = settings
         self._ledger = Ledger(Handling(decoders.processes))
@@ -474,7 +488,7 @@ class Pipeline:
                     watch.lap("infer")
                     listener.stage("encode")
                     keep = partial(self._keep, enlarged, options, plan)
-                    written, stored = await self._file(keep, lambda kept: kept[1])
+                    written, stored = await self._file(self._encoders, keep, lambda kept: kept[1])
                     entry.finished()
                     watch.lap("encode")
             except TimeoutError as error:
@@ -516,7 +530,7 @@ class Pipeline:
     async def _copy(self, outcome: Outcome) -> Outcome | None:
         """The same result for another request, in a file of its own."""
         copy = partial(self._store.copy, outcome.stored)
-        stored = await self._file(copy, lambda copied: copied)
+        stored = await self._file(self._executor, copy, lambda copied: copied)
         return None if stored is None else replace(outcome, stored=stored)
 
     async def _bytes(self, job: Job) -> bytes:
@@ -559,7 +573,12 @@ class Pipeline:
             suffix=suffix_of(plan.kind),
         )
 
-    async def _file(self, make: Callable[[], T], file_of: Callable[[T], StoredFile | None]) -> T:
+    async def _file(
+        self,
+        executor: ThreadPoolExecutor,
+        make: Callable[[], T],
+        file_of: Callable[[T], StoredFile | None],
+    ) -> T:
         """On a thread, which cannot be interrupted: a file made for one who has gone meanwhile is deleted."""
 
         def discard(done: Future[T]) -> None:
@@ -569,7 +588,7 @@ class Pipeline:
                     self._store.delete(file)
 
         # In the request's context, so that what is logged there has its id.
-        making = self._executor.submit(copy_context().run, make)
+        making = executor.submit(copy_context().run, make)
         try:
             return await asyncio.wrap_future(making)
         except asyncio.CancelledError:

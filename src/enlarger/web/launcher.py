@@ -9,8 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import os
 import signal
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -22,6 +25,9 @@ from enlarger.errors import ConfigError
 from enlarger.web.bodies import AsgiApp, Receive, Scope, Send
 
 log = structlog.get_logger()
+
+_END_S = 4.0
+"""What all parts get to close, once nothing is served any more."""
 
 _CLOSE_S = 1.0
 """What open connections get once the work is done, or is to be dropped."""
@@ -134,6 +140,17 @@ class Service:
                 await app(scope, receive, send)
 
         return counted
+
+
+def end_surely(status: int, *, within_s: float = _END_S) -> None:
+    """End this process, also if something on the way out does not: a database that hangs, a file that is long to write."""
+
+    def end() -> None:
+        time.sleep(within_s)
+        log.warning("ended_by_force", after_s=within_s)
+        os._exit(status)
+
+    threading.Thread(target=end, name="end", daemon=True).start()
 
 
 async def serve(
