@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
+import re
 import time
 from io import BytesIO
 from typing import Any
@@ -12,7 +14,7 @@ from urllib.parse import quote
 import aiohttp
 import numpy as np
 import pytest
-from fakes import NearestEngine, nearest
+from fakes import HeldEngine, NearestEngine, nearest
 from gateways import B64, PNG, RED, Running, Start, samples
 from sites import Site, page
 from yarl import URL
@@ -41,6 +43,21 @@ async def assert_enlarged(response: aiohttp.ClientResponse, scale: int = 4) -> N
     body = await response.read()
     assert response.status == 200, body[:300]
     assert np.array_equal(samples(body), nearest(RED, scale))
+
+
+def kept_s(response: aiohttp.ClientResponse) -> int:
+    """Seconds for which any cache may keep it."""
+    match = re.fullmatch(r"public, max-age=(\d+)", response.headers["Cache-Control"])
+    assert match is not None, response.headers["Cache-Control"]
+    return int(match[1])
+
+
+async def ended(gateway: Running, accepted: aiohttp.ClientResponse) -> dict[str, Any]:
+    """The job of a 202, when it has ended."""
+    assert accepted.status == 202
+    async with gateway.http.get(accepted.headers["Location"], params={"wait": 30}) as response:
+        job: dict[str, Any] = await response.json()
+        return job
 
 
 # Requests and answers
@@ -93,7 +110,69 @@ async def test_url_in_bytes_out(start: Start) -> None:
         link = f"/v1/upscale?scale=4&url={site.url('/cat.png')}"
         async with gateway.http.get(link) as response:
             await assert_enlarged(response)
-            assert response.headers["Cache-Control"] == "public, max-age=300"
+            assert 290 <= kept_s(response) <= 300
+
+
+async def test_link_is_kept_no_longer_than_its_result(
+    start: Start, models: list[ModelFacts]
+) -> None:
+    """By caches, if it is the picture; of a job that has ended, the seconds that are left of that one's result."""
+    engine = HeldEngine(models)
+    async with Site({"/cat.png": page(PNG)}) as site:
+        gateway = await start(engine, fetch=site.address, sync_limit_s=0.2, file_max_age_s=4)
+        link = f"/v1/upscale?scale=4&url={site.url('/cat.png')}"
+        waiting = await fetched(gateway, link)
+        assert (waiting.status, waiting.headers["Cache-Control"]) == (202, "no-store")
+        engine.let_go()
+        assert (await ended(gateway, waiting))["state"] == "succeeded"
+        first = await fetched(gateway, link)
+        await asyncio.sleep(1.5)
+        second = await fetched(gateway, link)
+        await assert_enlarged(second)
+        assert 0 <= kept_s(second) < kept_s(first) <= 4
+        shown = await gateway.http.get(
+            URL(link, encoded=True), headers={"Accept": "application/json"}
+        )
+        assert (shown.content_type, shown.headers["Cache-Control"]) == (
+            "application/json",
+            "no-store",
+        )
+
+
+@pytest.mark.parametrize("is_job", [False, True])
+async def test_link_is_answered_as_caches_ask(
+    start: Start, models: list[ModelFacts], is_job: bool
+) -> None:
+    """304 for what they have, and parts: RFC 9110. A POST knows neither."""
+    engine = HeldEngine(models)
+    async with Site({"/cat.png": page(PNG)}) as site:
+        gateway = await start(engine, fetch=site.address, sync_limit_s=0.2 if is_job else 60)
+        link = URL(f"/v1/upscale?scale=4&url={site.url('/cat.png')}", encoded=True)
+        if is_job:
+            waiting = await gateway.http.get(link)
+            engine.let_go()
+            await ended(gateway, waiting)
+        engine.let_go()
+        whole = await fetched(gateway, str(link))
+        await assert_enlarged(whole)
+        data, etag = await whole.read(), whole.headers["ETag"]
+        assert whole.headers["Accept-Ranges"] == "bytes"
+        for headers, status, body in (
+            ({"If-None-Match": etag}, 304, b""),
+            ({"If-None-Match": '"other"'}, 200, data),
+            ({"Range": "bytes=10-19"}, 206, data[10:20]),
+            ({"Range": "bytes=10-19", "If-Range": '"other"'}, 200, data),
+            ({"Range": f"bytes={len(data)}-"}, 416, b""),
+        ):
+            response = await gateway.http.get(link, headers=headers)
+            assert (response.status, await response.read()) == (status, body)
+            assert response.headers["ETag"] == etag
+            assert response.headers["Vary"] == "Accept, Prefer"
+            assert kept_s(response) <= 300
+        asked = {"Range": "bytes=10-19", "If-None-Match": etag}
+        response = await sent(gateway, params={"scale": 4}, data=PNG, headers=asked)
+        assert (response.status, await response.read()) == (200, data)
+        assert response.headers["Cache-Control"] == "no-store"
 
 
 async def test_json_out(start: Start) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from enlarger import errors
 from enlarger.api.document import schema
 from enlarger.api.document.operations import (
@@ -72,6 +74,7 @@ QUEUED = Answer(
     headers=("Location", "Retry-After", "Preference-Applied", "Idempotency-Replayed", *RATES),
 )
 FILE_HEADERS = ("ETag", "Accept-Ranges")
+_LINKED = (*FILE_HEADERS, "Server-Timing", *RATES, *FIDELITY_HEADERS)
 
 _PLACEHOLDER: Schema = {
     "type": "boolean",
@@ -131,13 +134,19 @@ OPERATIONS = (
         id="upscaleLink",
         tag="pictures",
         summary="Enlarge a picture, as a link",
-        text="For pages and caches. A signed link needs no key.",
+        text="For pages and caches: the picture is `public` as long as it lives; JSON is not kept. A signed link needs no key.",
         query={
             **as_texts(options(url=URL, inline=inline(default=False), placeholder=_PLACEHOLDER)),
             "required": ["url"],
         },
-        headers=("Accept", "Prefer", "Idempotency-Key"),
-        answers={200: MADE, 202: QUEUED},
+        headers=("Accept", "Prefer", "Range", "If-None-Match"),
+        answers={
+            200: replace(MADE, headers=_LINKED),
+            202: QUEUED,
+            206: replace(MADE, text="A part.", model=None, headers=(*_LINKED, "Content-Range")),
+            304: Answer(text="It is known already.", headers=_LINKED),
+            416: Answer(text="There is no such part.", headers=(*_LINKED, "Content-Range")),
+        },
         errors=(
             *EVERYWHERE,
             *KEYS,

@@ -16,6 +16,7 @@ from typing import Any
 from quart import Blueprint, Quart, Response, g, request
 
 from enlarger.api.callers import caller_of
+from enlarger.api.downloads import download
 from enlarger.api.facts import link
 from enlarger.api.streaming import FileText, file_chunks, with_files
 from enlarger.api.traced import traced
@@ -121,11 +122,7 @@ class V1:
         fields["img_url"] = fields.pop("url")
         shows_placeholder = read_flag(fields.pop("placeholder", "false"), "placeholder")
         wanted = await self._wanted(Form(fields, None, strict=False))
-        answer = await self._follow(wanted, shows_placeholder=shows_placeholder)
-        if answer.status_code == 200 and _PLACEHOLDER not in answer.headers:
-            expires_in_s = int(self.settings.file_max_age_s)
-            answer.headers["Cache-Control"] = f"public, max-age={expires_in_s}"
-        return answer
+        return await self._follow(wanted, shows_placeholder=shows_placeholder)
 
     async def _follow(self, wanted: Request, *, shows_placeholder: bool) -> Response:
         """The answer to a link. All who follow it share one job, if it is one."""
@@ -244,9 +241,14 @@ class V1:
         self.done(outcome)
         stored = outcome.stored
         made = await described(outcome, store=self.store, executor=self.executor)
-        where = self._place(stored)
-        file = file_chunks(partial(self.store.open, stored), self.executor)
-        return self._answer(made, where, kind, file, inline=inline)
+        return self._answer(
+            made,
+            self._place(stored),
+            kind,
+            partial(file_chunks, partial(self.store.open, stored), self.executor),
+            left_s=self.store.left_s(stored),
+            inline=inline,
+        )
 
     async def _ended(self, record: JobRecord, kind: Kind, *, inline: bool) -> Response:
         """A request that was a job, which has ended."""
@@ -260,19 +262,26 @@ class V1:
             expires_at=record.expires_at or 0.0,
             public_url=self.settings.public_url,
         )
-        file = self.jobs.result_bytes(record)
-        return self._answer(made, where, kind, file, inline=inline)
+        return self._answer(
+            made,
+            where,
+            kind,
+            partial(self.jobs.result_bytes, record),
+            left_s=self.jobs.left_s(record),
+            inline=inline,
+        )
 
     def _answer(
         self,
         made: Mapping[str, Any],
         where: Mapping[str, Any],
         kind: Kind,
-        file: AsyncIterator[bytes],
+        read: Callable[[int, int], AsyncIterator[bytes]],
         *,
+        left_s: float,
         inline: bool,
     ) -> Response:
-        """A finished picture, as the caller accepts it."""
+        """A finished picture, as the caller accepts it. That of a link is for caches, too, as long as it lives."""
         headers = {
             "Vary": "Accept, Prefer",
             "Cache-Control": "no-store",
@@ -280,20 +289,29 @@ class V1:
         }
         result = made["result"]
         if kind == "image":
+            etag = f'"sha256-{result["sha256"]}"'
             headers |= fidelity_headers(made) | {
                 "Content-Type": result["media_type"],
-                "Content-Length": str(result["bytes"]),
                 "Content-Disposition": f'inline; filename="upscaled{PurePosixPath(where["url"]).suffix}"',
-                "ETag": f'"sha256-{result["sha256"]}"',
                 "X-Content-Type-Options": "nosniff",
                 "Content-Security-Policy": "default-src 'none'",
             }
-            return Response(file, headers=headers)
+            if request.method != "POST":
+                return download(
+                    request.headers,
+                    request.method,
+                    etag=etag,
+                    size_bytes=result["bytes"],
+                    headers={**headers, "Cache-Control": f"public, max-age={left_s:.0f}"},
+                    read=read,
+                )
+            headers |= {"Content-Length": str(result["bytes"]), "ETag": etag}
+            return Response(read(0, result["bytes"]), headers=headers)
         body = result_object(made, where, g.request_id)
         headers["Content-Type"] = "application/json"
         if not inline:
             return Response(json.dumps(body), headers=headers)
-        body["result"]["base64"] = FileText(file, result["bytes"])
+        body["result"]["base64"] = FileText(read(0, result["bytes"]), result["bytes"])
         length, chunks = with_files(body, self.executor)
         return Response(chunks, headers={**headers, "Content-Length": str(length)})
 
