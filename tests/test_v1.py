@@ -14,7 +14,7 @@ from urllib.parse import quote
 import aiohttp
 import numpy as np
 import pytest
-from fakes import HeldEngine, NearestEngine, nearest
+from fakes import FailsFirst, HeldEngine, NearestEngine, nearest
 from gateways import B64, PNG, RED, Running, Start, samples
 from sites import Site, page
 from yarl import URL
@@ -295,6 +295,47 @@ async def test_fault_of_the_sender_is_a_problem(
     async with gateway.http.get(body["type"]) as page_:
         assert page_.status == 200
         assert (await page_.text()).startswith(code)
+
+
+async def test_problem_of_a_job_is_an_instance_of_it(
+    start: Start, models: list[ModelFacts]
+) -> None:
+    """Wherever it is told; what is wrong with a request alone is an instance of that one."""
+    lost = errors.EngineFailed("the runtime gave up")
+    gateway = await start(FailsFirst(NearestEngine(models), failures=100, error=lost))
+    waiting = await sent(gateway, "/v1/jobs", data=PNG, params={"scale": 4})
+    job = await ended(gateway, waiting)
+    assert (job["error"]["code"], job["error"]["instance"]) == (
+        "engine_failed",
+        job["links"]["self"],
+    )
+
+    batch = await (await sent(gateway, "/v1/batches", json={"items": [{"image_b64": "?"}]})).json()
+    (item,) = batch["items"]
+    assert item["error"]["instance"] == f"/v1/jobs/{item['job']}"
+
+    for headers, kind in (
+        ({}, "urn:enlarger:request:mine"),
+        ({"Idempotency-Key": "a"}, "/v1/jobs/"),
+    ):
+        response = await sent(gateway, data=PNG, headers={"X-Request-Id": "mine", **headers})
+        body = await response.json(content_type=PROBLEM)
+        assert (body["code"], body["request_id"]) == ("engine_failed", "mine")
+        assert body["instance"].startswith(kind)
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs", "/v1/upscale"])
+async def test_key_that_is_used_names_its_job(start: Start, path: str) -> None:
+    """E6 of the contract; also to one who waits for the picture."""
+    gateway = await start()
+    headers = {"Idempotency-Key": "order-17"}
+    first = await sent(gateway, "/v1/jobs", data=PNG, params={"scale": 4}, headers=headers)
+    job = await ended(gateway, first)
+    response = await sent(gateway, path, data=PNG, params={"scale": 3}, headers=headers)
+    body = await response.json(content_type=PROBLEM)
+    assert (response.status, body["code"]) == (422, "idempotency_key_reused")
+    assert body["instance"] == job["links"]["self"]
+    assert body["detail"] == body["error"] == "order-17 was first used for another request"
 
 
 async def test_wrong_options_are_all_told(start: Start) -> None:

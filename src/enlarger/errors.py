@@ -293,6 +293,9 @@ class IdempotencyKeyReused(RequestError):
 
     code = "idempotency_key_reused"
 
+    job_id: str | None = None
+    """The job that has the key, where it is one."""
+
 
 class SignatureInvalid(RequestError):
     """The link is not signed with a key that is known here, or is not as it was signed."""

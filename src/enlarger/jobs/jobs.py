@@ -508,6 +508,10 @@ class Jobs:
         ready = await self._rows.update(record.id, states=("queued",), not_before=0.0)
         return ready or record
 
+    async def of_key(self, owner: str, key: str) -> JobRecord | None:
+        """The job that has this idempotency key, whatever was asked for with it."""
+        return await self._rows.by_key(owner, key)
+
 
 def check_fingerprint(known: JobRecord | BatchRecord, asked: Asked) -> None:
     """What was asked for under a key is asked for again.

@@ -150,6 +150,8 @@ class Problem(Json):
     status: int
     detail: str
     instance: str
+    """``/v1/jobs/{id}`` of a job's own error, and of a key that has a job; else the request."""
+
     code: str
     retryable: bool
     """Whether the same request may succeed later."""

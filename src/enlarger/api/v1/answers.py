@@ -11,6 +11,7 @@ from werkzeug.http import parse_accept_header
 
 from enlarger.api.facts import absolute, facts_of, link, time_text
 from enlarger.api.streaming import sha256_of
+from enlarger.api.v1.problems import of_job
 from enlarger.errors import NotAcceptable
 from enlarger.jobs import Batch, JobRecord, View, input_json
 from enlarger.picture.encode import MEDIA_TYPES, suffix_of
@@ -144,7 +145,7 @@ def job_object(view: View, *, public_url: str | None) -> Json:
         **progress_object(view),
         "input": job.input,
         "result": _job_result(job, public_url),
-        "error": job.problem,
+        "error": job_error(job),
         "options": {name: value for name, value in job.options.items() if value is not None},
         "links": {
             "self": absolute(path, public_url),
@@ -181,9 +182,14 @@ def item_object(job: JobRecord, *, public_url: str | None) -> Json:
         "id": job.item_id,
         "job": job.id,
         "state": job.state,
-        "error": job.problem,
+        "error": job_error(job),
         "result": _job_result(job, public_url),
     }
+
+
+def job_error(job: JobRecord) -> Json | None:
+    """Why a job has failed."""
+    return None if job.problem is None else of_job(job.problem, job.id)
 
 
 def progress_object(view: View) -> Json:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from enlarger.errors import (
     CapacityError,
     EngineError,
     EnlargerError,
+    IdempotencyKeyReused,
     InvalidOption,
     RequestError,
     StorageFull,
@@ -38,6 +40,8 @@ def problem_of(
             {"option": fault.option, "reason": fault.reason, "detail": fault.detail}
             for fault in error.faults
         ]
+    if isinstance(error, IdempotencyKeyReused) and error.job_id is not None:
+        body = of_job(body, error.job_id)
     if error.limit is not None:
         body["limit"] = error.limit
     if error.actual is not None:
@@ -53,6 +57,11 @@ def problem_of(
 def job_problem(error: EnlargerError, request_id: str) -> dict[str, Any]:
     """An error as a job keeps it."""
     return problem_of(error, request_id=request_id)[0]
+
+
+def of_job(problem: Mapping[str, Any], job_id: str) -> dict[str, Any]:
+    """The same as a job's own: RFC 9457's ``instance`` is the job then, not the request."""
+    return {**problem, "instance": f"/v1/jobs/{job_id}"}
 
 
 def problem(

@@ -24,6 +24,7 @@ from enlarger.api.v1.answers import (
     Kind,
     described,
     fidelity_headers,
+    job_error,
     negotiate,
     result_object,
     timing_header,
@@ -47,7 +48,15 @@ from enlarger.api.v1.requests import (
     webhook_fault,
 )
 from enlarger.config import Settings
-from enlarger.errors import EnlargerError, Fault, InvalidOption, MissingInput, NotFound, by_code
+from enlarger.errors import (
+    EnlargerError,
+    Fault,
+    IdempotencyKeyReused,
+    InvalidOption,
+    MissingInput,
+    NotFound,
+    by_code,
+)
 from enlarger.job import SCALES, Job
 from enlarger.jobs import Asked, Batches, JobRecord, Jobs, Tracked
 from enlarger.models import Catalogue, Model
@@ -152,7 +161,7 @@ class V1:
     async def queue(self) -> Response:
         """``POST /v1/jobs``: the same as a job, whatever is preferred."""
         wanted = await self._wanted(await self._form())
-        record, replayed = await self.jobs.submit(wanted.job, await self._asked(wanted))
+        record, replayed = await self._submitted(wanted.job, await self._asked(wanted))
         return await self.job_routes.accepted(record, replayed=replayed)
 
     async def _form(self) -> Form:
@@ -195,7 +204,7 @@ class V1:
             )
         asked = await self._asked(wanted)
         if preference.is_async or asked.idempotency_key is not None:
-            record, replayed = await self.jobs.submit(job, asked)
+            record, replayed = await self._submitted(job, asked)
             if not preference.is_async:
                 record = await self.jobs.wait(record, preference.wait_s)
             if preference.is_async or not record.is_ended:
@@ -207,6 +216,15 @@ class V1:
                 answer.headers["Idempotency-Replayed"] = "true"
             return answer
         return await self._now(wanted, kind, preference, asked)
+
+    async def _submitted(self, job: Job, asked: Asked) -> tuple[JobRecord, bool]:
+        """A job, and whether its key had it already. If the key has another one, the error names it."""
+        try:
+            return await self.jobs.submit(job, asked)
+        except IdempotencyKeyReused as error:
+            known = await self.jobs.of_key(job.owner, asked.idempotency_key or "")
+            error.job_id = None if known is None else known.id
+            raise
 
     def _negotiated(self, wanted: Request) -> tuple[Request, Kind]:
         """With the format that the caller accepts, and what carries it."""
@@ -252,10 +270,10 @@ class V1:
 
     async def _ended(self, record: JobRecord, kind: Kind, *, inline: bool) -> Response:
         """A request that was a job, which has ended."""
-        if record.state == "failed" and record.problem is not None:
-            body = json.dumps({**record.problem, "request_id": g.request_id})
-            status = record.problem["status"]
-            return Response(body, status=status, headers={"Content-Type": PROBLEM})
+        error = job_error(record)
+        if record.state == "failed" and error is not None:
+            body = json.dumps({**error, "request_id": g.request_id})
+            return Response(body, status=error["status"], headers={"Content-Type": PROBLEM})
         made = self.jobs.result(record)
         where = link(
             f"/files/{record.file_name}",
