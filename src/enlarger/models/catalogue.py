@@ -61,6 +61,18 @@ class Model:
     ranges: Path | None = None
     """What int8 rests on (``scripts/calibrate.py``); None where nobody measured: then the model has no int8."""
 
+    seam_max_diff: int | None = None
+    """How far a sample of a picture made of tiles is at most from that of one made in one piece, of 255, in f32 on photos
+    (benchmarks/seams.py); None where nobody measured."""
+
+    @property
+    def size_bytes(self) -> int | None:
+        """Of the ``.bin`` file; None where it is gone."""
+        try:
+            return self.binary.stat().st_size
+        except OSError:
+            return None
+
     @property
     def halo_px(self) -> int:
         """LR pixels a tile reads around its core."""
@@ -165,6 +177,9 @@ class Catalogue:
         return self._models[model_id]
 
 
+_SEAM_MAX_DIFF = {"realesrgan-x4plus": 14, "realesr-animevideov3": 0}
+"""Of the wheel's models, as the last measurements have it: benchmarks/results.jsonl."""
+
 _AUTO = {2: ("realesrgan-x2plus", "realesrgan-x4plus"), 4: ("realesrgan-x4plus",)}
 
 
@@ -212,6 +227,7 @@ def _wheel_models() -> list[Model]:
             source=_SOURCE,
             golden=GOLDEN_FOLDER / f"{model_id}.png",
             ranges=RANGES_FOLDER / f"{model_id}.npz" if architecture == "rrdb" else None,
+            seam_max_diff=_SEAM_MAX_DIFF.get(model_id),
         )
         for model_id, architecture, stem, sha256, title in rows
     ]

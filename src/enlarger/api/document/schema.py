@@ -309,10 +309,22 @@ class Estimate(Json):
 
 
 class Measured(Json):
-    """A model's speed here."""
+    """What is known of a model from measurements."""
 
-    megapixels_per_s: float
-    """Of input, on all servers together."""
+    megapixels_per_s: float | None
+    """Of input, on all servers together, as their last tiles tell; None before the first."""
+
+    seam_max_diff: int | None
+    """How far tiles take a sample at most from that of the picture in one piece, of 255, in f32; None where nobody measured."""
+
+    engine: str | None
+    """The runtime here; None while no server has the model."""
+
+    precision: str | None
+    """None: the speed is followed over tiles of all precisions."""
+
+    at: str | None
+    """None: it is followed with each tile."""
 
 
 class Model(Json):
@@ -324,9 +336,17 @@ class Model(Json):
     """Its architecture."""
 
     native_scale: int
+    options: list[str]
+    """Names of those that a request may have."""
+
+    precisions: list[str]
     licence: str
     sha256: str
-    precisions: list[str]
+    """Of the file of its weights."""
+
+    bytes: int | None
+    """Of that file; None where it is gone."""
+
     halo: int
     """Pixels around a tile that it looks at."""
 
@@ -335,7 +355,7 @@ class Model(Json):
     ready_on: int
     """Model servers that have it."""
 
-    measured: Measured | None
+    measured: Measured
 
 
 class Models(Json):

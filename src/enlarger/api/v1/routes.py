@@ -57,7 +57,7 @@ from enlarger.errors import (
     NotFound,
     by_code,
 )
-from enlarger.job import SCALES, Job
+from enlarger.job import SCALES, Job, Options
 from enlarger.jobs import Asked, Batches, JobRecord, Jobs, Tracked
 from enlarger.models import Catalogue, Model
 from enlarger.picture.preview import MEDIA_TYPE as PREVIEW_TYPE
@@ -70,6 +70,9 @@ _PLACEHOLDER = "X-Upscale-Placeholder"
 
 _PLACEHOLDER_S = 1.0
 """A page that takes a placeholder waits so long for the real one."""
+
+_MODEL_OPTIONS = [name for name in Options.model_fields if name != "model"]
+"""Of requests to any model: none has options of its own."""
 
 PREFIXES = ("/v1/", "/errors/")
 """Of the paths whose errors are problems."""
@@ -412,25 +415,32 @@ class V1:
         raise NotFound("there is no such model")
 
     def _model_object(self, model: Model) -> dict[str, Any]:
-        ready = [member for member in self.pool.ready if member.facts is not None]
-        here = [(one, one.facts.model(model.id)) for one in ready if one.facts is not None]
-        facts = next((facts for _, facts in here if facts is not None), None)
+        known = [member.facts for member in self.pool.ready if member.facts is not None]
+        here = [(server, facts) for server in known if (facts := server.model(model.id))]
         mflop_per_s = self.pool.facts().all_mflop_per_s
+        speed = None if mflop_per_s is None else mflop_per_s / model.mflop_per_px / 1e6
         return {
             "id": model.id,
             "title": model.title,
             "kind": model.architecture,
             "native_scale": model.scale,
+            "options": _MODEL_OPTIONS,
+            "precisions": list(here[0][1].precisions) if here else [],
             "licence": model.licence,
             "sha256": model.sha256,
-            "precisions": list(facts.precisions) if facts is not None else [],
+            "bytes": model.size_bytes,
             "halo": model.halo_px,
             "seams": "none" if model.halo_is_exact else "blended",
             "installed": True,
-            "ready_on": sum(facts is not None for _, facts in here),
-            "measured": None
-            if mflop_per_s is None
-            else {"megapixels_per_s": round(mflop_per_s / model.mflop_per_px / 1e6, 4)},
+            "ready_on": len(here),
+            "measured": {
+                "megapixels_per_s": None if speed is None else round(speed, 4),
+                "seam_max_diff": model.seam_max_diff,
+                "engine": here[0][0].engine if here else None,
+                # The speed is followed over all tiles, of whatever precision, and with each of them.
+                "precision": None,
+                "at": None,
+            },
         }
 
     async def error_page(self, code: str) -> Response:
