@@ -7,7 +7,7 @@ import json
 import re
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
@@ -19,7 +19,7 @@ from gateways import B64, PNG, Running, Start
 from yarl import URL
 
 from enlarger.api.document.openapi import HIDDEN, OPERATIONS, document
-from enlarger.api.document.operations import ELSEWHERE, EXAMPLE_B64
+from enlarger.api.document.operations import ELSEWHERE, EXAMPLE_B64, RATES
 from enlarger.api.document.page import STYLE, page
 from enlarger.errors import all_codes
 from enlarger.job import Options
@@ -69,6 +69,11 @@ def assert_fits(shown: Document, operation: Document, status: int, kind: str, bo
         components["schemas"]["Document"].pop("additionalProperties")
         schema = {**content[kind]["schema"], "components": components}
         jsonschema.Draft202012Validator(schema).validate(json.loads(body))
+
+
+def rates_in(headers: Mapping[str, Any]) -> list[str]:
+    """Those that tell what is left of a caller's rate."""
+    return [name for name in RATES if name in headers]
 
 
 # What is in it
@@ -139,8 +144,11 @@ async def test_it_is_made_in_no_time(start: Start) -> None:
 
 
 async def test_examples_of_the_document_work(start: Start) -> None:
-    """Each of them gets an answer below 400, with no status, type or field that is not documented."""
-    gateway = await start()
+    """Each of them gets an answer below 400, with no status, type or field that is not documented.
+
+    And with what is left of the caller's rate exactly where that is documented.
+    """
+    gateway = await start(rate_limit="1000mp/60s")
     shown = await fetched(gateway)
     async with gateway.http.post("/v1/jobs", data=PNG, params={"scale": 4}) as response:
         job = await response.json()
@@ -181,6 +189,8 @@ async def test_examples_of_the_document_work(start: Start) -> None:
                 data = await response.read()
                 assert response.status < 400, (method, path, kind, data[:300])
                 assert_fits(shown, operation, response.status, response.content_type, data)
+                documented = operation["responses"][str(response.status)]["headers"]
+                assert rates_in(response.headers) == rates_in(documented), path
                 tried += 1
     assert tried > len(OPERATIONS)
 

@@ -61,6 +61,12 @@ async def ended(gateway: Running, accepted: aiohttp.ClientResponse) -> dict[str,
         return job
 
 
+async def read_to_the_end(gateway: Running, taken: dict[str, Any]) -> None:
+    """The events of a job or of a batch, which end with it."""
+    async with gateway.http.get(taken["links"]["events"]) as response:
+        await response.read()
+
+
 # Requests and answers
 
 
@@ -464,6 +470,36 @@ async def test_wrong_link_is_a_problem(start: Start) -> None:
         response = await fetched(gateway, wrong)
         body = await response.json(content_type=PROBLEM)
         assert (response.status, body["code"]) == (403, code), wrong
+
+
+# Rates
+
+
+@pytest.mark.parametrize(
+    ("path", "options"),
+    [
+        ("/v1/upscale", {"data": PNG, "params": {"scale": 4}}),
+        ("/v1/jobs", {"data": PNG, "params": {"scale": 4}}),
+        ("/v1/compare", {"json": {"image_b64": B64, "scale": 4, "region": [0, 0, 30, 20]}}),
+        ("/v1/batches", {"json": {"items": [{"image_b64": B64}], "options": {"scale": 4}}}),
+    ],
+)
+async def test_rate_is_told_wherever_it_is_charged(
+    start: Start, path: str, options: dict[str, Any]
+) -> None:
+    """Also with a 202, which takes what is left: 9600 pixels; and with the 429 after it."""
+    gateway = await start(rate_limit="0.009mp/3600s")
+    response = await sent(gateway, path, **options)
+    assert response.status in (200, 202)
+    assert response.headers["RateLimit-Policy"] == '"output-mp";q=0.009;w=3600'
+    if response.status == 202:
+        await read_to_the_end(gateway, await response.json())
+    response = await sent(gateway, path, **options, headers={"Cache-Control": "no-cache"})
+    # A comparison tells of each model what became of it.
+    assert response.status == (200 if path == "/v1/compare" else 429)
+    match = re.fullmatch(r'"output-mp";r=0;t=(\d+)', response.headers["RateLimit"])
+    assert match is not None
+    assert int(match[1]) > 3500
 
 
 # Pages of other origins

@@ -64,8 +64,11 @@ _GUARDS = {
 }
 """What a browser may do with an answer: show it, as what it says it is."""
 
-_PICTURES = ("/upscale", "/v1/upscale", *dialects.PICTURES)
-"""Rules of the routes that make pictures."""
+_PICTURES = (
+    *("/upscale", "/v1/upscale", "/v1/compare", "/v1/jobs", BATCHES),
+    *dialects.PICTURES,
+)
+"""Rules of the routes that make pictures, now or later: all that charge."""
 
 _SENT = (
     *("Authorization", "X-API-Key", "X-Request-Id", "Content-Type", "Accept"),

@@ -20,6 +20,7 @@ from enlarger.api.document import batches, dialects, jobs, pictures, schema, ser
 from enlarger.api.document.operations import (
     ELSEWHERE,
     HEADERS,
+    RATES,
     TAGS,
     Answer,
     Body,
@@ -163,7 +164,11 @@ class _Provider(OpenAPIProvider):
         for status, found in sorted(by_status.items()):
             if status in operation.answers:
                 continue
-            names = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
+            names = {
+                401: ("WWW-Authenticate",),
+                429: ("Retry-After", *RATES),
+                503: ("Retry-After",),
+            }
             made[status] = {
                 "description": "\n".join(f"- `{code}`: {told(cls)}" for code, cls in found.items()),
                 "headers": _headers(names.get(status, ())),

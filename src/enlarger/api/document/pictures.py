@@ -253,7 +253,7 @@ OPERATIONS = (
             ),
             FORMS[2],
         ),
-        answers={200: Answer(text="What each made of it.", model=schema.Comparison)},
+        answers={200: Answer(text="What each made of it.", model=schema.Comparison, headers=RATES)},
         errors=(*EVERYWHERE, *KEYS, *SENT, *FORM, *WORK),
         example={"region": "0,0,2,2"},
     ),
