@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from fakes import FailsFirst, HeldEngine, NearestEngine, nearest
 from gateways import B64, PNG, RED, Running, Start, samples
+from pictures import encoded
 from sites import Site, page
 from yarl import URL
 
@@ -205,6 +206,47 @@ async def test_json_out(start: Start) -> None:
     body = await response.json()
     assert base64.b64decode(body["result"]["base64"]) == data
     assert (body["cache"], body["result"]["sha256"]) == ("hit", result["sha256"])
+
+
+@pytest.mark.parametrize(
+    ("asked", "shown", "of_url"),
+    [
+        ({}, {"scale": 2, "format": "png"}, {"format": "png"}),
+        ({"scale": 3, "format": "auto"}, {"scale": 3, "format": "webp"}, {"format": "auto"}),
+        ({"long_side": 90, "format": "jpeg"}, {"scale": None}, {"format": "jpeg"}),
+    ],
+)
+async def test_job_shows_what_its_options_come_to(
+    start: Start,
+    models: list[ModelFacts],
+    asked: dict[str, Any],
+    shown: dict[str, Any],
+    of_url: dict[str, Any],
+) -> None:
+    """At once, where the picture came with the request: the same as when it is done. Of a URL then."""
+    engine = HeldEngine(models)
+    file = encoded(RED, "WEBP", lossless=True)
+    async with Site({"/cat.webp": page(file)}) as site:
+        gateway = await start(engine, fetch=site.address)
+        sent_, named = (
+            await sent(gateway, "/v1/jobs", data=file, params=asked),
+            await sent(gateway, "/v1/jobs", json={"img_url": site.url("/cat.webp"), **asked}),
+        )
+        early, unknown = (await sent_.json())["options"], (await named.json())["options"]
+        engine.let_go()
+        late = [(await ended(gateway, accepted))["options"] for accepted in (sent_, named)]
+    assert {name: early.get(name) for name in shown} == shown
+    assert early["model"] == "realesrgan-x4plus"
+    assert late == [early, early]
+    assert unknown == {**early, "model": "auto", **of_url}
+
+
+async def test_batch_item_that_was_refused_shows_no_options(start: Start) -> None:
+    """Nobody knows what it was asked with."""
+    gateway = await start()
+    batch = await (await sent(gateway, "/v1/batches", json={"items": [{"image_b64": "?"}]})).json()
+    job = (await gateway.call("GET", f"/v1/jobs/{batch['items'][0]['job']}")).body
+    assert (job["state"], job["options"]) == ("failed", {})
 
 
 async def test_models_are_compared(start: Start) -> None:

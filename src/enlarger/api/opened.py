@@ -68,7 +68,9 @@ async def opened_jobs(
                 rows=rows,
                 fetcher=Fetcher(settings.fetch, limit_bytes=settings.max_file_size_bytes),
                 secrets=settings.webhook_secrets,
-                job_json=lambda job: job_object(View(record=job), public_url=settings.public_url),
+                job_json=lambda job: job_object(
+                    View(record=job), public_url=settings.public_url, model_of=pipeline.model_id
+                ),
                 batch_json=partial(batch_object, public_url=settings.public_url),
             )
         )

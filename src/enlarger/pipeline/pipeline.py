@@ -406,6 +406,15 @@ class Pipeline:
             refusal=refusal,
         )
 
+    def model_id(self, options: Options, width_px: int, height_px: int) -> str:
+        """The model that such a picture is enlarged by.
+
+        Raises:
+            RequestError: it would not be; there is no such model, or the size is not to be had.
+        """
+        wanted = wanted_of(options, width_px, height_px)
+        return choose_model(self._catalogue, options.model, (width_px, height_px), wanted).id
+
     async def _plan(self, data: bytes, options: Options) -> _Plan:
         return self._plan_of(await self._decoders.probe(data), options)
 
@@ -414,7 +423,8 @@ class Pipeline:
         check_side(header, max_side_px=self._settings.max_image_dimension_px)
         frames = frame_count(options, header, limit=self._settings.max_frames)
         wanted = wanted_of(options, header.width_px, header.height_px)
-        model = choose_model(self._catalogue, options.model, header, wanted)
+        size_px = (header.width_px, header.height_px)
+        model = choose_model(self._catalogue, options.model, size_px, wanted)
         way = plan_route(header.width_px, header.height_px, model=model, wanted=wanted)
         check_output(
             header,

@@ -10,14 +10,16 @@ from enlarger.pipeline.enlarging import KEPT_BYTES, Wanted, frames_at_once
 from enlarger.pipeline.passes import Route
 
 
-def choose_model(catalogue: Catalogue, model_id: str, header: Header, wanted: Wanted) -> Model:
-    """The model for a result of that size: one of 2x is enough where there is one.
+def choose_model(
+    catalogue: Catalogue, model_id: str, size_px: tuple[int, int], wanted: Wanted
+) -> Model:
+    """The model for a result of that size, of a picture of ``size_px``: one of 2x is enough where there is one.
 
     Raises:
         UnknownModel: no such model is installed.
     """
     width, height = wanted.size_px
-    doubled = width <= 2 * header.width_px and height <= 2 * header.height_px
+    doubled = width <= 2 * size_px[0] and height <= 2 * size_px[1]
     return catalogue.choose(model_id, scale=2 if doubled else 4)
 
 

@@ -73,7 +73,8 @@ class Shell:
         header = await self._decoders.probe(data)
         kind = named_kind(item, options) or kind_for(options.format, header.format)
         wanted = wanted_of(options, header.width_px, header.height_px)
-        model = choose_model(self._catalogue, options.model, header, wanted)
+        size_px = (header.width_px, header.height_px)
+        model = choose_model(self._catalogue, options.model, size_px, wanted)
         way = plan_route(header.width_px, header.height_px, model=model, wanted=wanted)
         frames = frame_count(
             _with_frames(options, kind, header),

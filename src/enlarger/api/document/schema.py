@@ -230,7 +230,7 @@ class Job(Json):
     """Of a job that failed."""
 
     options: dict[str, Any]
-    """As they were understood."""
+    """What was asked for, with defaults; ``model`` and ``format`` are what they come to as soon as the picture is known."""
 
     links: Links
     request_id: str

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
+from contextlib import suppress
 from typing import Any, Literal
 
 from werkzeug.datastructures import MIMEAccept
@@ -12,9 +13,10 @@ from werkzeug.http import parse_accept_header
 from enlarger.api.facts import absolute, facts_of, link, time_text
 from enlarger.api.streaming import sha256_of
 from enlarger.api.v1.problems import of_job
-from enlarger.errors import NotAcceptable
+from enlarger.errors import EnlargerError, NotAcceptable
+from enlarger.job import DEFAULT_SCALE, Options
 from enlarger.jobs import Batch, JobRecord, View, input_json
-from enlarger.picture.encode import MEDIA_TYPES, suffix_of
+from enlarger.picture.encode import MEDIA_TYPES, kind_for, suffix_of
 from enlarger.pipeline import Outcome
 from enlarger.store import Store
 from enlarger.threads import in_thread
@@ -34,6 +36,8 @@ FIDELITY_HEADERS = (
 
 Kind = Literal["json", "image"]
 Json = dict[str, Any]
+ModelOf = Callable[[Options, int, int], str]
+"""Tells the id of the model for a picture of that width and height."""
 
 
 def negotiate(accept: str | None, format_: str | None) -> tuple[Kind, str | None]:
@@ -130,7 +134,7 @@ def timing_header(made: Mapping[str, Any]) -> str:
     return ", ".join(f"{stage};dur={took_ms}" for stage, took_ms in made["timing_ms"].items())
 
 
-def job_object(view: View, *, public_url: str | None) -> Json:
+def job_object(view: View, *, public_url: str | None, model_of: ModelOf) -> Json:
     """A job."""
     job = view.record
     path = f"/v1/jobs/{job.id}"
@@ -146,7 +150,7 @@ def job_object(view: View, *, public_url: str | None) -> Json:
         "input": job.input,
         "result": _job_result(job, public_url),
         "error": job_error(job),
-        "options": {name: value for name, value in job.options.items() if value is not None},
+        "options": _options(job, model_of),
         "links": {
             "self": absolute(path, public_url),
             "events": absolute(f"{path}/events", public_url),
@@ -202,6 +206,24 @@ def progress_object(view: View) -> Json:
         "queue": {"position": view.position, "length": view.length},
         "eta_s": None if view.eta_s is None else round(view.eta_s, 1),
     }
+
+
+def _options(job: JobRecord, model_of: ModelOf) -> Json:
+    """What a job was asked with, and what that comes to as far as it is known."""
+    shown = {name: value for name, value in job.options.items() if value is not None}
+    if not shown:  # it was refused
+        return shown
+    if not shown.keys() & {"width", "height", "long_side", "short_side"}:
+        shown.setdefault("scale", DEFAULT_SCALE)
+    if job.input is not None or shown.get("format") != "auto":
+        shown["format"] = kind_for(shown.get("format"), (job.input or {}).get("format", "png"))
+    if job.result is not None:
+        shown["model"] = job.result["model"]
+    elif job.input is not None:
+        with suppress(EnlargerError):  # a model that is not installed any more
+            size_px = (job.input["width"], job.input["height"])
+            shown["model"] = model_of(Options.model_validate(job.options), *size_px)
+    return shown
 
 
 def _job_result(job: JobRecord, public_url: str | None) -> Json | None:

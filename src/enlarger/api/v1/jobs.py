@@ -15,13 +15,14 @@ from enlarger.api.callers import caller_of
 from enlarger.api.downloads import download
 from enlarger.api.facts import absolute
 from enlarger.api.v1.answers import (
+    ModelOf,
     fidelity_headers,
     job_object,
     progress_object,
     timing_header,
 )
 from enlarger.errors import Fault, InvalidOption
-from enlarger.jobs import Event, JobRecord, Jobs
+from enlarger.jobs import Event, JobRecord, Jobs, View
 from enlarger.picture.preview import MEDIA_TYPE as PREVIEW_TYPE
 from enlarger.pipeline.admission import retry_after
 
@@ -43,6 +44,7 @@ class JobRoutes:
 
     jobs: Jobs
     public_url: str | None
+    model_of: ModelOf
 
     def register(self, routes: Blueprint) -> None:
         """Add the routes."""
@@ -110,7 +112,7 @@ class JobRoutes:
         else:
             view = await self.jobs.view(event.job)
             data = (
-                job_object(view, public_url=self.public_url)
+                self._object(view)
                 if event.kind == "state"
                 else {"stage": event.job.stage, **progress_object(view)}
             )
@@ -121,7 +123,7 @@ class JobRoutes:
     ) -> Response:
         """The job as JSON."""
         view = await self.jobs.view(record)
-        body = job_object(view, public_url=self.public_url)
+        body = self._object(view)
         shared = {"Content-Type": "application/json", "Cache-Control": "no-store"}
         if not record.is_ended:
             shared["Retry-After"] = str(retry_after(view.eta_s))
@@ -166,6 +168,9 @@ class JobRoutes:
             },
             read=lambda start, end: self.jobs.result_bytes(record, start, end),
         )
+
+    def _object(self, view: View) -> dict[str, Any]:
+        return job_object(view, public_url=self.public_url, model_of=self.model_of)
 
     async def _job(self, job_id: str) -> JobRecord:
         is_link = caller_of(request.scope).is_link

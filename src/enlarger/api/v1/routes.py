@@ -97,7 +97,11 @@ class V1:
     """Told of each finished request."""
 
     def __post_init__(self) -> None:
-        self.job_routes = JobRoutes(jobs=self.jobs, public_url=self.settings.public_url)
+        self.job_routes = JobRoutes(
+            jobs=self.jobs,
+            public_url=self.settings.public_url,
+            model_of=self.pipeline.model_id,
+        )
         self.batch_routes = BatchRoutes(
             batches=self.batches,
             jobs=self.jobs,
