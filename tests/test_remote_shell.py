@@ -20,6 +20,7 @@ from job_servers import JobServer
 from pictures import encoded, noise
 from PIL import Image
 from rich.console import Console
+from sites import Site, page
 
 from enlarger.client import AsyncClient
 from enlarger.files import work_of
@@ -178,6 +179,24 @@ async def test_job_from_the_shell(server: JobServer, tmp_path: Path) -> None:
     await run(tmp_path, "jobs", "cancel", job_id, **address)
     shown = await run(tmp_path, "jobs", "show", job_id, **address)
     assert shown.stdout == f"{job_id}: expired, 4 of 4 tiles\n"
+
+
+async def test_option_of_a_job_has_its_type_whatever_its_value(
+    start: Start, tmp_path: Path
+) -> None:
+    """Also that of a default, and where the picture is a URL, so that options are sent as JSON."""
+    asked = ("color_lock=true", "scale=2", "provenance=false", "frames=all", "region=0,0,8,8")
+    options = [word for pair in asked for word in ("-o", pair)]
+    async with Site({"/cat.png": page(PNG)}) as site:
+        gateway = await start(fetch=site.address)
+        for source in (site.url("/cat.png"), "in.png"):
+            (tmp_path / "in.png").write_bytes(PNG)
+            command = ["jobs", "submit", source, *options, "--server", url_of(gateway)]
+            done = await run(tmp_path, *command)
+            assert done.returncode == 0, done.stderr
+            job = (await gateway.call("GET", f"/v1/jobs/{done.stdout.strip()}")).body
+            assert job["options"]["color_lock"] is True
+            assert job["options"]["region"] == [0, 0, 8, 8]
 
 
 async def test_job_that_fails_ends_the_watch_with_its_error(

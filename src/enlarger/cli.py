@@ -618,7 +618,7 @@ def jobs_submit(
     if any(not equals for _, equals, _ in pairs):
         _fail("an option is given as NAME=VALUE, such as -o scale=4", ConfigError.exit_status)
     given = {name: value for name, _, value in pairs}
-    options = read_options(given, strict=False).model_dump(exclude_defaults=True)
+    options = read_options(given, strict=False).model_dump(exclude_unset=True)
     # Names that are unknown here go on to the server, which may know them, or says that it does not.
     fields = cast(UpscaleOptions, {**given, **options})
     with Client(server, api_key=api_key) as client:
