@@ -241,6 +241,29 @@ async def test_job_shows_what_its_options_come_to(
     assert unknown == {**early, "model": "auto", **of_url}
 
 
+@pytest.mark.parametrize(
+    ("accept", "options", "format_"),
+    [
+        ("image/webp", {}, "webp"),
+        ("image/png;q=0.1, image/avif", {}, "avif"),
+        ("application/json, image/webp;q=0.5", {}, "png"),
+        ("image/webp", {"format": "jpeg"}, "jpeg"),
+        ("image/*", {}, "png"),
+        ("text/html", {}, "png"),
+        ("nonsense", {}, "png"),
+    ],
+)
+async def test_accept_chooses_the_format_of_a_job(
+    start: Start, accept: str, options: dict[str, str], format_: str
+) -> None:
+    """As that of the picture; the answer is JSON, and no job is refused for it."""
+    gateway = await start()
+    response = await sent(gateway, "/v1/jobs", data=PNG, params=options, headers={"Accept": accept})
+    job = await ended(gateway, response)
+    assert job["options"]["format"] == format_
+    assert job["result"]["media_type"] == f"image/{format_}"
+
+
 async def test_batch_item_that_was_refused_shows_no_options(start: Start) -> None:
     """Nobody knows what it was asked with."""
     gateway = await start()

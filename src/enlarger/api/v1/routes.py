@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
@@ -54,6 +55,7 @@ from enlarger.errors import (
     IdempotencyKeyReused,
     InvalidOption,
     MissingInput,
+    NotAcceptable,
     NotFound,
     by_code,
 )
@@ -168,6 +170,8 @@ class V1:
     async def queue(self) -> Response:
         """``POST /v1/jobs``: the same as a job, whatever is preferred."""
         wanted = await self._wanted(await self._form())
+        with suppress(NotAcceptable):  # the answer is JSON, whatever is accepted
+            wanted, _ = self._negotiated(wanted)
         record, replayed = await self._submitted(wanted.job, await self._asked(wanted))
         return await self.job_routes.accepted(record, replayed=replayed)
 
