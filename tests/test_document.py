@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import json
 import re
 import shlex
+import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from html.parser import HTMLParser
@@ -15,7 +17,11 @@ from typing import Any
 
 import jsonschema
 import pytest
+from fakes import HeldEngine
 from gateways import B64, PNG, Running, Start
+from pictures import encoded, noise
+from sites import Site
+from sites import page as page_of
 from yarl import URL
 
 from enlarger.api.document.openapi import HIDDEN, OPERATIONS, document
@@ -23,6 +29,7 @@ from enlarger.api.document.operations import ELSEWHERE, EXAMPLE_B64, RATES
 from enlarger.api.document.page import STYLE, page
 from enlarger.errors import all_codes
 from enlarger.job import Options
+from enlarger.wire import ModelFacts
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -143,13 +150,8 @@ async def test_it_is_made_in_no_time(start: Start) -> None:
 # That it is true
 
 
-async def test_examples_of_the_document_work(start: Start) -> None:
-    """Each of them gets an answer below 400, with no status, type or field that is not documented.
-
-    And with what is left of the caller's rate exactly where that is documented.
-    """
-    gateway = await start(rate_limit="1000mp/60s")
-    shown = await fetched(gateway)
+async def made_before(gateway: Running) -> dict[str, str]:
+    """What examples mean by the names in their paths: a job, its file and a batch, all done."""
     async with gateway.http.post("/v1/jobs", data=PNG, params={"scale": 4}) as response:
         job = await response.json()
     async with gateway.http.get(job["links"]["self"], params={"wait": 30}) as response:
@@ -159,12 +161,22 @@ async def test_examples_of_the_document_work(start: Start) -> None:
         batch = await response.json()
     async with gateway.http.get(batch["links"]["events"]) as response:
         await response.read()  # to its end
+    return {"job_id": job["id"], "name": name, "batch_id": batch["id"]}
+
+
+async def test_examples_of_the_document_work(start: Start) -> None:
+    """Each of them gets an answer below 400, with no status, type or field that is not documented.
+
+    And with what is left of the caller's rate exactly where that is documented.
+    """
+    gateway = await start(rate_limit="1000mp/60s")
+    shown = await fetched(gateway)
+    known = await made_before(gateway)
     tried = 0
     # Cancelled at last: then there is no result any more.
     for method, path, operation in sorted(each(shown), key=lambda one: one[0] == "DELETE"):
         if operation["operationId"] == "jobTile":
             continue  # gone when a job has ended; test_v1_jobs.py has it
-        known = {"job_id": job["id"], "name": name, "batch_id": batch["id"]}
         query, target = {}, path
         for one in operation["parameters"]:
             value = one.get("example", known.get(one["name"]))
@@ -240,6 +252,66 @@ async def test_documentation_needs_no_key(start: Start) -> None:
                 assert_fits(shown, operation, 401, response.content_type, await response.read())
 
 
+# Its commands
+
+
+async def ran(gateway: Running, folder: Path, command: str) -> bytes:
+    """What a command of the shell prints, with this gateway for the one that it names. No answer is an error."""
+    curl = (
+        """curl() { command curl -q --noproxy '*' --silent --show-error --fail-with-body "$@"; }"""
+    )
+    here = command.replace("http://localhost:8000", f"http://127.0.0.1:{gateway.port}")
+    done = await asyncio.to_thread(
+        subprocess.run,
+        ["bash", "-c", f"{curl}\n{here}"],
+        cwd=folder,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, (command, done.stdout[:300], done.stderr)
+    for name in re.findall(r" -o (\S+)", command):
+        assert (folder / name).stat().st_size > 0
+        (folder / name).unlink()
+    return done.stdout
+
+
+async def with_a_tile(gateway: Running, engine: HeldEngine) -> str:
+    """Id of a running job of which one tile is done."""
+    data = encoded(noise(20, 300, 3))
+    async with gateway.http.post("/v1/jobs", data=data, params={"scale": 4}) as response:
+        job = await response.json()
+    async with gateway.http.get(job["links"]["events"]) as response:
+        async for line in response.content:
+            if line == b"event: state\n":  # who comes later is not told of tiles
+                await engine.holds(2)
+                engine.let_go(1)
+            if line == b"event: tile\n":
+                break
+    return str(job["id"])
+
+
+async def test_commands_of_the_document_run(
+    start: Start, models: list[ModelFacts], tmp_path: Path
+) -> None:
+    """All, as they stand but for what is between braces: the first of them while a job runs, what deletes at last."""
+    (tmp_path / "cat.png").write_bytes(PNG)
+    engine = HeldEngine(models)
+    gateway = await start(engine)
+    shown = await fetched(gateway)
+    order = {"jobTile": 0, "cancel": 2, "cancelBatch": 2}
+    known = {"job_id": await with_a_tile(gateway, engine)}
+    for _, _, operation in sorted(each(shown), key=lambda one: order.get(one[2]["operationId"], 1)):
+        if operation["operationId"] != "jobTile" and len(known) == 1:
+            engine.let_go()
+            known = await made_before(gateway)
+        for sample in operation["x-codeSamples"]:
+            command = sample["source"]
+            for name, value in known.items():
+                command = command.replace(f"{{{name}}}", value)
+            await ran(gateway, tmp_path, command)
+
+
 # The page, and the text
 
 
@@ -296,7 +368,14 @@ async def test_page_shows_text_as_text(start: Start) -> None:
     assert "<script>alert(1)</script>" in seen.text
 
 
-async def test_text_for_language_models(start: Start, tmp_path: Path) -> None:
+def commands_in(text: str) -> list[str]:
+    """Those that a text shows."""
+    found = re.findall(r"^    (curl .*)$", text, re.MULTILINE)
+    assert len(found) >= 5
+    return found
+
+
+async def test_text_for_language_models(start: Start) -> None:
     """All options and routes, and commands that work as they stand."""
     gateway = await start()
     async with gateway.http.get("/llms.txt") as response:
@@ -305,9 +384,7 @@ async def test_text_for_language_models(start: Start, tmp_path: Path) -> None:
     assert all(f"`{name}`" in text for name in Options.model_fields)
     shown = await fetched(gateway)
     assert all(f"- {method} {path}: " in text for method, path, _ in each(shown))
-    commands = re.findall(r"^    (curl .*)$", text, re.MULTILINE)
-    assert len(commands) >= 5
-    for command in commands:
+    for command in commands_in(text):
         words = shlex.split(command)
         url = URL(
             next(word for word in words if word.startswith(("http://localhost", "localhost")))
@@ -321,3 +398,20 @@ async def test_text_for_language_models(start: Start, tmp_path: Path) -> None:
         if body:
             content = operation["requestBody"]["content"]["application/json"]
             jsonschema.Draft202012Validator(content["schema"]).validate(json.loads(body[0]))
+
+
+async def test_commands_for_language_models_run(start: Start, tmp_path: Path) -> None:
+    """One after the other, as they stand, but for the picture of somebody else and the id of the job."""
+    photo = encoded(noise(300, 400, 3), "JPEG")
+    (tmp_path / "cat.jpg").write_bytes(photo)
+    async with Site({"/cat.jpg": page_of(photo)}) as site:
+        gateway = await start(fetch=site.address)
+        async with gateway.http.get("/llms.txt") as response:
+            commands = commands_in(await response.text())
+        job_id, printed = "", b""
+        for command in commands:
+            here = command.replace("https://example.com/cat.jpg", site.url("/cat.jpg"))
+            printed = await ran(gateway, tmp_path, here.replace("job_...", job_id))
+            if "/v1/jobs?" in command:
+                job_id = json.loads(printed)["id"]
+    assert json.loads(printed)["accepted"] is True

@@ -77,20 +77,33 @@ async def test_bytes_in_bytes_out(start: Start) -> None:
     response = await sent(gateway, params={"scale": 4}, data=PNG)
     await assert_enlarged(response)
     body = await response.read()
-    found = {name.lower(): value for name, value in response.headers.items()}
-    assert found["content-type"] == "image/png"
-    assert found["content-length"] == str(len(body))
-    assert found["etag"] == f'"sha256-{hashlib.sha256(body).hexdigest()}"'
-    assert found["vary"] == "Accept, Prefer"
-    assert found["content-disposition"] == 'inline; filename="upscaled.png"'
-    assert found["x-content-type-options"] == "nosniff"
-    assert found["x-upscale-engine"] == "nearest"
-    assert found["x-upscale-scale"] == "4"
-    assert found["x-upscale-tiles"] == "2;servers=1;retried=0;repeated=0;reused=0"
-    assert (found["x-origin-width"], found["x-origin-height"]) == ("30", "20")
-    assert (found["x-result-width"], found["x-result-height"]) == ("120", "80")
-    assert found["x-upscale-cache"] == "miss"
-    assert "total;dur=" in found["server-timing"]
+    (model,) = (one for one in gateway.gateway.catalogue if one.id == "realesrgan-x4plus")
+    expected = {
+        "Content-Type": "image/png",
+        "Content-Length": str(len(body)),
+        "ETag": f'"sha256-{hashlib.sha256(body).hexdigest()}"',
+        "Content-Disposition": 'inline; filename="upscaled.png"',
+        "Vary": "Accept, Prefer",
+        "X-Content-Type-Options": "nosniff",
+        "X-Upscale-Model": model.id,
+        "X-Upscale-Model-Sha256": model.sha256,
+        "X-Upscale-Scale": "4",
+        "X-Upscale-Engine": "nearest",
+        "X-Upscale-Precision": "f32",
+        "X-Upscale-Tiles": "2;servers=1;retried=0;repeated=0;reused=0",
+        "X-Upscale-Notes": "",
+        "X-Upscale-Kept": "",
+        "X-Upscale-Cache": "miss",
+        "X-Origin-Width": "30",
+        "X-Origin-Height": "20",
+        "X-Result-Width": "120",
+        "X-Result-Height": "80",
+    }
+    assert {name: response.headers.get(name) for name in expected} == expected
+    assert re.fullmatch(r"\d+\.\d\d", response.headers["X-Upscale-Color-Delta"])
+    assert set(FIDELITY_HEADERS) <= {*expected, "X-Upscale-Color-Delta"}
+    stages = re.findall(r"(\w+);dur=\d+(?:, |$)", response.headers["Server-Timing"])
+    assert sorted(stages) == ["decode", "encode", "fetch", "infer", "queue", "total"]
 
 
 async def test_form_of_a_page(start: Start) -> None:

@@ -191,12 +191,18 @@ def curl(operation: Operation, path: str) -> str:
     first = operation.bodies[0] if operation.bodies else None
     if len(operation.bodies) > 2:
         words += ["--data-binary", "@cat.png"]
-        words += ["-o", "cat-4x.png"] if operation.id == "upscale" else []
     elif first is not None:
         words += ["-H", f"Content-Type: {first.media_type}", "-d", json.dumps(first.example)]
     elif operation.method == "POST":
         words += ["-X", "POST"]
+    made = operation.answers.get(200)
+    saved = _SAVED.get(made.media_types[0]) if made and made.media_types else None
+    words += ["-o", saved] if saved else []
     return shlex.join([*words, url])
+
+
+_SAVED = {"image/png": "enlarged.png", "image/jpeg": "tile.jpg", "application/zip": "results.zip"}
+"""Files for answers that a terminal cannot show, by their usual type."""
 
 
 def told(error: type[EnlargerError]) -> str:
