@@ -164,10 +164,18 @@ def test_server_where_the_tile_failed_is_avoided() -> None:
     assert choose([failed, busy], request(), avoid={failed}) is busy
 
 
-def test_server_where_the_tile_failed_is_better_than_none() -> None:
-    """If nobody else has room, the tile goes there again instead of waiting."""
+def test_full_server_is_waited_for_rather_than_one_where_the_tile_failed() -> None:
+    """It will have room. One that fails at once always has, and would use up the attempts in no time."""
     failed, full = Server(), Server(in_flight=2)
-    assert choose([failed, full], request(), avoid={failed}) is failed
+    assert choose([failed, full], request(), avoid={failed}) is None
+
+
+@pytest.mark.parametrize("state", [state for state in State if state is not State.READY])
+def test_server_where_the_tile_failed_is_better_than_none(state: State) -> None:
+    """If the tile failed on all that get such tiles, it goes there again; nobody waits for one that may never return."""
+    failed, out = Server(), Server(state=state)
+    unable = Server(facts=engine_facts(replace(NEAREST, sha256="1" * 64)))
+    assert choose([failed, out, unable], request(), avoid={failed}) is failed
 
 
 servers = st.builds(
@@ -186,8 +194,9 @@ def test_choice_is_the_least_of_those_that_can_take_it(
     """For every set of servers: no better one was passed over, and an avoided one only for want of another."""
     avoid = [member for number, member in enumerate(members) if number in avoided]
     chosen = choose(members, request(), avoid=avoid)
-    free = [member for member in members if member.state is State.READY and member.in_flight < 2]
-    wanted = [member for member in free if member not in avoid] or free
+    ready = [member for member in members if member.state is State.READY]
+    elsewhere = [member for member in ready if member not in avoid] or ready
+    wanted = [member for member in elsewhere if member.in_flight < 2]
     if not wanted:
         assert chosen is None
         return

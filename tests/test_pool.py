@@ -295,6 +295,23 @@ async def test_failed_tile_goes_to_another_member(error: EnlargerError) -> None:
     assert bad.changed.is_set()  # it is probed at once
 
 
+async def test_failed_tile_waits_for_a_member_that_is_full() -> None:
+    """The one that fails is well again at each probe and has room; the tile would be lost there within milliseconds."""
+    engine = HeldEngine(capacity=1)
+    bad, good = failing("bad", EngineFailed("e"), failures=100), Server("good", engine)
+    async with Pool([bad, good]) as pool, asyncio.timeout(5):
+        good.take(1, 0)
+        tile = asyncio.create_task(pool.enlarge(request()))
+        await until(lambda: bad.strikes == 1)
+        await bad.probed(2)
+        assert (bad.state, bad.in_flight, tile.done()) == (State.READY, 0, False)
+        good.give_back(1)
+        pool.nudge()
+        engine.let_go()
+        assert ((await tile).server, (await tile).attempts) == ("good", 2)
+    assert bad.strikes == 1
+
+
 async def test_struck_member_returns_after_a_good_probe() -> None:
     """Here it is the only one, so its tile waits for that."""
     bad = failing("bad", EngineFailed("e"))

@@ -77,15 +77,15 @@ def in_rotation(members: Iterable[M]) -> list[M]:
 def choose(members: Iterable[M], request: TileRequest, *, avoid: Collection[M] = ()) -> M | None:
     """The free member with the least outstanding work, ties to the one used longest ago; None: wait.
 
-    A member of ``avoid``, where the tile failed before, only if there is no other.
+    A member of ``avoid``, where the tile failed before, only if no other one gets such tiles. One that is full is
+    waited for: it will have room, and a server that fails quickly always has.
     """
     # This gateway sees every tile it sends, so looking at all members is exact; sampling two at random
     # (Mitzenmacher 2001) is for routers whose counts are stale.
     able = in_rotation(member for member in members if computes(member, request))
-    free = [member for member in able if has_room(member)]
-    elsewhere = [member for member in free if member not in avoid]
+    elsewhere = [member for member in able if member not in avoid]
     return min(
-        elsewhere or free,
+        filter(has_room, elsewhere or able),
         key=lambda member: (member.outstanding_mflop, member.last_used),
         default=None,
     )
