@@ -91,8 +91,21 @@ def test_ejections_in_a_row_become_longer() -> None:
 
 
 def test_tile_done_while_ejected_ends_the_ejection() -> None:
-    """It got one since nobody else was left, and works."""
-    assert struck(READY, 3).succeeded().state is State.READY
+    """It got one since nobody else was left, and works: no probe puts it out again, though its time is not over."""
+    back = struck(READY, 3, now=100.0).succeeded()
+    assert back.state is State.READY
+    assert probed(back, State.READY, now=101.0).state is State.READY
+    assert probed(struck(back), State.READY, now=101.0).state is State.READY
+
+
+@pytest.mark.parametrize("may_eject", [True, False])
+def test_tile_failed_while_ejected_changes_nothing(*, may_eject: bool) -> None:
+    """It was in flight, or there was no other server. It stays out for its time, and then takes two good probes."""
+    ejected = probed(struck(READY, 3, now=100.0), State.READY, now=100.0)
+    health = struck(ejected, 4, now=104.0, may_eject=may_eject)
+    assert (health.state, health.ejections, health.ejected_until) == (State.EJECTED, 1, 105.0)
+    assert probed(health, State.READY, now=105.0).state is State.EJECTED
+    assert probed(health, State.READY, State.READY, now=105.0).state is State.READY
 
 
 @given(times=st.integers(1, 1000), chance=st.floats(0, 1))

@@ -33,7 +33,7 @@ from enlarger.errors import (
 from enlarger.pool import Pool
 from enlarger.pool.health import Health, State
 from enlarger.pool.member import Member
-from enlarger.pool.policy import NeverBegun, Wear
+from enlarger.pool.policy import NeverBegun, Wear, may_eject
 from enlarger.pool.remote import Readiness
 from enlarger.wire import EngineFacts, TileRequest, TileResult
 
@@ -443,6 +443,32 @@ async def test_third_failure_in_a_row_ejects_a_member() -> None:
         bad.last_used = -1
         assert (await pool.enlarge(request())).attempts == 1
         assert pool.ready == [good]
+
+
+async def test_no_more_than_half_are_ejected_however_many_tiles_fail_at_once() -> None:
+    """Of four, two: those that were in flight at an ejected one fail, too, and do not make it count as one that is in."""
+    servers = [Server(f"s{number}") for number in range(4)]
+    pool = Pool(servers)
+    for server in servers[:3]:
+        for _ in range(4):
+            server.strike(may_eject=may_eject(pool.members))
+    assert [server.state for server in servers] == [
+        State.EJECTED,
+        State.EJECTED,
+        State.SUSPECT,
+        State.READY,
+    ]
+    assert [server.ejections for server in servers] == [1, 1, 0, 0]
+
+
+async def test_ejected_member_that_did_a_tile_stays() -> None:
+    """It got it since no other was left. The next good probe finds it ready, and not back in its time out."""
+    server = Server("only")
+    server.health = Health(state=State.EJECTED, ejected_until=1e9)
+    async with Pool([server]) as pool, asyncio.timeout(5):
+        await pool.enlarge(request())
+        await server.probed(2)
+        assert server.state is State.READY
 
 
 async def test_ejected_member_returns() -> None:

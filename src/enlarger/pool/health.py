@@ -63,7 +63,7 @@ class Health:
     def succeeded(self) -> Health:
         """It did a tile: whatever was held against it is over."""
         state = State.READY if self.state is State.EJECTED else self.state
-        return replace(self, state=state, strikes=0, ejections=0)
+        return replace(self, state=state, strikes=0, ejections=0, ejected_until=0.0)
 
     def struck(self, *, now: float, chance: float, may_eject: bool) -> Health:
         """It failed a tile.
@@ -73,9 +73,13 @@ class Health:
             chance: random, from 0 to 1.
             may_eject: whether the others can do without it.
         """
-        strikes = self.strikes + 1
         if self.retired:
             return self
+        if self.state is State.EJECTED:
+            # It had the tile before, or got it since no other is left. Suspect, it would be counted as one of those
+            # that are in, and more than half could be put out.
+            return replace(self, good=0)
+        strikes = self.strikes + 1
         if not may_eject or strikes < STRIKES:
             return replace(self, state=State.SUSPECT, strikes=strikes, good=0)
         ejections = self.ejections + 1

@@ -178,8 +178,9 @@ class Member:
             return
         self.strikes += 1
         now, chance = asyncio.get_running_loop().time(), random.random()  # noqa: S311 - no secret
+        before = self.state
         self.health = self.health.struck(now=now, chance=chance, may_eject=may_eject)
-        if self.state is State.EJECTED:
+        if self.state is State.EJECTED and before is not State.EJECTED:
             self.ejections += 1
             log.warning("server_ejected", server=self.name, for_s=self.health.ejected_until - now)
         self.changed.set()
