@@ -279,6 +279,18 @@ async def test_every_tile_says_all_that_an_engine_needs(executor: ThreadPoolExec
         assert request.lr_px <= NEAREST.max_tile_px
 
 
+async def test_every_picture_is_an_owner_of_tiles(executor: ThreadPoolExecutor) -> None:
+    """One owner for all tiles of a picture, in both passes and for colour and alpha; another one for the same again."""
+    engine = NearestEngine()
+    for _ in range(2):
+        await enlarged(noise(30, 40, 4), engine, executor, scale=6)
+    owners = [request.owner for request in engine.requests]
+    half = len(owners) // 2
+    assert len(set(owners[:half])) == len(set(owners[half:])) == 1
+    assert owners[0] != owners[-1]
+    assert {request.request_id for request in engine.requests} == {"r-1"}
+
+
 class Pooled(NearestEngine):
     """Two servers in turn; each third tile needed a second attempt."""
 

@@ -96,11 +96,12 @@ def request(
     *,
     size: tuple[int, int] = (4, 4),
     request_id: str = "r-1",
+    owner: object = None,
     index: int = 0,
     left_s: float = LONG_S,
     admitted_at: float = 0.0,
 ) -> TileRequest:
-    """A tile for ``NEAREST``."""
+    """A tile for ``NEAREST``; of the request with that id, unless its owner is said."""
     return TileRequest(
         pixels=noise(*size, 3, seed=index),
         model=NEAREST.id,
@@ -108,18 +109,26 @@ def request(
         precision="f32",
         deadline=asyncio.get_running_loop().time() + left_s,
         request_id=request_id,
+        owner=request_id if owner is None else owner,
         index=index,
         admitted_at=admitted_at,
     )
 
 
 def sent(
-    pool: Pool, tiles: int, *, request_id: str = "r-1", admitted_at: float = 0.0
+    pool: Pool,
+    tiles: int,
+    *,
+    request_id: str = "r-1",
+    owner: object = None,
+    admitted_at: float = 0.0,
 ) -> list[asyncio.Task[TileResult]]:
     """Tiles of one request, all at once."""
     return [
         asyncio.create_task(
-            pool.enlarge(request(request_id=request_id, index=index, admitted_at=admitted_at))
+            pool.enlarge(
+                request(request_id=request_id, owner=owner, index=index, admitted_at=admitted_at)
+            )
         )
         for index in range(tiles)
     ]
@@ -246,6 +255,19 @@ async def test_small_picture_waits_for_two_tiles_of_a_large_one() -> None:
     assert engine.requests[-1].request_id == "small"
     engine.let_go()
     await asyncio.gather(*large, *small)
+
+
+async def test_pictures_of_one_request_id_take_turns() -> None:
+    """A caller may give all its requests the same id: the small one is next, and not behind all of the large one."""
+    engine = HeldEngine(capacity=1)
+    pool = Pool([Member("only", engine)])
+    tiles = sent(pool, 9, owner="large")
+    await engine.holds(1)
+    tiles += sent(pool, 1, owner="small", admitted_at=1.0)
+    await settled()
+    engine.let_go()
+    await asyncio.gather(*tiles)
+    assert [asked.owner for asked in engine.requests].index("small") == 1
 
 
 async def test_oldest_picture_has_every_other_seat() -> None:

@@ -67,6 +67,10 @@ class TileRequest:
     request_id: str
     """The caller's request, from the edge to the log of the model server."""
 
+    owner: object = None
+    """Whose turn it takes in a pool: one picture that is being made. Two requests may have the same id, as their
+    callers choose it; an owner is nobody's choice, and stays in this process."""
+
     admitted_at: float = 0.0
     """When its picture was admitted, on the same clock: of those that wait, the oldest has rights of its own."""
 

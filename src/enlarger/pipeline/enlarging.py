@@ -276,6 +276,7 @@ class _Work:
     total: int
     on_tile: OnTile | None
     on_piece: OnPiece | None
+    owner: object = field(default_factory=object)
     numbers: Iterator[int] = field(default_factory=itertools.count)
     done: list[TileResult] = field(default_factory=list)
 
@@ -331,6 +332,7 @@ class _Work:
             weights_sha256=self.model.sha256,
             precision=self.precision,
             deadline=self.deadline,
+            owner=self.owner,
             admitted_at=self.admitted_at,
             request_id=self.request_id,
             index=next(self.numbers),

@@ -71,7 +71,7 @@ class _Tile:
 
 
 class Pool:
-    """Members as one ``Engine``. Tiles of different requests take turns.
+    """Members as one ``Engine``. Tiles of different owners take turns.
 
     Args:
         members: the engines.
@@ -258,7 +258,7 @@ class Pool:
     async def _seat(self, tile: _Tile) -> AsyncIterator[Member]:
         """A member with room, held for one tile."""
         request, tile.seat = tile.request, asyncio.get_running_loop().create_future()
-        self._waiting.add(tile, owner=request.request_id, since=request.admitted_at)
+        self._waiting.add(tile, owner=request.owner, since=request.admitted_at)
         self._dispatch()
         again = tile.again
         try:
@@ -280,7 +280,7 @@ class Pool:
             tile.seat.result().give_back(tile.mflop)
             self._retrying -= again
         else:
-            self._waiting.discard(tile, owner=tile.request.request_id)
+            self._waiting.discard(tile, owner=tile.request.owner)
 
     def _dispatch(self) -> None:
         """Seat waiting tiles while there is room."""

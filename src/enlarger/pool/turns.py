@@ -28,10 +28,10 @@ class _Queue(Generic[T]):
 
 
 class Turns(Generic[T]):
-    """Items of several owners, each owner's in the order they came."""
+    """Items of several owners, each owner's in the order they came. An owner is anything that has a hash."""
 
     def __init__(self) -> None:
-        self._queues: OrderedDict[str, _Queue[T]] = OrderedDict()  # whose turn it is comes first
+        self._queues: OrderedDict[object, _Queue[T]] = OrderedDict()  # whose turn it is comes first
         self._oldest_is_due = True
 
     def __len__(self) -> int:
@@ -41,11 +41,11 @@ class Turns(Generic[T]):
         for queue in self._queues.values():
             yield from queue.items
 
-    def add(self, item: T, *, owner: str, since: float) -> None:
+    def add(self, item: T, *, owner: object, since: float) -> None:
         """Let an item wait. ``since`` is its owner's age: the oldest has the least."""
         self._queues.setdefault(owner, _Queue(since)).items.append(item)
 
-    def discard(self, item: T, *, owner: str) -> None:
+    def discard(self, item: T, *, owner: object) -> None:
         """Forget an item, if it still waits."""
         queue = self._queues.get(owner)
         if queue is not None and item in queue.items:
