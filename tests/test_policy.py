@@ -28,6 +28,7 @@ from enlarger.pool.policy import (
     attempt_limit_s,
     choose,
     computes,
+    has_open_seat,
     has_room,
     in_rotation,
     may_eject,
@@ -178,6 +179,12 @@ def test_server_where_the_tile_failed_is_better_than_none(state: State) -> None:
     assert choose([failed, out, unable], request(), avoid={failed}) is failed
 
 
+def ejected_server(has_other_weights: bool) -> Server:
+    """One with room."""
+    model = replace(NEAREST, sha256="1" * 64) if has_other_weights else NEAREST
+    return Server(state=State.EJECTED, facts=engine_facts(model))
+
+
 servers = st.builds(
     Server,
     state=st.sampled_from([State.READY, State.READY, State.SUSPECT, State.GONE]),
@@ -203,6 +210,23 @@ def test_choice_is_the_least_of_those_that_can_take_it(
     assert chosen in wanted
     least = min((member.outstanding_mflop, member.last_used) for member in wanted)
     assert (chosen.outstanding_mflop, chosen.last_used) == least
+
+
+@given(members=st.lists(servers | st.builds(ejected_server, st.booleans()), max_size=4))
+def test_without_an_open_seat_nobody_is_chosen(members: list[Server]) -> None:
+    """And with one, somebody is, for one tile at least. So it need not be asked for each tile that waits."""
+    tiles = [request(precision=precision) for precision in NEAREST.precisions]
+    tiles.append(request(weights_sha256="1" * 64))
+    chosen = [choose(members, tile) for tile in tiles]
+    assert has_open_seat(members) is any(member is not None for member in chosen)
+
+
+def test_ejected_server_has_no_open_seat_while_another_has_the_same() -> None:
+    """Though it has room: it gets nothing. It gets what nobody else has."""
+    ejected, full = Server(state=State.EJECTED), Server(in_flight=2)
+    assert not has_open_seat([ejected, full])
+    ejected.facts = engine_facts(replace(NEAREST, sha256="1" * 64))
+    assert has_open_seat([ejected, full])
 
 
 # How long an attempt may take

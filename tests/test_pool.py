@@ -297,6 +297,48 @@ async def test_tile_that_nobody_can_take_holds_up_no_other() -> None:
         await waiting
 
 
+class Watched(Server):
+    """Counts how often its state is looked at."""
+
+    looks = 0
+
+    @property
+    def state(self) -> State:
+        """See above."""
+        self.looks += 1
+        return self.health.state
+
+
+@pytest.mark.parametrize("state", [State.SUSPECT, State.GONE, State.EJECTED])
+async def test_member_that_is_out_makes_nobody_look_at_all_that_wait(state: State) -> None:
+    """It has free seats for seconds, and hundreds of tiles wait: twice as many take twice as many looks, not four times."""
+
+    async def looks(tiles: int) -> int:
+        engine, out = HeldEngine(capacity=2), Watched("out")
+        out.health = Health(state=state)
+        waiting = sent(Pool([Server("in", engine), out]), tiles)
+        await engine.holds(2)
+        engine.let_go()
+        await asyncio.gather(*waiting)
+        return out.looks
+
+    assert await looks(200) < 2.2 * await looks(100)
+
+
+async def test_tile_that_only_an_ejected_member_computes_goes_there() -> None:
+    """Though a ready one has what others need, and is full with it."""
+    other = replace(NEAREST, sha256="1" * 64)
+    full, ejected = (
+        Server("full", HeldEngine(capacity=1)),
+        Server("ejected", NearestEngine([other])),
+    )
+    full.take(1, 0)
+    ejected.health = Health(state=State.EJECTED, ejected_until=1e9)
+    asked = replace(request(), weights_sha256="1" * 64)
+    async with asyncio.timeout(5):
+        assert (await Pool([full, ejected]).enlarge(asked)).server == "ejected"
+
+
 # When a member fails
 
 

@@ -74,6 +74,29 @@ def in_rotation(members: Iterable[M]) -> list[M]:
     return ready or [member for member in members if member.state is State.EJECTED]
 
 
+def has_open_seat(members: Collection[Choosable]) -> bool:
+    """Whether there may be a tile that ``choose`` finds a member for.
+
+    A ready one has room; or an ejected one that has what no ready one has.
+    """
+    ready = [member for member in members if member.state is State.READY]
+    if any(has_room(member) for member in ready):
+        return True
+    ejected = [m for m in members if m.state is State.EJECTED and has_room(m)]
+    if not ejected:
+        return False
+    offered = {what for member in ready for what in _computable(member)}
+    return any(not _computable(member) <= offered for member in ejected)
+
+
+def _computable(member: Choosable) -> set[tuple[str, str, str]]:
+    """Model, weights and precision of all tiles that the member computes."""
+    models = member.facts.models if member.facts is not None else ()
+    return {
+        (model.id, model.sha256, precision) for model in models for precision in model.precisions
+    }
+
+
 def choose(members: Iterable[M], request: TileRequest, *, avoid: Collection[M] = ()) -> M | None:
     """The free member with the least outstanding work, ties to the one used longest ago; None: wait.
 

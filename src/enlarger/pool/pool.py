@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from statistics import fmean
 
 import structlog
@@ -31,7 +32,7 @@ from enlarger.pool.policy import (
     Wear,
     attempt_limit_s,
     choose,
-    has_room,
+    has_open_seat,
     in_rotation,
     may_eject,
     model_here,
@@ -68,6 +69,17 @@ class _Tile:
     def again(self) -> bool:
         """Whether an engine failed on it before."""
         return self.tries.failed > 0
+
+    @property
+    def kind(self) -> _Kind:
+        """All that decides who gets it. Hundreds of tiles wait, of one kind or a few."""
+        request = self.request
+        return request.model, request.weights_sha256, request.precision, frozenset(self.avoid)
+
+
+_Kind = tuple[str, str, str, frozenset[Member]]
+_Chosen = dict[_Kind, Member | None]
+"""Who gets tiles of a kind, as long as nobody takes or leaves a seat; None: they wait."""
 
 
 class Pool:
@@ -259,7 +271,9 @@ class Pool:
         """A member with room, held for one tile."""
         request, tile.seat = tile.request, asyncio.get_running_loop().create_future()
         self._waiting.add(tile, owner=request.owner, since=request.admitted_at)
-        self._dispatch()
+        # Those that wait already do so since they do not fit: a new one changes nothing for them.
+        if self._fits({}, tile):
+            self._dispatch()
         again = tile.again
         try:
             try:
@@ -284,11 +298,12 @@ class Pool:
 
     def _dispatch(self) -> None:
         """Seat waiting tiles while there is room."""
-        while any(has_room(member) for member in self.members):
-            tile = self._waiting.take(self._fits)
+        while has_open_seat(self.members):
+            chosen: _Chosen = {}
+            tile = self._waiting.take(partial(self._fits, chosen))
             if tile is None:
                 break
-            member = choose(self.members, tile.request, avoid=tile.avoid)
+            member = chosen[tile.kind]
             assert member is not None  # noqa: S101 - for the type checker: it fits
             self._turn += 1
             self._retrying += tile.again
@@ -297,13 +312,16 @@ class Pool:
             tile.seat.set_result(member)
         self._give_up_if_hopeless()
 
-    def _fits(self, tile: _Tile) -> bool:
-        """Whether a tile may be seated now."""
+    def _fits(self, chosen: _Chosen, tile: _Tile) -> bool:
+        """Whether a tile may be seated now; for each kind of tile, who gets it is found once and kept in ``chosen``."""
         if tile.seat.done():  # cancelled, and about to leave
             return False
         if tile.again and not retry_fits(self._retrying, len(self._waiting) + self._in_flight):
             return False
-        return choose(self.members, tile.request, avoid=tile.avoid) is not None
+        kind = tile.kind
+        if kind not in chosen:
+            chosen[kind] = choose(self.members, tile.request, avoid=tile.avoid)
+        return chosen[kind] is not None
 
     def _give_up_if_hopeless(self) -> None:
         """Fail waiting tiles when no member has been or may become ready for a while."""
