@@ -163,6 +163,13 @@ def test_retired_one_never_returns() -> None:
     assert probed(health, State.GONE).state is State.GONE
 
 
+def test_one_that_refused_us_returns_after_two_good_probes() -> None:
+    """It says that it is well, and did so when it refused a tile."""
+    refused = READY.left(State.INCOMPATIBLE)
+    assert probed(refused, State.READY).state is State.INCOMPATIBLE
+    assert probed(refused, State.READY, State.READY).state is State.READY
+
+
 def test_one_that_drains_returns_when_it_says_so() -> None:
     """It said so itself; the next good probe is enough."""
     assert probed(READY.left(State.DRAINING), State.READY).state is State.READY

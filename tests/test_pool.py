@@ -28,6 +28,7 @@ from enlarger.errors import (
     OutOfMemory,
     Starting,
     TileTooLarge,
+    Unauthorized,
     WrongOutput,
 )
 from enlarger.pool import Pool
@@ -617,12 +618,13 @@ async def test_busy_pause_ends_with_the_deadline() -> None:
         (Starting("e"), State.STARTING),
         (Draining("e"), State.DRAINING),
         (ModelNotHere("e"), State.STARTING),
+        (Unauthorized("e"), State.INCOMPATIBLE),
     ],
 )
 async def test_member_that_says_it_cannot_is_out_of_rotation(
     refusal: EnlargerError, state: State
 ) -> None:
-    """Until a probe says otherwise; neither a strike nor an attempt."""
+    """Until probes say otherwise; neither a strike nor an attempt."""
     first, second = failing("first", refusal), Server("second")
     result = await Pool([first, second]).enlarge(request())
     assert (result.server, result.attempts) == ("second", 1)

@@ -30,6 +30,7 @@ from enlarger.errors import (
     OutOfMemory,
     Starting,
     TileTooLarge,
+    Unauthorized,
     WrongOutput,
 )
 from enlarger.memory import rss_bytes
@@ -171,6 +172,7 @@ async def test_cancelled_tile_is_dropped_by_the_server(session: aiohttp.ClientSe
         OutOfMemory("e"),
         BadTile("e"),
         TileTooLarge("e", limit=32),
+        Unauthorized("e"),
     ],
     ids=lambda error: error.code,
 )
@@ -418,6 +420,9 @@ LOST = [
     pytest.param(saying(answer(b"[]", status=500)), id="error-in-a-list"),
     pytest.param(saying(answer(b'{"code": "busy"}', status=503)), id="error-without-text"),
     pytest.param(saying(answer(b'{"code": "\xff"}', status=500)), id="error-not-utf8"),
+    pytest.param(
+        saying(answer(b'{"code": "request_timeout", "error": "too slow"}', status=408)), id="frozen"
+    ),
 ]
 
 

@@ -36,7 +36,7 @@ class State(StrEnum):
     GONE = "gone"
     """Does not answer."""
     INCOMPATIBLE = "incompatible"
-    """Speaks another version of the tile contract."""
+    """Speaks another version of the tile contract, or wants another token."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +111,10 @@ class Health:
             return State.DRAINING
         if now < self.ejected_until:
             return State.EJECTED
-        if self.state in {State.EJECTED, State.GONE} and good < _GOOD_TO_RETURN:
+        # An incompatible one that is mended was started again, so it is another instance and begins anew. If it
+        # is well whenever it is asked and refuses tiles, it must not be tried with one after the other.
+        waits = {State.EJECTED, State.GONE, State.INCOMPATIBLE}
+        if self.state in waits and good < _GOOD_TO_RETURN:
             return self.state
         return State.READY
 

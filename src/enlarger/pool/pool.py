@@ -23,6 +23,7 @@ from enlarger.errors import (
     NoEngineReady,
     Starting,
     TileTooLarge,
+    Unauthorized,
 )
 from enlarger.pool.health import State
 from enlarger.pool.member import Member
@@ -216,7 +217,7 @@ class Pool:
                 tries.sent += 1
                 try:
                     result = await member.enlarge(request, limit_s=limit_s)
-                except (Busy, Starting, Draining, ModelNotHere) as refusal:
+                except (Busy, Starting, Draining, ModelNotHere, Unauthorized) as refusal:
                     # Says where the tile cannot go now, nothing of the server's health or of the tile.
                     tries.sent -= 1
                     await self._reroute(member, refusal, request.deadline)
@@ -256,6 +257,9 @@ class Pool:
             await asyncio.sleep(min(refusal.retry_after_s or _BUSY_PAUSE_S, left_s))
         elif isinstance(refusal, Draining):
             member.leave(State.DRAINING)
+        elif isinstance(refusal, Unauthorized):
+            log.error("server_refuses_our_token", server=member.name)
+            member.leave(State.INCOMPATIBLE)
         else:
             member.leave(State.STARTING)
 

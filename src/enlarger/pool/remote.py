@@ -13,6 +13,7 @@ import structlog
 from enlarger import tracing
 from enlarger.errors import (
     BadTile,
+    BodyTooSlow,
     DeadlineExceeded,
     EngineFailed,
     EngineLost,
@@ -168,6 +169,9 @@ def _refusal(status: int, body: bytes) -> EnlargerError:
         cls, text = by_code(answer["code"]), str(answer["error"])
     except (ValueError, KeyError, TypeError):
         return EngineLost(f"a model server answered {status} without saying why")
+    if cls is not None and issubclass(cls, BodyTooSlow):
+        # It stood still while the tile came; we send as quickly as it reads.
+        return EngineLost("a model server did not read the tile in time")
     if cls is None or issubclass(cls, OutputTooLarge):
         return EngineFailed(f"a model server answered {status}")
     retry_after_ms = answer.get("retry_after_ms")
