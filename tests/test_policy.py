@@ -258,6 +258,20 @@ def test_shortest_attempt_can_be_set() -> None:
 def test_lost_attempts_double_the_time_of_the_next() -> None:
     """Where a whole machine became slow, not all its servers hang."""
     assert [attempt_limit_s(1000, 100, lost=lost) for lost in range(4)] == [40, 80, 160, 320]
+    assert [attempt_limit_s(0, 100, lost=lost) for lost in range(4)] == [10, 20, 40, 80]
+
+
+@pytest.mark.parametrize(
+    ("left_s", "lost", "limit_s"), [(600, 0, 10), (20, 0, 10), (8, 0, 4), (4, 1, 2), (0.1, 0, 0.05)]
+)
+def test_attempt_leaves_time_for_another(left_s: float, lost: int, limit_s: float) -> None:
+    """The ten seconds are at most half of what is left until the deadline, so a hang is seen in time."""
+    assert attempt_limit_s(0, 100, lost=lost, left_s=left_s) == pytest.approx(limit_s)
+
+
+def test_slow_server_is_given_all_the_time_that_is_left() -> None:
+    """A tile that takes 3 s by its measured speed may take 12, and so up to its deadline in 5: nothing hangs."""
+    assert attempt_limit_s(300, 100, left_s=5) == pytest.approx(12)
 
 
 # Who is ejected, retired, and tried again

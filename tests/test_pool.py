@@ -663,6 +663,29 @@ async def test_member_that_hangs_is_restarted() -> None:
         tile.cancel()
 
 
+async def test_hang_is_found_within_a_short_deadline() -> None:
+    """Shorter than the shortest attempt: half of it is given to the first server, and the picture is made in time."""
+    stuck = StuckEngine()
+    slow, quick = Server("slow", stuck), Server("quick")
+    for server in (slow, quick):
+        server.mflop_per_s = 1e6
+    result = await Pool([slow, quick]).enlarge(request(left_s=0.4))
+    assert (result.server, result.attempts, stuck.cancelled) == ("quick", 2, 1)
+    assert (slow.strikes, slow.state) == (1, State.SUSPECT)
+
+
+async def test_short_deadlines_do_not_end_a_server_that_starts() -> None:
+    """It may load a network for ten seconds; tile after tile is late until then, and it is struck, not killed."""
+    stuck = Server("stuck", StuckEngine(), supervised=True)
+    stuck.mflop_per_s = 1e6
+    async with Pool([stuck]) as pool, asyncio.timeout(5):
+        for _ in range(3):
+            with pytest.raises((DeadlineExceeded, EngineLost)):
+                await pool.enlarge(request(left_s=0.1))
+        assert stuck.strikes >= 3
+        assert not stuck.restarted.is_set()
+
+
 async def test_tiles_that_are_late_together_are_no_hang() -> None:
     """A server that loads its network first may be late with all that it holds; it gets another chance."""
     stuck, quick = Server("stuck", StuckEngine(), supervised=True), Server("quick")
@@ -739,9 +762,10 @@ async def test_time_of_an_attempt_grows_with_the_work() -> None:
 
 
 async def test_deadline_ends_a_tile_that_is_being_computed() -> None:
-    """It is the picture's time that is over: no fault of the member."""
+    """It is the picture's time that is over: no fault of the member, which is known to be slow."""
     stuck = StuckEngine()
     server = Server("only", stuck)
+    server.mflop_per_s = 0.1
     pool = Pool([server])
     with pytest.raises(DeadlineExceeded):
         await pool.enlarge(request(left_s=0.05))

@@ -16,7 +16,7 @@ import structlog
 from enlarger.engine import Engine
 from enlarger.errors import DeadlineExceeded, EngineLost
 from enlarger.pool.health import Health, State
-from enlarger.pool.policy import NeverBegun, Wear
+from enlarger.pool.policy import MIN_ATTEMPT_S, NeverBegun, Wear
 from enlarger.pool.remote import Readiness
 from enlarger.wire import EngineFacts, TileRequest, TileResult
 
@@ -102,8 +102,15 @@ class Member:
         self.in_flight -= 1
         self.outstanding_mflop = self.outstanding_mflop - mflop if self.in_flight else 0.0
 
-    async def enlarge(self, request: TileRequest, *, limit_s: float) -> TileResult:
+    async def enlarge(
+        self, request: TileRequest, *, limit_s: float, forgiven_s: float = MIN_ATTEMPT_S
+    ) -> TileResult:
         """Have it enlarge a tile; see ``Engine``.
+
+        Args:
+            request: the tile.
+            limit_s: seconds after which it is lost.
+            forgiven_s: seconds from the first lost tile in which more may be lost, before the member hangs.
 
         Raises:
             EngineLost: it took longer than ``limit_s``, or went away.
@@ -126,8 +133,8 @@ class Member:
                 raise DeadlineExceeded("the deadline passed before the tile was done") from error
             if self.state is State.GONE:
                 raise EngineLost("a model server stopped answering") from error
-            self._was_late(started, loop.time())
-            raise EngineLost(f"a model server did not answer within {limit_s:.0f} s") from error
+            self._was_late(started, loop.time(), forgiven_s)
+            raise EngineLost(f"a model server did not answer within {limit_s:.1f} s") from error
 
     @contextmanager
     def _holding(self, attempt: asyncio.Timeout) -> Iterator[Callable[[], bool]]:
@@ -155,11 +162,14 @@ class Member:
         since = self._attempts[attempt]
         return since is not None and asyncio.get_running_loop().time() - since > _AT_ONCE_S
 
-    def _was_late(self, started: float, now: float) -> None:
-        """A tile took too long. Once may be a slow start; after that it hangs, whatever its probes say."""
+    def _was_late(self, started: float, now: float, forgiven_s: float) -> None:
+        """A tile took too long. Once may be a slow start; after that it hangs, whatever its probes say.
+
+        Where deadlines are short, so are attempts; a start is as slow as ever.
+        """
         if self._late_since is None:
             self._late_since = now
-        elif started >= self._late_since:
+        elif started >= self._late_since and now - self._late_since >= forgiven_s:
             self.end("it hangs")
 
     def done(self, mflop: float, took_s: float) -> None:

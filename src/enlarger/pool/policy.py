@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -23,7 +24,11 @@ MIN_RETRIES = 3
 """Tiles that may in any case."""
 
 MIN_ATTEMPT_S = 10
-"""The shortest time an attempt gets."""
+"""The shortest time an attempt gets, as long as that leaves time for another."""
+
+_MOST_OF_THE_TIME_LEFT = 0.5
+"""Of it, what the shortest time may take: of a deadline of 10 s or less an attempt would otherwise take all, and a
+server that hangs would never be told from a picture that has no time."""
 
 _ATTEMPT_FACTOR = 4
 """An attempt may take this many times what its server's measured speed says."""
@@ -149,19 +154,23 @@ def attempt_limit_s(
     mflop_per_s: float | None,
     *,
     lost: int = 0,
+    left_s: float = math.inf,
     at_least_s: float = MIN_ATTEMPT_S,
 ) -> float:
-    """Seconds after which an attempt counts as lost.
+    """Seconds after which an attempt counts as lost. It may be longer than ``left_s``: a slow server does not hang.
 
     Args:
         outstanding_mflop: all the work that its server holds, this tile included.
         mflop_per_s: the server's measured speed.
         lost: attempts of this tile that were lost before. Each doubles its time: where a whole machine became
             slow, the tile must not be given up everywhere.
-        at_least_s: the shortest time.
+        left_s: time until the tile's deadline.
+        at_least_s: the shortest time; half of ``left_s``, where that is less.
     """
     expected_s = outstanding_mflop / (mflop_per_s or _ASSUMED_MFLOP_PER_S)
-    return max(at_least_s, _ATTEMPT_FACTOR * expected_s) * 2.0**lost
+    patience = 2.0**lost
+    shortest_s = min(at_least_s * patience, _MOST_OF_THE_TIME_LEFT * left_s)
+    return max(shortest_s, _ATTEMPT_FACTOR * expected_s * patience)
 
 
 class NeverBegun(EngineLost):

@@ -212,11 +212,14 @@ class Pool:
                     member.outstanding_mflop,
                     member.mflop_per_s,
                     lost=tries.lost,
+                    left_s=request.deadline - asyncio.get_running_loop().time(),
                     at_least_s=self._min_attempt_s,
                 )
                 tries.sent += 1
                 try:
-                    result = await member.enlarge(request, limit_s=limit_s)
+                    result = await member.enlarge(
+                        request, limit_s=limit_s, forgiven_s=self._min_attempt_s
+                    )
                 except (Busy, Starting, Draining, ModelNotHere, Unauthorized) as refusal:
                     # Says where the tile cannot go now, nothing of the server's health or of the tile.
                     tries.sent -= 1
