@@ -1160,6 +1160,26 @@ async def test_pools_facts_are_those_of_its_ready_members() -> None:
     assert {model.id for model in facts.models} == {NEAREST.id, "other"}
 
 
+async def test_pool_knows_its_speed_while_all_members_restart() -> None:
+    """Who is admitted meanwhile is told the truth. What a member did counts that comes back; one of others' may not."""
+    supervised = [Server(name, Fast(mflop_per_s=10), supervised=True) for name in "ab"]
+    failed, gone = (Server(name, Fast(mflop_per_s=99)) for name in "cd")
+    pool = Pool([*supervised, failed, gone])
+    failed.learn(Readiness(State.FAILED, instance="1"))
+    for _ in range(2):
+        gone.learn(Readiness(State.GONE))
+    for server in supervised:
+        server.done(60, 2)
+        server.lose()
+    speed = 0.7 * 10 + 0.3 * 30
+    facts = pool.facts()
+    assert (facts.ready, facts.capacity, facts.models, facts.parallel) == (False, 0, (), 4)
+    assert facts.mflop_per_s == pytest.approx(speed)
+    # The first that is back is all that there is, and as quick as its predecessor.
+    supervised[0].learn(Readiness(State.READY, Fast().facts(), "2"))
+    assert pool.facts().all_mflop_per_s == pytest.approx(2 * speed)
+
+
 async def test_pool_shows_its_whole_state_in_one_line() -> None:
     """For logs: each member with its state, its seats and the failures held against it."""
     engine = HeldEngine(capacity=2)

@@ -55,7 +55,8 @@ class Load:
     """Their computing that is not done yet."""
 
     mflop_per_s: float | None
-    """Measured speed of all ready servers together; None before the first measurement."""
+    """Measured speed of all ready servers together, or if there is none, of those that may return; None before the
+    first measurement."""
 
     handling_s: float = 0.0
     """Estimated seconds for what is not tiles; see ``Handling``."""

@@ -277,7 +277,7 @@ class Pipeline:
 
     @property
     def mflop_per_s(self) -> float | None:
-        """Measured speed of all ready servers together; None before the first measurement."""
+        """Measured speed of all servers together: see ``Load``."""
         return self._engine.facts().all_mflop_per_s
 
     @property

@@ -52,6 +52,9 @@ class Member:
     mflop_per_s: float | None = None
     """Speed measured on its tiles; before the first, what it says of itself."""
 
+    parallel: int = 1
+    """Tiles that it computes at the same time, as it last said."""
+
     instance: str | None = None
     rss_bytes: int | None = None
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -65,7 +68,7 @@ class Member:
     def __post_init__(self) -> None:
         if self.probe is None:
             self.health, self.facts = Health(state=State.READY), self.engine.facts()
-            self.mflop_per_s = self.facts.mflop_per_s
+            self.mflop_per_s, self.parallel = self.facts.mflop_per_s, self.facts.parallel
 
     def __repr__(self) -> str:
         facts = self.facts
@@ -139,7 +142,7 @@ class Member:
     @contextmanager
     def _holding(self, attempt: asyncio.Timeout) -> Iterator[Callable[[], bool]]:
         """A tile that is here; tells whether the engine can have begun it, as it works on the oldest ones first."""
-        at_once = len(self._attempts) < self._parallel
+        at_once = len(self._attempts) < self.parallel
         self._attempts[attempt] = -math.inf if at_once else None
         try:
             yield partial(self._has_begun, attempt)
@@ -147,13 +150,9 @@ class Member:
             del self._attempts[attempt]
             self._let_begin()
 
-    @property
-    def _parallel(self) -> int:
-        return self.facts.parallel if self.facts is not None else 1
-
     def _let_begin(self) -> None:
         now = asyncio.get_running_loop().time()
-        for attempt in islice(self._attempts, self._parallel):
+        for attempt in islice(self._attempts, self.parallel):
             if self._attempts[attempt] is None:
                 self._attempts[attempt] = now
 
@@ -218,8 +217,10 @@ class Member:
             for attempt in self._attempts:
                 if not attempt.expired():
                     attempt.reschedule(now)
-        if self.facts is not None and self.mflop_per_s is None:
-            self.mflop_per_s = self.facts.mflop_per_s
+        if self.facts is not None:
+            self.parallel = self.facts.parallel
+            if self.mflop_per_s is None:
+                self.mflop_per_s = self.facts.mflop_per_s
 
     def is_worn(self, readiness: Readiness, wear: Wear) -> bool:
         """Whether its process has served long enough, and there is somebody to start another."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -152,16 +152,16 @@ class Pool:
         return len(self._waiting)
 
     def facts(self) -> EngineFacts:
-        """What the ready members can do together."""
+        """What the ready members can do together.
+
+        While none is ready, the speed is what those had that may return: it says who is admitted to wait for them.
+        """
         ready = [(member, member.facts) for member in self.ready if member.facts is not None]
         models = {model.id: model for _, facts in reversed(ready) for model in facts.models}
+        returning = [member for member in self.members if member.may_return]
+        counted = [member for member, _ in ready] or returning
         # One that has computed nothing yet is taken to be as quick as the others.
-        speeds = [
-            member.mflop_per_s
-            for member, facts in ready
-            for _ in range(facts.parallel)
-            if member.mflop_per_s is not None
-        ]
+        speeds = _speeds(counted) or _speeds(returning)
         return EngineFacts(
             engine="pool",
             ready=bool(ready),
@@ -169,7 +169,7 @@ class Pool:
             capacity=sum(facts.capacity for _, facts in ready),
             in_flight=self._in_flight,
             mflop_per_s=fmean(speeds) if speeds else None,
-            parallel=sum(facts.parallel for _, facts in ready),
+            parallel=sum(member.parallel for member in counted),
         )
 
     async def ready_for(self, model_id: str, weights_sha256: str) -> ModelFacts:
@@ -381,3 +381,13 @@ class Pool:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(interval_s):
                     await member.changed.wait()
+
+
+def _speeds(members: Iterable[Member]) -> list[float]:
+    """Of each tile that they compute at the same time, as far as they are known."""
+    return [
+        member.mflop_per_s
+        for member in members
+        for _ in range(member.parallel)
+        if member.mflop_per_s is not None
+    ]
