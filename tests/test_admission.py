@@ -300,13 +300,19 @@ def cost(
     *,
     mflop: float = 0,
     tile_mflop: float = 0,
+    planes: int = 1,
     lr_px: int = 0,
     out_px: int = 0,
     input_bytes: int = 0,
 ) -> Cost:
     """What a picture asks for."""
     return Cost(
-        mflop=mflop, tile_mflop=tile_mflop, lr_px=lr_px, out_px=out_px, input_bytes=input_bytes
+        mflop=mflop,
+        tile_mflop=tile_mflop,
+        planes=planes,
+        lr_px=lr_px,
+        out_px=out_px,
+        input_bytes=input_bytes,
     )
 
 
@@ -393,6 +399,25 @@ def test_progress_takes_finished_computing_off() -> None:
         assert counts(ledger) == (2, 1100, 15)
         assert entry.left_mflop == 100
     assert counts(ledger) == (0, 0, 0)
+
+
+def test_planes_that_are_not_needed_are_given_back() -> None:
+    """Admitted with colours and alpha, of which only the colours are computed: half is left before the first tile.
+
+    A header that promised less than there is takes nothing from the others' work.
+    """
+    ledger = Ledger(Handling(1))
+    with ledger.entry(cost(mflop=800, planes=2)) as entry:
+        entry.needs(1)
+        assert ledger.mflop == entry.left_mflop == 400
+        entry.progress(1, 4)
+        assert ledger.mflop == entry.left_mflop == 300
+    with ledger.entry(cost(mflop=800, planes=2)) as entry:
+        entry.needs(4)
+        assert ledger.mflop == entry.left_mflop == 800
+        entry.progress(8, 16)
+        assert ledger.mflop == entry.left_mflop == 400
+    assert ledger.mflop == 0
 
 
 @given(

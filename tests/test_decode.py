@@ -31,6 +31,7 @@ from pictures import (
     png,
     png_chunk,
     tiff,
+    visible,
     with_checksums,
 )
 from PIL import Image, PngImagePlugin
@@ -436,6 +437,38 @@ def test_probe_states_what_the_header_says(
     header = probe(data)
     assert (header.format, header.mode, header.depth_bits) == (format_, mode, depth_bits)
     assert (header.width_px, header.height_px) == (5, 3)
+
+
+SEE_THROUGH = {
+    **{
+        f"{kind} {channels}": encoded(visible(noise(5, 3, channels)), kind)
+        for kind, most in {"JPEG": 3, "PNG": 4, "BMP": 3, "TIFF": 4, "WEBP": 4, "AVIF": 4}.items()
+        for channels in (1, 2, 3, 4)
+        if channels <= most and (channels != 2 or kind in {"PNG", "TIFF"})
+    },
+    "16-bit gray png": png(noise16(5, 3, 1), colour=GRAY, depth_bits=16),
+    "16-bit png": png(noise16(5, 3, 3), colour=RGB, depth_bits=16),
+    "16-bit png with alpha": png(noise16(5, 3, 4), colour=RGB_ALPHA, depth_bits=16),
+    "16-bit tiff with alpha": tiff(noise16(5, 3, 4), "rgb"),
+    "clear colour": png(noise(5, 3, 3), colour=RGB, depth_bits=8, chunks={b"tRNS": bytes(6)}),
+    "clear value": png(noise16(5, 3, 1), colour=GRAY, depth_bits=16, chunks={b"tRNS": bytes(2)}),
+    "palette": png(INDICES[:, :, np.newaxis], colour=PALETTE, depth_bits=8, chunks={b"PLTE": COLOURS.tobytes()}),
+    "palette with alpha": png(
+        INDICES[:, :, np.newaxis],
+        colour=PALETTE,
+        depth_bits=8,
+        chunks={b"PLTE": COLOURS.tobytes(), b"tRNS": b"\0"},
+    ),
+    "gif": encoded(Image.fromarray(noise(5, 3, 3)).quantize(4), "GIF"),
+    "gif with a clear colour": encoded(Image.fromarray(noise(5, 3, 3)).quantize(4), "GIF", transparency=1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SEE_THROUGH)
+def test_probe_states_whether_there_may_be_alpha(name: str) -> None:
+    """Just where the decoded picture has the channel, though it may be opaque throughout."""
+    data = SEE_THROUGH[name]
+    assert probe(data).may_be_transparent is decode(data).has_alpha
 
 
 @pytest.mark.parametrize("kind", ["png", "palette", "jpeg", "progressive", "bmp"])

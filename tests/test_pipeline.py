@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -424,6 +425,43 @@ async def test_admitted_work_is_counted_until_it_is_done(
     tiles = outcome.ran.tiles
     expected = [whole_mflop * (1 - done / tiles) for done in range(1, tiles + 1)]
     assert lefts == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("alpha", "planes"), [(None, 1), ("varying", 2), ("even", 1)], ids=["none", "varying", "even"]
+)
+async def test_alpha_is_work_too(
+    make: Make,
+    facts: tuple[ModelFacts, ...],
+    catalogue: Catalogue,
+    alpha: str | None,
+    planes: int,
+) -> None:
+    """It goes through the network: twice the work. If its pixels are all the same, that is given back with their look."""
+    samples = visible(noise(30, 40, 3 if alpha is None else 4))
+    if alpha == "even":
+        samples[:, :, 3] = 200
+    engine = HeldEngine(facts)
+    pipeline = make(engine)
+    whole_mflop = work_mflop(catalogue)
+    with capture_logs() as logs:
+        async with running(pipeline, engine, job(encoded(samples))):
+            assert pipeline.load.mflop == pytest.approx(planes * whole_mflop)
+    admitted = next(entry for entry in logs if entry["event"] == "admitted")
+    assert admitted["mflop"] == round(whole_mflop * (1 if alpha is None else 2))
+
+
+async def test_frames_that_are_equal_are_no_work(
+    make: Make, facts: tuple[ModelFacts, ...], catalogue: Catalogue
+) -> None:
+    """Three frames were admitted, and two of them are the same: what the third would take is given back."""
+    first, second = (Image.fromarray(noise(30, 40, 3, seed=seed)) for seed in (1, 2))
+    file = BytesIO()
+    first.save(file, "PNG", save_all=True, append_images=[second, first], duration=100)
+    engine = HeldEngine(facts)
+    pipeline = make(engine)
+    async with running(pipeline, engine, asking(file.getvalue(), frames="all")):
+        assert pipeline.load.mflop == pytest.approx(2 * work_mflop(catalogue))
 
 
 async def test_request_behind_too_much_work_is_refused(

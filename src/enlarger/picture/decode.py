@@ -92,8 +92,10 @@ def probe(data: bytes) -> Header:
             facts = tiff.facts(data)
             stored_px, format_, mode = (facts.width_px, facts.height_px), "tiff", facts.mode
             orientation, depth_bits, frames = facts.orientation, facts.depth_bits, facts.frames
+            may_be_transparent = facts.alpha is not None
         else:
             with _opened(data) as image:
+                may_be_transparent = image.has_transparency_data
                 stored_px, format_, mode = image.size, _format(image), image.mode
                 orientation, frames = _orientation(image), _frame_count(image)
             depth_bits = _depth_bits(data, format_)
@@ -107,6 +109,7 @@ def probe(data: bytes) -> Header:
             mode=mode,
             depth_bits=max(depth_bits, 8),
             frames=frames,
+            may_be_transparent=may_be_transparent,
         )
 
 

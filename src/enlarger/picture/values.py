@@ -50,6 +50,10 @@ class Header:
     frames: int
     """1, or more for an animation, and for a TIFF of several pages."""
 
+    may_be_transparent: bool = False
+    """Whether it has an alpha channel, or a colour that is see-through. It may be opaque all the same: only its
+    pixels tell. Of an animation, as its first frame says."""
+
     @property
     def is_animation(self) -> bool:
         """Whether the file's frames follow one another in time."""

@@ -36,6 +36,10 @@ class Cost:
     tile_mflop: float
     """Computing of its largest tile, which is done in one piece."""
 
+    planes: int
+    """What goes through the network: colours of all its frames, and as many planes of alpha where its header says
+    that there may be some. Fewer, if alpha turns out to be the same everywhere, or frames to be equal."""
+
     lr_px: int
     out_px: int
     """Pixels before and after, of all its frames."""
@@ -314,15 +318,22 @@ class Entry:
         self._cost = cost
         self._begun: float | None = None
         self._handled_s = 0.0
-        self.left_mflop = cost.mflop
+        self._mflop = self.left_mflop = cost.mflop
+
+    def needs(self, planes: int) -> None:
+        """So many planes go through the network, as its pixels tell. What others would take is given back."""
+        self._mflop = self._cost.mflop * min(1, planes / self._cost.planes)
+        self._is_left(self._mflop)
 
     def progress(self, done: int, total: int) -> None:
         """So many of its tiles are done. After the last one it is handled."""
-        left = self._cost.mflop * (1 - done / total)
-        self._ledger.mflop -= self.left_mflop - left
-        self.left_mflop = left
+        self._is_left(self._mflop * (1 - done / total))
         if done == total:
             self.handled()
+
+    def _is_left(self, mflop: float) -> None:
+        self._ledger.mflop -= self.left_mflop - mflop
+        self.left_mflop = mflop
 
     def handled(self) -> None:
         """It is being decoded, or finished: see ``Handling``."""

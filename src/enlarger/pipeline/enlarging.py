@@ -138,6 +138,7 @@ async def enlarge(
     deadline: float,
     admitted_at: float = 0.0,
     request_id: str = "-",
+    on_planes: Callable[[int], None] | None = None,
     on_tile: OnTile | None = None,
     on_piece: OnPiece | None = None,
 ) -> Enlarged:
@@ -154,6 +155,8 @@ async def enlarge(
         deadline: on the event loop's clock.
         admitted_at: on the same clock.
         request_id: for the logs of all who touch a tile.
+        on_planes: told how many planes go through the network, before the first tile does: colours of each frame
+            that differs from those before it, and alpha that is not the same everywhere.
         on_tile: told of each finished tile.
         on_piece: given the pixels of finished tiles.
 
@@ -164,7 +167,7 @@ async def enlarge(
     frames = picture.frames
     first_equal = await in_thread(executor, _first_equal, frames)
     distinct = sorted(set(first_equal))
-    tiles_per_plane = sum(len(step.boxes) for step in way.passes)
+    planes = sum(_plane_count(frames[number]) for number in distinct)
     keep_bytes = KEPT_BYTES if len(frames) > 1 else 0
     async with Once(engine, keep_bytes=keep_bytes) as once:
         work = _Work(
@@ -177,10 +180,12 @@ async def enlarge(
             deadline=deadline,
             admitted_at=admitted_at,
             request_id=request_id,
-            total=tiles_per_plane * sum(_plane_count(frames[number]) for number in distinct),
+            total=sum(len(step.boxes) for step in way.passes) * planes,
             on_tile=on_tile,
             on_piece=on_piece,
         )
+        if on_planes is not None:
+            on_planes(planes)
         made = await work.enlarge([frames[number] for number in distinct])
     by_number = dict(zip(distinct, made, strict=True))
     enlarged = picture.with_frames([by_number[number].samples for number in first_equal])

@@ -169,10 +169,13 @@ class _Plan:
         return pixel_bytes(self.way, lr_px, scale=self.model.scale, frames=self.frames)
 
     def cost(self, input_bytes: int) -> Cost:
-        """What it takes, with a file of that size."""
+        """What it takes at most, with a file of that size."""
+        # Alpha goes through the network like another picture, unless it is the same everywhere: pixels tell, later.
+        planes = self.frames * (2 if self.header.may_be_transparent else 1)
         return Cost(
-            mflop=self.model.mflop_per_px * self.way.lr_px * self.frames,
+            mflop=self.model.mflop_per_px * self.way.lr_px * planes,
             tile_mflop=self.model.mflop_per_px * self.way.tile_lr_px,
+            planes=planes,
             lr_px=self.header.width_px * self.header.height_px * self.frames,
             out_px=self.way.out.width_px * self.way.out.height_px * self.frames,
             input_bytes=input_bytes,
@@ -190,7 +193,7 @@ class Estimate:
     """For its colours; alpha takes as many again."""
 
     mflop: float
-    """Computing."""
+    """Computing, with that for alpha where the file may have some."""
 
     held_bytes: int
     """Memory for its pixels."""
@@ -492,6 +495,7 @@ class Pipeline:
                         deadline=deadline,
                         admitted_at=admitted_at,
                         request_id=job.request_id,
+                        on_planes=entry.needs,
                         on_tile=progress,
                         on_piece=listener.piece,
                     )
