@@ -1,8 +1,9 @@
 """What stays of requests whose clients went away?
 
 500 requests are closed at random moments: before their body is sent whole, while they wait, and while the answer is
-being read. What is in flight must be nothing within one tile's time, in the gateway and in the model servers; no
-descriptor and no memory may be lost; and a picture afterwards must be right.
+being read. What is in flight must be nothing within one tile's time, in the gateway and in the model servers: not only
+as they say, but their threads must have stopped computing, which their processor time tells. No descriptor and no
+memory may be lost, there and here; and a picture afterwards must be right.
 """
 
 from __future__ import annotations
@@ -14,15 +15,18 @@ import socket
 import statistics
 import time
 import urllib.request
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
+from promises import Findings
 from running import RunningService
 from scene import (
     SERVERS,
     Answer,
     Clients,
     Picture,
+    alive,
     ask,
     begun,
     check_answers,
@@ -30,7 +34,9 @@ from scene import (
     events,
     options,
     pictures,
+    processor_s,
     rss_mb,
+    server_pids,
     server_ports,
     service,
     until,
@@ -45,6 +51,12 @@ LEAST_TILE_S = 1.0
 
 SPARE_DESCRIPTORS = 2 * SERVERS
 """Connections to the model servers are kept for a while."""
+
+LOOK_S = 0.2
+"""How long processor time is looked at."""
+
+COMPUTING = 0.1
+"""Of a core: one that computes has more, even where five share two cores with others. Probes take a hundredth."""
 
 SETTLE_S = 90
 """Longer than an idle connection is kept."""
@@ -73,14 +85,24 @@ def main() -> None:
                 list(threads.map(ask_and_leave, range(-arguments.requests // 4, 0)))
                 until(lambda: in_flight(running) == 0, give_up_s=60)
                 memory_before, descriptors_before = rss_mb(pid), descriptors(pid)
+                servers = server_pids(running)
+                servers_before = {number: rss_mb(server) for number, server in servers.items()}
                 ways = list(threads.map(ask_and_leave, range(arguments.requests)))
+            left_at = time.monotonic()
             idle_s = until(lambda: in_flight(running) == 0, give_up_s=60)
+            still = until(lambda: not compute(servers.values()), give_up_s=60) is not None
+            still_s = time.monotonic() - left_at if still else None
             tile_s = max(event["infer_s"] for event in events(running, "tile_done"))
             counts = ", ".join(f"{ways.count(way)} {way}" for way in sorted(set(ways)))
             findings.check(
                 "in flight: nothing within one tile's time",
                 idle_s is not None and idle_s <= max(tile_s, LEAST_TILE_S),
                 f"{'never' if idle_s is None else f'{idle_s:.2f} s'}, a tile takes up to {tile_s:.2f} s; {counts}",
+            )
+            findings.check(
+                "the servers' threads stand still within one tile's time",
+                still_s is not None and still_s <= max(tile_s, LEAST_TILE_S),
+                "never" if still_s is None else f"{still_s:.2f} s",
             )
             allowed = descriptors_before + SPARE_DESCRIPTORS
             until(lambda: descriptors(pid) <= allowed, give_up_s=SETTLE_S)
@@ -96,8 +118,38 @@ def main() -> None:
                 grown <= GROWTH_MB,
                 f"{grown:+.1f} MB",
             )
+            check_servers(findings, running, servers, servers_before)
             after: list[Answer] = [ask(running.url, picture) for picture in asked]
         check_answers(findings, after)
+
+
+def compute(pids: Iterable[int]) -> bool:
+    """Whether one of these processes uses a core, or a good part of it, just now."""
+    before = {pid: processor_s(pid) for pid in pids if alive(pid)}
+    time.sleep(LOOK_S)
+    return any(
+        processor_s(pid) - used_s > COMPUTING * LOOK_S
+        for pid, used_s in before.items()
+        if alive(pid)
+    )
+
+
+def check_servers(
+    findings: Findings,
+    running: RunningService,
+    servers: dict[int, int],
+    before_mb: dict[int, float],
+) -> None:
+    """Whether the model servers are those from before, and hold no more."""
+    findings.check(
+        "the model servers are the same", server_pids(running) == servers, f"{len(servers)}"
+    )
+    grown = [rss_mb(pid) - before_mb[number] for number, pid in servers.items() if alive(pid)]
+    findings.check(
+        f"each server grows by at most {GROWTH_MB} MB",
+        all(mb <= GROWTH_MB for mb in grown),
+        f"up to {max(grown, default=0):+.1f} MB",
+    )
 
 
 def leave(url: str, picture: Picture, chance: random.Random, usual_s: float) -> str:

@@ -90,13 +90,12 @@ def growth(samples: Sequence[float]) -> float:
     return statistics.median(samples[-fifth:]) - statistics.median(samples[fifth : 2 * fifth])
 
 
-def peak_growth(samples: Sequence[float]) -> float:
-    """How far the last two thirds of a run went above the peak of its first third.
+def rise(before: Sequence[float], samples: Sequence[float]) -> float:
+    """How far a run went above what was there before it, the median of ``before``; its peak counts, however early.
 
     Raises:
-        ValueError: fewer than three samples.
+        ValueError: no samples, of either.
     """
-    third = len(samples) // 3
-    if not third:
-        raise ValueError("three samples at least")
-    return max(samples[third:]) - max(samples[:third])
+    if not before or not samples:
+        raise ValueError("one sample at least, before and during")
+    return max(samples) - statistics.median(before)

@@ -333,6 +333,13 @@ def rss_mb(pid: int) -> float:
     return int(line.split()[1]) * 1024 / 1e6
 
 
+def processor_s(pid: int) -> float:
+    """Seconds of processor time that it has used, in all its threads."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    # utime and stime, the 14th and 15th of proc(5); the state behind the name is the third.
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def descriptors(pid: int) -> int:
     """Open files, sockets and pipes."""
     return len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208 - names are enough

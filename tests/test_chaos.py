@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import run
-from promises import Finding, Findings, growth, peak_growth, read_findings, share_within, table
+from promises import Finding, Findings, growth, read_findings, rise, share_within, table
 
 CHAOS = Path(__file__).parent.parent / "chaos"
 SHARED = {"promises", "run", "scene"}
@@ -21,12 +21,13 @@ def test_growth_is_from_the_second_fifth_to_the_last() -> None:
         growth([1, 2, 3, 4])
 
 
-def test_peak_growth_is_above_the_peak_of_the_first_third() -> None:
-    """A later peak counts, however short; one as high as an early one does not."""
-    assert peak_growth([10, 80, 20, 30, 80, 40]) == 0
-    assert peak_growth([10, 80, 20, 30, 131, 40]) == 51
-    with pytest.raises(ValueError, match="three samples"):
-        peak_growth([1, 2])
+def test_rise_is_the_peak_above_what_was_there_before() -> None:
+    """However early it comes, and however short it is. One odd moment before does not count."""
+    assert rise([80, 80, 500], [81, 131, 82]) == 51
+    assert rise([80], [131, 20]) == 51
+    for before, samples in (([], [1.0]), ([1.0], [])):
+        with pytest.raises(ValueError, match="one sample"):
+            rise(before, samples)
 
 
 def test_share_counts_those_within_the_limit() -> None:
