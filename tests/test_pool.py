@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from fakes import NEAREST, FailsFirst, HeldEngine, NearestEngine, StuckEngine, nearest
 from pictures import noise
+from structlog.testing import capture_logs
 
 from enlarger.engine import Engine
 from enlarger.errors import (
@@ -993,6 +994,26 @@ async def test_leaving_the_pool_ends_its_probes() -> None:
         await until(lambda: server.probes > 0)
         assert len(asyncio.all_tasks() - others) == 2
     assert asyncio.all_tasks() == others
+
+
+async def test_probe_that_breaks_is_not_the_last_one() -> None:
+    """What nobody foresaw, in a probe or in what follows from it, is logged; the member is looked at again."""
+    server = Server("only", state=State.STARTING)
+    outcomes = iter([ZeroDivisionError(), RuntimeError()])
+
+    async def breaks() -> Readiness:
+        server.probes += 1
+        for error in outcomes:
+            raise error
+        return Readiness(State.READY, server.engine.facts(), "1")
+
+    server.probe = breaks
+    with capture_logs() as logs:
+        async with Pool([server]) as pool, asyncio.timeout(5):
+            assert (await pool.enlarge(request())).server == "only"
+    assert server.probes >= 3
+    failed = [entry for entry in logs if entry["event"] == "probe_failed"]
+    assert [(entry["server"], entry["log_level"]) for entry in failed] == [("only", "error")] * 2
 
 
 # When there is no hope

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from enlarger.pool.supervisor import ServerCommand, Supervisor
 
@@ -114,6 +115,36 @@ async def test_every_server_is_started_and_says_its_address() -> None:
         assert all(lives(pid) for pid in pids.values())
     assert not any(lives(pid) for pid in pids.values())
     assert len(events.told) == 3
+
+
+async def test_server_is_kept_whatever_breaks() -> None:
+    """A line that is longer than any port, or a fault in what is told of it: another is started, and the log says why."""
+    events = Events()
+
+    def told_and_breaks(number: int, address: str) -> None:
+        events.on_up(number, address)
+        if events.told.count(("up", number, address)) == 1:
+            raise ZeroDivisionError
+
+    def down_and_breaks(number: int) -> None:
+        events.on_down(number)
+        raise ZeroDivisionError
+
+    script = "print('x' * 2**17, flush=True) if LIFE == 1 else None; " + LISTENS + WAITS
+    supervisor = Supervisor(
+        Scripts(script),
+        1,
+        on_up=told_and_breaks,
+        on_down=down_and_breaks,
+        on_refused=events.on_refused,
+    )
+    with capture_logs() as logs:
+        async with supervisor:
+            await events.wait_for("up", 0, "127.0.0.1:7000", times=2)
+            assert len(supervisor.pids) == 1
+    assert events.told.count(("down", 0)) == 2
+    broken = [entry for entry in logs if entry["event"] == "server_not_kept"]
+    assert [(entry["server"], entry["log_level"]) for entry in broken] == [(0, "error")] * 4
 
 
 async def test_server_sees_our_environment_and_its_own_settings(

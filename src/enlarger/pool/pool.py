@@ -350,37 +350,53 @@ class Pool:
 
     async def _watch(self, member: Member) -> None:
         """Probe a member for ever: often while it is not ready, at once when asked to."""
-        assert member.probe is not None  # noqa: S101 - for the type checker; only such members are watched
-        loop = asyncio.get_running_loop()
-        silent_since: float | None = None
+        watch = _Watch()
         while True:
-            before = member.state
             member.changed.clear()
-            readiness = await member.probe()
-            member.learn(readiness)
-            if member.state is not before:
-                log.info(
-                    "server_state",
-                    server=member.name,
-                    state=member.state.value,
-                    before=before.value,
-                )
-            if member.state is not State.GONE:
-                silent_since = None
-            elif silent_since is None:
-                silent_since = loop.time()
-            elif loop.time() - silent_since >= self._hung_s:
-                silent_since = None
-                member.end("it does not answer")
-            if member.is_worn(readiness, self._wear) and not self._is_anyone_retired:
-                member.retire()
-            if member.health.retired and not member.in_flight:
-                member.end("it is worn")
-            self.nudge()
+            try:
+                await self._look(member, watch)
+            except (
+                Exception
+            ):  # nobody waits for this task: it would end unseen, and the member with it
+                log.exception("probe_failed", server=member.name)
             interval_s = PROBE_INTERVAL_S if member.state is State.READY else PROBE_INTERVAL_DOWN_S
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(interval_s):
                     await member.changed.wait()
+
+    async def _look(self, member: Member, watch: _Watch) -> None:
+        """Probe it once, and do what follows from that."""
+        assert member.probe is not None  # noqa: S101 - for the type checker; only such members are watched
+        before = member.state
+        readiness = await member.probe()
+        member.learn(readiness)
+        if member.state is not before:
+            log.info(
+                "server_state",
+                server=member.name,
+                state=member.state.value,
+                before=before.value,
+            )
+        now = asyncio.get_running_loop().time()
+        if member.state is not State.GONE:
+            watch.silent_since = None
+        elif watch.silent_since is None:
+            watch.silent_since = now
+        elif now - watch.silent_since >= self._hung_s:
+            watch.silent_since = None
+            member.end("it does not answer")
+        if member.is_worn(readiness, self._wear) and not self._is_anyone_retired:
+            member.retire()
+        if member.health.retired and not member.in_flight:
+            member.end("it is worn")
+        self.nudge()
+
+
+@dataclass(slots=True)
+class _Watch:
+    """What is kept of a member from one probe to the next."""
+
+    silent_since: float | None = None
 
 
 def _speeds(members: Iterable[Member]) -> list[float]:

@@ -116,11 +116,15 @@ class Supervisor:
         pause_s = _FIRST_PAUSE_S
         while True:
             started = time.monotonic()
+            returncode: int | None = None
             try:
-                returncode: int | None = await self._live(number)
+                returncode = await self._live(number)
             except OSError as error:
                 log.warning("server_not_started", server=number, reason=error.strerror)
-                returncode = None
+            except (
+                Exception
+            ):  # nobody waits for this task: no server of that number would be seen again
+                log.exception("server_not_kept", server=number)
             lived_s = time.monotonic() - started
             if returncode == ConfigError.exit_status and number not in self._listened:
                 self._on_refused()
@@ -128,7 +132,10 @@ class Supervisor:
             log.warning(
                 "server_ended", server=number, returncode=returncode, lived_s=round(lived_s, 1)
             )
-            self._on_down(number)
+            try:
+                self._on_down(number)
+            except Exception:  # as above
+                log.exception("server_not_kept", server=number)
             pause_s = _FIRST_PAUSE_S if lived_s > _STEADY_S else min(2 * pause_s, _LONGEST_PAUSE_S)
             await asyncio.sleep(pause_s)
 
