@@ -7,10 +7,13 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openvino as ov  # noqa: TID253 - compared with
@@ -455,6 +458,58 @@ async def test_passed_deadline_computes_nothing(engine: OpenVINOEngine) -> None:
         await engine.enlarge(asked(engine, "nearest", noise(4, 4, 3), left_s=-1))
     assert engine.facts().mflop_per_s is None
     assert engine.facts().in_flight == 0
+
+
+class Watched(np.ndarray[Any, Any]):
+    """Samples that count how often a network is given them, and let so much time pass each time."""
+
+    looks = 0
+    takes_s = 0.0
+
+    def __getitem__(self, key: Any) -> Any:
+        """See above."""
+        if key is np.newaxis:
+            self.looks += 1
+            time.sleep(self.takes_s)
+        return super().__getitem__(key)
+
+
+async def test_deadline_that_passes_while_the_network_is_loaded_computes_nothing(
+    catalogue: Catalogue,
+) -> None:
+    """The network stays, for others; the tile that it was loaded for is dropped."""
+    async with OpenVINOEngine(catalogue, threads=1, precision="f32") as engine:
+        model_id = "realesrgan-x4plus-anime"
+        pixels = noise(4, 4, 3).view(Watched)
+        request = replace(asked(engine, model_id, pixels, left_s=0.1), pixels=pixels)
+        with capture_logs() as logs:
+            with pytest.raises(DeadlineExceeded):
+                await engine.enlarge(request)
+            await engine.load(model_id)  # comes after it, on the only thread
+        assert [entry["event"] for entry in logs] == ["model_loaded"]
+        assert pixels.looks == 0
+
+
+@pytest.mark.skipif("bf16" not in precisions(), reason="this processor does not compute in bf16")
+async def test_deadline_that_passes_before_the_repetition_ends_it(tmp_path: Path) -> None:
+    """A network that makes pictures lighter, so that each is computed again in f32, if there is time."""
+    first, body, last = random_layers(1, [(3, 8), (8, 8), (8, 48)], gain=0)
+    lighter = replace(last, bias=np.full(48, 0.3, np.float32))
+    write_compact(tmp_path, "lighter", [first, body, lighter])
+    catalogue = Catalogue.installed(tmp_path)
+    async with OpenVINOEngine(catalogue, threads=1, precision="bf16") as engine:
+        for precision in ("bf16", "f32"):
+            await engine.load("lighter", precision)
+        looks = []
+        for takes_s, left_s in ((0.0, LONG_S), (0.3, 0.2)):
+            pixels = (noise(8, 8, 3) // 2).view(Watched)
+            pixels.takes_s = takes_s
+            request = asked(engine, "lighter", pixels, precision="bf16", left_s=left_s)
+            with suppress(DeadlineExceeded):
+                await engine.enlarge(replace(request, pixels=pixels))
+            await engine.load("lighter")  # comes after it, on the only thread
+            looks.append(pixels.looks)
+        assert looks == [2, 1]
 
 
 async def test_deadline_ends_the_wait(
