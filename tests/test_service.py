@@ -527,6 +527,25 @@ def test_no_process_outlives_a_killed_gateway(alone: RunningService, photo: Pixe
         assert isinstance(asked.exception(), (OSError, http.client.HTTPException, ValueError))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it must be able to read its stdin")
+def test_stopped_model_server_does_not_outlive_a_killed_gateway(alone: RunningService) -> None:
+    """Nor does one that is stuck in native code: it cannot notice by itself that its gateway is gone."""
+    with alone as service:
+        (entry,) = service.get("/status")[1]["servers"]
+        assert entry["state"] == "ready"
+        servers = [child for child in descendants(service.process.pid) if is_model_server(child)]
+        assert servers
+        for server in servers:
+            os.kill(server, signal.SIGSTOP)
+        service.process.kill()
+        until(lambda: not any(alive(server) for server in servers), give_up_s=10)
+
+
+def is_model_server(pid: int) -> bool:
+    """Whether that process was started as one."""
+    return b"model-server" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+
+
 def free_port() -> int:
     """A port that nobody uses at this moment."""
     with socket.create_server(("127.0.0.1", 0)) as probe:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import hashlib
 import os
 import secrets
 import shlex
 import shutil
+import signal
 import sys
 import threading
 import time
@@ -474,7 +476,7 @@ def model_server(
     logs.configure()
     if exit_with_parent:
         os.nice(_BEHIND_THE_GATEWAY)
-        threading.Thread(target=_exit_at_end_of_stdin, daemon=True).start()
+        _end_with_parent()
     settings = config.load()
     _trace(settings, "enlarger-model-server")
     asyncio.run(
@@ -511,6 +513,20 @@ async def _model_server(
         _console.print(f"{PORT_LINE}{listener.getsockname()[1]}", highlight=False)
         await launcher.serve(server.asgi(), listener=listener, service=service)
         loading.cancel()
+
+
+_PR_SET_PDEATHSIG = 1
+"""Of prctl(2)."""
+
+
+def _end_with_parent() -> None:
+    """End when the parent does, however it ends."""
+    if sys.platform == "linux":
+        # One that is stopped, or stuck in native code, reads nothing: the kernel kills it. It does so when the thread
+        # ends that started this process: asyncio starts processes on its loop's thread, the gateway's first one,
+        # which ends last. A parent that is dead by now has closed our stdin already.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    threading.Thread(target=_exit_at_end_of_stdin, daemon=True).start()
 
 
 def _exit_at_end_of_stdin() -> None:
