@@ -408,6 +408,33 @@ async def test_threads_do_not_change_the_samples(
     assert np.array_equal(made[0], made[2])
 
 
+@pytest.mark.parametrize(("total", "streams"), [(1, 1), (2, 2)])
+async def test_network_that_was_begun_is_the_one_that_the_tiles_use(
+    catalogue: Catalogue, total: int, streams: int
+) -> None:
+    """It is loaded once, with all threads in one stream for a picture's only tile."""
+    with capture_logs() as entries:
+        async with OpenVINOEngine(
+            catalogue, threads=2, precision="f32", one_picture=True
+        ) as engine:
+            engine.begin_to_load("nearest", total)
+            request = replace(asked(engine, "nearest", noise(4, 4, 3)), total=total)
+            await engine.enlarge(request)
+            assert list(engine._networks) == [("nearest", "f32", streams)]
+    assert [entry["event"] for entry in entries] == ["model_loaded"]
+
+
+async def test_what_fails_ahead_fails_with_the_tile(tmp_path: Path) -> None:
+    """And nowhere else: a picture that wants no tile after all is not spoiled by it."""
+    write_nearest(tmp_path, "own")
+    catalogue = Catalogue.installed(tmp_path)
+    (tmp_path / "own.bin").write_bytes(b"exchanged")
+    async with OpenVINOEngine(catalogue, threads=1, precision="f32") as engine:
+        engine.begin_to_load("own", 1)
+        with pytest.raises(WeightsError, match=r"own\.bin: SHA-256"):
+            await enlarged(engine, "own", noise(4, 4, 3))
+
+
 async def test_result_says_what_ran(engine: OpenVINOEngine) -> None:
     """Engine, precision and time are those of the computing itself."""
     result = await engine.enlarge(asked(engine, "nearest", noise(4, 4, 3)))

@@ -169,7 +169,15 @@ Run = Callable[..., Awaitable[tuple[int, str]]]
 
 
 @pytest.fixture
-async def shell(tmp_path: Path, model_dir: Path) -> AsyncIterator[Run]:
+def begun() -> list[tuple[str, int]]:
+    """Models that were to be loaded ahead, and for how many tiles."""
+    return []
+
+
+@pytest.fixture
+async def shell(
+    tmp_path: Path, model_dir: Path, begun: list[tuple[str, int]]
+) -> AsyncIterator[Run]:
     """Enlarges files of a folder in this process; gives the exit status and what was said."""
     catalogue = Catalogue.installed(model_dir)
     model = catalogue.choose("nearest", scale=4)
@@ -187,6 +195,7 @@ async def shell(tmp_path: Path, model_dir: Path) -> AsyncIterator[Run]:
                     decoders=decoders,
                     executor=executor,
                     console=Console(file=said),
+                    begin_to_load=lambda model_id, tiles: begun.append((model_id, tiles)),
                 ).run(work, read_options(given, strict=False), skip_existing=False)
                 return status, said.getvalue()
 
@@ -317,3 +326,36 @@ def test_options_of_animations_are_those_of_the_command(
     assert done.returncode == 0, done.stderr
     assert len(shown(tmp_path / "out.webp")) == 2
     assert (tmp_path / "out.webp").stat().st_size <= 2500
+
+
+@pytest.mark.parametrize("size", [(1, 1), (20, 30), (90, 200)])
+async def test_model_is_loaded_ahead_for_one_tile_or_several(
+    shell: Run, tmp_path: Path, begun: list[tuple[str, int]], size: tuple[int, int]
+) -> None:
+    """As the line about the result says."""
+    (tmp_path / "in.png").write_bytes(encoded(noise(*size, 3)))
+    status, said = await shell("in.png", "out.png")
+    assert status == 0, said
+    ((model_id, tiles),) = begun
+    assert model_id == "nearest"
+    assert (tiles == 1) == (", 1 tiles, " in said)
+
+
+async def test_model_is_loaded_while_the_picture_is_decoded(
+    shell: Run, tmp_path: Path, begun: list[tuple[str, int]]
+) -> None:
+    """From the header on, also of a picture that turns out to be broken."""
+    (tmp_path / "in.png").write_bytes(encoded(noise(60, 60, 3))[:2000])
+    status, _ = await shell("in.png", "out.png")
+    assert status != 0
+    assert [model_id for model_id, _ in begun] == ["nearest"]
+
+
+async def test_nothing_is_loaded_ahead_where_alpha_may_double_the_only_tile(
+    shell: Run, tmp_path: Path, begun: list[tuple[str, int]]
+) -> None:
+    """Nobody knows yet whether there will be one tile or two, which may want another network."""
+    (tmp_path / "in.png").write_bytes(encoded(noise(1, 1, 4)))
+    status, said = await shell("in.png", "out.png")
+    assert status == 0, said
+    assert begun == []

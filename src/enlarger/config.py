@@ -115,9 +115,7 @@ Address = Annotated[str, Field(pattern=r"^[^\s/:@]+:\d{1,5}$"), AfterValidator(_
 class Settings(BaseSettings):
     """What an operator may set. Frozen; ``load`` turns a wrong value into a ``ConfigError``."""
 
-    model_config = SettingsConfigDict(
-        frozen=True, use_attribute_docstrings=True, validate_default=True
-    )
+    model_config = SettingsConfigDict(frozen=True, validate_default=True)
 
     model_dir: Path = Field(default=Path("models"), validation_alias="MODEL_DIR")
     """Folder with models of your own (``*.toml`` beside their weights). May be absent."""

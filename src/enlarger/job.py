@@ -66,7 +66,7 @@ Source = UrlSource | BytesSource
 class Options(pydantic.BaseModel):
     """How a picture is to be enlarged and written. Names are those of requests."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+    model_config = pydantic.ConfigDict(frozen=True, extra="ignore")
 
     scale: Annotated[float, pydantic.Field(ge=1, le=MAX_FACTOR, allow_inf_nan=False)] | None = None
     """Pixels of the result per pixel of the picture, along an edge. 2 where no size is given."""

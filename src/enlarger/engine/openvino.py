@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
-from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 from queue import SimpleQueue
@@ -176,6 +175,12 @@ class OpenVINOEngine:
             self.streams,
         )
 
+    def begin_to_load(self, model_id: str, tiles: int) -> None:
+        """Load a model in the background, as a picture of so many tiles needs it. What fails will fail with its tile."""
+        model = self._models[model_id]
+        precision, streams = self._precisions(model)[0], self._streams_for(tiles)
+        self._executor.submit(self._network, model, precision, streams)
+
     async def enlarge(self, request: TileRequest) -> TileResult:
         """Enlarge one tile; see ``Engine``."""
         model = self._models.get(request.model)
@@ -210,7 +215,7 @@ class OpenVINOEngine:
     ) -> TileResult:
         """On a thread of the executor. What has expired is dropped before each step that takes long."""
         infer_s = 0.0
-        streams = 1 if self._one_picture and request.total == 1 else self.streams
+        streams = self._streams_for(request.total)
 
         def check_time() -> None:
             if loop.time() >= request.deadline:
@@ -238,6 +243,10 @@ class OpenVINOEngine:
             infer_s=infer_s,
             repeated=repeated,
         )
+
+    def _streams_for(self, tiles: int) -> int:
+        """Streams that a picture of so many tiles is computed in."""
+        return 1 if self._one_picture and tiles == 1 else self.streams
 
     def _measure(self, mflop_per_s: float) -> None:
         """Follow the speed, newest tiles counting most."""
@@ -285,19 +294,38 @@ class OpenVINOEngine:
         self, model: Model, precision: str, streams: int, kept: dict[str, CompiledNetwork]
     ) -> _Network | None:
         """The network as an earlier run compiled it, or None. A damaged file costs a second, not the service."""
-        model.verify()
-        blobs = [blob for file in kept.values() if (blob := file.read()) is not None]
-        if len(blobs) < len(kept):
+        with ThreadPoolExecutor(1) as aside:
+            # Hashing the weights beside the import: both are done before anything is computed.
+            verified = aside.submit(model.verify)
+            parts = self._import(model, precision, streams, kept)
+            verified.result()
+        if parts is None:
             return None
         try:
-            core, config = ov.Core(), self._config(precision, streams)
-            parts = [core.import_model(BytesIO(blob), "CPU", config) for blob in blobs]
             network = _Network(model.scale, parts, streams)
             self._measure(_compare_with_golden(model, precision, network))
         except (RuntimeError, EngineFailed, WrongOutput):
             log.warning("compiled_network_discarded", model=model.id, precision=precision)
             return None
         return network
+
+    def _import(
+        self, model: Model, precision: str, streams: int, kept: dict[str, CompiledNetwork]
+    ) -> list[Any] | None:
+        """The parts that the files hold, or None if one of them is missing or damaged."""
+        core, config = ov.Core(), self._config(precision, streams)
+        parts = []
+        for file in kept.values():
+            blob = file.read()
+            if blob is None:
+                return None
+            try:
+                # A tensor over what was read: from a stream, the runtime would copy it, more than once.
+                parts.append(core.import_model(ov.Tensor(blob), "CPU", config))
+            except RuntimeError:
+                log.warning("compiled_network_discarded", model=model.id, precision=precision)
+                return None
+        return parts
 
     def _config(self, precision: str, streams: int) -> dict[str, Any]:
         return {

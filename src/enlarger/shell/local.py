@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,9 @@ from enlarger.store import check_room
 _MOST_PX = 1 << 30
 """Pixels of all frames of one result: they are held in memory until the file is written."""
 
+_OPAQUE = ("L", "RGB")
+"""Modes that have no alpha, but for a rare key colour."""
+
 _NO_DEADLINE_S = 10 * 365 * 86_400
 """A shell user waits, or presses Ctrl-C."""
 
@@ -40,6 +43,7 @@ class Shell:
         decoders: where files are read; one that crashes its decoder does not end the run.
         executor: where samples are worked on.
         console: where progress, results and failures are shown.
+        begin_to_load: told of a model and of how many tiles a picture has, as soon as that is known.
     """
 
     def __init__(
@@ -50,12 +54,14 @@ class Shell:
         decoders: Decoders,
         executor: Executor,
         console: Console,
+        begin_to_load: Callable[[str, int], None] | None = None,
     ) -> None:
         self._engine = engine
         self._catalogue = catalogue
         self._decoders = decoders
         self._executor = executor
         self._console = console
+        self._begin_to_load = begin_to_load
 
     async def run(self, work: Sequence[Work], options: Options, *, skip_existing: bool) -> int:
         """Enlarge all; gives the exit status. A picture that fails never stops those after it."""
@@ -81,6 +87,10 @@ class Shell:
             header,
             limit=max(1, _MOST_PX // (way.out.width_px * way.out.height_px)),
         )
+        tiles = frames * sum(len(step.boxes) for step in way.passes)
+        # Alpha would be tiles of its own, unless it is even: which nobody knows yet.
+        if self._begin_to_load and (tiles > 1 or header.mode in _OPAQUE):
+            self._begin_to_load(model.id, tiles)
         picture = await self._decoders.decode(data, to_srgb=options.color == "srgb", frames=frames)
         check_kind(
             kind,

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import copy
+import functools
+import inspect
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Literal
 
 import pydantic
@@ -215,13 +221,33 @@ ELSEWHERE = {
 
 def options(without: tuple[str, ...] = (), **more: Schema) -> Schema:
     """An object with the options of pictures, but for some, and with further properties. Nothing else is in it."""
-    made = Options.model_json_schema()
-    properties = {name: value for name, value in made["properties"].items() if name not in without}
+    properties = {
+        name: copy.deepcopy(value) for name, value in _options().items() if name not in without
+    }
     return {
         "type": "object",
         "properties": {**more, **properties},
         "additionalProperties": False,
     }
+
+
+@functools.cache
+def _options() -> dict[str, Schema]:
+    """All options, each with the text that stands under it in its class.
+
+    Read here, not by pydantic as it makes the class: that takes as long as all the rest of it, and the shell has to wait.
+    """
+    properties: dict[str, Schema] = Options.model_json_schema()["properties"]
+    (made,) = ast.parse(textwrap.dedent(inspect.getsource(Options))).body
+    assert isinstance(made, ast.ClassDef)  # noqa: S101 - for the type checker
+    for attribute, below in pairwise(made.body):
+        match attribute, below:
+            case (
+                ast.AnnAssign(target=ast.Name(id=name)),
+                ast.Expr(value=ast.Constant(value=str(text))),
+            ):
+                properties[name]["description"] = inspect.cleandoc(text)
+    return properties
 
 
 def without_null(value: Schema) -> Schema:
