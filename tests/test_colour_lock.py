@@ -204,6 +204,17 @@ def test_rows_that_come_one_after_the_other_come_out_as_in_the_whole(
     assert lock.color_delta == color_delta(expected, source, scale=scale)
 
 
+@scales
+def test_part_of_a_larger_array_is_changed_in_place(scale: int) -> None:
+    """Whatever lies between its rows, and that stays as it is."""
+    source = samples(30, 20, 3)
+    larger = samples(30 * scale, 25 * scale, 3, seed=1)
+    expected = larger.copy()
+    expected[:, : 20 * scale] = locked(larger[:, : 20 * scale], source, scale)
+    ColourLock(larger[:, : 20 * scale], source, scale=scale).settle(30)
+    assert np.array_equal(larger, expected)
+
+
 def test_margin_is_no_wider_than_it_must_be() -> None:
     """A drift that begins at the end of the margin is just felt."""
     source = np.full((1, 60, 1), 30_000, np.uint16)

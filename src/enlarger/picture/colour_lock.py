@@ -8,7 +8,7 @@ comes out exactly as it does in the whole.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,8 @@ Floats = npt.NDArray[np.float32]
 Drift = npt.NDArray[np.int32]
 
 _RADIUS_PX = 8
-_BAND_PX = 8
+_BAND = 1 << 18
+"""Samples of the result that are worked on at once."""
 
 _BLURS = 3
 """Box blurs of 17 px in a row: nearly a Gaussian with a deviation of 8.5 px."""
@@ -94,79 +95,125 @@ class ColourLock:
         """Take it off the enlargement of rows whose neighbours' drift is known."""
         if top == bottom:
             return
-        drift = self._drift
-        weight = _blurred(np.ones(drift.shape[:2], np.int64)) * self._scale**2
-        smooth = np.empty(drift.shape, np.float32)
-        for channel in range(drift.shape[2]):
-            smooth[:, :, channel] = _blurred(drift[:, :, channel].astype(np.int64)) / weight
+        # One row more on either side, to interpolate.
+        first = max(0, top - self._drift_top - 1)
+        stop = min(len(self._drift), bottom - self._drift_top + 1)
         _subtract(
             self._result[top * self._scale : bottom * self._scale],
-            smooth,
+            _smoothed(self._drift, self._scale, first=first, stop=stop),
             self._scale,
-            first=top - self._drift_top,
+            first=top - self._drift_top - first,
         )
+
+
+def _bands(height: int, row_samples: int) -> Iterator[slice]:
+    """A few rows at a time: what is worked on stays in the processor's cache, and takes no memory to speak of."""
+    band_px = max(1, _BAND // row_samples)
+    return (slice(top, min(top + band_px, height)) for top in range(0, height, band_px))
 
 
 def _drift(result: Samples, source: Samples, scale: int) -> Drift:
     """(H, W, C): how much more a pixel's block sums up to than it would if each sample were the pixel."""
     height, width, channels = source.shape
+    row = width * scale * channels
     drift = np.empty(source.shape, np.int32)
-    # In bands, here and below: what is worked on stays in the processor's cache, and takes no memory to speak of.
-    for top in range(0, height, _BAND_PX):
-        low = source[top : top + _BAND_PX]
-        high = result[top * scale : (top + len(low)) * scale]
-        rows = np.asarray(sum(high[phase::scale].astype(np.int32) for phase in range(scale)))
-        blocks = rows.reshape(len(low), width, scale, channels)
-        sums = np.asarray(sum(blocks[:, :, phase] for phase in range(scale)))
-        drift[top : top + len(low)] = sums - low.astype(np.int32) * scale**2
+    for band in _bands(height, row):
+        low = source[band]
+        high = result[band.start * scale : band.stop * scale].reshape(len(low), scale, row)
+        rows = high[:, 0].astype(np.int32)
+        for phase in range(1, scale):
+            rows += high[:, phase]
+        # Whole rows are added, each moved on by a pixel; of the sums, those of blocks are taken.
+        sums = rows.copy()
+        for phase in range(1, scale):
+            moved = phase * channels
+            sums[:, : row - moved] += rows[:, moved:]
+        blocks = sums.reshape(len(low), width, scale * channels)[:, :, :channels]
+        np.subtract(blocks, low.astype(np.int32) * scale**2, out=drift[band])
     return drift
 
 
-def _blurred(plane: Integers) -> Integers:
-    """Sums over boxes, ``_BLURS`` times in a row, of what lies within the plane."""
+def _smoothed(drift: Drift, scale: int, *, first: int, stop: int) -> Floats:
+    """Rows ``first`` to ``stop`` of the drift of a sample, averaged over what lies within the plane: (rows, W, C)."""
+    height, width, channels = drift.shape
+    smooth = np.empty((stop - first, width, channels), np.float32)
+    # How often each pixel counts: of a box that is the same in both directions, the product.
+    down, across = (_box_sums_of_ones(length) for length in (height, width))
+    weight = down[first:stop, np.newaxis] * across * scale**2
+    for channel in range(channels):
+        plane = drift[:, :, channel].astype(np.int64)
+        for _ in range(_BLURS):
+            plane = _box_sums_down(plane)
+        plane = plane[first:stop]
+        for _ in range(_BLURS):
+            plane = _box_sums_across(plane)
+        smooth[:, :, channel] = plane / weight
+    return smooth
+
+
+def _box_sums_of_ones(length: int) -> Integers:
+    ones = np.ones((1, length), np.int64)
     for _ in range(_BLURS):
-        for axis in (0, 1):
-            plane = _box_sums(plane, axis)
-    return plane
+        ones = _box_sums_across(ones)
+    return ones[0]
 
 
-def _box_sums(plane: Integers, axis: int) -> Integers:
-    length = plane.shape[axis]
-    padded: Any = [(0, 0), (0, 0)]
-    padded[axis] = (_RADIUS_PX + 1, _RADIUS_PX)
-    sums = np.pad(plane, padded)
-    np.cumsum(sums, axis=axis, out=sums)
+def _box_sums_across(plane: Integers) -> Integers:
+    """Of each pixel and the eight on either side, as far as there are any."""
+    length = plane.shape[1]
+    sums = np.pad(plane, [(0, 0), (_RADIUS_PX + 1, _RADIUS_PX)])
+    np.cumsum(sums, axis=1, out=sums)
     reach = 2 * _RADIUS_PX + 1
-    if axis == 0:
-        return sums[reach : reach + length] - sums[:length]
     return sums[:, reach : reach + length] - sums[:, :length]
+
+
+def _box_sums_down(plane: Integers) -> Integers:
+    """The same of rows. Sums of 2, 4, 8 and 16 of them: whole rows are added many times as fast as one by one."""
+    padded = np.pad(plane, [(_RADIUS_PX, _RADIUS_PX), (0, 0)])
+    sums, rows = padded, 1
+    while rows < 2 * _RADIUS_PX:
+        sums = sums[:-rows] + sums[rows:]
+        rows *= 2
+    return sums[: len(plane)] + padded[2 * _RADIUS_PX :]
 
 
 def _subtract(result: Samples, smooth: Floats, scale: int, *, first: int) -> None:
     """``result``, which begins at row ``first`` of ``smooth``, less that enlarged by linear interpolation."""
     width, channels = smooth.shape[1:]
     most = np.iinfo(result.dtype).max
-    height = len(result) // scale
-    for top in range(0, height, _BAND_PX):
-        bottom = min(top + _BAND_PX, height)
+    # For each sample of a row: between which two of ``smooth`` it lies, and what the further one counts.
+    pixel, phase, channel = (axis.ravel() for axis in np.indices((width, scale, channels)))
+    offsets = [_offset(number, scale) for number in range(scale)]
+    towards = np.array([-1 if offset < 0 else 1 for offset in offsets])
+    beside = (pixel + towards[phase]).clip(0, width - 1)
+    nearer, further = pixel * channels + channel, beside * channels + channel
+    share = np.abs(np.array(offsets, np.float32))[phase]
+    for band in _bands(len(result) // scale, share.size):
         for row_phase in range(scale):
-            band = _between(
-                smooth, row_phase, scale, axis=0, start=first + top, stop=first + bottom
-            )
-            correction = np.empty((bottom - top, width, scale, channels), np.int32)
-            for column_phase in range(scale):
-                correction[:, :, column_phase] = np.rint(
-                    _between(band, column_phase, scale, axis=1, start=0, stop=width)
-                )
-            target = result[top * scale + row_phase : bottom * scale : scale]
-            kept = target - correction.reshape(bottom - top, -1, channels)
-            target[:] = np.clip(kept, 0, most)
+            rows = _between_rows(smooth, row_phase, scale, first + band.start, first + band.stop)
+            correction = rows.take(nearer, axis=1)
+            correction *= 1 - share
+            other = rows.take(further, axis=1)
+            other *= share
+            correction += other
+            np.rint(correction, out=correction)
+            target = result[band.start * scale + row_phase : band.stop * scale : scale]
+            # Floats hold whole numbers of this size exactly.
+            np.subtract(target.reshape(correction.shape), correction, out=correction)
+            np.clip(correction, 0, most, out=correction)
+            target[:] = correction.reshape(target.shape)
 
 
-def _between(values: Floats, phase: int, scale: int, *, axis: int, start: int, stop: int) -> Floats:
-    """Rows or columns of ``values``, each taken at the place of one of the ``scale`` that it becomes."""
-    offset = (phase + 0.5) / scale - 0.5  # from its centre: the same in every window
+def _offset(phase: int, scale: int) -> float:
+    """Of one of the ``scale`` samples that a pixel becomes, from its centre: the same in every window."""
+    return (phase + 0.5) / scale - 0.5
+
+
+def _between_rows(values: Floats, phase: int, scale: int, start: int, stop: int) -> Floats:
+    """Rows of ``values``, each at the place of one of the ``scale`` that it becomes: (rows, W * C)."""
+    offset = _offset(phase, scale)
     share = np.float32(abs(offset))
     order = np.arange(start, stop)
-    neighbours = (order + (-1 if offset < 0 else 1)).clip(0, values.shape[axis] - 1)
-    return values.take(order, axis) * (1 - share) + values.take(neighbours, axis) * share
+    neighbours = (order + (-1 if offset < 0 else 1)).clip(0, len(values) - 1)
+    between = values[order] * (1 - share) + values[neighbours] * share
+    return between.reshape(len(order), -1)
