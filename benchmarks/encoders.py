@@ -1,6 +1,7 @@
 """How fast are the encoders of result files, and how large are the files?
 
-On a photo that was enlarged for it, one encoder after the other, one thread, in processor seconds.
+One encoder after the other, one thread, in processor seconds: all of them on a photo that was enlarged for it, those of
+PNG also on a drawing that was enlarged, on the same drawing as it was drawn, and on noise. Ours is what the service uses.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import argparse
 import asyncio
 import statistics
 import time
+import zlib
 from collections.abc import Callable
 from functools import partial
 from io import BytesIO
@@ -16,18 +18,21 @@ from pathlib import Path
 from typing import Any
 
 import imagecodecs
+import numpy as np
 from parts import enlarge_all
-from PIL import Image
+from PIL import Image, ImageDraw
 from record import photo, record
 from turns import in_turn, ratio, timed
 
 from enlarger import config
 from enlarger.engine.openvino import OpenVINOEngine
 from enlarger.models import Catalogue
-from enlarger.picture.encode import PNG_LEVEL
+from enlarger.picture.encode import bare_png
 from enlarger.wire import Pixels
 
-OURS = f"png {PNG_LEVEL}"
+OURS = "png ours"
+
+Encoders = dict[str, Callable[[], bytes | bytearray | memoryview]]
 
 
 def main() -> None:
@@ -41,61 +46,126 @@ def main() -> None:
 
     model = Catalogue.installed(Path("models")).choose(arguments.model, scale=4)
     engine = OpenVINOEngine(Catalogue([model]), threads=config.cores())
-    first = (512 - arguments.side) // 2
-    small = photo()[first : first + arguments.side, first : first + arguments.side]
-    (picture,) = asyncio.run(enlarge_all(engine, model, engine.precisions[0], [small]))
-    ways = encoders(picture)
-    sizes = {name: len(encode()) for name, encode in ways.items()}
-    clocks = {name: timed(encode, time.process_time) for name, encode in ways.items()}
-    seconds = in_turn(clocks, arguments.rounds)
-
-    ratios = {f"{name} / {OURS}": ratio(seconds, name, OURS) for name in ways if name != OURS}
-    megapixels = picture.shape[0] * picture.shape[1] / 1e6
-    speeds = {
-        name: round(megapixels / statistics.median(runs), 1) for name, runs in seconds.items()
+    side_px = arguments.side
+    first = (512 - side_px) // 2
+    small = photo()[first : first + side_px, first : first + side_px]
+    large = drawing(4 * side_px)
+    reduced = np.asarray(Image.fromarray(large).resize((side_px, side_px), Image.Resampling.BOX))
+    tiles = [small, reduced]
+    enlarged = asyncio.run(enlarge_all(engine, model, engine.precisions[0], tiles))
+    noise = np.random.default_rng(0).integers(0, 256, large.shape).astype(np.uint8)
+    pictures = {
+        "photo": enlarged[0],
+        "drawing": enlarged[1],
+        "drawing as drawn": large,
+        "noise": noise,
     }
-    print(f"\n{picture.shape[1]}x{picture.shape[0]}, enlarged by {model.id}")
-    for name in ways:
-        took = f"{ratio(seconds, name, OURS):6.2f} times the seconds of {OURS}"
-        size = f"{sizes[name] / sizes[OURS]:.2f} times its bytes"
-        print(f"  {name:20} {took}, {size}; {speeds[name]} MP/s, {sizes[name]} bytes")
-    if arguments.record:
-        record(
-            "encoders",
-            {
-                "model": model.id,
-                "megapixels": round(megapixels, 2),
-                "ratios": ratios,
-                "megapixels_per_s": speeds,
-                "bytes": sizes,
-                "seconds": seconds,
-            },
+    measured = {
+        name: measure(
+            name,
+            picture,
+            pngs(picture) | (others(picture) if name == "photo" else {}),
+            arguments.rounds,
         )
+        for name, picture in pictures.items()
+    }
+    if arguments.record:
+        record("encoders", {"model": model.id, "pictures": measured})
 
 
-def encoders(picture: Pixels) -> dict[str, Callable[[], bytes | bytearray]]:
-    """What there is to choose from; the qualities are those that results have unless a caller says otherwise."""
-
-    def pillow(kind: str, **options: Any) -> bytes:
-        file = BytesIO()
-        Image.fromarray(picture).save(file, kind, **options)
-        return file.getvalue()
-
+def measure(name: str, picture: Pixels, ways: Encoders, rounds: int) -> dict[str, Any]:
+    """Seconds and bytes of each encoder, printed."""
+    sizes = {way: len(encode()) for way, encode in ways.items()}
+    clocks = {way: timed(encode, time.process_time) for way, encode in ways.items()}
+    seconds = in_turn(clocks, rounds)
+    megapixels = picture.shape[0] * picture.shape[1] / 1e6
+    speeds = {way: round(megapixels / statistics.median(runs), 1) for way, runs in seconds.items()}
+    print(f"\n{name}, {picture.shape[1]}x{picture.shape[0]}")
+    for way in ways:
+        took = f"{ratio(seconds, way, OURS):6.2f} times the seconds of {OURS}"
+        size = f"{sizes[way] / sizes[OURS]:.2f} times its bytes"
+        print(f"  {way:22} {took}, {size}; {speeds[way]} MP/s, {sizes[way]} bytes")
     return {
-        **{f"png {level}": partial(pillow, "png", compress_level=level) for level in (0, 1, 3, 6)},
+        "megapixels": round(megapixels, 2),
+        "ratios": {f"{way} / {OURS}": ratio(seconds, way, OURS) for way in ways if way != OURS},
+        "megapixels_per_s": speeds,
+        "bytes": sizes,
+        "seconds": seconds,
+    }
+
+
+def drawing(side_px: int) -> Pixels:
+    """Lines, flat colours, letters: with soft edges, on white."""
+    random = np.random.default_rng(0)
+    image = Image.new("RGB", (2 * side_px, 2 * side_px), "white")
+    draw = ImageDraw.Draw(image)
+    for _ in range(side_px // 50):
+        left, top, *colour = random.integers(0, [2 * side_px, 2 * side_px, 256, 256, 256]).tolist()
+        draw.ellipse((left, top, left + side_px // 5, top + side_px // 6), fill=tuple(colour))
+    for _ in range(side_px // 10):
+        draw.line(random.integers(0, 2 * side_px, 4).tolist(), "black", int(random.integers(2, 12)))
+    for top in range(0, 2 * side_px, 48):
+        draw.text(
+            (20, top), "The quick brown fox jumps over the lazy dog. " * 9, "navy", font_size=24
+        )
+    return np.asarray(image.resize((side_px, side_px), Image.Resampling.LANCZOS))
+
+
+def pillow(picture: Pixels, kind: str, **options: Any) -> bytes:
+    """A file by Pillow."""
+    file = BytesIO()
+    Image.fromarray(picture).save(file, kind, **options)
+    return file.getvalue()
+
+
+def pngs(picture: Pixels) -> Encoders:
+    """Ways to write a PNG; of those by numpy the compressed rows alone."""
+    libpng = partial(imagecodecs.png_encode, picture)
+    strategies, filters = imagecodecs.PNG.STRATEGY, imagecodecs.PNG.FILTER
+    return {
+        OURS: partial(bare_png, picture),
         **{
-            f"png {level} imagecodecs": partial(imagecodecs.png_encode, picture, level=level)
-            for level in (1, 3, 6)
+            f"png {level}": partial(pillow, picture, "png", compress_level=level)
+            for level in (0, 1, 3, 6)
         },
-        "jpeg 92": partial(pillow, "jpeg", quality=92, subsampling="4:4:4"),
+        **{f"png {level} libpng": partial(libpng, level=level) for level in (1, 3, 6)},
+        "png 1 average": partial(libpng, level=1, filter=filters.AVG),
+        "png 1 paeth": partial(libpng, level=1, filter=filters.PAETH),
+        "png 1 up, runs": partial(libpng, level=1, filter=filters.UP, strategy=strategies.RLE),
+        "png 1 up, numpy": lambda: streamed(upped(picture)),
+        "png 1 up, libdeflate": lambda: imagecodecs.deflate_encode(upped(picture), level=1),
+        "png 3 up, libdeflate": lambda: imagecodecs.deflate_encode(upped(picture), level=3),
+    }
+
+
+def upped(picture: Pixels) -> Pixels:
+    """Rows as PNG has them: what differs from the row above, and a 2 before it."""
+    rows = picture.reshape(len(picture), -1)
+    filtered = np.empty((len(rows), 1 + rows.shape[1]), np.uint8)
+    filtered[:, 0] = 2
+    filtered[0, 1:] = rows[0]
+    np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
+    return filtered
+
+
+def streamed(rows: Pixels) -> bytes:
+    """A few rows at a time, so that they need not be held."""
+    compressor = zlib.compressobj(1)
+    parts = [compressor.compress(rows[top : top + 64]) for top in range(0, len(rows), 64)]
+    return b"".join([*parts, compressor.flush()])
+
+
+def others(picture: Pixels) -> Encoders:
+    """The other formats; the qualities are those that results have unless a caller says otherwise."""
+    save = partial(pillow, picture)
+    return {
+        "jpeg 92": partial(save, "jpeg", quality=92, subsampling="4:4:4"),
         **{
-            f"webp 90 method {method}": partial(pillow, "webp", quality=90, method=method)
+            f"webp 90 method {method}": partial(save, "webp", quality=90, method=method)
             for method in (0, 2, 4)
         },
         **{
-            f"avif 80 speed {speed}": partial(
-                pillow, "avif", quality=80, speed=speed, max_threads=1
-            )
+            f"avif 80 speed {speed}": partial(save, "avif", quality=80, speed=speed, max_threads=1)
             for speed in (6, 8, 10)
         },
     }

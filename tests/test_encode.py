@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,42 @@ def test_png_of_noise_is_read_back_exactly(
     assert path.stat().st_size > samples.nbytes
     found = np.asarray(imagecodecs.png_decode(path.read_bytes()))
     assert np.array_equal(found.reshape(samples.shape), samples)
+
+
+@pytest.mark.parametrize("make", [noise, noise16])
+@pytest.mark.parametrize("channels", LAYOUTS)
+def test_rows_of_a_png_are_differences_from_what_paeth_expects(
+    tmp_path: Path, make: Callable[[int, int, int], Pixels], channels: int
+) -> None:
+    """Each begins with a 4; undone byte by byte (PNG, third edition, 9.4), they are the samples, high byte first."""
+    path = tmp_path / "picture.png"
+    samples = make(9, 7, channels)
+    encode(Picture(samples=samples), path, kind="png")
+    data = path.read_bytes()
+    # One IDAT of so small a picture: its length, its name, and the stream of zlib.
+    at = data.index(b"IDAT")
+    stream = data[at + 4 : at + 4 + int.from_bytes(data[at - 4 : at])]
+    rows = np.frombuffer(zlib.decompress(stream), np.uint8).reshape(9, -1)
+    assert (rows[:, 0] == 4).all()
+    pixel = channels * samples.itemsize
+    found = np.zeros((10, pixel + 7 * pixel), int)  # a row and a pixel of zeros before the others
+    for y, x in np.ndindex(9, 7 * pixel):
+        left, up, corner = found[y + 1, x], found[y, x + pixel], found[y, x]
+        expected = min((left, up, corner), key=lambda one: abs(left + up - corner - one))
+        found[y + 1, x + pixel] = (rows[y, 1 + x] + expected) % 256
+    high_first = samples.astype(samples.dtype.newbyteorder(">")).view(np.uint8)
+    assert np.array_equal(found[1:, pixel:], high_first.reshape(9, -1))
+
+
+@pytest.mark.parametrize("kind", ["photo", "flat"])
+def test_png_is_no_larger_than_that_of_pillow(tmp_path: Path, photo: Pixels, kind: str) -> None:
+    """At the same level, of a photo that was enlarged, and of one colour."""
+    small = Image.fromarray(photo[100:228, 180:308] if kind == "photo" else photo[:1, :1])
+    enlarged = small.resize((512, 512), Image.Resampling.LANCZOS)
+    encode(Picture(samples=np.asarray(enlarged)), tmp_path / "ours.png", kind="png")
+    enlarged.save(tmp_path / "theirs.png", compress_level=1)
+    sizes = {name: (tmp_path / name).stat().st_size for name in ("ours.png", "theirs.png")}
+    assert sizes["ours.png"] < sizes["theirs.png"]
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "webp"])
