@@ -20,10 +20,11 @@ from pictures import icc_profile, noise, noise16, visible
 from enlarger.engine import Engine
 from enlarger.errors import EngineFailed, EnlargerError, WrongOutput
 from enlarger.picture import Note, Picture
+from enlarger.pipeline import passes
 from enlarger.pipeline.enlarging import Enlarged, OnPiece, OnTile, Piece, Wanted, enlarge
 from enlarger.pipeline.passes import Window, result_window
 from enlarger.tiles import plan
-from enlarger.wire import Keep, Pixels, TileRequest, TileResult
+from enlarger.wire import Keep, ModelFacts, Pixels, TileRequest, TileResult
 
 LONG_S = 100
 """A deadline that plays no part."""
@@ -611,3 +612,95 @@ async def test_region_of_blended_tiles_has_the_pixels_of_the_whole(
     for region in (Window(20, 13, 60, 44), Window(0, 0, 1, 1), Window(53, 0, 57, 90)):
         part = await blended(samples, OpinionatedEngine([BLENDED]), executor, region)
         assert np.array_equal(part, whole[region.times(4).slices])
+
+
+# Equal tiles
+
+
+class OwnLookEngine(NearestEngine):
+    """Makes of a tile what depends on all of its pixels, and on the place in it."""
+
+    async def enlarge(self, request: TileRequest) -> TileResult:
+        """The same for the same tile, whatever of it is kept."""
+        result = await super().enlarge(request)
+        return replace(result, pixels=own_look(request.pixels)[of(request.kept)])
+
+
+def own_look(tile: Pixels) -> Pixels:
+    """(H * 4, W * 4, 3)."""
+    ramp = np.arange(16 * tile.shape[0] * tile.shape[1]).reshape(4 * tile.shape[0], -1, 1)
+    made: Pixels = (nearest(tile, 4) + 7 * ramp + tile.sum()).astype(np.uint16)
+    return made
+
+
+def of(keep: Keep) -> tuple[slice, slice]:
+    """A part of the enlargement of a tile."""
+    rows, columns = keep.slices
+    return slice(4 * rows.start, 4 * rows.stop), slice(4 * columns.start, 4 * columns.stop)
+
+
+@given(
+    height=st.integers(1, 130),
+    width=st.integers(1, 130),
+    period=st.integers(1, 40),
+    colours=st.integers(1, 3),
+    blends=st.booleans(),
+    seed=st.integers(0, 9),
+)
+def test_equal_tiles_are_computed_once_and_change_no_sample(
+    height: int, width: int, period: int, colours: int, blends: bool, seed: int
+) -> None:
+    """Of flat and of patterned pictures: as if each tile had been computed by itself, and pasted."""
+    model = BLENDED if blends else NEAREST
+    pattern = np.random.default_rng(seed).integers(0, colours, (period, period, 3)) * 9000
+    samples = np.tile(pattern, (130, 130, 1))[:height, :width].astype(np.uint16)
+    boxes = passes.tiles_of(width, height, model)
+    expected = np.zeros((4 * height, 4 * width, 3), np.uint16)
+    for box in boxes:
+        box.paste(expected, own_look(box.read(samples))[of(Keep(*box.kept_in_tile))], 4)
+    distinct = {(box.read(samples).shape, box.read(samples).tobytes()) for box in boxes}
+    engine = OwnLookEngine([model])
+    with ThreadPoolExecutor(2) as executor:
+        result = asyncio.run(whole(samples, model, engine, executor))
+    assert np.array_equal(result.picture.samples, expected)
+    assert len(engine.requests) == len(distinct)
+    assert (result.ran.tiles, result.ran.reused) == (len(boxes), len(boxes) - len(distinct))
+
+
+async def whole(
+    samples: Pixels, model: ModelFacts, engine: Engine, executor: ThreadPoolExecutor
+) -> Enlarged:
+    """All of a picture, four times as large, as the network made it."""
+    height, width, _ = samples.shape
+    return await enlarge(
+        Picture(samples=samples),
+        model=model,
+        wanted=Wanted(size_px=(4 * width, 4 * height), color_lock=False),
+        precision="f32",
+        engine=engine,
+        executor=executor,
+        deadline=asyncio.get_running_loop().time() + LONG_S,
+    )
+
+
+async def test_flat_picture_is_one_tile(executor: ThreadPoolExecutor) -> None:
+    """With the plan of x4plus: 512 x 512 in four tiles of one shape, whose own parts lie in other corners."""
+    model = replace(BLENDED, halo_px=24, max_tile_px=140_000)
+    samples = np.full((512, 512, 3), 30_000, np.uint16)
+    engine = NearestEngine([model])
+    result = await whole(samples, model, engine, executor)
+    assert (len(engine.requests), result.ran.tiles, result.ran.reused) == (1, 4, 3)
+    assert np.array_equal(result.picture.samples, nearest(samples, 4))
+
+
+async def test_tile_that_has_no_equal_makes_its_own_part_alone(
+    executor: ThreadPoolExecutor,
+) -> None:
+    """Nothing is computed that nobody wants."""
+    engine = NearestEngine()
+    samples = noise(60, 80, 3)
+    await enlarged(samples, engine, executor)
+    boxes = plan(80, 60, halo_px=NEAREST.halo_px, max_tile_px=NEAREST.max_tile_px)
+    assert [request.keep for request in engine.requests] == [
+        Keep(*box.kept_in_tile) for box in boxes
+    ]

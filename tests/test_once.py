@@ -16,7 +16,7 @@ from pictures import noise16
 from enlarger.engine import Engine
 from enlarger.errors import WrongOutput
 from enlarger.pipeline.once import Once
-from enlarger.wire import TileRequest
+from enlarger.wire import Keep, TileRequest
 
 RESULT_BYTES = 16 * 5 * 7 * 3 * 2
 """Samples of the result of one ``tile``: 5 x 7 px, enlarged four times, of three channels and 16 bits."""
@@ -42,7 +42,7 @@ async def asked(once: Once, engine: NearestEngine, requests: list[TileRequest]) 
     before = len(engine.requests)
     for request in requests:
         result = await once.enlarge(request)
-        assert np.array_equal(result.pixels, nearest(request.pixels, 4))
+        assert np.array_equal(result.pixels, nearest(request.core, 4))
     return len(engine.requests) - before
 
 
@@ -170,6 +170,47 @@ async def test_view_is_as_good_as_its_copy() -> None:
     engine = NearestEngine()
     async with Once(engine, keep_bytes=1 << 20) as once:
         assert await asked(once, engine, [tile(pixels=gray), tile(pixels=gray.copy())]) == 1
+
+
+TOP, ALL = Keep(0, 0, 2, 7), Keep(0, 0, 5, 7)
+LEFT = Keep(1, 0, 3, 2)
+
+
+async def test_part_of_what_is_kept_needs_no_computing() -> None:
+    """It is cut out; what reaches further is computed, and takes the place of the narrower."""
+    engine = NearestEngine()
+    async with Once(engine, keep_bytes=RESULT_BYTES) as once:
+        assert await asked(once, engine, [tile(keep=TOP)]) == 1
+        assert await asked(once, engine, [tile(keep=Keep(1, 2, 1, 4))]) == 0
+        assert await asked(once, engine, [tile(keep=LEFT)]) == 1
+        assert await asked(once, engine, [tile(keep=ALL)]) == 1
+        assert await asked(once, engine, [tile(keep=TOP), tile(keep=LEFT), tile()]) == 0
+        assert once.reused == 4
+
+
+async def test_what_took_the_place_of_another_counts_alone() -> None:
+    """There is room for a whole tile and no more; after many rounds, it still fits."""
+    engine = NearestEngine()
+    async with Once(engine, keep_bytes=RESULT_BYTES) as once:
+        for seed in range(5):
+            assert await asked(once, engine, [tile(seed, keep=TOP), tile(seed)]) == 2
+            assert await asked(once, engine, [tile(seed), tile(seed, keep=LEFT)]) == 0
+
+
+async def test_part_of_what_is_being_made_waits_for_it() -> None:
+    """Whatever reaches further is begun; each gets what it asked for."""
+    engine = HeldEngine()
+    keeps = [TOP, LEFT, ALL, TOP, LEFT, None]
+    async with Once(engine) as once, asyncio.timeout(20):
+        tasks = [asyncio.create_task(once.enlarge(tile(keep=keep))) for keep in keeps]
+        await engine.holds(3)
+        await turns()
+        engine.let_go()
+        results = await asyncio.gather(*tasks)
+    assert [request.keep for request in engine.requests] == [TOP, LEFT, ALL]
+    assert once.reused == 3
+    for keep, result in zip(keeps, results, strict=True):
+        assert np.array_equal(result.pixels, nearest(tile(keep=keep).core, 4))
 
 
 class Refusing(HeldEngine):

@@ -561,3 +561,32 @@ def test_model_is_found_by_its_id() -> None:
     known = facts(NEAREST, other)
     assert known.model("other") == other
     assert known.model("third") is None
+
+
+@given(one=keeps(9, 9), other=keeps(9, 9))
+def test_hull_of_two_parts_holds_both_and_no_less_would(one: Keep, other: Keep) -> None:
+    """As sets of pixels are."""
+    hull = one.hull(other)
+    for held in (one, other):
+        assert hull.holds(held)
+        assert held.holds(hull) == (held == hull)
+    rows = [row for keep in (one, other) for row in (keep.top, keep.top + keep.height - 1)]
+    columns = [
+        column for keep in (one, other) for column in (keep.left, keep.left + keep.width - 1)
+    ]
+    assert hull == Keep(
+        min(rows), min(columns), max(rows) - min(rows) + 1, max(columns) - min(columns) + 1
+    )
+    inside = np.zeros((2, 9, 9), bool)
+    for plane, keep in zip(inside, (one, other), strict=True):
+        plane[keep.slices] = True
+    assert one.holds(other) == bool(inside[0][inside[1]].all())
+
+
+@given(part=keeps(9, 9), other=keeps(9, 9))
+def test_part_is_cut_out_of_what_was_made(part: Keep, other: Keep) -> None:
+    """Of a hull's enlargement, the enlargement of the part."""
+    tile = np.arange(81).reshape(9, 9, 1)
+    hull = part.hull(other)
+    made = nearest(tile[hull.slices], 4)
+    assert np.array_equal(part.cut(made, hull), nearest(tile[part.slices], 4))

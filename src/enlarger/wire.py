@@ -44,6 +44,23 @@ class Keep:
         """Rows and columns, to cut it out of an array."""
         return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
 
+    def holds(self, other: Keep) -> bool:
+        """Whether all of ``other`` is in it."""
+        return self.hull(other) == self
+
+    def hull(self, other: Keep) -> Keep:
+        """The smallest part that holds both."""
+        top, left = min(self.top, other.top), min(self.left, other.left)
+        bottom = max(self.top + self.height, other.top + other.height)
+        right = max(self.left + self.width, other.left + other.width)
+        return Keep(top, left, bottom - top, right - left)
+
+    def cut(self, enlarged: Pixels, made: Keep) -> Pixels:
+        """This part's enlargement out of that of ``made``, which holds it: a view."""
+        scale = len(enlarged) // made.height
+        top, left = (self.top - made.top) * scale, (self.left - made.left) * scale
+        return enlarged[top : top + self.height * scale, left : left + self.width * scale]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TileRequest:

@@ -318,10 +318,11 @@ class _Work:
                 for source, goal in zip(sources, goals, strict=True)
             ]
             shown = planes[0] if is_shown and step is self.way.passes[-1] else None
+            tiles = [(plane, box) for plane in planes for box in step.boxes]
+            keeps = await in_thread(self.executor, _keeps, tiles)
             await together(
-                self._tile(box, plane, is_shown=plane is shown)
-                for plane in planes
-                for box in step.boxes
+                self._tile(box, plane, keep, is_shown=plane is shown)
+                for (plane, box), keep in zip(tiles, keeps, strict=True)
             )
             deltas.append(planes[0].color_delta)
             window = step.made.times(self.model.scale)
@@ -330,7 +331,8 @@ class _Work:
             await in_thread(self.executor, made[:, :, -1].fill, picture.alpha[0, 0])
         return _Made(made, deltas[0])
 
-    async def _tile(self, box: TileBox, plane: Plane, *, is_shown: bool) -> None:
+    async def _tile(self, box: TileBox, plane: Plane, keep: Keep, *, is_shown: bool) -> None:
+        """A tile of which ``keep`` is made, its own part or more."""
         request = TileRequest(
             pixels=plane.tile(box),
             model=self.model.id,
@@ -342,11 +344,13 @@ class _Work:
             request_id=self.request_id,
             index=next(self.numbers),
             total=self.total,
-            keep=Keep(*box.kept_in_tile),
+            keep=keep,
         )
         with tracing.span("tile", index=request.index, lr_px=request.lr_px):
             result = await self.engine.enlarge(request)
             tracing.note(server=result.server, attempts=result.attempts, precision=result.precision)
+        own = Keep(*box.kept_in_tile)
+        result = replace(result, pixels=own.cut(result.pixels, keep))
         if is_shown and self.on_piece is not None and (piece := self._piece(box, request, result)):
             self.on_piece(piece)
         await in_thread(self.executor, plane.paste, box, result.pixels)
@@ -372,6 +376,24 @@ class _Work:
         return Piece(
             index=request.index, total=request.total, place=place.within(out), pixels=pixels
         )
+
+
+def _keeps(tiles: Sequence[tuple[Plane, TileBox]]) -> list[Keep]:
+    """What is to be made of each tile: its own part; of equal ones all that any of them needs, so that one does for all.
+
+    Where a tile lies in the picture decides which part is its own: so flat ones would differ by that alone.
+    """
+    own = [Keep(*box.kept_in_tile) for _, box in tiles]
+    if len(tiles) == 1:
+        return own
+    keys = []
+    for plane, box in tiles:
+        pixels = np.ascontiguousarray(plane.tile(box))
+        keys.append((pixels.shape, hashlib.sha256(pixels.data).digest()))
+    hulls: dict[object, Keep] = {}
+    for key, keep in zip(keys, own, strict=True):
+        hulls[key] = hulls.get(key, keep).hull(keep)
+    return [hulls[key] for key in keys]
 
 
 def _plane_count(frame: Samples) -> int:

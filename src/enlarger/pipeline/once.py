@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections import OrderedDict
-from dataclasses import replace
+from collections import OrderedDict, defaultdict
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
 from enlarger.engine import Engine
-from enlarger.wire import EngineFacts, ModelFacts, TileRequest, TileResult
+from enlarger.wire import EngineFacts, Keep, ModelFacts, TileRequest, TileResult
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    made: Keep
+    result: TileResult
 
 
 class Once:
     """An engine before another one, for the tiles of one request. Leaving it drops what still runs.
+
+    Tiles are equal whose pixels are. What is wanted of one may be a part of what was made of another.
 
     Args:
         engine: computes the tiles.
@@ -26,9 +34,11 @@ class Once:
     def __init__(self, engine: Engine, *, keep_bytes: int = 0) -> None:
         self._engine = engine
         self._keep_bytes = keep_bytes
-        self._kept: OrderedDict[bytes, TileResult] = OrderedDict()
+        self._kept: OrderedDict[bytes, _Kept] = OrderedDict()
         self._kept_bytes = 0
-        self._running: dict[bytes, asyncio.Task[TileResult]] = {}
+        self._running: defaultdict[bytes, dict[Keep, asyncio.Task[TileResult]]] = defaultdict(dict)
+        """By tile, and by what is made of it."""
+
         self.reused = 0
         """Tiles that needed no computing."""
 
@@ -36,7 +46,7 @@ class Once:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        running = list(self._running.values())
+        running = [task for tasks in self._running.values() for task in tasks.values()]
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
@@ -52,33 +62,41 @@ class Once:
     async def enlarge(self, request: TileRequest) -> TileResult:
         """Enlarge one tile; see ``Engine``. One that was reused counts no attempt but its own, and no time."""
         # On the loop: a millisecond for the largest tile, and tiles keep their order on the way to the engine.
-        key = tile_key(request)
-        if key in self._kept:
+        key = tile_key(replace(request, keep=None))
+        wanted = request.kept
+        running = self._running.get(key, {})
+        wide = next((made for made in running if made.holds(wanted)), None)
+        if key in self._kept and self._kept[key].made.holds(wanted):
             self._kept.move_to_end(key)
-            result = self._kept[key]
-        elif key in self._running:
+            made, result = self._kept[key].made, self._kept[key].result
+        elif wide is not None:
             # Shielded: one who leaves must not take it from the others.
-            result = await asyncio.shield(self._running[key])
+            made, result = wide, await asyncio.shield(running[wide])
         else:
-            running = self._running[key] = asyncio.create_task(self._engine.enlarge(request))
-            running.add_done_callback(partial(self._keep, key))
-            return await asyncio.shield(running)
+            task = self._running[key][wanted] = asyncio.create_task(self._engine.enlarge(request))
+            task.add_done_callback(partial(self._keep, key, wanted))
+            return await asyncio.shield(task)
         self.reused += 1
-        return replace(result, attempts=1, infer_s=0.0, queue_s=0.0, repeated=None)
+        pixels = wanted.cut(result.pixels, made)
+        return replace(result, pixels=pixels, attempts=1, infer_s=0.0, queue_s=0.0, repeated=None)
 
-    def _keep(self, key: bytes, task: asyncio.Task[TileResult]) -> None:
-        del self._running[key]
+    def _keep(self, key: bytes, made: Keep, task: asyncio.Task[TileResult]) -> None:
+        del self._running[key][made]
+        if not self._running[key]:
+            del self._running[key]
         if task.cancelled() or task.exception() is not None:
             return
-        self._kept[key] = task.result()
+        if (before := self._kept.pop(key, None)) is not None:
+            self._kept_bytes -= before.result.pixels.nbytes
+        self._kept[key] = _Kept(made, task.result())
         self._kept_bytes += task.result().pixels.nbytes
         while self._kept_bytes > self._keep_bytes:
             _, oldest = self._kept.popitem(last=False)
-            self._kept_bytes -= oldest.pixels.nbytes
+            self._kept_bytes -= oldest.result.pixels.nbytes
 
 
 def tile_key(request: TileRequest) -> bytes:
-    """What makes two tiles equal."""
+    """What makes two tiles equal, and what is made of them."""
     pixels = request.pixels
     kind = (
         pixels.shape,
