@@ -55,13 +55,14 @@ bench-all: .venv/ready-bench  ## all of RESULTS.md, with --record: keep the mach
 	$(MEASURE)/engines.py --record --model realesrgan-x4plus-anime
 	$(MEASURE)/engines.py --record --model realesr-animevideov3 --rounds 10
 	$(MEASURE)/service.py --record --rounds 2
-	$(MEASURE)/throughput.py --record --rounds 2
+	$(MEASURE)/throughput.py --record --side 96 --pictures 8 --rounds 2
 	$(MEASURE)/throughput.py --record --model realesr-animevideov3 --side 512 --pictures 4
 	$(MEASURE)/cold_start.py --record --rounds 5
 	$(MEASURE)/memory.py --record
 	$(MEASURE)/tile_memory.py --record
 	$(MEASURE)/encoders.py --record
-	$(MEASURE)/seams.py --record --halo 8 16 24 32 48
+	$(MEASURE)/seams.py --record --halo 8 16 23 24 32 48
+	$(MEASURE)/seams.py --record --halo 23 24 --photo retina.jpg --side 1024
 	$(MEASURE)/seams.py --record --halo 4 8 12 18 --model realesr-animevideov3
 	$(MEASURE)/alpha.py --record
 	$(MEASURE)/plots.py

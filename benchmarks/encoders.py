@@ -133,8 +133,12 @@ def pngs(picture: Pixels) -> Encoders:
         "png 1 paeth": partial(libpng, level=1, filter=filters.PAETH),
         "png 1 up, runs": partial(libpng, level=1, filter=filters.UP, strategy=strategies.RLE),
         "png 1 up, numpy": lambda: streamed(upped(picture)),
-        "png 1 up, libdeflate": lambda: imagecodecs.deflate_encode(upped(picture), level=1),
-        "png 3 up, libdeflate": lambda: imagecodecs.deflate_encode(upped(picture), level=3),
+        "png 1 up, libdeflate": lambda: imagecodecs.deflate_encode(
+            upped(picture).tobytes(), level=1
+        ),
+        "png 3 up, libdeflate": lambda: imagecodecs.deflate_encode(
+            upped(picture).tobytes(), level=3
+        ),
     }
 
 
@@ -151,7 +155,7 @@ def upped(picture: Pixels) -> Pixels:
 def streamed(rows: Pixels) -> bytes:
     """A few rows at a time, so that they need not be held."""
     compressor = zlib.compressobj(1)
-    parts = [compressor.compress(rows[top : top + 64]) for top in range(0, len(rows), 64)]
+    parts = [compressor.compress(rows[top : top + 64].data) for top in range(0, len(rows), 64)]
     return b"".join([*parts, compressor.flush()])
 
 

@@ -58,14 +58,19 @@ class ServerProcess:
 
 @contextlib.contextmanager
 def model_server(precision: str, folder: Path, *, threads: int) -> Iterator[ServerProcess]:
-    """Start a model server, and stop it on leaving. It loads while we go on."""
+    """Start a model server, and stop it on leaving. It loads while we go on.
+
+    As the gateway starts its own: with less right to the cores than whoever serves and asks.
+    """
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     process = subprocess.Popen(  # noqa: S603 - enlarger itself
         [
             *(sys.executable, "-m", "enlarger", "model-server"),
-            *("--port", str(port), "--threads", str(threads)),
+            *("--port", str(port), "--threads", str(threads), "--exit-with-parent"),
         ],
+        stdin=subprocess.PIPE,
+        process_group=0,
         env={**os.environ, "ENLARGER_PRECISION": precision},
         cwd=folder,
         stdout=subprocess.DEVNULL,
@@ -76,6 +81,8 @@ def model_server(precision: str, folder: Path, *, threads: int) -> Iterator[Serv
     finally:
         process.terminate()
         process.wait()
+        assert process.stdin is not None
+        process.stdin.close()
 
 
 def peak_rss_mb(pid: int) -> float:

@@ -15,6 +15,9 @@ FOLDER = Path(__file__).parent.parent / "docs" / "images"
 
 OURS, PEERS = "#2a6f97", "#b8c4cc"
 
+LEAST_DB, MOST_WORK = 57, 1.2
+"""What a plan is to keep to, for a picture of 1024 x 1024."""
+
 Line = dict[str, Any]
 
 
@@ -70,7 +73,11 @@ def draw_seams(lines: list[Line]) -> Any:
     figure, panel = pyplot.subplots(figsize=(4.6, 3), layout="constrained")
     for model, side_px in sorted({key[:2] for key in newest}):
         points = sorted(
-            (line["halo_px"], line["work_factor"], line["psnr_db"])
+            (
+                line["halo_px"],
+                line.get("work_factor_with_tail", line["work_factor"]),
+                line["psnr_db"],
+            )
             for key, line in newest.items()
             if key[:2] == (model, side_px) and line["psnr_db"] is not None
         )
@@ -86,6 +93,8 @@ def draw_seams(lines: list[Line]) -> Any:
             panel.annotate(
                 f"{halo_px} px", (work, psnr), xytext=(4, -10), textcoords="offset points"
             )
+    panel.axhline(LEAST_DB, color=PEERS, linewidth=1, zorder=0)
+    panel.axvline(MOST_WORK, color=PEERS, linewidth=1, zorder=0)
     panel.set_xlabel("computing, times the picture")
     panel.set_ylabel("PSNR of tiles against whole, dB")
     panel.margins(x=0.12, y=0.12)

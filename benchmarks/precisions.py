@@ -1,6 +1,7 @@
 """How far is another precision from f32 on pictures that int8 was not calibrated on, and how much faster is it?
 
-`python benchmarks/precisions.py int8 --pictures FOLDER`. Without a folder: scikit-image's photos.
+`python benchmarks/precisions.py int8 --held-out` takes the 16 pictures of `scripts/held_out.py`, which says where they come
+from; `--pictures FOLDER` takes others. Without either: scikit-image's photos.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import held_out
 import numpy as np
 from PIL import Image
 from record import record
@@ -33,7 +35,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("precision", choices=precisions())
     parser.add_argument("--model", default="realesrgan-x4plus")
-    parser.add_argument("--pictures", type=Path, help="a folder")
+    pictures = parser.add_mutually_exclusive_group()
+    pictures.add_argument("--pictures", type=Path, help="a folder")
+    pictures.add_argument("--held-out", action="store_true", help="the 16 of scripts/held_out.py")
     parser.add_argument(
         "--side", type=int, default=128, help="pixels of each picture's liveliest square"
     )
@@ -43,6 +47,11 @@ def main() -> None:
     parser.add_argument("--record", action="store_true", help="append to results.jsonl")
     arguments = parser.parse_args()
 
+    judged = {path.stem: path for path in paths(arguments.pictures)}
+    if arguments.held_out:
+        judged, missing = held_out.found()
+        if missing:
+            raise SystemExit("\n".join(f"{name}: {what}" for name, what in missing.items()))
     model = Catalogue.installed(Path("models")).choose(arguments.model, scale=4)
     kinds = ("f32", arguments.precision)
 
@@ -51,13 +60,13 @@ def main() -> None:
             Catalogue([model]), threads=config.cores(), precision="f32"
         ) as engine:
             psnr_db = {}
-            for path in paths(arguments.pictures):
+            for name, path in judged.items():
                 picture = liveliest(path, arguments.side)
                 right, made = [await enlarge(engine, model, picture, kind) for kind in kinds]
-                psnr_db[path.stem] = round(distance_db(made, right), 2)
-                print(f"{path.stem}: {psnr_db[path.stem]} dB", flush=True)
+                psnr_db[name] = round(distance_db(made, right), 2)
+                print(f"{name}: {psnr_db[name]} dB", flush=True)
                 if arguments.save:
-                    keep(arguments.save, path.stem, right, made)
+                    keep(arguments.save, name, right, made)
             tile = np.ascontiguousarray(
                 np.resize(liveliest(paths(None)[0], 96), (arguments.tile, arguments.tile, 3))
             )

@@ -1,11 +1,13 @@
-"""What does the service add to the network, and what do two model servers gain over one?
+"""What does the service add to the network, and what do two and five model servers gain over one?
 
 The same photo, in turn and in one run, on the same cores in the same precision:
 
 - *whole*: the bare network on the whole picture, all cores at it, no tiles;
 - *tiles*: the bare engine on the tiles of the service's plan, in this process;
+- *half*: the same with half of the threads, which tells what the other half of the cores adds without any service;
 - *two*: ``POST /upscale`` over two model servers that share the cores;
-- *one*: ``POST /upscale`` over one of these servers, so on half of the cores.
+- *one*: ``POST /upscale`` over one of these servers, so on half of the cores;
+- *five*: over five servers of one thread, as many as a service has at most.
 """
 
 from __future__ import annotations
@@ -52,11 +54,17 @@ def main() -> None:
             stack.enter_context(model_server(arguments.precision, folder, threads=half)).address
             for _ in range(2)
         ]
+        five = [
+            stack.enter_context(model_server(arguments.precision, folder, threads=1)).address
+            for _ in range(config.MAX_AUTO_SERVERS)
+        ]
         ways = {
             "whole": whole(model, picture, arguments.precision),
-            "tiles": tiles(model, picture, arguments.precision),
+            "tiles": tiles(model, picture, arguments.precision, config.cores()),
+            "half": tiles(model, picture, arguments.precision, half),
             "two": stack.enter_context(service(folder / "two", addresses, model, picture)),
             "one": stack.enter_context(service(folder / "one", addresses[:1], model, picture)),
+            "five": stack.enter_context(service(folder / "five", five, model, picture)),
         }
         for run in ways.values():
             run()  # compile, fill caches, grow memory
@@ -68,6 +76,8 @@ def main() -> None:
         "service / whole": ratio(seconds, "two", "whole"),
         "service / its tiles": ratio(seconds, "two", "tiles"),
         "one server / two": ratio(seconds, "one", "two"),
+        "half of the threads / all": ratio(seconds, "half", "tiles"),
+        "five servers / two": ratio(seconds, "five", "two"),
     }
     print(
         f"\n{model.id} {arguments.precision}, {picture.shape[1]}x{picture.shape[0]}, {len(boxes)} tiles, work {work_factor:.3f}"
@@ -109,10 +119,10 @@ def whole(model: Model, picture: Pixels, precision: str) -> Callable[[], object]
     return lambda: request.infer([batch])
 
 
-def tiles(model: Model, picture: Pixels, precision: str) -> Callable[[], object]:
-    """The bare engine on the plan's tiles, all cores."""
+def tiles(model: Model, picture: Pixels, precision: str, threads: int) -> Callable[[], object]:
+    """The bare engine on the plan's tiles."""
     engine = OpenVINOEngine(
-        Catalogue([model]), threads=config.cores(), precision=precision, cache_folder=None
+        Catalogue([model]), threads=threads, precision=precision, cache_folder=None
     )
     boxes = tiles_of(picture.shape[1], picture.shape[0], model)
 
@@ -129,12 +139,13 @@ def service(
     folder.mkdir()
     file = BytesIO()
     Image.fromarray(picture).save(file, "PNG")
+    count = len(tiles_of(picture.shape[1], picture.shape[0], model))
     with RunningService(folder, {"ENLARGER_SERVERS": ",".join(addresses)}) as running:
 
         def run() -> None:
             status, answer = running.upscale(file.getvalue(), scale=4, model=model.id)
             assert status == 200, answer
-            assert answer["tiles"]["servers"] == len(addresses), answer["tiles"]
+            assert answer["tiles"]["servers"] == min(len(addresses), count), answer["tiles"]
             base64.b64decode(answer["base64"])
 
         yield run

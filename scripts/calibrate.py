@@ -6,7 +6,7 @@ feature. Then it rounds each block alone, and leaves those in floating point who
 the result. The table lands beside the models of the package, and names the weights that it belongs to.
 
 The shipped tables come from 43 pictures: scikit-image's and scikit-learn's, and those in Debian's opencv-doc
-and mate-backgrounds and in the wheels of gradio and mahotas, without those that tests and benchmarks judge by.
+and mate-backgrounds and in the wheels of gradio and mahotas, without those that tests and benchmarks judge by (``held_out.py``).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import held_out
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
@@ -29,12 +30,6 @@ from enlarger.engine.samples import Floats, to_floats
 from enlarger.models import Catalogue, Ranges
 from enlarger.models.ranges import RANGES_FOLDER
 from enlarger.wire import Pixels
-
-HELD_OUT = {
-    *("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "ihc.png", "china.jpg"),
-    *("motorcycle_left.png", "motorcycle_right.png"),
-}
-"""Pictures that tests and benchmarks judge by, and so must not be learned from."""
 
 CONCATENATED = 192
 """Features that a dense block's last convolution sees."""
@@ -111,7 +106,7 @@ def seen(folders: Sequence[Path], side_px: int, count: int) -> Iterator[Pixels]:
     random = np.random.default_rng(0)
     paths = sorted(path for folder in folders for path in folder.rglob("*"))
     for path in paths:
-        if path.name in HELD_OUT:
+        if path.name in held_out.NAMES:
             continue
         try:
             with Image.open(path) as image:

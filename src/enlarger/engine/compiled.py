@@ -55,7 +55,7 @@ class CompiledNetwork:
         except OSError:
             return None
         head, blob = kept[:_HEAD_BYTES].tobytes(), kept[_HEAD_BYTES:]
-        return blob if head == _head(blob) else None
+        return blob if head == _head(blob.data) else None
 
     def write(self, blob: BytesIO | bytes) -> None:
         """Keep the bytes, and forget those of earlier versions. A folder that cannot be written is no fault."""
@@ -75,5 +75,5 @@ class CompiledNetwork:
             )
 
 
-def _head(blob: npt.NDArray[np.uint8] | memoryview | bytes) -> bytes:
+def _head(blob: memoryview | bytes) -> bytes:
     return zlib.crc32(blob).to_bytes(4).ljust(_HEAD_BYTES, b"\0")

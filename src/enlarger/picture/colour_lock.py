@@ -152,10 +152,11 @@ def _smoothed(drift: Drift, scale: int, *, first: int, stop: int) -> Floats:
 
 
 def _box_sums_of_ones(length: int) -> Integers:
-    ones = np.ones((1, length), np.int64)
+    plane: Integers = np.ones((1, length), np.int64)
     for _ in range(_BLURS):
-        ones = _box_sums_across(ones)
-    return ones[0]
+        plane = _box_sums_across(plane)
+    sums: Integers = plane[0]
+    return sums
 
 
 def _box_sums_across(plane: Integers) -> Integers:
@@ -164,7 +165,8 @@ def _box_sums_across(plane: Integers) -> Integers:
     sums = np.pad(plane, [(0, 0), (_RADIUS_PX + 1, _RADIUS_PX)])
     np.cumsum(sums, axis=1, out=sums)
     reach = 2 * _RADIUS_PX + 1
-    return sums[:, reach : reach + length] - sums[:, :length]
+    boxes: Integers = sums[:, reach : reach + length] - sums[:, :length]
+    return boxes
 
 
 def _box_sums_down(plane: Integers) -> Integers:
@@ -174,7 +176,8 @@ def _box_sums_down(plane: Integers) -> Integers:
     while rows < 2 * _RADIUS_PX:
         sums = sums[:-rows] + sums[rows:]
         rows *= 2
-    return sums[: len(plane)] + padded[2 * _RADIUS_PX :]
+    boxes: Integers = sums[: len(plane)] + padded[2 * _RADIUS_PX :]
+    return boxes
 
 
 def _subtract(result: Samples, smooth: Floats, scale: int, *, first: int) -> None:
@@ -215,5 +218,5 @@ def _between_rows(values: Floats, phase: int, scale: int, start: int, stop: int)
     share = np.float32(abs(offset))
     order = np.arange(start, stop)
     neighbours = (order + (-1 if offset < 0 else 1)).clip(0, len(values) - 1)
-    between = values[order] * (1 - share) + values[neighbours] * share
+    between: Floats = values[order] * (1 - share) + values[neighbours] * share
     return between.reshape(len(order), -1)
