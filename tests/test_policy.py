@@ -28,9 +28,11 @@ from enlarger.pool.policy import (
     attempt_limit_s,
     choose,
     computes,
+    done_sooner,
     has_open_seat,
     has_room,
     in_rotation,
+    is_idle,
     may_eject,
     model_here,
     retry_fits,
@@ -58,6 +60,7 @@ class Server:
     facts: EngineFacts | None = None
     in_flight: int = 0
     outstanding_mflop: float = 0.0
+    mflop_per_s: float | None = None
     last_used: int = 0
 
     def __post_init__(self) -> None:
@@ -364,3 +367,39 @@ def test_lost_servers_are_no_failures(
     tries = Tries()
     assert [tries.count(first("e")) for _ in range(2)] == [True, True]
     assert [tries.count(then("e")) for _ in more] == more
+
+
+# Who has nothing to do
+
+
+def test_member_is_idle_while_it_could_compute_one_more() -> None:
+    """That is less than the tiles it takes."""
+    two = replace(engine_facts(capacity=4), parallel=2)
+    assert is_idle(Server(in_flight=0))
+    assert not is_idle(Server(in_flight=1))
+    assert is_idle(Server(facts=two, in_flight=1))
+    assert not is_idle(Server(facts=two, in_flight=2))
+    unknown = Server()
+    unknown.facts = None
+    assert not is_idle(unknown)
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "expected"),
+    [
+        (None, None, True),
+        (10.0, 10.0, True),
+        (10.0, 5.1, True),
+        (10.0, 4.9, False),
+        (10.0, None, True),
+    ],
+)
+def test_tile_is_done_sooner_where_it_need_not_wait(
+    here: float | None, there: float | None, expected: bool
+) -> None:
+    """Of two tiles of 5 mflop the second is done when both are; elsewhere one alone, at that one's speed."""
+    waits = Server(in_flight=2, outstanding_mflop=10.0, mflop_per_s=here)
+    idle = Server(mflop_per_s=there)
+    assert done_sooner(request(), 5.0, here=waits, there=idle) == expected
+    other = Server(facts=engine_facts(replace(NEAREST, sha256="1" * 64)))
+    assert not done_sooner(request(), 5.0, here=waits, there=other)

@@ -341,6 +341,105 @@ async def test_tile_that_only_an_ejected_member_computes_goes_there() -> None:
         assert (await Pool([full, ejected]).enlarge(asked)).server == "ejected"
 
 
+# When nobody waits in the pool any more
+
+
+async def test_no_member_is_idle_while_another_has_a_tile_waiting() -> None:
+    """Tiles are sent ahead. In the end the one that waits goes to the member that is done: it counts as one attempt."""
+    engines = [HeldEngine(capacity=2), HeldEngine(capacity=2)]
+    pool = Pool([Member(f"m{number}", engine) for number, engine in enumerate(engines)])
+    before = counts(pool)
+    tiles = sent(pool, 3)
+    async with asyncio.timeout(5):
+        await engines[0].holds(2)
+        await engines[1].holds(1)
+        engines[1].let_go(1)
+        await engines[1].holds(2)
+        assert [engine.in_flight for engine in engines] == [1, 1]
+        for engine in engines:
+            engine.let_go()
+        results = await asyncio.gather(*tiles)
+    assert [result.server for result in results] == ["m0", "m1", "m1"]
+    assert [result.attempts for result in results] == [1, 1, 1]
+    assert engines[1].requests[1] is engines[0].requests[1]
+    assert counts(pool) == before
+
+
+async def test_tile_that_is_worked_on_is_not_moved() -> None:
+    """Nor one that waits while all are busy, nor one that would be done later elsewhere."""
+
+    class Slow(HeldEngine):
+        """Says that it takes a thousand times as long."""
+
+        async def enlarge(self, request: TileRequest) -> TileResult:
+            return replace(await super().enlarge(request), infer_s=1.0)
+
+    engines = [HeldEngine(capacity=2), Slow(capacity=2)]
+    pool = Pool([Member(f"m{number}", engine) for number, engine in enumerate(engines)])
+    pool.members[0].mflop_per_s = 1e9
+    tiles = sent(pool, 4)
+    async with asyncio.timeout(5):
+        for engine in engines:
+            await engine.holds(2)
+        await settled()
+        assert [len(engine.requests) for engine in engines] == [2, 2]
+        engines[1].let_go(2)
+        await asyncio.wait(tiles, return_when=asyncio.FIRST_COMPLETED)
+        await settled()
+        assert [engine.in_flight for engine in engines] == [2, 0]
+        engines[0].let_go(1)
+        await settled()
+        assert [len(engine.requests) for engine in engines] == [2, 2]
+        engines[0].let_go()
+        await asyncio.gather(*tiles)
+
+
+async def test_tile_is_not_moved_to_where_it_failed() -> None:
+    """It would most likely fail again."""
+    held = HeldEngine(capacity=2)
+    bad = Member("bad", FailsFirst(NearestEngine(), failures=1, error=EngineFailed("e")))
+    pool = Pool([bad, Member("good", held)])
+    bad.take(1, 0)  # by somebody else, so that the first tile goes to the good one
+    first = sent(pool, 1)
+    await held.holds(1)
+    bad.give_back(1)
+    second = sent(pool, 1, request_id="r-2")
+    async with asyncio.timeout(5):
+        await held.holds(2)  # where it waits behind the first one
+        await settled()
+        assert (bad.in_flight, held.in_flight) == (0, 2)
+        held.let_go()
+        results = await asyncio.gather(*first, *second)
+    assert [result.server for result in results] == ["good", "good"]
+
+
+async def test_tile_that_is_cancelled_on_its_way_leaves_nothing() -> None:
+    """At the moment when it is called back; others are moved as ever."""
+    engines = [HeldEngine(capacity=3), HeldEngine(capacity=1)]
+    pool = Pool([Member(f"m{number}", engine) for number, engine in enumerate(engines)])
+    before = counts(pool)
+    tiles = sent(pool, 4)
+    async with asyncio.timeout(5):
+        await engines[0].holds(3)
+        await engines[1].holds(1)
+        engines[1].let_go(1)
+        await tiles[1]
+        waits = [tiles[number] for number in (0, 2, 3) if not tiles[number].done()]
+        for tile in waits[1:]:
+            tile.cancel()
+        await asyncio.gather(*waits[1:], return_exceptions=True)
+        await settled()
+        engines[0].let_go()
+        await waits[0]
+    assert counts(pool) == before
+    async with asyncio.timeout(5):
+        more = sent(pool, 3, request_id="r-2")
+        for engine in engines:
+            engine.let_go()
+        await asyncio.gather(*more)
+    assert counts(pool) == before
+
+
 # When a member fails
 
 

@@ -8,15 +8,13 @@ import random
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
-from itertools import islice
 
 import structlog
 
 from enlarger.engine import Engine
 from enlarger.errors import DeadlineExceeded, EngineLost
 from enlarger.pool.health import Health, State
-from enlarger.pool.policy import MIN_ATTEMPT_S, NeverBegun, Wear
+from enlarger.pool.policy import MIN_ATTEMPT_S, NeverBegun, Recalled, Wear
 from enlarger.pool.remote import Readiness
 from enlarger.wire import EngineFacts, TileRequest, TileResult
 
@@ -24,6 +22,18 @@ log = structlog.get_logger()
 
 _AT_ONCE_S = 0.02
 """Tiles that are lost within this time are lost together."""
+
+
+@dataclass(eq=False, slots=True)
+class _Attempt:
+    """A tile that is here."""
+
+    request: TileRequest
+    timeout: asyncio.Timeout
+    begun_at: float | None
+    """Since when it can have been worked on; None: it waits behind others."""
+
+    recalled: bool = False
 
 
 @dataclass(eq=False)
@@ -60,8 +70,8 @@ class Member:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     """Set to have it probed at once."""
 
-    _attempts: dict[asyncio.Timeout, float | None] = field(default_factory=dict)
-    """Tiles that are here, oldest first, and since when each can have been worked on."""
+    _attempts: list[_Attempt] = field(default_factory=list)
+    """Tiles that are here, oldest first: the order in which they are worked on."""
 
     _late_since: float | None = None
 
@@ -118,20 +128,25 @@ class Member:
         Raises:
             EngineLost: it took longer than ``limit_s``, or went away.
             NeverBegun: it went away while it worked on others.
+            Recalled: it was still waiting behind others.
             DeadlineExceeded: the tile's deadline passed.
         """
         loop = asyncio.get_running_loop()
         started = loop.time()
+        limit = asyncio.timeout_at(min(request.deadline, started + limit_s))
+        attempt = _Attempt(request, limit, self._begins_at_once())
         try:
-            async with asyncio.timeout_at(min(request.deadline, started + limit_s)) as attempt:
-                with self._holding(attempt) as has_begun:
+            async with limit:
+                with self._holding(attempt):
                     try:
                         return await self.engine.enlarge(request)
                     except EngineLost as error:
-                        if has_begun():
+                        if self._has_begun(attempt):
                             raise
                         raise NeverBegun(str(error)) from error
         except TimeoutError as error:
+            if attempt.recalled:
+                raise Recalled from error
             if loop.time() >= request.deadline:
                 raise DeadlineExceeded("the deadline passed before the tile was done") from error
             if self.state is State.GONE:
@@ -139,26 +154,37 @@ class Member:
             self._was_late(started, loop.time(), forgiven_s)
             raise EngineLost(f"a model server did not answer within {limit_s:.1f} s") from error
 
+    def holds_back(self, request: TileRequest) -> bool:
+        """Whether a tile is here and waits behind others."""
+        return any(one.request is request and one.begun_at is None for one in self._attempts)
+
+    def recall(self, request: TileRequest) -> None:
+        """A tile that waits here is wanted elsewhere."""
+        for attempt in self._attempts:
+            if attempt.request is request and not attempt.timeout.expired():
+                attempt.recalled = True
+                attempt.timeout.reschedule(asyncio.get_running_loop().time())
+
     @contextmanager
-    def _holding(self, attempt: asyncio.Timeout) -> Iterator[Callable[[], bool]]:
-        """A tile that is here; tells whether the engine can have begun it, as it works on the oldest ones first."""
-        at_once = len(self._attempts) < self.parallel
-        self._attempts[attempt] = -math.inf if at_once else None
+    def _holding(self, attempt: _Attempt) -> Iterator[None]:
+        """A tile that is here."""
+        self._attempts.append(attempt)
         try:
-            yield partial(self._has_begun, attempt)
+            yield
         finally:
-            del self._attempts[attempt]
-            self._let_begin()
+            self._attempts.remove(attempt)
+            now = asyncio.get_running_loop().time()
+            for oldest in self._attempts[: self.parallel]:
+                if oldest.begun_at is None:
+                    oldest.begun_at = now
 
-    def _let_begin(self) -> None:
-        now = asyncio.get_running_loop().time()
-        for attempt in islice(self._attempts, self.parallel):
-            if self._attempts[attempt] is None:
-                self._attempts[attempt] = now
+    def _begins_at_once(self) -> float | None:
+        return -math.inf if len(self._attempts) < self.parallel else None
 
-    def _has_begun(self, attempt: asyncio.Timeout) -> bool:
+    def _has_begun(self, attempt: _Attempt) -> bool:
+        """Whether the engine can have begun it: it works on the oldest ones first."""
         # When a process ends, all its tiles are lost one after the other: who became the oldest by that has not begun.
-        since = self._attempts[attempt]
+        since = attempt.begun_at
         return since is not None and asyncio.get_running_loop().time() - since > _AT_ONCE_S
 
     def _was_late(self, started: float, now: float, forgiven_s: float) -> None:
@@ -215,8 +241,8 @@ class Member:
         if self.state is State.GONE:
             self.facts = self.rss_bytes = None
             for attempt in self._attempts:
-                if not attempt.expired():
-                    attempt.reschedule(now)
+                if not attempt.timeout.expired():
+                    attempt.timeout.reschedule(now)
         if self.facts is not None:
             self.parallel = self.facts.parallel
             if self.mflop_per_s is None:

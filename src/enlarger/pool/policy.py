@@ -49,6 +49,8 @@ class Choosable(Protocol):
     @property
     def outstanding_mflop(self) -> float: ...  # noqa: D102
     @property
+    def mflop_per_s(self) -> float | None: ...  # noqa: D102
+    @property
     def last_used(self) -> int: ...  # noqa: D102
 
 
@@ -119,6 +121,24 @@ def choose(members: Iterable[M], request: TileRequest, *, avoid: Collection[M] =
     )
 
 
+def is_idle(member: Choosable) -> bool:
+    """Whether it could compute one tile more at once."""
+    return member.facts is not None and member.in_flight < member.facts.parallel
+
+
+def done_sooner(request: TileRequest, mflop: float, *, here: Choosable, there: Choosable) -> bool:
+    """Whether a tile that waits ``here`` behind others would be done sooner ``there``, where it would begin at once.
+
+    A speed that nobody measured is taken to be the other one's.
+    """
+    here_mflop_per_s = here.mflop_per_s or there.mflop_per_s or _ASSUMED_MFLOP_PER_S
+    there_mflop_per_s = there.mflop_per_s or here_mflop_per_s
+    return (
+        computes(there, request)
+        and mflop / there_mflop_per_s < here.outstanding_mflop / here_mflop_per_s
+    )
+
+
 def may_eject(members: Collection[Choosable]) -> bool:
     """Whether one more may be ejected: never more than half."""
     ejected = sum(member.state is State.EJECTED for member in members)
@@ -171,6 +191,10 @@ def attempt_limit_s(
     patience = 2.0**lost
     shortest_s = min(at_least_s * patience, _MOST_OF_THE_TIME_LEFT * left_s)
     return max(shortest_s, _ATTEMPT_FACTOR * expected_s * patience)
+
+
+class Recalled(Exception):
+    """The tile waited at a member behind others, while another member has nothing to do."""
 
 
 class NeverBegun(EngineLost):

@@ -29,12 +29,15 @@ from enlarger.pool.health import State
 from enlarger.pool.member import Member
 from enlarger.pool.policy import (
     MIN_ATTEMPT_S,
+    Recalled,
     Tries,
     Wear,
     attempt_limit_s,
     choose,
+    done_sooner,
     has_open_seat,
     in_rotation,
+    is_idle,
     may_eject,
     model_here,
     retry_fits,
@@ -65,6 +68,9 @@ class _Tile:
     tries: Tries = field(default_factory=Tries)
     avoid: set[Member] = field(default_factory=set)
     """Where it failed."""
+
+    moves: bool = False
+    """It is called back from where it waits, to go to a member that has nothing to do."""
 
     @property
     def again(self) -> bool:
@@ -109,6 +115,7 @@ class Pool:
         self._hung_s = hung_s
         self._wear = wear or Wear()
         self._waiting: Turns[_Tile] = Turns()
+        self._seated: dict[_Tile, Member] = {}
         self._retrying = 0
         self._turn = 0
         self._hopeless_since: float | None = None
@@ -220,6 +227,8 @@ class Pool:
                     result = await member.enlarge(
                         request, limit_s=limit_s, forgiven_s=self._min_attempt_s
                     )
+                except Recalled:
+                    tries.sent -= 1
                 except (Busy, Starting, Draining, ModelNotHere, Unauthorized) as refusal:
                     # Says where the tile cannot go now, nothing of the server's health or of the tile.
                     tries.sent -= 1
@@ -277,6 +286,7 @@ class Pool:
     async def _seat(self, tile: _Tile) -> AsyncIterator[Member]:
         """A member with room, held for one tile."""
         request, tile.seat = tile.request, asyncio.get_running_loop().create_future()
+        tile.moves = False
         self._waiting.add(tile, owner=request.owner, since=request.admitted_at)
         # Those that wait already do so since they do not fit: a new one changes nothing for them.
         if self._fits({}, tile):
@@ -293,11 +303,14 @@ class Pool:
             yield member
         finally:
             self._leave(tile, again=again)
-            self._dispatch()
+            if (
+                not tile.moves
+            ):  # else it is back in a moment, and nobody else is to be moved meanwhile
+                self._dispatch()
 
     def _leave(self, tile: _Tile, *, again: bool) -> None:
         """Give back the seat, or the place in the queue."""
-        if tile.seat.done() and not tile.seat.cancelled() and tile.seat.exception() is None:
+        if self._seated.pop(tile, None) is not None:
             tile.seat.result().give_back(tile.mflop)
             self._retrying -= again
         else:
@@ -316,8 +329,34 @@ class Pool:
             self._retrying += tile.again
             # No await since choosing: two tiles cannot take one seat.
             member.take(tile.mflop, self._turn)
+            self._seated[tile] = member
             tile.seat.set_result(member)
+        self._keep_all_busy()
         self._give_up_if_hopeless()
+
+    def _keep_all_busy(self) -> None:
+        """While a member has nothing to do, no tile waits at another one behind what that computes.
+
+        Tiles are sent ahead, so that a member has its next one when it is done with one. In the end, when nobody
+        waits in the pool, one member may have two while another has none.
+        """
+        if len(self._waiting) or any(tile.moves for tile in self._seated):
+            return
+        for idle in filter(is_idle, in_rotation(self.members)):
+            movable = [
+                tile
+                for tile, member in self._seated.items()
+                if member.holds_back(tile.request)
+                and idle not in tile.avoid
+                and done_sooner(tile.request, tile.mflop, here=member, there=idle)
+            ]
+            if movable:
+                # The one that would wait longest; each move is followed by another look.
+                tile = max(movable, key=lambda tile: self._seated[tile].outstanding_mflop)
+                tile.moves = True
+                log.debug("tile_moves", index=tile.request.index, to=idle.name)
+                self._seated[tile].recall(tile.request)
+                return
 
     def _fits(self, chosen: _Chosen, tile: _Tile) -> bool:
         """Whether a tile may be seated now; for each kind of tile, who gets it is found once and kept in ``chosen``."""
