@@ -13,7 +13,18 @@ from pathlib import Path
 
 from promises import Finding, Findings, read_findings, table
 
-SCRIPTS = ("kill", "jobs", "hang", "overload", "cancel", "restart", "disk", "soak")
+SCRIPTS = (
+    "kill",
+    "jobs",
+    "hang",
+    "failing",
+    "overload",
+    "fairness",
+    "cancel",
+    "restart",
+    "disk",
+    "soak",
+)
 LIMIT_S = 900
 """Of one script, besides the soak's own time. One that needs longer is stuck."""
 

@@ -105,7 +105,7 @@ def pictures(folder: Path, seed: int, sizes: Sequence[tuple[int, int]] = SIZES) 
         piece.resize((width, height), Image.Resampling.BICUBIC).save(before / f"photo_{name}")
     made = by_command_line(before, after)
     return [
-        Picture(path.stem, _request(path.read_bytes()), digest(made[path.name]))
+        Picture(path.stem, request_of(path.read_bytes()), digest(made[path.name]))
         for path in sorted(before.iterdir())
     ]
 
@@ -122,8 +122,9 @@ def by_command_line(before: Path, after: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in after.iterdir()}
 
 
-def _request(picture: bytes) -> bytes:
-    fields = {"image_b64": base64.b64encode(picture).decode(), "scale": 4, "model": MODEL}
+def request_of(picture: bytes, **more: str) -> bytes:
+    """The body that asks for a picture, with further fields."""
+    fields = {"image_b64": base64.b64encode(picture).decode(), "scale": 4, "model": MODEL, **more}
     return json.dumps(fields).encode()
 
 
