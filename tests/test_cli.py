@@ -337,7 +337,7 @@ def test_full_disk_leaves_nothing_half_written(
     (tmp_path / "in.png").write_bytes(encoded(PICTURE))
     (tmp_path / f"out.{suffix}").write_bytes(KEPT)
     limited = (
-        "import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000)); "
+        "import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500)); "
         "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
     )
     command = f"-m enlarger upscale in.png out.{suffix} --model nearest"
