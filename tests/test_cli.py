@@ -337,10 +337,11 @@ def test_full_disk_leaves_nothing_half_written(
     (tmp_path / "in.png").write_bytes(encoded(PICTURE))
     (tmp_path / f"out.{suffix}").write_bytes(KEPT)
     limited = (
-        "import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500)); "
+        "import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000)); "
         "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
     )
-    command = f"-m enlarger upscale in.png out.{suffix} --model nearest"
+    # Noise that is resampled is twice as long as that in any file.
+    command = f"-m enlarger upscale in.png out.{suffix} --model nearest --scale 3"
     done = subprocess.run(
         [sys.executable, "-c", limited, *command.split()],
         cwd=tmp_path,
@@ -358,7 +359,7 @@ def test_full_disk_leaves_nothing_half_written(
 
 def test_interrupt_ends_the_work_with_130(tmp_path: Path, environment: dict[str, str]) -> None:
     """Ctrl-C after the first tiles: no result, no part of one, no traceback."""
-    (tmp_path / "in.png").write_bytes(encoded(np.zeros((2000, 2000, 3), np.uint8)))
+    (tmp_path / "in.png").write_bytes(encoded(unlike_tiles(2000)))
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "enlarger", "upscale", "in.png", "out.png"]
     with subprocess.Popen(
@@ -379,6 +380,13 @@ def test_interrupt_ends_the_work_with_130(tmp_path: Path, environment: dict[str,
     assert (process.returncode, out) == (130, b"")
     assert b"Traceback" not in shown
     assert files(tmp_path) == {"in.png"}
+
+
+def unlike_tiles(side_px: int) -> Pixels:
+    """A picture in which no two pixels, and so no two tiles, are equal: those would be computed once."""
+    row, column = np.indices((side_px, side_px))
+    numbers = row * side_px + column
+    return np.stack([numbers >> 16, numbers >> 8 & 255, numbers & 255], axis=-1).astype(np.uint8)
 
 
 def rest(terminal: int) -> bytes:

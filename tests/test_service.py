@@ -215,11 +215,11 @@ def test_picture_survives_a_server_that_hangs(service: RunningService, photo: Pi
 def test_worn_servers_are_replaced_under_load(
     environment: dict[str, str], photo: Pixels, tmp_path: Path
 ) -> None:
-    """After ten tiles each, while pictures are made: none fails, and all are the same."""
+    """After four tiles each, while pictures are made: none fails, and all are the same."""
     picture = encoded(photo[:256, :256])
-    settings = environment | {"NUM_SERVERS": "2", "ENLARGER_SERVER_TILES": "10"}
+    settings = environment | {"NUM_SERVERS": "2", "ENLARGER_SERVER_TILES": "4"}
     with RunningService(tmp_path, settings) as service, ThreadPoolExecutor(4) as threads:
-        asked = [threads.submit(service.upscale, picture, scale=2, model=QUICK) for _ in range(40)]
+        asked = [threads.submit(service.upscale, picture, scale=2, model=QUICK) for _ in range(16)]
         answers = [one.result() for one in asked]
         assert {status for status, _ in answers} == {200}
         assert len({answer["base64"] for _, answer in answers}) == 1
@@ -406,14 +406,12 @@ def test_largest_picture_works_at_4x(service: RunningService, photo: Pixels) -> 
     enlarged = Image.fromarray(photo).resize((2048, 2048), Image.Resampling.BICUBIC)
     picture = padded(encoded(enlarged), MAX_FILE_SIZE_BYTES)
     assert len(picture) == MAX_FILE_SIZE_BYTES
-    status, answer = service.upscale(picture, scale=4, model=QUICK, inline=False)
+    # Of this network every pixel of the result is known; real ones at that size are for `make chaos`.
+    status, answer = service.upscale(picture, scale=4, model="nearest", inline=False)
     assert status == 200
     assert answer["upscaled_size"] == {"width": 8192, "height": 8192, "scale": 4}
     with Image.open(service.folder / answer["file_path"]) as image:
-        assert image.size == (8192, 8192)
-        small = np.asarray(image.resize((2048, 2048), Image.Resampling.BOX)).astype(int)
-    # The model draws a little brighter than it was asked to; a tile in the wrong place is at 30 and more.
-    assert np.abs(small - np.asarray(enlarged)).mean() < 6
+        assert np.array_equal(np.asarray(image), nearest(np.asarray(enlarged), 4))
 
     status, answer = service.upscale(
         padded(encoded(enlarged), MAX_FILE_SIZE_BYTES + 1), scale=4, model=QUICK

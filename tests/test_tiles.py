@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from fakes import nearest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from enlarger.tiles import MAX_WORK_FACTOR, MAX_WORK_FACTOR_OF_TWO, SERVERS, Span, TileBox, plan
@@ -118,6 +118,7 @@ def test_nothing_is_read_in_vain(case: Case) -> None:
     assert (rows[0].read_px, columns[0].read_px) == read_px(case, len(rows), len(columns))
 
 
+@settings(max_examples=20)  # each is planned twice
 @given(case=cases())
 def test_plan_is_deterministic_and_in_row_order(case: Case) -> None:
     """The same arguments give the same tiles, rows from the top and columns from the left."""
