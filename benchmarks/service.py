@@ -34,6 +34,15 @@ from enlarger.models import Catalogue, Model
 from enlarger.pipeline.passes import tiles_of
 from enlarger.wire import Keep, Pixels
 
+WAYS = ("whole", "tiles", "half", "two", "one", "five")
+RATIOS = {
+    "service / whole": ("two", "whole"),
+    "service / its tiles": ("two", "tiles"),
+    "one server / two": ("one", "two"),
+    "half of the threads / all": ("half", "tiles"),
+    "five servers / two": ("five", "two"),
+}
+
 
 def main() -> None:
     """Measure and print."""
@@ -42,6 +51,7 @@ def main() -> None:
     parser.add_argument("--precision", default=precisions()[0], choices=precisions())
     parser.add_argument("--side", type=int, default=512, help="pixels of a side, at most 512")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS, help="only these")
     parser.add_argument("--record", action="store_true", help="append to results.jsonl")
     arguments = parser.parse_args()
 
@@ -66,6 +76,7 @@ def main() -> None:
             "one": stack.enter_context(service(folder / "one", addresses[:1], model, picture)),
             "five": stack.enter_context(service(folder / "five", five, model, picture)),
         }
+        ways = {name: run for name, run in ways.items() if name in arguments.ways}
         for run in ways.values():
             run()  # compile, fill caches, grow memory
         seconds = in_turn({name: timed(run) for name, run in ways.items()}, arguments.rounds)
@@ -73,11 +84,9 @@ def main() -> None:
     boxes = tiles_of(picture.shape[1], picture.shape[0], model)
     work_factor = sum(box.lr_px for box in boxes) / (picture.shape[0] * picture.shape[1])
     ratios = {
-        "service / whole": ratio(seconds, "two", "whole"),
-        "service / its tiles": ratio(seconds, "two", "tiles"),
-        "one server / two": ratio(seconds, "one", "two"),
-        "half of the threads / all": ratio(seconds, "half", "tiles"),
-        "five servers / two": ratio(seconds, "five", "two"),
+        name: ratio(seconds, slow, quick)
+        for name, (slow, quick) in RATIOS.items()
+        if {slow, quick} <= seconds.keys()
     }
     print(
         f"\n{model.id} {arguments.precision}, {picture.shape[1]}x{picture.shape[0]}, {len(boxes)} tiles, work {work_factor:.3f}"

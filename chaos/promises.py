@@ -91,11 +91,11 @@ def growth(samples: Sequence[float]) -> float:
 
 
 def rise(before: Sequence[float], samples: Sequence[float]) -> float:
-    """How far a run went above what was there before it, the median of ``before``; its peak counts, however early.
+    """How far the peak of a run, however early, is above that of the usual before it: load that can be done has peaks, too.
 
     Raises:
         ValueError: no samples, of either.
     """
     if not before or not samples:
         raise ValueError("one sample at least, before and during")
-    return max(samples) - statistics.median(before)
+    return max(samples) - max(before)

@@ -21,9 +21,9 @@ def test_growth_is_from_the_second_fifth_to_the_last() -> None:
         growth([1, 2, 3, 4])
 
 
-def test_rise_is_the_peak_above_what_was_there_before() -> None:
-    """However early it comes, and however short it is. One odd moment before does not count."""
-    assert rise([80, 80, 500], [81, 131, 82]) == 51
+def test_rise_is_from_peak_to_peak() -> None:
+    """However early it comes, and however short it is."""
+    assert rise([80, 100, 85], [81, 151, 82]) == 51
     assert rise([80], [131, 20]) == 51
     for before, samples in (([], [1.0]), ([1.0], [])):
         with pytest.raises(ValueError, match="one sample"):

@@ -260,7 +260,7 @@ async def test_starting_server_has_no_facts_yet(session: aiohttp.ClientSession) 
         readiness = await client.probe()
         assert (readiness.state, readiness.facts) == (State.STARTING, None)
         assert not client.facts().ready
-        with pytest.raises(NoEngineReady):
+        with pytest.raises(ModelNotHere):
             await client.enlarge(request())
         with pytest.raises(NoEngineReady):
             await client.ready_for(NEAREST.id, NEAREST.sha256)

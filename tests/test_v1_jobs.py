@@ -627,6 +627,23 @@ async def test_failure_that_may_pass_frees_its_key(start: Start, models: list[Mo
         assert again.status == 200
 
 
+async def test_who_waits_with_a_key_is_not_queued(start: Start, models: list[ModelFacts]) -> None:
+    """Behind jobs that nobody waits for: it is worked on at once, as without a key."""
+    engine = HeldEngine(models)
+    gateway = await start(engine)
+    jobs = [await queued(gateway, picture(seed, (8, 8))) for seed in range(5)]
+    await engine.holds(3)
+    headers = {"Idempotency-Key": "order-23"}
+    asked = asyncio.ensure_future(gateway.http.post("/v1/upscale", data=PNG, headers=headers))
+    await engine.holds(5)  # of three jobs one each, and both of this one
+    states = [(await shown(gateway, job))["state"] for job in jobs]
+    assert states == ["running"] * 3 + ["queued"] * 2
+    engine.let_go()
+    async with await asked as response:
+        assert response.status == 200
+        assert samples(await response.read()).shape == (40, 60, 3)
+
+
 async def test_key_is_free_when_the_result_is_gone(start: Start, models: list[ModelFacts]) -> None:
     """It is kept until the job expires; whoever uses it then gets a picture, not a result that is no more."""
     engine = NearestEngine(models)

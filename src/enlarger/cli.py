@@ -247,7 +247,7 @@ async def _upscale(
         return await shell.run(work, options, skip_existing=skip_existing)
 
 
-_LARGE_BYTES = 4 << 20
+_LARGE_BYTES = 1 << 20
 """Blocks of the gateway that are kept apart: tiles and pictures, and not what arithmetic takes for a moment."""
 
 _START_PATIENCE_S = 20

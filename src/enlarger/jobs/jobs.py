@@ -120,8 +120,15 @@ class Jobs:
         self._ended = ended
         self._clock = clock
 
-    async def submit(self, job: Job, asked: Asked) -> tuple[JobRecord, bool]:
+    async def submit(
+        self, job: Job, asked: Asked, *, at_once: bool = False
+    ) -> tuple[JobRecord, bool]:
         """Take a job; gives it, and whether it was there already under its idempotency key.
+
+        Args:
+            job: what to make.
+            asked: by whom.
+            at_once: somebody waits for it: it is not queued behind those that nobody waits for.
 
         Raises:
             RequestError: its picture cannot be taken.
@@ -132,7 +139,7 @@ class Jobs:
         """
         if (known := await self.known(job.owner, asked)) is not None:
             return await self._begun_again(known, job), True
-        await self.check_room(1)
+        await self.check_room(0 if at_once else 1)
         record, output_px = await self.looked_at(job, asked)
         if output_px:
             self._charge(asked.caller, output_px)
@@ -140,7 +147,7 @@ class Jobs:
         if added.id != record.id:
             check_fingerprint(added, asked)
             return await self._begun_again(added, job), True
-        return await self.begin(added, job), False
+        return await self.begin(added, job, at_once=at_once), False
 
     async def _begun_again(self, known: JobRecord, job: Job) -> JobRecord:
         """A job that is asked for once more. Its picture may have been lost on its way: it is here again."""
@@ -202,14 +209,19 @@ class Jobs:
             problem=self._problem(error, request_id),
         )
 
-    async def begin(self, record: JobRecord, job: Job) -> JobRecord:
-        """Let a job that has its row run; its picture is among the blobs then.
+    async def begin(self, record: JobRecord, job: Job, *, at_once: bool = False) -> JobRecord:
+        """Let a job that has its row run, in its turn or at once; its picture is among the blobs then.
 
         Raises:
             StorageFull, StorageUnavailable: there is no room for its picture; it has failed.
         """
         if isinstance(job.source, BytesSource):
             record = await self._with_input(record, job.source.data)
+        if at_once:
+            begun = await self._rows.update(record.id, states=("queued",), **self._held_here())
+            if begun is not None:
+                self._runner.begin(begun)
+                return begun
         self._runner.wake()
         return record
 
@@ -217,16 +229,7 @@ class Jobs:
         self, job: Job, asked: Asked, work: asyncio.Future[Outcome], tracked: Tracked
     ) -> JobRecord:
         """A request that takes long goes on as a job: its sender need not wait for it."""
-        now = self._clock()
-        record = replace(
-            self._record(job, asked),
-            state="running",
-            started_at=now,
-            attempts=1,
-            holder=self._runner.holder,
-            leased_until=now + LEASE_S,
-            **tracked.values(),
-        )
+        record = replace(self._record(job, asked), **self._held_here(), **tracked.values())
         try:
             added = await self._rows.add(record)
         except BaseException:  # nobody waits for it, and it is no job
@@ -488,6 +491,17 @@ class Jobs:
             webhook=asked.webhook,
             anew=job.anew,
         )
+
+    def _held_here(self) -> dict[str, Any]:
+        """Of a job that is begun here, as columns."""
+        now = self._clock()
+        return {
+            "state": "running",
+            "started_at": now,
+            "attempts": 1,
+            "holder": self._runner.holder,
+            "leased_until": now + LEASE_S,
+        }
 
     async def _with_input(self, record: JobRecord, data: bytes) -> JobRecord:
         """The job, with its picture among the blobs."""

@@ -205,6 +205,10 @@ class Runner:
         if job_id in self._running:
             self._running[job_id].cancel()
 
+    def begin(self, record: JobRecord) -> None:
+        """Run a job, whatever runs already; its row says that it runs here."""
+        self._start(record, Tracked(record), partial(self._work, record))
+
     def adopt(self, record: JobRecord, work: asyncio.Future[Outcome], tracked: Tracked) -> None:
         """A request that runs already goes on as a job; its row says that it runs here."""
         tracked.tiles = KeptTiles(self._blobs, tiles_of(record))
@@ -221,7 +225,7 @@ class Runner:
                     )
                     if record is None:
                         break
-                    self._start(record, Tracked(record), partial(self._work, record))
+                    self.begin(record)
             except EnlargerError as error:  # the database is away: it comes back
                 log.warning("jobs_not_claimed", reason=str(error))
             except Exception:

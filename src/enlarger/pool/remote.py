@@ -18,6 +18,7 @@ from enlarger.errors import (
     EngineFailed,
     EngineLost,
     EnlargerError,
+    ModelNotHere,
     NoEngineReady,
     OutputTooLarge,
     Unauthorized,
@@ -137,7 +138,8 @@ class RemoteEngine:
         """Have the server enlarge a tile; see ``Engine``."""
         model = self._facts.model(request.model)
         if model is None:
-            raise NoEngineReady(f"the model server does not have {request.model}")
+            # Nor did it answer its last probe, or it is another one by now: of the tile that says nothing.
+            raise ModelNotHere(f"the model server does not have {request.model} now")
         left_s = request.deadline - asyncio.get_running_loop().time()
         if left_s <= 0:
             raise DeadlineExceeded("the deadline passed before the tile was sent")

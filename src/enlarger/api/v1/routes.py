@@ -215,7 +215,8 @@ class V1:
             )
         asked = await self._asked(wanted)
         if preference.is_async or asked.idempotency_key is not None:
-            record, replayed = await self._submitted(job, asked)
+            at_once = not preference.is_async
+            record, replayed = await self._submitted(job, asked, at_once=at_once)
             if not preference.is_async:
                 record = await self.jobs.wait(record, preference.wait_s)
             if preference.is_async or not record.is_ended:
@@ -228,10 +229,12 @@ class V1:
             return answer
         return await self._now(wanted, kind, preference, asked)
 
-    async def _submitted(self, job: Job, asked: Asked) -> tuple[JobRecord, bool]:
+    async def _submitted(
+        self, job: Job, asked: Asked, *, at_once: bool = False
+    ) -> tuple[JobRecord, bool]:
         """A job, and whether its key had it already. If the key has another one, the error names it."""
         try:
-            return await self.jobs.submit(job, asked)
+            return await self.jobs.submit(job, asked, at_once=at_once)
         except IdempotencyKeyReused as error:
             known = await self.jobs.of_key(job.owner, asked.idempotency_key or "")
             error.job_id = None if known is None else known.id
