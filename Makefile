@@ -70,7 +70,7 @@ bench-all: .venv/ready-bench  ## all of RESULTS.md, with --record: keep the mach
 bench-%: .venv/ready-bench  ## one of them: make bench-service ARGS="--side 256"
 	$(MEASURE)/$*.py $(ARGS)
 
-chaos: .venv/ready  ## kill, hang, overload and starve it for 25 minutes: does it serve? ARGS="--minutes 60"
+chaos: .venv/ready  ## kill, hang, overload and starve it for half an hour: does it serve? ARGS="--minutes 60"
 	PYTHONPATH=scripts $(BIN)/python chaos/run.py $(ARGS)
 
 chaos-%: .venv/ready  ## one of them: make chaos-kill ARGS="--pictures 1000"
