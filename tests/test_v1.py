@@ -743,7 +743,7 @@ async def test_models_say_what_was_measured(start: Start, models: list[ModelFact
     # 36 GFLOP/s, and 35.9 MFLOP a pixel: docs/reference/models.md.
     x4plus = measured["realesrgan-x4plus"]
     assert x4plus["megapixels_per_s"] == pytest.approx(0.001, rel=0.01)
-    assert (x4plus["seam_max_diff"], x4plus["engine"]) == (14, "nearest")
+    assert (x4plus["seam_max_diff"], x4plus["engine"]) == (17, "nearest")
     assert measured["realesr-animevideov3"]["seam_max_diff"] == 0
     assert measured["realesrgan-x4plus-anime"]["seam_max_diff"] is None
     assert measured["realesrgan-x4plus-anime"]["engine"] is None
