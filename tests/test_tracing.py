@@ -364,13 +364,17 @@ def test_collector_gets_the_trace_of_a_request(
     assert len(tiles) == answer["tiles"]["total"] > 1
     assert {tile.parent_span_id for tile in tiles} == {edge.span_id}
     above = {tile.span_id: tile for tile in tiles}
+    computed = set()
     for service_name, span in collector.named("infer"):
         if service_name == "enlarger-model-server":
-            tile = above.pop(span.parent_span_id)
+            tile = above[span.parent_span_id]
             assert edge.start_time_unix_nano <= tile.start_time_unix_nano
             assert tile.start_time_unix_nano <= span.start_time_unix_nano
-            assert span.end_time_unix_nano <= tile.end_time_unix_nano <= edge.end_time_unix_nano
-    assert above == {}
+            # One that waited may have been called back, to a server that had nothing to do.
+            if any(fact.key.endswith("infer_s") for fact in span.attributes):
+                assert span.end_time_unix_nano <= tile.end_time_unix_nano <= edge.end_time_unix_nano
+                computed.add(tile.span_id)
+    assert computed == set(above)
 
 
 def encoded_text() -> str:
