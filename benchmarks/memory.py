@@ -26,7 +26,7 @@ from enlarger import config
 from enlarger.engine.openvino import precisions
 from enlarger.errors import EnlargerError
 from enlarger.models import Catalogue, Model
-from enlarger.pool import RemoteEngine
+from enlarger.pool.remote import RemoteEngine
 
 SERVER_BAR_MB = 700
 GATEWAY_BARS = {False: 2.5, True: 4.0}

@@ -32,8 +32,9 @@ from enlarger.engine import Engine
 from enlarger.fetch import Fetcher
 from enlarger.models import Catalogue
 from enlarger.picture.workers import Decoders
-from enlarger.pipeline import Pipeline
-from enlarger.pool import Member, Pool
+from enlarger.pipeline.pipeline import Pipeline
+from enlarger.pool.member import Member
+from enlarger.pool.pool import Pool
 from enlarger.store import Store, sweep_regularly
 from enlarger.web import launcher
 from enlarger.wire import ModelFacts, Pixels

@@ -20,9 +20,8 @@ from PIL import Image
 from enlarger.engine import Engine
 from enlarger.errors import EngineFailed, WrongOutput
 from enlarger.job import Options
-from enlarger.picture import Note, Picture
 from enlarger.picture.decode import decode
-from enlarger.picture.values import Motion
+from enlarger.picture.values import Motion, Note, Picture
 from enlarger.pipeline.enlarging import Enlarged, OnTile, Wanted, enlarge
 from enlarger.pipeline.fitting import write
 from enlarger.pipeline.passes import Window, result_window

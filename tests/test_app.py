@@ -39,8 +39,9 @@ from enlarger.api.app import http_error
 from enlarger.errors import EngineFailed, EngineLost, EnlargerError, OutOfMemory, WrongOutput
 from enlarger.models import Catalogue
 from enlarger.picture.workers import Decoders
-from enlarger.pool import Member, Pool
 from enlarger.pool.health import Health, State
+from enlarger.pool.member import Member
+from enlarger.pool.pool import Pool
 from enlarger.pool.remote import Readiness
 from enlarger.store import Store, StoredFile
 from enlarger.web.request_ids import follow

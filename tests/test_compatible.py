@@ -59,9 +59,9 @@ from enlarger.errors import (
 )
 from enlarger.job import BytesSource, Job, Options, UrlSource
 from enlarger.models import Catalogue
-from enlarger.picture import Header, Note
-from enlarger.pipeline import Outcome
+from enlarger.picture.values import Header, Note
 from enlarger.pipeline.enlarging import Ran
+from enlarger.pipeline.pipeline import Outcome
 from enlarger.store import StoredFile
 
 JSON = "application/json"

@@ -37,9 +37,9 @@ from pictures import (
 from PIL import Image, PngImagePlugin
 
 from enlarger.errors import UnreadableImage, UnsupportedFormat
-from enlarger.picture import Picture
 from enlarger.picture.decode import decode, probe
 from enlarger.picture.metadata import png_chunks
+from enlarger.picture.values import Picture
 from enlarger.picture.workers import Decoders
 from enlarger.wire import Pixels
 

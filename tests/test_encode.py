@@ -17,7 +17,6 @@ from PIL import Image, JpegImagePlugin
 from PIL.ExifTags import IFD
 
 from enlarger.errors import InvalidOption
-from enlarger.picture import Picture
 from enlarger.picture.decode import decode
 from enlarger.picture.encode import (
     SUFFIXES,
@@ -28,7 +27,7 @@ from enlarger.picture.encode import (
     prepare,
     suffix_of,
 )
-from enlarger.picture.values import Motion
+from enlarger.picture.values import Motion, Picture
 from enlarger.wire import Pixels
 
 KINDS = ["png", "jpeg", "webp", "avif", "tiff"]

@@ -19,7 +19,7 @@ from pictures import icc_profile, noise, noise16, visible
 
 from enlarger.engine import Engine
 from enlarger.errors import EngineFailed, EnlargerError, WrongOutput
-from enlarger.picture import Note, Picture
+from enlarger.picture.values import Note, Picture
 from enlarger.pipeline import passes
 from enlarger.pipeline.enlarging import Enlarged, OnPiece, OnTile, Piece, Wanted, enlarge
 from enlarger.pipeline.passes import Window, result_window

@@ -16,9 +16,8 @@ from PIL import Image
 
 from enlarger.errors import InvalidOption
 from enlarger.job import Options
-from enlarger.picture import Note, Picture
 from enlarger.picture.encode import QUALITY, encode, prepare
-from enlarger.picture.values import Motion
+from enlarger.picture.values import Motion, Note, Picture
 from enlarger.pipeline.enlarging import Enlarged, Ran
 from enlarger.pipeline.fitting import LEAST_QUALITY, write
 from enlarger.wire import Pixels

@@ -17,10 +17,10 @@ from PIL import Image
 from PIL.ExifTags import GPS, IFD, Base
 
 from enlarger import __version__
-from enlarger.picture import Picture
 from enlarger.picture.decode import decode
 from enlarger.picture.encode import encode, prepare
 from enlarger.picture.metadata import DamagedExifError, exif_for, exif_of_tiff, upright_xmp
+from enlarger.picture.values import Picture
 
 KINDS = ["png", "jpeg", "webp", "avif", "tiff"]
 

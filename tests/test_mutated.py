@@ -21,7 +21,7 @@ from mutants import mutant, originals
 from pictures import encoded, noise
 from running import RunningService
 
-from enlarger.picture import FORMATS
+from enlarger.picture.values import FORMATS
 
 QUICK = "realesr-animevideov3"
 

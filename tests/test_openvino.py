@@ -45,8 +45,8 @@ from enlarger.errors import (
 )
 from enlarger.models import Catalogue
 from enlarger.models.catalogue import GOLDEN_FOLDER
-from enlarger.picture import Picture
-from enlarger.pipeline import Wanted, enlarge
+from enlarger.picture.values import Picture
+from enlarger.pipeline.enlarging import Wanted, enlarge
 from enlarger.tiles import plan
 from enlarger.wire import Keep, Pixels, TileRequest, TileResult
 
@@ -686,6 +686,33 @@ async def test_either_half_may_be_damaged(
     made = await result_with_cache(tmp_path, catalogue, pixels, "tiny-rrdb")
     assert np.array_equal(made, expected)
     assert kept.read_bytes() != damaged
+
+
+async def test_network_that_was_read_ahead_is_not_read_again(
+    catalogue: Catalogue, tmp_path: Path
+) -> None:
+    """Nor compiled: here its file is gone by the time that the first tile comes."""
+    pixels = noise(4, 4, 3)
+    expected = await result_with_cache(tmp_path, catalogue, pixels, "nearest")
+    async with OpenVINOEngine(
+        catalogue, threads=1, precision="f32", cache_folder=tmp_path
+    ) as engine:
+        engine.begin_to_read("nearest")
+        await asyncio.get_running_loop().run_in_executor(engine._executor, int)  # after it
+        (kept,) = names(tmp_path)
+        (tmp_path / kept).unlink()
+        assert np.array_equal(await enlarged(engine, "nearest", pixels), expected)
+    assert not names(tmp_path)  # one that is compiled is kept
+
+
+async def test_reading_ahead_may_find_nothing(catalogue: Catalogue, tmp_path: Path) -> None:
+    """The network is compiled then, and kept."""
+    async with OpenVINOEngine(
+        catalogue, threads=1, precision="f32", cache_folder=tmp_path
+    ) as engine:
+        engine.begin_to_read("nearest")
+        await engine.load("nearest")
+    assert len(names(tmp_path)) == 1
 
 
 async def test_only_newest_compiled_network_is_kept(catalogue: Catalogue, tmp_path: Path) -> None:

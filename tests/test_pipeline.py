@@ -48,12 +48,11 @@ from enlarger.errors import (
 from enlarger.fetch import Fetcher
 from enlarger.job import BytesSource, Job, Options, UrlSource, read_options
 from enlarger.models import Catalogue
-from enlarger.picture import Header, Picture
-from enlarger.picture.values import FORMATS
+from enlarger.picture.values import FORMATS, Header, Picture
 from enlarger.picture.workers import Decoders
-from enlarger.pipeline import Listener, Pipeline
 from enlarger.pipeline.enlarging import Wanted, plan_route
 from enlarger.pipeline.passes import Window
+from enlarger.pipeline.pipeline import Listener, Pipeline
 from enlarger.pipeline.planning import (
     check_output,
     check_side,

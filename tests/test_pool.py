@@ -32,10 +32,10 @@ from enlarger.errors import (
     Unauthorized,
     WrongOutput,
 )
-from enlarger.pool import Pool
 from enlarger.pool.health import Health, State
 from enlarger.pool.member import Member
 from enlarger.pool.policy import NeverBegun, Wear, may_eject
+from enlarger.pool.pool import Pool
 from enlarger.pool.remote import Readiness
 from enlarger.wire import EngineFacts, TileRequest, TileResult
 

@@ -23,7 +23,8 @@ from enlarger import config
 from enlarger.job import Options
 from enlarger.models import Catalogue
 from enlarger.picture.workers import Decoders
-from enlarger.pool import Member, Pool
+from enlarger.pool.member import Member
+from enlarger.pool.pool import Pool
 from enlarger.wire import ModelFacts
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -24,8 +24,8 @@ from pictures import noise
 from structlog.testing import capture_logs
 
 from enlarger.errors import ConfigError, StorageFull
-from enlarger.picture import Picture
 from enlarger.picture.encode import encode, prepare, suffix_of
+from enlarger.picture.values import Picture
 from enlarger.store import Store, StoredFile, Sweep, sweep_regularly
 
 MAX_AGE_S = 300

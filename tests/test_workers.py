@@ -36,6 +36,7 @@ from PIL import Image
 from enlarger.errors import EnlargerError, UnreadableImage, UnsupportedFormat
 from enlarger.picture import worker
 from enlarger.picture.decode import decode, probe
+from enlarger.picture.process import DecoderProcess
 from enlarger.picture.values import Picture
 from enlarger.picture.workers import Decoders
 
@@ -76,6 +77,7 @@ LONG_S = 60
 PARENT = """
 import asyncio, sys
 from pathlib import Path
+from enlarger.picture.process import DecoderProcess
 from enlarger.picture.workers import Decoders
 
 async def main():
@@ -186,18 +188,15 @@ async def test_processes_answer_as_the_function_does(running: Running) -> None:
 
 
 async def test_process_that_was_started_ahead_answers_first(running: Running) -> None:
-    """No other one is started for the first question, however often it was called for."""
-    async with Decoders(2) as decoders:
-        decoders.start()
-        decoders.start()
+    """No other one is started for the first question."""
+    async with Decoders(2, first=DecoderProcess()) as decoders:
         (ahead,) = running()
         assert await idle_process(decoders, running) == ahead
 
 
 async def test_process_that_nobody_asked_ends(running: Running) -> None:
     """With the decoders that started it."""
-    async with Decoders(1) as decoders:
-        decoders.start()
+    async with Decoders(1, first=DecoderProcess()):
         async with asyncio.timeout(LONG_S):
             while not running():  # noqa: ASYNC110 - it has no name before it runs, and nobody tells
                 await asyncio.sleep(0.01)

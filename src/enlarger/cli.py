@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from enlarger.client import JobStatus
     from enlarger.files import Work
     from enlarger.job import Options
-    from enlarger.pool import Pool
+    from enlarger.pool.pool import Pool
 
 app = typer.Typer(
     help="Self-hosted image upscaling: Real-ESRGAN in the shell and behind an HTTP API.",
@@ -212,18 +212,19 @@ async def _upscale(
     work: list[Work], options: Options, settings: config.Settings, *, skip_existing: bool
 ) -> int:
     """Enlarge files with an engine in this process; gives the exit status."""
-    from enlarger.picture.workers import Decoders
+    from enlarger.picture.process import DecoderProcess
 
+    decoder = DecoderProcess()
     async with AsyncExitStack() as stack:
-        decoders = await stack.enter_async_context(Decoders(1))
-        decoders.start()
         # Half a second of imports, which the decoder has for its own.
+        from enlarger.picture.workers import Decoders
+
+        decoders = await stack.enter_async_context(Decoders(1, first=decoder))
         from enlarger.models import Catalogue
 
         catalogue = Catalogue.installed(settings.model_dir)
-        catalogue.choose(options.model, scale=4)
+        usual = catalogue.choose(options.model, scale=4)
         from enlarger.engine.openvino import OpenVINOEngine
-        from enlarger.shell.local import Shell
 
         cores = config.cores()
         engine = await stack.enter_async_context(
@@ -236,6 +237,9 @@ async def _upscale(
             )
         )
         _held.append(engine)
+        engine.begin_to_read(usual.id)
+        from enlarger.shell.local import Shell
+
         shell = Shell(
             engine=engine,
             catalogue=catalogue,
@@ -280,21 +284,11 @@ def _trace(settings: config.Settings, service: str) -> None:
 
 async def _serve(settings: config.Settings, host: str, port: int) -> int:
     """Serve until told to stop; gives the exit status."""
-    import aiohttp
     import structlog
 
-    from enlarger.api import Gateway
-    from enlarger.api.metrics import Metrics
-    from enlarger.api.opened import opened_jobs
-    from enlarger.api.rates import Rates
-    from enlarger.fetch import Fetcher
     from enlarger.memory import keep_large_blocks_apart
     from enlarger.models import Catalogue
-    from enlarger.picture.workers import Decoders
-    from enlarger.pipeline import Pipeline
-    from enlarger.pool import Member, Pool, RemoteEngine, Supervisor
-    from enlarger.pool.policy import Wear
-    from enlarger.pool.supervisor import ServerCommand
+    from enlarger.pool.supervisor import ServerCommand, Supervisor
     from enlarger.store import Store, sweep_regularly
     from enlarger.web import launcher
 
@@ -314,6 +308,7 @@ async def _serve(settings: config.Settings, host: str, port: int) -> int:
             launcher.bind("127.0.0.1", settings.base_port + number, variable="BASE_PORT").close()
     service = launcher.Service(settings.drain_s)
     workers = max(2, config.cores())
+    engines: list[RemoteEngine] = []
     members: list[Member] = []
     status = 0
 
@@ -335,6 +330,21 @@ async def _serve(settings: config.Settings, host: str, port: int) -> int:
         supervisor = await stack.enter_async_context(
             Supervisor(command, own, on_up=up, on_down=down, on_refused=refused)
         )
+        # Imported here: it takes as long as the servers need to come up, which they do meanwhile.
+        import aiohttp
+
+        from enlarger.api import Gateway
+        from enlarger.api.metrics import Metrics
+        from enlarger.api.opened import opened_jobs
+        from enlarger.api.rates import Rates
+        from enlarger.fetch import Fetcher
+        from enlarger.picture.workers import Decoders
+        from enlarger.pipeline.pipeline import Pipeline
+        from enlarger.pool.member import Member
+        from enlarger.pool.policy import Wear
+        from enlarger.pool.pool import Pool
+        from enlarger.pool.remote import RemoteEngine
+
         # No limit on connections and time here: seats and deadlines are the pool's.
         session = await stack.enter_async_context(
             aiohttp.ClientSession(
@@ -345,7 +355,8 @@ async def _serve(settings: config.Settings, host: str, port: int) -> int:
         )
         addresses = settings.servers or [""] * own
         token = _token(settings)
-        engines = [RemoteEngine(address, session, token=token) for address in addresses]
+        # There before the loop runs again, when a server may say that it is up.
+        engines += [RemoteEngine(address, session, token=token) for address in addresses]
         members += [
             Member(
                 f"server-{number}",
@@ -497,8 +508,6 @@ def model_server(
 async def _model_server(
     settings: config.Settings, host: str, port: int, threads: int, *, is_loaded_first: bool
 ) -> None:
-    from enlarger.engine.openvino import OpenVINOEngine
-    from enlarger.model_server import ModelServer, load
     from enlarger.models import Catalogue
     from enlarger.pool.supervisor import PORT_LINE
     from enlarger.web import launcher
@@ -511,11 +520,18 @@ async def _model_server(
     catalogue = Catalogue.installed(settings.model_dir)
     listener = launcher.bind(host, port, variable="--port")
     service = launcher.Service(settings.drain_s)
+    usual = catalogue.choose("auto", scale=4).id if is_loaded_first else None
+    from enlarger.engine.openvino import OpenVINOEngine
+
     async with OpenVINOEngine(
         catalogue, threads=threads, precision=settings.precision, cache_folder=settings.cache_folder
     ) as engine:
+        if usual is not None:
+            engine.begin_to_load(usual)
+        # Imported here, beside the loading; whether that came to anything, `load` will find.
+        from enlarger.model_server import ModelServer, load
+
         server = ModelServer(engine, service, token=_token(settings))
-        usual = catalogue.choose("auto", scale=4).id if is_loaded_first else None
         loading = asyncio.create_task(load(engine, server, usual))
         _console.print(f"{PORT_LINE}{listener.getsockname()[1]}", highlight=False)
         await launcher.serve(server.asgi(), listener=listener, service=service)

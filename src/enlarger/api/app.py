@@ -43,10 +43,10 @@ from enlarger.job import SCALES, Job
 from enlarger.jobs import Batches, Jobs
 from enlarger.jobs.record import State
 from enlarger.models import Catalogue
-from enlarger.picture import FORMATS
 from enlarger.picture.encode import MEDIA_TYPES
-from enlarger.pipeline import Pipeline
-from enlarger.pool import Pool
+from enlarger.picture.values import FORMATS
+from enlarger.pipeline.pipeline import Pipeline
+from enlarger.pool.pool import Pool
 from enlarger.store import Store
 from enlarger.threads import in_thread
 from enlarger.web.bodies import TOO_SLOW, Answer, AsgiApp, LimitedBodies, Scope

@@ -40,8 +40,8 @@ from enlarger.errors import (
 )
 from enlarger.job import SCALES, Job, read_options
 from enlarger.models import Catalogue
-from enlarger.pipeline import Outcome
 from enlarger.pipeline.admission import retry_after
+from enlarger.pipeline.pipeline import Outcome
 
 _OTHER_SIZES = ("width", "height", "long_side", "short_side", "fit", "max_bytes")
 """Options of the other routes that set the size; here it is ``scale`` alone."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from enlarger.pipeline import Outcome
+from enlarger.pipeline.pipeline import Outcome
 
 
 def facts_of(outcome: Outcome) -> dict[str, Any]:

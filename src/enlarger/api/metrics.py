@@ -12,9 +12,9 @@ from prometheus_client.registry import Collector
 from quart import Response
 
 from enlarger.jobs.record import State as JobState
-from enlarger.pipeline import Outcome, Pipeline
-from enlarger.pool import Pool
+from enlarger.pipeline.pipeline import Outcome, Pipeline
 from enlarger.pool.health import State
+from enlarger.pool.pool import Pool
 from enlarger.web.metrics import BUCKETS_S, exposition, new_registry
 
 

@@ -26,7 +26,7 @@ from enlarger.jobs import (
     Webhooks,
     Words,
 )
-from enlarger.pipeline import Pipeline
+from enlarger.pipeline.pipeline import Pipeline
 from enlarger.store import Store
 from enlarger.web.launcher import Service
 

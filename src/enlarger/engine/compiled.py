@@ -22,6 +22,9 @@ from enlarger.models import Model
 
 log = structlog.get_logger()
 
+Blob = npt.NDArray[np.uint8]
+"""What the runtime imports."""
+
 _HEAD_BYTES = 64
 """What a file begins with: the CRC-32 of the rest, and zeros, so that tensors stay aligned. A flipped bit in a weight may
 change too little for the golden picture to show; a CRC tells of each one, at a few gigabytes per second."""
@@ -47,7 +50,7 @@ class CompiledNetwork:
         self._kind = f"{model.id}-{precision}-{part}"
         self._path = folder / f"{self._kind}-{key[:16]}.blob"
 
-    def read(self) -> npt.NDArray[np.uint8] | None:
+    def read(self) -> Blob | None:
         """The bytes to import, or None: there are none, or they are not those that were written."""
         try:
             # Read, not mapped: a file that somebody cuts meanwhile must not end the process.

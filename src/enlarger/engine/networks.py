@@ -43,8 +43,8 @@ class Arithmetic(Protocol):
     def convolve(self, features: list[Node], layer: Layer) -> Node:
         """A convolution of all features so far, as if they were one tensor, with its bias."""
 
-    def feature(self, y: Node, number: int) -> Node:
-        """The result of convolution ``number``, from 1, as the following ones see it."""
+    def gather(self, features: list[Node], y: Node) -> list[Node]:
+        """The features so far, and with them the result of the convolution of these, as the following ones see it."""
 
 
 class Float:
@@ -58,25 +58,35 @@ class Float:
         """Of the features, one after the other."""
         return _convolution(ops.concat(features, 1) if len(features) > 1 else features[0], layer)
 
-    def feature(self, y: Node, number: int) -> Node:  # noqa: ARG002 - part of the interface
+    def gather(self, features: list[Node], y: Node) -> list[Node]:
         """As it is."""
-        return y
+        return [*features, y]
 
 
 class FloatInParts(Float):
     """The same with less memory. What comes out of each part is rounded once more, which f32 does not mind."""
 
+    def gather(self, features: list[Node], y: Node) -> list[Node]:
+        """Joined with the one before where the two have as many channels as the block's input.
+
+        The network has a quarter fewer convolutions for it, and is loaded in four fifths of the time.
+        """
+        *before, last = features
+        if _channels(last) + _channels(y) <= _FEATURES:
+            return [*before, ops.concat([last, y], 1)]
+        return [*features, y]
+
     def convolve(self, features: list[Node], layer: Layer) -> Node:
         """A sum of convolutions of each feature, which the runtime adds in place.
 
-        Nothing is copied together, and no tensor has more than 64 channels. For a network of any shape the
-        runtime shares memory between tensors as if each were as large as the largest: so it holds half as much.
+        No tensor has more than 64 channels. For a network of any shape the runtime shares memory between tensors
+        as if each were as large as the largest: so it holds half as much.
         """
         convolution = _check_convolution(layer)
         total: Node = None
         begin = 0
         for node in features:
-            end = begin + node.get_output_partial_shape(0)[1].get_length()
+            end = begin + _channels(node)
             # The first part brings the bias.
             part = Convolution(
                 np.ascontiguousarray(convolution.weight[:, begin:end]), convolution.bias
@@ -198,9 +208,9 @@ def _trunk(x: Node, layers: list[Layer], in_float: Arithmetic, ranges: Ranges | 
 def _dense_block(x: Node, convolutions: Iterator[Layer], arithmetic: Arithmetic) -> Node:
     """Four convolutions that each see all features before them, a fifth that folds these back."""
     features = [arithmetic.enter(x)]
-    for number in range(1, 5):
+    for _ in range(4):
         y = _leaky(arithmetic.convolve(features, next(convolutions)))
-        features.append(arithmetic.feature(y, number))
+        features = arithmetic.gather(features, y)
     return _scaled_add(arithmetic.convolve(features, next(convolutions)), x)
 
 
@@ -227,6 +237,11 @@ def _compact(x: Node, layers: list[Layer]) -> Node:
 def _convolution(x: Node, layer: Layer) -> Node:
     checked = _check_convolution(layer)
     return ops.add(_unbiased(x, checked), ops.constant(checked.bias.reshape(1, -1, 1, 1)))
+
+
+def _channels(x: Node) -> int:
+    channels: int = x.get_output_partial_shape(0)[1].get_length()
+    return channels
 
 
 def _unbiased(x: Node, layer: Convolution) -> Node:

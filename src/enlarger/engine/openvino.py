@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
 from itertools import pairwise
@@ -20,7 +20,7 @@ import structlog
 from PIL import Image
 
 from enlarger.engine import networks
-from enlarger.engine.compiled import CompiledNetwork
+from enlarger.engine.compiled import Blob, CompiledNetwork
 from enlarger.engine.samples import Floats, Output, enlarge_surely, to_floats
 from enlarger.errors import (
     ConfigError,
@@ -117,6 +117,9 @@ class OpenVINOEngine:
         self._networks: dict[tuple[str, str, int], _Network] = {}
         """By model, precision and streams."""
 
+        self._reading: dict[tuple[str, str], Future[list[Blob | None]]] = {}
+        """What was begun to be read, by model and precision."""
+
         self._loading = threading.Lock()
         self._executor = ThreadPoolExecutor(self.streams, thread_name_prefix="infer")
         self._in_flight = 0
@@ -175,8 +178,19 @@ class OpenVINOEngine:
             self.streams,
         )
 
-    def begin_to_load(self, model_id: str, tiles: int) -> None:
-        """Load a model in the background, as a picture of so many tiles needs it. What fails will fail with its tile."""
+    def begin_to_read(self, model_id: str) -> None:
+        """Read in the background what an earlier run kept of a model, while nobody knows yet how it will be computed."""
+        model = self._models[model_id]
+        precision = self._precisions(model)[0]
+        self._reading[model.id, precision] = self._executor.submit(
+            self._read_kept, model, precision
+        )
+
+    def begin_to_load(self, model_id: str, tiles: int | None = None) -> None:
+        """Load a model in the background, as a picture of so many tiles needs it, or one of any number.
+
+        Whoever uses it then waits until it is there; what fails will fail with that use, too.
+        """
         model = self._models[model_id]
         precision, streams = self._precisions(model)[0], self._streams_for(tiles)
         self._executor.submit(self._network, model, precision, streams)
@@ -244,7 +258,7 @@ class OpenVINOEngine:
             repeated=repeated,
         )
 
-    def _streams_for(self, tiles: int) -> int:
+    def _streams_for(self, tiles: int | None) -> int:
         """Streams that a picture of so many tiles is computed in."""
         return 1 if self._one_picture and tiles == 1 else self.streams
 
@@ -266,21 +280,16 @@ class OpenVINOEngine:
 
     def _load(self, model: Model, precision: str, streams: int) -> _Network:
         started = time.perf_counter()
-        ranges = model.read_ranges() if precision == "int8" else None
-        in_float = self._best_in_float if precision == "int8" else precision
-        graphs = _graphs(model, in_float, ranges)
-        kept = {
-            part: CompiledNetwork(self._cache_folder, model, precision, part)
-            for part in graphs
-            if self._cache_folder
-        }
-        network = self._restore(model, precision, streams, kept) if kept else None
+        network = self._restore(model, precision, streams) if self._cache_folder else None
         if network is None:
             config = self._config(precision, streams)
-            compiled = {part: _compile(model, graphs[part], config) for part in graphs}
+            compiled = {
+                part: _compile(model, graph, config)
+                for part, graph in self._graphs(model, precision).items()
+            }
             network = _Network(model.scale, list(compiled.values()), streams)
             self._measure(_compare_with_golden(model, precision, network))
-            for part, file in kept.items():
+            for part, file in self._kept(model, precision).items():
                 file.write(compiled[part].export_model())
         log.info(
             "model_loaded",
@@ -290,14 +299,29 @@ class OpenVINOEngine:
         )
         return network
 
-    def _restore(
-        self, model: Model, precision: str, streams: int, kept: dict[str, CompiledNetwork]
-    ) -> _Network | None:
+    def _graphs(self, model: Model, precision: str) -> dict[str, Callable[[], ov.Model]]:
+        ranges = model.read_ranges() if precision == "int8" else None
+        return _graphs(model, self._best_in_float if precision == "int8" else precision, ranges)
+
+    def _kept(self, model: Model, precision: str) -> dict[str, CompiledNetwork]:
+        """The files of a network's parts, whether they are there or not."""
+        folder = self._cache_folder
+        if folder is None:
+            return {}
+        parts = self._graphs(model, precision)
+        return {part: CompiledNetwork(folder, model, precision, part) for part in parts}
+
+    def _read_kept(self, model: Model, precision: str) -> list[Blob | None]:
+        return [file.read() for file in self._kept(model, precision).values()]
+
+    def _restore(self, model: Model, precision: str, streams: int) -> _Network | None:
         """The network as an earlier run compiled it, or None. A damaged file costs a second, not the service."""
+        reading = self._reading.pop((model.id, precision), None)
+        blobs = self._read_kept(model, precision) if reading is None else reading.result()
         with ThreadPoolExecutor(1) as aside:
             # Hashing the weights beside the import: both are done before anything is computed.
             verified = aside.submit(model.verify)
-            parts = self._import(model, precision, streams, kept)
+            parts = self._import(model, precision, streams, blobs)
             verified.result()
         if parts is None:
             return None
@@ -310,13 +334,12 @@ class OpenVINOEngine:
         return network
 
     def _import(
-        self, model: Model, precision: str, streams: int, kept: dict[str, CompiledNetwork]
+        self, model: Model, precision: str, streams: int, blobs: list[Blob | None]
     ) -> list[Any] | None:
-        """The parts that the files hold, or None if one of them is missing or damaged."""
+        """The parts that the blobs hold, or None if one of them is missing or damaged."""
         core, config = ov.Core(), self._config(precision, streams)
         parts = []
-        for file in kept.values():
-            blob = file.read()
+        for blob in blobs:
             if blob is None:
                 return None
             try:

@@ -103,12 +103,12 @@ class Int8:
         )
         return ops.add(y, _constant(bias.reshape(1, -1, 1, 1)))
 
-    def feature(self, y: Node, number: int) -> Node:
-        """What a convolution made, after its activation, on the integers. ``number`` counts from 1."""
+    def gather(self, features: list[Node], y: Node) -> list[Node]:
+        """With what a convolution made, after its activation, on the integers."""
         outputs = (self._step.size - _FEATURES) // 4
-        first = _FEATURES + (number - 1) * outputs
+        first = _FEATURES + (len(features) - 1) * outputs
         shift = self._shift[first : first + outputs]
-        return _integers(y, _LOW - shift, _HIGH - shift)
+        return [*features, _integers(y, _LOW - shift, _HIGH - shift)]
 
     def _rounded(
         self, weight: Doubles, bias: Doubles

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from enlarger.picture import Header
+from enlarger.picture.values import Header
 
 State = Literal["queued", "running", "succeeded", "failed", "canceled", "expired"]
 

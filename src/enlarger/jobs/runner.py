@@ -22,10 +22,10 @@ from enlarger.jobs.checkpoint import Checkpoint, KeptTiles
 from enlarger.jobs.feeds import Feed, Feeds, Shown
 from enlarger.jobs.record import JobRecord, input_json
 from enlarger.jobs.rows import Rows
-from enlarger.picture import Header
 from enlarger.picture.preview import preview
-from enlarger.pipeline import Listener, Outcome, Pipeline
+from enlarger.picture.values import Header
 from enlarger.pipeline.enlarging import OnPiece, Piece
+from enlarger.pipeline.pipeline import Listener, Outcome, Pipeline
 from enlarger.threads import dropped, in_thread
 
 log = structlog.get_logger()

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import cast
@@ -15,6 +11,7 @@ import structlog
 
 from enlarger.errors import EnlargerError, UnreadableImage
 from enlarger.picture import worker
+from enlarger.picture.process import DecoderProcess
 from enlarger.picture.values import Header, Picture
 
 log = structlog.get_logger()
@@ -26,15 +23,19 @@ class Decoders:
     Args:
         processes: how many pictures are decoded at once.
         timeout_s: after this long the process is killed and the picture refused.
+        first: one of them, started already; the others start when they are first needed.
     """
 
-    def __init__(self, processes: int, *, timeout_s: float = 30) -> None:
+    def __init__(
+        self, processes: int, *, timeout_s: float = 30, first: DecoderProcess | None = None
+    ) -> None:
         self.processes = processes
         self._timeout_s = timeout_s
-        self._idle: asyncio.LifoQueue[_Process | None] = asyncio.LifoQueue()
-        for _ in range(processes):
-            self._idle.put_nowait(None)  # a place; its process is started when first needed
-        self._busy: set[_Process] = set()
+        self._idle: asyncio.LifoQueue[DecoderProcess | None] = asyncio.LifoQueue()
+        for _ in range(processes - 1):
+            self._idle.put_nowait(None)  # a place for a process
+        self._idle.put_nowait(first)
+        self._busy: set[DecoderProcess] = set()
         self._threads = ThreadPoolExecutor(processes, thread_name_prefix="decode")
 
     async def __aenter__(self) -> Decoders:
@@ -49,11 +50,6 @@ class Decoders:
             process.kill()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def start(self) -> None:
-        """Start a process now, before anything is asked: it comes up while the caller goes on."""
-        place = self._idle.get_nowait()
-        self._idle.put_nowait(place or _Process())
-
     async def probe(self, data: bytes) -> Header:
         """See ``decode.probe``."""
         return cast(Header, await self._ask("probe", data))
@@ -65,7 +61,7 @@ class Decoders:
     async def _ask(self, question: str, data: bytes, **options: int) -> Header | Picture:
         loop = asyncio.get_running_loop()
         process = await self._idle.get()
-        reusable: _Process | None = None
+        reusable: DecoderProcess | None = None
         try:
             if process is None or not process.is_alive():
                 process = await self._replace(process)
@@ -93,12 +89,12 @@ class Decoders:
             self._idle.put_nowait(reusable)
         return answer
 
-    async def _replace(self, dead: _Process | None) -> _Process:
+    async def _replace(self, dead: DecoderProcess | None) -> DecoderProcess:
         """A new process, in the place of one that died idle if there was one."""
         if dead is not None:
             log.warning("decoder_died", question=None)
             dead.kill()
-        start = asyncio.get_running_loop().run_in_executor(self._threads, _Process)
+        start = asyncio.get_running_loop().run_in_executor(self._threads, DecoderProcess)
         try:
             return await asyncio.shield(start)
         except asyncio.CancelledError:
@@ -106,33 +102,6 @@ class Decoders:
             raise
 
 
-def _kill_when_started(start: asyncio.Future[_Process]) -> None:
+def _kill_when_started(start: asyncio.Future[DecoderProcess]) -> None:
     if not start.cancelled() and start.exception() is None:
         start.result().kill()
-
-
-class _Process:
-    """One decoder process and the socket to it."""
-
-    def __init__(self) -> None:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            self.connection = ours
-            self._process = subprocess.Popen(  # noqa: S603 - our own module, no word from outside
-                [sys.executable, "-m", "enlarger.picture.worker", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                # One thread decodes; numpy's library would reserve address space for one per core.
-                env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
-                start_new_session=True,  # a Ctrl-C in the terminal is the gateway's to handle
-            )
-
-    def is_alive(self) -> bool:
-        """Whether it has not ended by itself."""
-        return self._process.poll() is None
-
-    def kill(self) -> None:
-        """End it now."""
-        self._process.kill()
-        self._process.wait()
-        self.connection.close()

@@ -22,10 +22,10 @@ from enlarger import tracing
 from enlarger.engine import Engine
 from enlarger.errors import InvalidOption
 from enlarger.job import Options
-from enlarger.picture import Note, Picture, colour_lock
+from enlarger.picture import colour_lock
 from enlarger.picture.bleed import bled
 from enlarger.picture.resample import whole
-from enlarger.picture.values import Samples
+from enlarger.picture.values import Note, Picture, Samples
 from enlarger.pipeline.once import Once
 from enlarger.pipeline.passes import (
     Network,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from enlarger.job import Options
-from enlarger.picture import Picture
 from enlarger.picture.encode import prepare
+from enlarger.picture.values import Picture
 from enlarger.pipeline.enlarging import Enlarged
 
 

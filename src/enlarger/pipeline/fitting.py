@@ -8,9 +8,9 @@ from pathlib import Path
 
 from enlarger.errors import InvalidOption
 from enlarger.job import Options
-from enlarger.picture import Note, Picture
 from enlarger.picture.encode import QUALITY, encode
 from enlarger.picture.resample import reduce, whole
+from enlarger.picture.values import Note, Picture
 from enlarger.pipeline.enlarging import Enlarged
 from enlarger.pipeline.finishing import finished
 

@@ -28,9 +28,9 @@ from enlarger.errors import (
 )
 from enlarger.job import SCALES, BytesSource, Job, Options
 from enlarger.models import Catalogue, Model
-from enlarger.picture import Header, Note, Picture
 from enlarger.picture.encode import check_kind, kind_for, suffix_of
 from enlarger.picture.preview import preview
+from enlarger.picture.values import Header, Note, Picture
 from enlarger.picture.workers import Decoders
 from enlarger.pipeline.admission import (
     INPUT_SHARE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enlarger.errors import AnimationUnsupported, ImageTooLarge, InvalidOption, OutputTooLarge
 from enlarger.job import Options
 from enlarger.models import Catalogue, Model
-from enlarger.picture import Header
+from enlarger.picture.values import Header
 from enlarger.pipeline.enlarging import KEPT_BYTES, Wanted, frames_at_once
 from enlarger.pipeline.passes import Route
 

@@ -15,8 +15,8 @@ from enlarger.engine import Engine
 from enlarger.files import Work
 from enlarger.job import Options
 from enlarger.models import Catalogue
-from enlarger.picture import Header, Picture
 from enlarger.picture.encode import check_kind, holds_frames, kind_for, suffix_of
+from enlarger.picture.values import Header, Picture
 from enlarger.picture.workers import Decoders
 from enlarger.pipeline.enlarging import Enlarged, OnTile, enlarge, plan_route, wanted_of
 from enlarger.pipeline.fitting import write

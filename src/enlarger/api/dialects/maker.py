@@ -20,7 +20,7 @@ from enlarger.config import Settings
 from enlarger.errors import EnlargerError, Fault, InvalidOption, InvalidUrl, MissingInput
 from enlarger.job import Job, Options, Source, read_options
 from enlarger.models import Catalogue
-from enlarger.pipeline import Listener, Outcome, Pipeline
+from enlarger.pipeline.pipeline import Listener, Outcome, Pipeline
 from enlarger.store import Store
 from enlarger.threads import in_thread
 

@@ -30,7 +30,7 @@ from enlarger.errors import (
 from enlarger.fetch import check_url
 from enlarger.job import MAX_SIDE_PX, BytesSource, Job, Options, read_options
 from enlarger.models import Catalogue
-from enlarger.picture import Header
+from enlarger.picture.values import Header
 
 LATER = ("wrap", "faces", "lossless", "blend", "tta", "denoise")
 """Options whose names are taken, and which nobody can use yet."""
