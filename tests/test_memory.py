@@ -1,15 +1,19 @@
-"""How much memory a process holds, and that what is freed goes back to the system."""
+"""How much memory a process holds, that what is freed goes back to the system, and when garbage is looked for."""
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import re
 import subprocess
 import sys
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from enlarger.memory import rss_bytes
+from enlarger.memory import importing, rss_bytes
 
 STATUS = Path("/proc/self/status")
 
@@ -69,3 +73,37 @@ def test_large_blocks_go_back_whatever_lies_behind_them() -> None:
         return int(ran.stdout)
 
     assert left_mib("apart") < 10 < 70 < left_mib("left alone")
+
+
+@pytest.fixture
+def thawed() -> Iterator[None]:
+    """What a test froze is looked through again."""
+    yield
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("thawed")
+def test_garbage_is_looked_for_before_and_after_imports_alone() -> None:
+    """And what there is by then is left out of it: also when an import fails."""
+    for fails in (False, True):
+        gc.unfreeze()
+        with contextlib.suppress(ModuleNotFoundError), importing():
+            assert not gc.isenabled()
+            if fails:
+                import enlarger.nothing  # noqa: F401
+        assert gc.isenabled()
+        assert gc.get_freeze_count() > 10_000
+
+
+@pytest.mark.usefixtures("thawed")
+def test_garbage_of_later_is_found() -> None:
+    """Only what was there is frozen."""
+    with importing():
+        pass
+    garbage = {1}
+    gone = weakref.ref(garbage)
+    ring: list[object] = [garbage]
+    ring.append(ring)
+    del garbage, ring
+    gc.collect()
+    assert gone() is None

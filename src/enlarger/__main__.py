@@ -1,6 +1,15 @@
-"""``python -m enlarger``: the same as the command ``enlarger``."""
+"""The command ``enlarger``, which is the same as ``python -m enlarger``."""
 
-from enlarger.cli import main
+from enlarger.memory import importing
+
+
+def main() -> None:
+    """Run the command line."""
+    with importing():
+        from enlarger.cli import main as run
+
+    run()
+
 
 if __name__ == "__main__":
     main()

@@ -26,6 +26,7 @@ from rich.table import Table
 from enlarger import __version__, config, tracing
 from enlarger.config import Precision
 from enlarger.errors import ConfigError, EnlargerError
+from enlarger.memory import importing, keep_large_blocks_apart
 
 if TYPE_CHECKING:
     from enlarger.client import JobStatus
@@ -216,16 +217,15 @@ async def _upscale(
 
     decoder = DecoderProcess()
     async with AsyncExitStack() as stack:
-        # Half a second of imports, which the decoder has for its own.
-        from enlarger.picture.workers import Decoders
+        # Half a second, which the decoder has for its own imports.
+        with importing():
+            from enlarger.engine.openvino import OpenVINOEngine
+            from enlarger.models import Catalogue
+            from enlarger.picture.workers import Decoders
 
         decoders = await stack.enter_async_context(Decoders(1, first=decoder))
-        from enlarger.models import Catalogue
-
         catalogue = Catalogue.installed(settings.model_dir)
         usual = catalogue.choose(options.model, scale=4)
-        from enlarger.engine.openvino import OpenVINOEngine
-
         cores = config.cores()
         engine = await stack.enter_async_context(
             OpenVINOEngine(
@@ -238,7 +238,8 @@ async def _upscale(
         )
         _held.append(engine)
         engine.begin_to_read(usual.id)
-        from enlarger.shell.local import Shell
+        with importing():
+            from enlarger.shell.local import Shell
 
         shell = Shell(
             engine=engine,
@@ -284,13 +285,13 @@ def _trace(settings: config.Settings, service: str) -> None:
 
 async def _serve(settings: config.Settings, host: str, port: int) -> int:
     """Serve until told to stop; gives the exit status."""
-    import structlog
+    with importing():
+        import structlog
 
-    from enlarger.memory import keep_large_blocks_apart
-    from enlarger.models import Catalogue
-    from enlarger.pool.supervisor import ServerCommand, Supervisor
-    from enlarger.store import Store, sweep_regularly
-    from enlarger.web import launcher
+        from enlarger.models import Catalogue
+        from enlarger.pool.supervisor import ServerCommand, Supervisor
+        from enlarger.store import Store, sweep_regularly
+        from enlarger.web import launcher
 
     keep_large_blocks_apart(_LARGE_BYTES)
     store = Store(settings.upload_folder, max_age_s=settings.file_max_age_s)
@@ -331,19 +332,20 @@ async def _serve(settings: config.Settings, host: str, port: int) -> int:
             Supervisor(command, own, on_up=up, on_down=down, on_refused=refused)
         )
         # Imported here: it takes as long as the servers need to come up, which they do meanwhile.
-        import aiohttp
+        with importing():
+            import aiohttp
 
-        from enlarger.api import Gateway
-        from enlarger.api.metrics import Metrics
-        from enlarger.api.opened import opened_jobs
-        from enlarger.api.rates import Rates
-        from enlarger.fetch import Fetcher
-        from enlarger.picture.workers import Decoders
-        from enlarger.pipeline.pipeline import Pipeline
-        from enlarger.pool.member import Member
-        from enlarger.pool.policy import Wear
-        from enlarger.pool.pool import Pool
-        from enlarger.pool.remote import RemoteEngine
+            from enlarger.api import Gateway
+            from enlarger.api.metrics import Metrics
+            from enlarger.api.opened import opened_jobs
+            from enlarger.api.rates import Rates
+            from enlarger.fetch import Fetcher
+            from enlarger.picture.workers import Decoders
+            from enlarger.pipeline.pipeline import Pipeline
+            from enlarger.pool.member import Member
+            from enlarger.pool.policy import Wear
+            from enlarger.pool.pool import Pool
+            from enlarger.pool.remote import RemoteEngine
 
         # No limit on connections and time here: seats and deadlines are the pool's.
         session = await stack.enter_async_context(
@@ -508,9 +510,11 @@ def model_server(
 async def _model_server(
     settings: config.Settings, host: str, port: int, threads: int, *, is_loaded_first: bool
 ) -> None:
-    from enlarger.models import Catalogue
-    from enlarger.pool.supervisor import PORT_LINE
-    from enlarger.web import launcher
+    with importing():
+        from enlarger.engine.openvino import OpenVINOEngine
+        from enlarger.models import Catalogue
+        from enlarger.pool.supervisor import PORT_LINE
+        from enlarger.web import launcher
 
     if settings.tile_token is None and not launcher.is_loopback(host):
         raise ConfigError(
@@ -521,15 +525,14 @@ async def _model_server(
     listener = launcher.bind(host, port, variable="--port")
     service = launcher.Service(settings.drain_s)
     usual = catalogue.choose("auto", scale=4).id if is_loaded_first else None
-    from enlarger.engine.openvino import OpenVINOEngine
-
     async with OpenVINOEngine(
         catalogue, threads=threads, precision=settings.precision, cache_folder=settings.cache_folder
     ) as engine:
         if usual is not None:
             engine.begin_to_load(usual)
         # Imported here, beside the loading; whether that came to anything, `load` will find.
-        from enlarger.model_server import ModelServer, load
+        with importing():
+            from enlarger.model_server import ModelServer, load
 
         server = ModelServer(engine, service, token=_token(settings))
         loading = asyncio.create_task(load(engine, server, usual))

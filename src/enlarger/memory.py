@@ -1,10 +1,13 @@
-"""How much memory this process holds, and that what it frees goes back to the system."""
+"""How much memory this process holds, that what it frees goes back to the system, and when garbage is looked for."""
 
 from __future__ import annotations
 
 import ctypes
-import resource
+import gc
+import mmap
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -30,6 +33,23 @@ def rss_bytes(statm: Path = _STATM) -> int:
     try:
         _, pages, *_ = statm.read_text().split()
     except OSError:
+        import resource  # not on Windows, where the client runs and this module is imported, too
+
         most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return most if sys.platform == "darwin" else most * 1024  # there in bytes, elsewhere in KiB
-    return int(pages) * resource.getpagesize()
+    return int(pages) * mmap.PAGESIZE
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """While modules are imported, no garbage is looked for, nor in what they leave ever after.
+
+    What they make stays for good. To look through it again and again while it grows is a tenth of a start, and later
+    of each full search.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
