@@ -9,19 +9,24 @@ comes out exactly as it does in the whole.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from enlarger.picture.values import Samples
 
-Integers = npt.NDArray[np.int64]
+Integers = npt.NDArray[np.signedinteger[Any]]
 Floats = npt.NDArray[np.float32]
 Drift = npt.NDArray[np.int32]
 
 _RADIUS_PX = 8
-_BAND = 1 << 18
-"""Samples of the result that are worked on at once."""
+_BAND = 1 << 16
+"""Samples of the result that are worked on at once: with what is made of them, they stay in the processor's cache."""
+
+_PART_PX = 128
+"""Columns, or rows, of the drift that are blurred at once, for the same reason. What is larger goes back to the system
+when it is freed, and costs as much to be had again as to be worked on."""
 
 _BLURS = 3
 """Box blurs of 17 px in a row: nearly a Gaussian with a deviation of 8.5 px."""
@@ -107,7 +112,7 @@ class ColourLock:
 
 
 def _bands(height: int, row_samples: int) -> Iterator[slice]:
-    """A few rows at a time: what is worked on stays in the processor's cache, and takes no memory to speak of."""
+    """A few rows at a time, which take no memory to speak of."""
     band_px = max(1, _BAND // row_samples)
     return (slice(top, min(top + band_px, height)) for top in range(0, height, band_px))
 
@@ -141,29 +146,46 @@ def _smoothed(drift: Drift, scale: int, *, first: int, stop: int) -> Floats:
     down, across = (_box_sums_of_ones(length) for length in (height, width))
     weight = down[first:stop, np.newaxis] * across * scale**2
     for channel in range(channels):
-        plane = drift[:, :, channel].astype(np.int64)
-        for _ in range(_BLURS):
-            plane = _box_sums_down(plane)
-        plane = plane[first:stop]
-        for _ in range(_BLURS):
-            plane = _box_sums_across(plane)
-        smooth[:, :, channel] = plane / weight
+        plane = np.empty((stop - first, width), np.int64)
+        for part in _parts(width):
+            plane[:, part] = _blurred_down(drift[:, part, channel], scale)[first:stop]
+        for part in _parts(stop - first):
+            smooth[part, :, channel] = _blurred_across(plane[part]) / weight[part]
     return smooth
 
 
-def _box_sums_of_ones(length: int) -> Integers:
-    plane: Integers = np.ones((1, length), np.int64)
+def _parts(length: int) -> Iterator[slice]:
+    return (slice(start, start + _PART_PX) for start in range(0, length, _PART_PX))
+
+
+def _blurred_down(plane: Drift, scale: int) -> Integers:
+    """All blurs of columns."""
+    # A drift is less than 65536 * scale ** 2, so that of two blurs of 17 rows fits 32 bits up to a scale of 10.
+    sums: Integers = plane if scale <= 10 else plane.astype(np.int64)
+    for number in range(_BLURS):
+        sums = _box_sums_down(sums if number < 2 else sums.astype(np.int64))
+    return sums
+
+
+def _blurred_across(plane: Integers) -> Integers:
+    """All blurs of rows."""
     for _ in range(_BLURS):
         plane = _box_sums_across(plane)
-    sums: Integers = plane[0]
+    return plane
+
+
+def _box_sums_of_ones(length: int) -> Integers:
+    sums: Integers = _blurred_across(np.ones((1, length), np.int64))[0]
     return sums
 
 
 def _box_sums_across(plane: Integers) -> Integers:
     """Of each pixel and the eight on either side, as far as there are any."""
-    length = plane.shape[1]
-    sums = np.pad(plane, [(0, 0), (_RADIUS_PX + 1, _RADIUS_PX)])
-    np.cumsum(sums, axis=1, out=sums)
+    height, length = plane.shape
+    sums = np.zeros((height, length + 2 * _RADIUS_PX + 1), np.int64)
+    inner = sums[:, _RADIUS_PX + 1 :]
+    np.cumsum(plane, axis=1, out=inner[:, :length])
+    inner[:, length:] = inner[:, length - 1 : length]
     reach = 2 * _RADIUS_PX + 1
     boxes: Integers = sums[:, reach : reach + length] - sums[:, :length]
     return boxes
@@ -171,52 +193,62 @@ def _box_sums_across(plane: Integers) -> Integers:
 
 def _box_sums_down(plane: Integers) -> Integers:
     """The same of rows. Sums of 2, 4, 8 and 16 of them: whole rows are added many times as fast as one by one."""
-    padded = np.pad(plane, [(_RADIUS_PX, _RADIUS_PX), (0, 0)])
+    height, width = plane.shape
+    padded = np.zeros((height + 2 * _RADIUS_PX, width), plane.dtype)
+    padded[_RADIUS_PX : _RADIUS_PX + height] = plane
     sums, rows = padded, 1
     while rows < 2 * _RADIUS_PX:
         sums = sums[:-rows] + sums[rows:]
         rows *= 2
-    boxes: Integers = sums[: len(plane)] + padded[2 * _RADIUS_PX :]
+    boxes: Integers = sums[:height]
+    boxes += padded[2 * _RADIUS_PX :]
     return boxes
 
 
 def _subtract(result: Samples, smooth: Floats, scale: int, *, first: int) -> None:
     """``result``, which begins at row ``first`` of ``smooth``, less that enlarged by linear interpolation."""
-    width, channels = smooth.shape[1:]
     most = np.iinfo(result.dtype).max
-    # For each sample of a row: between which two of ``smooth`` it lies, and what the further one counts.
-    pixel, phase, channel = (axis.ravel() for axis in np.indices((width, scale, channels)))
-    offsets = [_offset(number, scale) for number in range(scale)]
-    towards = np.array([-1 if offset < 0 else 1 for offset in offsets])
-    beside = (pixel + towards[phase]).clip(0, width - 1)
-    nearer, further = pixel * channels + channel, beside * channels + channel
-    share = np.abs(np.array(offsets, np.float32))[phase]
-    for band in _bands(len(result) // scale, share.size):
-        for row_phase in range(scale):
-            rows = _between_rows(smooth, row_phase, scale, first + band.start, first + band.stop)
-            correction = rows.take(nearer, axis=1)
-            correction *= 1 - share
-            other = rows.take(further, axis=1)
-            other *= share
-            correction += other
+    height, width, channels = smooth.shape
+    rows, across = smooth.reshape(height, -1), _Across(width, channels, scale)
+    for band in _bands(len(result) // scale, rows.shape[1] * scale):
+        # With the rows before and behind, where there are any.
+        order = np.arange(first + band.start - 1, first + band.stop + 1).clip(0, height - 1)
+        wide = across.enlarge(rows[order])
+        before, at, behind = wide[:-2], wide[1:-1], wide[2:]
+        for phase in range(scale):
+            offset = _offset(phase, scale)
+            share = np.float32(abs(offset))
+            correction = at * (1 - share)
+            correction += (before if offset < 0 else behind) * share
             np.rint(correction, out=correction)
-            target = result[band.start * scale + row_phase : band.stop * scale : scale]
+            target = result[band.start * scale + phase : band.stop * scale : scale]
             # Floats hold whole numbers of this size exactly.
             np.subtract(target.reshape(correction.shape), correction, out=correction)
             np.clip(correction, 0, most, out=correction)
             target[:] = correction.reshape(target.shape)
 
 
+class _Across:
+    """Linear interpolation along rows: between which two samples each one of the result lies."""
+
+    def __init__(self, width: int, channels: int, scale: int) -> None:
+        pixel, phase, channel = (axis.ravel() for axis in np.indices((width, scale, channels)))
+        offset = np.array([_offset(number, scale) for number in range(scale)], np.float32)[phase]
+        beside = (pixel + np.where(offset < 0, -1, 1)).clip(0, width - 1)
+        self._nearer, self._further = pixel * channels + channel, beside * channels + channel
+        self._share = np.abs(offset)
+        """What the further one counts."""
+
+    def enlarge(self, rows: Floats) -> Floats:
+        """(H, W * C) to (H, W * scale * C)."""
+        wide: Floats = rows.take(self._nearer, axis=1)
+        wide *= 1 - self._share
+        other: Floats = rows.take(self._further, axis=1)
+        other *= self._share
+        wide += other
+        return wide
+
+
 def _offset(phase: int, scale: int) -> float:
     """Of one of the ``scale`` samples that a pixel becomes, from its centre: the same in every window."""
     return (phase + 0.5) / scale - 0.5
-
-
-def _between_rows(values: Floats, phase: int, scale: int, start: int, stop: int) -> Floats:
-    """Rows of ``values``, each at the place of one of the ``scale`` that it becomes: (rows, W * C)."""
-    offset = _offset(phase, scale)
-    share = np.float32(abs(offset))
-    order = np.arange(start, stop)
-    neighbours = (order + (-1 if offset < 0 else 1)).clip(0, len(values) - 1)
-    between: Floats = values[order] * (1 - share) + values[neighbours] * share
-    return between.reshape(len(order), -1)
