@@ -44,12 +44,16 @@ def main() -> None:
 
 
 def draw_engines(lines: list[Line]) -> Any:
-    """Throughput of each engine, a panel per model; the newest line of each without ``--streams``."""
-    newest = {line["model"]: line for line in lines if "at once" not in line.get("peers_take", "")}
+    """Throughput of each engine, a panel per model and processor; the newest line of each without ``--streams``."""
+    newest = {
+        (line["model"], line["machine"]["processor"]): line
+        for line in lines
+        if "at once" not in line.get("peers_take", "")
+    }
     figure, panels = pyplot.subplots(
         1, len(newest), figsize=(3.4 * len(newest), 2.4), squeeze=False, layout="constrained"
     )
-    for panel, (model, line) in zip(panels[0], newest.items(), strict=True):
+    for panel, ((model, processor), line) in zip(panels[0], newest.items(), strict=True):
         speeds = sorted(line["lr_px_per_s"].items(), key=lambda item: item[1])
         names = [name for name, _ in speeds]
         bars = panel.barh(
@@ -59,11 +63,9 @@ def draw_engines(lines: list[Line]) -> Any:
         )
         panel.bar_label(bars, fmt="%.3g", padding=2)
         panel.margins(x=0.15)
-        panel.set_title(model, fontsize=9)
+        panel.set_title(f"{model}\n{processor}", fontsize=9)
         panel.set_xlabel("thousand input pixels per second")
         panel.spines[["top", "right"]].set_visible(False)
-    machine = next(iter(newest.values()))["machine"]
-    figure.suptitle(f"{machine['processor']}, {machine['cores']} cores", fontsize=9)
     return figure
 
 
