@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -713,6 +714,22 @@ async def test_reading_ahead_may_find_nothing(catalogue: Catalogue, tmp_path: Pa
         engine.begin_to_read("nearest")
         await engine.load("nearest")
     assert len(names(tmp_path)) == 1
+
+
+async def test_reading_that_was_begun_too_late_is_not_waited_for(
+    catalogue: Catalogue, tmp_path: Path
+) -> None:
+    """It would wait for the thread that loads, where there is one thread."""
+    pixels, gate = noise(4, 4, 3), threading.Event()
+    async with (
+        asyncio.timeout(60),
+        OpenVINOEngine(catalogue, threads=1, precision="f32", cache_folder=tmp_path) as engine,
+    ):
+        engine._executor.submit(gate.wait)
+        engine.begin_to_load("nearest")
+        engine.begin_to_read("nearest")
+        gate.set()
+        assert np.array_equal(await enlarged(engine, "nearest", pixels), nearest(pixels, 4))
 
 
 async def test_only_newest_compiled_network_is_kept(catalogue: Catalogue, tmp_path: Path) -> None:

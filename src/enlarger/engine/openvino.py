@@ -32,7 +32,7 @@ from enlarger.errors import (
     WrongOutput,
 )
 from enlarger.memory import keep_large_blocks_apart
-from enlarger.models import Catalogue, Model, Ranges
+from enlarger.models import Catalogue, Model
 from enlarger.models.catalogue import GOLDEN_FOLDER
 from enlarger.wire import EngineFacts, Keep, ModelFacts, Pixels, TileRequest, TileResult
 
@@ -300,8 +300,16 @@ class OpenVINOEngine:
         return network
 
     def _graphs(self, model: Model, precision: str) -> dict[str, Callable[[], ov.Model]]:
+        """What is compiled for a model, by the name of the part: all of it, or its trunk and its tail."""
+        if model.architecture == "compact":
+            return {"whole": partial(networks.build, model)}
         ranges = model.read_ranges() if precision == "int8" else None
-        return _graphs(model, self._best_in_float if precision == "int8" else precision, ranges)
+        in_float = self._best_in_float if precision == "int8" else precision
+        arithmetic = networks.FloatInParts() if in_float == "f32" else networks.Float()
+        return {
+            "trunk": partial(networks.build_trunk, model, arithmetic, ranges),
+            "tail": partial(networks.build_tail, model),
+        }
 
     def _kept(self, model: Model, precision: str) -> dict[str, CompiledNetwork]:
         """The files of a network's parts, whether they are there or not."""
@@ -317,7 +325,10 @@ class OpenVINOEngine:
     def _restore(self, model: Model, precision: str, streams: int) -> _Network | None:
         """The network as an earlier run compiled it, or None. A damaged file costs a second, not the service."""
         reading = self._reading.pop((model.id, precision), None)
-        blobs = self._read_kept(model, precision) if reading is None else reading.result()
+        if reading is None or reading.cancel():  # one that waits may wait for this very thread
+            blobs = self._read_kept(model, precision)
+        else:
+            blobs = reading.result()
         with ThreadPoolExecutor(1) as aside:
             # Hashing the weights beside the import: both are done before anything is computed.
             verified = aside.submit(model.verify)
@@ -367,19 +378,6 @@ def _compile(model: Model, graph: Callable[[], ov.Model], config: dict[str, Any]
         return ov.Core().compile_model(network, "CPU", config)
     except RuntimeError as error:
         raise EngineFailed(f"{model.id} cannot be compiled for this processor") from error
-
-
-def _graphs(
-    model: Model, in_float: str, ranges: Ranges | None
-) -> dict[str, Callable[[], ov.Model]]:
-    """What is compiled for a model, by the name of the part: all of it, or its trunk and its tail."""
-    if model.architecture == "compact":
-        return {"whole": partial(networks.build, model)}
-    arithmetic = networks.FloatInParts() if in_float == "f32" else networks.Float()
-    return {
-        "trunk": partial(networks.build_trunk, model, arithmetic, ranges),
-        "tail": partial(networks.build_tail, model),
-    }
 
 
 class _Network:

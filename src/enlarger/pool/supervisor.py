@@ -93,9 +93,8 @@ class Supervisor:
 
     async def __aenter__(self) -> Supervisor:
         self._keepers = [asyncio.create_task(self._keep(number)) for number in range(self._count)]
-        await asyncio.sleep(
-            0
-        )  # the processes are started now, and come up also while the loop stands still
+        # The processes are started before this returns, and come up also while the loop stands still.
+        await asyncio.sleep(0)
         return self
 
     async def __aexit__(self, *_: object) -> None:
