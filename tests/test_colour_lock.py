@@ -248,6 +248,15 @@ def test_black_and_white_stay_beside_each_other(scale: int) -> None:
     assert (found[:, : (40 - MARGIN_PX) * scale] == 0).all()
 
 
+@pytest.mark.parametrize("scale", [1, 4, 10, 11])
+@pytest.mark.parametrize("made", [0, 65535])
+def test_drift_of_all_there_is_is_taken_off(made: int, scale: int) -> None:
+    """The largest sums that there can be, with all pixels of a blur: also at scales that need more bits for them."""
+    source = np.full((60, 60, 1), 65535 - made, np.uint16)
+    result = np.full((60 * scale, 60 * scale, 1), made, np.uint16)
+    assert np.array_equal(np.unique(locked(result, source, scale)), [65535 - made])
+
+
 def test_drift_beyond_the_limits_is_clamped() -> None:
     """Nothing wraps around: a dark result that has to become darker is black where it was dark."""
     source = np.full((5, 5, 1), 1000, np.uint16)
