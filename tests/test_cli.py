@@ -67,6 +67,7 @@ class Run:
 
 GOOD = {
     "help": Command("--help"),
+    "help in short": Command("upscale -h"),
     "version": Command("--version"),
     "models": Command("models"),
     "key": Command("key alice"),
@@ -76,7 +77,7 @@ GOOD = {
         SIGNING_VARIABLES,
     ),
     "x4": Command("upscale in.png new.png --model nearest"),
-    "x2": Command("upscale in.png out.png --model nearest --scale 2"),
+    "x2": Command("upscale in.png out.png --model nearest --scale 2 --precision f32 --overwrite"),
 }
 
 FAILED = {
@@ -85,7 +86,7 @@ FAILED = {
         r"cannot read 'none\.png': No such file or directory",
     ),
     "input is no picture": (
-        Command("upscale text.png out.png --model nearest"),
+        Command("upscale text.png out.png --model nearest --overwrite"),
         r"'text\.png': not a picture of a format read here \(png, jpeg, webp, bmp, .*\)",
     ),
     "folder of OUT is missing": (
@@ -109,7 +110,7 @@ UNUSABLE = {
         r"Invalid scale: it must be at most 8, not '9\.0'",
     ),
     "result would be smaller": (
-        Command("upscale in.png out.png --model nearest --width 20"),
+        Command("upscale in.png out.png --model nearest --width 20 --overwrite"),
         r"Invalid width: the result would be 20x13; its width may be from 30 to 240 px .*",
     ),
     "two sizes": (
@@ -117,12 +118,20 @@ UNUSABLE = {
         r"Invalid size: give one of scale and width/height, not both",
     ),
     "region is outside": (
-        Command("upscale in.png out.png --model nearest --region 20,0,11,5"),
+        Command("upscale in.png out.png --model nearest --region 20,0,11,5 --overwrite"),
         r"Invalid region: it ends at 31,5; the picture has 30x20 px",
     ),
     "format contradicts the name": (
         Command("upscale in.png out.png --model nearest --format webp"),
         r"Invalid format: webp, but the result is called 'out\.png'",
+    ),
+    "result is there already": (
+        Command("upscale in.png out.png --model nearest"),
+        r"1 file would be replaced: 'out\.png'; nothing was done\. --overwrite .* --skip-existing .* --suffix .*",
+    ),
+    "result would take the picture's place": (
+        Command("upscale in.png in.png --model nearest"),
+        r"1 picture would be replaced by the result: 'in\.png'; .*",
     ),
     "there is no output": (Command("upscale in.png"), r"an input and an output are needed: .*"),
     "model server is open to everybody": (
@@ -235,6 +244,13 @@ def test_help_lists_the_commands(runs: dict[str, Run]) -> None:
         assert re.search(line, runs["help"].out), line
 
 
+def test_help_may_be_asked_for_in_short(runs: dict[str, Run]) -> None:
+    """At every command; the short options are listed."""
+    assert runs["help in short"].status == 0
+    for option in ("--output", "-o", "--scale", "-s", "--suffix", "--overwrite", "--dry-run"):
+        assert option in runs["help in short"].out
+
+
 def test_key_comes_with_its_entry(runs: dict[str, Run]) -> None:
     """The entry holds the key's hash, and nothing else of it; on stdout both alone, for scripts."""
     assert runs["key"].status == 0
@@ -341,7 +357,7 @@ def test_full_disk_leaves_nothing_half_written(
         "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
     )
     # Noise that is resampled is twice as long as that in any file.
-    command = f"-m enlarger upscale in.png out.{suffix} --model nearest --scale 3"
+    command = f"-m enlarger upscale in.png out.{suffix} --model nearest --scale 3 --overwrite"
     done = subprocess.run(
         [sys.executable, "-c", limited, *command.split()],
         cwd=tmp_path,

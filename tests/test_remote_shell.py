@@ -23,9 +23,12 @@ from rich.console import Console
 from sites import Site, page
 
 from enlarger.client import AsyncClient
-from enlarger.files import work_of
 from enlarger.job import read_options
-from enlarger.shell.remote import RemoteShell
+from enlarger.picture.workers import Decoders
+from enlarger.shell import run as shell_run
+from enlarger.shell.arguments import asked_of
+from enlarger.shell.remote import RemoteWorker
+from enlarger.shell.sources import Reader
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -89,7 +92,7 @@ async def test_folder_goes_through_with_its_bad_file(start: Start, tmp_path: Pat
     assert "'album/broken.png'" in done.stderr
     assert "2 enlarged, 0 skipped, 1 failed" in done.stderr
     again = await run(tmp_path, *command, "--skip-existing")
-    assert "0 enlarged, 2 skipped, 1 failed" in again.stderr
+    assert "0 enlarged, 2 skipped (2 there already), 1 failed" in again.stderr
 
 
 async def test_animation_moves_where_the_name_can(start: Start, tmp_path: Path) -> None:
@@ -132,6 +135,77 @@ async def test_failure_says_why(
     assert files(tmp_path) == {"in.png", "text.png"}
 
 
+async def test_nothing_is_lost_by_a_server_either(start: Start, tmp_path: Path) -> None:
+    """The rules for files are those of the shell, whoever enlarges."""
+    gateway = await start()
+    for name in ("a.png", "b.png", "day1/x.png", "day2/x.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(PNG)
+    server = ["--server", url_of(gateway)]
+    for arguments in (["a.png", "b.png"], ["a.png", "a.png"], ["day1", "day1"]):
+        done = await run(tmp_path, "upscale", *arguments, *server)
+        assert done.returncode == 2, done.stderr
+    done = await run(tmp_path, "upscale", "day1", "day2", "out/", *server)
+    assert files(tmp_path / "out") == {"day1/x.png", "day2/x.png"}
+    done = await run(tmp_path, "upscale", "a.png", "--suffix=-4x", *server)
+    assert done.returncode == 0, done.stderr
+    long = "x" * 251
+    done = await run(tmp_path, "upscale", "a.png", f"{long}.png", *server)
+    assert done.returncode == 0, done.stderr
+    done = await run(tmp_path, "upscale", "a.png", f"{long}y.png", *server)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert files(tmp_path) == {
+        *("a.png", "a-4x.png", "b.png", "day1/x.png", "day2/x.png", f"{long}.png"),
+        *("out/day1/x.png", "out/day2/x.png"),
+    }
+    assert all((tmp_path / name).read_bytes() == PNG for name in ("a.png", "b.png", "day1/x.png"))
+
+
+async def test_dry_run_asks_the_server(start: Start, tmp_path: Path) -> None:
+    """What its own estimate says; nothing is enlarged."""
+    gateway = await start()
+    (tmp_path / "in.png").write_bytes(PNG)
+    done = await run(
+        tmp_path, "upscale", "in.png", "out.jpg", "--dry-run", "--server", url_of(gateway)
+    )
+    assert done.returncode == 0, done.stderr
+    line, total = done.stdout.splitlines()
+    assert line.startswith("in.png -> out.jpg: 30x20 to 120x80 jpeg, ")
+    assert total.startswith("in total: 1 picture, ")
+    assert files(tmp_path) == {"in.png"}
+
+
+async def test_url_is_fetched_by_the_server(start: Start, tmp_path: Path) -> None:
+    """By its own rules; its format is known there alone."""
+    async with Site({"/cat.webp": page(PNG)}) as site:
+        gateway = await start(fetch=site.address)
+        command = ["upscale", site.url("/cat.webp"), "out/", "--server", url_of(gateway)]
+        done = await run(tmp_path, *command)
+        assert done.returncode == 0, done.stderr
+        refused = await run(tmp_path, *command, "--format", "auto", "--overwrite")
+    assert files(tmp_path) == {"out/cat.png"}
+    assert refused.returncode == 2
+    assert "the server fetches" in refused.stderr
+
+
+async def test_result_of_a_job_replaces_nothing_unless_asked(
+    server: JobServer, tmp_path: Path
+) -> None:
+    """Said before the job is waited for."""
+    (tmp_path / "in.png").write_bytes(PNG)
+    (tmp_path / "out.png").write_bytes(b"precious")
+    address = {"ENLARGER_SERVER_URL": server.url}
+    submitted = await run(tmp_path, "jobs", "submit", "in.png", "-o", "scale=4", **address)
+    command = ["jobs", "save", submitted.stdout.strip(), "out.png"]
+    refused = await run(tmp_path, *command, **address)
+    assert refused.returncode == 2
+    assert "'out.png' is there already" in refused.stderr
+    assert (tmp_path / "out.png").read_bytes() == b"precious"
+    done = await run(tmp_path, *command, "--overwrite", **address)
+    assert done.returncode == 0, done.stderr
+    assert np.array_equal(samples((tmp_path / "out.png").read_bytes()), nearest(RED, 4))
+
+
 async def test_address_that_is_none_is_a_wrong_option(tmp_path: Path) -> None:
     """Exit status 2."""
     (tmp_path / "in.png").write_bytes(PNG)
@@ -155,10 +229,12 @@ async def test_terminal_sees_tiles(server: JobServer, tmp_path: Path) -> None:
     """As they are made, by the events of a job."""
     (tmp_path / "in.png").write_bytes(PNG)
     said = StringIO()
-    work = work_of([tmp_path / "in.png"], tmp_path / "out.png", is_folder=False)
-    async with AsyncClient(server.url) as client:
-        shell = RemoteShell(client, Console(file=said, force_terminal=True, width=100))
-        status = await shell.run(work, read_options({"scale": 4}, strict=True), skip_existing=False)
+    asked = asked_of([str(tmp_path / "in.png"), str(tmp_path / "out.png")], None)
+    console = Console(file=said, force_terminal=True, width=100)
+    async with AsyncClient(server.url) as client, Decoders(1) as decoders:
+        worker = RemoteWorker(client, decoders, Reader(), is_watched=True)
+        options = read_options({"scale": 4}, strict=True)
+        status = await shell_run.run(asked, options, worker, console, output=print)
     assert status == 0, said.getvalue()
     assert server.count("GET", "/events") == 1
     assert np.array_equal(samples((tmp_path / "out.png").read_bytes()), nearest(RED, 4))

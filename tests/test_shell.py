@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -15,17 +18,22 @@ from pathlib import Path
 import imagecodecs
 import numpy as np
 import pytest
+import unprivileged
 from fakes import NEAREST, NearestEngine, nearest
 from oracles import lanczos_to
 from pictures import GRAY, RGB, encoded, noise, oriented, png
 from PIL import Image
 from rich.console import Console
+from sites import Site, page
 
-from enlarger.files import work_of
+from enlarger.errors import EnlargerError
 from enlarger.job import read_options
 from enlarger.models import Catalogue
 from enlarger.picture.workers import Decoders
-from enlarger.shell.local import Shell
+from enlarger.shell import run as shell_run
+from enlarger.shell.arguments import asked_of
+from enlarger.shell.local import LocalWorker
+from enlarger.shell.sources import Reader
 from enlarger.wire import Pixels
 
 PHOTO = noise(20, 30, 3, seed=1)
@@ -39,19 +47,41 @@ def environment(model_dir: Path, cache_folder: Path) -> dict[str, str]:
     return {**os.environ, "MODEL_DIR": str(model_dir), "ENLARGER_CACHE_DIR": str(cache_folder)}
 
 
-def run(
-    folder: Path, environment: dict[str, str], *arguments: str
-) -> subprocess.CompletedProcess[str]:
+def command(*arguments: str) -> list[str]:
     """``enlarger upscale`` with the model that repeats pixels."""
-    return subprocess.run(
-        [sys.executable, "-m", "enlarger", "upscale", *arguments, "--model", "nearest"],
+    return [sys.executable, "-m", "enlarger", "upscale", *arguments, "--model", "nearest"]
+
+
+def run(
+    folder: Path, environment: dict[str, str], *arguments: str, stdin: bytes = b""
+) -> subprocess.CompletedProcess[str]:
+    """What comes of the command, in a folder."""
+    done = subprocess.run(
+        command(*arguments),
         cwd=folder,
         env=environment,
         capture_output=True,
-        text=True,
+        input=stdin,
         timeout=120,
         check=False,
     )
+    # What is read of standard output as bytes is a picture, and of the rest a text.
+    text = done.stdout if arguments[-1] == "-" else done.stdout.decode()
+    return subprocess.CompletedProcess(
+        done.args,
+        done.returncode,
+        text,  # type: ignore[arg-type]
+        done.stderr.decode(),
+    )
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """All files below a folder with what they hold, hidden ones too."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +118,8 @@ def test_one_bad_file_never_stops_the_rest(
     assert found == {"a.png", "b.webp", "deep/wide.png"}
     lines = album.stderr.strip().splitlines()
     assert "enlarger: 'album/broken.png': the file is broken or cut short" in lines
-    assert lines[-1].startswith("3 enlarged, 0 skipped, 1 failed, ")
+    assert "skipped, not a picture: album/readme.txt" in lines
+    assert lines[-1].startswith("3 enlarged, 1 skipped (1 not a picture), 1 failed, ")
     assert (album.returncode, album.stdout) == (1, "")
 
 
@@ -107,7 +138,11 @@ def test_results_that_are_there_are_skipped_if_asked(
     """So a run that was stopped can go on."""
     before = (folder / "large" / "a.png").stat().st_mtime_ns
     again = run(folder, environment, "album", "large", "--format", "auto", "--skip-existing")
-    assert again.stderr.strip().splitlines()[-1].startswith("0 enlarged, 3 skipped, 1 failed, ")
+    assert (
+        again.stderr.strip()
+        .splitlines()[-1]
+        .startswith("0 enlarged, 4 skipped (3 there already, 1 not a picture), 1 failed, ")
+    )
     assert (folder / "large" / "a.png").stat().st_mtime_ns == before
 
 
@@ -185,18 +220,39 @@ async def shell(
     with ThreadPoolExecutor(2) as executor:
         async with Decoders(1) as decoders:
 
-            async def run(source: str, target: str, **fields: object) -> tuple[int, str]:
+            def begin_to_load(model_id: str, tiles: int) -> Future[object]:
+                begun.append((model_id, tiles))
+                loaded: Future[object] = Future()
+                loaded.set_result(None)
+                return loaded
+
+            async def run(
+                source: str,
+                target: str,
+                *,
+                mflop_per_s: float | None = None,
+                **fields: object,
+            ) -> tuple[int, str]:
                 said = StringIO()
                 given = {"scale": 4, "model": "nearest", **fields}
-                work = work_of([tmp_path / source], tmp_path / target, is_folder="." not in target)
-                status = await Shell(
-                    engine=NearestEngine([facts]),
+                worker = LocalWorker(
+                    engine=NearestEngine([facts], mflop_per_s=mflop_per_s),
                     catalogue=catalogue,
                     decoders=decoders,
                     executor=executor,
-                    console=Console(file=said),
-                    begin_to_load=lambda model_id, tiles: begun.append((model_id, tiles)),
-                ).run(work, read_options(given, strict=False), skip_existing=False)
+                    reader=Reader(),
+                    begin_to_load=begin_to_load,
+                )
+                try:
+                    status = await shell_run.run(
+                        asked_of([str(tmp_path / source), str(tmp_path / target)], None),
+                        read_options(given, strict=False),
+                        worker,
+                        Console(file=said),
+                        output=lambda line: print(line, file=said),
+                    )
+                except EnlargerError as error:
+                    return error.exit_status, f"{said.getvalue()}{error}"
                 return status, said.getvalue()
 
             yield run
@@ -359,3 +415,281 @@ async def test_nothing_is_loaded_ahead_where_alpha_may_double_the_only_tile(
     status, said = await shell("in.png", "out.png")
     assert status == 0, said
     assert begun == []
+
+
+# Nothing of the user's is lost
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["a.png", "b.png"],
+        ["a.png", "b.png", "c.png"],
+        ["a.png", "a.png"],
+        ["pngs", "pngs"],
+        ["pngs/", "pngs/"],
+        ["pngs", "out", "--format", "auto"],
+        ["a.png", "pngs", "out.png"],
+        ["a.png", "b.png", "file.txt/out/"],
+        ["a.png", "b.png", "file.txt"],
+        ["day1/IMG.png", "day1/IMG.webp", "day1", "--overwrite", "--format", "webp"],
+    ],
+)
+def test_run_that_would_destroy_something_does_nothing(
+    tmp_path: Path, environment: dict[str, str], arguments: list[str]
+) -> None:
+    """It ends before any work, in one line; originals and earlier results are as they were."""
+    for name in ("a.png", "b.png", "c.png", "pngs/a.png", "out/a.png", "day1/IMG.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(encoded(PHOTO))
+    (tmp_path / "day1" / "IMG.webp").write_bytes(encoded(PHOTO, "WEBP", lossless=True))
+    (tmp_path / "file.txt").write_text("a text")
+    if arguments[0] == "day1/IMG.png":  # two results that would have the names of two pictures
+        (tmp_path / "day1" / "IMG.png.webp").symlink_to("IMG.webp")
+    before = tree(tmp_path)
+    done = run(tmp_path, environment, *arguments)
+    assert tree(tmp_path) == before
+    assert done.returncode == (1 if "file.txt/out/" in arguments else 2)
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("enlarger: ")
+
+
+def test_folders_with_equal_names_lose_nothing(tmp_path: Path, environment: dict[str, str]) -> None:
+    """Two results are reported, and two are there; a second run skips both."""
+    for day in (1, 2):
+        (tmp_path / f"day{day}").mkdir()
+        (tmp_path / f"day{day}" / "IMG_1.png").write_bytes(encoded(noise(5, 6, 3, seed=day)))
+    done = run(tmp_path, environment, "day1", "day2", "out/")
+    assert done.returncode == 0, done.stderr
+    for day in (1, 2):
+        assert read(tmp_path / "out" / f"day{day}" / "IMG_1.png").shape == (20, 24, 3)
+    assert len(list((tmp_path / "out").rglob("*.png"))) == 2
+    again = run(tmp_path, environment, "day1", "day2", "out/", "--skip-existing")
+    assert "0 enlarged, 2 skipped (2 there already), 0 failed" in again.stderr
+
+
+def test_results_lie_beside_their_pictures(tmp_path: Path, environment: dict[str, str]) -> None:
+    """With a suffix, in the pictures' own formats; a second run replaces nothing."""
+    (tmp_path / "cat.jpg").write_bytes(encoded(PHOTO, "JPEG"))
+    (tmp_path / "dog.png").write_bytes(encoded(PHOTO))
+    before = tree(tmp_path)
+    done = run(tmp_path, environment, "cat.jpg", "dog.png", "--suffix=-4x", "-s", "4")
+    assert done.returncode == 0, done.stderr
+    assert set(tree(tmp_path)) == {"cat.jpg", "cat-4x.jpg", "dog.png", "dog-4x.png"}
+    assert before.items() <= tree(tmp_path).items()
+    assert run(tmp_path, environment, "cat.jpg", "dog.png", "--suffix=-4x").returncode == 2
+
+
+def test_picture_is_replaced_by_its_own_result_if_asked(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    """Whole: it is the enlarged one, and nothing else is in the folder."""
+    (tmp_path / "a.png").write_bytes(encoded(PHOTO))
+    done = run(tmp_path, environment, "a.png", "a.png", "--overwrite")
+    assert done.returncode == 0, done.stderr
+    assert read(tmp_path / "a.png").shape == (80, 120, 3)
+    assert set(tree(tmp_path)) == {"a.png"}
+
+
+def test_folder_inside_the_one_that_is_enlarged_is_left_out(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    """So a second run does not enlarge results."""
+    (tmp_path / "pics").mkdir()
+    (tmp_path / "pics" / "a.png").write_bytes(encoded(PHOTO))
+    for arguments in (["pics", "pics/large"], ["pics", "pics/large", "--overwrite"]):
+        done = run(tmp_path, environment, *arguments)
+        assert done.returncode == 0, done.stderr
+    assert set(tree(tmp_path)) == {"pics/a.png", "pics/large/a.png"}
+
+
+def test_picture_goes_through_pipes(tmp_path: Path, environment: dict[str, str]) -> None:
+    """From standard input to standard output, with all that is said on the other stream."""
+    done = run(tmp_path, environment, "--format", "jpg", "-", "-", stdin=encoded(PHOTO))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(b"\xff\xd8\xff")  # type: ignore[arg-type]
+    assert done.stderr.startswith("standard output: 30x20 to 120x80, nearest ")
+    assert tree(tmp_path) == {}
+
+
+def test_output_may_be_named_by_an_option(tmp_path: Path, environment: dict[str, str]) -> None:
+    """Then all arguments are pictures."""
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(encoded(PHOTO))
+    done = run(tmp_path, environment, "-o", "new/", "a.png", "b.png")
+    assert done.returncode == 0, done.stderr
+    assert set(tree(tmp_path / "new")) == {"a.png", "b.png"}
+
+
+# One picture never stops the others, and none is passed over in silence
+
+
+def test_every_file_is_counted(tmp_path: Path, environment: dict[str, str]) -> None:
+    """Pictures by names that are less usual, pictures that are not read, and what is no picture."""
+    for name in ("a.jfif", "b.jpe", "c.JIF"):
+        (tmp_path / name).write_bytes(encoded(PHOTO, "JPEG"))
+    (tmp_path / "d.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(200))
+    for name in ("._a.jfif", ".DS_Store", "notes.txt", ".git/x.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"something else")
+    (tmp_path / "lost.png").symlink_to("nowhere")
+    done = run(tmp_path, environment, ".", "out/")
+    lines = done.stderr.splitlines()
+    assert set(tree(tmp_path / "out")) == {"a.png", "b.png", "c.png"}
+    assert any(line.startswith("enlarger: 'd.heic': ") for line in lines)
+    assert "enlarger: cannot read 'lost.png': No such file or directory" in lines
+    assert lines[-1].startswith("3 enlarged, 4 skipped (3 hidden, 1 not a picture), 2 failed, ")
+    assert done.returncode == 1
+
+
+def test_folder_without_a_picture_says_so(tmp_path: Path, environment: dict[str, str]) -> None:
+    """With what was met instead."""
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "a.txt").write_text("a text")
+    done = run(tmp_path, environment, "docs", "out/")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[0] == "skipped, not a picture: docs/a.txt"
+    assert done.stderr.splitlines()[-1] == "enlarger: there is no picture to enlarge"
+
+
+def test_one_locked_picture_never_stops_the_rest(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    """A file, and a folder, that this user may not read."""
+    for name in ("a.png", "locked.png", "sub/x.png", "b.png"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(encoded(PHOTO))
+    unprivileged.locked(tmp_path / "in" / "locked.png")
+    unprivileged.locked(tmp_path / "in" / "sub")
+    for inputs in (["in"], ["in/a.png", "in/locked.png", "in/sub/x.png", "in/b.png"]):
+        out = tmp_path / f"out{len(inputs)}"
+        done = unprivileged.run(command(*inputs, f"{out}/"), tmp_path, **environment)
+        assert set(tree(out)) == {"a.png", "b.png"}
+        assert "Traceback" not in done.stderr
+        assert "enlarger: cannot read 'in/locked.png': Permission denied" in done.stderr
+        assert "in/sub" in done.stderr
+        assert "2 enlarged, 0 skipped, 2 failed" in done.stderr
+        assert done.returncode == 1
+
+
+def test_folder_that_may_not_be_written_is_said_before_the_work(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    """That of all results ends the run; that of one picture's result costs that one."""
+    for name in ("a/x.png", "b/y.png"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(encoded(PHOTO))
+    (tmp_path / "full").mkdir()
+    unprivileged.unwritable(tmp_path / "full")
+    done = unprivileged.run(command("a", "b", "full/new/"), tmp_path, **environment)
+    assert done.returncode == 1
+    assert done.stderr == "enlarger: cannot write into 'full': no permission to do so\n"
+    unprivileged.unwritable(tmp_path / "a")
+    done = unprivileged.run(command("a/x.png", "b/y.png", "--suffix=-4x"), tmp_path, **environment)
+    assert done.returncode == 1
+    assert "cannot write into 'a': no permission to do so" in done.stderr
+    assert "1 enlarged, 0 skipped, 1 failed" in done.stderr
+    assert (tmp_path / "b" / "y-4x.png").exists()
+
+
+def test_disk_that_is_mounted_read_only_is_said_before_the_work(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    """In one line."""
+    (tmp_path / "a.png").write_bytes(encoded(PHOTO))
+    (tmp_path / "disk").mkdir()
+    unshare = [shutil.which("unshare") or "unshare", "--mount", "sh", "-c"]
+    mount = "mount -t tmpfs -o ro tmpfs disk"
+    if subprocess.run([*unshare, mount], cwd=tmp_path, check=False, capture_output=True).returncode:
+        pytest.skip("this user may not mount a disk")
+    typed = " ".join(command("a.png", "disk/new/"))
+    done = subprocess.run(
+        [*unshare, f"{mount} && {typed}"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert (
+        done.stderr
+        == "enlarger: cannot write into 'disk': it is on a disk that is mounted read-only\n"
+    )
+
+
+def test_longest_names_are_written(tmp_path: Path, environment: dict[str, str]) -> None:
+    """And one that would be longer than names can be costs that picture alone."""
+    long = "x" * 251
+    for name in (f"{long}.png", f"{long}.bmp"):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(encoded(PHOTO, name[-3:].upper()))
+    done = run(tmp_path, environment, f"in/{long}.png", "out/")
+    assert done.returncode == 0, done.stderr
+    done = run(
+        tmp_path, environment, "in", "other/"
+    )  # both keep their endings, which makes them longer
+    assert done.returncode == 1
+    assert done.stderr.count("File name too long") == 2
+    assert "0 enlarged, 0 skipped, 2 failed" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_names_are_printed_as_they_are(tmp_path: Path, environment: dict[str, str]) -> None:
+    """No emoji, no markup; what a terminal would act on is shown as text."""
+    odd = [":cat:.png", "[red]x[bold].png", "a\x1b[31m.png", "b\nc.png"]
+    (tmp_path / "in").mkdir()
+    for name in odd:
+        (tmp_path / "in" / name).write_bytes(encoded(PHOTO))
+    (tmp_path / "in" / ":dog:.png").write_bytes(b"broken")
+    done = run(tmp_path, environment, "in", "out/")
+    lines = done.stderr.splitlines()
+    for shown_name in (":cat:.png", "[red]x[bold].png", "a\\x1b[31m.png", "b\\nc.png"):
+        assert any(line.startswith(f"out/{shown_name}: 30x20") for line in lines), shown_name
+    assert any("'in/:dog:.png': " in line for line in lines)
+
+
+# Before the work
+
+
+def test_dry_run_says_what_would_be(tmp_path: Path, environment: dict[str, str]) -> None:
+    """Per picture and in total, on standard output; nothing is written; a broken picture is one line."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").write_bytes(encoded(PHOTO))
+    (tmp_path / "in" / "b.png").write_bytes(b"broken")
+    before = tree(tmp_path)
+    done = run(tmp_path, environment, "--dry-run", "in", "out/", "--scale", "2")
+    assert tree(tmp_path) == before
+    line, total = done.stdout.splitlines()
+    amount = r"about 1 s, up to \d+ MB of memory, about [\d.]+ kB on disk"
+    assert re.fullmatch(rf"in/a.png -> out/a.png: 30x20 to 60x40 png, {amount}", line)
+    assert re.fullmatch(rf"in total: 1 picture, 0.0 megapixels, {amount}; nothing was done", total)
+    assert "in/b.png" in done.stderr
+    assert done.returncode == 1
+
+
+async def test_picture_that_takes_long_says_so_before_it_starts(shell: Run, tmp_path: Path) -> None:
+    """By the engine's own speed."""
+    (tmp_path / "in.png").write_bytes(encoded(noise(100, 100, 3)))
+    status, said = await shell("in.png", "out.png", mflop_per_s=0.01)
+    assert status == 0, said
+    assert re.match(r"in\.png: this will take about \d+ h", said)
+    status, said = await shell("in.png", "quick.png", mflop_per_s=1e9)
+    assert "will take" not in said
+
+
+async def test_url_is_fetched_by_the_rules_of_the_service(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    """Where it is allowed; else it is refused as a URL, and not as a file that is not there."""
+    async with Site({"/a/cat.png": page(encoded(PHOTO))}) as site:
+        url = site.url("/a/cat.png")
+        allowed = {**environment, "ENLARGER_FETCH": site.address}
+        done = await asyncio.to_thread(run, tmp_path, allowed, url, "out/")
+        assert done.returncode == 0, done.stderr
+        refused = await asyncio.to_thread(run, tmp_path, environment, url, "no/")
+    assert np.array_equal(read(tmp_path / "out" / "cat.png"), nearest(PHOTO, 4))
+    assert refused.returncode == 1
+    assert "could not reach the source" in refused.stderr
+    assert f"'{url}'" in refused.stderr

@@ -30,18 +30,20 @@ from enlarger.memory import importing, keep_large_blocks_apart
 
 if TYPE_CHECKING:
     from enlarger.client import JobStatus
-    from enlarger.files import Work
     from enlarger.job import Options
     from enlarger.pool.pool import Pool
+    from enlarger.shell.arguments import Asked
 
 app = typer.Typer(
     help="Self-hosted image upscaling: Real-ESRGAN in the shell and behind an HTTP API.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
-_console = Console()
-_errors = Console(stderr=True)
+# Names are printed as they are: nothing in them is markup, or the name of an emoji.
+_console = Console(markup=False, emoji=False)
+_errors = Console(stderr=True, markup=False, emoji=False)
 _held: list[object] = []
 """What a command leaves as it is when it ends: to take a network apart takes a tenth of a second."""
 
@@ -82,17 +84,37 @@ def _root(
 
 @app.command()
 def upscale(
-    paths: Annotated[
-        list[Path],
+    arguments: Annotated[
+        list[str],
         typer.Argument(
-            metavar="IN... OUT",
-            help="Pictures, or folders of them, and where the results go: a file, or a folder for several.",
+            metavar="IN... [OUT]",
+            help="Pictures, folders of them, URLs, or - for standard input; and where the results go: a file, a folder "
+            "for several, or - for standard output.",
             show_default=False,
         ),
     ],
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="OUT",
+            help="Where the results go; then all other arguments are inputs.",
+        ),
+    ] = None,
+    suffix: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="Put before the ending of each result: cat.jpg becomes cat-4x.jpg with --suffix=-4x. Without OUT, "
+            "results lie beside their pictures.",
+        ),
+    ] = None,
     scale: Annotated[
         float | None,
-        typer.Option(help="Pixels of the result per pixel: 1 to 8. 4 if no size is given."),
+        typer.Option(
+            "--scale", "-s", help="Pixels of the result per pixel: 1 to 8. 4 if no size is given."
+        ),
     ] = None,
     width: Annotated[int | None, typer.Option(help="Width of the result in pixels.")] = None,
     height: Annotated[int | None, typer.Option(help="Height of the result in pixels.")] = None,
@@ -119,18 +141,19 @@ def upscale(
         str | None,
         typer.Option(
             "--format",
-            help="png, jpeg, webp, avif, tiff, or auto: the picture's own. A file's name decides by itself.",
+            help="png, jpg, webp, avif, tiff, or auto: the picture's own. The name of an OUT file decides by itself. "
+            "Default: png, with --suffix auto.",
         ),
     ] = None,
-    quality: Annotated[int | None, typer.Option(help="1 to 100, of jpeg, webp and avif.")] = None,
+    quality: Annotated[int | None, typer.Option(help="1 to 100, for jpg, webp and avif.")] = None,
     max_bytes: Annotated[
         int | None,
-        typer.Option(help="Of the file: quality, then size is lowered until it fits."),
+        typer.Option(help="Largest size of the file: quality, then size is lowered until it fits."),
     ] = None,
     frames: Annotated[
         str | None,
         typer.Option(
-            help="Of an animation: all, first, or a number. All if the format of the result holds them."
+            help="How much of an animation: all, first, or a number. All if the format of the result holds them."
         ),
     ] = None,
     background: Annotated[
@@ -140,8 +163,18 @@ def upscale(
     provenance: Annotated[
         bool, typer.Option("--provenance", help="Write model, hash and options into the file.")
     ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files that are there already.")
+    ] = False,
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Leave results alone that are there already.")
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Only print what each picture would become, and its time, memory and bytes.",
+        ),
     ] = False,
     server: Annotated[
         str | None,
@@ -154,13 +187,9 @@ def upscale(
     """Enlarge one picture, or many, in this process, or by a server."""
     _quiet_logs()
     # Imported here, as in the other commands, so that `enlarger --help` answers at once.
-    from enlarger.files import work_of
     from enlarger.job import read_options
+    from enlarger.shell.arguments import StandardOutput, asked_of
 
-    if len(paths) < 2:
-        _fail(
-            "an input and an output are needed: enlarger upscale IN... OUT", ConfigError.exit_status
-        )
     sized = any((scale, width, height, long_side, short_side))
     given = {
         "scale": scale if sized else 4.0,
@@ -173,7 +202,7 @@ def upscale(
         "model": model,
         "color_lock": color_lock,
         "color": color,
-        "format": format_,
+        "format": _format(format_),
         "quality": quality,
         "max_bytes": max_bytes,
         "frames": frames,
@@ -184,35 +213,50 @@ def upscale(
         "precision": precision if server and precision else "auto",
     }
     options = read_options(given, strict=False)
-    *sources, target = paths
-    work = work_of(sources, target, is_folder=target.is_dir() or str(target).endswith(os.sep))
-    if not work:
-        _fail("there is no picture to enlarge", EnlargerError.exit_status)
+    asked = asked_of(
+        arguments,
+        output,
+        suffix=suffix,
+        overwrite=overwrite,
+        skip_existing=skip_existing,
+        dry_run=dry_run,
+    )
+    if isinstance(asked.out, StandardOutput) and sys.stdout.isatty() and not dry_run:
+        _fail(
+            "standard output is a terminal; send it to a file or a program", ConfigError.exit_status
+        )
     if server is not None:
-        working = _upscale_remotely(work, options, server, api_key, skip_existing=skip_existing)
+        working = _upscale_remotely(asked, options, server, api_key)
     else:
-        settings = config.load(precision=precision)
-        working = _upscale(work, options, settings, skip_existing=skip_existing)
+        working = _upscale(asked, options, config.load(precision=precision))
     status = asyncio.run(working)
     if status:
         raise typer.Exit(status)
 
 
-async def _upscale_remotely(
-    work: list[Work], options: Options, url: str, api_key: str | None, *, skip_existing: bool
-) -> int:
-    """Have files enlarged by a server; gives the exit status."""
+_FORMATS = {"jpg": "jpeg", "tif": "tiff"}
+"""Formats by the other names that people have for them."""
+
+
+def _format(name: str | None) -> str | None:
+    return None if name is None else _FORMATS.get(name.lower(), name.lower())
+
+
+async def _upscale_remotely(asked: Asked, options: Options, url: str, api_key: str | None) -> int:
+    """Have pictures enlarged by a server; returns the exit status."""
     from enlarger.client import AsyncClient
-    from enlarger.shell.remote import RemoteShell
+    from enlarger.picture.workers import Decoders
+    from enlarger.shell.remote import RemoteWorker
+    from enlarger.shell.run import run
+    from enlarger.shell.sources import Reader
 
-    async with AsyncClient(url, api_key=api_key) as client:
-        return await RemoteShell(client, _errors).run(work, options, skip_existing=skip_existing)
+    async with AsyncClient(url, api_key=api_key) as client, Decoders(1) as decoders:
+        worker = RemoteWorker(client, decoders, Reader(), is_watched=_errors.is_terminal)
+        return await run(asked, options, worker, _errors, output=_print)
 
 
-async def _upscale(
-    work: list[Work], options: Options, settings: config.Settings, *, skip_existing: bool
-) -> int:
-    """Enlarge files with an engine in this process; gives the exit status."""
+async def _upscale(asked: Asked, options: Options, settings: config.Settings) -> int:
+    """Enlarge pictures with an engine in this process; returns the exit status."""
     from enlarger.picture.process import DecoderProcess
 
     decoder = DecoderProcess()
@@ -239,17 +283,26 @@ async def _upscale(
         _held.append(engine)
         engine.begin_to_read(usual.id)
         with importing():
-            from enlarger.shell.local import Shell
+            from enlarger.shell.local import LocalWorker
+            from enlarger.shell.run import run
+            from enlarger.shell.sources import Reader
 
-        shell = Shell(
+        async def fetched(url: str) -> bytes:
+            from enlarger.fetch import Fetcher
+
+            return await Fetcher(settings.fetch, limit_bytes=settings.max_file_size_bytes).fetch(
+                url
+            )
+
+        worker = LocalWorker(
             engine=engine,
             catalogue=catalogue,
             decoders=decoders,
             executor=stack.enter_context(ThreadPoolExecutor(cores)),
-            console=_errors,
+            reader=Reader(fetched),
             begin_to_load=engine.begin_to_load,
         )
-        return await shell.run(work, options, skip_existing=skip_existing)
+        return await run(asked, options, worker, _errors, output=_print)
 
 
 _LARGE_BYTES = 1 << 20
@@ -452,7 +505,7 @@ async def _announce(pool: Pool, address: tuple[str, int]) -> None:
         _paste_line(url),
         "",
     ):
-        _console.print(line, highlight=False, markup=False, soft_wrap=True)
+        _console.print(line, highlight=False, soft_wrap=True)
 
 
 def _paste_line(url: str) -> str:
@@ -578,9 +631,9 @@ def key(
     entry = f"{name}:sha256-{hashlib.sha256(secret.encode()).hexdigest()}"
     config.load(api_keys=entry)
     _say("The key, for the caller. It is shown this once:")
-    _console.print(secret, highlight=False, markup=False, soft_wrap=True)
+    _console.print(secret, highlight=False, soft_wrap=True)
     _say("The entry for ENLARGER_API_KEYS, which holds no secret:")
-    _console.print(entry, highlight=False, markup=False, soft_wrap=True)
+    _console.print(entry, highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -621,7 +674,7 @@ def sign(
         expires_at=int(time.time()) + expires_s,
     )
     host = f"{given.scheme}://{given.raw_authority}" if given.absolute else ""
-    _console.print(f"{host}{target}", highlight=False, markup=False, soft_wrap=True)
+    _console.print(f"{host}{target}", highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -702,16 +755,26 @@ def jobs_watch(
 def jobs_save(
     job_id: JobArgument,
     target: Annotated[Path, typer.Argument(metavar="OUT", help="File of the result.")],
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace OUT if it is there already.")
+    ] = False,
     server: ServerOption = DEFAULT_SERVER,
     api_key: ApiKeyOption = None,
 ) -> None:
     """Write the result of a job into a file, once it is there."""
     from enlarger.client import Client
+    from enlarger.shell import names
     from enlarger.shell.remote import line_of
+    from enlarger.shell.targets import check_file
+    from enlarger.shell.writing import written_aside
 
+    check_file(target, overwrite=overwrite)
     with Client(server, api_key=api_key) as client:
         picture = client.jobs.get(job_id).result()
-    _say(line_of(picture, picture.save(target)))
+    picture.check_name(target)
+    with written_aside(target, overwrite=overwrite) as aside:
+        aside.write_bytes(picture.data)
+    _say(line_of(picture, names.shown(target)))
 
 
 @jobs.command("cancel")
@@ -755,11 +818,15 @@ def main() -> NoReturn:
 
 
 def _say(text: str) -> None:
-    _errors.print(text, highlight=False, markup=False, soft_wrap=True)
+    _errors.print(text, highlight=False, soft_wrap=True)
+
+
+def _print(text: str) -> None:
+    _console.print(text, highlight=False, soft_wrap=True)
 
 
 def _complain(text: str) -> None:
-    _errors.print(f"enlarger: {text}", style="red", highlight=False, markup=False, soft_wrap=True)
+    _errors.print(f"enlarger: {text}", style="red", highlight=False, soft_wrap=True)
 
 
 def _fail(text: str, status: int) -> NoReturn:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -88,13 +89,9 @@ class Upscaled:
             UnwritableFile: it cannot be written.
         """
         target = Path(path)
-        expected = _MEDIA_TYPES.get(target.suffix.lower(), self.media_type)
-        if expected != self.media_type:
-            kind = expected.removeprefix("image/")
-            raise InvalidOption(
-                f"cannot write '{target}': the picture is {self.media_type}; ask for format=\"{kind}\""
-            )
-        aside = target.with_name(f".{target.name}.{os.getpid()}")
+        self.check_name(target)
+        # A name of its own, since that of the target may be as long as names can be.
+        aside = target.with_name(f".enlarger-{secrets.token_hex(8)}")
         try:
             aside.write_bytes(self.data)
             aside.replace(target)
@@ -104,6 +101,19 @@ class Upscaled:
             with suppress(OSError):
                 aside.unlink()
         return target
+
+    def check_name(self, path: str | os.PathLike[str]) -> None:
+        """Whether a file of that name may hold the picture.
+
+        Raises:
+            InvalidOption: its name says another format than the picture has.
+        """
+        expected = _MEDIA_TYPES.get(Path(path).suffix.lower(), self.media_type)
+        if expected != self.media_type:
+            kind = expected.removeprefix("image/")
+            raise InvalidOption(
+                f"cannot write '{path}': the picture is {self.media_type}; ask for format=\"{kind}\""
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -186,14 +186,17 @@ class OpenVINOEngine:
             self._read_kept, model, precision
         )
 
-    def begin_to_load(self, model_id: str, tiles: int | None = None) -> None:
+    def begin_to_load(self, model_id: str, tiles: int | None = None) -> Future[object]:
         """Load a model in the background, as a picture of so many tiles needs it, or one of any number.
 
         Whoever uses it then waits until it is there; what fails will fail with that use, too.
+
+        Returns:
+            A future that ends when the model is loaded and checked.
         """
         model = self._models[model_id]
         precision, streams = self._precisions(model)[0], self._streams_for(tiles)
-        self._executor.submit(self._network, model, precision, streams)
+        return self._executor.submit(self._network, model, precision, streams)
 
     async def enlarge(self, request: TileRequest) -> TileResult:
         """Enlarge one tile; see ``Engine``."""

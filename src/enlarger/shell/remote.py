@@ -1,96 +1,157 @@
-"""Files that a server enlarges: the same rules for names, the same words, no engine here."""
+"""Pictures that a server enlarges: the same rules for names, the same words, no engine here."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import cast
 
-from rich.console import Console
-
 from enlarger.client import AsyncClient, JobStatus, Upscaled, UpscaleOptions
-from enlarger.errors import AnimationUnsupported, UnexpectedAnswer
-from enlarger.files import Work
-from enlarger.job import Options
-from enlarger.picture.encode import MEDIA_TYPES, holds_frames
-from enlarger.shell.run import (
-    OnTile,
-    check_folder,
-    is_there,
-    named_kind,
-    read,
-    run,
-    written_aside,
+from enlarger.errors import (
+    AnimationUnsupported,
+    EnlargerError,
+    InvalidOption,
+    UnexpectedAnswer,
 )
+from enlarger.job import Options
+from enlarger.picture.encode import MEDIA_TYPES, holds_frames, kind_for, suffix_of
+from enlarger.picture.values import Header
+from enlarger.picture.workers import Decoders
+from enlarger.shell import names
+from enlarger.shell.estimates import Estimated, file_bytes
+from enlarger.shell.progress import Shown
+from enlarger.shell.sources import Reader, Source
+from enlarger.shell.targets import Work
+from enlarger.shell.writing import written_aside
 
 
-class RemoteShell:
-    """Has files enlarged by a server, and tells on a console how it goes.
+class RemoteWorker:
+    """Has pictures enlarged by a server; see ``run.Worker``.
 
     Args:
         client: the server.
-        console: where progress, results and failures are shown.
+        decoders: where headers are read, for what has to be known before a picture is sent.
+        reader: reads the pictures' files; URLs are fetched by the server.
+        is_watched: whether somebody sees tiles as they are made. That makes the server keep a job.
     """
 
-    def __init__(self, client: AsyncClient, console: Console) -> None:
+    def __init__(
+        self, client: AsyncClient, decoders: Decoders, reader: Reader, *, is_watched: bool
+    ) -> None:
         self._client = client
-        self._console = console
+        self._decoders = decoders
+        self._reader = reader
+        self._is_watched = is_watched
 
-    async def run(self, work: Sequence[Work], options: Options, *, skip_existing: bool) -> int:
-        """Enlarge all; gives the exit status. A picture that fails never stops those after it."""
-        return await run(
-            work,
-            self._console,
-            lambda item, on_tile: self._one(item, options, on_tile),
-            is_there=partial(is_there, options=options) if skip_existing else None,
+    async def own_kind(self, source: Source) -> str:
+        """See ``run.Worker``."""
+        if names.is_url(source.name):
+            raise InvalidOption(
+                f"Invalid format: the server fetches '{names.shown(source.name)}', so its format is not known here; "
+                "give --format, or a file as OUT"
+            )
+        header = await self._decoders.probe(await self._reader.read(source))
+        return kind_for("auto", header.format)
+
+    async def estimate(self, item: Work, options: Options) -> Estimated:
+        """See ``run.Worker``."""
+        picture = await self._picture(item.source)
+        header = await self._header(picture)
+        fields = _fields(options, item.kind)
+        try:
+            estimate = await self._client.estimate(picture, **cast(UpscaleOptions, fields))
+        except AnimationUnsupported:
+            fields["frames"] = "all" if holds_frames(item.kind) else "first"
+            estimate = await self._client.estimate(picture, **cast(UpscaleOptions, fields))
+        if estimate.problem is not None:
+            raise estimate.problem
+        if estimate.width_px is None or estimate.height_px is None:
+            raise UnexpectedAnswer("an estimate without the size of the result")
+        frames = header.frames if header and fields.get("frames") == "all" else 1
+        size_px = (estimate.width_px, estimate.height_px)
+        return Estimated(
+            picture_px=(header.width_px, header.height_px) if header else None,
+            result_px=size_px,
+            kind=item.kind,
+            frames=frames,
+            seconds=estimate.eta_s,
+            memory_bytes=estimate.memory_bytes,
+            file_bytes=file_bytes(
+                item.kind,
+                size_px,
+                frames=frames,
+                depth_bits=header.depth_bits if header else 8,
+                channels=3 + (header is not None and header.may_be_transparent),
+                max_bytes=options.max_bytes,
+            ),
         )
 
-    async def _one(self, item: Work, options: Options, on_tile: OnTile) -> str:
-        """Enlarge one picture; gives what to say of it."""
+    async def enlarge(self, item: Work, options: Options, shown: Shown, *, overwrite: bool) -> str:
+        """See ``run.Worker``."""
         started = time.monotonic()
-        data = read(item.source)
-        kind = named_kind(item, options)
-        check_folder(item, item.stem)
-        picture = await self._upscaled(data, options, kind or options.format, on_tile)
-        target = item.target(_suffix(picture))
-        with written_aside(target) as aside:
+        source = await self._picture(item.source)
+        shown.plan(0, await self._expected_s(source, item, options))
+        picture = await self._upscaled(source, _fields(options, item.kind), item.kind, shown)
+        if MEDIA_TYPES[suffix_of(item.kind)] != picture.media_type:
+            raise UnexpectedAnswer(
+                f"the server made {picture.media_type}, and {item.kind} was asked for"
+            )
+        with written_aside(item.target, overwrite=overwrite) as aside:
             aside.write_bytes(picture.data)
-        return line_of(picture, target, took_s=time.monotonic() - started)
+        return line_of(picture, item.shown_target, took_s=time.monotonic() - started)
+
+    async def _picture(self, source: Source) -> bytes | str:
+        """What is sent: a picture's bytes, or its URL."""
+        return source.name if names.is_url(source.name) else await self._reader.read(source)
+
+    async def _header(self, picture: bytes | str) -> Header | None:
+        """What a file says of itself; None where that cannot be read here: the server decides."""
+        if isinstance(picture, bytes):
+            with suppress(EnlargerError):
+                return await self._decoders.probe(picture)
+        return None
+
+    async def _expected_s(self, picture: bytes | str, item: Work, options: Options) -> float | None:
+        """Seconds until the server would be done; None while nobody knows. What is wrong, the request itself will say."""
+        header = await self._header(picture)
+        if header is None or header.is_animation:
+            return None
+        with suppress(EnlargerError):
+            size_px = (header.width_px, header.height_px)
+            fields = cast(UpscaleOptions, _fields(options, item.kind))
+            return (await self._client.estimate(size_px=size_px, **fields)).eta_s
+        return None
 
     async def _upscaled(
-        self, data: bytes, options: Options, kind: str | None, on_tile: OnTile
+        self, source: bytes | str, fields: dict[str, object], kind: str, shown: Shown
     ) -> Upscaled:
-        fields = {**options.model_dump(exclude_defaults=True, exclude_none=True), "format": kind}
-        # News make the server keep a job, which only somebody who looks is worth.
-        on_progress = partial(_tell, on_tile) if self._console.is_terminal else None
+        on_progress = partial(_tell, shown) if self._is_watched else None
         try:
             return await self._client.upscale(
-                data, on_progress=on_progress, **cast(UpscaleOptions, fields)
+                source, on_progress=on_progress, **cast(UpscaleOptions, fields)
             )
         except AnimationUnsupported:
             # As without a server: all frames where the result's format holds them.
-            is_moving = kind in (None, "auto") or holds_frames(kind or "png")
-            fields["frames"] = "all" if is_moving else "first"
+            fields["frames"] = "all" if holds_frames(kind) else "first"
             return await self._client.upscale(
-                data, on_progress=on_progress, **cast(UpscaleOptions, fields)
+                source, on_progress=on_progress, **cast(UpscaleOptions, fields)
             )
 
 
-def _tell(on_tile: OnTile, job: JobStatus) -> None:
+def _fields(options: Options, kind: str) -> dict[str, object]:
+    return {**options.model_dump(exclude_defaults=True, exclude_none=True), "format": kind}
+
+
+def _tell(shown: Shown, job: JobStatus) -> None:
     if job.tiles_total:
-        on_tile(job.tiles_done, job.tiles_total)
-
-
-def _suffix(picture: Upscaled) -> str:
-    for suffix, media_type in MEDIA_TYPES.items():
-        if media_type == picture.media_type:
-            return suffix
-    raise UnexpectedAnswer(f"a picture of a type that is not known here: {picture.media_type}")
+        shown.on_tile(job.tiles_done, job.tiles_total)
+    if job.eta_s is not None:
+        shown.expect(job.eta_s)
 
 
 def line_of(picture: Upscaled, target: object, *, took_s: float | None = None) -> str:
-    """What to say of a result."""
+    """What to say about a result."""
     took = "" if took_s is None else f", {took_s:.1f} s"
     notes = "".join(f"\n  {code}" for code in picture.notes)
     return (

@@ -1,188 +1,263 @@
-"""A shell user's files, one after the other: which are skipped, what is told, and how results are written."""
+"""A run of the shell command: what is found, where it goes, and each picture by itself."""
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
-from enlarger.errors import (
-    EnlargerError,
-    InvalidOption,
-    UnreadableImage,
-    UnsupportedFormat,
-    UnwritableFile,
-)
-from enlarger.files import Work
+from enlarger.errors import EnlargerError, InvalidOption, UnreadableImage, UnsupportedFormat
 from enlarger.job import Options
-from enlarger.picture.encode import SUFFIXES, format_for, suffix_of
+from enlarger.picture.encode import format_for, suffix_of
+from enlarger.shell import estimates, names, targets
+from enlarger.shell.arguments import Asked, File, Folder
+from enlarger.shell.estimates import Estimated
+from enlarger.shell.progress import Shown, say
+from enlarger.shell.sources import Failure, Source, reasons
+from enlarger.shell.targets import Work
 
-OnTile = Callable[[int, int], None]
-"""Told how many tiles of how many are done."""
+THERE_ALREADY = "there already"
+
+_NAMES_OF_A_REASON = 3
+"""Skipped files that are named for each reason."""
+
+
+class Worker(Protocol):
+    """What enlarges a picture: an engine in this process, or a server."""
+
+    async def own_kind(self, source: Source) -> str:
+        """The format that ``auto`` means for a picture, from its header.
+
+        Raises:
+            EnlargerError: the header cannot be read.
+        """
+
+    async def estimate(self, item: Work, options: Options) -> Estimated:
+        """What a picture would take and make.
+
+        Raises:
+            EnlargerError: it cannot be enlarged so.
+        """
+
+    async def enlarge(self, item: Work, options: Options, shown: Shown, *, overwrite: bool) -> str:
+        """Enlarge one picture and write its result; returns what to say about it.
+
+        Raises:
+            EnlargerError: it cannot be enlarged, or the result cannot be written.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a run will do."""
+
+    work: tuple[Work, ...]
+    failures: tuple[Failure, ...]
+    skipped: tuple[tuple[str, str], ...]
+    """Names of files that are not enlarged, each with the reason."""
+
+    @property
+    def met(self) -> int:
+        """Pictures that the user meant."""
+        there = sum(why == THERE_ALREADY for _, why in self.skipped)
+        return len(self.work) + len(self.failures) + there
 
 
 async def run(
-    work: Sequence[Work],
+    asked: Asked,
+    options: Options,
+    worker: Worker,
     console: Console,
-    enlarge_one: Callable[[Work, OnTile], Awaitable[str]],
     *,
-    is_there: Callable[[Work], bool] | None,
+    output: Callable[[str], None],
 ) -> int:
-    """Enlarge all; gives the exit status. A picture that fails never stops those after it.
+    """Enlarge all; returns the exit status. A picture that fails never stops those after it.
 
     Args:
-        work: the pictures.
+        asked: the pictures, and where their results go.
+        options: how they are enlarged.
+        worker: what enlarges them.
         console: where progress, results and failures are shown.
-        enlarge_one: does one of them, and gives what to say of it.
-        is_there: whether a result is there already, which is then left alone; None to make all anew.
+        output: takes the lines of ``--dry-run``.
+
+    Raises:
+        InvalidOption: a file would be replaced that must not be, or names do not fit together; nothing was done.
+        UnwritableFile: nothing can be written where results go; nothing was done.
     """
     started = time.monotonic()
-    done = skipped = 0
-    failures: list[EnlargerError] = []
-    with _bars(console, len(work)) as bars:
-        for item in work:
-            bars.begin(item.source)
-            if is_there is not None and is_there(item):
-                skipped += 1
-                continue
-            try:
-                _say(console, await enlarge_one(item, bars.on_tile))
-                done += 1
-            except EnlargerError as error:
-                failures.append(error)
-                _say(console, f"enlarger: {_named(error, item, len(work))}", style="red")
-    if len(work) > 1:
-        took_s = time.monotonic() - started
-        _say(
-            console,
-            f"{done} enlarged, {skipped} skipped, {len(failures)} failed, {took_s:.1f} s",
-        )
-    if len(work) == 1 and failures:
-        return failures[0].exit_status
-    return EnlargerError.exit_status if failures else 0
+    plan = await planned(asked, options, worker)
+    told = _Told(console, plan)
+    for failure in plan.failures:
+        told.failed(failure.name, failure.error)
+    if asked.dry_run:
+        await _estimate_all(plan.work, options, worker, told, output)
+    else:
+        shown = Shown(console, len(plan.work))
+        with shown.running():
+            for item in plan.work:
+                shown.begin(names.shown(item.source.place.name))
+                try:
+                    if item.target is not None:
+                        targets.check_target(
+                            item.target, may_be_made=not isinstance(asked.out, File)
+                        )
+                    line = await worker.enlarge(item, options, shown, overwrite=asked.overwrite)
+                except Exception as error:  # noqa: BLE001 - whatever it is, the others go on
+                    told.failed(item.source.name, error)
+                else:
+                    told.done(line)
+        told.summary(took_s=time.monotonic() - started)
+    if not plan.met:
+        raise UnreadableImage("there is no picture to enlarge")
+    return told.exit_status
 
 
-def _say(console: Console, text: str, *, style: str | None = None) -> None:
-    console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
+async def planned(asked: Asked, options: Options, worker: Worker) -> Plan:
+    """What a run will do, decided before any of it.
 
-
-def _named(error: EnlargerError, item: Work, pictures: int) -> str:
-    """The error's text, with the picture's name before it where it does not say which one it is about."""
-    about_picture = isinstance(error, (UnreadableImage, UnsupportedFormat))
-    named = str(item.source) in str(error)
-    return (
-        f"'{item.source}': {error}" if (pictures > 1 or about_picture) and not named else str(error)
+    Raises:
+        InvalidOption: see ``run``.
+        UnwritableFile: see ``run``.
+    """
+    found, out = asked.found, asked.out
+    pictures: list[tuple[Source, str, str]] = []
+    failures = list(found.failures)
+    for source in found.sources:
+        try:
+            kind = await _kind(source, asked, options, worker)
+        except EnlargerError as error:
+            if isinstance(error, InvalidOption):
+                raise
+            failures.append(Failure(source.name, error))
+        else:
+            pictures.append((source, kind, suffix_of(kind)))
+    work = targets.assign(pictures, out, suffix=asked.suffix)
+    checked = targets.check(
+        work, found.sources, overwrite=asked.overwrite, skip_existing=asked.skip_existing
     )
+    if checked.work and isinstance(out, Folder):
+        targets.check_folder(out.path)
+    there = tuple((item.source.name, THERE_ALREADY) for item in checked.skipped)
+    return Plan(work=checked.work, failures=tuple(failures), skipped=(*found.skipped, *there))
 
 
-def read(source: Path) -> bytes:
-    """A picture's file.
+async def _kind(source: Source, asked: Asked, options: Options, worker: Worker) -> str:
+    """The format of a picture's result."""
+    if isinstance(asked.out, File):
+        return _named_kind(asked.out.path, options)
+    # A result that is named after its picture has its format, too, unless the user wants another one.
+    wish = options.format or ("png" if asked.suffix is None else "auto")
+    return await worker.own_kind(source) if wish == "auto" else wish
+
+
+def _named_kind(path: Path, options: Options) -> str:
+    """The format that the name of a result asks for.
 
     Raises:
-        UnreadableImage: there is none, or it cannot be read.
+        InvalidOption: it asks for none, or contradicts the option.
     """
-    try:
-        return source.read_bytes()
-    except OSError as error:
-        raise UnreadableImage(f"cannot read '{source}': {error.strerror}") from error
-
-
-def named_kind(item: Work, options: Options) -> str | None:
-    """The format that the name of the result asks for; None in a folder, where the picture has its say.
-
-    Raises:
-        InvalidOption: it is none, or contradicts the option.
-    """
-    if item.into_folder:
-        return None
-    kind = format_for(item.stem)
+    kind = format_for(path)
     if options.format not in (None, "auto", kind):
         raise InvalidOption(
-            f"Invalid format: {options.format}, but the result is called '{item.stem}'"
+            f"Invalid format: {options.format}, but the result is called '{names.shown(path)}'"
         )
     return kind
 
 
-def is_there(item: Work, options: Options) -> bool:
-    """Whether the result exists; where each picture keeps its format, in any format."""
-    suffixes = SUFFIXES if options.format == "auto" else [suffix_of(options.format or "png")]
-    return any(item.target(suffix).exists() for suffix in suffixes)
+async def _estimate_all(
+    work: Sequence[Work],
+    options: Options,
+    worker: Worker,
+    told: _Told,
+    output: Callable[[str], None],
+) -> None:
+    found: list[Estimated] = []
+    for item in work:
+        try:
+            found.append(await worker.estimate(item, options))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the others go on
+            told.failed(item.source.name, error)
+        else:
+            output(f"{names.shown(item.source.name)} -> {item.shown_target}: {found[-1].line}")
+    told.skipped()
+    output(f"in total: {estimates.total(found)}; nothing was done")
 
 
-def check_folder(item: Work, target: Path) -> None:
-    """Before the work: a folder that is named with the file of the result must be there.
+class _Told:
+    """What the user is told of a run, and what is counted."""
 
-    Raises:
-        UnwritableFile: it is not.
-    """
-    if not item.into_folder and not target.absolute().parent.is_dir():
-        raise UnwritableFile(f"cannot write '{target}': its folder does not exist")
+    def __init__(self, console: Console, plan: Plan) -> None:
+        self._console = console
+        self._plan = plan
+        self._done = 0
+        self._failures: list[Exception] = []
 
+    def done(self, line: str) -> None:
+        """A result is there."""
+        self._done += 1
+        say(self._console, line)
 
-@contextmanager
-def written_aside(target: Path) -> Iterator[Path]:
-    """A place to write a file, which then takes its own; what fails leaves nothing.
+    def failed(self, name: str, error: Exception) -> None:
+        """Something went wrong with one picture."""
+        self._failures.append(error)
+        say(self._console, f"enlarger: {self._about(name, error)}", style="red")
 
-    Raises:
-        UnwritableFile: it cannot be written there.
-    """
-    aside = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        yield aside
-        aside.replace(target)
-    except OSError as error:
-        raise UnwritableFile(f"cannot write '{target}': {error.strerror}") from error
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-class _Bars:
-    """Tiles of the picture at hand, and pictures if there are several."""
-
-    def __init__(self, progress: Progress, pictures: int) -> None:
-        self._progress = progress
-        self._all = (
-            progress.add_task("all", total=pictures, unit="pictures") if pictures > 1 else None
+    def _about(self, name: str, error: Exception) -> str:
+        """The error's text, with the picture's name before it where it does not say which one it is about."""
+        if not isinstance(error, EnlargerError):
+            return f"'{names.shown(name)}': {_unexpected(error)}"
+        is_about_picture = isinstance(error, (UnreadableImage, UnsupportedFormat))
+        needs_name = (self._plan.met > 1 or is_about_picture) and names.shown(name) not in str(
+            error
         )
-        self._tiles = progress.add_task("", total=None, unit="tiles")
-        self._begun = 0
+        return f"'{names.shown(name)}': {error}" if needs_name else str(error)
 
-    def begin(self, source: Path) -> None:
-        """The next picture."""
-        if self._all is not None:
-            self._progress.update(self._all, completed=self._begun)
-        self._begun += 1
-        self._progress.reset(self._tiles, total=None, description=source.name)
+    def skipped(self) -> None:
+        """What was met and is not enlarged, a line for each reason."""
+        by_reason: dict[str, list[str]] = {}
+        for name, reason in self._plan.skipped:
+            by_reason.setdefault(reason, []).append(names.shown(name))
+        for reason, skipped in by_reason.items():
+            more = len(skipped) - _NAMES_OF_A_REASON
+            rest = f" and {more} more" if more > 0 else ""
+            listed = ", ".join(skipped[:_NAMES_OF_A_REASON])
+            say(self._console, f"skipped, {reason}: {listed}{rest}")
 
-    def on_tile(self, done: int, total: int) -> None:
-        """So many of its tiles are done."""
-        self._progress.update(self._tiles, completed=done, total=total)
+    def summary(self, *, took_s: float) -> None:
+        """The counts, if there is more than one thing to count."""
+        if self._plan.met < 2 and not self._plan.skipped:
+            return
+        self.skipped()
+        why = f" ({reasons(self._plan.skipped)})" if self._plan.skipped else ""
+        say(
+            self._console,
+            f"{self._done} enlarged, {len(self._plan.skipped)} skipped{why}, {len(self._failures)} failed, "
+            f"{took_s:.1f} s",
+        )
+
+    @property
+    def exit_status(self) -> int:
+        """0 if all that was meant is there."""
+        if not self._failures:
+            return 0
+        first = self._failures[0]
+        if self._plan.met == 1 and isinstance(first, EnlargerError):
+            return first.exit_status
+        return EnlargerError.exit_status
 
 
-@contextmanager
-def _bars(console: Console, pictures: int) -> Iterator[_Bars]:
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[unit]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
+def _unexpected(error: Exception) -> str:
+    """An error that nobody foresaw, in one line."""
+    if isinstance(error, MemoryError):
+        return "there is not enough memory for it; enlarge a part of it with --region, or less with --scale"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return (
+        f"this is a fault of enlarger, please report it: {type(error).__name__}: {error}".replace(
+            "\n", " "
+        )
     )
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as progress:
-        yield _Bars(progress, pictures)

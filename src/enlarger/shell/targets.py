@@ -1,0 +1,288 @@
+"""Where results go: a name of its own for each, and what is there already."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from enlarger.errors import InvalidOption, UnwritableFile
+from enlarger.shell import names
+from enlarger.shell.arguments import Beside, File, Folder, Out, StandardOutput
+from enlarger.shell.sources import Source
+
+_NAMED = 5
+"""Names that a refusal lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One picture to enlarge, and where its result goes."""
+
+    source: Source
+    target: Path | None
+    """None: standard output."""
+
+    kind: str
+    """Format of the result."""
+
+    @property
+    def shown_target(self) -> str:
+        """The target as it is printed."""
+        return "standard output" if self.target is None else names.shown(self.target)
+
+
+def assign(
+    pictures: Sequence[tuple[Source, str, str]], out: Out, *, suffix: str | None = None
+) -> list[Work]:
+    """Where each result goes; no two have names that any file system takes for one.
+
+    Results in a folder keep the names of their pictures, and their places below the folder that was named. Where
+    two would meet, pictures of different folders keep their folder's name; others keep their own ending as a part
+    of the name.
+
+    Args:
+        pictures: each with the format of its result and the ending that it has.
+        out: where results go.
+        suffix: text that is put before the ending.
+
+    Raises:
+        InvalidOption: two results would still have one name.
+    """
+    if isinstance(out, File):
+        return [Work(source, out.path, kind) for source, kind, _ in pictures]
+    if isinstance(out, StandardOutput):
+        return [Work(source, None, kind) for source, kind, _ in pictures]
+    names_ = [_Name(source, ending, suffix or "", out) for source, _, ending in pictures]
+    while meeting := _meeting(names_):
+        if not _told_apart(meeting):
+            one, other = meeting[0].source.name, meeting[-1].source.name
+            raise InvalidOption(
+                f"the results of '{names.shown(one)}' and '{names.shown(other)}' would both be "
+                f"'{names.shown(meeting[0].target)}'; nothing was done: enlarge them into different folders"
+            )
+    return [
+        Work(name.source, name.target, kind)
+        for name, (_, kind, _) in zip(names_, pictures, strict=True)
+    ]
+
+
+@dataclass(slots=True)
+class _Name:
+    """The name of a result, while it is being looked for."""
+
+    source: Source
+    ending: str
+    suffix: str
+    out: Folder | Beside
+    keeps_ending: bool = False
+    """Whether the picture's own ending stays a part of the name."""
+
+    folders: int = 0
+    """Names of folders above ``source.place`` that are kept."""
+
+    @property
+    def target(self) -> Path:
+        place = self.source.place
+        name = place.name if self.keeps_ending else names.stem(place.name)
+        name += self.suffix + self.ending
+        if isinstance(self.out, Beside):
+            assert self.source.path is not None  # noqa: S101 - checked where sources were found
+            return self.source.path.with_name(name)
+        kept = reversed(self.source.root[: self.folders])
+        return self.out.path.joinpath(*kept, place.parent, name)
+
+    @property
+    def can_keep_folder(self) -> bool:
+        return isinstance(self.out, Folder) and self.folders < len(self.source.root)
+
+
+def _meeting(found: Sequence[_Name]) -> list[_Name]:
+    """The first names that are equal, or of which one is a folder that another lies in; none if all are distinct."""
+    by_key: dict[str, list[_Name]] = defaultdict(list)
+    for name in found:
+        by_key[names.key(name.target)].append(name)
+    for same in by_key.values():
+        if len(same) > 1:
+            return same
+    for name in found:
+        for parent in name.target.parents:
+            if above := by_key.get(names.key(parent)):
+                return above
+    return []
+
+
+def _told_apart(meeting: Sequence[_Name]) -> bool:
+    """Give names that meet more of what their pictures are called; False if they have no more."""
+    roots = {name.source.root for name in meeting}
+    if len(roots) > 1 and any(name.can_keep_folder for name in meeting):
+        for name in meeting:
+            name.folders += name.can_keep_folder
+        return True
+    changed = [name for name in meeting if not name.keeps_ending and name.source.place.suffix]
+    for name in changed:
+        name.keeps_ending = True
+    return bool(changed)
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What there is to do, and what is there already."""
+
+    work: tuple[Work, ...]
+    skipped: tuple[Work, ...] = ()
+
+
+def check(
+    work: Sequence[Work],
+    sources: Iterable[Source],
+    *,
+    overwrite: bool,
+    skip_existing: bool,
+) -> Checked:
+    """Hold the targets against the files that are there, before any work.
+
+    A file that this run did not make is replaced only if the user says so; a picture that is still to be read never.
+
+    Raises:
+        InvalidOption: a file would be replaced; the text lists the first, and says what to do.
+    """
+    originals = _identities(sources)
+    existing: list[str] = []
+    own: list[str] = []
+    to_do: list[Work] = []
+    skipped: list[Work] = []
+    for item in work:
+        identity = _identity(item.target)
+        if item.target is None or not _is_there(item.target):
+            to_do.append(item)
+            continue
+        if item.target.is_dir():
+            raise InvalidOption(
+                f"'{item.shown_target}' is a folder, and the result of '{names.shown(item.source.name)}' would have "
+                "that name; nothing was done"
+            )
+        owner = None if identity is None else originals.get(identity)
+        if owner is not None and owner != item.source:
+            raise InvalidOption(
+                f"the result of '{names.shown(item.source.name)}' would replace '{item.shown_target}', which is a "
+                "picture that is to be enlarged, too; nothing was done. Give another folder, or --suffix TEXT"
+            )
+        if overwrite:
+            to_do.append(item)
+        elif owner is not None:
+            own.append(item.shown_target)
+        elif skip_existing:
+            skipped.append(item)
+        else:
+            existing.append(item.shown_target)
+    if own:
+        raise InvalidOption(
+            f"{_count(len(own), 'picture')} would be replaced by the result: {_listed(own)}; nothing was done. "
+            "--suffix TEXT gives results names of their own, --overwrite replaces the pictures; --skip-existing is "
+            "for results"
+        )
+    if existing:
+        raise InvalidOption(
+            f"{_count(len(existing), 'file')} would be replaced: {_listed(existing)}; nothing was done. --overwrite "
+            "replaces them, --skip-existing leaves them alone and does the rest, --suffix TEXT gives results other "
+            "names"
+        )
+    return Checked(tuple(to_do), tuple(skipped))
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _listed(found: Sequence[str]) -> str:
+    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+    return ", ".join(f"'{name}'" for name in found[:_NAMED]) + more
+
+
+def _is_there(target: Path) -> bool:
+    """Whether something has that name, a link that leads nowhere included."""
+    return os.path.lexists(target)
+
+
+def _identities(sources: Iterable[Source]) -> dict[tuple[int, int], Source]:
+    """The pictures' files by what the system knows them by, whatever they are called."""
+    found: dict[tuple[int, int], Source] = {}
+    for source in sources:
+        identity = _identity(source.path)
+        if identity is not None:
+            found.setdefault(identity, source)
+    return found
+
+
+def _identity(path: Path | None) -> tuple[int, int] | None:
+    if path is None:
+        return None
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino
+
+
+def check_file(target: Path, *, overwrite: bool) -> None:
+    """Hold the only target against the file that is there, before the work.
+
+    Raises:
+        InvalidOption: it would be replaced.
+        UnwritableFile: it cannot be written.
+    """
+    if target.is_dir():
+        raise InvalidOption(f"'{names.shown(target)}' is a folder; give the name of a file")
+    if _is_there(target) and not overwrite:
+        raise InvalidOption(
+            f"'{names.shown(target)}' is there already; nothing was done. --overwrite replaces it"
+        )
+    check_target(target, may_be_made=False)
+
+
+def check_folder(folder: Path) -> None:
+    """Whether results can be written into a folder, which may still have to be made, before the work of making them.
+
+    Raises:
+        UnwritableFile: it is a file, lies below one, or may not be written.
+    """
+    nearest = folder
+    while not os.path.lexists(nearest) and nearest != nearest.parent:
+        nearest = nearest.parent
+    shown = names.shown(folder)
+    if not nearest.is_dir():
+        raise UnwritableFile(
+            f"cannot write into '{shown}': '{names.shown(nearest)}' is not a folder"
+        )
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        reason = "no permission to do so"
+        with suppress(OSError):
+            if os.statvfs(nearest).f_flag & os.ST_RDONLY:
+                reason = "it is on a disk that is mounted read-only"
+        raise UnwritableFile(f"cannot write into '{names.shown(nearest)}': {reason}")
+
+
+def check_target(target: Path, *, may_be_made: bool) -> None:
+    """The same for one result, and whether a file can have its name.
+
+    Args:
+        target: its file.
+        may_be_made: whether its folder is made if it does not exist.
+
+    Raises:
+        UnwritableFile: it cannot be written.
+    """
+    if not (may_be_made or os.path.lexists(target.parent)):
+        raise UnwritableFile(f"cannot write '{names.shown(target)}': its folder does not exist")
+    check_folder(target.parent)
+    try:
+        target.lstat()
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise UnwritableFile(f"cannot write '{names.shown(target)}': {reason}") from error

@@ -1,0 +1,92 @@
+"""Results on disk: whole or not at all, and in the place of another file only where the user said so."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from enlarger.errors import UnwritableFile
+from enlarger.shell import names
+
+_WITHOUT_LINKS = (
+    errno.EPERM,
+    errno.EACCES,
+    errno.ENOTSUP,
+    errno.EOPNOTSUPP,
+    errno.ENOSYS,
+    errno.EMLINK,
+)
+"""What file systems without hard links answer, FAT and some of networks among them."""
+
+
+@contextmanager
+def written_aside(target: Path | None, *, overwrite: bool) -> Iterator[Path]:
+    """A file to write to, which becomes the target when the block ends well. Otherwise nothing is left of it.
+
+    Args:
+        target: where the result belongs; its folder is made if need be. None: standard output.
+        overwrite: whether the target may be replaced. A link is followed: the file that it leads to is replaced.
+
+    Raises:
+        UnwritableFile: it cannot be written there, or is there already.
+    """
+    shown = "standard output" if target is None else names.shown(target)
+    aside: Path | None = None
+    try:
+        if target is not None and overwrite and target.is_symlink():
+            target = Path(os.path.realpath(target))
+        if target is not None:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        # A name of its own, since that of the target may be as long as names can be.
+        folder = Path(tempfile.gettempdir()) if target is None else target.parent
+        aside = folder / f".enlarger-{secrets.token_hex(8)}"
+        yield aside
+        if target is None:
+            _copy_to_standard_output(aside)
+        elif overwrite:
+            with suppress(OSError):
+                shutil.copymode(target, aside)
+            aside.replace(target)
+        else:
+            _place(aside, target)
+    except OSError as error:
+        raise UnwritableFile(f"cannot write '{shown}': {error.strerror or error}") from error
+    finally:
+        if aside is not None:
+            with suppress(OSError):
+                aside.unlink()
+
+
+def _place(aside: Path, target: Path) -> None:
+    """Give a file its name, unless that is taken.
+
+    Raises:
+        UnwritableFile: it is.
+    """
+    try:
+        try:
+            os.link(aside, target)
+        except OSError as error:
+            if error.errno not in _WITHOUT_LINKS:
+                raise
+            # An empty file of ours takes the name first: so nobody else's can be replaced.
+            os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+            aside.replace(target)
+    except FileExistsError as error:
+        raise UnwritableFile(
+            f"cannot write '{names.shown(target)}': it is there already, and was not when the work began; "
+            "--overwrite replaces it"
+        ) from error
+
+
+def _copy_to_standard_output(file: Path) -> None:
+    with file.open("rb") as source:
+        shutil.copyfileobj(source, sys.stdout.buffer)
+    sys.stdout.buffer.flush()
