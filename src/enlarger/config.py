@@ -38,6 +38,8 @@ WHSEC = "whsec_"
 
 Precision = Literal["auto", "f32", "bf16", "int8"]
 
+ProxyHeader = Literal["x-forwarded-for", "forwarded"]
+
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -210,7 +212,12 @@ class Settings(BaseSettings):
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = Field(
         default=(), validation_alias="ENLARGER_TRUSTED_PROXIES"
     )
-    """Networks of proxies whose ``X-Forwarded-For`` names the caller, with commas. Unset: none."""
+    """Networks of proxies that are believed about who calls them, with commas. Unset: none."""
+
+    proxy_header: ProxyHeader = Field(
+        default="x-forwarded-for", validation_alias="ENLARGER_PROXY_HEADER"
+    )
+    """The header in which trusted proxies name who calls them. The other one is not read."""
 
     tile_token: SecretStr | None = Field(
         default=None, min_length=16, validation_alias="ENLARGER_TILE_TOKEN"
@@ -259,6 +266,11 @@ class Settings(BaseSettings):
     @classmethod
     def _auto(cls, value: object) -> object:
         return None if value == "auto" else value
+
+    @field_validator("proxy_header", mode="before")
+    @classmethod
+    def _header(cls, value: object) -> object:
+        return value.strip().lower() if isinstance(value, str) else value
 
     @field_validator("api_keys", mode="before")
     @classmethod
