@@ -306,7 +306,12 @@ async def _serve(settings: config.Settings, host: str, port: int) -> int:
     own = 0 if settings.servers else settings.server_count
     if settings.base_port:
         for number in range(own):
-            launcher.bind("127.0.0.1", settings.base_port + number, variable="BASE_PORT").close()
+            launcher.bind(
+                "127.0.0.1",
+                settings.base_port + number,
+                variable="BASE_PORT",
+                way_out=f"{own} in a row are used: set another one, or 0, so that each model server takes a free one",
+            ).close()
     service = launcher.Service(settings.drain_s)
     workers = max(2, config.cores())
     engines: list[RemoteEngine] = []
