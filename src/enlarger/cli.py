@@ -344,7 +344,7 @@ async def _serve(settings: config.Settings, host: str, port: int) -> int:
             from enlarger.api.metrics import Metrics
             from enlarger.api.opened import opened_jobs
             from enlarger.api.rates import Rates
-            from enlarger.fetch import Fetcher
+            from enlarger.fetch import Fetcher, FetchRule
             from enlarger.picture.workers import Decoders
             from enlarger.pipeline.pipeline import Pipeline
             from enlarger.pool.member import Member
@@ -352,6 +352,7 @@ async def _serve(settings: config.Settings, host: str, port: int) -> int:
             from enlarger.pool.pool import Pool
             from enlarger.pool.remote import RemoteEngine
 
+        structlog.get_logger().info("fetching", allowed=FetchRule.parse(settings.fetch).in_words())
         # No limit on connections and time here: seats and deadlines are the pool's.
         session = await stack.enter_async_context(
             aiohttp.ClientSession(
