@@ -180,6 +180,34 @@ async def test_rate_limits_are_per_caller(start: Start) -> None:
         assert reply.status == status
 
 
+@pytest.mark.parametrize(
+    ("settings", "header", "one", "again", "other"),
+    [
+        ({}, "X-Forwarded-For", "203.0.113.6:1001", "203.0.113.6:1002", "203.0.113.7:1001"),
+        ({}, "X-Forwarded-For", "[2001:db8::1]:443", "2001:db8::ffff", "[2001:db8:0:1::1]:443"),
+        ({}, "X-Forwarded-For", "192.0.2.1", "192.0.2.1:9, 127.0.0.1:443", "192.0.2.2, 127.0.0.1"),
+        (
+            {"proxy_header": "Forwarded"},
+            "Forwarded",
+            'for="203.0.113.6:1001";proto=https',
+            "For=203.0.113.6",
+            'for="[2001:db8::1]:443"',
+        ),
+    ],
+)
+async def test_rate_limits_are_per_address_however_a_proxy_writes_it(
+    start: Start, settings: Json, header: str, one: str, again: str, other: str
+) -> None:
+    """Ports, brackets and quotes make no new caller, and no trusted proxy is one."""
+    gateway = await start(rate_limit="0.001mp/1000s", trusted_proxies="127.0.0.1", **settings)
+    fields = {"image_b64": B64, "inline": False}
+    for sent, scale, status in [(one, 4, 200), (again, 2, 429), (other, 2, 200)]:
+        reply = await gateway.call(
+            "POST", "/upscale", json={**fields, "scale": scale}, headers={header: sent}
+        )
+        assert reply.status == status
+
+
 # Results
 
 

@@ -6,11 +6,13 @@ import base64
 import hashlib
 import time
 from collections.abc import Sequence
-from ipaddress import ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import Any
 from urllib.parse import quote, unquote
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from enlarger.api.callers import Caller, Callers, caller_of
@@ -151,13 +153,81 @@ PROXIES = tuple(map(ip_network, ("10.0.0.0/8", "fd00::/8")))
         ("fd00::1", "fe80::1%eth0", "fe80::/64"),
         ("::ffff:10.0.0.1", "198.51.100.1", "198.51.100.1"),
         ("::ffff:203.0.113.7", "", "203.0.113.7"),
-        ("10.0.0.1", "x" * 100, "x" * 64),
+        ("10.0.0.1", "198.51.100.1:1001", "198.51.100.1"),
+        ("10.0.0.1", "192.0.2.66, 198.51.100.1:1001, 10.0.0.2:443", "198.51.100.1"),
+        ("10.0.0.1", "192.0.2.66, 198.51.100.1, [fd00::2]:443", "198.51.100.1"),
+        ("10.0.0.1", '192.0.2.66, 198.51.100.1, "[::ffff:10.0.0.2]:443"', "198.51.100.1"),
+        ("10.0.0.1", "[2001:db8::1]:443", "2001:db8::/64"),
+        ("10.0.0.1", "[::ffff:198.51.100.1]:443", "198.51.100.1"),
+        ("fd00::1%eth0", "198.51.100.1", "198.51.100.1"),
     ],
 )
 def test_address_behind_proxies(peer: str, forwarded: str, address: str) -> None:
     """The last one that none of our own proxies has: what stands before it, anybody may have written."""
     headers = {"x_forwarded_for": forwarded} if forwarded else {}
     assert Callers((), PROXIES).identify(scope(peer=peer, **headers)).id == f"address:{address}"
+
+
+@pytest.mark.parametrize("nobody", ["unknown", "_hidden", "unix:", "x" * 100, '"', "1.2.3"])
+@pytest.mark.parametrize(
+    ("before", "after", "address"),
+    [
+        ("", "", "10.0.0.1"),
+        ("192.0.2.66, ", "", "10.0.0.1"),
+        ("", ", 10.0.0.2:443", "10.0.0.2"),
+        ("", ", 198.51.100.1", "198.51.100.1"),
+    ],
+)
+def test_callers_whom_a_proxy_does_not_name_are_that_proxy(
+    nobody: str, before: str, after: str, address: str
+) -> None:
+    """Together, however they are called: a new name for each request would be as many callers."""
+    request = scope(peer="10.0.0.1", x_forwarded_for=before + nobody + after)
+    assert Callers((), PROXIES).identify(request).id == f"address:{address}"
+
+
+@pytest.mark.parametrize("proxy_header", ["x-forwarded-for", "forwarded"])
+def test_only_the_header_of_the_setting_is_read(proxy_header: str) -> None:
+    """The other one is what the client sent: a proxy passes on what it does not know."""
+    headers = {"x_forwarded_for": "198.51.100.1:80", "forwarded": 'for="198.51.100.2:80"'}
+    addresses = {"x-forwarded-for": "198.51.100.1", "forwarded": "198.51.100.2"}
+    callers = Callers((), PROXIES, proxy_header=proxy_header)
+    caller = callers.identify(scope(peer="10.0.0.1", **headers))
+    assert caller.id == f"address:{addresses[proxy_header]}"
+    del headers[proxy_header.replace("-", "_")]
+    caller = callers.identify(scope(peer="10.0.0.1", **headers))
+    assert caller.id == "address:10.0.0.1"
+
+
+def test_lines_of_one_header_are_one_chain() -> None:
+    """Some proxies add a line of their own; what an earlier line left open ends with it."""
+    request = scope(peer="10.0.0.1")
+    for entry in ('for="192.0.2.66', "for=198.51.100.1", 'for="[fd00::2]:443"'):
+        request["headers"].append((b"Forwarded", entry.encode()))
+    caller = Callers((), PROXIES, proxy_header="forwarded").identify(request)
+    assert caller.id == "address:198.51.100.1"
+
+
+@given(sent=st.text(st.characters(max_codepoint=255), max_size=60), address=st.ip_addresses())
+@pytest.mark.parametrize("proxy_header", ["x-forwarded-for", "forwarded"])
+def test_no_caller_chooses_its_address(
+    proxy_header: str, sent: str, address: IPv4Address | IPv6Address
+) -> None:
+    """Whatever it sent: the proxy has appended the address that the caller has."""
+    assume(not any(address in network for network in PROXIES))
+    node = f"[{address}]:1" if address.version == 6 else f"{address}:1"
+    entry = f'for="{node}"' if proxy_header == "forwarded" else node
+    name = proxy_header.replace("-", "_")
+    callers = Callers((), PROXIES, proxy_header=proxy_header)
+    caller = callers.identify(scope(peer="10.0.0.1", **{name: f"{sent}, {entry}"}))
+    assert caller == callers.identify(scope(peer=str(address)))
+
+
+@pytest.mark.parametrize("peer", ["", "unix:", "testclient"])
+def test_peer_without_an_address_is_believed_nothing(peer: str) -> None:
+    """It is none of our proxies, since these are named by their addresses."""
+    caller = Callers((), PROXIES).identify(scope(peer=peer, x_forwarded_for="198.51.100.1"))
+    assert caller.id == f"address:{peer or 'unknown'}"
 
 
 @pytest.mark.parametrize(

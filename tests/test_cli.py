@@ -140,7 +140,7 @@ UNUSABLE = {
     ),
     "name of a key has a space in it": (
         Command("key a,b"),
-        r"ENLARGER_API_KEYS: each entry must be name:sha256-<64 hexadecimal digits>",
+        r"ENLARGER_API_KEYS: each entry must be name:sha256-<64 hexadecimal digits>, .* name of letters, .*",
     ),
     "nothing to sign with": (
         Command("sign /v1/models"),
@@ -157,6 +157,10 @@ UNUSABLE = {
     "link is none": (
         Command("sign http://[/v1/models", SIGNING_VARIABLES),
         r"'http://\[/v1/models' is no URL",
+    ),
+    "setting is unknown": (
+        Command("upscale in.png out.png --model nearest", (("ENLARGER_PRECISON", "f32"),)),
+        r"ENLARGER_PRECISON: there is no such setting; the nearest name is ENLARGER_PRECISION\. .*",
     ),
     "number is none": (
         Command("models", (("MAX_FILE_SIZE", "seven"),)),

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer.main
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
-from enlarger.config import ApiKey, RateLimit, Settings, SigningKey, allowed_sources, load
+from enlarger import cli
+from enlarger.config import (
+    CLIENT_VARIABLES,
+    ApiKey,
+    RateLimit,
+    Settings,
+    SigningKey,
+    allowed_sources,
+    check_names,
+    load,
+)
 from enlarger.errors import ConfigError
 
 HASH = "0123456789abcdef" * 4
@@ -46,6 +58,7 @@ DEFAULTS: dict[str, tuple[str, Any]] = {
     "ENLARGER_RATE_LIMIT": ("rate_limit", None),
     "ENLARGER_CORS_ORIGINS": ("cors_origins", ()),
     "ENLARGER_TRUSTED_PROXIES": ("trusted_proxies", ()),
+    "ENLARGER_PROXY_HEADER": ("proxy_header", "x-forwarded-for"),
     "ENLARGER_TILE_TOKEN": ("tile_token", None),
     "ENLARGER_PUBLIC_URL": ("public_url", None),
     "ENLARGER_SERVERS": ("servers", ()),
@@ -102,6 +115,7 @@ GIVEN: dict[str, tuple[str, Any]] = {
         "10.0.0.0/8, ::1",
         (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("::1/128")),
     ),
+    "ENLARGER_PROXY_HEADER": (" Forwarded ", "forwarded"),
     "ENLARGER_TILE_TOKEN": ("sixteen letters!", SecretStr("sixteen letters!")),
     "ENLARGER_FETCH": ("off", "off"),
     "ENLARGER_PUBLIC_URL": ("https://pictures.example/up", "https://pictures.example/up"),
@@ -113,6 +127,12 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "OTEL_TRACES_EXPORTER": ("none", "none"),
 }
 """A text that each variable takes, and what it means."""
+
+FETCH_UNCLEAR = ["true", "yes", "on", "1", "all", "Yes", " TRUE ", "true,a.example", "a, all"]
+"""Words that could mean public addresses, or any address."""
+
+FETCH_CONTRADICTIONS = ["none,10.0.0.0/8", "public, off", "a.example,False", "no,no"]
+"""Lists that allow something and switch fetching off."""
 
 WRONG = {
     "NUM_SERVERS": ["0", "-1", "2.5", "many", "", "nan"],
@@ -161,6 +181,8 @@ WRONG = {
     ],
     "ENLARGER_RATE_LIMIT": [
         "500",
+        "null",
+        "",
         "500mp",
         "500mp/0s",
         "0mp/60s",
@@ -183,10 +205,35 @@ WRONG = {
         "*, https://a.example",
         "*,*",
     ],
-    "ENLARGER_TRUSTED_PROXIES": ["proxy.example", "10.0.0.1/8", "10.0.0.0/33"],
+    "ENLARGER_TRUSTED_PROXIES": [
+        "proxy.example",
+        "10.0.0.1/8",
+        "10.0.0.0/33",
+        "10.0.0.1:443",
+        "[::1]",
+        "[::1]:443",
+        "10.0.0.0/8, unknown",
+        "*",
+    ],
+    "ENLARGER_PROXY_HEADER": ["", "x-real-ip", "x_forwarded_for", "forwarded, x-forwarded-for"],
     "ENLARGER_TILE_TOKEN": ["", "short"],
     "ENLARGER_DRAIN": ["-1", "quick", "nan", "inf"],
-    "ENLARGER_FETCH": ["", "a,,b", ",", "http://a", "10.0.0.1/8", "10.0.0.0/33", "a b", "u@a"],
+    "ENLARGER_FETCH": [
+        "",
+        "a,,b",
+        ",",
+        "http://a",
+        "10.0.0.1/8",
+        "10.0.0.0/33",
+        "a b",
+        "u@a",
+        "*.example",
+        "a/b",
+        "fd00::1",
+        "[fd00::1]",
+        *FETCH_UNCLEAR,
+        *FETCH_CONTRADICTIONS,
+    ],
     "ENLARGER_PUBLIC_URL": ["example.com", "ftp://example.com", "https://", "https://a b"],
     "ENLARGER_SERVERS": ["one", "one:", ":5002", "one:http", "a:1,b", "http://a:1", "a b:1"],
     "ENLARGER_DATABASE": ["", "mysql://db/jobs", "sqlite://jobs.sqlite3"],
@@ -203,14 +250,16 @@ WRONG_PORTS = [
     ("ENLARGER_FETCH", ":0"),
     ("ENLARGER_FETCH", ":http"),
     ("ENLARGER_FETCH", ":"),
+    ("ENLARGER_FETCH", ":²"),
 ]
 """Addresses that nothing can be reached under."""
 
 
 @pytest.fixture(autouse=True)
 def _empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable in DEFAULTS:
-        monkeypatch.delenv(variable, raising=False)
+    for variable in os.environ:
+        if variable.upper().startswith("ENLARGER_") or variable in DEFAULTS:
+            monkeypatch.delenv(variable)
 
 
 @pytest.fixture
@@ -255,19 +304,134 @@ def test_name_of_the_attribute_is_no_variable(
     assert getattr(load(), attribute) == default
 
 
+ALLOWED = {
+    "NUM_SERVERS": "whole number, at least 1, or auto",
+    "BASE_PORT": "whole number, from 0 to 65535",
+    "MAX_FILE_SIZE": "whole number of bytes, at least 1",
+    "MAX_IMAGE_DIMENSION": "whole number of pixels, at least 1",
+    "CLEANUP_INTERVAL": "number of seconds, more than 0",
+    "FILE_MAX_AGE": "number of seconds, more than 0",
+    "ENLARGER_MAX_OUTPUT_PIXELS": "whole number of pixels, at least 1",
+    "ENLARGER_MAX_FRAMES": "whole number, at least 1",
+    "ENLARGER_DEADLINE": "number of seconds, more than 0, or auto",
+    "ENLARGER_QUEUE_LIMIT": "whole number, at least 1",
+    "ENLARGER_MAX_WAIT": "number of seconds, more than 0",
+    "ENLARGER_SYNC_LIMIT": "number of seconds, more than 0",
+    "ENLARGER_JOBS_LIMIT": "whole number, at least 1",
+    "ENLARGER_PICTURE_MEMORY": "whole number of MiB, at least 1",
+    "ENLARGER_PRECISION": "auto, f32, bf16 or int8",
+    "ENLARGER_SERVER_MEMORY": "whole number of MiB, at least 1",
+    "ENLARGER_SERVER_TILES": "whole number, at least 1, or auto",
+    "ENLARGER_API_KEYS": "`enlarger key NAME` makes one",
+    "ENLARGER_SIGNING_KEYS": "kid:secret",
+    "ENLARGER_WEBHOOK_SECRETS": "whsec_<base64 of 24 to 64 bytes>",
+    "ENLARGER_RATE_LIMIT": "such as 500mp/60s",
+    "ENLARGER_CORS_ORIGINS": "an origin such as https://a.example",
+    "ENLARGER_TRUSTED_PROXIES": "10.0.0.0/8",
+    "ENLARGER_PROXY_HEADER": "x-forwarded-for or forwarded",
+    "ENLARGER_TILE_TOKEN": "at least 16 characters",
+    "ENLARGER_DRAIN": "number of seconds, at least 0",
+    "ENLARGER_FETCH": "",
+    "ENLARGER_PUBLIC_URL": "such as https://pictures.example",
+    "ENLARGER_SERVERS": "host:port",
+    "ENLARGER_DATABASE": "postgresql://",
+    "ENLARGER_BLOBS": "s3://bucket/prefix",
+}
+"""What each message says is allowed. That of ``ENLARGER_FETCH`` depends on what is wrong, and is tested below."""
+
+JARGON = re.compile(
+    r"\\[dsSw]|\^|\(\?|\[\^|pattern|Input should|String should|Value (error|should)|does not appear|host bits"
+    r"|pydantic|Traceback|parse"
+)
+"""Patterns, and the words of libraries."""
+
+
 @pytest.mark.parametrize(
     ("variable", "text"),
     [*((variable, text) for variable, texts in WRONG.items() for text in texts), *WRONG_PORTS],
 )
-def test_value_that_cannot_be_used_names_its_variable(
+def test_value_that_cannot_be_used_is_answered_in_words(
     monkeypatch: pytest.MonkeyPatch, variable: str, text: str
 ) -> None:
-    """The message begins with what the operator typed on the left and ends with what stood on the right."""
+    """One line: what the operator typed on the left, what is allowed, and what stood on the right."""
     monkeypatch.setenv(variable, text)
     with pytest.raises(ConfigError) as refused:
         load()
-    assert str(refused.value).startswith(f"{variable}: ")
-    assert "\n" not in str(refused.value)
+    message = str(refused.value)
+    assert message.startswith(f"{variable}: ")
+    assert ALLOWED[variable] in message
+    assert not JARGON.search(message)
+    assert "\n" not in message
+
+
+def test_every_setting_that_can_be_wrong_is_tested() -> None:
+    """All others take any text, or are checked where they are used."""
+    unchecked = {"MODEL_DIR", "UPLOAD_FOLDER", "ENLARGER_CACHE_DIR"}
+    checked_later = {"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_TRACES_EXPORTER"}
+    assert set(DEFAULTS) == set(WRONG) | unchecked | checked_later
+    assert set(WRONG) == set(ALLOWED)
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "message"),
+    [
+        (
+            "ENLARGER_TRUSTED_PROXIES",
+            "fd00::/8, 10.0.0.1:443",
+            "each must be an IP address such as 10.0.0.7 or a network such as 10.0.0.0/8 or fd00::/8, without a port, "
+            "brackets or a host name, not '10.0.0.1:443'",
+        ),
+        (
+            "ENLARGER_TRUSTED_PROXIES",
+            "10.0.0.1/8",
+            "a network begins at its first address: write 10.0.0.0/8 for all of it, or 10.0.0.1 for one address, "
+            "not '10.0.0.1/8'",
+        ),
+        (
+            "ENLARGER_SERVERS",
+            "a:1,http://b:2",
+            "each must be host:port with a port from 1 to 65535, such as 10.0.0.7:5002, without http://, "
+            "not 'http://b:2'",
+        ),
+        ("NUM_SERVERS", "a\nb", r"it must be a whole number, at least 1, or auto, not 'a\nb'"),
+        (
+            "ENLARGER_QUEUE_LIMIT",
+            "9" * 5000,
+            f"it must be a whole number, at least 1, not '{'9' * 100}...'",
+        ),
+        (
+            "ENLARGER_BLOBS",
+            "gs://user:enl_p@ss@bucket",
+            "it must be the path of a folder, or s3://bucket/prefix, not 'gs://user:***@bucket'",
+        ),
+    ],
+)
+def test_message_names_the_part_that_is_wrong(
+    monkeypatch: pytest.MonkeyPatch, variable: str, text: str, message: str
+) -> None:
+    """Of a list its entry; on one line, not too long, and without passwords."""
+    monkeypatch.setenv(variable, text)
+    with pytest.raises(ConfigError) as refused:
+        load()
+    assert str(refused.value) == f"{variable}: {message}"
+
+
+@pytest.mark.parametrize(
+    ("variable", "entries"),
+    [
+        ("ENLARGER_API_KEYS", f"alice:sha256-{HASH},enl_secret"),
+        ("ENLARGER_SIGNING_KEYS", "shop:sixteen-letters!, enl_secret"),
+        ("ENLARGER_WEBHOOK_SECRETS", f"whsec_{'A' * 32},enl_secret"),
+    ],
+)
+def test_message_counts_entries_that_it_must_not_show(
+    monkeypatch: pytest.MonkeyPatch, variable: str, entries: str
+) -> None:
+    """So that an operator with many keys finds the one."""
+    monkeypatch.setenv(variable, entries)
+    with pytest.raises(ConfigError, match=f"^{variable}: .*, unlike entry 2; ") as refused:
+        load()
+    assert "enl_secret" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -437,11 +601,58 @@ def test_servers_are_a_list_with_commas(
     assert load().servers == servers
 
 
-@pytest.mark.parametrize("rule", ["public", "off"])
-def test_plain_fetch_rules_name_no_source(rule: str) -> None:
-    """They allow all public addresses, or nothing."""
-    assert load(fetch=rule).fetch == rule
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        *((text, "public") for text in ("public", " Public ", "public,public")),
+        *(
+            (text, "off")
+            for word in ("off", "none", "no", "false", "0", "disabled")
+            for text in sorted({word, word.upper(), f" {word.title()} "})
+        ),
+    ],
+)
+def test_plain_fetch_rules_name_no_source(text: str, rule: str) -> None:
+    """They allow all public addresses, or nothing: in any case, and with spaces around them."""
+    assert load(fetch=text).fetch == rule
     assert allowed_sources(rule) == ()
+    assert load(fetch=text, webhook_secrets=f"whsec_{'A' * 32}").has_webhooks == (rule == "public")
+
+
+@pytest.mark.parametrize("text", FETCH_UNCLEAR)
+def test_fetch_rule_that_may_mean_either_is_refused(text: str) -> None:
+    """With what may be meant."""
+    with pytest.raises(ConfigError) as refused:
+        load(fetch=text)
+    assert re.match(
+        r"ENLARGER_FETCH: it must be public \(all public addresses\), off \(none\), or a list of .*, not '\w+'$",
+        str(refused.value),
+    )
+
+
+@pytest.mark.parametrize("text", FETCH_CONTRADICTIONS)
+def test_fetch_rule_that_contradicts_itself_is_refused(text: str) -> None:
+    """Whoever wrote a word for off must not find anything open."""
+    with pytest.raises(
+        ConfigError, match=r"^ENLARGER_FETCH: '\w+' switches fetching off, and must"
+    ):
+        load(fetch=text)
+
+
+@pytest.mark.parametrize(
+    ("text", "sources"),
+    [
+        ("public,10.0.0.0/8", ("10.0.0.0/8",)),
+        ("minio , PUBLIC", ("minio",)),
+        ("never", ("never",)),
+        ("off.example,no:80", ("off.example", "no:80")),
+        ("bilder.é.example", ("bilder.é.example",)),
+        ("my_store-1:9000", ("my_store-1:9000",)),
+    ],
+)
+def test_fetch_rule_of_any_other_word_is_a_host(text: str, sources: tuple[str, ...]) -> None:
+    """``public`` among them says what is true of every list."""
+    assert allowed_sources(load(fetch=text).fetch) == sources
 
 
 def test_fetch_rule_lists_hosts_and_networks() -> None:
@@ -465,6 +676,165 @@ def test_every_network_is_a_fetch_rule(
     prefix = min(bits, address.max_prefixlen)
     rule = str(ipaddress.ip_network(f"{address}/{prefix}", strict=False))
     assert load(fetch=rule).fetch == rule
+
+
+@pytest.mark.parametrize("text", ["::ffff:10.0.0.0/104", "::ffff:a00:0/104"])
+def test_trusted_proxies_that_are_mapped_into_ipv6_are_those_of_ipv4(text: str) -> None:
+    """As their addresses are, wherever they come from."""
+    assert load(trusted_proxies=text).trusted_proxies == (ipaddress.ip_network("10.0.0.0/8"),)
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("ENLARGER_API_KEYZ", "ENLARGER_API_KEYS"),
+        ("ENLARGER_APIKEYS", "ENLARGER_API_KEYS"),
+        ("ENLARGER_KEYS", "ENLARGER_API_KEYS"),
+        ("enlarger_api_keyz", "ENLARGER_API_KEYS"),
+        ("enlarger_api_key", "ENLARGER_API_KEY"),
+        ("ENLARGER_CORS", "ENLARGER_CORS_ORIGINS"),
+        ("ENLARGER_RATELIMIT", "ENLARGER_RATE_LIMIT"),
+        ("ENLARGER_TRUSTED_PROXY", "ENLARGER_TRUSTED_PROXIES"),
+        ("ENLARGER_NUM_SERVERS", "NUM_SERVERS"),
+        ("ENLARGER_MAX_FILE_SIZE", "MAX_FILE_SIZE"),
+        ("ENLARGER_BASE_PORT", "BASE_PORT"),
+        ("ENLARGER_HOST", "the option --host"),
+        ("ENLARGER_PORT", "the option --port"),
+    ],
+)
+def test_unknown_name_is_refused_with_the_nearest(
+    monkeypatch: pytest.MonkeyPatch, name: str, nearest: str
+) -> None:
+    """A list of keys that is not set, since its name is misspelt, is an open door. The value may be a secret."""
+    monkeypatch.setenv(name, "5002")
+    with pytest.raises(ConfigError) as refused:
+        load()
+    assert str(refused.value) == (
+        f"{name}: there is no such setting; the nearest name is {nearest}. Correct the name, or unset it"
+    )
+
+
+@pytest.mark.parametrize("name", ["ENLARGER_", "ENLARGER_é", "Enlarger_X", "ENLARGER__FETCH"])
+def test_every_unknown_name_with_our_prefix_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Also one that is near to nothing."""
+    monkeypatch.setenv(name, "")
+    with pytest.raises(
+        ConfigError, match=f"^{name}: there is no such setting; the nearest name is "
+    ):
+        load()
+
+
+def test_all_unknown_names_are_listed() -> None:
+    """They are mended in one go."""
+    with pytest.raises(ConfigError) as refused:
+        check_names({"ENLARGER_APIKEYS": "secret", "ENLARGER_CORS": "*", "ENLARGER_FETCH": "off"})
+    assert str(refused.value) == (
+        "ENLARGER_APIKEYS: there is no such setting; the nearest name is ENLARGER_API_KEYS. Correct the name, or "
+        "unset it. Also unknown: ENLARGER_CORS (the nearest is ENLARGER_CORS_ORIGINS)"
+    )
+
+
+def test_names_of_others_are_not_looked_at() -> None:
+    """Only those with our prefix are ours; settings without it are those of the HTTP contract."""
+    check_names(
+        {"MODEL_DIRS": "a", "ENLARGERS": "b", "MY_ENLARGER_X": "c", "ENLARGER": "d", "PATH": ""}
+    )
+
+
+@pytest.mark.parametrize("variable", DEFAULTS)
+def test_names_of_settings_are_known_in_any_case(variable: str) -> None:
+    """They are read in any."""
+    check_names({variable: ""})
+    check_names({variable.lower(): ""})
+    check_names({variable.title(): ""})
+
+
+def test_setting_with_two_spellings_is_refused() -> None:
+    """Which one would be read depends on the order of the environment."""
+    keys = {"ENLARGER_API_KEYS": f"alice:sha256-{HASH}", "enlarger_api_keys": ""}
+    with pytest.raises(
+        ConfigError, match=r"^ENLARGER_API_KEYS: it is set twice, also as enlarger_api_keys; "
+    ):
+        check_names(keys)
+
+
+def variables_of(command: Any) -> set[str]:
+    """The variables that the options of a command, and of those below it, are read from."""
+    own = {option.envvar for option in command.params if option.envvar}
+    return own.union(*map(variables_of, getattr(command, "commands", {}).values()))
+
+
+def test_variables_of_the_client_are_known() -> None:
+    """Each that an option is read from: a shell may have them set for ``enlarger jobs``."""
+    assert variables_of(typer.main.get_command(cli.app)) == set(CLIENT_VARIABLES)
+    check_names(dict.fromkeys(CLIENT_VARIABLES, "enl_secret"))
+
+
+@pytest.mark.parametrize("text", [f"alice:sha256-{HASH}", f"enl_x,alice:sha256-{HASH}"])
+def test_entry_for_the_keys_in_the_variable_of_the_client_is_refused(text: str) -> None:
+    """It is a letter away, and the service would be open."""
+    with pytest.raises(
+        ConfigError, match=r"^ENLARGER_API_KEY: .* an entry of ENLARGER_API_KEYS"
+    ) as refused:
+        check_names({"ENLARGER_API_KEY": text})
+    assert HASH not in str(refused.value)
+
+
+def of_kubernetes(service: str, ports: dict[str, int], protocol: str = "TCP") -> dict[str, str]:
+    """What Kubernetes sets in every container of the namespace for a service with these named ports.
+
+    https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
+    """
+    name = service.upper().replace("-", "_")
+    host, first = "10.96.0.11", next(iter(ports.values()))
+    scheme = protocol.lower()
+    variables = {
+        f"{name}_SERVICE_HOST": host,
+        f"{name}_SERVICE_PORT": str(first),
+        f"{name}_PORT": f"{scheme}://{host}:{first}",
+    }
+    for port_name, port in ports.items():
+        if port_name:
+            variables[f"{name}_SERVICE_PORT_{port_name.upper().replace('-', '_')}"] = str(port)
+        variables |= {
+            f"{name}_PORT_{port}_{protocol}": f"{scheme}://{host}:{port}",
+            f"{name}_PORT_{port}_{protocol}_PROTO": scheme,
+            f"{name}_PORT_{port}_{protocol}_PORT": str(port),
+            f"{name}_PORT_{port}_{protocol}_ADDR": host,
+        }
+    return variables
+
+
+@pytest.mark.parametrize("protocol", ["TCP", "UDP", "SCTP"])
+@pytest.mark.parametrize("ports", [{"": 8000}, {"http": 8000, "http-metrics": 9100, "port": 1}])
+@pytest.mark.parametrize(
+    "service",
+    [
+        "enlarger",
+        "enlarger-gateway",
+        "enlarger-model-server",
+        "enlarger-service",
+        "enlarger-8000-tcp",
+    ],
+)
+def test_variables_of_kubernetes_do_no_harm(
+    monkeypatch: pytest.MonkeyPatch, service: str, ports: dict[str, int], protocol: str
+) -> None:
+    """It sets them in every container that runs beside a service whose name begins with ours."""
+    for name, value in of_kubernetes(service, ports, protocol).items():
+        monkeypatch.setenv(name, value)
+    assert load() == Settings()
+
+
+def test_no_setting_has_a_name_that_kubernetes_may_set() -> None:
+    """A service of that name would change it."""
+    prefixed = [name for name in DEFAULTS if name.startswith("ENLARGER_")]
+    assert not [name for name in prefixed if re.search(r"_(PORT|SERVICE)(_|$)", name)]
 
 
 # What follows from the settings

@@ -238,6 +238,23 @@ def test_addresses_of_known_attacks_are_refused(address: str) -> None:
     assert not PUBLIC.allows(address)
 
 
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ("public", "public addresses on ports 80 and 443"),
+        ("off", "nothing: fetching is off"),
+        (
+            "public, Minio:9000, pictures.lan, 10.0.0.0/8, :8080",
+            "public addresses on ports 80, 443 and 8080; host minio on port 9000, whatever its address is; "
+            "host pictures.lan on any port, whatever its address is; network 10.0.0.0/8, by address on any port",
+        ),
+    ],
+)
+def test_rule_is_said_in_words(rule: str, words: str) -> None:
+    """So that an operator sees at the start what was understood."""
+    assert FetchRule.parse(rule).in_words() == words
+
+
 @given(address=any_of(["10.0.0.0/8", "fd00::/8"]))
 def test_named_network_is_allowed(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
     """Networks in the setting are allowed besides public ones, and no others."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import signal
 import socket
 import sys
@@ -44,32 +45,46 @@ def test_port_can_be_had_again_at_once() -> None:
     bind("127.0.0.1", port, variable="--port").close()
 
 
-def test_port_that_is_taken_is_an_error_that_names_the_setting() -> None:
-    """And the address."""
+@pytest.mark.parametrize(
+    ("ways_out", "shown"),
+    [
+        ({}, "name another port, or 0 for a free one"),
+        ({"way_out": "set 0"}, "set 0"),
+    ],
+)
+def test_port_that_is_taken_is_an_error_that_names_the_setting(
+    ways_out: dict[str, str], shown: str
+) -> None:
+    """The address, and what to do about it."""
     with bind("127.0.0.1", 0, variable="--port") as listener:
         port = listener.getsockname()[1]
-        with pytest.raises(ConfigError, match=rf"^BASE_PORT: cannot listen on 127.0.0.1:{port}: "):
-            bind("127.0.0.1", port, variable="BASE_PORT")
+        with pytest.raises(
+            ConfigError, match=rf"^BASE_PORT: cannot listen on 127.0.0.1:{port}: .+; {shown}$"
+        ):
+            bind("127.0.0.1", port, variable="BASE_PORT", **ways_out)
 
 
 @pytest.mark.parametrize(
-    ("host", "port"),
+    ("host", "port", "variable"),
     [
-        ("127.0.0.1", 65536),
-        ("127.0.0.1", -1),
-        ("192.0.2.1", 0),
-        ("2001:db8::1", 0),
+        ("127.0.0.1", 65536, "BASE_PORT"),
+        ("127.0.0.1", -1, "BASE_PORT"),
+        ("192.0.2.1", 0, "--host"),
+        ("2001:db8::1", 0, "--host"),
+        ("ü..example", 0, "--host"),
     ],
 )
-def test_address_that_cannot_be_had_is_an_error_that_names_the_setting(
-    host: str, port: int
+def test_address_that_cannot_be_used_is_an_error_that_names_what_is_wrong(
+    host: str, port: int, variable: str
 ) -> None:
-    """With a reason behind it."""
+    """The port, or the host, whichever it is; with a reason and a way out behind it."""
     with pytest.raises(ConfigError) as refusal:
-        bind(host, port, variable="--host")
-    before, _, reason = str(refusal.value).partition(f"--host: cannot listen on {host}:{port}: ")
+        bind(host, port, variable="BASE_PORT")
+    before, _, reason = str(refusal.value).partition(
+        f"{variable}: cannot listen on {host}:{port}: "
+    )
     assert before == ""
-    assert len(reason) > 3
+    assert re.fullmatch(r"\w.+; name an.+", reason)
 
 
 # A drain

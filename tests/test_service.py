@@ -598,6 +598,8 @@ def test_servers_of_somebody_else_may_come_later(
         ("MAX_FILE_SIZE", "7MB"),
         ("ENLARGER_SERVERS", "localhost"),
         ("UPLOAD_FOLDER", "/proc/results"),
+        ("ENLARGER_APIKEYS", "enl_secret"),
+        ("ENLARGER_FETCH", "yes"),
     ],
 )
 def test_wrong_setting_stops_the_start(
@@ -615,15 +617,28 @@ def test_wrong_setting_stops_the_start(
     )
     assert ended.returncode == 2
     assert re.fullmatch(rf"enlarger: {name}: .+\n", ended.stderr)
+    assert "secret" not in ended.stderr
 
 
-def test_taken_port_stops_the_start(environment: dict[str, str], tmp_path: Path) -> None:
-    """A port that is in use is named, with what to do about it in reach: the option's name."""
+def test_start_says_what_may_be_fetched(service: RunningService) -> None:
+    """In words, so that a rule that was understood otherwise is noticed."""
+    events = [json.loads(line) for line in service.log.read_text().splitlines() if line[:1] == "{"]
+    assert [event["allowed"] for event in events if event["event"] == "fetching"] == [
+        "public addresses on ports 80 and 443; host 127.0.0.1 on any port, whatever its address is"
+    ]
+
+
+@pytest.mark.parametrize("variable", ["--port", "BASE_PORT"])
+def test_taken_port_stops_the_start(
+    variable: str, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """A port that is in use is named, with what to do about it: another one, or 0."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
+        ports = {"--port": "0", "BASE_PORT": "0", variable: str(port)}
         ended = subprocess.run(
-            [sys.executable, "-m", "enlarger", "serve", "--port", str(port)],
-            env={**os.environ, **environment},
+            [sys.executable, "-m", "enlarger", "serve", "--port", ports["--port"]],
+            env={**os.environ, **environment, "BASE_PORT": ports["BASE_PORT"]},
             cwd=tmp_path,
             capture_output=True,
             text=True,
@@ -631,4 +646,6 @@ def test_taken_port_stops_the_start(environment: dict[str, str], tmp_path: Path)
             check=False,
         )
     assert ended.returncode == 2
-    assert f"--port: cannot listen on 127.0.0.1:{port}" in ended.stderr
+    assert re.fullmatch(
+        rf"enlarger: {variable}: cannot listen on 127.0.0.1:{port}: .+; .+\b0\b.+\n", ended.stderr
+    )

@@ -359,7 +359,12 @@ async def _serve(settings: config.Settings, host: str, port: int) -> int:
     own = 0 if settings.servers else settings.server_count
     if settings.base_port:
         for number in range(own):
-            launcher.bind("127.0.0.1", settings.base_port + number, variable="BASE_PORT").close()
+            launcher.bind(
+                "127.0.0.1",
+                settings.base_port + number,
+                variable="BASE_PORT",
+                way_out=f"{own} in a row are used: set another one, or 0, so that each model server takes a free one",
+            ).close()
     service = launcher.Service(settings.drain_s)
     workers = max(2, config.cores())
     engines: list[RemoteEngine] = []
@@ -392,7 +397,7 @@ async def _serve(settings: config.Settings, host: str, port: int) -> int:
             from enlarger.api.metrics import Metrics
             from enlarger.api.opened import opened_jobs
             from enlarger.api.rates import Rates
-            from enlarger.fetch import Fetcher
+            from enlarger.fetch import Fetcher, FetchRule
             from enlarger.picture.workers import Decoders
             from enlarger.pipeline.pipeline import Pipeline
             from enlarger.pool.member import Member
@@ -400,6 +405,7 @@ async def _serve(settings: config.Settings, host: str, port: int) -> int:
             from enlarger.pool.pool import Pool
             from enlarger.pool.remote import RemoteEngine
 
+        structlog.get_logger().info("fetching", allowed=FetchRule.parse(settings.fetch).in_words())
         # No limit on connections and time here: seats and deadlines are the pool's.
         session = await stack.enter_async_context(
             aiohttp.ClientSession(

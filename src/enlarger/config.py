@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+import difflib
 import ipaddress
 import os
 import re
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,7 +26,6 @@ from pydantic import (
     SecretStr,
     TypeAdapter,
     ValidationError,
-    ValidationInfo,
     field_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -40,11 +42,85 @@ Precision = Literal["auto", "f32", "bf16", "int8"]
 
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
 
+ProxyHeader = Literal["x-forwarded-for", "forwarded"]
 
-def _with_a_port(address: str) -> str:
-    if not 1 <= int(address.rpartition(":")[2]) <= 65535:
-        raise ValueError("the port must be from 1 to 65535")
-    return address
+CLIENT_VARIABLES = ("ENLARGER_API_KEY", "ENLARGER_SERVER_URL")
+"""Variables with our prefix that ``enlarger jobs`` and ``enlarger upscale --server`` read; they are no settings."""
+
+FETCH_OFF = ("off", "none", "no", "false", "0", "disabled")
+"""Words for ``ENLARGER_FETCH`` that switch fetching off. No host can have one of these names."""
+
+_FETCH_UNCLEAR = ("true", "yes", "on", "1", "all")
+"""Words for ``ENLARGER_FETCH`` that could mean public addresses or any address, so that nobody may guess."""
+
+# What is allowed, in words. The value that was written instead follows behind these.
+_SERVERS = (
+    "each must be host:port with a port from 1 to 65535, such as 10.0.0.7:5002, without http://"
+)
+_PROXIES = (
+    "each must be an IP address such as 10.0.0.7 or a network such as 10.0.0.0/8 or fd00::/8, without a port, "
+    "brackets or a host name"
+)
+_SOURCES = (
+    "it must be public (all public addresses), off (none), or a list of what is allowed besides public addresses: "
+    "hosts such as pictures.lan or pictures.lan:9000, ports such as :8080, networks such as 10.0.0.0/8 or fd00::1/128, without http:// and paths"
+)
+_ORIGINS = "each must be an origin such as https://a.example or http://localhost:3000, without a path, or the setting is * alone"
+
+
+class _Wrong(ValueError):
+    """One part of a value that cannot be used. The text says what is allowed; ``part`` is what was written instead."""
+
+    def __init__(self, allowed: str, part: str) -> None:
+        super().__init__(allowed)
+        self.part = part
+
+
+def _is_port(text: str) -> bool:
+    return re.fullmatch("[0-9]{1,5}", text) is not None and 1 <= int(text) <= 65535
+
+
+def _address(text: str) -> str:
+    """``host:port``, as it is."""
+    host, _, port = text.rpartition(":")
+    if not (_HOST.fullmatch(host) and _is_port(port)):
+        raise _Wrong(_SERVERS, text)
+    return text
+
+
+def _network(text: object, *, allowed: str = _PROXIES) -> IPv4Network | IPv6Network:
+    """A network, or an address as a network of one; IPv4 that is mapped into IPv6 is returned as IPv4.
+
+    Raises:
+        ValueError: it is neither; the text is ``allowed``, or says how to write the network.
+    """
+    written = str(text)
+    try:
+        network = ipaddress.ip_network(written, strict=False)
+    except ValueError as error:
+        raise _Wrong(allowed, written) from error
+    address, first = written.partition("/")[0], network.network_address
+    if first != ipaddress.ip_address(address):
+        raise _Wrong(
+            f"a network begins at its first address: write {network} for all of it, or {address} for one address",
+            written,
+        )
+    if isinstance(first, ipaddress.IPv6Address) and first.ipv4_mapped and network.prefixlen >= 96:
+        return IPv4Network((first.ipv4_mapped, network.prefixlen - 96))
+    return network
+
+
+def _check_source(entry: str) -> None:
+    """Refuse what is no entry of a list of ``ENLARGER_FETCH``."""
+    if entry in FETCH_OFF:
+        raise ValueError(f"'{entry}' switches fetching off, and must stand alone")
+    if "/" in entry:
+        _network(entry, allowed=_SOURCES)
+        return
+    host, colon, port = entry.partition(":")
+    is_named = _HOST.fullmatch(host) or (colon and not host)
+    if entry in _FETCH_UNCLEAR or not is_named or (colon and not _is_port(port)):
+        raise _Wrong(_SOURCES, entry)
 
 
 def _origin(text: str) -> str:
@@ -52,7 +128,7 @@ def _origin(text: str) -> str:
     if _ORIGIN.fullmatch(text):
         with suppress(ValidationError):
             return str(TypeAdapter(HttpUrl).validate_python(text)).removesuffix("/")
-    raise ValueError("each must be an origin such as https://a.example, or it is * alone")
+    raise _Wrong(_ORIGINS, text)
 
 
 def _is_webhook_secret(text: str) -> bool:
@@ -61,6 +137,24 @@ def _is_webhook_secret(text: str) -> bool:
         key = base64.b64decode(text.removeprefix(WHSEC), validate=True)
         return text.startswith(WHSEC) and 24 <= len(key) <= 64
     return False
+
+
+def _secret_list(
+    value: object, read: Callable[[str], object], *, allowed: str, hint: str
+) -> object:
+    """What ``read`` makes of each entry of a list with commas. Its message counts entries, and shows none of them."""
+    if not isinstance(value, str):
+        return value
+    found = [read(entry.strip()) for entry in value.split(",") if entry.strip()]
+    if None in found:
+        number = found.index(None) + 1
+        raise ValueError(f"each entry must be {allowed}, unlike entry {number}; {hint}")
+    return tuple(found)
+
+
+def _is_place(text: str, *schemes: str) -> bool:
+    """Whether it is a path, or a URL of one of these schemes."""
+    return text.startswith(schemes) or bool(text and "://" not in text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,16 +194,27 @@ _SECRETS = (
 )
 """Settings whose values are never shown."""
 
+_AUTO_FIELDS = ("num_servers", "deadline_s", "server_tiles")
+"""Fields that may also be ``auto``."""
+
+_UNITS = {"_bytes": "bytes", "_px": "pixels", "_mib": "MiB", "_s": "seconds"}
+"""What the numbers of a field count, by the end of its name."""
+
 _KEY = re.compile(r"([A-Za-z0-9._-]{1,64}):sha256-([0-9a-f]{64})")
 _SIGNING_KEY = re.compile(r"([A-Za-z0-9._-]{1,64}):([!-+\--~]{16,})")
+_PREFIX = "ENLARGER_"
+_KUBERNETES = re.compile(
+    r"ENLARGER_(?:[A-Z0-9_]+_)?"
+    r"(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_[A-Z0-9_]+)?)"
+)
+_HOST = re.compile(r"[\w.-]+")
 _ORIGIN = re.compile(r"https?://[^/?#@*\s]+/?", re.IGNORECASE)
+_URL = re.compile(r"https?://\S+")
 _RATE = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)mp/(\d{1,9}(?:\.\d{1,3})?)s")
 
-Network = Annotated[
-    ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(ipaddress.ip_network)
-]
+Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
 
-Address = Annotated[str, Field(pattern=r"^[^\s/:@]+:\d{1,5}$"), AfterValidator(_with_a_port)]
+Address = Annotated[str, AfterValidator(_address)]
 
 
 class Settings(BaseSettings):
@@ -182,7 +287,8 @@ class Settings(BaseSettings):
     """Seconds that running work gets after SIGTERM."""
 
     fetch: str = Field(default="public", validation_alias="ENLARGER_FETCH")
-    """``public``, ``off``, or ``host[:port]``, networks and ``:port`` allowed besides public ones, with commas."""
+    """``public``, ``off``, or ``host[:port]``, networks and ``:port`` allowed besides public ones, with commas.
+    The other words that switch it off are read as ``off``."""
 
     api_keys: Annotated[tuple[ApiKey, ...], NoDecode] = Field(
         default=(), validation_alias="ENLARGER_API_KEYS"
@@ -199,7 +305,9 @@ class Settings(BaseSettings):
     )
     """``whsec_<base64>`` that webhooks are signed with, each by all, with commas. Unset: no webhooks."""
 
-    rate_limit: RateLimit | None = Field(default=None, validation_alias="ENLARGER_RATE_LIMIT")
+    rate_limit: Annotated[RateLimit | None, NoDecode] = Field(
+        default=None, validation_alias="ENLARGER_RATE_LIMIT"
+    )
     """Output megapixels per time of each caller, such as ``500mp/60s``. Unset: no limit."""
 
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -210,16 +318,17 @@ class Settings(BaseSettings):
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = Field(
         default=(), validation_alias="ENLARGER_TRUSTED_PROXIES"
     )
-    """Networks of proxies whose ``X-Forwarded-For`` names the caller, with commas. Unset: none."""
+    """Networks of proxies that are believed about who calls them, with commas. Unset: none."""
 
-    tile_token: SecretStr | None = Field(
-        default=None, min_length=16, validation_alias="ENLARGER_TILE_TOKEN"
+    proxy_header: ProxyHeader = Field(
+        default="x-forwarded-for", validation_alias="ENLARGER_PROXY_HEADER"
     )
+    """The header in which trusted proxies name who calls them. The other one is not read."""
+
+    tile_token: SecretStr | None = Field(default=None, validation_alias="ENLARGER_TILE_TOKEN")
     """What gateway and model servers share, so that nobody else uses these. Needed off the loopback address."""
 
-    public_url: str | None = Field(
-        default=None, pattern=r"^https?://[^\s]+$", validation_alias="ENLARGER_PUBLIC_URL"
-    )
+    public_url: str | None = Field(default=None, validation_alias="ENLARGER_PUBLIC_URL")
     """Prefix of the URLs in answers. Unset: they are paths."""
 
     servers: Annotated[tuple[Address, ...], NoDecode] = Field(
@@ -227,12 +336,10 @@ class Settings(BaseSettings):
     )
     """``host:port`` of model servers that somebody else runs, with commas; none are started here."""
 
-    database: str | None = Field(
-        default=None, min_length=1, repr=False, validation_alias="ENLARGER_DATABASE"
-    )
+    database: str | None = Field(default=None, repr=False, validation_alias="ENLARGER_DATABASE")
     """File of an SQLite database of jobs, or a ``postgresql://`` URL. Unset: ``jobs.sqlite3`` in the folder of results."""
 
-    blobs: str | None = Field(default=None, min_length=1, validation_alias="ENLARGER_BLOBS")
+    blobs: str | None = Field(default=None, validation_alias="ENLARGER_BLOBS")
     """Folder of what jobs read and write, or ``s3://bucket/prefix``. Unset: ``jobs`` in the folder of results."""
 
     cache_dir: Path | None = Field(default=None, validation_alias="ENLARGER_CACHE_DIR")
@@ -244,56 +351,90 @@ class Settings(BaseSettings):
     traces_exporter: str | None = Field(default=None, validation_alias="OTEL_TRACES_EXPORTER")
     """``otlp``: send traces, to http://localhost:4318 if no collector is named; ``none``: send none."""
 
-    @field_validator("database", "blobs")
+    @field_validator("database")
     @classmethod
-    def _known_scheme(cls, value: str | None, info: ValidationInfo) -> str | None:
-        known = {
-            "database": ("sqlite:///", "postgresql://", "postgres://"),
-            "blobs": ("s3://",),
-        }[str(info.field_name)]
-        if value is not None and "://" in value and not value.startswith(known):
-            raise ValueError(f"it must be a path or begin with {' or '.join(known)}")
+    def _database(cls, value: str | None) -> str | None:
+        if value is not None and not _is_place(value, "sqlite:///", "postgresql://", "postgres://"):
+            raise ValueError(
+                "it must be the path of an SQLite file, or a URL that begins with sqlite:/// or postgresql://"
+            )
         return value
 
-    @field_validator("num_servers", "deadline_s", "server_tiles", mode="before")
+    @field_validator("blobs")
+    @classmethod
+    def _blobs(cls, value: str | None) -> str | None:
+        if value is not None and not _is_place(value, "s3://"):
+            raise ValueError("it must be the path of a folder, or s3://bucket/prefix")
+        return value
+
+    @field_validator("tile_token")
+    @classmethod
+    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < 16:
+            raise ValueError(
+                "it must have at least 16 characters; `openssl rand -hex 32` makes one"
+            )
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _url(cls, value: str | None) -> str | None:
+        if value is not None and not _URL.fullmatch(value):
+            raise ValueError(
+                "it must be a URL that begins with http:// or https:// and has no spaces, "
+                "such as https://pictures.example"
+            )
+        return value
+
+    @field_validator(*_AUTO_FIELDS, mode="before")
     @classmethod
     def _auto(cls, value: object) -> object:
         return None if value == "auto" else value
 
+    @field_validator("proxy_header", mode="before")
+    @classmethod
+    def _header(cls, value: object) -> object:
+        return value.strip().lower() if isinstance(value, str) else value
+
     @field_validator("api_keys", mode="before")
     @classmethod
     def _keys(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        found = [_KEY.fullmatch(entry.strip()) for entry in value.split(",") if entry.strip()]
-        if None in found:
-            # Not the value itself: somebody may have written a key where its hash belongs.
-            raise ValueError("each entry must be name:sha256-<64 hexadecimal digits>")
-        return tuple(ApiKey(*match.groups()) for match in found if match is not None)
+        def read(entry: str) -> ApiKey | None:
+            match = _KEY.fullmatch(entry)
+            return match and ApiKey(*match.groups())
+
+        return _secret_list(
+            value,
+            read,
+            allowed="name:sha256-<64 hexadecimal digits>, in lower case and with a name of letters, digits, '.', '_' "
+            "and '-'",
+            hint="`enlarger key NAME` makes one",
+        )
 
     @field_validator("signing_keys", mode="before")
     @classmethod
     def _link_keys(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        found = [
-            _SIGNING_KEY.fullmatch(entry.strip()) for entry in value.split(",") if entry.strip()
-        ]
-        if None in found:
-            raise ValueError("each entry must be kid:secret, the secret of at least 16 characters")
-        return tuple(
-            SigningKey(match.group(1), SecretStr(match.group(2))) for match in found if match
+        def read(entry: str) -> SigningKey | None:
+            match = _SIGNING_KEY.fullmatch(entry)
+            return match and SigningKey(match[1], SecretStr(match[2]))
+
+        return _secret_list(
+            value,
+            read,
+            allowed="kid:secret, with a kid of letters, digits, '.', '_' and '-', and a secret of at least 16 printable "
+            "ASCII characters without spaces",
+            hint="`echo kid:$(openssl rand -hex 32)` makes one",
         )
 
     @field_validator("webhook_secrets", mode="before")
     @classmethod
     def _webhook_secrets(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        entries = [entry.strip() for entry in value.split(",") if entry.strip()]
-        if not all(map(_is_webhook_secret, entries)):
-            raise ValueError("each entry must be whsec_<base64 of 24 to 64 bytes>")
-        return tuple(map(SecretStr, entries))
+        return _secret_list(
+            value,
+            lambda entry: SecretStr(entry) if _is_webhook_secret(entry) else None,
+            allowed="whsec_<base64 of 24 to 64 bytes>",
+            hint="`echo whsec_$(openssl rand -base64 32)` makes one",
+        )
 
     @field_validator("rate_limit", mode="before")
     @classmethod
@@ -302,7 +443,9 @@ class Settings(BaseSettings):
             return value
         match = _RATE.fullmatch(value.strip())
         if match is None or not all(float(part) for part in match.groups()):
-            raise ValueError("it must be megapixels and seconds, both over 0, such as 500mp/60s")
+            raise ValueError(
+                "it must be megapixels and seconds, both over 0 and with a unit, such as 500mp/60s"
+            )
         return RateLimit(*map(float, match.groups()))
 
     @field_validator("servers", "trusted_proxies", "cors_origins", mode="before")
@@ -317,28 +460,22 @@ class Settings(BaseSettings):
     @field_validator("cors_origins")
     @classmethod
     def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return value if value == ("*",) else tuple(map(_origin, value))
-
-    @field_validator("fetch", mode="before")
-    @classmethod
-    def _lower_case(cls, value: object) -> object:
-        return value.strip().lower() if isinstance(value, str) else value
+        if value == ("*",):
+            return value
+        if "*" in value:
+            raise ValueError(_ORIGINS)
+        return tuple(map(_origin, value))
 
     @field_validator("fetch")
     @classmethod
-    def _readable_fetch_rule(cls, value: str) -> str:
-        for entry in allowed_sources(value):
-            if "/" in entry:
-                ipaddress.ip_network(entry)
-            elif entry.startswith(":"):
-                TypeAdapter(Address).validate_python(f"any{entry}")
-            elif not entry or any(sign in entry for sign in "@ \t"):
-                raise ValueError(
-                    f"'{entry}' is neither a host, a port such as :8080, nor a network such as 10.0.0.0/8"
-                )
-            elif ":" in entry:
-                TypeAdapter(Address).validate_python(entry)
-        return value
+    def _fetch_rule(cls, value: str) -> str:
+        rule = value.strip().lower()
+        if rule in FETCH_OFF:
+            return "off"
+        entries = [entry.strip() for entry in rule.split(",")]
+        for entry in entries:
+            _check_source(entry)
+        return "public" if set(entries) == {"public"} else rule
 
     @property
     def has_webhooks(self) -> bool:
@@ -376,13 +513,14 @@ class Settings(BaseSettings):
         exporter, endpoint = self.traces_exporter or None, self.otlp_endpoint or None
         if exporter not in {None, "otlp", "none"}:
             raise ConfigError(
-                f"OTEL_TRACES_EXPORTER: Input should be otlp or none, not '{exporter}'"
+                f"OTEL_TRACES_EXPORTER: it must be otlp or none, not {_shown(exporter)}"
             )
         if exporter == "none" or (exporter is None and endpoint is None):
             return None
         if endpoint is not None and not endpoint.startswith(("http://", "https://")):
             raise ConfigError(
-                f"OTEL_EXPORTER_OTLP_ENDPOINT: Input should begin with http:// or https://, not '{endpoint}'"
+                "OTEL_EXPORTER_OTLP_ENDPOINT: it must begin with http:// or https://, such as "
+                f"http://localhost:4318, not {_shown(endpoint)}"
             )
         return "OTEL_EXPORTER_OTLP_ENDPOINT" if endpoint is not None else "OTEL_TRACES_EXPORTER"
 
@@ -405,6 +543,10 @@ class Settings(BaseSettings):
         return (Path(base) if base else Path.home() / ".cache") / "enlarger"
 
 
+_FIELD_OF = {str(field.validation_alias): name for name, field in Settings.model_fields.items()}
+"""The attribute of each variable."""
+
+
 def cores() -> int:
     """Processor cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -412,7 +554,59 @@ def cores() -> int:
 
 def allowed_sources(rule: str) -> tuple[str, ...]:
     """The hosts, networks and ports that an ``ENLARGER_FETCH`` rule allows besides public addresses."""
-    return () if rule in {"public", "off"} else tuple(part.strip() for part in rule.split(","))
+    entries = (part.strip() for part in rule.split(","))
+    return tuple(entry for entry in entries if entry not in {"public", "off"})
+
+
+def check_names(environment: Mapping[str, str]) -> None:
+    """Refuse variables with our prefix that nothing reads: a typing error would leave a setting unset in silence.
+
+    Raises:
+        ConfigError: there are such variables. The text has their names, and the nearest known ones; no values.
+    """
+    wrong: list[tuple[str, str]] = []
+    seen: dict[str, str] = {}
+    for name, value in sorted(environment.items()):
+        upper = name.upper()  # settings are read whatever their case is, and may be misspelt in any
+        if not upper.startswith(_PREFIX) or _is_of_kubernetes(name, value):
+            continue
+        if upper in _FIELD_OF:
+            if (other := seen.setdefault(upper, name)) != name:
+                raise ConfigError(f"{other}: it is set twice, also as {name}; unset one of the two")
+        elif name not in CLIENT_VARIABLES:
+            wrong.append((name, _nearest(upper)))
+    if wrong:
+        (name, near_name), *others = wrong
+        also = ", ".join(f"{other} (the nearest is {near})" for other, near in others)
+        raise ConfigError(
+            f"{name}: there is no such setting; the nearest name is {near_name}. Correct the name, or unset it"
+            + (f". Also unknown: {also}" if also else "")
+        )
+    if any(map(_KEY.fullmatch, environment.get("ENLARGER_API_KEY", "").split(","))):
+        raise ConfigError(
+            "ENLARGER_API_KEY: it holds an entry of ENLARGER_API_KEYS. The service reads only that one; "
+            "this one is the key itself, for clients"
+        )
+
+
+def _nearest(name: str) -> str:
+    """The known name that is nearest to an unknown one with our prefix, in upper case."""
+    if name in CLIENT_VARIABLES:
+        return name
+    rest = name.removeprefix(_PREFIX)
+    if rest in {"HOST", "PORT"}:
+        return f"the option --{rest.lower()}"
+    # The prefix is left out: ENLARGER_NUM_SERVERS is near to NUM_SERVERS.
+    known = {variable.removeprefix(_PREFIX): variable for variable in _FIELD_OF}
+    return known[difflib.get_close_matches(rest, known, n=1, cutoff=0)[0]]
+
+
+def _is_of_kubernetes(name: str, value: str) -> bool:
+    """Whether Kubernetes, or a link of Docker, sets a variable for a service whose name begins with ``enlarger``."""
+    # The value of NAME_PORT is a URL: ENLARGER_BASE_PORT=5002 is somebody's BASE_PORT.
+    return _KUBERNETES.fullmatch(name) is not None or (
+        name.endswith("_PORT") and name.isupper() and not value.isdigit()
+    )
 
 
 def load(**overrides: Any) -> Settings:
@@ -426,11 +620,46 @@ def load(**overrides: Any) -> Settings:
         for name, value in overrides.items()
         if value is not None
     }
+    check_names(os.environ)
     try:
         return Settings(**given)
     except ValidationError as error:
-        first = error.errors()[0]
-        variable = str(first["loc"][0]) if first["loc"] else "settings"
-        reason = first["msg"].removeprefix("Value error, ")
-        shown = "" if variable in _SECRETS else f", not '{first['input']}'"
-        raise ConfigError(f"{variable}: {reason}{shown}") from error
+        raise ConfigError(_in_words(error)) from error
+
+
+def _in_words(error: ValidationError) -> str:
+    """The first fault of settings, as an operator would read it: variable, what is allowed, what is there instead."""
+    fault = error.errors()[0]
+    variable = str(fault["loc"][0])
+    own = fault.get("ctx", {}).get("error")
+    allowed = str(own) if own is not None else _allowed(variable) or fault["msg"]
+    value = getattr(own, "part", fault["input"])
+    return f"{variable}: {allowed}" + ("" if variable in _SECRETS else f", not {_shown(value)}")
+
+
+def _allowed(variable: str) -> str | None:
+    """What a variable takes, in words, if that is a number or one of several words."""
+    schema = Settings.model_json_schema()["properties"][variable]
+    kind = schema.get("anyOf", [schema])[0]
+    if "enum" in kind:
+        *words, last = kind["enum"]
+        return f"it must be {', '.join(words)} or {last}"
+    if kind["type"] not in {"integer", "number"}:
+        return None
+    name = _FIELD_OF[variable]
+    unit = next((f" of {unit}" for end, unit in _UNITS.items() if name.endswith(end)), "")
+    least, most = kind.get("minimum"), kind.get("maximum")
+    if most is not None:
+        bounds = f"from {least} to {most}"
+    else:
+        bounds = "more than 0" if least is None else f"at least {least}"
+    sort = "whole" if kind["type"] == "integer" else "finite"
+    auto = ", or auto" if name in _AUTO_FIELDS else ""
+    return f"it must be a {sort} number{unit}, {bounds}{auto}"
+
+
+def _shown(value: object) -> str:
+    """A value in quotes, on one line, without the passwords of URLs in it."""
+    text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    hidden = re.sub(r":(?!//)\S*@", ":***@", text)
+    return repr(hidden if len(hidden) <= 100 else f"{hidden[:100]}...")

@@ -98,6 +98,20 @@ class FetchRule:
             ports=frozenset({*_PORTS.values(), *(int(port[1:]) for port in ports)}),
         )
 
+    def in_words(self) -> str:
+        """What may be fetched, as an operator reads it in the log."""
+        if not self.enabled:
+            return "nothing: fetching is off"
+        *ports, last = sorted(self.ports)
+        allowed = [f"public addresses on ports {', '.join(map(str, ports))} and {last}"]
+        for host in sorted(self.hosts):
+            name, _, port = host.partition(":")
+            allowed.append(
+                f"host {name} on {f'port {port}' if port else 'any port'}, whatever its address is"
+            )
+        allowed += [f"network {network}, by address on any port" for network in self.networks]
+        return "; ".join(allowed)
+
     def trusts(self, host: str, port: int) -> bool:
         """Whether the operator named this host."""
         written = f"[{host}]" if ":" in host else host

@@ -175,7 +175,10 @@ class Gateway:
             refuse=self._refuse_body,
         )
         callers = Callers(
-            self.settings.api_keys, self.settings.trusted_proxies, self.settings.signing_keys
+            self.settings.api_keys,
+            self.settings.trusted_proxies,
+            self.settings.signing_keys,
+            self.settings.proxy_header,
         )
         gated = callers.gate(limited, self._refuse_raw)
         origins = self.settings.cors_origins

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
+from enlarger.api.forwarded import Address, address_of, addresses
 from enlarger.api.signing import check
 from enlarger.config import ApiKey, Network, SigningKey
 from enlarger.errors import RequestError, SignatureExpired, SignatureInvalid, Unauthorized
@@ -59,8 +60,9 @@ class Callers:
 
     Args:
         keys: of those who may call; none lets everybody call.
-        proxies: whose ``X-Forwarded-For`` is believed.
+        proxies: whose word on their peers is believed.
         signing_keys: of links that stand in for a key.
+        proxy_header: the header in which those proxies name their peers, in lower case. No other one is read.
     """
 
     def __init__(
@@ -68,10 +70,12 @@ class Callers:
         keys: Sequence[ApiKey],
         proxies: Sequence[Network] = (),
         signing_keys: Sequence[SigningKey] = (),
+        proxy_header: str = "x-forwarded-for",
     ) -> None:
         self._keys = keys
         self._proxies = proxies
         self._signing_keys = signing_keys
+        self._proxy_header = proxy_header
 
     def admitted(self, scope: Scope) -> Scope:
         """A request with its caller, for ``caller_of``; and without its signature, which is no option of a picture.
@@ -105,7 +109,7 @@ class Callers:
                 raise Unauthorized(
                     "an API key is needed: send it as 'Authorization: Bearer <key>' or as 'X-API-Key: <key>'"
                 )
-        return Caller(f"address:{_counted(self._address(scope, headers))}", has_key=False)
+        return Caller(f"address:{self._address(scope, headers)}", has_key=False)
 
     def _name_of(self, key: str | None) -> str | None:
         """Whose key it is. All are compared, each in constant time, so that the time tells nothing."""
@@ -114,20 +118,24 @@ class Callers:
         return names[0] if names and key else None
 
     def _address(self, scope: Scope, headers: Iterable[tuple[bytes, str]]) -> str:
-        """The peer; behind a proxy of ours the last address in front of it that is none of our proxies."""
-        address = scope["client"][0] if scope.get("client") else "unknown"
-        forwarded = ",".join(value for name, value in headers if name == b"x-forwarded-for")
-        hops = [hop.strip() for hop in forwarded.split(",") if hop.strip()]
-        while hops and self._is_proxy(address):
-            address = hops.pop()
-        return _normal(address)
+        """What a caller without a key is told apart by: the nearest address that is not one of our proxies.
 
-    def _is_proxy(self, address: str) -> bool:
-        try:
-            ip = ipaddress.ip_address(_normal(address))
-        except ValueError:
-            return False
-        return any(ip in network for network in self._proxies if network.version == ip.version)
+        Each proxy of ours is believed about its own peer, and about nothing else. If it names no address, all such
+        callers count as that proxy: a name that a caller chooses anew for each request must not be a new caller.
+        """
+        peer = scope["client"][0] if scope.get("client") else ""
+        address = address_of(peer)
+        if address is None:
+            return peer or "unknown"
+        name = self._proxy_header.encode()
+        text = ",".join(value for header, value in headers if header == name)
+        hops = addresses(self._proxy_header, text)
+        while self._is_proxy(address) and (hop := next(hops, None)) is not None:
+            address = hop
+        return _counted(address)
+
+    def _is_proxy(self, address: Address) -> bool:
+        return any(address in network for network in self._proxies)
 
     def gate(self, app: AsgiApp, refuse: Callable[[Scope, RequestError], Answer]) -> AsgiApp:
         """``app``, for those who may call. Others are answered before any of their body is looked at."""
@@ -184,20 +192,8 @@ def is_open(path: str) -> bool:
     return path in OPEN_PATHS or path.startswith(OPEN_FOLDERS)
 
 
-def _counted(address: str) -> str:
+def _counted(address: Address) -> str:
     """What callers are told apart by: of IPv6 the network, since one customer has at least a /64 (RFC 6177)."""
-    try:
-        network = ipaddress.IPv6Network((address, 64), strict=False)
-    except ValueError:
-        return address
-    return str(network)
-
-
-def _normal(address: str) -> str:
-    """One text for an address however it is written; what is none stays, cut short."""
-    try:
-        ip = ipaddress.ip_address(address.strip("[]").partition("%")[0])
-    except ValueError:
-        return address[:64]
-    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
-    return str(mapped or ip)
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    return str(ipaddress.IPv6Network((address, 64), strict=False))

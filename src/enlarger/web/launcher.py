@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import ipaddress
 import os
 import signal
@@ -37,6 +38,9 @@ IDLE_S = 75
 proxies keep theirs."""
 
 
+_OWN_ADDRESS = "name an address of this machine, or 0.0.0.0 for all"
+
+
 def is_loopback(host: str) -> bool:
     """Whether only this machine reaches what listens there."""
     try:
@@ -45,11 +49,19 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def bind(host: str, port: int, *, variable: str) -> socket.socket:
+def bind(
+    host: str, port: int, *, variable: str, way_out: str = "name another port, or 0 for a free one"
+) -> socket.socket:
     """A socket that listens on ``host:port``; port 0 takes any free one.
 
+    Args:
+        host: an address of this machine.
+        port: up to 65535.
+        variable: the setting or the option that the port comes from.
+        way_out: what to do about a port that cannot be used.
+
     Raises:
-        ConfigError: the address cannot be had; the text begins with ``variable``.
+        ConfigError: nothing can listen there. The text begins with ``variable``, or with ``--host`` if that is wrong.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -62,9 +74,17 @@ def bind(host: str, port: int, *, variable: str) -> socket.socket:
         except BaseException:
             listener.close()
             raise
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ConfigError(f"{variable}: cannot listen on {host}:{port}: {reason}") from error
+    except (OSError, OverflowError, UnicodeError, TypeError) as error:
+        reason = getattr(error, "strerror", None)
+        if isinstance(error, OverflowError):
+            reason = "ports are numbers up to 65535"
+        elif not isinstance(error, OSError) or isinstance(error, socket.gaierror):
+            variable, reason, way_out = "--host", "there is no such address", _OWN_ADDRESS
+        elif error.errno == errno.EADDRNOTAVAIL:
+            variable, way_out = "--host", _OWN_ADDRESS
+        raise ConfigError(
+            f"{variable}: cannot listen on {host}:{port}: {reason}; {way_out}"
+        ) from error
     return listener
 
 
