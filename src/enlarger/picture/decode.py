@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from enlarger.errors import EnlargerError, UnreadableImage, UnsupportedFormat
-from enlarger.picture import colour, metadata, patches, tiff
+from enlarger.picture import colour, kinds, metadata, patches, tiff
 from enlarger.picture.colour import Space
 from enlarger.picture.patches import Patch
 from enlarger.picture.values import (
@@ -537,9 +537,7 @@ def _in_our_words(data: bytes) -> Iterator[None]:
     except UnidentifiedImageError as error:
         if _starts_like_ours(data):
             raise UnreadableImage("the file is broken or cut short") from error
-        raise UnsupportedFormat(
-            f"not a picture of a format read here ({', '.join(FORMATS)})"
-        ) from error
+        raise kinds.unsupported(kinds.kind_of(data)) from error
     except (MemoryError, Image.DecompressionBombError) as error:
         raise UnreadableImage("decoding it takes too much memory") from error
     except (
