@@ -11,7 +11,7 @@ from PIL import Image
 
 from enlarger.errors import UnsupportedFormat
 from enlarger.picture.decode import decode, probe
-from enlarger.picture.kinds import kind_of
+from enlarger.picture.kinds import kind_of, raw_photo_in_tiff
 from enlarger.picture.values import FORMATS
 
 PHRASE = f"not a picture of a format read here ({', '.join(FORMATS)})"
@@ -26,6 +26,7 @@ def media(major: bytes, *others: bytes) -> bytes:
 
 FILES = {
     "an empty file": [b""],
+    "a raw photo (Canon CR2)": [b"II*\0\x10\0\0\0CR\x02\0" + bytes(40)],
     "a raw photo (Canon CR3)": [media(b"crx ", b"crx ", b"isom")],
     "a raw photo (Canon CRW)": [b"II\x1a\0\0\0HEAPCCDR" + bytes(20)],
     "a raw photo (Fujifilm RAF)": [b"FUJIFILMCCD-RAW 0201" + bytes(20)],
@@ -33,6 +34,10 @@ FILES = {
     "a raw photo (Panasonic RW2)": [b"IIU\0\x18\0\0\0"],
     "a raw photo (Minolta MRW)": [b"\0MRM" + bytes(20)],
     "a raw photo (Sigma X3F)": [b"FOVb" + bytes(20)],
+    "a raw photo (Phase One IIQ)": [
+        b"II*\0\x08\0\0\0IIII\x01waR" + bytes(20),
+        b"MM\0*\0\0\0\x08MMMMRaw\x01" + bytes(20),
+    ],
     "a HEIC picture": [
         media(b"heic", b"mif1", b"heic"),
         media(b"mif1", b"mif1", b"heic"),
@@ -120,6 +125,7 @@ def test_nothing_is_said_of_what_is_not_known() -> None:
 def test_what_is_read_here_is_no_other_kind(name: str) -> None:
     """No format that is read begins like one that is not."""
     assert kind_of(originals()[name]) is None
+    assert raw_photo_in_tiff(originals()[name]) is None
 
 
 def test_avif_by_a_common_brand_is_read() -> None:

@@ -112,6 +112,10 @@ _SIGNATURES: tuple[tuple[int, bytes, Kind], ...] = (
 )
 """Where a signature stands, its bytes, and what has it. Those that are read here are not in the table."""
 
+_CANON = b"II*\0\x10\0\0\0CR\x02\0"
+_PHASE_ONE = re.compile(rb"(?s)(II\*\0.{4}IIII.waR|MM\0\*.{4}MMMMRaw)")
+"""How raw photos begin that are TIFF files, too, as LibRaw tells them. Fewer bytes could be another TIFF's pixels."""
+
 _NETPBM = re.compile(rb"P[1-7f]\s")
 """PBM, PGM, PPM, PAM and PFM (netpbm.sourceforge.net)."""
 
@@ -158,6 +162,13 @@ def kind_of(data: bytes) -> Kind | None:
     if data.startswith(b"RIFF"):
         return _RIFF.get(data[8:12])
     return _media(data) or _written(data)
+
+
+def raw_photo_in_tiff(data: bytes) -> Kind | None:
+    """The raw photo that a TIFF file is by its header; None for one that only its pages tell, and for others."""
+    if data.startswith(_CANON):
+        return raw_photo("Canon CR2")
+    return raw_photo("Phase One IIQ") if _PHASE_ONE.match(data) else None
 
 
 def unsupported(kind: Kind | None) -> UnsupportedFormat:
