@@ -20,6 +20,7 @@ from pictures import (
     RGB,
     SRGB,
     WIDE,
+    Page,
     cmyk_profile,
     encoded,
     noise,
@@ -27,6 +28,7 @@ from pictures import (
     oriented,
     png,
     tiff,
+    tiff_of_pages,
     with_checksums,
 )
 from PIL import Image, PngImagePlugin
@@ -171,6 +173,11 @@ def _tiffs() -> dict[str, bytes]:
         "tiff 16 bits deflate": tiff(noise16(12, 9, 4), "rgb", compression="adobe_deflate"),
         "tiff 16 bits planar": tiff(noise16(9, 10, 3), "rgb", planar=True),
         "tiff 16 bits lab": tiff(noise16(9, 8, 3), "cielab"),
+        "tiff preview": tiff_of_pages(
+            Page(samples=noise(3, 4, 3), kind=1, below=(Page(samples=noise16(9, 12, 3)),)),
+            Page(samples=noise(5, 6, 3)),
+            byteorder=">",
+        ),
         "tiff pages": _animated("TIFF", moving(2)),
         "tiff turned": oriented(noise(9, 16, 3), 5, "TIFF"),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import struct
 import zlib
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -169,6 +170,48 @@ def tiff(samples: Pixels, photometric: str, *, planar: bool = False, **options: 
         **options,
     )
     return file.getvalue()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """A page of a TIFF, as ``tiff_of_pages`` writes it."""
+
+    samples: Pixels
+    photometric: str | int = "rgb"
+    kind: int = 0
+    """NewSubfileType: 1 for a reduced picture, 4 for a mask."""
+
+    tags: tuple[tuple[int, str, int, Any], ...] = ()
+    """Further entries: tag, type, count and value."""
+
+    below: tuple[Page, ...] = ()
+    """Pages in SubIFDs."""
+
+
+def tiff_of_pages(*pages: Page, **options: Any) -> bytes:
+    """A TIFF of these pages in a chain; ``options`` such as ``byteorder`` and ``bigtiff``."""
+    file = BytesIO()
+    written = [each for page in pages for each in (page, *page.below)]
+    with tifffile.TiffWriter(file, **options) as writer:
+        for page in written:
+            writer.write(
+                page.samples[:, :, 0] if page.samples.shape[2] == 1 else page.samples,
+                photometric=page.photometric,
+                subfiletype=1 if page.kind else 0,
+                extratags=[(*tag, True) for tag in page.tags],
+                subifds=len(page.below) or None,
+                metadata=None,
+                software=False,
+            )
+    # tifffile writes no mask of colours, so the kinds are written here.
+    data = bytearray(file.getvalue())
+    order, count = options.get("byteorder", "<"), "Q" if options.get("bigtiff") else "I"
+    at = 0
+    for page in filter(lambda page: page.kind, written):
+        entry = struct.pack(f"{order}HH{count}I", 254, 4, 1, 1)
+        at = data.index(entry, at) + len(entry)
+        struct.pack_into(f"{order}I", data, at - 4, page.kind)
+    return bytes(data)
 
 
 def icc_profile(space: bytes) -> bytes:

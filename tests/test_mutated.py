@@ -25,7 +25,7 @@ from enlarger.picture.values import FORMATS
 
 QUICK = "realesr-animevideov3"
 
-MUTANTS = 2160
+MUTANTS = 2200
 """Forty of each original."""
 
 CLIENTS = 6

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from enlarger.errors import EnlargerError, UnreadableImage, UnsupportedFormat
-from enlarger.picture import colour, metadata, patches, tiff
+from enlarger.picture import colour, kinds, metadata, pages, patches, tiff
 from enlarger.picture.colour import Space
 from enlarger.picture.patches import Patch
 from enlarger.picture.values import (
@@ -89,9 +89,10 @@ def probe(data: bytes) -> Header:
     """
     with _in_our_words(data):
         if data.startswith(tiff.PREFIXES):
-            facts = tiff.facts(data)
+            page = pages.main_page(data)
+            facts = tiff.facts(page.file)
             stored_px, format_, mode = (facts.width_px, facts.height_px), "tiff", facts.mode
-            orientation, depth_bits, frames = facts.orientation, facts.depth_bits, facts.frames
+            orientation, depth_bits, frames = facts.orientation, facts.depth_bits, page.full_pages
             may_be_transparent = facts.alpha is not None
         else:
             with _opened(data) as image:
@@ -150,6 +151,9 @@ class _Stored:
     frames: int = 1
     """In the file."""
 
+    choice: str | None = None
+    """Which page of a TIFF was taken instead of the first, in words."""
+
     durations_ms: tuple[float, ...] = (0,)
     """One per frame that was decoded."""
 
@@ -164,7 +168,9 @@ def _picture(stored: _Stored, *, to_srgb: bool) -> Picture:
     """Frames left out, colour converted, samples turned: each with its note."""
     notes: list[Note] = []
     taken = len(stored.durations_ms)
-    if stored.frames > taken == 1:
+    if stored.choice:
+        notes.append(Note("largest_page_taken", stored.choice))
+    elif stored.frames > taken == 1:
         notes.append(Note("first_frame_only", f"{stored.frames} frames"))
     elif stored.frames > taken > 1:
         notes.append(Note("frames_left_out", f"the first {taken} of {stored.frames} were taken"))
@@ -376,6 +382,8 @@ def _plays(image: Image.Image) -> int:
 
 def _stored_tiff(data: bytes) -> _Stored:
     """16 bits through tifffile; fewer through Pillow, which applies the orientation."""
+    page = pages.main_page(data)
+    data = page.file
     facts = tiff.facts(data)
     _check_memory(
         facts.width_px, facts.height_px, depth_bits=facts.depth_bits, channels=facts.channels
@@ -399,7 +407,8 @@ def _stored_tiff(data: bytes) -> _Stored:
         depth_bits=facts.depth_bits,
         orientation=facts.orientation,
         is_upright=facts.depth_bits < 16,
-        frames=facts.frames,
+        frames=page.full_pages,
+        choice=page.choice,
         icc=facts.icc,
         exif=metadata.exif_of_tiff(data),
         xmp=facts.xmp,
@@ -537,9 +546,7 @@ def _in_our_words(data: bytes) -> Iterator[None]:
     except UnidentifiedImageError as error:
         if _starts_like_ours(data):
             raise UnreadableImage("the file is broken or cut short") from error
-        raise UnsupportedFormat(
-            f"not a picture of a format read here ({', '.join(FORMATS)})"
-        ) from error
+        raise kinds.unsupported(kinds.kind_of(data)) from error
     except (MemoryError, Image.DecompressionBombError) as error:
         raise UnreadableImage("decoding it takes too much memory") from error
     except (

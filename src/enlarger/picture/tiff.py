@@ -68,7 +68,6 @@ class Facts:
     """``ExtraSamples`` of the channel behind the colours, where that is alpha."""
 
     orientation: int
-    frames: int
     icc: bytes | None
     xmp: bytes | None
     dpi: tuple[float, float] | None
@@ -160,6 +159,11 @@ def _facts(file: tifffile.TiffFile) -> Facts:
         raise UnsupportedFormat(
             f"a TIFF of {depth_bits} bits per sample is not read here; convert it to 8 or 16 bits"
         )
+    if depth_bits < 16 and file.is_bigtiff and file.byteorder == ">":
+        # Pillow looks for the version in the third byte, where only little-endian files have it.
+        raise UnsupportedFormat(
+            "a big-endian BigTIFF of less than 16 bits is not read here; convert it to TIFF"
+        )
     if depth_bits == 16 and page.compression not in _COMPRESSIONS:
         raise UnsupportedFormat(
             "a TIFF of 16 bits in this compression is not read here; use LZW, deflate or none"
@@ -188,7 +192,6 @@ def _facts(file: tifffile.TiffFile) -> Facts:
         channels=channels,
         alpha=alpha,
         orientation=int(orientation) if isinstance(orientation, int) else 1,
-        frames=len(file.pages),
         icc=page.iccprofile,
         xmp=xmp.encode() if isinstance(xmp, str) else xmp if isinstance(xmp, bytes) else None,
         dpi=_dpi(page),
