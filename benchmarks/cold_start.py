@@ -46,7 +46,7 @@ def main() -> None:
         folder = Path(name)
         kept = folder / "cache"
         Image.fromarray(photo()[100:164, 200:264]).save(folder / "in.png")
-        upscale = ("upscale", "in.png", "out.png")
+        upscale = ("upscale", "in.png", "out.png", "--overwrite")
 
         def cold() -> None:
             with tempfile.TemporaryDirectory() as empty:

@@ -210,11 +210,10 @@ class _Told:
         """The error's text, with the picture's name before it where it does not say which one it is about."""
         if not isinstance(error, EnlargerError):
             return f"'{names.shown(name)}': {_unexpected(error)}"
-        is_about_picture = isinstance(error, (UnreadableImage, UnsupportedFormat))
-        needs_name = (self._plan.met > 1 or is_about_picture) and names.shown(name) not in str(
-            error
-        )
-        return f"'{names.shown(name)}': {error}" if needs_name else str(error)
+        shown = names.shown(name)
+        is_about_source = isinstance(error, (UnreadableImage, UnsupportedFormat))
+        wants_name = self._plan.met > 1 or is_about_source or names.is_url(name)
+        return f"'{shown}': {error}" if wants_name and shown not in str(error) else str(error)
 
     def skipped(self) -> None:
         """What was met and is not enlarged, a line for each reason."""
