@@ -295,7 +295,9 @@ async def _serve(settings: config.Settings, host: str, port: int) -> int:
 
     keep_large_blocks_apart(_LARGE_BYTES)
     store = Store(settings.upload_folder, max_age_s=settings.file_max_age_s)
-    catalogue = Catalogue.installed(settings.model_dir)
+    catalogue = Catalogue.installed(settings.model_dir, hashed=True)
+    if note := _missing_folder(settings):
+        structlog.get_logger().warning("no_models_of_your_own", reason=note)
     listener = launcher.bind(host, port, variable="--port")
     if not settings.api_keys and not launcher.is_loopback(host):
         structlog.get_logger().warning(
@@ -500,7 +502,12 @@ def model_server(
     _trace(settings, "enlarger-model-server")
     asyncio.run(
         _model_server(
-            settings, host, port, threads or config.cores(), is_loaded_first=not ready_at_once
+            settings,
+            host,
+            port,
+            threads or config.cores(),
+            is_loaded_first=not ready_at_once,
+            is_supervised=exit_with_parent,
         )
     )
     tracing.stop()
@@ -508,9 +515,17 @@ def model_server(
 
 
 async def _model_server(
-    settings: config.Settings, host: str, port: int, threads: int, *, is_loaded_first: bool
+    settings: config.Settings,
+    host: str,
+    port: int,
+    threads: int,
+    *,
+    is_loaded_first: bool,
+    is_supervised: bool,
 ) -> None:
     with importing():
+        import structlog
+
         from enlarger.engine.openvino import OpenVINOEngine
         from enlarger.models import Catalogue
         from enlarger.pool.supervisor import PORT_LINE
@@ -521,7 +536,13 @@ async def _model_server(
             f"ENLARGER_TILE_TOKEN: needed to listen on {host}, and the same at the gateway, so that nobody else "
             "uses this model server; `openssl rand -hex 32` makes one"
         )
-    catalogue = Catalogue.installed(settings.model_dir)
+    if is_supervised:
+        # The gateway has looked at its start. What broke since must not keep the other models from coming back.
+        catalogue, faults = Catalogue.examined(settings.model_dir, hashed=False)
+        for fault in faults:
+            structlog.get_logger().error("model_unusable", reason=fault)
+    else:
+        catalogue = Catalogue.installed(settings.model_dir, hashed=True)
     listener = launcher.bind(host, port, variable="--port")
     service = launcher.Service(settings.drain_s)
     usual = catalogue.choose("auto", scale=4).id if is_loaded_first else None
@@ -626,16 +647,33 @@ def sign(
 
 @app.command()
 def models() -> None:
-    """List the models installed here."""
+    """List the models installed here, and what is wrong with those of MODEL_DIR that cannot be used."""
+    from rich.text import Text
+
     from enlarger.models import Catalogue
 
     settings = config.load()
+    catalogue, faults = Catalogue.examined(settings.model_dir)
     table = Table(box=None, pad_edge=False)
     for heading in ("id", "scale", "for", "licence", "SHA-256"):
         table.add_column(heading, no_wrap=heading != "for")
-    for model in Catalogue.installed(settings.model_dir):
-        table.add_row(model.id, f"{model.scale}x", model.title, model.licence, model.sha256[:12])
+    for model in catalogue:
+        row = (model.id, f"{model.scale}x", model.title, model.licence, model.sha256[:12])
+        table.add_row(*map(Text, row))
     _console.print(table)
+    if note := _missing_folder(settings):
+        _say(note)
+    for fault in faults:
+        _complain(f"{fault} (in MODEL_DIR, '{settings.model_dir}')")
+    if faults:
+        raise typer.Exit(ConfigError.exit_status)
+
+
+def _missing_folder(settings: config.Settings) -> str | None:
+    """A note where somebody named a folder of models that is not there, which is allowed, but may be a slip."""
+    if "model_dir" not in settings.model_fields_set or settings.model_dir.exists():
+        return None
+    return f"MODEL_DIR: there is no folder '{settings.model_dir}', so no models of your own"
 
 
 jobs = typer.Typer(

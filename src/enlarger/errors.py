@@ -87,6 +87,8 @@ class WeightsError(EnlargerError):
 
     code = "weights_error"
 
+    exit_status = 2  # a start that would fail again
+
 
 class RequestError(EnlargerError):
     """The sender can mend it; the text says how."""
