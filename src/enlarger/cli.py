@@ -421,7 +421,9 @@ async def _serve(settings: config.Settings, host: str, port: int) -> int:
             metrics=metrics,
             settings=settings,
         )
-        announcer = asyncio.create_task(_announce(pool, listener.getsockname()[:2]))
+        announcer = asyncio.create_task(
+            _announce(pool, listener.getsockname()[:2], settings.public_url)
+        )
         stack.callback(announcer.cancel)
         await launcher.serve(gateway.asgi(), listener=listener, service=service)
         launcher.end_surely(status)
@@ -441,7 +443,7 @@ def _environment(settings: config.Settings) -> dict[str, str]:
     }
 
 
-async def _announce(pool: Pool, address: tuple[str, int]) -> None:
+async def _announce(pool: Pool, address: tuple[str, int], public_url: str | None) -> None:
     """Say on stdout when the model servers are ready, with a line to paste."""
     await pool.started(patience_s=_START_PATIENCE_S)
     host, port = address
@@ -449,6 +451,7 @@ async def _announce(pool: Pool, address: tuple[str, int]) -> None:
     url = f"http://{shown}:{port}"
     for line in (
         f"enlarger is ready on {url}",
+        *([f"Links in its answers begin with {public_url.rstrip('/')}"] if public_url else []),
         "Try it with a picture that is here already:",
         "",
         _paste_line(url),
@@ -621,7 +624,8 @@ def sign(
 
     from enlarger.api import signing
 
-    keys = config.load().signing_keys
+    settings = config.load()
+    keys = settings.signing_keys
     key = next((key for key in keys if kid in (None, key.kid)), None)
     if key is None:
         named = f" '{kid}'" if kid is not None else ""
@@ -632,17 +636,20 @@ def sign(
         given = URL(url)
     except ValueError:
         _fail(f"'{url}' is no URL", ConfigError.exit_status)
-    if not given.raw_path.startswith("/v1/"):
+    public_path = URL(settings.public_url).raw_path if settings.public_url else "/"
+    prefix = signing.prefix_of(given.raw_path, public_path)
+    if prefix is None:
         _fail("only links to what is under /v1/ can be signed", ConfigError.exit_status)
-    # As it is sent: quoted where it has to be, by yarl, and the one sign that only browsers quote.
+    # As it is sent: quoted where it has to be, by yarl, and the one sign that only browsers quote. Without the path
+    # that a proxy takes off, as the gateway sees it.
     target = signing.sign(
-        given.raw_path_qs.replace("'", "%27"),
+        given.raw_path_qs.removeprefix(prefix).replace("'", "%27"),
         kid=key.kid,
         secret=key.secret.get_secret_value(),
         expires_at=int(time.time()) + expires_s,
     )
     host = f"{given.scheme}://{given.raw_authority}" if given.absolute else ""
-    _console.print(f"{host}{target}", highlight=False, markup=False, soft_wrap=True)
+    _console.print(f"{host}{prefix}{target}", highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command()
