@@ -88,6 +88,15 @@ class Cluster:
         self._run("createdb", "-h", str(self.folder), "-U", "enlarger", name)
         return f"postgresql://enlarger@/{name}?host={self.folder}"
 
+    def sql(self, database: str, *statements: str) -> None:
+        """Do these in a database, as the one who may do everything."""
+        for statement in statements:
+            self._run("psql", "-h", str(self.folder), "-U", "enlarger", database, "-c", statement)
+
+    def url(self, database: str, user: str = "enlarger:secret") -> str:
+        """Of a database, for a user."""
+        return f"postgresql://{user}@/{database}?host={self.folder}"
+
     def _run(self, program: str, *arguments: str) -> None:
         subprocess.run(
             [str(self._binaries / program), *arguments],

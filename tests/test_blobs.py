@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import time
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 from stores import file_size_limit
 
-from enlarger.errors import ConfigError, StorageFull, StorageUnavailable
+from enlarger.errors import BackendAway, ConfigError, StorageFull, StorageUnavailable
 from enlarger.jobs.blobs import Blobs, below
 from enlarger.store import Store
 
@@ -247,10 +248,39 @@ async def test_prefix_keeps_buckets_apart(bucket: str) -> None:
 
 
 @pytest.mark.usefixtures("bucket")
+@pytest.mark.parametrize(
+    ("url", "variables", "says"),
+    [
+        ("s3://missing", {}, "the bucket is not there; make it"),
+        ("s3://key:secret@bucket", {}, "it must be a folder or s3://bucket/prefix"),
+        ("s3://enlarger", {"AWS_ENDPOINT_URL": "127.0.0.1:9000"}, "must begin with http://"),
+        ("s3://enlarger", {"AWS_ENDPOINT_URL": "http://k:secret@127.0.0.1:1"}, "cannot reach"),
+        ("s3://enlarger", {"AWS_SECRET_ACCESS_KEY": ""}, "Missing SecretAccessKey"),
+    ],
+)
+async def test_bucket_that_cannot_be_used_is_one_line(
+    url: str, variables: dict[str, str], says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is wrong and what to do, and nothing secret; only one that cannot be reached may be tried again."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+        if not value:
+            monkeypatch.delenv(name)
+    with pytest.raises(ConfigError) as error:
+        await Blobs.at(url).check()
+    text = str(error.value)
+    assert re.match("(ENLARGER_BLOBS|AWS_ENDPOINT_URL): ", text)
+    assert says in text
+    assert "secret" not in text
+    assert "\n" not in text
+    assert isinstance(error.value, BackendAway) == (says == "cannot reach")
+
+
+@pytest.mark.usefixtures("bucket")
 async def test_bucket_that_is_not_there_is_told() -> None:
     """At the start, with what the server said."""
     blobs = Blobs.at("s3://missing/jobs")
-    with pytest.raises(ConfigError, match=r"^ENLARGER_BLOBS: .*404 Not Found"):
+    with pytest.raises(ConfigError, match=r"^ENLARGER_BLOBS: .*404 Not Found, NoSuchBucket"):
         await blobs.check()
     with pytest.raises(StorageFull, match="is not there"):
         await blobs.put("job_x/input", b"1")

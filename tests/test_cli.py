@@ -76,6 +76,10 @@ GOOD = {
         "sign https://a.example:8443/v1/upscale?url=http://b/é'%26|&scale=4#top --key blog",
         SIGNING_VARIABLES,
     ),
+    "URL below a path signed": Command(
+        "sign https://a.example/enlarger/v1/upscale?url=http://b/c.png",
+        SIGNING_VARIABLES,
+    ),
     "x4": Command("upscale in.png new.png --model nearest"),
     "x2": Command("upscale in.png out.png --model nearest --scale 2 --precision f32 --overwrite"),
 }

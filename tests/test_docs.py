@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import typer.main
@@ -16,7 +18,9 @@ from enlarger.api.dialects import automatic1111, cog
 from enlarger.api.dialects.model_names import ALIASES
 from enlarger.config import Settings
 from enlarger.errors import EnlargerError
+from enlarger.job import Options
 from enlarger.models import Catalogue
+from enlarger.picture.values import FORMATS
 
 ROOT = Path(__file__).parent.parent
 REFERENCE = ROOT / "docs" / "reference"
@@ -167,6 +171,32 @@ def test_links_lead_somewhere(path: Path) -> None:
         assert linked.exists(), target
         if anchor:
             assert anchor in heading_anchors(linked.read_text()), target
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_above_is_above_and_below_is_below(path: Path) -> None:
+    """A link that says where its heading is says it rightly."""
+    text = path.read_text()
+    headings = {
+        anchor: match.start()
+        for match in re.finditer(r"^#+ .+$", text, re.MULTILINE)
+        for anchor in heading_anchors(match[0])
+    }
+    for link in re.finditer(r"\[[^\]]*\b(above|below)\b[^\]]*\]\(#([^)]+)\)", text):
+        assert (headings[link[2]] < link.start()) == (link[1] == "above"), link[0]
+
+
+def test_formats_are_the_same_wherever_they_are_listed() -> None:
+    """Those that are read and written are listed once, and the example of ``/status`` has those that are read."""
+    text = page("http-api.md")
+    (listed,) = re.findall(r"PNG, JPEG, .*", text)
+    read, written = (set(re.findall("[A-Z]{3,}[a-z]?|WebP", part)) for part in listed.split("told"))
+    assert {name.lower() for name in read} == set(FORMATS)
+    kinds = get_args(get_args(Options.model_fields["format"].annotation)[0])
+    assert {name.lower() for name in written} == {*kinds} - {"auto"}
+    (shown,) = re.findall(r'"supported_formats": (\[[^\]]*\])', text)
+    names = {"jpeg": ("jpg", "jpeg")}
+    assert json.loads(shown) == [one for name in FORMATS for one in names.get(name, (name,))]
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))

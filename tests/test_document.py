@@ -351,7 +351,7 @@ async def test_page_loads_nothing_and_runs_nothing(start: Start) -> None:
     assert not seen.tags & {"script", "link", "img", "iframe", "object", "embed", "form"}
     assert "url(" not in STYLE
     assert {link[1:] for link in seen.links if link[0] == "#"} <= seen.ids
-    assert {link for link in seen.links if link[0] != "#"} == {"/openapi.json", "/llms.txt"}
+    assert {link for link in seen.links if link[0] != "#"} == {"openapi.json", "llms.txt"}
     assert {operation.id for operation in OPERATIONS.values()} <= seen.ids
     assert all(sample in seen.text for sample in ("curl --data-binary @cat.png", EXAMPLE_B64))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import shutil
 import subprocess
@@ -44,8 +45,9 @@ from enlarger.errors import (
     WeightsError,
     WrongOutput,
 )
-from enlarger.models import Catalogue
-from enlarger.models.catalogue import GOLDEN_FOLDER
+from enlarger.models import Catalogue, Model
+from enlarger.models.architectures import Architecture
+from enlarger.models.golden import GOLDEN_FOLDER
 from enlarger.picture.values import Picture
 from enlarger.pipeline.enlarging import Wanted, enlarge
 from enlarger.tiles import plan
@@ -432,8 +434,35 @@ async def test_what_fails_ahead_fails_with_the_tile(tmp_path: Path) -> None:
     (tmp_path / "own.bin").write_bytes(b"exchanged")
     async with OpenVINOEngine(catalogue, threads=1, precision="f32") as engine:
         engine.begin_to_load("own", 1)
-        with pytest.raises(WeightsError, match=r"own\.bin: SHA-256"):
+        with pytest.raises(ModelNotHere, match=r"own\.bin: SHA-256"):
             await enlarged(engine, "own", noise(4, 4, 3))
+
+
+@pytest.mark.parametrize("damage", ["bin", "golden"])
+async def test_model_whose_files_are_gone_is_not_offered_until_they_are_back(
+    tmp_path: Path, damage: str
+) -> None:
+    """The tile may go elsewhere; the other models stay, and so does this one where it is loaded."""
+    write_nearest(tmp_path, "other")
+    (tmp_path / "own.png").write_bytes(encoded(nearest(read(GOLDEN_FOLDER / "input.png"), 4)))
+    row = write_nearest(tmp_path, "own")
+    row.write_text(f"{row.read_text()}golden = 'own.png'\n")
+    file = tmp_path / ("own.bin" if damage == "bin" else "own.png")
+    async with OpenVINOEngine(Catalogue.installed(tmp_path), threads=1, precision="f32") as engine:
+        request = asked(engine, "own", noise(4, 4, 3))
+        kept = file.rename(tmp_path / "kept")
+        for _ in range(2):
+            with pytest.raises(ModelNotHere, match=rf"^{file.name}: cannot be read"):
+                await engine.enlarge(request)
+            assert engine.facts().model("own") is None
+        assert engine.facts().model("other") is not None
+        with pytest.raises(NoEngineReady, match=file.name):
+            await engine.ready_for("own", request.weights_sha256)
+        kept.rename(file)
+        assert engine.facts().model("own") is not None
+        await engine.enlarge(request)
+        file.unlink()
+        await engine.enlarge(request)
 
 
 async def test_result_says_what_ran(engine: OpenVINOEngine) -> None:
@@ -808,31 +837,37 @@ async def test_network_whose_output_is_constant_is_refused(tmp_path: Path) -> No
         await load_own(tmp_path)
 
 
-async def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
-    """The row says rrdb and the weights are compact, or the other way round."""
-    for made, stated in (("compact", "rrdb"), ("rrdb", "compact")):
-        folder = tmp_path / made
-        folder.mkdir()
-        row = (
-            write_nearest(folder, "own") if made == "compact" else write_random_rrdb(folder, "own")
-        )
-        row.write_text(row.read_text().replace(f"'{made}'", f"'{stated}'"))
-        with pytest.raises(WeightsError):
-            await load_own(folder)
+def unchecked(row: Path, architecture: Architecture) -> Model:
+    """A model of a row that the catalogue would refuse."""
+    return Model(
+        id=row.stem,
+        title="",
+        scale=4,
+        architecture=architecture,
+        param=row.with_suffix(".param"),
+        binary=row.with_suffix(".bin"),
+        sha256=hashlib.sha256(row.with_suffix(".bin").read_bytes()).hexdigest(),
+        licence="",
+        source="",
+    )
 
 
-async def test_layers_that_do_not_fit_one_another_are_refused(tmp_path: Path) -> None:
-    """A convolution that takes more channels than the one before it gives."""
-    write_compact(tmp_path, "own", random_layers(1, [(3, 8), (9, 48)]))
+def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
+    """The engine looks, too: whatever the catalogue let pass, the weights are rrdb's and not compact's, or the reverse."""
+    with pytest.raises(WeightsError):
+        networks.build(unchecked(write_nearest(tmp_path, "one"), "rrdb"))
+    with pytest.raises(WeightsError):
+        networks.build(unchecked(write_random_rrdb(tmp_path, "other"), "compact"))
+
+
+@pytest.mark.parametrize("shapes", [[(3, 8), (9, 48)], [(3, 8), (8, 12)]])
+def test_layers_that_do_not_fit_one_another_are_refused(
+    tmp_path: Path, shapes: list[tuple[int, int]]
+) -> None:
+    """A convolution that takes more channels than the one before it gives; one that makes a picture of scale 2."""
+    row = write_compact(tmp_path, "own", random_layers(1, shapes))
     with pytest.raises(WeightsError, match="compact"):
-        await load_own(tmp_path)
-
-
-async def test_network_of_another_scale_is_refused(tmp_path: Path) -> None:
-    """A compact network that ends in 12 channels is one of scale 2."""
-    write_compact(tmp_path, "own", random_layers(1, [(3, 8), (8, 12)]))
-    with pytest.raises(WeightsError, match="compact"):
-        await load_own(tmp_path)
+        networks.build(unchecked(row, "compact"))
 
 
 _WATCHED_IMPORT = """

@@ -1140,6 +1140,46 @@ async def test_tile_waits_while_there_is_hope() -> None:
         assert (await tile).server == "only"
 
 
+class Forgetful(NearestEngine):
+    """Finds at its first tile that it cannot load the model, and offers it no more."""
+
+    async def enlarge(self, request: TileRequest) -> TileResult:
+        """Refuse it."""
+        self._has_model = False
+        raise ModelNotHere("own.bin: cannot be read")
+
+    def facts(self) -> EngineFacts:
+        """Without the model from then on."""
+        facts = super().facts()
+        return facts if getattr(self, "_has_model", True) else replace(facts, models=())
+
+
+async def test_tile_goes_elsewhere_from_a_member_that_cannot_load_the_model() -> None:
+    """That is no strike: its other models work."""
+    forgetful = Server("a", Forgetful())
+    async with Pool([forgetful, Server("b")]) as pool, asyncio.timeout(5):
+        forgetful.last_used = -1  # so that it is chosen first
+        tile = asyncio.create_task(pool.enlarge(request()))
+        await settled()
+        forgetful.says(State.READY)
+        assert (await tile).server == "b"
+        assert forgetful.strikes == 0
+
+
+async def test_tile_whose_model_nobody_can_load_is_given_up_at_once() -> None:
+    """As where its files were removed: no engine is ready for it, though all members are."""
+    servers = [Server("a", Forgetful()), Server("b", Forgetful())]
+    async with Pool(servers, hopeless_s=1000) as pool, asyncio.timeout(5):
+        tile = asyncio.create_task(pool.enlarge(request()))
+        while not tile.done():
+            await settled()
+            for server in servers:
+                server.says(State.READY)
+        with pytest.raises(NoEngineReady, match="no model server has nearest in f32 ready"):
+            await tile
+        assert all(server.strikes == 0 for server in servers)
+
+
 async def test_hope_may_return_in_time() -> None:
     """A member that was gone answers again before the tiles are given up."""
     server = Server("only", state=State.GONE)

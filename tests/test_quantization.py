@@ -14,7 +14,7 @@ from pictures import noise, skimage_photo
 
 from enlarger.engine import networks
 from enlarger.engine.openvino import OpenVINOEngine, precisions
-from enlarger.errors import InvalidOption, WeightsError
+from enlarger.errors import InvalidOption, ModelNotHere, WeightsError
 from enlarger.models import Catalogue, Model, Ranges
 from enlarger.wire import Pixels, TileRequest, TileResult
 
@@ -229,28 +229,37 @@ def test_table_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 @needs_int8
-async def test_table_for_other_weights_is_refused(tmp_path: Path) -> None:
-    """Ranges of one network say nothing of another."""
-    write_random_rrdb(tmp_path, "own")
-    row = tmp_path / "own.toml"
-    row.write_text(row.read_text() + "ranges = 'own.npz'\n")
-    small_table("b" * 64).write(tmp_path / "own.npz")
-    async with OpenVINOEngine(Catalogue.installed(tmp_path), threads=1, precision="int8") as engine:
-        with pytest.raises(WeightsError, match=r"own\.npz: measured with the weights bbbbbbbbbbbb"):
-            await engine.load("own")
-
-
-@needs_int8
 async def test_own_model_with_a_table_has_int8(tmp_path: Path) -> None:
     """The row names it."""
     row = write_random_rrdb(tmp_path, "own")
-    row.write_text(row.read_text() + "ranges = 'own.npz'\n")
     model = Catalogue.installed(tmp_path).choose("own", scale=4)
+    row.write_text(row.read_text() + "ranges = 'own.npz'\n")
     replace(small_table(model.sha256), in_float=()).write(tmp_path / "own.npz")
-    async with OpenVINOEngine(Catalogue([model]), threads=1, precision="int8") as engine:
-        made = await enlarged(engine, model, skimage_photo("coffee.png")[:20, :20], "int8")
+    catalogue = Catalogue.installed(tmp_path)
+    async with OpenVINOEngine(catalogue, threads=1, precision="int8") as engine:
+        picture = skimage_photo("coffee.png")[:20, :20]
+        made = await enlarged(engine, catalogue.choose("own", scale=4), picture, "int8")
     assert made.precision == "int8"
     assert made.pixels.shape == (80, 80, 3)
+
+
+@needs_int8
+async def test_table_that_was_exchanged_takes_int8_alone_away(tmp_path: Path) -> None:
+    """Ranges of one network say nothing of another; all else can be computed still."""
+    row = write_random_rrdb(tmp_path, "own")
+    sha256 = Catalogue.installed(tmp_path).choose("own", scale=4).sha256
+    row.write_text(row.read_text() + "ranges = 'own.npz'\n")
+    small_table(sha256).write(tmp_path / "own.npz")
+    model = Catalogue.installed(tmp_path).choose("own", scale=4)
+    async with OpenVINOEngine(Catalogue([model]), threads=1, precision="f32") as engine:
+        small_table("b" * 64).write(tmp_path / "own.npz")
+        picture = skimage_photo("coffee.png")[:20, :20]
+        with pytest.raises(ModelNotHere, match=r"own\.npz: measured with the weights bbbbbbbbbbbb"):
+            await enlarged(engine, model, picture, "int8")
+        facts = engine.facts().model("own")
+        assert facts is not None
+        assert "int8" not in facts.precisions
+        assert (await enlarged(engine, model, picture, "f32")).precision == "f32"
 
 
 def test_table_of_a_smaller_network_is_refused(catalogue: Catalogue) -> None:

@@ -12,7 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from enlarger.api.signing import Link, check, sign
+from enlarger.api.signing import Link, check, prefix_of, sign
 from enlarger.config import SigningKey
 from enlarger.errors import SignatureExpired, SignatureInvalid
 
@@ -135,6 +135,28 @@ def test_what_is_no_signed_link_is_refused(link: bytes) -> None:
     """The three stand at its end, in this order and form."""
     with pytest.raises(SignatureInvalid):
         check(link, [SHOP], now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("path", "public_path", "prefix"),
+    [
+        ("/v1/upscale", "/", ""),
+        ("/v1/upscale", "/enlarger", ""),
+        ("/enlarger/v1/upscale", "/enlarger", "/enlarger"),
+        ("/enlarger/v1/upscale", "/enlarger/", "/enlarger"),
+        ("/enlarger/v1/upscale", "/", "/enlarger"),
+        ("/api/v1/enlarger/v1/upscale", "/api/v1/enlarger", "/api/v1/enlarger"),
+        ("/api/v1/enlarger/v1/upscale", "/", "/api/v1/enlarger"),
+        ("/enlarger/upscale", "/enlarger", None),
+        ("/files/v1", "/", None),
+        ("", "/", None),
+    ],
+)
+def test_what_a_proxy_takes_off_is_not_signed(
+    path: str, public_path: str, prefix: str | None
+) -> None:
+    """Told from the setting, and where that is not known from the routes, all of which begin with ``/v1/``."""
+    assert prefix_of(path, public_path) == prefix
 
 
 def test_link_that_asks_for_a_time_itself_keeps_it() -> None:

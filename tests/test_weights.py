@@ -131,7 +131,10 @@ def test_outline_is_that_of_the_text(tmp_path: Path) -> None:
         ],
         b"",
     )
-    assert read_outline(param) == (Outline("Convolution", 64, 1728), Outline("PReLU", 64, 0))
+    assert read_outline(param) == (
+        Outline("Convolution", 64, 1728, slope=0.2),
+        Outline("PReLU", 64, 0),
+    )
 
 
 @pytest.mark.parametrize("inputs", [0, 1, 3])

@@ -348,7 +348,9 @@ async def _serve(settings: config.Settings, host: str, port: int) -> int:
 
     keep_large_blocks_apart(_LARGE_BYTES)
     store = Store(settings.upload_folder, max_age_s=settings.file_max_age_s)
-    catalogue = Catalogue.installed(settings.model_dir)
+    catalogue = Catalogue.installed(settings.model_dir, hashed=True)
+    if note := _missing_folder(settings):
+        structlog.get_logger().warning("no_models_of_your_own", reason=note)
     listener = launcher.bind(host, port, variable="--port")
     if not settings.api_keys and not launcher.is_loopback(host):
         structlog.get_logger().warning(
@@ -478,7 +480,9 @@ async def _serve(settings: config.Settings, host: str, port: int) -> int:
             metrics=metrics,
             settings=settings,
         )
-        announcer = asyncio.create_task(_announce(pool, listener.getsockname()[:2]))
+        announcer = asyncio.create_task(
+            _announce(pool, listener.getsockname()[:2], settings.public_url)
+        )
         stack.callback(announcer.cancel)
         await launcher.serve(gateway.asgi(), listener=listener, service=service)
         launcher.end_surely(status)
@@ -498,7 +502,7 @@ def _environment(settings: config.Settings) -> dict[str, str]:
     }
 
 
-async def _announce(pool: Pool, address: tuple[str, int]) -> None:
+async def _announce(pool: Pool, address: tuple[str, int], public_url: str | None) -> None:
     """Say on stdout when the model servers are ready, with a line to paste."""
     await pool.started(patience_s=_START_PATIENCE_S)
     host, port = address
@@ -506,6 +510,7 @@ async def _announce(pool: Pool, address: tuple[str, int]) -> None:
     url = f"http://{shown}:{port}"
     for line in (
         f"enlarger is ready on {url}",
+        *([f"Links in its answers begin with {public_url.rstrip('/')}"] if public_url else []),
         "Try it with a picture that is here already:",
         "",
         _paste_line(url),
@@ -559,7 +564,12 @@ def model_server(
     _trace(settings, "enlarger-model-server")
     asyncio.run(
         _model_server(
-            settings, host, port, threads or config.cores(), is_loaded_first=not ready_at_once
+            settings,
+            host,
+            port,
+            threads or config.cores(),
+            is_loaded_first=not ready_at_once,
+            is_supervised=exit_with_parent,
         )
     )
     tracing.stop()
@@ -567,9 +577,17 @@ def model_server(
 
 
 async def _model_server(
-    settings: config.Settings, host: str, port: int, threads: int, *, is_loaded_first: bool
+    settings: config.Settings,
+    host: str,
+    port: int,
+    threads: int,
+    *,
+    is_loaded_first: bool,
+    is_supervised: bool,
 ) -> None:
     with importing():
+        import structlog
+
         from enlarger.engine.openvino import OpenVINOEngine
         from enlarger.models import Catalogue
         from enlarger.pool.supervisor import PORT_LINE
@@ -580,7 +598,13 @@ async def _model_server(
             f"ENLARGER_TILE_TOKEN: needed to listen on {host}, and the same at the gateway, so that nobody else "
             "uses this model server; `openssl rand -hex 32` makes one"
         )
-    catalogue = Catalogue.installed(settings.model_dir)
+    if is_supervised:
+        # The gateway has looked at its start. What broke since must not keep the other models from coming back.
+        catalogue, faults = Catalogue.examined(settings.model_dir, hashed=False)
+        for fault in faults:
+            structlog.get_logger().error("model_unusable", reason=fault)
+    else:
+        catalogue = Catalogue.installed(settings.model_dir, hashed=True)
     listener = launcher.bind(host, port, variable="--port")
     service = launcher.Service(settings.drain_s)
     usual = catalogue.choose("auto", scale=4).id if is_loaded_first else None
@@ -659,7 +683,8 @@ def sign(
 
     from enlarger.api import signing
 
-    keys = config.load().signing_keys
+    settings = config.load()
+    keys = settings.signing_keys
     key = next((key for key in keys if kid in (None, key.kid)), None)
     if key is None:
         named = f" '{kid}'" if kid is not None else ""
@@ -670,31 +695,51 @@ def sign(
         given = URL(url)
     except ValueError:
         _fail(f"'{url}' is no URL", ConfigError.exit_status)
-    if not given.raw_path.startswith("/v1/"):
+    public_path = URL(settings.public_url).raw_path if settings.public_url else "/"
+    prefix = signing.prefix_of(given.raw_path, public_path)
+    if prefix is None:
         _fail("only links to what is under /v1/ can be signed", ConfigError.exit_status)
-    # As it is sent: quoted where it has to be, by yarl, and the one sign that only browsers quote.
+    # As it is sent: quoted where it has to be, by yarl, and the one sign that only browsers quote. Without the path
+    # that a proxy takes off, as the gateway sees it.
     target = signing.sign(
-        given.raw_path_qs.replace("'", "%27"),
+        given.raw_path_qs.removeprefix(prefix).replace("'", "%27"),
         kid=key.kid,
         secret=key.secret.get_secret_value(),
         expires_at=int(time.time()) + expires_s,
     )
     host = f"{given.scheme}://{given.raw_authority}" if given.absolute else ""
-    _console.print(f"{host}{target}", highlight=False, soft_wrap=True)
+    _console.print(f"{host}{prefix}{target}", highlight=False, soft_wrap=True)
 
 
 @app.command()
 def models() -> None:
-    """List the models installed here."""
+    """List the models installed here, and what is wrong with those of MODEL_DIR that cannot be used."""
+    from rich.text import Text
+
     from enlarger.models import Catalogue
 
     settings = config.load()
+    catalogue, faults = Catalogue.examined(settings.model_dir)
     table = Table(box=None, pad_edge=False)
     for heading in ("id", "scale", "for", "licence", "SHA-256"):
         table.add_column(heading, no_wrap=heading != "for")
-    for model in Catalogue.installed(settings.model_dir):
-        table.add_row(model.id, f"{model.scale}x", model.title, model.licence, model.sha256[:12])
+    for model in catalogue:
+        row = (model.id, f"{model.scale}x", model.title, model.licence, model.sha256[:12])
+        table.add_row(*map(Text, row))
     _console.print(table)
+    if note := _missing_folder(settings):
+        _say(note)
+    for fault in faults:
+        _complain(f"{fault} (in MODEL_DIR, '{settings.model_dir}')")
+    if faults:
+        raise typer.Exit(ConfigError.exit_status)
+
+
+def _missing_folder(settings: config.Settings) -> str | None:
+    """A note where somebody named a folder of models that is not there, which is allowed, but may be a slip."""
+    if "model_dir" not in settings.model_fields_set or settings.model_dir.exists():
+        return None
+    return f"MODEL_DIR: there is no folder '{settings.model_dir}', so no models of your own"
 
 
 jobs = typer.Typer(

@@ -2,6 +2,7 @@
 
 EnlargerError
 |-- ConfigError         at start-up; names what the operator typed
+|   `-- BackendAway     what it names cannot be reached now
 |-- WeightsError        a model's files are missing, damaged or not what the catalogue says
 |-- RequestError        the sender can mend it
 |   |-- BodyTooSlow, MissingBody, MalformedJson, MalformedMultipart, NotAcceptable, NotFound
@@ -82,10 +83,18 @@ class ConfigError(EnlargerError):
     exit_status = 2  # as shells count a wrong option
 
 
+class BackendAway(ConfigError):
+    """A database or a bucket that a setting names cannot be reached at the start; a later start may find it."""
+
+    exit_status = 1
+
+
 class WeightsError(EnlargerError):
     """A model's files are missing, damaged, or not those of the catalogue."""
 
     code = "weights_error"
+
+    exit_status = 2  # a start that would fail again
 
 
 class RequestError(EnlargerError):

@@ -25,6 +25,7 @@ from enlarger.errors import (
     Draining,
     EngineFailed,
     EnlargerError,
+    ModelNotHere,
     OutOfMemory,
     Starting,
     TileError,
@@ -145,6 +146,8 @@ class ModelServer:
             raise Busy(
                 f"{self._in_flight} of {facts.capacity} seats taken", retry_after_s=_BUSY_MS / 1000
             )
+        if not facts.models:
+            raise ModelNotHere("none of this server's models can be loaded; its log says why")
         defaults = ModelDefaults(
             precision=next(
                 precision

@@ -35,7 +35,7 @@ from enlarger.api.v1.answers import FIDELITY_HEADERS
 from enlarger.api.v1.batches import BATCHES
 from enlarger.api.v1.batches import LIMIT_BYTES as BATCH_LIMIT_BYTES
 from enlarger.api.v1.problems import MEDIA_TYPE as PROBLEM
-from enlarger.api.v1.problems import problem, problem_of
+from enlarger.api.v1.problems import linked, problem, problem_of
 from enlarger.api.v1.routes import PREFIXES
 from enlarger.config import Settings
 from enlarger.errors import BodyTooLarge, BodyTooSlow, EnlargerError
@@ -129,7 +129,7 @@ class Gateway:
         follow(app)
         app.after_request(self._end)
         app.register_error_handler(EnlargerError, self._refuse)
-        app.register_error_handler(HTTPException, http_error)
+        app.register_error_handler(HTTPException, self._http_error)
         app.register_error_handler(Exception, self._unexpected)
         app.add_url_rule("/upscale", view_func=traced(self.upscale), methods=["GET", "POST"])
         app.add_url_rule("/health", view_func=self.health)
@@ -166,7 +166,7 @@ class Gateway:
                 reason=self._reason,
             ),
         )
-        DocumentRoutes(app, self.executor).register()
+        DocumentRoutes(app, self.executor, self.settings.public_url).register()
         self.app = app
         limited = LimitedBodies(
             app,
@@ -355,7 +355,7 @@ class Gateway:
     async def _refuse(self, error: EnlargerError) -> tuple[dict[str, Any], int, dict[str, str]]:
         """The one place where an error of ours becomes an answer."""
         self._note(error)
-        return _error_answer(request.path, error, request_id=g.request_id)
+        return self._linked(_error_answer(request.path, error, request_id=g.request_id))
 
     def _note(self, error: EnlargerError) -> None:
         """A request ended with an error."""
@@ -366,7 +366,19 @@ class Gateway:
         log.error("internal_error", exc_info=error)
         self.metrics.failed("internal_error")
         ours = EnlargerError("Internal server error")
-        return _error_answer(request.path, ours, request_id=g.request_id)
+        return self._linked(_error_answer(request.path, ours, request_id=g.request_id))
+
+    async def _http_error(self, error: HTTPException) -> tuple[dict[str, Any], int, dict[str, str]]:
+        return self._linked(await http_error(error))
+
+    def _linked(
+        self, answer: tuple[dict[str, Any], int, dict[str, str]]
+    ) -> tuple[dict[str, Any], int, dict[str, str]]:
+        """An error whose links lead to ``ENLARGER_PUBLIC_URL``; those of the compatible routes have none."""
+        body, status, headers = answer
+        if headers.get("Content-Type") == PROBLEM:
+            body = linked(body, self.settings.public_url)
+        return body, status, headers
 
     async def _end(self, response: Response) -> Response:
         for name, value in _GUARDS.items():
@@ -394,7 +406,8 @@ class Gateway:
         request_id = id_of(scope)
         log.info("refused", code=error.code, reason=str(error), request_id=request_id)
         self.metrics.failed(error.code)
-        return _raw_answer(request_id, *_error_answer(scope["path"], error, request_id=request_id))
+        answer = _error_answer(scope["path"], error, request_id=request_id)
+        return _raw_answer(request_id, *self._linked(answer))
 
 
 class _App(Quart):

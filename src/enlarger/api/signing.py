@@ -46,6 +46,21 @@ def sign(target: str, *, kid: str, secret: str, expires_at: int) -> str:
     return f"{signed}&sig={_signature(signed.encode('ascii'), secret)}"
 
 
+def prefix_of(path: str, public_path: str) -> str | None:
+    """What a proxy takes off a path before the gateway sees it, which is not signed; None: no such path can be signed.
+
+    Args:
+        path: of a link, as its callers see it.
+        public_path: that of ``ENLARGER_PUBLIC_URL``, or ``/``.
+    """
+    prefix = public_path.rstrip("/")
+    if path.startswith(f"{prefix}/v1/"):
+        return prefix
+    # Where the link is signed, that setting may not be known.
+    before, found, _ = path.rpartition("/v1/")
+    return before if found else None
+
+
 def check(target: bytes, keys: Sequence[SigningKey], *, now: float) -> Link:
     """What a signed target asks for, and with which key.
 

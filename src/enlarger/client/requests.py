@@ -27,7 +27,7 @@ class UpscaleOptions(TypedDict, total=False):
     height: int
     long_side: int
     short_side: int
-    fit: Literal["inside", "fill"]
+    fit: Literal["inside", "fill", "outside", "cover"]
     region: tuple[int, int, int, int]
     model: str
     precision: Literal["auto", "f32", "bf16", "int8"]

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
+from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +18,6 @@ from typing import Any
 import numpy as np
 import openvino as ov
 import structlog
-from PIL import Image
 
 from enlarger.engine import networks
 from enlarger.engine.compiled import Blob, CompiledNetwork
@@ -29,11 +29,12 @@ from enlarger.errors import (
     InvalidOption,
     ModelNotHere,
     NoEngineReady,
+    WeightsError,
     WrongOutput,
 )
 from enlarger.memory import keep_large_blocks_apart
 from enlarger.models import Catalogue, Model
-from enlarger.models.catalogue import GOLDEN_FOLDER
+from enlarger.models.golden import golden_input, read_golden
 from enlarger.wire import EngineFacts, Keep, ModelFacts, Pixels, TileRequest, TileResult
 
 log = structlog.get_logger()
@@ -120,6 +121,9 @@ class OpenVINOEngine:
         self._reading: dict[tuple[str, str], Future[list[Blob | None]]] = {}
         """What was begun to be read, by model and precision."""
 
+        self._faults: dict[tuple[str, str], _Fault] = {}
+        """By model and precision, what could not be loaded."""
+
         self._loading = threading.Lock()
         self._executor = ThreadPoolExecutor(self.streams, thread_name_prefix="infer")
         self._in_flight = 0
@@ -136,7 +140,11 @@ class OpenVINOEngine:
         return EngineFacts(
             engine=NAME,
             ready=True,
-            models=tuple(self._model_facts(model) for model in self._models.values()),
+            models=tuple(
+                self._model_facts(model)
+                for model in self._models.values()
+                if self._precisions(model)
+            ),
             capacity=2 * self.streams,
             in_flight=self._in_flight,
             mflop_per_s=self._mflop_per_s,
@@ -148,6 +156,8 @@ class OpenVINOEngine:
         model = self._models.get(model_id)
         if model is None or model.sha256 != weights_sha256:
             raise NoEngineReady(f"{model_id} is not here with the weights {weights_sha256[:12]}")
+        if not self._precisions(model):
+            raise NoEngineReady(str(self._fault(model, self.precisions[0])))
         return self._model_facts(model)
 
     def _model_facts(self, model: Model) -> ModelFacts:
@@ -158,8 +168,22 @@ class OpenVINOEngine:
         return tuple(
             precision
             for precision in self.precisions
-            if precision != "int8" or model.ranges is not None
+            if (precision != "int8" or model.ranges is not None)
+            and self._fault(model, precision) is None
         )
+
+    def _fault(self, model: Model, precision: str) -> str | None:
+        """Why a model failed to load in a precision; None if it did not, or if its files have changed since."""
+        fault = self._faults.get((model.id, precision))
+        return fault.reason if fault is not None and fault.files == _state_of(model) else None
+
+    def _disable(self, model: Model, precision: str, reason: str) -> None:
+        """Offer a model no more whose files were found unusable, until one of them changes."""
+        log.error("model_unusable", model=model.id, precision=precision, reason=reason)
+        fault = _Fault(reason, _state_of(model))
+        # What only int8 needs may be missing while all else is there.
+        for one in (precision,) if precision == "int8" else self.precisions:
+            self._faults[model.id, one] = fault
 
     async def load(self, model_id: str, precision: str | None = None) -> None:
         """Load a model and check it on its golden picture, ahead of the first tile.
@@ -205,6 +229,9 @@ class OpenVINOEngine:
             raise ModelNotHere(
                 f"{request.model} is not here with the weights {request.weights_sha256[:12]}"
             )
+        fault = self._fault(model, request.precision)
+        if fault is not None:
+            raise ModelNotHere(fault)
         available = self._precisions(model)
         if request.precision not in available:
             raise InvalidOption(
@@ -241,7 +268,12 @@ class OpenVINOEngine:
         def infer(precision: str) -> Output:
             nonlocal infer_s
             check_time()
-            network = self._network(model, precision, streams)
+            try:
+                network = self._network(model, precision, streams)
+            except (WeightsError, WrongOutput) as error:
+                # Not a fault of the tile, nor of the server: others may have the files.
+                self._disable(model, precision, str(error))
+                raise ModelNotHere(str(error)) from error
             check_time()
             started = time.perf_counter()
             output = network.enlarge(request.pixels, request.kept)
@@ -279,6 +311,7 @@ class OpenVINOEngine:
         with self._loading:
             if key not in self._networks:
                 self._networks[key] = self._load(model, precision, streams)
+                self._faults.pop((model.id, precision), None)
             return self._networks[key]
 
     def _load(self, model: Model, precision: str, streams: int) -> _Network:
@@ -375,6 +408,28 @@ class OpenVINOEngine:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class _Fault:
+    """Why a model could not be loaded."""
+
+    reason: str
+    files: tuple[object, ...]
+    """What its files were like then."""
+
+
+def _state_of(model: Model) -> tuple[object, ...]:
+    """What changes when one of a model's files does."""
+    return tuple(map(_stamp, (model.param, model.binary, model.golden, model.ranges)))
+
+
+def _stamp(file: Path | None) -> tuple[int, int, int] | None:
+    try:
+        facts = file.stat() if file is not None else None
+    except OSError:
+        return None
+    return None if facts is None else (facts.st_ino, facts.st_size, facts.st_mtime_ns)
+
+
 def _compile(model: Model, graph: Callable[[], ov.Model], config: dict[str, Any]) -> Any:
     network = graph()
     try:
@@ -467,17 +522,16 @@ def _compare_with_golden(model: Model, precision: str, network: _Network) -> flo
     """Speed in MFLOP/s on the golden picture.
 
     Raises:
+        WeightsError: the golden picture is missing or damaged.
         WrongOutput: the network does not make the golden picture.
     """
-    with Image.open(GOLDEN_FOLDER / "input.png") as image:
-        pixels = np.asarray(image.convert("RGB"))
+    pixels = golden_input()
     started = time.perf_counter()
     whole = Keep(0, 0, *pixels.shape[:2])
     output, _, _ = enlarge_surely(pixels, "f32", lambda _: network.enlarge(pixels, whole))
     took_s = time.perf_counter() - started
     if model.golden is not None:
-        with Image.open(model.golden) as image:
-            golden = np.asarray(image.convert("RGB")).astype(np.int16)
+        golden = read_golden(model.golden, scale=model.scale).astype(np.int16)
         difference = np.abs(output.samples - golden)
         most, mean = _GOLDEN_TOLERANCE[precision]
         if difference.max() > most or difference.mean() > mean:

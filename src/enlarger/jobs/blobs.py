@@ -20,7 +20,13 @@ import structlog
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import LocalStore, S3Store
 
-from enlarger.errors import ConfigError, EnlargerError, StorageFull, StorageUnavailable
+from enlarger.errors import (
+    BackendAway,
+    ConfigError,
+    EnlargerError,
+    StorageFull,
+    StorageUnavailable,
+)
 from enlarger.threads import finished
 
 log = structlog.get_logger()
@@ -63,6 +69,14 @@ _TEXTS = {
 """What the sender is told, by what the system says."""
 
 _ERRNO = re.compile(r"\(os error (\d+)\)")
+_CODE = re.compile(r"<Code>(\w{1,60})</Code>")
+"""Of a bucket's error, in XML."""
+
+_NOBODY = "169.254.169.254"
+"""Where Amazon's machines have credentials: who has none himself asks there."""
+
+_STATUS = re.compile(r"status code: (\d{3}[A-Za-z ]*)")
+"""Of a bucket's answer."""
 _PREFIX = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")
 _BUCKET = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/([^?#]*))?")
 
@@ -95,9 +109,15 @@ class Blobs:
         folder = Path(place).absolute()
         try:
             folder.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise ConfigError(
+                f"ENLARGER_BLOBS: cannot write to '{place}': {error.strerror}; it, or what should be a folder above it, is "
+                "a file: name another folder"
+            ) from error
         except OSError as error:
             raise ConfigError(
-                f"ENLARGER_BLOBS: cannot write to '{place}': {error.strerror}"
+                f"ENLARGER_BLOBS: cannot write to '{place}': {error.strerror}; let the user that runs enlarger do it, "
+                "or name another folder"
             ) from error
         return cls(LocalStore(folder, mkdir=True), folder)
 
@@ -105,15 +125,50 @@ class Blobs:
         """Write something and delete it.
 
         Raises:
-            ConfigError: that does not work.
+            BackendAway: the bucket cannot be reached now.
+            ConfigError: it does not work.
         """
         key = f"check_{secrets.token_hex(16)}"
         try:
-            await self.put(key, b"enlarger was here")
+            await finished(obstore.put_async(self.store, key, b"enlarger was here"))
             await obstore.delete_async(self.store, key)
-        except (EnlargerError, BaseError, OSError) as error:
-            cause = error.__cause__ or error
-            raise ConfigError(f"ENLARGER_BLOBS: cannot write there: {_reason(cause)}") from error
+        except (BaseError, OSError) as error:
+            raise self._refusal(error) from error
+
+    def _refusal(self, error: BaseError | OSError) -> ConfigError:
+        """Why it cannot be used, and what to do."""
+        reason = _reason(error)
+        if self.folder is not None:
+            number = _ERRNO.search(reason)
+            reason = os.strerror(int(number.group(1))) if number else reason
+            return ConfigError(
+                f"ENLARGER_BLOBS: cannot write to '{self.folder}': {reason}; let the user that runs enlarger do it, "
+                "or name another folder"
+            )
+        answers = [
+            found.group(1) for found in (_STATUS.search(reason), _CODE.search(str(error))) if found
+        ]
+        said = f" (it answers {', '.join(answers)})" if answers else ""
+        if isinstance(error, FileNotFoundError):
+            text = "is not there; make it, or correct the name"
+        elif _NOBODY in reason:
+            text = "needs credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        elif (
+            isinstance(error, PermissionDeniedError | UnauthenticatedError)
+            or "403 Forbidden" in said
+        ):
+            text = "does not let us in; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, and what they may do"
+        elif not answers:
+            address = re.sub("//[^/@]*@", "//", _endpoint())  # without a password
+            place = (
+                f"at {address}" if address else f"in {os.environ.get('AWS_REGION', 'us-east-1')}"
+            )
+            return BackendAway(
+                f"ENLARGER_BLOBS: cannot reach the bucket {place}; check AWS_ENDPOINT_URL and AWS_REGION"
+            )
+        else:
+            text = "cannot be written; check AWS_ENDPOINT_URL and AWS_REGION"
+        return ConfigError(f"ENLARGER_BLOBS: the bucket {text}{said}")
 
     async def put(self, key: str, data: bytes) -> None:
         """These bytes under this key.
@@ -218,25 +273,37 @@ def _remove(folder: Path, place: PurePosixPath) -> None:
 
 def _bucket(url: str) -> S3Store:
     match = _BUCKET.fullmatch(url)
-    if match is None:
-        raise ConfigError(f"ENLARGER_BLOBS: it must be a folder or s3://bucket/prefix, not '{url}'")
+    if match is None:  # which may hold a secret, so it is not shown
+        raise ConfigError("ENLARGER_BLOBS: it must be a folder or s3://bucket/prefix")
     name, prefix = match.groups()
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
-    return S3Store(
-        name,
-        prefix=prefix or None,
-        client_options={
-            # Who writes http:// means it.
-            "allow_http": endpoint.startswith("http://"),
-            "connect_timeout": timedelta(seconds=_CONNECT_S),
-            "read_timeout": timedelta(seconds=_SILENCE_S),
-            "timeout": timedelta(seconds=_TRANSFER_S),
-        },
-        retry_config={
-            "max_retries": _ATTEMPTS,
-            "retry_timeout": timedelta(seconds=_ATTEMPTS_S),
-        },
-    )
+    endpoint = _endpoint()
+    if endpoint and not re.match(r"https?://[^/]", endpoint):
+        raise ConfigError("AWS_ENDPOINT_URL: it must begin with http:// or https://")
+    try:
+        return S3Store(
+            name,
+            prefix=prefix or None,
+            client_options={
+                # Who writes http:// means it.
+                "allow_http": endpoint.startswith("http://"),
+                "connect_timeout": timedelta(seconds=_CONNECT_S),
+                "read_timeout": timedelta(seconds=_SILENCE_S),
+                "timeout": timedelta(seconds=_TRANSFER_S),
+            },
+            retry_config={
+                "max_retries": _ATTEMPTS,
+                "retry_timeout": timedelta(seconds=_ATTEMPTS_S),
+            },
+        )
+    except BaseError as error:  # of two variables that belong together, one is set
+        raise ConfigError(
+            f"ENLARGER_BLOBS: cannot use the bucket: {_reason(error)}; check its AWS_ variables"
+        ) from error
+
+
+def _endpoint() -> str:
+    """Where the bucket is, if it is not at Amazon."""
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
 
 
 @contextmanager

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import re
 import sqlite3
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -17,6 +19,7 @@ from sqlalchemy import (
     Insert,
     RowMapping,
     Select,
+    Table,
     Update,
     event,
     insert,
@@ -24,11 +27,23 @@ from sqlalchemy import (
     select,
     text,
 )
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    IntegrityError,
+    OperationalError,
+    ProgrammingError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from enlarger.errors import ConfigError, EnlargerError, StorageFull, StorageUnavailable
+from enlarger.errors import (
+    BackendAway,
+    ConfigError,
+    EnlargerError,
+    StorageFull,
+    StorageUnavailable,
+)
 from enlarger.jobs import tables
 
 log = structlog.get_logger()
@@ -89,6 +104,46 @@ _POSTGRESQL = {
 }
 """The same, by SQLSTATE or its class."""
 
+_FORMS = (
+    "ENLARGER_DATABASE: it must be a file, sqlite:///<file>, or "
+    "postgresql://<user>:<password>@<host>/<database>"
+)
+_SCHEME = re.compile(r"([a-z][a-z0-9.-]*)(\+[a-z0-9]+)?:(//)?", re.IGNORECASE)
+_KEY_VALUE = re.compile(r"(^|\s)(host|hostaddr|dbname|user|password|service)\s*=")
+"""The other form that PostgreSQL's own programs take."""
+
+_RIGHTS = "grant its user CREATE and USAGE on the schema, and all rights on the tables that begin with enlarger_"
+_AT_START: dict[object, str] = {
+    sqlite3.SQLITE_CANTOPEN: "let the user that runs enlarger write into its folder",
+    sqlite3.SQLITE_READONLY: "let the user that runs enlarger write it, and into its folder",
+    sqlite3.SQLITE_NOTADB: "name a file that is not there yet, or one that enlarger made",
+    sqlite3.SQLITE_CORRUPT: "put it elsewhere, and restore a copy or begin anew",
+    sqlite3.SQLITE_FULL: "make room on its disk",
+    sqlite3.SQLITE_IOERR: "name a file on a local disk with room",
+    sqlite3.SQLITE_BUSY: "another program keeps it locked",
+    sqlite3.SQLITE_LOCKED: "another program keeps it locked",
+    "42501": _RIGHTS,
+    "3F000": _RIGHTS,
+    "25006": "name the primary server, or let the user write",
+}
+"""What to do at the start, by SQLite's primary result code or by SQLSTATE."""
+
+_ANSWERS = (
+    (
+        r"database .* does not exist",
+        "make it: createdb --encoding=UTF8 --template=template0 <name>",
+    ),
+    (r"password|authentication|log in|role .* does not exist|pg_hba", "check user and password"),
+)
+"""The same, where PostgreSQL refuses a connection: then there is no SQLSTATE."""
+
+_UNREACHABLE = re.compile(
+    "connection refused|timeout expired|timed out|resolve host|translate host|no such file|unreachable|no route"
+    "|starting up|shutting down|too many|remaining connection slots|reset by peer|closed the connection",
+    re.IGNORECASE,
+)
+"""What passes by itself: the database starts later than we do, as where both are started together."""
+
 Statement = Select[Any] | Insert | Update | Delete
 
 
@@ -101,7 +156,7 @@ class Database:
         url: ``postgresql://...`` as libpq takes it, ``sqlite:///<file>``, or the file alone.
 
     Raises:
-        ConfigError: the URL is none of these, or its driver is not installed.
+        ConfigError: it is none of these, or its driver is not installed. No text shows a password.
     """
 
     def __init__(self, url: str) -> None:
@@ -122,7 +177,8 @@ class Database:
         """Look whether it is whole; make the tables if they are not there.
 
         Raises:
-            ConfigError: it cannot be reached, read or written, or its tables are another version's.
+            BackendAway: it cannot be reached now.
+            ConfigError: it cannot be read or written, or its tables are another version's.
         """
         await self._open()
         self._opened = _identity(self._file)
@@ -133,13 +189,14 @@ class Database:
                 if self._is_sqlite:
                     await self._check(connection)
                 else:
+                    await self._check_kind(connection)
                     await connection.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": _LOCK})
                 await connection.run_sync(_make_tables)
-        except (DBAPIError, OSError) as error:
+                if not self._is_sqlite:
+                    await self._check_rights(connection)
+        except (DBAPIError, PoolTimeout, OSError) as error:
             await self._engine.dispose()
-            raise ConfigError(
-                f"ENLARGER_DATABASE: cannot use {self._name()}: {_reason(error)}"
-            ) from error
+            raise self._refusal(error) from error
         except ConfigError:
             await self._engine.dispose()
             raise
@@ -172,10 +229,51 @@ class Database:
                 f"ENLARGER_DATABASE: {self._name()} is damaged; put it elsewhere, and restore a copy or begin anew"
             )
 
+    async def _check_kind(self, connection: AsyncConnection) -> None:
+        encoding = await connection.scalar(text("SHOW server_encoding"))
+        if encoding != "UTF8":
+            raise ConfigError(
+                f"ENLARGER_DATABASE: {self._name()} has the encoding {encoding}, and jobs hold any text; make one that has "
+                "UTF8: createdb --encoding=UTF8 --template=template0 <name>"
+            )
+        if await connection.scalar(text("SHOW transaction_read_only")) == "on":
+            raise ConfigError(
+                f"ENLARGER_DATABASE: {self._name()} is read-only; {_AT_START['25006']}"
+            )
+
+    async def _check_rights(self, connection: AsyncConnection) -> None:
+        """Tables that another user made may be read, and not written."""
+        found = await connection.scalar(_DENIED, {"names": [*tables.metadata.tables]})
+        if found is not None:
+            raise ConfigError(
+                f"ENLARGER_DATABASE: cannot use {self._name()}: permission denied for table {found}; {_RIGHTS}"
+            )
+
+    def _refusal(self, error: Exception) -> ConfigError:
+        """Why it cannot be used, and what to do."""
+        reason = _reason(error)
+        code = _code(error)
+        if self._file is not None and os.path.isdir(self._file):  # noqa: PTH112 - never raises
+            reason, hint = "it is a folder", "name a file in it"
+        elif code is not None:
+            hint = _AT_START.get(code, "")
+        else:
+            answers = (to_do for found, to_do in _ANSWERS if re.search(found, reason))
+            hint = next(answers, "")
+        away = code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) or (
+            not self._is_sqlite and _UNREACHABLE.search(reason) is not None
+        )
+        if away and not hint:
+            hint = "is PostgreSQL running there?"
+        text_ = f"ENLARGER_DATABASE: cannot use {self._name()}: {reason}"
+        return (BackendAway if away else ConfigError)(f"{text_}; {hint}" if hint else text_)
+
     def _name(self) -> str:
         """Without anything secret."""
-        url = self._engine.url
-        return f"'{url.database}'" if self._is_sqlite else f"PostgreSQL's database '{url.database}'"
+        name = self._engine.url.database
+        if self._is_sqlite:
+            return f"'{name}'"
+        return f"PostgreSQL's database '{name}'" if name else "PostgreSQL"
 
     async def close(self) -> None:
         """Wait for what is under way, a short time, and give all connections back; whatever comes later is refused."""
@@ -242,14 +340,44 @@ async def _run(engine: AsyncEngine, statements: Sequence[Statement]) -> list[Row
         return list(results[0].mappings()) if results and results[0].returns_rows else []
 
 
+_DENIED = text(
+    "SELECT name FROM unnest(CAST(:names AS text[])) AS name, "
+    "unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS kind "
+    "WHERE NOT has_table_privilege(name, kind) LIMIT 1"
+)
+"""The first table that may not be used in each way."""
+
+
 def _engine(url: str) -> AsyncEngine:
-    if not url.startswith(("postgresql:", "postgres:")):
+    scheme = _SCHEME.match(url)
+    kind = scheme[1].lower() if scheme else ""
+    if kind in ("postgresql", "postgres"):
+        return _postgresql(url)
+    if url.startswith("sqlite:///") and url != "sqlite:///":
         return _sqlite(Path(url.removeprefix("sqlite:///")))
+    # A file of such a name would be made, and its name may hold a password.
+    if not url.strip() or kind == "sqlite" or (scheme and scheme[3]) or _KEY_VALUE.search(url):
+        raise ConfigError(_FORMS)
+    return _sqlite(Path(url))
+
+
+def _postgresql(url: str) -> AsyncEngine:
+    place = url.partition("//")[2].partition("?")[0]
+    if "@" in place.partition("/")[2] or place.count("@") > 1:
+        raise ConfigError(
+            "ENLARGER_DATABASE: in user and password, write @ as %40, / as %2F, : as %3A, and % as %25"
+        )
     try:
         parsed = make_url(url).set(drivername="postgresql+psycopg")
     except (ArgumentError, ValueError) as error:  # the second one of a port that is none
-        raise ConfigError("ENLARGER_DATABASE: this is no URL of a PostgreSQL database") from error
-    query = {"connect_timeout": str(_BUSY_S), **_FOUND_LOST, **parsed.query}
+        raise ConfigError(_FORMS) from error
+    # Without it, a server's own encoding decides whether there are texts in the answers, or bytes.
+    query = {
+        "connect_timeout": str(_BUSY_S),
+        **_FOUND_LOST,
+        **parsed.query,
+        "client_encoding": "utf8",
+    }
     try:
         return create_async_engine(
             parsed.set(query=query),
@@ -266,8 +394,14 @@ def _engine(url: str) -> AsyncEngine:
 def _sqlite(file: Path) -> AsyncEngine:
     try:
         file.absolute().parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise ConfigError(
+            f"ENLARGER_DATABASE: cannot write '{file}': what should be its folder is a file; name another place"
+        ) from error
     except OSError as error:
-        raise ConfigError(f"ENLARGER_DATABASE: cannot write '{file}': {error.strerror}") from error
+        raise ConfigError(
+            f"ENLARGER_DATABASE: cannot write '{file}': {error.strerror}; name another place"
+        ) from error
     engine = create_async_engine(
         # As an absolute path, ":memory:" is a file like any other.
         URL.create("sqlite+aiosqlite", database=str(file.absolute())),
@@ -295,6 +429,7 @@ def _sqlite(file: Path) -> AsyncEngine:
 
 def _make_tables(connection: Connection) -> None:
     tables.metadata.create_all(connection)
+    _check_columns(connection, tables.schema)
     version = connection.scalar(select(tables.schema.c.version))
     if version is None:
         connection.execute(insert(tables.schema).values(version=tables.VERSION))
@@ -303,20 +438,44 @@ def _make_tables(connection: Connection) -> None:
             f"ENLARGER_DATABASE: its tables have version {version}, this gateway's {tables.VERSION}; use the gateway "
             "that made them, or another database: unfinished jobs are lost then"
         )
+    for table in tables.metadata.sorted_tables:
+        _check_columns(connection, table)
+
+
+def _check_columns(connection: Connection, table: Table) -> None:
+    """Tables of other programs may have the same names."""
+    try:
+        connection.execute(select(table).limit(0))
+    except (OperationalError, ProgrammingError) as error:
+        if _code(error) in _AT_START:
+            raise
+        raise ConfigError(
+            f"ENLARGER_DATABASE: its table {table.name} is not one that this gateway made ({_reason(error)}); "
+            "name another database"
+        ) from error
 
 
 def _told(error: Exception) -> EnlargerError | None:
     """What the sender is told; None: the fault is ours."""
-    cause = getattr(error, "orig", error)
-    if isinstance(cause, sqlite3.Error):
-        told = _SQLITE.get(getattr(cause, "sqlite_errorcode", 0) & 0xFF)
-    elif (state := getattr(cause, "sqlstate", None)) is not None:
-        told = _POSTGRESQL.get(state) or _POSTGRESQL.get(state[:2])
+    code = _code(error)
+    if isinstance(code, int):
+        told = _SQLITE.get(code)
+    elif code is not None:
+        told = _POSTGRESQL.get(code) or _POSTGRESQL.get(code[:2])
     else:  # no answer of a server: its connection is lost, or none can be had
         told = _AWAY if isinstance(error, OperationalError | PoolTimeout | OSError) else None
     if told is None:
         return None
     return StorageUnavailable(told, retry_after_s=_RETRY_S) if told is _AWAY else StorageFull(told)
+
+
+def _code(error: Exception) -> int | str | None:
+    """SQLite's primary result code, or PostgreSQL's SQLSTATE; None where nothing answered."""
+    cause = getattr(error, "orig", error)
+    if isinstance(cause, sqlite3.Error):
+        return int(getattr(cause, "sqlite_errorcode", 0)) & 0xFF
+    state = getattr(cause, "sqlstate", None)
+    return state if isinstance(state, str) else None
 
 
 def _reason(error: Exception) -> str:

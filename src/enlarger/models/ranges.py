@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from enlarger.errors import WeightsError
+from enlarger.models.architectures import FEATURES
 from enlarger.models.weights import read_bounded
 
 RANGES_FOLDER = Path(__file__).parent / "ranges"
@@ -70,6 +71,20 @@ class Ranges:
         if len(shapes) != 1 or not (found.low < found.high).all():
             raise WeightsError(f"{path.name}: its tables do not fit one another")
         return found
+
+    def check_shape(self, path: Path, *, dense_blocks: int, growth: int) -> None:
+        """Compare the tables with a network, each of whose dense blocks adds four times ``growth`` channels.
+
+        Raises:
+            WeightsError: they are those of another network.
+        """
+        wanted = (dense_blocks, FEATURES + 4 * growth)
+        if self.low.shape != wanted:
+            found = " x ".join(map(str, self.low.shape))
+            raise WeightsError(
+                f"{path.name}: its tables have {found} numbers; this network has {wanted[0]} x {wanted[1]}; "
+                "measure it with scripts/calibrate.py"
+            )
 
     def write(self, path: Path) -> None:
         """Write the file, in half precision, which is finer than eight bits by far."""

@@ -8,13 +8,14 @@ without a tag.
 
 from __future__ import annotations
 
+import errno
 import functools
 import hashlib
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+import stat
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -32,9 +33,15 @@ _MOST_WEIGHTS_BYTES = 1 << 29
 """Of files that are read whole: fifteen times x4plus, which is the largest model here."""
 
 _WITHOUT_PARAMETERS = {
-    *("Input", "Split", "Concat", "Eltwise", "BinaryOp", "Interp", "PixelShuffle", "ReLU"),
+    *("Input", "Split", "Concat", "Eltwise", "BinaryOp", "Interp", "PixelShuffle"),
 }
 """Layers whose work the architecture names already."""
+
+_FACTOR = {"Interp": "1", "PixelShuffle": "0"}
+"""By layers that change the size, the key of how many times as high their result is."""
+
+_ACTIVATION, _ACTIVATION_VALUES = "9", "-23310"
+"""Keys of a convolution that ends with an activation: its kind, and a list of its length and its values."""
 
 _KERNEL = {"1": "3", "3": "1", "4": "1", "5": "1", "2": "1"}
 """Size, stride, padding, bias, dilation: what a convolution must state, but for the last, which is usually absent."""
@@ -74,50 +81,137 @@ class Outline:
     weights: int
     """Number of weights of a convolution; 0 for a PReLU."""
 
+    slope: float = 1.0
+    """What a convolution's negative results are multiplied by, where the text states a ReLU with it or after it."""
 
-@functools.cache
+    @property
+    def inputs(self) -> int:
+        """Channels that a convolution takes; 0 for a PReLU."""
+        return self.weights // (9 * self.outputs)
+
+
 def read_outline(param: Path) -> tuple[Outline, ...]:
     """The parametrised layers in order, from the ``.param`` text alone.
 
     Raises:
         WeightsError: the text is not an ncnn network, or has a layer that we cannot run.
     """
+    return _read_text(param).outlines
+
+
+def read_scale(param: Path) -> float | None:
+    """How many times as high as its input the text makes the result; None if no layer of it changes the size.
+
+    Raises:
+        WeightsError: as ``read_outline``.
+    """
+    return _read_text(param).scale
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """What a ``.param`` text states."""
+
+    outlines: tuple[Outline, ...]
+    scale: float | None
+
+
+@functools.cache
+def _read_text(param: Path) -> _Text:
     try:
         lines = read_bounded(param, MOST_TEXT_BYTES).decode("ascii").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise WeightsError(f"{param.name}: cannot be read as an ncnn .param file") from error
     if not lines or lines[0].strip() != _MAGIC:
         raise WeightsError(f"{param.name}: not an ncnn .param file (first line must be {_MAGIC})")
-    return tuple(_outlines(param.name, lines[2:]))
+    graph = _Graph(param.name)
+    for line in lines[2:]:
+        if line.strip():
+            graph.add(line)
+    return _Text(tuple(graph.outlines), graph.scale if graph.resizes else None)
 
 
-def _outlines(name: str, lines: list[str]) -> Iterator[Outline]:
-    for line in lines:
-        if not line.strip():
-            continue
+class _Graph:
+    """The layers of a text, one line after the other."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.outlines: list[Outline] = []
+        self.scale = 1.0
+        """Of what the last line makes, against the input."""
+
+        self.resizes = False
+        self._maker: dict[str, int] = {}
+        """By blob, the layer with parameters that made it."""
+
+        self._scales: dict[str, float] = {}
+        """By blob, how many times as high as the input it is."""
+
+    def add(self, line: str) -> None:
+        """Read a line.
+
+        Raises:
+            WeightsError: it is not the line of a layer, or of one that cannot run here.
+        """
         try:
             # kind, layer name, inputs, outputs, blob names, then key=value
-            kind, _, inputs, outputs, *rest = line.split()
-            values = dict(word.split("=", 1) for word in rest[int(inputs) + int(outputs) :])
-            if kind == "Convolution":
-                stated = {"1": "0", "2": "1", "3": "1", "4": "0", "5": "0"} | _OTHER_AXIS | values
-                if any(stated[key] != usual for key, usual in (_KERNEL | _OTHER_AXIS).items()):
-                    raise WeightsError(
-                        f"{name}: only 3x3 convolutions, stride 1, padding 1, with bias can run here"
-                    )
-                outline = Outline("Convolution", int(values["0"]), int(values["6"]))
-            elif kind == "PReLU":
-                outline = Outline("PReLU", int(values["0"]), 0)
-            elif kind in _WITHOUT_PARAMETERS:
-                continue
-            else:
-                raise WeightsError(f"{name}: a layer of kind '{kind[:40]}' cannot run here")
-        except (ValueError, KeyError) as error:
-            raise WeightsError(f"{name}: cannot be read: '{line[:60]}'") from error
+            kind, _, input_count, output_count, *rest = line.split()
+            inputs, end = int(input_count), int(input_count) + int(output_count)
+            values = dict(word.split("=", 1) for word in rest[end:])
+            taken, made = rest[:inputs], rest[inputs:end]
+            self._resize(kind, values, taken, made)
+            if kind == "ReLU":
+                number = self._maker[taken[0]]  # another layer's result has no activation here
+                slope = float(values.get("0", 0))
+                self.outlines[number] = replace(self.outlines[number], slope=slope)
+                self._maker[made[0]] = number
+                return
+            if kind in _WITHOUT_PARAMETERS:
+                return
+            outline = _outline(self._name, kind, values)
+        except (ValueError, KeyError, IndexError) as error:
+            raise WeightsError(f"{self._name}: cannot be read: '{line[:60]}'") from error
         least = 9 * outline.outputs if kind == "Convolution" else 0  # of weights: one input channel
         if outline.outputs < 1 or outline.weights < least or (least and outline.weights % least):
-            raise WeightsError(f"{name}: cannot be read: '{line[:60]}'")
-        yield outline
+            raise WeightsError(f"{self._name}: cannot be read: '{line[:60]}'")
+        self._maker.update(dict.fromkeys(made, len(self.outlines)))
+        self.outlines.append(outline)
+
+    def _resize(self, kind: str, values: dict[str, str], taken: list[str], made: list[str]) -> None:
+        factor = 1.0
+        if kind in _FACTOR:
+            factor, self.resizes = float(values[_FACTOR[kind]]), True
+        self.scale = factor * (self._scales.get(taken[0], 1.0) if taken else 1.0)
+        self._scales.update(dict.fromkeys(made, self.scale))
+
+
+def _outline(name: str, kind: str, values: dict[str, str]) -> Outline:
+    """A layer with parameters.
+
+    Raises:
+        WeightsError: it cannot run here.
+        ValueError, KeyError: a value is missing, or is not a number.
+    """
+    if kind == "PReLU":
+        return Outline(kind, int(values["0"]), 0)
+    if kind != "Convolution":
+        raise WeightsError(f"{name}: a layer of kind '{kind[:40]}' cannot run here")
+    stated = {"1": "0", "2": "1", "3": "1", "4": "0", "5": "0"} | _OTHER_AXIS | values
+    if any(stated[key] != usual for key, usual in (_KERNEL | _OTHER_AXIS).items()):
+        raise WeightsError(
+            f"{name}: only 3x3 convolutions, stride 1, padding 1, with bias can run here"
+        )
+    return Outline(kind, int(values["0"]), int(values["6"]), _slope(name, values))
+
+
+def _slope(name: str, values: dict[str, str]) -> float:
+    """See ``Outline.slope``."""
+    activation = int(values.get(_ACTIVATION, "0"))
+    if activation not in (0, 1, 2):
+        raise WeightsError(f"{name}: an activation of kind {activation} cannot run here")
+    if activation == 2:
+        return float(values[_ACTIVATION_VALUES].split(",")[1])
+    return 1.0 if activation == 0 else 0.0
 
 
 def read_layers(param: Path, binary: Path, *, sha256: str) -> list[Layer]:
@@ -164,26 +258,77 @@ def read_bounded(path: Path, limit_bytes: int) -> bytes:
         OSError: it cannot be read.
         WeightsError: it is longer than any such file.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         size_bytes = os.fstat(file.fileno()).st_size
         if size_bytes > limit_bytes:
             raise WeightsError(f"{path.name}: {size_bytes} bytes, at most {limit_bytes} are read")
         return file.read(size_bytes)
 
 
+def open_regular(path: Path, *, buffering: int = -1) -> BinaryIO:
+    """A file to read. To open a pipe would wait for somebody who writes into it.
+
+    Raises:
+        OSError: it cannot be read, or is a folder, a pipe or a device.
+    """
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a folder")
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "it is a pipe or a device")
+    return path.open("rb", buffering=buffering)
+
+
+def check_size(param: Path, binary: Path) -> None:
+    """Compare the length of a ``.bin`` file with what the ``.param`` text describes. Only tags are read.
+
+    Raises:
+        OSError: it cannot be read.
+        WeightsError: it is too short or too long, or its weights are stored in a way that cannot be read.
+    """
+    with open_regular(binary, buffering=0) as file:
+        size_bytes = os.fstat(file.fileno()).st_size
+        if size_bytes > _MOST_WEIGHTS_BYTES:
+            raise WeightsError(
+                f"{binary.name}: {size_bytes} bytes, at most {_MOST_WEIGHTS_BYTES} are read"
+            )
+        position = 0
+        for outline in read_outline(param):
+            if outline.kind == "Convolution":
+                file.seek(position)
+                tag = file.read(4)
+                if len(tag) == 4:
+                    weight_bytes = _stored(int.from_bytes(tag, "little"), binary.name).itemsize
+                    position += 4 + _padded(weight_bytes * outline.weights)
+            position += 4 * outline.outputs
+            if position > size_bytes:
+                raise WeightsError(f"{binary.name}: ends too early for {param.name}")
+        if position != size_bytes:
+            raise WeightsError(
+                f"{binary.name}: {size_bytes - position} bytes more than {param.name} describes"
+            )
+
+
+def _stored(tag: int, name: str) -> np.dtype[Any]:
+    """How the weights after a tag are stored."""
+    if tag == _TAG_F16:
+        return np.dtype("<f2")
+    if tag in _TAGS_F32:
+        return np.dtype("<f4")
+    raise WeightsError(f"{name}: weights stored as {tag:#010x}; only f32 and f16 can be read")
+
+
+def _padded(size_bytes: int) -> int:
+    """Weights end at a multiple of four bytes."""
+    return size_bytes + -size_bytes % 4
+
+
 def _layer(outline: Outline, reader: _Reader) -> Layer:
     if outline.kind == "PReLU":
         return Slopes(reader.take(np.dtype("<f4"), outline.outputs))
-    tag = int(reader.take(np.dtype("<u4"), 1)[0])
-    if tag == _TAG_F16:
-        weight = reader.take(np.dtype("<f2"), outline.weights)
-        reader.position += -reader.position % 4
-    elif tag in _TAGS_F32:
-        weight = reader.take(np.dtype("<f4"), outline.weights)
-    else:
-        raise WeightsError(
-            f"{reader.name}: weights stored as {tag:#010x}; only f32 and f16 can be read"
-        )
+    dtype = _stored(int(reader.take(np.dtype("<u4"), 1)[0]), reader.name)
+    weight = reader.take(dtype, outline.weights)
+    reader.position = _padded(reader.position)
     bias = reader.take(np.dtype("<f4"), outline.outputs)
     return Convolution(
         weight.astype(np.float32).reshape(outline.outputs, -1, 3, 3), bias.astype(np.float32)

@@ -69,6 +69,11 @@ def computes(member: Choosable, request: TileRequest) -> bool:
     return model is not None and request.precision in model.precisions
 
 
+def may_compute(member: Choosable, request: TileRequest) -> bool:
+    """Whether the member computes just what is asked, or has not said yet what it computes."""
+    return member.facts is None or computes(member, request)
+
+
 def has_room(member: Choosable) -> bool:
     """Whether the member takes one tile more."""
     return member.facts is not None and member.in_flight < member.facts.capacity

@@ -38,6 +38,7 @@ from enlarger.pool.policy import (
     has_open_seat,
     in_rotation,
     is_idle,
+    may_compute,
     may_eject,
     model_here,
     retry_fits,
@@ -56,6 +57,7 @@ HUNG_S = 15.0
 """A member that is gone for this long although its process lives is started again."""
 
 _BUSY_PAUSE_S = 0.05
+_GONE_RETRY_S = 10
 
 
 @dataclass(eq=False, slots=True)
@@ -259,6 +261,7 @@ class Pool:
     def nudge(self) -> None:
         """A member changed from outside: seats may be free, hope may be gone."""
         self._dispatch()
+        self._give_up_what_nobody_has()
         self._changed.set()
         self._changed = asyncio.Event()
 
@@ -382,6 +385,17 @@ class Pool:
         for tile in self._waiting:
             if not tile.seat.done():
                 tile.seat.set_exception(NoEngineReady("no model server is left", retry_after_s=10))
+
+    def _give_up_what_nobody_has(self) -> None:
+        """Fail waiting tiles of a model that no member has any more, as where its files were removed."""
+        offered: dict[_Kind, bool] = {}
+        returning = [member for member in self.members if member.may_return]
+        for tile in self._waiting if returning else ():  # else see ``_give_up_if_hopeless``
+            if tile.kind not in offered:
+                offered[tile.kind] = any(may_compute(one, tile.request) for one in returning)
+            if not offered[tile.kind] and not tile.seat.done():
+                text = f"no model server has {tile.request.model} in {tile.request.precision} ready"
+                tile.seat.set_exception(NoEngineReady(text, retry_after_s=_GONE_RETRY_S))
 
     @property
     def _is_anyone_retired(self) -> bool:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from enlarger.api.document.openapi import EXAMPLE_URL
+
 _HEAD = """\
 # enlarger {version}
 
 > A self-hosted service that enlarges pictures with Real-ESRGAN models: bytes, a form, JSON or a URL in; the picture or JSON out.
 
-Base URL: the one that you have this text from; http://localhost:8000 in the examples. Where the operator set keys, send
+Base URL: {base_url}. Where the operator set keys, send
 `Authorization: Bearer <key>` or `X-API-Key: <key>`. Links in answers that begin with `/` belong to the base URL.
 Errors of /v1 are application/problem+json; programs match `code`, and `retryable` says whether to try again, after `Retry-After` seconds.
 A request that lasts becomes a job: be ready for a 202 with `Location`.
@@ -18,24 +20,24 @@ A request that lasts becomes a job: be ready for a 202 with `Location`.
 
 Bytes in, bytes out:
 
-    curl -o cat-4x.png --data-binary @cat.jpg "http://localhost:8000/v1/upscale?scale=4"
+    curl -o cat-4x.png --data-binary @cat.jpg "{url}/v1/upscale?scale=4"
 
 A file with options, as WebP:
 
-    curl -o cat.webp -F image=@cat.jpg -F long_side=1600 -F format=webp http://localhost:8000/v1/upscale
+    curl -o cat.webp -F image=@cat.jpg -F long_side=1600 -F format=webp {url}/v1/upscale
 
 A URL, and JSON as the answer:
 
-    curl http://localhost:8000/v1/upscale -H 'Content-Type: application/json' -H 'Accept: application/json' -d '{{"img_url": "https://example.com/cat.jpg", "scale": 4}}'
+    curl {url}/v1/upscale -H 'Content-Type: application/json' -H 'Accept: application/json' -d '{{"img_url": "https://example.com/cat.jpg", "scale": 4}}'
 
 A job, and how it goes:
 
-    curl --data-binary @cat.jpg "http://localhost:8000/v1/jobs?scale=4"
-    curl "http://localhost:8000/v1/jobs/job_...?wait=30"
+    curl --data-binary @cat.jpg "{url}/v1/jobs?scale=4"
+    curl "{url}/v1/jobs/job_...?wait=30"
 
 What it would take, without doing it:
 
-    curl http://localhost:8000/v1/estimate -H 'Content-Type: application/json' -d '{{"input": {{"width": 1600, "height": 1200}}, "scale": 4}}'
+    curl {url}/v1/estimate -H 'Content-Type: application/json' -d '{{"input": {{"width": 1600, "height": 1200}}, "scale": 4}}'
 
 ## Options
 
@@ -47,8 +49,8 @@ What it would take, without doing it:
 
 ## Documentation
 
-- [OpenAPI 3.1](/openapi.json): every route, field, header and error
-- [The same as a page](/docs)
+- [OpenAPI 3.1]({links}/openapi.json): every route, field, header and error
+- [The same as a page]({links}/docs)
 - `docs/reference/` in the source: http-api.md, pictures.md, errors.md, dialects.md, settings.md
 """
 
@@ -65,8 +67,15 @@ def llms_text(document: dict[str, Any]) -> str:
         for path, methods in document["paths"].items()
         for method, operation in methods.items()
     ]
+    public_url = next((server["url"] for server in document.get("servers", ())), None)
     return _HEAD.format(
-        version=document["info"]["version"], options="\n".join(options), routes="\n".join(routes)
+        base_url=public_url
+        or f"the one that you have this text from; {EXAMPLE_URL} in the examples",
+        url=public_url or EXAMPLE_URL,
+        links=public_url or "",
+        version=document["info"]["version"],
+        options="\n".join(options),
+        routes="\n".join(routes),
     )
 
 

@@ -53,8 +53,17 @@ _SECURITY: list[dict[str, list[str]]] = [{"bearer": []}, {"apiKey": []}, {}]
 """One of the two; or none, since it is the operator who decides whether keys are needed."""
 
 
-def document(app: Quart) -> Document:
-    """The document of an application's routes."""
+EXAMPLE_URL = "http://localhost:8000"
+"""Where examples find the service, if nobody said where others see it."""
+
+
+def document(app: Quart, *, public_url: str | None = None) -> Document:
+    """The document of an application's routes.
+
+    Args:
+        app: the application.
+        public_url: where others see it, also below a path; None: where they have the document from.
+    """
     # Not installed in the application: there it would read and convert what our handlers do themselves.
     app.config["QUART_SCHEMA_CONVERSION_PREFERENCE"] = "pydantic"
     app.config["QUART_SCHEMA_CONVERT_CASING"] = False
@@ -66,8 +75,10 @@ def document(app: Quart) -> Document:
             "apiKey": APIKeySecurityScheme(name="X-API-Key", in_="header"),
         },
     )
-    provider = _Provider(app, facts)
+    provider = _Provider(app, facts, (public_url or EXAMPLE_URL).rstrip("/"))
     made = provider.schema()
+    if public_url is not None:
+        made["servers"] = [{"url": public_url.rstrip("/")}]
     # quart-schema leaves its own License as an object, which is no JSON.
     made["info"]["license"] = {"name": "BSD-3-Clause", "identifier": "BSD-3-Clause"}
     for model in (schema.Advance, schema.ShownTile, schema.BatchItem):  # of events, so of no answer
@@ -79,6 +90,10 @@ def document(app: Quart) -> Document:
 
 class _Provider(OpenAPIProvider):
     """Where a route has an ``Operation``, that is what is said of it."""
+
+    def __init__(self, app: Quart, facts: QuartSchema, base_url: str) -> None:
+        super().__init__(app, facts)
+        self._base_url = base_url
 
     def generate_rules(self) -> Iterable[Rule]:
         """In the order of the tables."""
@@ -130,7 +145,7 @@ class _Provider(OpenAPIProvider):
                 },
                 **self._errors(operation, components),
             },
-            "x-codeSamples": [{"lang": "Shell", "source": curl(operation, path)}],
+            "x-codeSamples": [{"lang": "Shell", "source": curl(operation, path, self._base_url)}],
         }
         if operation.text:
             made["description"] = operation.text
@@ -178,13 +193,13 @@ class _Provider(OpenAPIProvider):
         return made
 
 
-def curl(operation: Operation, path: str) -> str:
+def curl(operation: Operation, path: str, base_url: str) -> str:
     """A command that makes the request."""
     example = dict(operation.example)
     for name in [name for name in example if f"{{{name}}}" in path]:
         path = path.replace(f"{{{name}}}", str(example.pop(name)))
     query = {**example, **({"scale": 4} if len(operation.bodies) > 2 else {})}
-    url = f"http://localhost:8000{path}" + (f"?{urlencode(query)}" if query else "")
+    url = f"{base_url}{path}" + (f"?{urlencode(query)}" if query else "")
     words = ["curl"]
     if operation.method == "DELETE":
         words += ["-X", operation.method]

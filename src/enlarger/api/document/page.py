@@ -31,7 +31,7 @@ POLICY = f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; frame-ancestors
 
 
 def page(document: dict[str, Any]) -> str:
-    """HTML of a document."""
+    """HTML of a document. Its links are relative, so that they lead somewhere behind any proxy."""
     info = document["info"]
     name = f"{info['title']} {info['version']}"
     return "".join(
@@ -40,8 +40,8 @@ def page(document: dict[str, Any]) -> str:
             '<meta name="viewport" content="width=device-width">',
             f"<title>{_text(name)}</title><style>{STYLE}</style></head><body>",
             f"<h1>{_text(name)}</h1>{_prose(info['description'])}",
-            '<p>For programs: <a href="/openapi.json">openapi.json</a>. '
-            'For language models: <a href="/llms.txt">llms.txt</a>.</p>',
+            '<p>For programs: <a href="openapi.json">openapi.json</a>. '
+            'For language models: <a href="llms.txt">llms.txt</a>.</p>',
             *(_tag(document, tag) for tag in document["tags"]),
             "<h2>Objects</h2><section>",
             *_objects(document),

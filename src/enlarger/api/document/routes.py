@@ -21,11 +21,13 @@ class DocumentRoutes:
 
     app: Quart
     executor: Executor
+    public_url: str | None
+    """Where others see the service."""
 
     @cached_property
     def _texts(self) -> dict[str, str]:
         """By path. Half a second of work, done when one is asked for first: a start need not wait for it."""
-        made = document(self.app)
+        made = document(self.app, public_url=self.public_url)
         return {
             "/openapi.json": json.dumps(made),
             "/docs": page(made),

@@ -12,7 +12,7 @@ from werkzeug.http import parse_accept_header
 
 from enlarger.api.facts import absolute, facts_of, link, time_text
 from enlarger.api.streaming import sha256_of
-from enlarger.api.v1.problems import of_job
+from enlarger.api.v1.problems import linked, of_job
 from enlarger.errors import EnlargerError, NotAcceptable
 from enlarger.job import DEFAULT_SCALE, Options
 from enlarger.jobs import Batch, JobRecord, View, input_json
@@ -149,7 +149,7 @@ def job_object(view: View, *, public_url: str | None, model_of: ModelOf) -> Json
         **progress_object(view),
         "input": job.input,
         "result": _job_result(job, public_url),
-        "error": job_error(job),
+        "error": job_error(job, public_url=public_url),
         "options": _options(job, model_of),
         "links": {
             "self": absolute(path, public_url),
@@ -186,14 +186,14 @@ def item_object(job: JobRecord, *, public_url: str | None) -> Json:
         "id": job.item_id,
         "job": job.id,
         "state": job.state,
-        "error": job_error(job),
+        "error": job_error(job, public_url=public_url),
         "result": _job_result(job, public_url),
     }
 
 
-def job_error(job: JobRecord) -> Json | None:
+def job_error(job: JobRecord, *, public_url: str | None) -> Json | None:
     """Why a job has failed."""
-    return None if job.problem is None else of_job(job.problem, job.id)
+    return None if job.problem is None else linked(of_job(job.problem, job.id), public_url)
 
 
 def progress_object(view: View) -> Json:

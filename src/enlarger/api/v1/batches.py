@@ -17,7 +17,7 @@ from enlarger.api.archives import Member, zip_chunks
 from enlarger.api.callers import caller_of
 from enlarger.api.facts import absolute
 from enlarger.api.v1.answers import batch_object, item_object
-from enlarger.api.v1.jobs import RETRY_MS, owner_of_request
+from enlarger.api.v1.jobs import EVENT_HEADERS, RETRY_MS, owner_of_request
 from enlarger.api.v1.requests import (
     SOURCES,
     Form,
@@ -220,7 +220,7 @@ class BatchRoutes:
             return Response(b"", status=204)  # which tells a browser not to come back
         answer = Response(
             self._stream(batch),
-            headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"},
+            headers=EVENT_HEADERS,
         )
         answer.timeout = None  # as long as the batch takes
         return answer

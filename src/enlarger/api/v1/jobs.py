@@ -32,6 +32,12 @@ MOST_WAIT_S = 30
 RETRY_MS = 2000
 """After which a browser comes back when a stream of events breaks."""
 
+EVENT_HEADERS = {
+    "Content-Type": "text/event-stream",
+    "Cache-Control": "no-store",
+    "X-Accel-Buffering": "no",  # nginx, at its defaults, would keep events until it has 4 KB of them
+}
+
 
 def owner_of_request() -> str:
     """Whose jobs a request may see: those of its key; without keys, all whose id it knows."""
@@ -84,7 +90,7 @@ class JobRoutes:
             return Response(b"", status=204)  # which tells a browser not to come back
         answer = Response(
             self._stream(record, after),
-            headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"},
+            headers=EVENT_HEADERS,
         )
         answer.timeout = None  # as long as the job takes
         return answer

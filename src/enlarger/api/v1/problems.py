@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from enlarger.api.facts import absolute
 from enlarger.errors import (
     CapacityError,
     EngineError,
@@ -62,6 +63,16 @@ def job_problem(error: EnlargerError, request_id: str) -> dict[str, Any]:
 def of_job(problem: Mapping[str, Any], job_id: str) -> dict[str, Any]:
     """The same as a job's own: RFC 9457's ``instance`` is the job then, not the request."""
     return {**problem, "instance": f"/v1/jobs/{job_id}"}
+
+
+def linked(problem: Mapping[str, Any], public_url: str | None) -> dict[str, Any]:
+    """A problem whose links lead where others see this service; as it is kept, they are paths."""
+    links = {
+        name: absolute(problem[name], public_url)
+        for name in ("type", "instance")
+        if problem[name].startswith("/")
+    }
+    return {**problem, **links}
 
 
 def problem(

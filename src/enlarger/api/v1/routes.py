@@ -34,7 +34,7 @@ from enlarger.api.v1.batches import BatchRoutes
 from enlarger.api.v1.jobs import JobRoutes, owner_of_request
 from enlarger.api.v1.preferences import Preference, read_preference
 from enlarger.api.v1.problems import MEDIA_TYPE as PROBLEM
-from enlarger.api.v1.problems import problem_of
+from enlarger.api.v1.problems import linked, problem_of
 from enlarger.api.v1.requests import (
     Form,
     Request,
@@ -284,7 +284,7 @@ class V1:
 
     async def _ended(self, record: JobRecord, kind: Kind, *, inline: bool) -> Response:
         """A request that was a job, which has ended."""
-        error = job_error(record)
+        error = job_error(record, public_url=self.settings.public_url)
         if record.state == "failed" and error is not None:
             body = json.dumps({**error, "request_id": g.request_id})
             return Response(body, status=error["status"], headers={"Content-Type": PROBLEM})
@@ -369,9 +369,14 @@ class V1:
             outcome = await self.pipeline.run(job, charge=charge)
             made = await described(outcome, store=self.store, executor=self.executor)
         except EnlargerError as error:
-            return {"model": model, "problem": problem_of(error, request_id=g.request_id)[0]}
+            return {"model": model, "problem": self._problem(error)}
         self.done(outcome)
         return result_object(made, self._place(outcome.stored), g.request_id)
+
+    def _problem(self, error: EnlargerError) -> dict[str, Any]:
+        """An error as a part of an answer."""
+        body, _, _ = problem_of(error, request_id=g.request_id)
+        return linked(body, self.settings.public_url)
 
     def _place(self, stored: StoredFile) -> dict[str, Any]:
         """Where a file is, and until when."""
@@ -393,12 +398,12 @@ class V1:
                 options = job.options
             estimate = self.pipeline.estimate(header, options, input_bytes=input_bytes)
         except EnlargerError as error:
-            problem, _, _ = problem_of(error, request_id=g.request_id)
+            problem = self._problem(error)
             return {"accepted": False, "problem": problem, "request_id": g.request_id}
         refusal = estimate.refusal
         return {
             "accepted": refusal is None,
-            "problem": None if refusal is None else problem_of(refusal, request_id=g.request_id)[0],
+            "problem": None if refusal is None else self._problem(refusal),
             "output": {"width": estimate.width_px, "height": estimate.height_px},
             "model": estimate.model,
             "tiles": estimate.tiles,
