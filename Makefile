@@ -2,14 +2,22 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help serve demo test check smoke bench bench-all chaos fuzz schemathesis golden clean
+# What Python itself says of its version, where that is older than pyproject.toml asks for.
+TOO_OLD := "Python 2"*|"Python 3."[0-9]|"Python 3."[0-9].*|"Python 3.10"*
+# Empty where .venv has no Python, one that is gone, or one that is too old.
+USABLE := $(shell case "$$($(BIN)/python --version 2>&1)" in ($(TOO_OLD)) ;; ("Python 3."*) echo yes ;; esac)
+
+.PHONY: FORCE help serve demo test check smoke bench bench-all chaos fuzz schemathesis golden clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z%-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
 
-.venv/ready: pyproject.toml
-	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed; enlarger needs Python 3.11 or newer with venv" >&2; exit 1; }
-	$(PYTHON) -m venv .venv
+.venv/ready: pyproject.toml $(if $(USABLE),,FORCE)
+	@found=$$($(PYTHON) --version 2>&1) || found="not installed"; case "$$found" in \
+	$(TOO_OLD)|"not installed") echo "$(PYTHON) is $$found; enlarger needs Python 3.11 or newer: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1 ;; esac
+	@# An installation that was interrupted, or has another Python, is begun anew; a whole one is brought up to date.
+	@if [ -z "$(USABLE)" ] || [ ! -e $@ ]; then rm -rf .venv; fi; rm -f .venv/ready*
+	[ -d .venv ] || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q -U "pip>=25.1"
 	$(BIN)/python -m pip install -q -e .
 	@touch $@

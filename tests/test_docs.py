@@ -154,6 +154,15 @@ def test_readme_commands_exist() -> None:
     assert set(re.findall(r"\.venv/bin/([a-z]+)", text)) == set(scripts)
 
 
+def test_one_file_is_run_as_contributors_are_told() -> None:
+    """The pages say how long all of it takes, and the file of the example is there."""
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    assert "15 minutes" in text
+    files = re.findall(r'make test ARGS="?(tests/\w+\.py)', text)
+    assert files
+    assert all((ROOT / file).is_file() for file in files)
+
+
 def test_ci_runs_the_test_command_of_the_readme_last() -> None:
     """So that the last line of CI is pytest's closing line."""
     lines = (ROOT / ".ci" / "run").read_text().strip().splitlines()
