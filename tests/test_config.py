@@ -234,7 +234,10 @@ WRONG = {
         *FETCH_UNCLEAR,
         *FETCH_CONTRADICTIONS,
     ],
-    "ENLARGER_PUBLIC_URL": ["example.com", "ftp://example.com", "https://", "https://a b"],
+    "ENLARGER_PUBLIC_URL": [
+        *("example.com", "ftp://example.com", "https://", "https://a b"),
+        *("https://a.example?x=1", "https://a.example/#top"),
+    ],
     "ENLARGER_SERVERS": ["one", "one:", ":5002", "one:http", "a:1,b", "http://a:1", "a b:1"],
     "ENLARGER_DATABASE": ["", "mysql://db/jobs", "sqlite://jobs.sqlite3"],
     "ENLARGER_BLOBS": ["", "http://bucket.example", "gs://bucket"],

@@ -209,7 +209,7 @@ _KUBERNETES = re.compile(
 )
 _HOST = re.compile(r"[\w.-]+")
 _ORIGIN = re.compile(r"https?://[^/?#@*\s]+/?", re.IGNORECASE)
-_URL = re.compile(r"https?://\S+")
+_URL = re.compile(r"https?://[^\s?#]+")
 _RATE = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)mp/(\d{1,9}(?:\.\d{1,3})?)s")
 
 Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
@@ -381,8 +381,8 @@ class Settings(BaseSettings):
     def _url(cls, value: str | None) -> str | None:
         if value is not None and not _URL.fullmatch(value):
             raise ValueError(
-                "it must be a URL that begins with http:// or https:// and has no spaces, "
-                "such as https://pictures.example"
+                "it must be a URL that begins with http:// or https://, without spaces, '?' and '#', "
+                "such as https://pictures.example or https://example.com/pictures"
             )
         return value
 
