@@ -30,6 +30,7 @@ from enlarger.errors import (
     TileError,
     TileTooLarge,
     Unauthorized,
+    reason_of,
 )
 from enlarger.memory import rss_bytes
 from enlarger.web.bodies import TOO_SLOW, AsgiApp, LimitedBodies, Scope
@@ -299,9 +300,9 @@ class _Metrics:
 async def _answer(error: EnlargerError) -> tuple[dict[str, Any], int, dict[str, str]]:
     """The one place where an error becomes an answer."""
     if isinstance(error, (TileError, Draining)):
-        log.info("tile_refused", code=error.code, reason=str(error))
+        log.info("tile_refused", code=error.code, reason=reason_of(error))
     else:
-        log.warning("tile_failed", code=error.code, reason=str(error))
+        log.warning("tile_failed", code=error.code, reason=reason_of(error))
     body: dict[str, Any] = {"code": error.code, "retryable": error.retryable, "error": str(error)}
     headers = {}
     status = 507 if isinstance(error, OutOfMemory) else error.status

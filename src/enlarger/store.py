@@ -19,7 +19,7 @@ from typing import TypeVar
 
 import structlog
 
-from enlarger.errors import ConfigError, StorageFull
+from enlarger.errors import ConfigError, StorageFull, reason_of
 
 log = structlog.get_logger()
 
@@ -127,7 +127,7 @@ class Store:
             except FileNotFoundError:
                 return self._put(write, suffix)
         except OSError as error:
-            log.warning("result_not_written", reason=error.strerror or str(error))
+            log.warning("result_not_written", reason=reason_of(error))
             raise StorageFull(_TEXTS.get(error.errno or 0, _OTHERWISE)) from error
 
     def _put(self, write: Callable[[Path], T], suffix: str) -> tuple[T, StoredFile]:
@@ -192,7 +192,7 @@ class Store:
         try:
             return file.path.open("rb")
         except OSError as error:
-            log.warning("result_lost", reason=error.strerror)
+            log.warning("result_lost", reason=reason_of(error))
             raise StorageFull(_LOST) from error
 
     def find(self, name: str) -> StoredFile | None:
@@ -288,7 +288,7 @@ async def sweep_regularly(store: Store, *, interval_s: float) -> None:
         try:
             sweep = await asyncio.to_thread(store.sweep)
         except OSError as error:
-            log.warning("sweep_failed", reason=error.strerror)
+            log.warning("sweep_failed", reason=reason_of(error))
         else:
             if sweep.deleted or sweep.errors:
                 log.info("sweep_done", deleted=sweep.deleted, errors=sweep.errors)

@@ -38,7 +38,7 @@ from enlarger.api.v1.problems import MEDIA_TYPE as PROBLEM
 from enlarger.api.v1.problems import problem, problem_of
 from enlarger.api.v1.routes import PREFIXES
 from enlarger.config import Settings
-from enlarger.errors import BodyTooLarge, BodyTooSlow, EnlargerError
+from enlarger.errors import BodyTooLarge, BodyTooSlow, EnlargerError, reason_of
 from enlarger.job import SCALES, Job
 from enlarger.jobs import Batches, Jobs
 from enlarger.jobs.record import State
@@ -320,7 +320,7 @@ class Gateway:
         try:
             sweep = await in_thread(self.executor, self.store.sweep)
         except OSError as error:
-            log.warning("cleanup_failed", reason=error.strerror)
+            log.warning("cleanup_failed", reason=reason_of(error))
             return _error_body(
                 "Manual cleanup failed: the folder of results cannot be read", "internal_error"
             ), 500
@@ -356,7 +356,7 @@ class Gateway:
 
     def _note(self, error: EnlargerError) -> None:
         """A request ended with an error."""
-        log.info("refused", code=error.code, reason=str(error))
+        log.info("refused", code=error.code, reason=reason_of(error))
         self.metrics.failed(error.code)
 
     async def _unexpected(self, error: Exception) -> tuple[dict[str, Any], int, dict[str, str]]:
@@ -389,7 +389,7 @@ class Gateway:
     def _refuse_raw(self, scope: Scope, error: EnlargerError) -> Answer:
         """The answer to a request that does not get as far as Quart."""
         request_id = id_of(scope)
-        log.info("refused", code=error.code, reason=str(error), request_id=request_id)
+        log.info("refused", code=error.code, reason=reason_of(error), request_id=request_id)
         self.metrics.failed(error.code)
         return _raw_answer(request_id, *_error_answer(scope["path"], error, request_id=request_id))
 

@@ -20,7 +20,7 @@ import structlog
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import LocalStore, S3Store
 
-from enlarger.errors import ConfigError, EnlargerError, StorageFull, StorageUnavailable
+from enlarger.errors import ConfigError, EnlargerError, StorageFull, StorageUnavailable, reason_of
 from enlarger.threads import finished
 
 log = structlog.get_logger()
@@ -245,9 +245,8 @@ def _told() -> Iterator[None]:
     try:
         yield
     except (BaseError, OSError) as error:
-        reason = _reason(error)
-        log.warning("blobs_failed", reason=reason)
-        raise _error(error, reason) from error
+        log.warning("blobs_failed", reason=reason_of(error))
+        raise _error(error, _reason(error)) from error
 
 
 def _error(error: BaseError | OSError, reason: str) -> EnlargerError:

@@ -10,7 +10,7 @@ import numpy as np
 import structlog
 
 from enlarger.engine import Engine
-from enlarger.errors import EnlargerError
+from enlarger.errors import EnlargerError, reason_of
 from enlarger.jobs.blobs import Blobs
 from enlarger.pipeline.once import tile_key
 from enlarger.wire import EngineFacts, ModelFacts, TileRequest, TileResult
@@ -48,7 +48,7 @@ class KeptTiles:
             data = await self._blobs.get(key)
             found = None if data is None else unpacked(data)
         except (EnlargerError, ValueError) as error:
-            log.warning("tile_not_read", key=key, reason=str(error))
+            log.warning("tile_not_read", key=key, reason=reason_of(error))
             return None
         if found is not None:
             log.info("tile_found", request_id=request.request_id, index=request.index)
@@ -60,7 +60,7 @@ class KeptTiles:
             await self._blobs.put(self._key(request), packed(result))
             log.info("tile_kept", request_id=request.request_id, index=request.index)
         except EnlargerError as error:
-            log.warning("tile_not_kept", request_id=request.request_id, reason=str(error))
+            log.warning("tile_not_kept", request_id=request.request_id, reason=reason_of(error))
 
     def _key(self, request: TileRequest) -> str:
         return f"{self._folder}/{tile_key(request).hex()}"

@@ -28,7 +28,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, Operationa
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from enlarger.errors import ConfigError, EnlargerError, StorageFull, StorageUnavailable
+from enlarger.errors import ConfigError, EnlargerError, StorageFull, StorageUnavailable, reason_of
 from enlarger.jobs import tables
 
 log = structlog.get_logger()
@@ -223,7 +223,7 @@ class Database:
             told = _told(error)
             if told is None:
                 raise
-            log.warning("database_failed", reason=_reason(error))
+            log.warning("database_failed", reason=reason_of(error))
             raise told from error
 
 

@@ -20,6 +20,7 @@ from enlarger.errors import (
     NotFound,
     QueueFull,
     ResultExpired,
+    reason_of,
 )
 from enlarger.job import BytesSource, Job, UrlSource
 from enlarger.jobs.blobs import Blobs
@@ -243,7 +244,7 @@ class Jobs:
             try:
                 await self._blobs.put(f"{work_of(added)}/input", job.source.data)
             except EnlargerError as error:  # it runs all the same; only a sudden end would cost it
-                log.warning("input_not_kept", job=added.id, reason=str(error))
+                log.warning("input_not_kept", job=added.id, reason=reason_of(error))
         return added
 
     async def known(self, owner: str, asked: Asked) -> JobRecord | None:
@@ -419,7 +420,7 @@ class Jobs:
             try:
                 await self.sweep()
             except EnlargerError as error:
-                log.warning("jobs_not_swept", reason=str(error))
+                log.warning("jobs_not_swept", reason=reason_of(error))
             await asyncio.sleep(SWEEP_S)
 
     async def sweep(self) -> None:

@@ -15,7 +15,14 @@ from typing import Any
 
 import structlog
 
-from enlarger.errors import CapacityError, DeadlineExceeded, EngineLost, EnlargerError, MissingInput
+from enlarger.errors import (
+    CapacityError,
+    DeadlineExceeded,
+    EngineLost,
+    EnlargerError,
+    MissingInput,
+    reason_of,
+)
 from enlarger.job import BytesSource, Job, Options, UrlSource
 from enlarger.jobs.blobs import Blobs
 from enlarger.jobs.checkpoint import Checkpoint, KeptTiles
@@ -227,7 +234,7 @@ class Runner:
                         break
                     self.begin(record)
             except EnlargerError as error:  # the database is away: it comes back
-                log.warning("jobs_not_claimed", reason=str(error))
+                log.warning("jobs_not_claimed", reason=reason_of(error))
             except Exception:
                 log.exception("internal_error")
             with contextlib.suppress(TimeoutError):
@@ -250,7 +257,7 @@ class Runner:
                         **self._tracked[job_id].values(),
                     )
             except EnlargerError as error:
-                log.warning("leases_not_renewed", reason=str(error))
+                log.warning("leases_not_renewed", reason=reason_of(error))
                 continue
             except Exception:
                 log.exception("internal_error")
@@ -285,7 +292,7 @@ class Runner:
         self._wake.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             # The database is away: the job's lease runs out, and it goes on from its tiles.
-            log.warning("job_end_not_noted", job=job_id, reason=str(error))
+            log.warning("job_end_not_noted", job=job_id, reason=reason_of(error))
 
     async def _run(self, record: JobRecord, tracked: Tracked, work: Awaitable[Outcome]) -> None:
         """Work on a job to its end."""
@@ -358,7 +365,7 @@ class Runner:
         self._told.made(outcome)
 
     async def _fail(self, record: JobRecord, error: EnlargerError) -> None:
-        log.info("job_failed", code=error.code, reason=str(error))
+        log.info("job_failed", code=error.code, reason=reason_of(error))
         self._told.failed(error.code)
         problem = self._words.problem(error, record.request_id)
         # What may go better next time must not be answered from memory.

@@ -18,7 +18,7 @@ import structlog
 from pydantic import SecretStr
 
 from enlarger.config import WHSEC
-from enlarger.errors import EnlargerError
+from enlarger.errors import EnlargerError, reason_of
 from enlarger.fetch import Fetcher
 from enlarger.jobs.batches import Batch
 from enlarger.jobs.record import GONE, BatchRecord, DeliveryRecord, JobRecord, delivery_id
@@ -129,7 +129,7 @@ class Webhooks:
             if record.webhook is not None:
                 await self._tell_of_job(record)
         except EnlargerError as error:
-            log.warning("webhook_not_kept", job=record.id, reason=str(error))
+            log.warning("webhook_not_kept", job=record.id, reason=reason_of(error))
         if record.batch_id is not None:
             await self.batch_changed(record.batch_id)
 
@@ -142,7 +142,7 @@ class Webhooks:
             if batch is not None and batch.webhook is not None:
                 await self._tell_of_batch(batch)
         except EnlargerError as error:
-            log.warning("webhook_not_kept", batch=batch_id, reason=str(error))
+            log.warning("webhook_not_kept", batch=batch_id, reason=reason_of(error))
 
     async def _tell_of_job(self, record: JobRecord) -> None:
         # What has expired meanwhile had succeeded.
@@ -184,7 +184,7 @@ class Webhooks:
                 for batch in await self._rows.untold_batches():
                     await self._tell_of_batch(batch)
             except EnlargerError as error:
-                log.warning("webhooks_not_caught_up", reason=str(error))
+                log.warning("webhooks_not_caught_up", reason=reason_of(error))
             await asyncio.sleep(CATCH_UP_S)
 
     async def _look(self) -> None:
@@ -202,7 +202,7 @@ class Webhooks:
                     self._sending.add(task)
                     task.add_done_callback(self._sent)
             except EnlargerError as error:  # the database is away: it comes back
-                log.warning("webhooks_not_claimed", reason=str(error))
+                log.warning("webhooks_not_claimed", reason=reason_of(error))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_S):
                     await self._wake.wait()
@@ -217,7 +217,7 @@ class Webhooks:
             values = await self._attempt(delivery)
             await self._rows.update_delivery(delivery.id, holder=None, **values)
         except EnlargerError as error:  # the lease runs out, and it is sent again
-            log.warning("webhook_not_noted", id=delivery.id, reason=str(error))
+            log.warning("webhook_not_noted", id=delivery.id, reason=reason_of(error))
 
     async def _attempt(self, delivery: DeliveryRecord) -> dict[str, Any]:
         """Send a message; gives what its row is to hold then."""
@@ -230,7 +230,7 @@ class Webhooks:
                 delivery.url, delivery.body.encode(), headers, timeout_s=self._timeout_s
             )
         except EnlargerError as error:
-            answer, status = str(error), 0
+            answer, status = reason_of(error), 0
         attempts = delivery.attempts + 1
         log.info("webhook_sent", id=delivery.id, attempt=attempts, answer=answer)
         if 200 <= status < 300:

@@ -24,6 +24,7 @@ from enlarger.errors import (
     Starting,
     TileTooLarge,
     Unauthorized,
+    reason_of,
 )
 from enlarger.pool.health import State
 from enlarger.pool.member import Member
@@ -244,11 +245,11 @@ class Pool:
                         "tile_failed",
                         server=member.name,
                         code=error.code,
-                        reason=str(error),
+                        reason=reason_of(error),
                         index=request.index,
                         request_id=request.request_id,
                         another=another,
-                        pool=repr(self),
+                        pool=str(self),
                     )
                     if not another:
                         raise

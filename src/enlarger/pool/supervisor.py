@@ -13,7 +13,7 @@ from typing import Protocol
 
 import structlog
 
-from enlarger.errors import ConfigError
+from enlarger.errors import ConfigError, reason_of
 
 log = structlog.get_logger()
 
@@ -122,7 +122,7 @@ class Supervisor:
             try:
                 returncode = await self._live(number)
             except OSError as error:
-                log.warning("server_not_started", server=number, reason=error.strerror)
+                log.warning("server_not_started", server=number, reason=reason_of(error))
             except (
                 Exception
             ):  # nobody waits for this task: no server of that number would be seen again
