@@ -688,6 +688,24 @@ async def test_full_queue_is_503_and_says_when_to_come_back(
     await until(lambda: gateway.load() == 0)
 
 
+async def test_refusals_for_lack_of_room_are_not_logged_one_by_one(
+    start: Start, models: list[ModelFacts]
+) -> None:
+    """A flood has a line for what keeps us from work, and fewer and fewer; what senders do wrong is always logged."""
+    stuck = StuckEngine(models)
+    gateway = await start(stuck, queue_limit=1)
+    first = asyncio.create_task(gateway.upscale(image_b64=B64))
+    await asyncio.wait_for(stuck.started.wait(), 10)
+    with capture_logs() as entries:
+        for _ in range(5):
+            await gateway.upscale(image_b64=B64, scale=4)
+            await gateway.upscale(image_b64=B64, scale=5)
+    codes = Counter(entry["code"] for entry in entries if entry["event"] == "refused")
+    assert codes == {"queue_full": 1, "invalid_option": 5}
+    first.cancel()
+    await until(lambda: gateway.load() == 0)
+
+
 async def test_no_engine_is_503_until_one_is_ready(start: Start, models: list[ModelFacts]) -> None:
     """Health and work follow the model servers, without a restart of the gateway."""
     engine = NearestEngine(models)

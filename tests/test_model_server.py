@@ -92,6 +92,32 @@ async def test_tiles_are_for_those_who_know_the_token(shown: str | None) -> None
         assert (await posted(server, authorization=f"Bearer {TOKEN}")).status == 200
 
 
+@pytest.mark.parametrize("shown", ["Bearer another", None])
+async def test_wrong_token_is_logged_once_and_not_at_each_probe(shown: str | None) -> None:
+    """A gateway asks four times a second: the first refusal is logged, and then fewer and fewer."""
+    with capture_logs() as entries:
+        async with running(NearestEngine(), token=TOKEN) as server:
+            for _ in range(20):
+                await server.ask("GET", "/ready", {} if shown is None else {"Authorization": shown})
+    assert [
+        (entry["event"], entry["log_level"], entry["address"], entry["left_out"])
+        for entry in entries
+    ] == [("token_refused", "warning", "127.0.0.1", 0)]
+
+
+async def test_tiles_refused_for_one_reason_are_logged_once() -> None:
+    """A server that starts is asked again and again; each reason has its own line."""
+    with capture_logs() as entries:
+        async with running(NearestEngine(), ready=False) as server:
+            for _ in range(5):
+                await posted(server)
+                await posted(server, np.zeros(LIMIT_BYTES + 1, np.uint8))
+    assert [(entry["event"], entry["code"]) for entry in entries] == [
+        ("tile_refused", "starting"),
+        ("tile_refused", "tile_too_large"),
+    ]
+
+
 # A tile
 
 

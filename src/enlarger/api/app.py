@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import json
 import time
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
@@ -38,7 +39,14 @@ from enlarger.api.v1.problems import MEDIA_TYPE as PROBLEM
 from enlarger.api.v1.problems import problem, problem_of
 from enlarger.api.v1.routes import PREFIXES
 from enlarger.config import Settings
-from enlarger.errors import BodyTooLarge, BodyTooSlow, EnlargerError, reason_of
+from enlarger.errors import (
+    BodyTooLarge,
+    BodyTooSlow,
+    CapacityError,
+    EnlargerError,
+    StorageFull,
+    reason_of,
+)
 from enlarger.job import SCALES, Job
 from enlarger.jobs import Batches, Jobs
 from enlarger.jobs.record import State
@@ -47,6 +55,7 @@ from enlarger.picture.encode import MEDIA_TYPES
 from enlarger.picture.values import FORMATS
 from enlarger.pipeline.pipeline import Pipeline
 from enlarger.pool.pool import Pool
+from enlarger.repeated import Repeated
 from enlarger.store import Store
 from enlarger.threads import in_thread
 from enlarger.web.bodies import TOO_SLOW, Answer, AsgiApp, LimitedBodies, Scope
@@ -116,6 +125,8 @@ class Gateway:
     service: Service
     metrics: Metrics
     settings: Settings
+    _refused: defaultdict[str, Repeated] = field(default_factory=partial(defaultdict, Repeated))
+    """By code: what keeps us from work now, and is refused again and again."""
 
     def asgi(self) -> AsgiApp:
         """The ASGI application."""
@@ -356,8 +367,21 @@ class Gateway:
 
     def _note(self, error: EnlargerError) -> None:
         """A request ended with an error."""
-        log.info("refused", code=error.code, reason=reason_of(error))
+        self._log_refusal(error, g.request_id)
         self.metrics.failed(error.code)
+
+    def _log_refusal(self, error: EnlargerError, request_id: str) -> None:
+        left_out: int | None = 0
+        if isinstance(error, CapacityError | StorageFull):
+            left_out = self._refused[error.code].occurred()
+        if left_out is not None:
+            log.info(
+                "refused",
+                code=error.code,
+                reason=reason_of(error),
+                request_id=request_id,
+                left_out=left_out,
+            )
 
     async def _unexpected(self, error: Exception) -> tuple[dict[str, Any], int, dict[str, str]]:
         log.error("internal_error", exc_info=error)
@@ -389,7 +413,7 @@ class Gateway:
     def _refuse_raw(self, scope: Scope, error: EnlargerError) -> Answer:
         """The answer to a request that does not get as far as Quart."""
         request_id = id_of(scope)
-        log.info("refused", code=error.code, reason=reason_of(error), request_id=request_id)
+        self._log_refusal(error, request_id)
         self.metrics.failed(error.code)
         return _raw_answer(request_id, *_error_answer(scope["path"], error, request_id=request_id))
 

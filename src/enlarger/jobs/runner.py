@@ -33,6 +33,7 @@ from enlarger.picture.preview import preview
 from enlarger.picture.values import Header
 from enlarger.pipeline.enlarging import OnPiece, Piece
 from enlarger.pipeline.pipeline import Listener, Outcome, Pipeline
+from enlarger.repeated import Repeated
 from enlarger.threads import dropped, in_thread
 
 log = structlog.get_logger()
@@ -223,6 +224,7 @@ class Runner:
 
     async def _look(self) -> None:
         """Begin jobs while there is room."""
+        away, broken = Repeated(), Repeated()
         while True:
             self._wake.clear()
             try:
@@ -233,16 +235,20 @@ class Runner:
                     if record is None:
                         break
                     self.begin(record)
+                away.over()
             except EnlargerError as error:  # the database is away: it comes back
-                log.warning("jobs_not_claimed", reason=reason_of(error))
+                if (left_out := away.occurred()) is not None:
+                    log.warning("jobs_not_claimed", reason=reason_of(error), left_out=left_out)
             except Exception:
-                log.exception("internal_error")
+                if (left_out := broken.occurred()) is not None:
+                    log.exception("internal_error", left_out=left_out)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_S):
                     await self._wake.wait()
 
     async def _beat(self) -> None:
         """Say that they are worked on, and how far they are; drop those that somebody else has."""
+        away, broken = Repeated(), Repeated()
         while True:
             await asyncio.sleep(BEAT_S)
             held = list(self._running)
@@ -256,11 +262,14 @@ class Runner:
                         states=("running",),
                         **self._tracked[job_id].values(),
                     )
+                away.over()
             except EnlargerError as error:
-                log.warning("leases_not_renewed", reason=reason_of(error))
+                if (left_out := away.occurred()) is not None:
+                    log.warning("leases_not_renewed", reason=reason_of(error), left_out=left_out)
                 continue
             except Exception:
-                log.exception("internal_error")
+                if (left_out := broken.occurred()) is not None:
+                    log.exception("internal_error", left_out=left_out)
                 continue
             for job_id in set(held) - still:
                 self.drop(job_id)

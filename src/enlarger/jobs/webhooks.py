@@ -23,6 +23,7 @@ from enlarger.fetch import Fetcher
 from enlarger.jobs.batches import Batch
 from enlarger.jobs.record import GONE, BatchRecord, DeliveryRecord, JobRecord, delivery_id
 from enlarger.jobs.rows import Rows
+from enlarger.repeated import Repeated
 
 log = structlog.get_logger()
 
@@ -177,18 +178,24 @@ class Webhooks:
 
     async def _catch_up(self) -> None:
         """Tell what was not told: a gateway may end between the end of a job and its message."""
+        away = Repeated()
         while True:
             try:
                 for record in await self._rows.untold_jobs():
                     await self._tell_of_job(record)
                 for batch in await self._rows.untold_batches():
                     await self._tell_of_batch(batch)
+                away.over()
             except EnlargerError as error:
-                log.warning("webhooks_not_caught_up", reason=reason_of(error))
+                if (left_out := away.occurred()) is not None:
+                    log.warning(
+                        "webhooks_not_caught_up", reason=reason_of(error), left_out=left_out
+                    )
             await asyncio.sleep(CATCH_UP_S)
 
     async def _look(self) -> None:
         """Send what is due, while there is room."""
+        away = Repeated()
         while True:
             self._wake.clear()
             try:
@@ -201,8 +208,10 @@ class Webhooks:
                     task = asyncio.create_task(self._send(delivery))
                     self._sending.add(task)
                     task.add_done_callback(self._sent)
+                away.over()
             except EnlargerError as error:  # the database is away: it comes back
-                log.warning("webhooks_not_claimed", reason=reason_of(error))
+                if (left_out := away.occurred()) is not None:
+                    log.warning("webhooks_not_claimed", reason=reason_of(error), left_out=left_out)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_S):
                     await self._wake.wait()
