@@ -38,6 +38,9 @@ WHSEC = "whsec_"
 
 Precision = Literal["auto", "f32", "bf16", "int8"]
 
+LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["auto", "text", "json"]
+
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -238,6 +241,12 @@ class Settings(BaseSettings):
     cache_dir: Path | None = Field(default=None, validation_alias="ENLARGER_CACHE_DIR")
     """Folder of compiled networks. Unset: ``enlarger`` in the user's cache folder."""
 
+    log_level: LogLevel = Field(default="info", validation_alias="ENLARGER_LOG_LEVEL")
+    """The least important lines that are logged."""
+
+    log_format: LogFormat = Field(default="auto", validation_alias="ENLARGER_LOG_FORMAT")
+    """``text`` or ``json``; ``auto``: text if stderr is a terminal, else JSON."""
+
     otlp_endpoint: str | None = Field(default=None, validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
     """URL of an OpenTelemetry collector, OTLP over HTTP, that gets traces of requests."""
 
@@ -319,7 +328,7 @@ class Settings(BaseSettings):
     def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return value if value == ("*",) else tuple(map(_origin, value))
 
-    @field_validator("fetch", mode="before")
+    @field_validator("fetch", "log_level", "log_format", mode="before")
     @classmethod
     def _lower_case(cls, value: object) -> object:
         return value.strip().lower() if isinstance(value, str) else value
@@ -403,6 +412,11 @@ class Settings(BaseSettings):
             return self.cache_dir
         base = os.environ.get("XDG_CACHE_HOME")
         return (Path(base) if base else Path.home() / ".cache") / "enlarger"
+
+
+def may_be_coloured() -> bool:
+    """Whether nobody asked for text without colours, as programs of all kinds are asked: https://no-color.org."""
+    return not os.environ.get("NO_COLOR")
 
 
 def cores() -> int:
