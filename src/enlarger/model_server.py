@@ -35,6 +35,7 @@ from enlarger.errors import (
 )
 from enlarger.memory import rss_bytes
 from enlarger.repeated import Repeated
+from enlarger.web.access import Access
 from enlarger.web.bodies import TOO_SLOW, AsgiApp, LimitedBodies, Scope
 from enlarger.web.launcher import Service
 from enlarger.web.metrics import BUCKETS_S, exposition, new_registry
@@ -110,9 +111,11 @@ class ModelServer:
         app.register_error_handler(EnlargerError, self._answer)
         app.register_error_handler(Exception, self._unexpected)
         app.before_request(self._check_token)
-        return LimitedBodies(
+        limited = LimitedBodies(
             app, limit_bytes=self._max_tile_px * _BYTES_PER_PX, refuse=self._refuse_body
         )
+        # All of them: a gateway asks twice a second, and sends hundreds of tiles for one picture.
+        return Access(limited, is_routine=lambda _path, _status: True)
 
     @property
     def _max_tile_px(self) -> int:

@@ -22,7 +22,7 @@ from werkzeug.routing import MapAdapter
 
 from enlarger import __version__
 from enlarger.api import compatible, dialects
-from enlarger.api.callers import Callers, caller_of
+from enlarger.api.callers import OPEN_FOLDERS, Callers, caller_of
 from enlarger.api.dialects import Maker
 from enlarger.api.document.routes import DocumentRoutes
 from enlarger.api.downloads import download
@@ -58,6 +58,7 @@ from enlarger.pool.pool import Pool
 from enlarger.repeated import Repeated
 from enlarger.store import Store
 from enlarger.threads import in_thread
+from enlarger.web.access import Access, note
 from enlarger.web.bodies import TOO_SLOW, Answer, AsgiApp, LimitedBodies, Scope
 from enlarger.web.cors import Cors
 from enlarger.web.launcher import Service
@@ -72,6 +73,9 @@ _GUARDS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
 """What a browser may do with an answer: show it, as what it says it is."""
+
+_PROBES = ("/health", "/health-check", "/livez", "/readyz", "/metrics")
+"""Paths that orchestrators and Prometheus ask again and again."""
 
 _PICTURES = (
     *("/upscale", "/v1/upscale", "/v1/compare", "/v1/jobs", BATCHES),
@@ -190,7 +194,10 @@ class Gateway:
         )
         gated = callers.gate(limited, self._refuse_raw)
         origins = self.settings.cors_origins
-        return Cors(gated, origins, sent=_SENT, exposed=_EXPOSED) if origins else gated
+        outer = Cors(gated, origins, sent=_SENT, exposed=_EXPOSED) if origins else gated
+        return Access(
+            outer, address=callers.address, is_routine=_is_probe, secret_folders=OPEN_FOLDERS
+        )
 
     async def upscale(self) -> Response:
         """``POST /upscale``, ``GET /upscale``: A.1."""
@@ -367,6 +374,7 @@ class Gateway:
 
     def _note(self, error: EnlargerError) -> None:
         """A request ended with an error."""
+        note(request.scope, code=error.code)
         self._log_refusal(error, g.request_id)
         self.metrics.failed(error.code)
 
@@ -384,6 +392,7 @@ class Gateway:
             )
 
     async def _unexpected(self, error: Exception) -> tuple[dict[str, Any], int, dict[str, str]]:
+        note(request.scope, code="internal_error")
         log.error("internal_error", exc_info=error)
         self.metrics.failed("internal_error")
         ours = EnlargerError("Internal server error")
@@ -413,6 +422,7 @@ class Gateway:
     def _refuse_raw(self, scope: Scope, error: EnlargerError) -> Answer:
         """The answer to a request that does not get as far as Quart."""
         request_id = id_of(scope)
+        note(scope, code=error.code)
         self._log_refusal(error, request_id)
         self.metrics.failed(error.code)
         return _raw_answer(request_id, *_error_answer(scope["path"], error, request_id=request_id))
@@ -445,6 +455,11 @@ async def http_error(error: HTTPException) -> tuple[dict[str, Any], int, dict[st
     if not request.path.startswith(PREFIXES):
         return _error_body(text, code), status, headers
     return body, status, {**headers, "Content-Type": PROBLEM}
+
+
+def _is_probe(path: str, status: int) -> bool:
+    """Whether a program looks how we are, every second, and is told."""
+    return path in _PROBES and status in (200, 503)
 
 
 def _mb(size_bytes: int | None) -> float | None:

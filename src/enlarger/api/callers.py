@@ -14,6 +14,7 @@ from typing import cast
 from enlarger.api.signing import check
 from enlarger.config import ApiKey, Network, SigningKey
 from enlarger.errors import RequestError, SignatureExpired, SignatureInvalid, Unauthorized
+from enlarger.web.access import note
 from enlarger.web.bodies import Answer, AsgiApp, Receive, Scope, Send, answer_early
 
 OPEN_PATHS = (
@@ -113,6 +114,12 @@ class Callers:
         names = [known.name for known in self._keys if hmac.compare_digest(known.sha256, digest)]
         return names[0] if names and key else None
 
+    def address(self, scope: Scope) -> str:
+        """Where a request comes from, as far as our proxies are to be believed."""
+        return self._address(
+            scope, [(name.lower(), value.decode("latin1")) for name, value in scope["headers"]]
+        )
+
     def _address(self, scope: Scope, headers: Iterable[tuple[bytes, str]]) -> str:
         """The peer; behind a proxy of ours the last address in front of it that is none of our proxies."""
         address = scope["client"][0] if scope.get("client") else "unknown"
@@ -136,6 +143,8 @@ class Callers:
             if scope["type"] == "http":
                 try:
                     scope = self.admitted(scope)
+                    caller = caller_of(scope)
+                    note(scope, caller=caller.id if caller.has_key else None)
                 except (Unauthorized, SignatureInvalid, SignatureExpired) as error:
                     await answer_early(refuse(scope, error), scope, receive, send)
                     return
