@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import json
 import os
+import platform
 import re
 import shutil
 import time
@@ -1183,6 +1184,33 @@ async def test_metrics_tell_servers_apart(start: Start, models: list[ModelFacts]
     }
 
 
+async def test_server_has_one_name_in_status_and_metrics(
+    start: Start, models: list[ModelFacts]
+) -> None:
+    """That of the log, beside the number that it has had."""
+    members = [Member(name, NearestEngine(models)) for name in ("server-0", "server-1")]
+    gateway = await start(pool=Pool(members))
+    async with gateway.http.get("/metrics") as response:
+        text = await response.text()
+    assert 'enlarger_server_info{name="server-1",server="1"} 1.0' in text
+    status = (await gateway.call("GET", "/status")).body
+    named = [(server["id"], server["name"]) for server in status["servers"]]
+    assert named == [(0, "server-0"), (1, "server-1")]
+
+
+async def test_metrics_tell_the_version(start: Start) -> None:
+    """And what it runs on."""
+    gateway = await start()
+    async with gateway.http.get("/metrics") as response:
+        (line,) = re.findall(
+            r"^enlarger_build_info\{(.+)\} 1\.0$", await response.text(), re.MULTILINE
+        )
+    labels = dict(re.findall(r'(\w+)="([^"]+)"', line))
+    assert labels["version"] == __version__
+    assert labels["python"] == platform.python_version()
+    assert labels.keys() == {"version", "python", "openvino"}
+
+
 async def test_memory_of_model_servers_is_shown(start: Start, models: list[ModelFacts]) -> None:
     """As they say it themselves; those that do not say it have none."""
     engine = NearestEngine(models)
@@ -1252,6 +1280,7 @@ async def test_status_shows_what_is_here(start: Start) -> None:
         "servers": [
             {
                 "id": 0,
+                "name": "one",
                 "state": "ready",
                 "tiles_in_flight": 0,
                 "tiles_done": body["tiles"]["total"],
@@ -1435,19 +1464,18 @@ async def test_every_request_has_a_line(
     headers = {"X-Forwarded-For": "192.0.2.9", "Cache-Control": "no-cache"} | options.pop(
         "headers", {}
     )
+    url = URL(path, encoded=True)
+    if status == 429:  # uses up what the next one is refused
+        await gateway.http.request(method, url, headers=headers, **options)
     with capture_logs() as entries:
-        for _ in range(2 if status == 429 else 1):
-            # The first uses up what the second is refused.
-            async with gateway.http.request(
-                method, URL(path, encoded=True), headers=headers, **options
-            ) as response:
-                body = await response.read()
-        await until(lambda: len(lines_of(entries)) == (2 if status == 429 else 1))
-    line = lines_of(entries)[-1]
+        async with gateway.http.request(method, url, headers=headers, **options) as response:
+            body = await response.read()
+        id_ = response.headers["X-Request-Id"]
+        await until(lambda: id_ in {line["request_id"] for line in lines_of(entries)})
+    (line,) = [line for line in lines_of(entries) if line["request_id"] == id_]
     shown = "/files/none.png*" if path.startswith("/files/") else path.partition("?")[0]
     assert (line["method"], line["path"], line["status"]) == (method, shown, status)
     assert (line.get("code"), line["caller"], line["address"]) == (code, caller, "192.0.2.9")
-    assert line["request_id"] == response.headers["X-Request-Id"]
     assert line["sent_bytes"] == len(body)
     assert "aborted" not in line
 

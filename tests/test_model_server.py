@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -599,6 +600,14 @@ async def test_metrics_show_tiles_under_way_and_those_that_were_dropped() -> Non
         found = await metrics(server)
     assert found["enlarger_model_server_queue_seconds_sum",] >= held_s - 0.001
     assert found["enlarger_model_server_tiles_in_flight",] == 0
+
+
+async def test_metrics_tell_the_version(server: RunningServer) -> None:
+    """As those of the gateway do."""
+    text = (await server.ask("GET", "/metrics")).body.decode()
+    assert re.search(
+        rf'^enlarger_build_info\{{.*version="{__version__}".*\}} 1\.0$', text, re.MULTILINE
+    )
 
 
 # Logs

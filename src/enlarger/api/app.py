@@ -323,6 +323,7 @@ class Gateway:
             "servers": [
                 {
                     "id": number,
+                    "name": member.name,
                     "state": member.shown_state,
                     "tiles_in_flight": member.in_flight,
                     "tiles_done": member.tiles_done,
