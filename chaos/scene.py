@@ -299,12 +299,16 @@ def events(running: RunningService, name: str) -> list[dict[str, Any]]:
 
 def server_pids(running: RunningService) -> dict[int, int]:
     """The newest process of each model server."""
-    return {event["server"]: event["pid"] for event in events(running, "server_started")}
+    return {_number(event): event["pid"] for event in events(running, "server_started")}
 
 
 def server_ports(running: RunningService) -> dict[int, int]:
     """The newest port of each model server."""
-    return {event["server"]: event["port"] for event in events(running, "server_started")}
+    return {_number(event): event["port"] for event in events(running, "server_started")}
+
+
+def _number(event: dict[str, Any]) -> int:
+    return int(event["server"].removeprefix("server-"))
 
 
 def server_entries(running: RunningService) -> list[dict[str, Any]]:

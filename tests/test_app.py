@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import json
 import os
+import platform
 import re
 import shutil
 import time
@@ -15,7 +16,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from io import BytesIO
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 import pytest
@@ -78,6 +79,10 @@ KEYS = ",".join(
 def key_of(name: str) -> dict[str, str]:
     """The header of one of them."""
     return {"Authorization": f"Bearer {name * 5}"}
+
+
+PREFLIGHT = {"Origin": "https://a.example", "Access-Control-Request-Method": "POST"}
+"""What a browser asks before it lets a page send a request."""
 
 
 async def test_keys_are_asked_for_if_there_are_any(start: Start) -> None:
@@ -716,6 +721,24 @@ async def test_full_queue_is_503_and_says_when_to_come_back(
     await until(lambda: gateway.load() == 0)
 
 
+async def test_refusals_for_lack_of_room_are_not_logged_one_by_one(
+    start: Start, models: list[ModelFacts]
+) -> None:
+    """A flood has a line for what keeps us from work, and fewer and fewer; what senders do wrong is always logged."""
+    stuck = StuckEngine(models)
+    gateway = await start(stuck, queue_limit=1)
+    first = asyncio.create_task(gateway.upscale(image_b64=B64))
+    await asyncio.wait_for(stuck.started.wait(), 10)
+    with capture_logs() as entries:
+        for _ in range(5):
+            await gateway.upscale(image_b64=B64, scale=4)
+            await gateway.upscale(image_b64=B64, scale=5)
+    codes = Counter(entry["code"] for entry in entries if entry["event"] == "refused")
+    assert codes == {"queue_full": 1, "invalid_option": 5}
+    first.cancel()
+    await until(lambda: gateway.load() == 0)
+
+
 async def test_no_engine_is_503_until_one_is_ready(start: Start, models: list[ModelFacts]) -> None:
     """Health and work follow the model servers, without a restart of the gateway."""
     engine = NearestEngine(models)
@@ -1189,6 +1212,33 @@ async def test_metrics_tell_servers_apart(start: Start, models: list[ModelFacts]
     }
 
 
+async def test_server_has_one_name_in_status_and_metrics(
+    start: Start, models: list[ModelFacts]
+) -> None:
+    """That of the log, beside the number that it has had."""
+    members = [Member(name, NearestEngine(models)) for name in ("server-0", "server-1")]
+    gateway = await start(pool=Pool(members))
+    async with gateway.http.get("/metrics") as response:
+        text = await response.text()
+    assert 'enlarger_server_info{name="server-1",server="1"} 1.0' in text
+    status = (await gateway.call("GET", "/status")).body
+    named = [(server["id"], server["name"]) for server in status["servers"]]
+    assert named == [(0, "server-0"), (1, "server-1")]
+
+
+async def test_metrics_tell_the_version(start: Start) -> None:
+    """And what it runs on."""
+    gateway = await start()
+    async with gateway.http.get("/metrics") as response:
+        (line,) = re.findall(
+            r"^enlarger_build_info\{(.+)\} 1\.0$", await response.text(), re.MULTILINE
+        )
+    labels = dict(re.findall(r'(\w+)="([^"]+)"', line))
+    assert labels["version"] == __version__
+    assert labels["python"] == platform.python_version()
+    assert labels.keys() == {"version", "python", "openvino"}
+
+
 async def test_memory_of_model_servers_is_shown(start: Start, models: list[ModelFacts]) -> None:
     """As they say it themselves; those that do not say it have none."""
     engine = NearestEngine(models)
@@ -1258,6 +1308,7 @@ async def test_status_shows_what_is_here(start: Start) -> None:
         "servers": [
             {
                 "id": 0,
+                "name": "one",
                 "state": "ready",
                 "tiles_in_flight": 0,
                 "tiles_done": body["tiles"]["total"],
@@ -1377,7 +1428,8 @@ async def test_every_line_about_a_request_has_its_id(start: Start) -> None:
         await gateway.call("POST", "/upscale", json={"image_b64": B64, "scale": 4}, **mine)
         await gateway.call("POST", "/cleanup", **mine)
         await send(gateway.port, f"X-Request-Id: mine\r\nContent-Length: {9 << 20}\r\n")
-    assert [(entry["event"], entry.get("code")) for entry in entries] == [
+    about = [entry for entry in entries if entry["event"] != "request"]
+    assert [(entry["event"], entry.get("code")) for entry in about] == [
         ("admitted", None),
         ("picture_done", None),
         ("refused", "invalid_option"),
@@ -1390,6 +1442,127 @@ async def test_every_line_about_a_request_has_its_id(start: Start) -> None:
         ("refused", "file_too_large"),
     ]
     assert {entry["request_id"] for entry in entries} == {"mine"}
+
+
+def lines_of(entries: list[Any]) -> list[Any]:
+    """Those that each request has."""
+    return [entry for entry in entries if entry["event"] == "request"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "options", "status", "code", "caller"),
+    [
+        ("GET", "/v1/models", {"headers": key_of("alice")}, 200, None, "key:alice"),
+        ("HEAD", "/v1/models", {"headers": key_of("bob")}, 200, None, "key:bob"),
+        ("GET", "/v1/models", {}, 401, "unauthorized", None),
+        ("GET", "/v1/models", {"headers": {"X-API-Key": "wrong"}}, 401, "unauthorized", None),
+        ("GET", "/v1/models?sig=kid.no&expires=1", {}, 403, "signature_invalid", None),
+        ("GET", "/docs", {}, 200, None, None),
+        ("GET", "/nowhere", {"headers": key_of("bob")}, 404, None, "key:bob"),
+        ("PUT", "/upscale", {"headers": key_of("bob")}, 405, None, "key:bob"),
+        (
+            *("POST", "/upscale", {"headers": key_of("bob"), "json": {"scale": 4}}),
+            *(400, "missing_input", "key:bob"),
+        ),
+        (
+            *("POST", "/upscale", {"headers": key_of("bob"), "json": {"image_b64": B64}}),
+            *(429, "rate_limited", "key:bob"),
+        ),
+        ("OPTIONS", "/upscale", {"headers": PREFLIGHT}, 204, None, None),
+        ("GET", "/files/none.png", {}, 404, None, None),
+    ],
+)
+async def test_every_request_has_a_line(
+    start: Start,
+    method: str,
+    path: str,
+    options: dict[str, Any],
+    status: int,
+    code: str | None,
+    caller: str | None,
+) -> None:
+    """One, whoever answered it: with the id of the answer, and the bytes of its body."""
+    gateway = await start(
+        api_keys=KEYS,
+        signing_keys="kid:a-secret-of-a-test",
+        rate_limit="0.001mp/1000s",
+        cors_origins="https://a.example",
+        trusted_proxies="127.0.0.1",
+    )
+    headers = {"X-Forwarded-For": "192.0.2.9", "Cache-Control": "no-cache"} | options.pop(
+        "headers", {}
+    )
+    url = URL(path, encoded=True)
+    if status == 429:  # uses up what the next one is refused
+        await gateway.http.request(method, url, headers=headers, **options)
+    with capture_logs() as entries:
+        async with gateway.http.request(method, url, headers=headers, **options) as response:
+            body = await response.read()
+        id_ = response.headers["X-Request-Id"]
+        await until(lambda: id_ in {line["request_id"] for line in lines_of(entries)})
+    (line,) = [line for line in lines_of(entries) if line["request_id"] == id_]
+    shown = "/files/none.png*" if path.startswith("/files/") else path.partition("?")[0]
+    assert (line["method"], line["path"], line["status"]) == (method, shown, status)
+    assert (line.get("code"), line["caller"], line["address"]) == (code, caller, "192.0.2.9")
+    assert line["sent_bytes"] == len(body)
+    assert "aborted" not in line
+
+
+async def test_early_refusals_have_a_line(start: Start) -> None:
+    """Of a body that is too large, before and while it comes."""
+    gateway = await start(max_file_size_bytes=1)
+    too_many = BODY_LIMIT_BYTES + 1
+    with capture_logs() as entries:
+        await send(gateway.port, f"X-Request-Id: mine\r\nContent-Length: {too_many}\r\n")
+        await send(
+            gateway.port,
+            "X-Request-Id: mine\r\nTransfer-Encoding: chunked\r\n",
+            f"{too_many:x}\r\n".encode() + bytes(too_many),
+        )
+    assert [(line["status"], line["code"], line["request_id"]) for line in lines_of(entries)] == [
+        (400, "file_too_large", "mine")
+    ] * 2
+
+
+async def test_client_that_hangs_up_has_a_line(start: Start, models: list[ModelFacts]) -> None:
+    """With the status 499, since there was no answer."""
+    stuck = StuckEngine(models)
+    gateway = await start(stuck)
+    with capture_logs() as entries:
+        work = asyncio.create_task(gateway.upscale(image_b64=B64))
+        await asyncio.wait_for(stuck.started.wait(), 10)
+        work.cancel()
+        await until(lambda: len(lines_of(entries)) == 1)
+    (line,) = lines_of(entries)
+    assert (line["path"], line["status"], line["aborted"]) == ("/upscale", 499, True)
+
+
+async def test_probes_are_logged_at_the_level_debug(start: Start) -> None:
+    """An orchestrator asks every second; what is refused is no probe."""
+    gateway = await start()
+    with capture_logs() as entries:
+        for path in ("/health", "/livez", "/readyz", "/metrics", "/health-check"):
+            async with gateway.http.get(path) as response:
+                await response.read()
+        async with gateway.http.post("/livez") as response:
+            await response.read()
+        await until(lambda: len(lines_of(entries)) == 6)
+    levels = [line["log_level"] for line in lines_of(entries)]
+    assert levels == ["debug"] * 5 + ["info"]
+
+
+async def test_name_of_a_result_is_not_in_the_log(start: Start) -> None:
+    """It is the permission to read it."""
+    gateway = await start()
+    with capture_logs() as entries:
+        made = (await gateway.upscale(image_b64=B64)).body
+        async with gateway.http.get(made["url"]) as response:
+            size_bytes = len(await response.read())
+        await until(lambda: len(lines_of(entries)) == 2)
+    token = made["url"].removeprefix("/files/")
+    assert token not in str(entries)
+    line = lines_of(entries)[1]
+    assert (line["path"], line["sent_bytes"]) == (f"/files/{token[:8]}*", size_bytes)
 
 
 async def test_decoder_that_is_killed_is_logged_with_its_request(
@@ -1406,7 +1579,7 @@ async def test_decoder_that_is_killed_is_logged_with_its_request(
             await gateway.call(
                 "POST", "/upscale", json={"image_b64": B64}, headers={"X-Request-Id": "mine"}
             )
-    assert [(entry["event"], entry["request_id"]) for entry in entries] == [
+    assert [(entry["event"], entry["request_id"]) for entry in entries[:2]] == [
         ("decoder_killed", "mine"),
         ("refused", "mine"),
     ]

@@ -10,6 +10,7 @@ from typing import get_args
 
 import pytest
 import typer.main
+from log_calls import LogCall, log_calls
 
 import enlarger
 from enlarger import cli
@@ -71,9 +72,9 @@ def test_every_setting_is_documented_with_its_default(name: str) -> None:
 
 
 def test_no_documented_setting_is_gone() -> None:
-    """The page lists what there is, and the one variable of other programs that we read."""
+    """The page lists what there is, and the variables of other programs that we read."""
     known = {str(field.validation_alias) for field in Settings.model_fields.values()}
-    assert set(rows(page("settings.md"))) == known | {"XDG_CACHE_HOME"}
+    assert set(rows(page("settings.md"))) == known | {"NO_COLOR", "XDG_CACHE_HOME"}
 
 
 @pytest.mark.parametrize("code", sorted(codes()))
@@ -110,12 +111,47 @@ def test_dialects_are_documented() -> None:
 
 def test_every_metric_is_documented() -> None:
     """By the name that Prometheus shows."""
-    sources = [ROOT / "src/enlarger" / name for name in ("api/metrics.py", "model_server.py")]
+    sources = [
+        ROOT / "src/enlarger" / name
+        for name in ("api/metrics.py", "web/metrics.py", "model_server.py")
+    ]
     source = "".join(path.read_text() for path in sources)
     names = re.findall(r'\(\s*"(?:enlarger_)?(\w+)",\s*"[A-Z]', source)
-    assert len(names) == 21
+    assert len(names) == 23
     for name in names:
         assert f"`enlarger_{name}" in page("http-api.md"), name
+
+
+def documented_events() -> dict[str, tuple[str, str]]:
+    """Levels and fields of each event of the page about logs; those of all rows that it has."""
+    found: dict[str, tuple[str, str]] = {}
+    for names, levels, fields in re.findall(
+        r"^\| (`[a-z_]+`(?:, `[a-z_]+`)*) \| ([a-z, ]+) \|([^|]*)\|",
+        page("logs.md"),
+        re.MULTILINE,
+    ):
+        for name in re.findall(r"`(\w+)`", names):
+            before = found.get(name, ("", ""))
+            found[name] = (before[0] + levels, before[1] + fields)
+    return found
+
+
+EVENTS = documented_events()
+
+
+@pytest.mark.parametrize("call", log_calls(), ids=lambda call: call.place)
+def test_every_event_of_the_log_is_documented(call: LogCall) -> None:
+    """With its level, and with every field that its line has."""
+    assert call.event in EVENTS, f"{call.place}: docs/reference/logs.md lacks {call.event}"
+    levels, fields = EVENTS[call.event]
+    assert call.level.replace("exception", "error") in levels
+    for field in call.fields - {"exc_info"}:
+        assert f"`{field}`" in fields, f"docs/reference/logs.md lacks {field} of {call.event}"
+
+
+def test_no_documented_event_is_gone() -> None:
+    """The page lists what there is, and the one event that is made of other programs' lines."""
+    assert set(EVENTS) == {call.event for call in log_calls()} | {"library"}
 
 
 def test_every_command_is_mentioned() -> None:

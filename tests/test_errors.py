@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import ast
+import errno
 import re
+import socket
+import sqlite3
+import ssl
 from collections import Counter
+from pathlib import Path
+from typing import cast
 
+import aiohttp
 import pytest
+from aiohttp.client_reqrep import ConnectionKey
+from hypothesis import given
+from hypothesis import strategies as st
+from log_calls import LogCall, log_calls
+from sqlalchemy.exc import OperationalError
 
 from enlarger import errors
 from enlarger.errors import (
@@ -16,6 +29,7 @@ from enlarger.errors import (
     OutputTooLarge,
     QueueFull,
     by_code,
+    reason_of,
 )
 
 ON_V1 = {
@@ -226,3 +240,114 @@ def test_class_is_raised_and_caught_on_both_sides_of_the_wire() -> None:
     assert cls is not None
     with pytest.raises(DeadlineExceeded, match="100 s"):
         raise cls("the deadline of 100 s has passed")
+
+
+# Reasons in words
+
+KEY = cast(ConnectionKey, None)
+"""What aiohttp's errors have besides the error that they wrap."""
+
+
+def connect_error(error: OSError) -> aiohttp.ClientConnectorError:
+    """As aiohttp wraps it when it cannot connect."""
+    return aiohttp.ClientConnectorError(KEY, error)
+
+
+def untrusted() -> ssl.SSLCertVerificationError:
+    """As ssl raises it for a certificate that nobody signed."""
+    error = ssl.SSLCertVerificationError(1, "[SSL: CERTIFICATE_VERIFY_FAILED] (_ssl.c:1006)")
+    error.verify_message = "self-signed certificate"
+    return error
+
+
+def unlike_tls() -> ssl.SSLError:
+    """As ssl raises it where something else than TLS answers."""
+    error = ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)")
+    error.library, error.reason = "SSL", "WRONG_VERSION_NUMBER"
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device"),
+        (PermissionError(errno.EACCES, "x", "/data/a.png"), "Permission denied: '/data/a.png'"),
+        (OSError(errno.ECONNREFUSED, "Connect call failed ('::1', 1)"), "Connection refused"),
+        (socket.gaierror(-2, "Name or service not known"), "Name or service not known"),
+        (
+            OSError("Multiple exceptions: [Errno 111] Connect call failed ('::1', 80, 0, 0)"),
+            "Multiple exceptions: Connect call failed ::1 port 80",
+        ),
+        (TimeoutError(), "it took too long"),
+        (ConnectionResetError("Cannot write to closing transport"), "Cannot write to closing transport"),
+        (ConnectionResetError(), "connection reset error"),
+        (connect_error(OSError(errno.EHOSTUNREACH, "x ('10.0.0.1', 1)")), "No route to host"),
+        (connect_error(OSError("port 9 is not allowed")), "port 9 is not allowed"),
+        (aiohttp.ClientConnectorCertificateError(KEY, untrusted()), "the certificate is not valid: self-signed certificate"),
+        (aiohttp.ClientConnectorSSLError(KEY, unlike_tls()), "TLS failed: wrong version number"),
+        (aiohttp.ServerDisconnectedError(), "Server disconnected"),
+        (aiohttp.InvalidURL("http://a/?sig=secret"), "the URL is not valid"),
+        (
+            aiohttp.ClientPayloadError("Response payload is not completed: <ContentLengthError: 400, message='Not enough'>"),
+            "Response payload is not completed",
+        ),
+        (
+            aiohttp.ClientResponseError(
+                cast(aiohttp.RequestInfo, None), (), status=400, message="Bad status line:\n\n  b'x'\n    ^"
+            ),
+            "Bad status line",
+        ),
+        (OperationalError("SELECT 1", {}, sqlite3.OperationalError("disk I/O error")), "disk I/O error"),
+        (KeyError("instance"), "'instance' is missing"),
+        (ExceptionGroup("2 of 2", [ValueError("a reason"), KeyError()]), "a reason"),
+        (ZeroDivisionError(), "zero division error"),
+        (QueueFull("256 requests wait"), "256 requests wait"),
+        (ValueError("one line\nand another"), "one line"),
+        (ValueError("x" * 9999), "x" * 300),
+    ],
+)  # fmt: skip
+def test_reason_is_in_words(error: BaseException, reason: str) -> None:
+    """What the system or a library says, without class names, numbers of errors, URLs and Python's own notation."""
+    assert reason_of(error) == reason
+
+
+@given(
+    kind=st.sampled_from([OSError, ValueError, TimeoutError, KeyError, EnlargerError]),
+    text=st.text(),
+)
+def test_reason_is_one_line_and_never_empty(kind: type[Exception], text: str) -> None:
+    """Whatever the error says of itself."""
+    assert len(reason_of(kind(text)).splitlines()) == 1
+
+
+def test_a_missing_file_is_named() -> None:
+    """As the system raises it."""
+    with pytest.raises(FileNotFoundError) as caught:
+        Path("/no/such/file").read_text()
+    assert reason_of(caught.value) == "No such file or directory: '/no/such/file'"
+
+
+@pytest.mark.parametrize("call", log_calls(), ids=lambda call: call.place)
+def test_log_has_reasons_in_words(call: LogCall) -> None:
+    """An error goes into a line through ``reason_of``, or whole as its traceback; nothing else does as Python shows it."""
+    for keyword in call.call.keywords:
+        if keyword.arg == "exc_info":
+            continue
+        for node in ast.walk(keyword.value):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                assert node.func.id not in {"repr", "type"}
+                if node.func.id == "reason_of":
+                    break
+            assert not isinstance(node, ast.FormattedValue) or node.conversion != ord("r")
+            if isinstance(node, ast.Name):
+                assert node.id not in call.caught or _is_field(keyword.value, node.id)
+
+
+def _is_field(value: ast.expr, name: str) -> bool:
+    """Whether a value is a field of an error of ours, such as its code."""
+    return (
+        isinstance(value, ast.Attribute)
+        and value.attr == "code"
+        and isinstance(value.value, ast.Name)
+        and value.value.id == name
+    )

@@ -590,6 +590,35 @@ async def test_local_host_is_refused_however_it_is_spelt(host: str) -> None:
     assert "address" in entry["reason"] or "resolves to" in entry["reason"]
 
 
+@pytest.mark.parametrize(
+    ("rule", "url", "reason"),
+    [
+        ("public", "http://example.com:28000/", "port 28000 is not allowed by ENLARGER_FETCH"),
+        ("public", "http://10.0.0.7/", "address 10.0.0.7 is not allowed by ENLARGER_FETCH"),
+        ("off", "http://example.com/", "ENLARGER_FETCH switches fetching off"),
+    ],
+)
+async def test_log_says_in_words_what_is_not_allowed(rule: str, url: str, reason: str) -> None:
+    """And by which setting."""
+    with capture_logs() as logs, pytest.raises(SourceUnreachable, match=UNREACHABLE):
+        await fetcher(rule).fetch(url)
+    assert [entry["reason"] for entry in logs] == [reason]
+
+
+async def test_log_says_in_words_why_a_connection_failed() -> None:
+    """As the system says it, for a fetched picture and for a webhook."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}/"
+        source = fetcher("127.0.0.1")
+        with capture_logs() as logs:
+            with pytest.raises(SourceUnreachable):
+                await source.fetch(url)
+            with pytest.raises(SourceUnreachable):
+                await source.post(url, b"", {}, timeout_s=5)
+    assert [entry["reason"] for entry in logs] == ["Connection refused"] * 2
+
+
 # Names
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -90,6 +91,32 @@ async def test_tiles_are_for_those_who_know_the_token(shown: str | None) -> None
         assert (await server.ask("GET", "/livez", headers)).status == 200
         assert engine.requests == []
         assert (await posted(server, authorization=f"Bearer {TOKEN}")).status == 200
+
+
+@pytest.mark.parametrize("shown", ["Bearer another", None])
+async def test_wrong_token_is_logged_once_and_not_at_each_probe(shown: str | None) -> None:
+    """A gateway asks four times a second: the first refusal is logged, and then fewer and fewer."""
+    with capture_logs() as entries:
+        async with running(NearestEngine(), token=TOKEN) as server:
+            for _ in range(20):
+                await server.ask("GET", "/ready", {} if shown is None else {"Authorization": shown})
+    assert [
+        (entry["event"], entry["log_level"], entry["address"], entry["left_out"])
+        for entry in above_debug(entries)
+    ] == [("token_refused", "warning", "127.0.0.1", 0)]
+
+
+async def test_tiles_refused_for_one_reason_are_logged_once() -> None:
+    """A server that starts is asked again and again; each reason has its own line."""
+    with capture_logs() as entries:
+        async with running(NearestEngine(), ready=False) as server:
+            for _ in range(5):
+                await posted(server)
+                await posted(server, np.zeros(LIMIT_BYTES + 1, np.uint8))
+    assert [(entry["event"], entry["code"]) for entry in above_debug(entries)] == [
+        ("tile_refused", "starting"),
+        ("tile_refused", "tile_too_large"),
+    ]
 
 
 # A tile
@@ -575,11 +602,25 @@ async def test_metrics_show_tiles_under_way_and_those_that_were_dropped() -> Non
     assert found["enlarger_model_server_tiles_in_flight",] == 0
 
 
+async def test_metrics_tell_the_version(server: RunningServer) -> None:
+    """As those of the gateway do."""
+    text = (await server.ask("GET", "/metrics")).body.decode()
+    assert re.search(
+        rf'^enlarger_build_info\{{.*version="{__version__}".*\}} 1\.0$', text, re.MULTILINE
+    )
+
+
 # Logs
+
+
+def above_debug(entries: list[Any]) -> list[Any]:
+    """Those that are logged unless a setting says otherwise: without a line for each request."""
+    return [entry for entry in entries if entry["log_level"] != "debug"]
 
 
 def logged(entries: list[Any]) -> list[tuple[str, str | None]]:
     """Events and codes of what was logged for request ``r-42``; there is nothing else."""
+    entries = above_debug(entries)
     assert {entry["request_id"] for entry in entries} <= {"r-42"}
     return [(entry["event"], entry.get("code")) for entry in entries]
 
@@ -602,7 +643,31 @@ async def test_every_line_about_a_tile_has_its_request() -> None:
         ("tile_refused", "bad_tile"),
         ("tile_refused", "tile_too_large"),
     ]
-    assert [entry.get("tile") for entry in entries] == [None, "7/40", "7/40", None, None]
+    assert [entry.get("tile") for entry in above_debug(entries)] == [
+        None,
+        "7/40",
+        "7/40",
+        None,
+        None,
+    ]
+
+
+async def test_every_request_has_a_line_at_the_level_debug() -> None:
+    """Tiles and probes alike: hundreds of them come for one picture."""
+    with capture_logs() as entries:
+        async with running(NearestEngine(), token=TOKEN) as server:
+            await posted(server, authorization=f"Bearer {TOKEN}", x_request_id="r-42")
+            await server.ask("GET", "/ready")
+            await server.ask("GET", "/livez")
+    lines = [entry for entry in entries if entry["event"] == "request"]
+    assert [
+        (line["method"], line["path"], line["status"], line["log_level"]) for line in lines
+    ] == [
+        ("POST", "/tiles", 200, "debug"),
+        ("GET", "/ready", 401, "debug"),
+        ("GET", "/livez", 200, "debug"),
+    ]
+    assert (lines[0]["sent_bytes"], lines[0]["request_id"]) == (16 * TILE.nbytes, "r-42")
 
 
 async def test_busy_and_dropped_tiles_are_logged_with_their_request() -> None:

@@ -78,6 +78,10 @@ class Server(Member):
         """What the next probes find of its process."""
         self._readiness = replace(self._readiness, rss_bytes=rss_bytes, tiles_done=tiles_done)
 
+    def explains(self, reason: str) -> None:
+        """What the next probes find to be the reason."""
+        self._readiness = replace(self._readiness, reason=reason)
+
     async def probed(self, times: int = 1) -> None:
         """Wait for so many more probes, without waiting between them."""
         for _ in range(times):
@@ -1096,7 +1100,7 @@ async def test_leaving_the_pool_ends_its_probes() -> None:
 
 
 async def test_probe_that_breaks_is_not_the_last_one() -> None:
-    """What nobody foresaw, in a probe or in what follows from it, is logged; the member is looked at again."""
+    """What nobody foresaw, in a probe or in what follows from it, is logged once; the member is looked at again."""
     server = Server("only", state=State.STARTING)
     outcomes = iter([ZeroDivisionError(), RuntimeError()])
 
@@ -1112,7 +1116,41 @@ async def test_probe_that_breaks_is_not_the_last_one() -> None:
             assert (await pool.enlarge(request())).server == "only"
     assert server.probes >= 3
     failed = [entry for entry in logs if entry["event"] == "probe_failed"]
-    assert [(entry["server"], entry["log_level"]) for entry in failed] == [("only", "error")] * 2
+    assert [(entry["server"], entry["log_level"]) for entry in failed] == [("only", "error")]
+
+
+@pytest.mark.parametrize("state", [State.GONE, State.FAILED, State.INCOMPATIBLE])
+async def test_server_that_stays_unusable_is_not_logged_at_each_probe(state: State) -> None:
+    """It is said with its reason when it becomes so, and then at growing intervals; and again after it was well."""
+    server = Server("server-1")
+    with capture_logs() as logs:
+        async with Pool([server]):
+            await server.probed()
+            for _ in range(2):
+                server.says(state)
+                await server.probed(20)
+                server.says(State.READY)
+                await server.probed(3)
+    lines = [
+        (entry["log_level"], entry["server"], entry["state"], entry["left_out"] > 10)
+        for entry in logs
+        if entry["event"] == "server_unusable"
+    ]
+    assert lines == [
+        ("warning", "server-1", state.value, False),
+        ("warning", "server-1", state.value, True),
+    ]
+
+
+async def test_reason_why_a_server_is_unusable_is_logged() -> None:
+    """In the words of the probe."""
+    server = Server("server-1", state=State.INCOMPATIBLE)
+    server.explains("it refuses our token")
+    with capture_logs() as logs:
+        async with Pool([server]):
+            await server.probed()
+    reasons = [entry["reason"] for entry in logs if entry["event"] == "server_unusable"]
+    assert reasons == ["it refuses our token"]
 
 
 # When there is no hope

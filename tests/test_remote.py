@@ -96,7 +96,12 @@ async def test_server_that_refuses_our_token_gets_no_tiles(
     """It is of no use to us until somebody mends the setting; the pool is told so."""
     async with running(NearestEngine(), token="a token of a test") as server:
         client = RemoteEngine(server.address, session, token=token)
-        assert await client.probe() == Readiness(State.INCOMPATIBLE)
+        found = await client.probe()
+        assert found == Readiness(State.INCOMPATIBLE)
+        shown = "a gateway without" if token is None else "the ENLARGER_TILE_TOKEN of this gateway"
+        assert found.reason == (
+            f"{server.address} refuses {shown}: set ENLARGER_TILE_TOKEN to the same value here and there"
+        )
         assert not client.facts().ready
         await session.close()
 
@@ -509,6 +514,8 @@ async def test_server_of_another_protocol_is_incompatible(
     """However ready it says it is."""
     readiness = await probed(READY | {"protocol": protocol}, session)
     assert readiness.state is State.INCOMPATIBLE
+    assert readiness.reason is not None
+    assert f"speaks version {protocol} of the tile contract" in readiness.reason
 
 
 @pytest.mark.parametrize(
@@ -554,7 +561,9 @@ async def test_whatever_is_no_readiness_is_a_server_that_is_gone(
     session: aiohttp.ClientSession, body: object
 ) -> None:
     """Something else listens there; a probe never raises."""
-    assert (await probed(body, session)).state is State.GONE
+    readiness = await probed(body, session)
+    assert readiness.state is State.GONE
+    assert str(readiness.reason).endswith(" answers, but not as a model server does")
 
 
 @pytest.mark.parametrize(
@@ -576,7 +585,9 @@ async def test_server_that_is_not_there_is_gone(session: aiohttp.ClientSession) 
     """Its port is free."""
     with bind("127.0.0.1", 0, variable="--port") as listener:
         host, port = listener.getsockname()
-    assert await RemoteEngine(f"{host}:{port}", session).probe() == Readiness(State.GONE)
+    found = await RemoteEngine(f"{host}:{port}", session).probe()
+    assert found == Readiness(State.GONE)
+    assert found.reason == f"{host}:{port} does not answer: Connection refused"
 
 
 async def test_cancelled_probe_is_cancelled(session: aiohttp.ClientSession) -> None:

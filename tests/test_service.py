@@ -98,13 +98,17 @@ def server_entries(service: RunningService) -> list[dict[str, Any]]:
     return entries
 
 
+def logged(service: RunningService) -> list[dict[str, Any]]:
+    """All lines of the log, each of which is JSON."""
+    return [json.loads(line) for line in service.log.read_text().splitlines()]
+
+
 def server_starts(service: RunningService) -> list[tuple[int, int]]:
     """Number and process id of each start of a model server, from the log."""
-    events = [
-        json.loads(line) for line in service.log.read_text().splitlines() if line.startswith("{")
-    ]
     return [
-        (event["server"], event["pid"]) for event in events if event["event"] == "server_started"
+        (int(event["server"].removeprefix("server-")), event["pid"])
+        for event in logged(service)
+        if event["event"] == "server_started"
     ]
 
 

@@ -217,15 +217,13 @@ def test_file_that_is_cut_short_by_the_disk_is_not_published(store: Store, kind:
     picture = prepare(Picture(samples=noise(60, 80, 3)), kind=kind)
     size_bytes, file = store.put(partial(write_picture, picture, kind), suffix=suffix_of(kind))
     store.delete(file)
-    for limit_bytes in (0, size_bytes // 2, size_bytes - 1):
-        with (
-            capture_logs() as logs,  # not into a file: that would be limited, too
-            largest_file(limit_bytes),
-            pytest.raises(StorageFull, match="no room"),
-        ):
-            store.put(partial(write_picture, picture, kind), suffix=suffix_of(kind))
-        assert [entry["event"] for entry in logs] == ["result_not_written"]
+    with capture_logs() as logs:  # not into a file: that would be limited, too
+        for limit_bytes in (0, size_bytes // 2, size_bytes - 1):
+            with largest_file(limit_bytes), pytest.raises(StorageFull, match="no room"):
+                store.put(partial(write_picture, picture, kind), suffix=suffix_of(kind))
     assert names(store) == []
+    # A full disk is said once, and then at growing intervals.
+    assert [(entry["event"], entry["left_out"]) for entry in logs] == [("result_not_written", 0)]
 
 
 def write_picture(picture: Picture, kind: str, path: Path) -> int:

@@ -144,7 +144,9 @@ async def test_server_is_kept_whatever_breaks() -> None:
             assert len(supervisor.pids) == 1
     assert events.told.count(("down", 0)) == 2
     broken = [entry for entry in logs if entry["event"] == "server_not_kept"]
-    assert [(entry["server"], entry["log_level"]) for entry in broken] == [(0, "error")] * 4
+    assert [(entry["server"], entry["log_level"]) for entry in broken] == [
+        ("server-0", "error")
+    ] * 4
 
 
 async def test_server_sees_our_environment_and_its_own_settings(
@@ -375,6 +377,8 @@ def test_servers_get_the_ports_after_the_first() -> None:
         "--threads",
         "3",
         "--exit-with-parent",
+        "--name",
+        "server-2",
     ]
     assert command.arguments(2, again=True) == [*first, "--ready-at-once"]
 

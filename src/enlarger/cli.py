@@ -322,8 +322,8 @@ def serve(
     """Start the gateway and its model servers."""
     from enlarger.web import logs
 
-    logs.configure()
     settings = config.load()
+    logs.configure("gateway", level=settings.log_level, form=settings.log_format)
     _trace(settings, "enlarger-gateway")
     status = asyncio.run(_serve(settings, host, port))
     tracing.stop()
@@ -342,7 +342,7 @@ async def _serve(settings: config.Settings, host: str, port: int) -> int:
         import structlog
 
         from enlarger.models import Catalogue
-        from enlarger.pool.supervisor import ServerCommand, Supervisor
+        from enlarger.pool.supervisor import ServerCommand, Supervisor, server_name
         from enlarger.store import Store, sweep_regularly
         from enlarger.web import launcher
 
@@ -422,7 +422,7 @@ async def _serve(settings: config.Settings, host: str, port: int) -> int:
         engines += [RemoteEngine(address, session, token=token) for address in addresses]
         members += [
             Member(
-                f"server-{number}",
+                server_name(number),
                 engine,
                 probe=engine.probe,
                 restart=partial(supervisor.restart, number) if own else None,
@@ -499,6 +499,8 @@ def _environment(settings: config.Settings) -> dict[str, str]:
         "MODEL_DIR": str(settings.model_dir.resolve()),
         "ENLARGER_PRECISION": settings.precision,
         "ENLARGER_CACHE_DIR": str(settings.cache_folder),
+        "ENLARGER_LOG_LEVEL": settings.log_level,
+        "ENLARGER_LOG_FORMAT": settings.log_format,
     }
 
 
@@ -550,17 +552,20 @@ def model_server(
     threads: Annotated[
         int | None, typer.Option(min=1, help="Compute threads. Unset: one per core.")
     ] = None,
+    name: Annotated[
+        str, typer.Option(help="What this process is called in its log.")
+    ] = "model-server",
     exit_with_parent: Annotated[bool, typer.Option("--exit-with-parent", hidden=True)] = False,
     ready_at_once: Annotated[bool, typer.Option("--ready-at-once", hidden=True)] = False,
 ) -> None:
     """Start one model server, for a gateway that names it in ENLARGER_SERVERS."""
     from enlarger.web import logs
 
-    logs.configure()
     if exit_with_parent:
         os.nice(_BEHIND_THE_GATEWAY)
         _end_with_parent()
     settings = config.load()
+    logs.configure(name, level=settings.log_level, form=settings.log_format)
     _trace(settings, "enlarger-model-server")
     asyncio.run(
         _model_server(

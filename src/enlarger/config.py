@@ -40,6 +40,9 @@ WHSEC = "whsec_"
 
 Precision = Literal["auto", "f32", "bf16", "int8"]
 
+LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["auto", "text", "json"]
+
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
 
 ProxyHeader = Literal["x-forwarded-for", "forwarded"]
@@ -345,6 +348,12 @@ class Settings(BaseSettings):
     cache_dir: Path | None = Field(default=None, validation_alias="ENLARGER_CACHE_DIR")
     """Folder of compiled networks. Unset: ``enlarger`` in the user's cache folder."""
 
+    log_level: LogLevel = Field(default="info", validation_alias="ENLARGER_LOG_LEVEL")
+    """The least important lines that are logged."""
+
+    log_format: LogFormat = Field(default="auto", validation_alias="ENLARGER_LOG_FORMAT")
+    """``text`` or ``json``; ``auto``: text if stderr is a terminal, else JSON."""
+
     otlp_endpoint: str | None = Field(default=None, validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
     """URL of an OpenTelemetry collector, OTLP over HTTP, that gets traces of requests."""
 
@@ -390,11 +399,6 @@ class Settings(BaseSettings):
     @classmethod
     def _auto(cls, value: object) -> object:
         return None if value == "auto" else value
-
-    @field_validator("proxy_header", mode="before")
-    @classmethod
-    def _header(cls, value: object) -> object:
-        return value.strip().lower() if isinstance(value, str) else value
 
     @field_validator("api_keys", mode="before")
     @classmethod
@@ -465,6 +469,11 @@ class Settings(BaseSettings):
         if "*" in value:
             raise ValueError(_ORIGINS)
         return tuple(map(_origin, value))
+
+    @field_validator("proxy_header", "log_level", "log_format", mode="before")
+    @classmethod
+    def _lower_case(cls, value: object) -> object:
+        return value.strip().lower() if isinstance(value, str) else value
 
     @field_validator("fetch")
     @classmethod
@@ -545,6 +554,11 @@ class Settings(BaseSettings):
 
 _FIELD_OF = {str(field.validation_alias): name for name, field in Settings.model_fields.items()}
 """The attribute of each variable."""
+
+
+def may_be_coloured() -> bool:
+    """Whether nobody asked for text without colours, as programs of all kinds are asked: https://no-color.org."""
+    return not os.environ.get("NO_COLOR")
 
 
 def cores() -> int:

@@ -28,6 +28,7 @@ from enlarger.errors import (
     SourceRefused,
     SourceTimeout,
     SourceUnreachable,
+    reason_of,
 )
 
 log = structlog.get_logger()
@@ -226,7 +227,7 @@ class Fetcher:
             log.info("source_timeout", host=host)
             raise SourceTimeout("Timeout downloading image") from error
         except (aiohttp.ClientError, OSError, UnicodeError, ValueError, InvalidUrl) as error:
-            log.info("source_unreachable", host=host, reason=repr(error))
+            log.info("source_unreachable", host=host, reason=reason_of(error))
             raise SourceUnreachable(_UNREACHABLE) from error
 
     async def post(
@@ -252,7 +253,7 @@ class Fetcher:
         except TimeoutError as error:
             raise SourceTimeout("the receiver took too long") from error
         except (aiohttp.ClientError, OSError, UnicodeError, ValueError) as error:
-            log.info("receiver_unreachable", host=host, reason=repr(error))
+            log.info("receiver_unreachable", host=host, reason=reason_of(error))
             raise SourceUnreachable("could not reach the receiver") from error
 
     async def _follow(self, url: str) -> bytes:
@@ -263,7 +264,7 @@ class Fetcher:
                 return answer
             url = urljoin(url, answer)
             check_url(url)
-        raise _Forbidden("too many redirects")
+        raise _Forbidden(f"there are more than {MAX_REDIRECTS} redirects")
 
     async def _hop(self, url: str) -> bytes | str:
         """The body, or where the source redirects to."""
@@ -279,12 +280,12 @@ class Fetcher:
     async def _session(self, url: str) -> AsyncIterator[tuple[aiohttp.ClientSession, URL]]:
         """For one request to ``url``: what the rule does not allow is not connected to."""
         if not self._rule.enabled:
-            raise _Forbidden("fetching is switched off")
+            raise _Forbidden("ENLARGER_FETCH switches fetching off")
         # As aiohttp reads it: whom to trust is decided on the very name that is connected to.
         target = URL(url)
         host, port = str(target.host).lower(), int(target.port or 0)
         if not self._rule.allows_port(host, port):
-            raise _Forbidden(f"port {port}")
+            raise _Forbidden(f"port {port} is not allowed by ENLARGER_FETCH")
         trusted = self._rule.trusts(host, port)
         connector = aiohttp.TCPConnector(
             resolver=_Resolver(self._rule, trusted=trusted),
@@ -355,7 +356,9 @@ class _Resolver(AbstractResolver):
         answers = await self._inner.resolve(host, port, family)
         for answer in answers:
             if not self._trusted and not self._rule.allows(answer["host"]):
-                raise _Forbidden(f"{host} resolves to {answer['host']}")
+                raise _Forbidden(
+                    f"{host} resolves to {answer['host']}, which is not allowed by ENLARGER_FETCH"
+                )
         return answers
 
     async def close(self) -> None:
@@ -369,7 +372,7 @@ def _socket_factory(rule: FetchRule, *, trusted: bool) -> Any:
     def create(address_info: Any) -> socket.socket:
         family, kind, protocol, _, address = address_info
         if not trusted and not rule.allows(address[0]):
-            raise _Forbidden(f"address {address[0]}")
+            raise _Forbidden(f"address {address[0]} is not allowed by ENLARGER_FETCH")
         return socket.socket(family, kind, protocol)
 
     return create

@@ -8,6 +8,7 @@ import json
 import math
 import secrets
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -31,8 +32,11 @@ from enlarger.errors import (
     TileError,
     TileTooLarge,
     Unauthorized,
+    reason_of,
 )
 from enlarger.memory import rss_bytes
+from enlarger.repeated import Repeated
+from enlarger.web.access import Access
 from enlarger.web.bodies import TOO_SLOW, AsgiApp, LimitedBodies, Scope
 from enlarger.web.launcher import Service
 from enlarger.web.metrics import BUCKETS_S, exposition, new_registry
@@ -73,6 +77,9 @@ class ModelServer:
         self._tiles_done = 0
         self._ready = False
         self._failure: str | None = None
+        self._refused: defaultdict[str, Repeated] = defaultdict(Repeated)
+        """By code: a gateway that is refused comes again at once."""
+
         self._metrics = _Metrics(lambda: self._in_flight)
 
     def open(self) -> None:
@@ -102,12 +109,14 @@ class ModelServer:
         app.add_url_rule("/ready", view_func=self._readiness)
         app.add_url_rule("/livez", view_func=self._alive)
         app.add_url_rule("/metrics", view_func=self._show_metrics)
-        app.register_error_handler(EnlargerError, _answer)
-        app.register_error_handler(Exception, _unexpected)
+        app.register_error_handler(EnlargerError, self._answer)
+        app.register_error_handler(Exception, self._unexpected)
         app.before_request(self._check_token)
-        return LimitedBodies(
+        limited = LimitedBodies(
             app, limit_bytes=self._max_tile_px * _BYTES_PER_PX, refuse=self._refuse_body
         )
+        # All of them: a gateway asks twice a second, and sends hundreds of tiles for one picture.
+        return Access(limited, is_routine=lambda _path, _status: True)
 
     @property
     def _max_tile_px(self) -> int:
@@ -234,13 +243,48 @@ class ModelServer:
                 "max_side": math.isqrt(self._max_tile_px),
             }
         request_id = id_of(scope)
-        log.info("tile_refused", code=body["code"], reason=body["error"], request_id=request_id)
+        if (left_out := self._refused[body["code"]].occurred()) is not None:
+            log.info(
+                "tile_refused",
+                code=body["code"],
+                reason=body["error"],
+                request_id=request_id,
+                left_out=left_out,
+            )
         self._metrics.count(body["code"])
         headers = [
             (b"content-type", b"application/json"),
             (HEADER.lower().encode(), request_id.encode()),
         ]
         return status, headers, json.dumps(body).encode()
+
+    async def _answer(self, error: EnlargerError) -> tuple[dict[str, Any], int, dict[str, str]]:
+        """An error is logged, and becomes an answer."""
+        if isinstance(error, Unauthorized):
+            if (left_out := self._refused[error.code].occurred()) is not None:
+                log.warning(
+                    "token_refused",
+                    address=request.remote_addr,
+                    reason=reason_of(error),
+                    left_out=left_out,
+                )
+        elif isinstance(error, (TileError, Draining)):
+            if (left_out := self._refused[error.code].occurred()) is not None:
+                log.info(
+                    "tile_refused", code=error.code, reason=reason_of(error), left_out=left_out
+                )
+        else:
+            log.warning("tile_failed", code=error.code, reason=reason_of(error))
+        return _error_answer(error)
+
+    async def _unexpected(
+        self, error: Exception
+    ) -> HTTPException | tuple[dict[str, Any], int, dict[str, str]]:
+        """What nobody foresaw, in the engine's code or in ours; and what HTTP itself decides, as it is."""
+        if isinstance(error, HTTPException):
+            return error
+        log.error("internal_error", exc_info=error)
+        return await self._answer(EngineFailed("the model server failed on the tile"))
 
 
 class _Metrics:
@@ -299,12 +343,8 @@ class _Metrics:
         self._queue.observe(result.queue_s)
 
 
-async def _answer(error: EnlargerError) -> tuple[dict[str, Any], int, dict[str, str]]:
+def _error_answer(error: EnlargerError) -> tuple[dict[str, Any], int, dict[str, str]]:
     """The one place where an error becomes an answer."""
-    if isinstance(error, (TileError, Draining)):
-        log.info("tile_refused", code=error.code, reason=str(error))
-    else:
-        log.warning("tile_failed", code=error.code, reason=str(error))
     body: dict[str, Any] = {"code": error.code, "retryable": error.retryable, "error": str(error)}
     headers = {}
     status = 507 if isinstance(error, OutOfMemory) else error.status
@@ -314,16 +354,6 @@ async def _answer(error: EnlargerError) -> tuple[dict[str, Any], int, dict[str, 
         headers["Retry-After"] = str(math.ceil(error.retry_after_s or 1))
         body["retry_after_ms"] = int(1000 * (error.retry_after_s or 1))
     return body, status, headers
-
-
-async def _unexpected(
-    error: Exception,
-) -> HTTPException | tuple[dict[str, Any], int, dict[str, str]]:
-    """What nobody foresaw, in the engine's code or in ours; and what HTTP itself decides, as it is."""
-    if isinstance(error, HTTPException):
-        return error
-    log.error("internal_error", exc_info=error)
-    return await _answer(EngineFailed("the model server failed on the tile"))
 
 
 class LoadableEngine(Engine, Protocol):

@@ -19,7 +19,8 @@ from typing import TypeVar
 
 import structlog
 
-from enlarger.errors import ConfigError, StorageFull
+from enlarger.errors import ConfigError, StorageFull, reason_of
+from enlarger.repeated import Repeated
 
 log = structlog.get_logger()
 
@@ -102,6 +103,7 @@ class Store:
         self.folder = folder
         self.max_age_s = max_age_s
         self._clock = clock
+        self._failures = Repeated()
         try:
             with self._aside():
                 pass
@@ -127,7 +129,8 @@ class Store:
             except FileNotFoundError:
                 return self._put(write, suffix)
         except OSError as error:
-            log.warning("result_not_written", reason=error.strerror or str(error))
+            if (left_out := self._failures.occurred()) is not None:
+                log.warning("result_not_written", reason=reason_of(error), left_out=left_out)
             raise StorageFull(_TEXTS.get(error.errno or 0, _OTHERWISE)) from error
 
     def _put(self, write: Callable[[Path], T], suffix: str) -> tuple[T, StoredFile]:
@@ -192,7 +195,7 @@ class Store:
         try:
             return file.path.open("rb")
         except OSError as error:
-            log.warning("result_lost", reason=error.strerror)
+            log.warning("result_lost", reason=reason_of(error))
             raise StorageFull(_LOST) from error
 
     def find(self, name: str) -> StoredFile | None:
@@ -284,12 +287,15 @@ def check_room(descriptor: int) -> None:
 
 async def sweep_regularly(store: Store, *, interval_s: float) -> None:
     """Sweep now, to remove what an earlier run left, and every ``interval_s`` from then on."""
+    failures = Repeated()
     while True:
         try:
             sweep = await asyncio.to_thread(store.sweep)
         except OSError as error:
-            log.warning("sweep_failed", reason=error.strerror)
+            if (left_out := failures.occurred()) is not None:
+                log.warning("sweep_failed", reason=reason_of(error), left_out=left_out)
         else:
+            failures.over()
             if sweep.deleted or sweep.errors:
                 log.info("sweep_done", deleted=sweep.deleted, errors=sweep.errors)
         await asyncio.sleep(interval_s)

@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import json
 import time
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
@@ -21,7 +22,7 @@ from werkzeug.routing import MapAdapter
 
 from enlarger import __version__
 from enlarger.api import compatible, dialects
-from enlarger.api.callers import Callers, caller_of
+from enlarger.api.callers import OPEN_FOLDERS, Callers, caller_of
 from enlarger.api.dialects import Maker
 from enlarger.api.document.routes import DocumentRoutes
 from enlarger.api.downloads import download
@@ -38,7 +39,14 @@ from enlarger.api.v1.problems import MEDIA_TYPE as PROBLEM
 from enlarger.api.v1.problems import linked, problem, problem_of
 from enlarger.api.v1.routes import PREFIXES
 from enlarger.config import Settings
-from enlarger.errors import BodyTooLarge, BodyTooSlow, EnlargerError
+from enlarger.errors import (
+    BodyTooLarge,
+    BodyTooSlow,
+    CapacityError,
+    EnlargerError,
+    StorageFull,
+    reason_of,
+)
 from enlarger.job import SCALES, Job
 from enlarger.jobs import Batches, Jobs
 from enlarger.jobs.record import State
@@ -47,8 +55,10 @@ from enlarger.picture.encode import MEDIA_TYPES
 from enlarger.picture.values import FORMATS
 from enlarger.pipeline.pipeline import Pipeline
 from enlarger.pool.pool import Pool
+from enlarger.repeated import Repeated
 from enlarger.store import Store
 from enlarger.threads import in_thread
+from enlarger.web.access import Access, note
 from enlarger.web.bodies import TOO_SLOW, Answer, AsgiApp, LimitedBodies, Scope
 from enlarger.web.cors import Cors
 from enlarger.web.launcher import Service
@@ -63,6 +73,9 @@ _GUARDS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
 """What a browser may do with an answer: show it, as what it says it is."""
+
+_PROBES = ("/health", "/health-check", "/livez", "/readyz", "/metrics")
+"""Paths that orchestrators and Prometheus ask again and again."""
 
 _PICTURES = (
     *("/upscale", "/v1/upscale", "/v1/compare", "/v1/jobs", BATCHES),
@@ -116,6 +129,8 @@ class Gateway:
     service: Service
     metrics: Metrics
     settings: Settings
+    _refused: defaultdict[str, Repeated] = field(default_factory=partial(defaultdict, Repeated))
+    """By code: what keeps us from work now, and is refused again and again."""
 
     def asgi(self) -> AsgiApp:
         """The ASGI application."""
@@ -182,7 +197,10 @@ class Gateway:
         )
         gated = callers.gate(limited, self._refuse_raw)
         origins = self.settings.cors_origins
-        return Cors(gated, origins, sent=_SENT, exposed=_EXPOSED) if origins else gated
+        outer = Cors(gated, origins, sent=_SENT, exposed=_EXPOSED) if origins else gated
+        return Access(
+            outer, address=callers.address, is_routine=_is_probe, secret_folders=OPEN_FOLDERS
+        )
 
     async def upscale(self) -> Response:
         """``POST /upscale``, ``GET /upscale``: A.1."""
@@ -308,6 +326,7 @@ class Gateway:
             "servers": [
                 {
                     "id": number,
+                    "name": member.name,
                     "state": member.shown_state,
                     "tiles_in_flight": member.in_flight,
                     "tiles_done": member.tiles_done,
@@ -323,7 +342,7 @@ class Gateway:
         try:
             sweep = await in_thread(self.executor, self.store.sweep)
         except OSError as error:
-            log.warning("cleanup_failed", reason=error.strerror)
+            log.warning("cleanup_failed", reason=reason_of(error))
             return _error_body(
                 "Manual cleanup failed: the folder of results cannot be read", "internal_error"
             ), 500
@@ -359,10 +378,25 @@ class Gateway:
 
     def _note(self, error: EnlargerError) -> None:
         """A request ended with an error."""
-        log.info("refused", code=error.code, reason=str(error))
+        note(request.scope, code=error.code)
+        self._log_refusal(error, g.request_id)
         self.metrics.failed(error.code)
 
+    def _log_refusal(self, error: EnlargerError, request_id: str) -> None:
+        left_out: int | None = 0
+        if isinstance(error, CapacityError | StorageFull):
+            left_out = self._refused[error.code].occurred()
+        if left_out is not None:
+            log.info(
+                "refused",
+                code=error.code,
+                reason=reason_of(error),
+                request_id=request_id,
+                left_out=left_out,
+            )
+
     async def _unexpected(self, error: Exception) -> tuple[dict[str, Any], int, dict[str, str]]:
+        note(request.scope, code="internal_error")
         log.error("internal_error", exc_info=error)
         self.metrics.failed("internal_error")
         ours = EnlargerError("Internal server error")
@@ -404,7 +438,8 @@ class Gateway:
     def _refuse_raw(self, scope: Scope, error: EnlargerError) -> Answer:
         """The answer to a request that does not get as far as Quart."""
         request_id = id_of(scope)
-        log.info("refused", code=error.code, reason=str(error), request_id=request_id)
+        note(scope, code=error.code)
+        self._log_refusal(error, request_id)
         self.metrics.failed(error.code)
         answer = _error_answer(scope["path"], error, request_id=request_id)
         return _raw_answer(request_id, *self._linked(answer))
@@ -437,6 +472,11 @@ async def http_error(error: HTTPException) -> tuple[dict[str, Any], int, dict[st
     if not request.path.startswith(PREFIXES):
         return _error_body(text, code), status, headers
     return body, status, {**headers, "Content-Type": PROBLEM}
+
+
+def _is_probe(path: str, status: int) -> bool:
+    """Whether a program looks how we are, every second, and is told."""
+    return path in _PROBES and status in (200, 503)
 
 
 def _mb(size_bytes: int | None) -> float | None:

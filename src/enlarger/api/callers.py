@@ -15,6 +15,7 @@ from enlarger.api.forwarded import Address, address_of, addresses
 from enlarger.api.signing import check
 from enlarger.config import ApiKey, Network, SigningKey
 from enlarger.errors import RequestError, SignatureExpired, SignatureInvalid, Unauthorized
+from enlarger.web.access import note
 from enlarger.web.bodies import Answer, AsgiApp, Receive, Scope, Send, answer_early
 
 OPEN_PATHS = (
@@ -117,6 +118,12 @@ class Callers:
         names = [known.name for known in self._keys if hmac.compare_digest(known.sha256, digest)]
         return names[0] if names and key else None
 
+    def address(self, scope: Scope) -> str:
+        """Where a request comes from, as far as our proxies are to be believed."""
+        return self._address(
+            scope, [(name.lower(), value.decode("latin1")) for name, value in scope["headers"]]
+        )
+
     def _address(self, scope: Scope, headers: Iterable[tuple[bytes, str]]) -> str:
         """What a caller without a key is told apart by: the nearest address that is not one of our proxies.
 
@@ -144,6 +151,8 @@ class Callers:
             if scope["type"] == "http":
                 try:
                     scope = self.admitted(scope)
+                    caller = caller_of(scope)
+                    note(scope, caller=caller.id if caller.has_key else None)
                 except (Unauthorized, SignatureInvalid, SignatureExpired) as error:
                     await answer_early(refuse(scope, error), scope, receive, send)
                     return

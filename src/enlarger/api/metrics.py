@@ -101,6 +101,14 @@ class _Now(Collector):
             for state in State:
                 each.add_metric([str(number), state.value], member.state is state)
         yield each
+        info = GaugeMetricFamily(
+            "enlarger_server_info",
+            "Always 1: the name that each model server has in logs.",
+            labels=["server", "name"],
+        )
+        for number, member in enumerate(members):
+            info.add_metric([str(number), member.name], 1)
+        yield info
         memory = GaugeMetricFamily(
             "enlarger_server_rss_bytes",
             "Memory that each model server holds, where it says so.",

@@ -18,6 +18,7 @@ import openvino as ov
 import structlog
 
 from enlarger.engine import networks, quantization
+from enlarger.errors import reason_of
 from enlarger.models import Model
 
 log = structlog.get_logger()
@@ -74,7 +75,7 @@ class CompiledNetwork:
                     path.unlink(missing_ok=True)
         except OSError as error:
             log.warning(
-                "compiled_network_not_kept", folder=str(self._folder), reason=error.strerror
+                "compiled_network_not_kept", folder=str(self._folder), reason=reason_of(error)
             )
 
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 import structlog
 
-from enlarger.errors import CapacityError, EnlargerError, NotFound
+from enlarger.errors import CapacityError, EnlargerError, NotFound, reason_of
 from enlarger.job import Job
 from enlarger.jobs.feeds import PING_S, Feeds
 from enlarger.jobs.jobs import POLL_S, Asked, Jobs, check_fingerprint
@@ -149,7 +149,7 @@ class Batches:
                 try:
                     await self._jobs.begin(job, item.job)
                 except EnlargerError as error:  # its row says so
-                    log.warning("item_not_begun", job=job.id, reason=str(error))
+                    log.warning("item_not_begun", job=job.id, reason=reason_of(error))
 
     async def get(self, batch_id: str, owner: str | None) -> Batch:
         """A batch of this owner; of any, if None is named.

@@ -10,7 +10,7 @@ import secrets
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path, PurePosixPath
 from typing import Self
@@ -26,7 +26,9 @@ from enlarger.errors import (
     EnlargerError,
     StorageFull,
     StorageUnavailable,
+    reason_of,
 )
+from enlarger.repeated import Repeated
 from enlarger.threads import finished
 
 log = structlog.get_logger()
@@ -93,6 +95,8 @@ class Blobs:
 
     folder: Path | None
     """None: a bucket."""
+
+    _failures: Repeated = field(default_factory=Repeated, repr=False, compare=False)
 
     @classmethod
     def at(cls, place: str | Path) -> Self:
@@ -176,17 +180,17 @@ class Blobs:
         Raises:
             StorageFull, StorageUnavailable: from here and from all others; the text says what to do.
         """
-        with _told():
+        with _told(self._failures):
             await finished(obstore.put_async(self.store, key, data))
 
     async def put_file(self, key: str, path: Path) -> None:
         """The bytes of a file, without reading all of them into memory."""
-        with _told():
+        with _told(self._failures):
             await finished(obstore.put_async(self.store, key, path))
 
     async def get(self, key: str) -> bytes | None:
         """All bytes; None: there are none of this key."""
-        with _told():
+        with _told(self._failures):
             try:
                 found = await obstore.get_async(self.store, key)
                 return bytes(await found.bytes_async())
@@ -195,7 +199,7 @@ class Blobs:
 
     async def size(self, key: str) -> int | None:
         """How many bytes; None: there are none of this key."""
-        with _told():
+        with _told(self._failures):
             try:
                 return (await obstore.head_async(self.store, key))["size"]
             except FileNotFoundError:
@@ -216,7 +220,7 @@ class Blobs:
         """
         if end is not None and start >= end:
             return
-        with _told():
+        with _told(self._failures):
             try:
                 found = await obstore.get_async(
                     self.store,
@@ -229,7 +233,7 @@ class Blobs:
             except FileNotFoundError as error:
                 raise StorageFull(_LOST) from error
         while True:
-            with _told():
+            with _told(self._failures):
                 piece = await anext(pieces, None)
             if piece is None:
                 return
@@ -237,14 +241,14 @@ class Blobs:
 
     async def keys(self, prefix: str) -> list[str]:
         """All below ``prefix``, sorted: ``job_x`` finds ``job_x/input``, not ``job_xy/input``."""
-        with _told():
+        with _told(self._failures):
             found = await obstore.list(self.store, prefix).collect_async()
         return sorted(blob["path"] for blob in found)
 
     async def delete_under(self, prefix: str) -> None:
         """Delete all below ``prefix``, and what a sudden stop left half-written there."""
         place = below(prefix)
-        with _told():
+        with _told(self._failures):
             if self.folder is not None:
                 await asyncio.to_thread(_remove, self.folder, place)
             elif keys := await self.keys(prefix):
@@ -307,14 +311,14 @@ def _endpoint() -> str:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """Errors of files and buckets become ours."""
+def _told(failures: Repeated) -> Iterator[None]:
+    """Errors of files and buckets become ours; ``failures`` decides which of them are logged."""
     try:
         yield
     except (BaseError, OSError) as error:
-        reason = _reason(error)
-        log.warning("blobs_failed", reason=reason)
-        raise _error(error, reason) from error
+        if (left_out := failures.occurred()) is not None:
+            log.warning("blobs_failed", reason=reason_of(error), left_out=left_out)
+        raise _error(error, _reason(error)) from error
 
 
 def _error(error: BaseError | OSError, reason: str) -> EnlargerError:

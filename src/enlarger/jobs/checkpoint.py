@@ -10,9 +10,10 @@ import numpy as np
 import structlog
 
 from enlarger.engine import Engine
-from enlarger.errors import EnlargerError
+from enlarger.errors import EnlargerError, reason_of
 from enlarger.jobs.blobs import Blobs
 from enlarger.pipeline.once import tile_key
+from enlarger.repeated import Repeated
 from enlarger.wire import EngineFacts, ModelFacts, TileRequest, TileResult
 
 log = structlog.get_logger()
@@ -38,6 +39,7 @@ class KeptTiles:
         self._blobs = blobs
         self._folder = folder
         self._known = frozenset(known)
+        self._unread, self._unkept = Repeated(), Repeated()
 
     async def find(self, request: TileRequest) -> TileResult | None:
         """A tile that was kept; None: it is not there, or not whole, and so must be computed."""
@@ -48,7 +50,8 @@ class KeptTiles:
             data = await self._blobs.get(key)
             found = None if data is None else unpacked(data)
         except (EnlargerError, ValueError) as error:
-            log.warning("tile_not_read", key=key, reason=str(error))
+            if (left_out := self._unread.occurred()) is not None:
+                log.warning("tile_not_read", key=key, reason=reason_of(error), left_out=left_out)
             return None
         if found is not None:
             log.info("tile_found", request_id=request.request_id, index=request.index)
@@ -60,7 +63,13 @@ class KeptTiles:
             await self._blobs.put(self._key(request), packed(result))
             log.info("tile_kept", request_id=request.request_id, index=request.index)
         except EnlargerError as error:
-            log.warning("tile_not_kept", request_id=request.request_id, reason=str(error))
+            if (left_out := self._unkept.occurred()) is not None:
+                log.warning(
+                    "tile_not_kept",
+                    request_id=request.request_id,
+                    reason=reason_of(error),
+                    left_out=left_out,
+                )
 
     def _key(self, request: TileRequest) -> str:
         return f"{self._folder}/{tile_key(request).hex()}"

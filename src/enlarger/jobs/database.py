@@ -43,8 +43,10 @@ from enlarger.errors import (
     EnlargerError,
     StorageFull,
     StorageUnavailable,
+    reason_of,
 )
 from enlarger.jobs import tables
+from enlarger.repeated import Repeated
 
 log = structlog.get_logger()
 
@@ -172,6 +174,7 @@ class Database:
 
         self._reopening = asyncio.Lock()
         self._is_closed = False
+        self._failures = Repeated()
 
     async def open(self) -> None:
         """Look whether it is whole; make the tables if they are not there.
@@ -321,7 +324,8 @@ class Database:
             told = _told(error)
             if told is None:
                 raise
-            log.warning("database_failed", reason=_reason(error))
+            if (left_out := self._failures.occurred()) is not None:
+                log.warning("database_failed", reason=reason_of(error), left_out=left_out)
             raise told from error
 
 

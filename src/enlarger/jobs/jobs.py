@@ -20,6 +20,7 @@ from enlarger.errors import (
     NotFound,
     QueueFull,
     ResultExpired,
+    reason_of,
 )
 from enlarger.job import BytesSource, Job, UrlSource
 from enlarger.jobs.blobs import Blobs
@@ -28,6 +29,7 @@ from enlarger.jobs.record import BatchRecord, JobRecord, State, input_json, new_
 from enlarger.jobs.rows import Rows
 from enlarger.jobs.runner import LEASE_S, Runner, Tracked, piece_key, result_key, work_of
 from enlarger.pipeline.pipeline import Outcome, Pipeline
+from enlarger.repeated import Repeated
 from enlarger.store import Store
 from enlarger.threads import dropped
 
@@ -243,7 +245,7 @@ class Jobs:
             try:
                 await self._blobs.put(f"{work_of(added)}/input", job.source.data)
             except EnlargerError as error:  # it runs all the same; only a sudden end would cost it
-                log.warning("input_not_kept", job=added.id, reason=str(error))
+                log.warning("input_not_kept", job=added.id, reason=reason_of(error))
         return added
 
     async def known(self, owner: str, asked: Asked) -> JobRecord | None:
@@ -415,11 +417,14 @@ class Jobs:
 
     async def sweep_regularly(self) -> None:
         """Delete results that have outlived their time, and forget jobs a day later."""
+        away = Repeated()
         while True:
             try:
                 await self.sweep()
+                away.over()
             except EnlargerError as error:
-                log.warning("jobs_not_swept", reason=str(error))
+                if (left_out := away.occurred()) is not None:
+                    log.warning("jobs_not_swept", reason=reason_of(error), left_out=left_out)
             await asyncio.sleep(SWEEP_S)
 
     async def sweep(self) -> None:

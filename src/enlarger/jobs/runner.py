@@ -15,7 +15,14 @@ from typing import Any
 
 import structlog
 
-from enlarger.errors import CapacityError, DeadlineExceeded, EngineLost, EnlargerError, MissingInput
+from enlarger.errors import (
+    CapacityError,
+    DeadlineExceeded,
+    EngineLost,
+    EnlargerError,
+    MissingInput,
+    reason_of,
+)
 from enlarger.job import BytesSource, Job, Options, UrlSource
 from enlarger.jobs.blobs import Blobs
 from enlarger.jobs.checkpoint import Checkpoint, KeptTiles
@@ -26,6 +33,7 @@ from enlarger.picture.preview import preview
 from enlarger.picture.values import Header
 from enlarger.pipeline.enlarging import OnPiece, Piece
 from enlarger.pipeline.pipeline import Listener, Outcome, Pipeline
+from enlarger.repeated import Repeated
 from enlarger.threads import dropped, in_thread
 
 log = structlog.get_logger()
@@ -216,6 +224,7 @@ class Runner:
 
     async def _look(self) -> None:
         """Begin jobs while there is room."""
+        away, broken = Repeated(), Repeated()
         while True:
             self._wake.clear()
             try:
@@ -226,16 +235,20 @@ class Runner:
                     if record is None:
                         break
                     self.begin(record)
+                away.over()
             except EnlargerError as error:  # the database is away: it comes back
-                log.warning("jobs_not_claimed", reason=str(error))
+                if (left_out := away.occurred()) is not None:
+                    log.warning("jobs_not_claimed", reason=reason_of(error), left_out=left_out)
             except Exception:
-                log.exception("internal_error")
+                if (left_out := broken.occurred()) is not None:
+                    log.exception("internal_error", left_out=left_out)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_S):
                     await self._wake.wait()
 
     async def _beat(self) -> None:
         """Say that they are worked on, and how far they are; drop those that somebody else has."""
+        away, broken = Repeated(), Repeated()
         while True:
             await asyncio.sleep(BEAT_S)
             held = list(self._running)
@@ -249,11 +262,14 @@ class Runner:
                         states=("running",),
                         **self._tracked[job_id].values(),
                     )
+                away.over()
             except EnlargerError as error:
-                log.warning("leases_not_renewed", reason=str(error))
+                if (left_out := away.occurred()) is not None:
+                    log.warning("leases_not_renewed", reason=reason_of(error), left_out=left_out)
                 continue
             except Exception:
-                log.exception("internal_error")
+                if (left_out := broken.occurred()) is not None:
+                    log.exception("internal_error", left_out=left_out)
                 continue
             for job_id in set(held) - still:
                 self.drop(job_id)
@@ -285,7 +301,7 @@ class Runner:
         self._wake.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             # The database is away: the job's lease runs out, and it goes on from its tiles.
-            log.warning("job_end_not_noted", job=job_id, reason=str(error))
+            log.warning("job_end_not_noted", job=job_id, reason=reason_of(error))
 
     async def _run(self, record: JobRecord, tracked: Tracked, work: Awaitable[Outcome]) -> None:
         """Work on a job to its end."""
@@ -358,7 +374,7 @@ class Runner:
         self._told.made(outcome)
 
     async def _fail(self, record: JobRecord, error: EnlargerError) -> None:
-        log.info("job_failed", code=error.code, reason=str(error))
+        log.info("job_failed", code=error.code, reason=reason_of(error))
         self._told.failed(error.code)
         problem = self._words.problem(error, record.request_id)
         # What may go better next time must not be answered from memory.

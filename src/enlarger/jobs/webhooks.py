@@ -18,11 +18,12 @@ import structlog
 from pydantic import SecretStr
 
 from enlarger.config import WHSEC
-from enlarger.errors import EnlargerError
+from enlarger.errors import EnlargerError, reason_of
 from enlarger.fetch import Fetcher
 from enlarger.jobs.batches import Batch
 from enlarger.jobs.record import GONE, BatchRecord, DeliveryRecord, JobRecord, delivery_id
 from enlarger.jobs.rows import Rows
+from enlarger.repeated import Repeated
 
 log = structlog.get_logger()
 
@@ -129,7 +130,7 @@ class Webhooks:
             if record.webhook is not None:
                 await self._tell_of_job(record)
         except EnlargerError as error:
-            log.warning("webhook_not_kept", job=record.id, reason=str(error))
+            log.warning("webhook_not_kept", job=record.id, reason=reason_of(error))
         if record.batch_id is not None:
             await self.batch_changed(record.batch_id)
 
@@ -142,7 +143,7 @@ class Webhooks:
             if batch is not None and batch.webhook is not None:
                 await self._tell_of_batch(batch)
         except EnlargerError as error:
-            log.warning("webhook_not_kept", batch=batch_id, reason=str(error))
+            log.warning("webhook_not_kept", batch=batch_id, reason=reason_of(error))
 
     async def _tell_of_job(self, record: JobRecord) -> None:
         # What has expired meanwhile had succeeded.
@@ -177,18 +178,24 @@ class Webhooks:
 
     async def _catch_up(self) -> None:
         """Tell what was not told: a gateway may end between the end of a job and its message."""
+        away = Repeated()
         while True:
             try:
                 for record in await self._rows.untold_jobs():
                     await self._tell_of_job(record)
                 for batch in await self._rows.untold_batches():
                     await self._tell_of_batch(batch)
+                away.over()
             except EnlargerError as error:
-                log.warning("webhooks_not_caught_up", reason=str(error))
+                if (left_out := away.occurred()) is not None:
+                    log.warning(
+                        "webhooks_not_caught_up", reason=reason_of(error), left_out=left_out
+                    )
             await asyncio.sleep(CATCH_UP_S)
 
     async def _look(self) -> None:
         """Send what is due, while there is room."""
+        away = Repeated()
         while True:
             self._wake.clear()
             try:
@@ -201,8 +208,10 @@ class Webhooks:
                     task = asyncio.create_task(self._send(delivery))
                     self._sending.add(task)
                     task.add_done_callback(self._sent)
+                away.over()
             except EnlargerError as error:  # the database is away: it comes back
-                log.warning("webhooks_not_claimed", reason=str(error))
+                if (left_out := away.occurred()) is not None:
+                    log.warning("webhooks_not_claimed", reason=reason_of(error), left_out=left_out)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_S):
                     await self._wake.wait()
@@ -217,7 +226,7 @@ class Webhooks:
             values = await self._attempt(delivery)
             await self._rows.update_delivery(delivery.id, holder=None, **values)
         except EnlargerError as error:  # the lease runs out, and it is sent again
-            log.warning("webhook_not_noted", id=delivery.id, reason=str(error))
+            log.warning("webhook_not_noted", id=delivery.id, reason=reason_of(error))
 
     async def _attempt(self, delivery: DeliveryRecord) -> dict[str, Any]:
         """Send a message; gives what its row is to hold then."""
@@ -230,7 +239,7 @@ class Webhooks:
                 delivery.url, delivery.body.encode(), headers, timeout_s=self._timeout_s
             )
         except EnlargerError as error:
-            answer, status = str(error), 0
+            answer, status = reason_of(error), 0
         attempts = delivery.attempts + 1
         log.info("webhook_sent", id=delivery.id, attempt=attempts, answer=answer)
         if 200 <= status < 300:

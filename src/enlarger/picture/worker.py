@@ -17,6 +17,7 @@ import socket
 import struct
 import sys
 import tempfile
+import warnings
 from dataclasses import asdict
 from typing import Any
 
@@ -158,10 +159,11 @@ def limit_cpu(limit_s: int) -> None:
 
 
 def _quiet_libraries() -> None:
-    """What C libraries print of a stranger's file goes nowhere; a fault of ours is still told in the log.
+    """What libraries print of a stranger's file goes nowhere; a fault of ours is still told in the log.
 
     A file may make libtiff print a line for each of thousands of tags, with the file's own words in it.
     """
+    warnings.simplefilter("ignore")
     sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)

@@ -24,6 +24,7 @@ from enlarger.errors import (
     Starting,
     TileTooLarge,
     Unauthorized,
+    reason_of,
 )
 from enlarger.pool.health import State
 from enlarger.pool.member import Member
@@ -44,6 +45,7 @@ from enlarger.pool.policy import (
     retry_fits,
 )
 from enlarger.pool.turns import Turns
+from enlarger.repeated import Repeated
 from enlarger.wire import EngineFacts, ModelFacts, TileRequest, TileResult
 
 log = structlog.get_logger()
@@ -55,6 +57,9 @@ HOPELESS_S = 30.0
 
 HUNG_S = 15.0
 """A member that is gone for this long although its process lives is started again."""
+
+UNUSABLE = frozenset({State.GONE, State.FAILED, State.INCOMPATIBLE})
+"""States of a member that may need somebody to mend it."""
 
 _BUSY_PAUSE_S = 0.05
 _GONE_RETRY_S = 10
@@ -246,11 +251,11 @@ class Pool:
                         "tile_failed",
                         server=member.name,
                         code=error.code,
-                        reason=str(error),
+                        reason=reason_of(error),
                         index=request.index,
                         request_id=request.request_id,
                         another=another,
-                        pool=repr(self),
+                        pool=str(self),
                     )
                     if not another:
                         raise
@@ -273,7 +278,6 @@ class Pool:
         elif isinstance(refusal, Draining):
             member.leave(State.DRAINING)
         elif isinstance(refusal, Unauthorized):
-            log.error("server_refuses_our_token", server=member.name)
             member.leave(State.INCOMPATIBLE)
         else:
             member.leave(State.STARTING)
@@ -408,10 +412,12 @@ class Pool:
             member.changed.clear()
             try:
                 await self._look(member, watch)
+                watch.broken.over()
             except (
                 Exception
             ):  # nobody waits for this task: it would end unseen, and the member with it
-                log.exception("probe_failed", server=member.name)
+                if (left_out := watch.broken.occurred()) is not None:
+                    log.exception("probe_failed", server=member.name, left_out=left_out)
             interval_s = PROBE_INTERVAL_S if member.state is State.READY else PROBE_INTERVAL_DOWN_S
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(interval_s):
@@ -429,6 +435,16 @@ class Pool:
                 server=member.name,
                 state=member.state.value,
                 before=before.value,
+            )
+        if member.state is not before or member.state not in UNUSABLE:
+            watch.unusable.over()
+        if member.state in UNUSABLE and (left_out := watch.unusable.occurred()) is not None:
+            log.warning(
+                "server_unusable",
+                server=member.name,
+                state=member.state.value,
+                reason=readiness.reason,
+                left_out=left_out,
             )
         now = asyncio.get_running_loop().time()
         if member.state is not State.GONE:
@@ -450,6 +466,11 @@ class _Watch:
     """What is kept of a member from one probe to the next."""
 
     silent_since: float | None = None
+    unusable: Repeated = field(default_factory=Repeated)
+    """It is of no use: gone, failed or incompatible."""
+
+    broken: Repeated = field(default_factory=Repeated)
+    """To probe it, or what follows from that, raised what nobody foresaw."""
 
 
 def _speeds(members: Iterable[Member]) -> list[float]:

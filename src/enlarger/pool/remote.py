@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
-import structlog
 
 from enlarger import tracing
 from enlarger.errors import (
@@ -23,6 +22,7 @@ from enlarger.errors import (
     OutputTooLarge,
     Unauthorized,
     by_code,
+    reason_of,
 )
 from enlarger.pool.health import State
 from enlarger.wire import (
@@ -35,8 +35,6 @@ from enlarger.wire import (
     read_result,
     request_headers,
 )
-
-log = structlog.get_logger()
 
 PROBE_TIMEOUT_S = 5
 
@@ -61,6 +59,9 @@ class Readiness:
 
     tiles_done: int | None = None
     """Tiles that it made since its start; None if it does not say."""
+
+    reason: str | None = field(default=None, compare=False)
+    """Why it is of no use, in words for the log."""
 
 
 class RemoteEngine:
@@ -104,27 +105,29 @@ class RemoteEngine:
                 ) as response,
             ):
                 if response.status == Unauthorized.status:
-                    log.error("server_refuses_our_token", server=self.address)
-                    return Readiness(State.INCOMPATIBLE)
+                    return Readiness(State.INCOMPATIBLE, reason=self._refuses_token())
                 answer: dict[str, Any] = json.loads(await response.read())
                 readiness = self._readiness(answer)
-        except (
-            aiohttp.ClientError,
-            TimeoutError,
-            OSError,
-            ValueError,
-            KeyError,
-            TypeError,
-            BadTile,
-        ):
-            readiness = Readiness(State.GONE)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            reason = f"{self.address} does not answer: {reason_of(error)}"
+            readiness = Readiness(State.GONE, reason=reason)
+        except (ValueError, KeyError, TypeError, BadTile):
+            reason = f"{self.address} answers, but not as a model server does"
+            readiness = Readiness(State.GONE, reason=reason)
         self._facts = readiness.facts or _NO_FACTS
         return readiness
 
-    @staticmethod
-    def _readiness(answer: dict[str, Any]) -> Readiness:
+    def _refuses_token(self) -> str:
+        shown = "the ENLARGER_TILE_TOKEN of this gateway" if self._headers else "a gateway without"
+        return f"{self.address} refuses {shown}: set ENLARGER_TILE_TOKEN to the same value here and there"
+
+    def _readiness(self, answer: dict[str, Any]) -> Readiness:
         if answer["protocol"] != PROTOCOL:
-            return Readiness(State.INCOMPATIBLE)
+            reason = (
+                f"{self.address} speaks version {answer['protocol']} of the tile contract, and this gateway version "
+                f"{PROTOCOL}: run the same version of enlarger here and there"
+            )
+            return Readiness(State.INCOMPATIBLE, reason=reason)
         ready = answer["ready"]
         return Readiness(
             State.READY if ready else _STATES.get(answer["state"], State.STARTING),
@@ -132,6 +135,7 @@ class RemoteEngine:
             answer["instance"],
             rss_bytes=_whole_number(answer.get("rss_bytes")),
             tiles_done=_whole_number(answer.get("tiles_done")),
+            reason=None if ready else str(answer.get("reason", "it does not say why")),
         )
 
     async def enlarge(self, request: TileRequest) -> TileResult:

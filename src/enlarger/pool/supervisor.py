@@ -13,7 +13,7 @@ from typing import Protocol
 
 import structlog
 
-from enlarger.errors import ConfigError
+from enlarger.errors import ConfigError, reason_of
 
 log = structlog.get_logger()
 
@@ -35,6 +35,11 @@ OnDown = Callable[[int], None]
 
 OnRefused = Callable[[], None]
 """A server cannot use a setting, as it says on stderr; starting it again would not help."""
+
+
+def server_name(number: int) -> str:
+    """What a model server is called wherever it is named: logs, ``/status``, metrics."""
+    return f"server-{number}"
 
 
 class Startable(Protocol):
@@ -64,6 +69,7 @@ class ServerCommand:
         return [
             *(sys.executable, "-m", "enlarger", "model-server"),
             *("--port", str(port), "--threads", str(self.threads), "--exit-with-parent"),
+            *("--name", server_name(number)),
             # Its first tile loads the network, checked as ever. So one that is killed over and over still works,
             # and does not spend its life on loading what nobody may ask for.
             *(["--ready-at-once"] if again else []),
@@ -122,22 +128,27 @@ class Supervisor:
             try:
                 returncode = await self._live(number)
             except OSError as error:
-                log.warning("server_not_started", server=number, reason=error.strerror)
+                log.warning(
+                    "server_not_started", server=server_name(number), reason=reason_of(error)
+                )
             except (
                 Exception
             ):  # nobody waits for this task: no server of that number would be seen again
-                log.exception("server_not_kept", server=number)
+                log.exception("server_not_kept", server=server_name(number))
             lived_s = time.monotonic() - started
             if returncode == ConfigError.exit_status and number not in self._listened:
                 self._on_refused()
                 return
             log.warning(
-                "server_ended", server=number, returncode=returncode, lived_s=round(lived_s, 1)
+                "server_ended",
+                server=server_name(number),
+                returncode=returncode,
+                lived_s=round(lived_s, 1),
             )
             try:
                 self._on_down(number)
             except Exception:  # as above
-                log.exception("server_not_kept", server=number)
+                log.exception("server_not_kept", server=server_name(number))
             pause_s = _FIRST_PAUSE_S if lived_s > _STEADY_S else min(2 * pause_s, _LONGEST_PAUSE_S)
             await asyncio.sleep(pause_s)
 
@@ -159,7 +170,7 @@ class Supervisor:
             if port is None:
                 await _end_of_silent(process)
             else:
-                log.info("server_started", server=number, pid=process.pid, port=port)
+                log.info("server_started", server=server_name(number), pid=process.pid, port=port)
                 self._listened.add(number)
                 self._on_up(number, f"127.0.0.1:{port}")
             return await process.wait()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from typing import cast
 
 import structlog
 from quart import Quart, Response, g, request
@@ -11,6 +12,9 @@ from quart import Quart, Response, g, request
 from enlarger.web.bodies import Scope
 
 HEADER = "X-Request-Id"
+SCOPE_KEY = "enlarger.request_id"
+"""Where a request's id stands in its ASGI scope, once a layer has decided it."""
+
 _USABLE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -20,7 +24,9 @@ def request_id(given: str | None) -> str:
 
 
 def id_of(scope: Scope) -> str:
-    """The id of a request that does not get as far as an application."""
+    """The id of a request, whether it gets as far as an application or not."""
+    if SCOPE_KEY in scope:
+        return str(scope[SCOPE_KEY])
     name = HEADER.lower().encode()
     given = (value.decode("latin1") for key, value in scope["headers"] if key.lower() == name)
     return request_id(next(given, None))
@@ -33,7 +39,7 @@ def follow(app: Quart) -> None:
 
 
 async def _begin() -> None:
-    g.request_id = request_id(request.headers.get(HEADER))
+    g.request_id = id_of(cast(Scope, request.scope))
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
 

@@ -495,6 +495,7 @@ class Server(Json):
     """A model server."""
 
     id: int
+    name: str
     state: str
     tiles_in_flight: int
     tiles_done: int
