@@ -208,6 +208,14 @@ def test_lines_of_one_header_are_one_chain() -> None:
     assert caller.id == "address:198.51.100.1"
 
 
+def test_address_for_the_log_is_whole() -> None:
+    """The network of an IPv6 caller is what is limited; the log names the caller itself."""
+    request = scope(peer="10.0.0.1", x_forwarded_for="[2001:db8::1]:443")
+    callers = Callers((), PROXIES)
+    assert callers.address(request) == "2001:db8::1"
+    assert callers.identify(request).id == "address:2001:db8::/64"
+
+
 @given(sent=st.text(st.characters(max_codepoint=255), max_size=60), address=st.ip_addresses())
 @pytest.mark.parametrize("proxy_header", ["x-forwarded-for", "forwarded"])
 def test_no_caller_chooses_its_address(

@@ -25,7 +25,7 @@ from rich.table import Table
 
 from enlarger import __version__, config, tracing
 from enlarger.config import Precision
-from enlarger.errors import ConfigError, EnlargerError
+from enlarger.errors import ConfigError, EnlargerError, SourceUnreachable, reason_of
 from enlarger.memory import importing, keep_large_blocks_apart
 
 if TYPE_CHECKING:
@@ -290,9 +290,12 @@ async def _upscale(asked: Asked, options: Options, settings: config.Settings) ->
         async def fetched(url: str) -> bytes:
             from enlarger.fetch import Fetcher
 
-            return await Fetcher(settings.fetch, limit_bytes=settings.max_file_size_bytes).fetch(
-                url
-            )
+            fetcher = Fetcher(settings.fetch, limit_bytes=settings.max_file_size_bytes)
+            try:
+                return await fetcher.fetch(url)
+            except SourceUnreachable as error:
+                # A server's caller is not told why; here the user is also the operator.
+                raise SourceUnreachable(reason_of(error.__cause__ or error)) from error
 
         worker = LocalWorker(
             engine=engine,

@@ -110,7 +110,7 @@ class Callers:
                 raise Unauthorized(
                     "an API key is needed: send it as 'Authorization: Bearer <key>' or as 'X-API-Key: <key>'"
                 )
-        return Caller(f"address:{self._address(scope, headers)}", has_key=False)
+        return Caller(f"address:{_counted(self._address(scope, headers))}", has_key=False)
 
     def _name_of(self, key: str | None) -> str | None:
         """Whose key it is. All are compared, each in constant time, so that the time tells nothing."""
@@ -120,12 +120,11 @@ class Callers:
 
     def address(self, scope: Scope) -> str:
         """Where a request comes from, as far as our proxies are to be believed."""
-        return self._address(
-            scope, [(name.lower(), value.decode("latin1")) for name, value in scope["headers"]]
-        )
+        headers = [(name.lower(), value.decode("latin1")) for name, value in scope["headers"]]
+        return str(self._address(scope, headers))
 
-    def _address(self, scope: Scope, headers: Iterable[tuple[bytes, str]]) -> str:
-        """What a caller without a key is told apart by: the nearest address that is not one of our proxies.
+    def _address(self, scope: Scope, headers: Iterable[tuple[bytes, str]]) -> Address | str:
+        """The nearest address that is not one of our proxies; where the server knows no address, what it knows.
 
         Each proxy of ours is believed about its own peer, and about nothing else. If it names no address, all such
         callers count as that proxy: a name that a caller chooses anew for each request must not be a new caller.
@@ -139,7 +138,7 @@ class Callers:
         hops = addresses(self._proxy_header, text)
         while self._is_proxy(address) and (hop := next(hops, None)) is not None:
             address = hop
-        return _counted(address)
+        return address
 
     def _is_proxy(self, address: Address) -> bool:
         return any(address in network for network in self._proxies)
@@ -201,8 +200,8 @@ def is_open(path: str) -> bool:
     return path in OPEN_PATHS or path.startswith(OPEN_FOLDERS)
 
 
-def _counted(address: Address) -> str:
+def _counted(address: Address | str) -> str:
     """What callers are told apart by: of IPv6 the network, since one customer has at least a /64 (RFC 6177)."""
-    if isinstance(address, ipaddress.IPv4Address):
-        return str(address)
-    return str(ipaddress.IPv6Network((address, 64), strict=False))
+    if isinstance(address, ipaddress.IPv6Address):
+        return str(ipaddress.IPv6Network((address, 64), strict=False))
+    return str(address)

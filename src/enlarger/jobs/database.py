@@ -7,7 +7,7 @@ import os
 import re
 import sqlite3
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +188,9 @@ class Database:
 
     async def _open(self) -> None:
         try:
+            if self._file is not None:
+                # First without aiosqlite: its thread outlives a connection that fails, and then speaks of a closed loop.
+                await asyncio.to_thread(_try, self._file)
             async with self._writes.begin() as connection:
                 if self._is_sqlite:
                     await self._check(connection)
@@ -197,7 +200,7 @@ class Database:
                 await connection.run_sync(_make_tables)
                 if not self._is_sqlite:
                     await self._check_rights(connection)
-        except (DBAPIError, PoolTimeout, OSError) as error:
+        except (DBAPIError, PoolTimeout, sqlite3.Error, OSError) as error:
             await self._engine.dispose()
             raise self._refusal(error) from error
         except ConfigError:
@@ -336,6 +339,16 @@ def _identity(file: Path | None) -> tuple[int, int] | None:
     except OSError:
         return None
     return None if facts is None else (facts.st_dev, facts.st_ino)
+
+
+def _try(file: Path) -> None:
+    """Open the file and close it.
+
+    Raises:
+        sqlite3.Error: SQLite cannot do that.
+    """
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA schema_version")
 
 
 async def _run(engine: AsyncEngine, statements: Sequence[Statement]) -> list[RowMapping]:
