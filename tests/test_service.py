@@ -489,6 +489,23 @@ def test_sigterm_finishes_what_runs(alone: RunningService, photo: Pixels) -> Non
         assert (status, answer["upscaled_size"]["width"]) == (200, 2048)
         assert service.process.wait(GIVE_UP_S) == 0
         until(lambda: not any(alive(child) for child in children))
+    lines = logged(service)
+    draining = [line["process"] for line in lines if line["event"] == "draining"]
+    assert sorted(draining) == ["gateway", "server-0"]
+    assert {line["process"] for line in lines} == {"gateway", "server-0"}
+    assert [line["server"] for line in lines if line["event"] == "server_started"] == ["server-0"]
+
+
+def test_level_of_the_log_holds_for_all_processes(alone: RunningService, photo: Pixels) -> None:
+    """Tiles at model servers, and probes of the gateway, have lines at the level debug."""
+    alone.environment = {**alone.environment, "ENLARGER_LOG_LEVEL": "debug"}
+    with alone as service:
+        service.upscale(encoded(photo[:8, :8]), model=QUICK)
+        assert service.get("/livez")[0] == 200
+    lines = [line for line in logged(service) if line["event"] == "request"]
+    assert {("server-0", "/tiles"), ("server-0", "/ready"), ("gateway", "/livez")} <= {
+        (line["process"], line["path"]) for line in lines
+    }
 
 
 @pytest.mark.parametrize(
