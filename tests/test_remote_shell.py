@@ -206,12 +206,21 @@ async def test_result_of_a_job_replaces_nothing_unless_asked(
     assert np.array_equal(samples((tmp_path / "out.png").read_bytes()), nearest(RED, 4))
 
 
-async def test_address_that_is_none_is_a_wrong_option(tmp_path: Path) -> None:
+@pytest.mark.parametrize("url", ["localhost", "http://[::1", "http://127.0.0.1:99999", "http://"])
+async def test_address_that_is_none_is_a_wrong_option(tmp_path: Path, url: str) -> None:
     """Exit status 2."""
     (tmp_path / "in.png").write_bytes(PNG)
-    done = await run(tmp_path, "upscale", "--server", "localhost", "in.png", "out.png")
+    done = await run(tmp_path, "upscale", "--server", url, "in.png", "out.png")
     assert done.returncode == 2
-    assert "'localhost' is no address of a server" in done.stderr
+    assert f"'{url}' is no address of a server" in done.stderr
+
+
+async def test_empty_file_is_called_empty(start: Start, tmp_path: Path) -> None:
+    """The server would say that there is no picture in the request."""
+    gateway = await start()
+    (tmp_path / "in.png").write_bytes(b"")
+    done = await run(tmp_path, "upscale", "--server", url_of(gateway), "in.png", "out.png")
+    assert (done.returncode, done.stderr) == (1, "enlarger: 'in.png': the file is empty\n")
 
 
 async def test_key_comes_from_the_environment(start: Start, tmp_path: Path) -> None:
@@ -252,6 +261,8 @@ async def test_job_from_the_shell(server: JobServer, tmp_path: Path) -> None:
     saved = await run(tmp_path, "jobs", "save", job_id, "out.png", "--server", server.url)
     assert saved.returncode == 0, saved.stderr
     assert np.array_equal(samples((tmp_path / "out.png").read_bytes()), nearest(RED, 4))
+    long = await run(tmp_path, "jobs", "save", job_id, "x" * 260, **address)
+    assert (long.returncode, long.stderr.count("\n")) == (1, 1)
     await run(tmp_path, "jobs", "cancel", job_id, **address)
     shown = await run(tmp_path, "jobs", "show", job_id, **address)
     assert shown.stdout == f"{job_id}: expired, 4 of 4 tiles\n"

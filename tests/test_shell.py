@@ -6,9 +6,12 @@ import asyncio
 import json
 import os
 import re
+import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
@@ -491,6 +494,40 @@ def test_picture_is_replaced_by_its_own_result_if_asked(
     assert set(tree(tmp_path)) == {"a.png"}
 
 
+@pytest.mark.parametrize("option", ["--skip-existing", "--overwrite"])
+@pytest.mark.parametrize("inputs", [["pics"], ["pics/a.png", "pics/b.jpg", "pics/a-4x.png"]])
+def test_run_with_a_suffix_can_go_on(
+    tmp_path: Path, environment: dict[str, str], option: str, inputs: list[str]
+) -> None:
+    """What an earlier run made lies among the pictures, and is not enlarged again."""
+    (tmp_path / "pics").mkdir()
+    (tmp_path / "pics" / "a.png").write_bytes(encoded(PHOTO))
+    (tmp_path / "pics" / "b.jpg").write_bytes(encoded(PHOTO, "JPEG"))
+    (tmp_path / "pics" / "a-4x.png").write_bytes(b"of an earlier run")
+    done = run(tmp_path, environment, *inputs, "--suffix=-4x", option)
+    assert done.returncode == 0, done.stderr
+    assert set(tree(tmp_path / "pics")) == {"a.png", "a-4x.png", "b.jpg", "b-4x.jpg"}
+    assert "1 a result of an earlier run" in done.stderr
+    is_old = (tmp_path / "pics" / "a-4x.png").read_bytes() == b"of an earlier run"
+    assert is_old == (option == "--skip-existing")
+
+
+def test_two_runs_share_a_folder(tmp_path: Path, environment: dict[str, str]) -> None:
+    """What the other one made is skipped, also where it came while this one was at it."""
+    (tmp_path / "in").mkdir()
+    for number in range(6):
+        (tmp_path / "in" / f"{number}.png").write_bytes(encoded(noise(60, 60, 3, seed=number)))
+    with ThreadPoolExecutor(2) as threads:
+        runs = [
+            threads.submit(run, tmp_path, environment, "in", "out/", "--skip-existing")
+            for _ in range(2)
+        ]
+    for done in (one.result() for one in runs):
+        assert done.returncode == 0, done.stderr
+        assert " 0 failed, " in done.stderr
+    assert len(tree(tmp_path / "out")) == 6
+
+
 def test_folder_inside_the_one_that_is_enlarged_is_left_out(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
@@ -693,3 +730,135 @@ async def test_url_is_fetched_by_the_rules_of_the_service(
     assert refused.returncode == 1
     assert refused.stderr.startswith(f"enlarger: '{url}': port ")
     assert refused.stderr.endswith(" is not allowed by ENLARGER_FETCH\n")
+
+
+# However it is started and ended
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-", "2>/dev/full"])
+def test_closed_streams_cost_no_picture(
+    tmp_path: Path, environment: dict[str, str], closed: str
+) -> None:
+    """As daemons and scripts start it, or with a log on a full disk."""
+    (tmp_path / "in").mkdir()
+    for name in ("a.png", "b.png"):
+        (tmp_path / "in" / name).write_bytes(encoded(PHOTO))
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"{shlex.join(command('in', 'out/'))} {closed}"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert set(tree(tmp_path / "out")) == {"a.png", "b.png"}
+
+
+@pytest.mark.parametrize(
+    ("typed", "text"),
+    [
+        ("a.png - >&-", "cannot write 'standard output': "),
+        ("a.png - >/dev/full", "cannot write 'standard output': No space left on device"),
+        ("--dry-run a.png b.png >/dev/full", "cannot write to standard output: No space left"),
+        ("- b.png <&-", "cannot read standard input: "),
+        ("/dev/zero b.png", "it is a device, not a file"),
+    ],
+)
+def test_streams_that_fail_are_one_line(
+    tmp_path: Path, environment: dict[str, str], typed: str, text: str
+) -> None:
+    """Where the result, or the picture, goes through them."""
+    (tmp_path / "a.png").write_bytes(encoded(PHOTO))
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"{shlex.join(command())} {typed}"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert text in done.stderr.splitlines()[-1]
+
+
+def test_current_folder_that_was_removed_is_one_line(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    """Absolute paths work in it."""
+    (tmp_path / "a.png").write_bytes(encoded(PHOTO))
+    (tmp_path / "gone").mkdir()
+    for typed, status in (
+        (". out/", 1),
+        (f"{tmp_path}/a.png out/", 1),
+        (f"{tmp_path}/a.png {tmp_path}/out/", 0),
+    ):
+        done = subprocess.run(
+            [
+                "/bin/sh",
+                "-c",
+                f"mkdir -p {tmp_path}/gone; cd {tmp_path}/gone; rmdir {tmp_path}/gone; {shlex.join(command())} {typed}",
+            ],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == status, done.stderr
+        assert "Traceback" not in done.stderr
+    assert set(tree(tmp_path / "out")) == {"a.png"}
+
+
+def test_limit_of_memory_that_the_user_set_is_kept(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    """A decoder takes no more than it may, and works within it."""
+    (tmp_path / "a.png").write_bytes(encoded(PHOTO))
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"ulimit -v 3500000; {shlex.join(command('a.png', 'b.png'))}"],
+        cwd=tmp_path,
+        env={**environment, "OPENBLAS_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("source", ["-", "in"])
+def test_signals_end_it_and_leave_nothing_half_written(
+    tmp_path: Path, environment: dict[str, str], number: signal.Signals, source: str
+) -> None:
+    """While it waits for a picture, and while it makes some; the status is that of shells."""
+    (tmp_path / "in").mkdir()
+    for index in range(40):
+        (tmp_path / "in" / f"{index}.png").write_bytes(encoded(noise(80, 80, 3, seed=index)))
+    with subprocess.Popen(
+        command(source, "out/"),
+        cwd=tmp_path,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        if source == "in":
+            process.stderr.readline()  # the first result is there
+        else:
+            time.sleep(4)
+        process.send_signal(number)
+        _, said = (
+            process.communicate(timeout=30) if source == "in" else (None, process.stderr.read())
+        )
+        process.wait(timeout=30)
+    assert process.returncode == 128 + number
+    assert "Traceback" not in said
+    left = tree(tmp_path / "out") if (tmp_path / "out").exists() else {}
+    assert not [name for name in left if name.startswith(".")]
+    for name in left:
+        assert read(tmp_path / "out" / name).shape == (320, 320, 3)

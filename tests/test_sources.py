@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
+import subprocess
 from pathlib import Path, PurePath
 
 import pytest
@@ -211,6 +213,65 @@ async def test_reader_reads_standard_input_once(
     else:
         with pytest.raises(UnreadableImage, match="standard input is empty"):
             await reader.read(source)
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://a]b/"])
+def test_url_that_is_none_costs_itself_alone(folder: Path, url: str) -> None:
+    """It is refused as a URL, and the others are met."""
+    found = find([url, "in/b.jpg"])
+    assert [source.name for source in found.sources] == ["in/b.jpg"]
+    assert isinstance(found.failures[0].error, InvalidUrl)
+
+
+def test_empty_name_is_no_folder(folder: Path) -> None:
+    """As a variable that was not set leaves it."""
+    (failure,) = find([""]).failures
+    assert str(failure.error) == "cannot read '': the name is empty"
+
+
+def test_folders_may_be_nested_deeper_than_calls(tmp_path: Path) -> None:
+    """One odd folder costs no picture."""
+    (tmp_path / "top.png").write_bytes(b"")
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(1200):
+        os.mkdir("d", dir_fd=descriptor)
+        inner = os.open("d", os.O_RDONLY, dir_fd=descriptor)
+        os.close(descriptor)
+        descriptor = inner
+    os.close(os.open("bottom.png", os.O_CREAT | os.O_WRONLY, dir_fd=descriptor))
+    os.close(descriptor)
+    found = [source.place.name for source in find([str(tmp_path)]).sources]
+    # Here, since pytest's own way to remove it is by recursion.
+    subprocess.run(["/bin/rm", "-rf", str(tmp_path / "d")], check=True)
+    assert sorted(found) == ["bottom.png", "top.png"]
+
+
+async def test_devices_and_endless_files_are_not_read(tmp_path: Path) -> None:
+    """Rather than until there is no memory."""
+    (tmp_path / "huge.png").touch()
+    os.truncate(tmp_path / "huge.png", sources.MOST_BYTES + 1)
+    for path, text in (
+        (Path("/dev/zero"), "it is a device"),
+        (tmp_path / "huge.png", "up to 1.1 GB"),
+    ):
+        with pytest.raises(UnreadableImage, match=text):
+            await Reader().read(Source(str(path), PurePath(path.name), path))
+
+
+async def test_waiting_for_standard_input_can_be_cancelled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing may ever come; the thread that waits does not hold the process."""
+    receiving, sending = os.pipe()
+    with os.fdopen(receiving) as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        reading = asyncio.create_task(Reader().read(Source("-", PurePath("stdin"))))
+        await asyncio.sleep(0.1)
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+        os.close(sending)
+        await asyncio.sleep(0.1)
 
 
 async def test_file_that_went_away_is_unreadable(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from enlarger.shell.targets import (
     check_file,
     check_folder,
     check_target,
+    results_among,
 )
 
 OUT = Folder(Path("out"))
@@ -118,7 +120,7 @@ def test_names_are_compared_as_the_least_exact_system_does(
 ) -> None:
     """Results may be copied to a disk where these are one name: they are told apart, or refused."""
     made(f"x/{one}", f"x/{other}", f"y/{one}", f"z/{other}")
-    with pytest.raises(InvalidOption, match="would both be"):
+    with pytest.raises(InvalidOption, match="would have one name on some disks"):
         placed("x")
     targets = placed("y", "z").values()
     assert len({names.key(Path(target)) for target in targets}) == 2
@@ -243,8 +245,25 @@ def test_link_that_leads_nowhere_is_there(folder: Path) -> None:
 def test_folder_is_never_replaced(folder: Path, overwrite: bool) -> None:
     """Whatever was asked."""
     made("in/a.jpg", "out/a.png/precious.txt")
-    with pytest.raises(InvalidOption, match=r"'out/a.png' is a folder"):
+    with pytest.raises(InvalidOption, match=r"the name 'out/a.png', which is a folder"):
         checked("in", overwrite=overwrite)
+
+
+def test_pipe_is_never_replaced(folder: Path) -> None:
+    """It is no file that somebody could want anew."""
+    made("in/a.jpg")
+    (folder / "out").mkdir()
+    os.mkfifo(folder / "out" / "a.png")
+    with pytest.raises(InvalidOption, match="which is a folder, or no file"):
+        checked("in", overwrite=True)
+
+
+def test_results_of_an_earlier_run_are_told_from_pictures(folder: Path) -> None:
+    """They have the names that this run gives to the results of others."""
+    made("in/a.png", "in/a-4x.png", "in/b-4x.png")
+    found = find(["in"]).sources
+    work = assign([(source, "png", ".png") for source in found], Beside(), suffix="-4x")
+    assert [source.name for source in results_among(work, found)] == ["in/a-4x.png"]
 
 
 def test_only_file_is_looked_at_before_the_work(folder: Path) -> None:
@@ -258,6 +277,8 @@ def test_only_file_is_looked_at_before_the_work(folder: Path) -> None:
         check_file(folder, overwrite=True)
     with pytest.raises(UnwritableFile, match="its folder does not exist"):
         check_file(Path("nowhere/x.png"), overwrite=False)
+    with pytest.raises(UnwritableFile, match="File name too long"):
+        check_file(Path("x" * 260), overwrite=False)
 
 
 # Folders

@@ -14,10 +14,10 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn, cast
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TextIO, cast
 
 import typer
 from rich.console import Console
@@ -25,10 +25,13 @@ from rich.table import Table
 
 from enlarger import __version__, config, tracing
 from enlarger.config import Precision
-from enlarger.errors import ConfigError, EnlargerError, SourceUnreachable, reason_of
+from enlarger.errors import ConfigError, EnlargerError, InvalidUrl, SourceUnreachable, reason_of
 from enlarger.memory import importing, keep_large_blocks_apart
+from enlarger.streams import Unfailing
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from enlarger.client import JobStatus
     from enlarger.job import Options
     from enlarger.pool.pool import Pool
@@ -43,7 +46,7 @@ app = typer.Typer(
 )
 # Names are printed as they are: nothing in them is markup, or the name of an emoji.
 _console = Console(markup=False, emoji=False)
-_errors = Console(stderr=True, markup=False, emoji=False)
+_errors = Console(file=cast(TextIO, Unfailing(sys.stderr)), markup=False, emoji=False)
 _held: list[object] = []
 """What a command leaves as it is when it ends: to take a network apart takes a tenth of a second."""
 
@@ -229,9 +232,28 @@ def upscale(
         working = _upscale_remotely(asked, options, server, api_key)
     else:
         working = _upscale(asked, options, config.load(precision=precision))
-    status = asyncio.run(working)
+    status = asyncio.run(_until_told(working))
     if status:
         raise typer.Exit(status)
+
+
+async def _until_told(working: Coroutine[Any, Any, int]) -> int:
+    """The exit status of some work. SIGTERM and SIGHUP end it as Ctrl-C does: nothing half-written is left."""
+    loop, task = asyncio.get_running_loop(), asyncio.ensure_future(working)
+    received: list[int] = []
+
+    def end(number: int) -> None:
+        received.append(number)
+        task.cancel()
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, end, number)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if not received:
+            raise
+        return 128 + received[0]  # as shells count it
 
 
 _FORMATS = {"jpg": "jpeg", "tif": "tiff"}
@@ -293,6 +315,10 @@ async def _upscale(asked: Asked, options: Options, settings: config.Settings) ->
             fetcher = Fetcher(settings.fetch, limit_bytes=settings.max_file_size_bytes)
             try:
                 return await fetcher.fetch(url)
+            except InvalidUrl as error:
+                raise InvalidUrl(
+                    "it must be an http or https URL with a host, without a user name and spaces"
+                ) from error
             except SourceUnreachable as error:
                 # A server's caller is not told why; here the user is also the operator.
                 raise SourceUnreachable(reason_of(error.__cause__ or error)) from error
@@ -655,8 +681,12 @@ def _exit_at_end_of_stdin() -> None:
 
 def _leave(status: int) -> NoReturn:
     """End now: a thread that still computes what nobody waits for must not hold the process."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    try:
+        sys.stdout.flush()
+    except OSError:
+        status = status or EnlargerError.exit_status
+    with suppress(OSError):
+        sys.stderr.flush()
     os._exit(status)
 
 
@@ -758,7 +788,9 @@ app.add_typer(jobs, name="jobs")
 
 @jobs.command("submit")
 def jobs_submit(
-    source: Annotated[str, typer.Argument(metavar="IN", help="A picture, or its URL.")],
+    source: Annotated[
+        str, typer.Argument(metavar="IN", help="A picture, its URL, or - for standard input.")
+    ],
     option: Annotated[
         list[str] | None,
         typer.Option("--option", "-o", help="Such as scale=4 or format=webp; may be repeated."),
@@ -778,7 +810,8 @@ def jobs_submit(
     # Names that are unknown here go on to the server, which may know them, or says that it does not.
     fields = cast(UpscaleOptions, {**given, **options})
     with Client(server, api_key=api_key) as client:
-        _console.print(client.submit(source, **fields).id, highlight=False)
+        picture = sys.stdin.buffer if source == "-" else source
+        _console.print(client.submit(picture, **fields).id, highlight=False)
 
 
 @jobs.command("show")
@@ -813,7 +846,9 @@ def jobs_watch(
 @jobs.command("save")
 def jobs_save(
     job_id: JobArgument,
-    target: Annotated[Path, typer.Argument(metavar="OUT", help="File of the result.")],
+    target: Annotated[
+        Path, typer.Argument(metavar="OUT", help="File of the result, or - for standard output.")
+    ],
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace OUT if it is there already.")
     ] = False,
@@ -827,13 +862,16 @@ def jobs_save(
     from enlarger.shell.targets import check_file
     from enlarger.shell.writing import written_aside
 
-    check_file(target, overwrite=overwrite)
+    file = None if str(target) == "-" else target
+    if file is not None:
+        check_file(file, overwrite=overwrite)
     with Client(server, api_key=api_key) as client:
         picture = client.jobs.get(job_id).result()
-    picture.check_name(target)
-    with written_aside(target, overwrite=overwrite) as aside:
+    if file is not None:
+        picture.check_name(file)
+    with written_aside(file, overwrite=overwrite) as aside:
         aside.write_bytes(picture.data)
-    _say(line_of(picture, names.shown(target)))
+    _say(line_of(picture, "standard output" if file is None else names.shown(file)))
 
 
 @jobs.command("cancel")
@@ -873,6 +911,9 @@ def main() -> NoReturn:
         _complain(str(error))
     except KeyboardInterrupt:
         status = EXIT_INTERRUPTED
+    except OSError as error:  # all others are told apart where they occur
+        status = EnlargerError.exit_status
+        _complain(f"cannot write to standard output: {reason_of(error)}")
     _leave(status)
 
 

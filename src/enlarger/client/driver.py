@@ -29,15 +29,23 @@ def http_options(url: str, api_key: str | None) -> dict[str, Any]:
     Raises:
         ConfigError: the address or the key cannot be used.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if not _is_address(url):
         raise ConfigError(f"url: '{url}' is no address of a server, such as http://127.0.0.1:8000")
     headers = {"User-Agent": f"enlarger/{__version__}"}
     if api_key is not None:
         if not (api_key.isascii() and api_key.isprintable() and api_key.strip()):
             raise ConfigError("api_key: it must be of visible ASCII characters")
         headers["Authorization"] = f"Bearer {api_key.strip()}"
-    return {"base_url": url, "headers": headers, "verify": _tls(parts.scheme)}
+    return {"base_url": url, "headers": headers, "verify": _tls(urlsplit(url).scheme)}
+
+
+def _is_address(url: str) -> bool:
+    """Whether it is an http or https URL with a host, and a port that can be one."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _tls(scheme: str) -> ssl.SSLContext:

@@ -158,6 +158,15 @@ def limit_cpu(limit_s: int) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (within, hard))
 
 
+def _limit_memory() -> None:
+    """Hold this process to its address space, or to less where whoever started it set a limit."""
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    limit = (
+        _MEMORY_LIMIT_BYTES if hard == resource.RLIM_INFINITY else min(_MEMORY_LIMIT_BYTES, hard)
+    )
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
 def _quiet_libraries() -> None:
     """What libraries print of a stranger's file goes nowhere; a fault of ours is still told in the log.
 
@@ -173,7 +182,7 @@ def _quiet_libraries() -> None:
 def main() -> None:
     """Answer until the socket closes."""
     _quiet_libraries()
-    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_LIMIT_BYTES, _MEMORY_LIMIT_BYTES))
+    _limit_memory()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core holds somebody's picture
     with socket.socket(fileno=int(sys.argv[1])) as connection:
         while True:
@@ -182,8 +191,12 @@ def main() -> None:
             except (EOFError, ConnectionError):
                 return
             limit_cpu(CPU_LIMIT_S)
-            data = bytes(memory) if memory is not None else b""
-            reply, shared = answer(**message, data=data)
+            try:
+                data = bytes(memory) if memory is not None else b""
+                reply, shared = answer(**message, data=data)
+            except MemoryError:
+                text = "decoding it takes too much memory"
+                reply, shared = {"error": UnreadableImage.code, "text": text}, b""
             send(connection, reply, shared_memory(shared))
 
 

@@ -97,7 +97,18 @@ def is_folder(text: str | os.PathLike[str]) -> bool:
 
 def absolute(path: str | os.PathLike[str]) -> str:
     """The path from the root, without ``..``; links are not followed, since they are names of their own."""
-    return os.path.abspath(path)  # noqa: PTH100 - pathlib's follows links, or keeps ``..``
+    try:
+        return os.path.abspath(path)  # noqa: PTH100 - pathlib's follows links, or keeps ``..``
+    except FileNotFoundError:  # the current folder was removed
+        return os.fspath(path)
+
+
+def real(path: str | os.PathLike[str]) -> str:
+    """The path from the root, without links and ``..``."""
+    try:
+        return os.path.realpath(path)
+    except FileNotFoundError:  # the current folder was removed
+        return os.fspath(path)
 
 
 def _ending(name: str) -> str:

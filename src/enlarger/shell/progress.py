@@ -114,6 +114,10 @@ class Shown:
         self._pace = Pace(self._clock())
         self._bars.reset(self._one, total=None, description=name, unit="tiles", left_s=None)
 
+    def stage(self, text: str) -> None:
+        """What happens to the picture, while no tiles are counted."""
+        self._stage = text
+
     def plan(self, tiles: int, expected_s: float | None) -> None:
         """The picture has so many tiles; the first is about to be sent.
 
@@ -170,7 +174,7 @@ class Shown:
         parts = [f"{self._done} of {self._total} tiles"] if self._total else []
         parts += [self._stage] if self._stage else []
         left_s = self._pace.left_s(now)
-        if left_s and not self._stage:
+        if left_s:
             parts.append(f"about {span(left_s)} left")
         elif not parts:
             parts.append(f"{span(now - self._pace.started)} so far")

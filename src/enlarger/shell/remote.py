@@ -13,6 +13,7 @@ from enlarger.errors import (
     EnlargerError,
     InvalidOption,
     UnexpectedAnswer,
+    UnreadableImage,
 )
 from enlarger.job import Options
 from enlarger.picture.encode import MEDIA_TYPES, holds_frames, kind_for, suffix_of
@@ -91,7 +92,9 @@ class RemoteWorker:
         """See ``run.Worker``."""
         started = time.monotonic()
         source = await self._picture(item.source)
+        shown.stage("at the server")
         shown.plan(0, await self._expected_s(source, item, options))
+        shown.stage("at the server")
         picture = await self._upscaled(source, _fields(options, item.kind), item.kind, shown)
         if MEDIA_TYPES[suffix_of(item.kind)] != picture.media_type:
             raise UnexpectedAnswer(
@@ -103,7 +106,12 @@ class RemoteWorker:
 
     async def _picture(self, source: Source) -> bytes | str:
         """What is sent: a picture's bytes, or its URL."""
-        return source.name if names.is_url(source.name) else await self._reader.read(source)
+        if names.is_url(source.name):
+            return source.name
+        picture = await self._reader.read(source)
+        if not picture:
+            raise UnreadableImage("the file is empty")
+        return picture
 
     async def _header(self, picture: bytes | str) -> Header | None:
         """What a file says of itself; None where that cannot be read here: the server decides."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,8 +20,10 @@ from enlarger.shell.estimates import Estimated
 from enlarger.shell.progress import Shown, say
 from enlarger.shell.sources import Failure, Source, reasons
 from enlarger.shell.targets import Work
+from enlarger.shell.writing import AlreadyThereError
 
 THERE_ALREADY = "there already"
+EARLIER_RESULT = "a result of an earlier run"
 
 _NAMES_OF_A_REASON = 3
 """Skipped files that are named for each reason."""
@@ -63,7 +66,7 @@ class Plan:
     @property
     def met(self) -> int:
         """Pictures that the user meant."""
-        there = sum(why == THERE_ALREADY for _, why in self.skipped)
+        there = sum(why in (THERE_ALREADY, EARLIER_RESULT) for _, why in self.skipped)
         return len(self.work) + len(self.failures) + there
 
 
@@ -101,11 +104,13 @@ async def run(
             for item in plan.work:
                 shown.begin(names.shown(item.source.place.name))
                 try:
-                    if item.target is not None:
-                        targets.check_target(
-                            item.target, may_be_made=not isinstance(asked.out, File)
-                        )
+                    _check_again(item, asked)
                     line = await worker.enlarge(item, options, shown, overwrite=asked.overwrite)
+                except AlreadyThereError as error:
+                    if asked.skip_existing:
+                        told.skipped_late(item.source.name)
+                    else:
+                        told.failed(item.source.name, error)
                 except Exception as error:  # noqa: BLE001 - whatever it is, the others go on
                     told.failed(item.source.name, error)
                 else:
@@ -114,6 +119,20 @@ async def run(
     if not plan.met:
         raise UnreadableImage("there is no picture to enlarge")
     return told.exit_status
+
+
+def _check_again(item: Work, asked: Asked) -> None:
+    """Whether the result can be written now: another run may have made it since this one began.
+
+    Raises:
+        AlreadyThereError: somebody made it.
+        UnwritableFile: it cannot be written.
+    """
+    if item.target is None:
+        return
+    targets.check_target(item.target, may_be_made=not isinstance(asked.out, File))
+    if os.path.lexists(item.target) and not asked.overwrite:
+        raise AlreadyThereError(item.target)
 
 
 async def planned(asked: Asked, options: Options, worker: Worker) -> Plan:
@@ -136,13 +155,24 @@ async def planned(asked: Asked, options: Options, worker: Worker) -> Plan:
         else:
             pictures.append((source, kind, suffix_of(kind)))
     work = targets.assign(pictures, out, suffix=asked.suffix)
+    skipped = list(found.skipped)
+    # With a suffix, results lie among their pictures: those of an earlier run are not pictures of this one.
+    if asked.suffix and (results := targets.results_among(work, found.sources)):
+        skipped += [(source.name, EARLIER_RESULT) for source in found.sources if source in results]
+        pictures = [picture for picture in pictures if picture[0] not in results]
+        names_of_results = {source.name for source in results}
+        failures = [failure for failure in failures if failure.name not in names_of_results]
+        work = targets.assign(pictures, out, suffix=asked.suffix)
     checked = targets.check(
-        work, found.sources, overwrite=asked.overwrite, skip_existing=asked.skip_existing
+        work,
+        [source for source, _, _ in pictures],
+        overwrite=asked.overwrite,
+        skip_existing=asked.skip_existing,
     )
     if checked.work and isinstance(out, Folder):
         targets.check_folder(out.path)
     there = tuple((item.source.name, THERE_ALREADY) for item in checked.skipped)
-    return Plan(work=checked.work, failures=tuple(failures), skipped=(*found.skipped, *there))
+    return Plan(work=checked.work, failures=tuple(failures), skipped=(*skipped, *there))
 
 
 async def _kind(source: Source, asked: Asked, options: Options, worker: Worker) -> str:
@@ -193,8 +223,9 @@ class _Told:
     def __init__(self, console: Console, plan: Plan) -> None:
         self._console = console
         self._plan = plan
-        self._done = 0
-        self._failures: list[Exception] = []
+        self._done = self._failed = 0
+        self._first_status = EnlargerError.exit_status
+        self._skipped = list(plan.skipped)
 
     def done(self, line: str) -> None:
         """A result is there."""
@@ -203,8 +234,15 @@ class _Told:
 
     def failed(self, name: str, error: Exception) -> None:
         """Something went wrong with one picture."""
-        self._failures.append(error)
+        # Not the error itself, which would hold all that the work had in hand.
+        if not self._failed and isinstance(error, EnlargerError):
+            self._first_status = error.exit_status
+        self._failed += 1
         say(self._console, f"enlarger: {self._about(name, error)}", style="red")
+
+    def skipped_late(self, name: str) -> None:
+        """Another run made the result meanwhile."""
+        self._skipped.append((name, THERE_ALREADY))
 
     def _about(self, name: str, error: Exception) -> str:
         """The error's text, with the picture's name before it where it does not say which one it is about."""
@@ -218,7 +256,7 @@ class _Told:
     def skipped(self) -> None:
         """What was met and is not enlarged, a line for each reason."""
         by_reason: dict[str, list[str]] = {}
-        for name, reason in self._plan.skipped:
+        for name, reason in self._skipped:
             by_reason.setdefault(reason, []).append(names.shown(name))
         for reason, skipped in by_reason.items():
             more = len(skipped) - _NAMES_OF_A_REASON
@@ -228,25 +266,21 @@ class _Told:
 
     def summary(self, *, took_s: float) -> None:
         """The counts, if there is more than one thing to count."""
-        if self._plan.met < 2 and not self._plan.skipped:
+        if self._plan.met < 2 and not self._skipped:
             return
         self.skipped()
-        why = f" ({reasons(self._plan.skipped)})" if self._plan.skipped else ""
+        why = f" ({reasons(self._skipped)})" if self._skipped else ""
         say(
             self._console,
-            f"{self._done} enlarged, {len(self._plan.skipped)} skipped{why}, {len(self._failures)} failed, "
-            f"{took_s:.1f} s",
+            f"{self._done} enlarged, {len(self._skipped)} skipped{why}, {self._failed} failed, {took_s:.1f} s",
         )
 
     @property
     def exit_status(self) -> int:
         """0 if all that was meant is there."""
-        if not self._failures:
+        if not self._failed:
             return 0
-        first = self._failures[0]
-        if self._plan.met == 1 and isinstance(first, EnlargerError):
-            return first.exit_status
-        return EnlargerError.exit_status
+        return self._first_status if self._plan.met == 1 else EnlargerError.exit_status
 
 
 def _unexpected(error: Exception) -> str:

@@ -7,10 +7,14 @@ import glob
 import os
 import stat
 import sys
+import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePath
+from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from enlarger.errors import EnlargerError, InvalidUrl, UnreadableImage
@@ -23,6 +27,9 @@ NOT_A_PICTURE = "not a picture"
 NAMED_TWICE = "named twice"
 LINK_TO_FOLDER = "a link to a folder"
 NOT_A_FILE = "not a file"
+
+MOST_BYTES = 1 << 30
+"""Of one file. No format that is read needs as many; a device may have no end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +81,7 @@ def find(inputs: Sequence[str], *, leave_out: Path | None = None) -> Found:
         inputs: files, folders, patterns such as ``*.jpg`` that the shell did not resolve, URLs, and ``-``.
         leave_out: a folder that is not searched, though it lies in one that is: that of the results.
     """
-    left_out = None if leave_out is None else os.path.realpath(leave_out)
+    left_out = None if leave_out is None else names.real(leave_out)
     found = Found()
     for text in inputs:
         found += _found(text, left_out)
@@ -91,6 +98,8 @@ def matches(text: str) -> list[str]:
 
 
 def _found(text: str, left_out: str | None) -> Found:
+    if not text:
+        return Found(failures=(_unreadable(text, "the name is empty"),))
     if text == STANDARD_INPUT:
         return Found((Source(text, PurePath("stdin")),))
     if names.is_url(text):
@@ -110,7 +119,12 @@ def _found(text: str, left_out: str | None) -> Found:
 
 
 def _found_url(url: str) -> Found:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return Found(
+            failures=(Failure(url, InvalidUrl(f"'{names.shown(url)}' is not a valid URL")),)
+        )
     if parts.scheme.lower() not in ("http", "https"):
         error = InvalidUrl(
             f"'{names.shown(url)}' is a URL that is not fetched here; http and https URLs are, and paths of files"
@@ -150,18 +164,25 @@ class _Search:
 
     def found(self) -> Found:
         """All of it, in the order of its names."""
-        for top, folders, files in os.walk(self._folder, onerror=self._on_error):
-            folders[:] = [name for name in folders if self._is_entered(Path(top, name))]
-            for name in files:
-                self._meet(Path(top, name))
+        pending = [Path(self._folder)]  # not by recursion: folders may be nested deeper than calls
+        while pending:
+            top = pending.pop()
+            try:
+                with os.scandir(top) as entries:
+                    inside = [(top / entry.name, _is_folder(entry)) for entry in entries]
+            except OSError as error:
+                self._failures.append(_unreadable(str(top), _reason(error)))
+                continue
+            for path, is_folder in inside:
+                if not is_folder:
+                    self._meet(path)
+                elif self._is_entered(path):
+                    pending.append(path)
         return Found(
             tuple(sorted(self._sources, key=lambda source: source.place.parts)),
-            tuple(self._failures),
-            tuple(self._skipped),
+            tuple(sorted(self._failures, key=lambda failure: failure.name)),
+            tuple(sorted(self._skipped)),
         )
-
-    def _on_error(self, error: OSError) -> None:
-        self._failures.append(_unreadable(str(error.filename), _reason(error)))
 
     def _is_entered(self, folder: Path) -> bool:
         if names.is_hidden(folder.name):
@@ -169,7 +190,7 @@ class _Search:
         elif folder.is_symlink():
             self._skipped.append((str(folder), LINK_TO_FOLDER))
         else:
-            return os.path.realpath(folder) != self._left_out
+            return names.real(folder) != self._left_out
         return False
 
     def _meet(self, path: Path) -> None:
@@ -189,6 +210,14 @@ class _Search:
                 self._sources.append(Source(name, place, path, self._root))
             else:
                 self._skipped.append((name, NOT_A_FILE))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder, or a link to one."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def _without_repeats(found: Found) -> Found:
@@ -229,33 +258,90 @@ class Reader:
         """The bytes of a picture's file.
 
         Raises:
-            UnreadableImage: it cannot be read.
+            UnreadableImage: it cannot be read, or has more than a picture may have.
             EnlargerError: the URL cannot be fetched.
         """
-        if source.path is not None and source.path.is_file():
+        if source.path is not None and _is_regular(source.path):
             return _read_file(source.path)
         if source.name not in self._kept:
             self._kept[source.name] = await self._read_once(source)
         return self._kept[source.name]
 
     async def _read_once(self, source: Source) -> bytes:
-        if source.name == STANDARD_INPUT:
-            try:
-                data: bytes = await asyncio.to_thread(sys.stdin.buffer.read)
-            except OSError as error:
-                raise UnreadableImage(f"cannot read standard input: {error.strerror}") from error
-            if not data:
-                raise UnreadableImage("standard input is empty")
-            return data
         if source.path is not None:  # a pipe, such as the shell's own <(...)
-            return _read_file(source.path)
+            return await _in_daemon(partial(_read_file, source.path))
+        if source.name == STANDARD_INPUT:
+            return await _in_daemon(_read_standard_input)
         if self.fetch is None:
             raise InvalidUrl(f"'{names.shown(source.name)}' is fetched by the server")
         return await self.fetch(source.name)
 
 
-def _read_file(path: Path) -> bytes:
+def _is_regular(path: Path) -> bool:
     try:
-        return path.read_bytes()
+        return path.is_file()
+    except OSError:
+        return True  # reading it tells what is wrong
+
+
+def _read_file(path: Path) -> bytes:
+    shown = names.shown(path)
+    try:
+        with path.open("rb") as file:
+            kind = os.fstat(file.fileno())
+            if stat.S_ISCHR(kind.st_mode) or stat.S_ISBLK(kind.st_mode):
+                raise UnreadableImage(f"cannot read '{shown}': it is a device, not a file")
+            if kind.st_size > MOST_BYTES:
+                raise UnreadableImage(f"cannot read '{shown}': {_too_large(kind.st_size)}")
+            return _bounded(file, f"'{shown}'")
     except OSError as error:
-        raise UnreadableImage(f"cannot read '{names.shown(path)}': {error.strerror}") from error
+        raise UnreadableImage(f"cannot read '{shown}': {error.strerror}") from error
+
+
+def _read_standard_input() -> bytes:
+    try:
+        if sys.stdin.isatty():
+            raise UnreadableImage("standard input is a terminal; send a picture to it")
+        data = _bounded(sys.stdin.buffer, "standard input")
+    except OSError as error:
+        raise UnreadableImage(f"cannot read standard input: {error.strerror}") from error
+    if not data:
+        raise UnreadableImage("standard input is empty")
+    return data
+
+
+def _bounded(file: BinaryIO, shown: str) -> bytes:
+    data = file.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        raise UnreadableImage(f"cannot read {shown}: {_too_large(len(data))}")
+    return data
+
+
+def _too_large(size_bytes: int) -> str:
+    return f"it has {size_bytes / 1e9:.1f} GB or more, and pictures of up to {MOST_BYTES / 1e9:.1f} GB are read"
+
+
+async def _in_daemon(read: Callable[[], bytes]) -> bytes:
+    """The bytes that ``read`` returns. It may wait for ever: its thread holds neither Ctrl-C nor the end of the process."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[bytes] = loop.create_future()
+
+    def tell(data: bytes | None, error: Exception | None) -> None:
+        if done.cancelled():
+            return
+        if error is not None:
+            done.set_exception(error)
+        elif data is not None:
+            done.set_result(data)
+
+    def run() -> None:
+        data, error = None, None
+        try:
+            data = read()
+        except Exception as found:  # noqa: BLE001 - whoever waits gets it
+            error = found
+        with suppress(RuntimeError):  # nobody waits any more
+            loop.call_soon_threadsafe(tell, data, error)
+
+    threading.Thread(target=run, name="reading", daemon=True).start()
+    return await done

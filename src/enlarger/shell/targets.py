@@ -61,8 +61,8 @@ def assign(
         if not _told_apart(meeting):
             one, other = meeting[0].source.name, meeting[-1].source.name
             raise InvalidOption(
-                f"the results of '{names.shown(one)}' and '{names.shown(other)}' would both be "
-                f"'{names.shown(meeting[0].target)}'; nothing was done: enlarge them into different folders"
+                f"the results of '{names.shown(one)}' and '{names.shown(other)}' would have one name on some disks; "
+                "nothing was done: rename one of them, or enlarge one after the other into different folders"
             )
     return [
         Work(name.source, name.target, kind)
@@ -160,16 +160,16 @@ def check(
         if item.target is None or not _is_there(item.target):
             to_do.append(item)
             continue
-        if item.target.is_dir():
+        if not _may_be_replaced(item.target):
             raise InvalidOption(
-                f"'{item.shown_target}' is a folder, and the result of '{names.shown(item.source.name)}' would have "
-                "that name; nothing was done"
+                f"the result of '{names.shown(item.source.name)}' would have the name '{item.shown_target}', which is a "
+                "folder, or no file; nothing was done"
             )
         owner = None if identity is None else originals.get(identity)
         if owner is not None and owner != item.source:
             raise InvalidOption(
-                f"the result of '{names.shown(item.source.name)}' would replace '{item.shown_target}', which is a "
-                "picture that is to be enlarged, too; nothing was done. Give another folder, or --suffix TEXT"
+                f"the result of '{names.shown(item.source.name)}' would replace '{names.shown(owner.name)}', which is "
+                "a picture that is to be enlarged, too; nothing was done. Give another folder, or --suffix TEXT"
             )
         if overwrite:
             to_do.append(item)
@@ -208,6 +208,26 @@ def _is_there(target: Path) -> bool:
     return os.path.lexists(target)
 
 
+def _may_be_replaced(target: Path) -> bool:
+    """Whether it is a file, or a link to one or to nothing: no folder, pipe or device."""
+    try:
+        return target.is_file() or not target.exists()
+    except OSError:
+        return False
+
+
+def results_among(work: Sequence[Work], sources: Iterable[Source]) -> set[Source]:
+    """Pictures whose files have the names of results of others: an earlier run with the same suffix made them."""
+    originals = _identities(sources)
+    found = set()
+    for item in work:
+        identity = _identity(item.target)
+        owner = None if identity is None else originals.get(identity)
+        if owner is not None and owner != item.source:
+            found.add(owner)
+    return found
+
+
 def _identities(sources: Iterable[Source]) -> dict[tuple[int, int], Source]:
     """The pictures' files by what the system knows them by, whatever they are called."""
     found: dict[tuple[int, int], Source] = {}
@@ -235,7 +255,7 @@ def check_file(target: Path, *, overwrite: bool) -> None:
         InvalidOption: it would be replaced.
         UnwritableFile: it cannot be written.
     """
-    if target.is_dir():
+    if names.is_folder(target):
         raise InvalidOption(f"'{names.shown(target)}' is a folder; give the name of a file")
     if _is_there(target) and not overwrite:
         raise InvalidOption(
@@ -254,7 +274,7 @@ def check_folder(folder: Path) -> None:
     while not os.path.lexists(nearest) and nearest != nearest.parent:
         nearest = nearest.parent
     shown = names.shown(folder)
-    if not nearest.is_dir():
+    if not names.is_folder(nearest):
         raise UnwritableFile(
             f"cannot write into '{shown}': '{names.shown(nearest)}' is not a folder"
         )

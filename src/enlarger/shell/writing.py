@@ -26,6 +26,16 @@ _WITHOUT_LINKS = (
 """What file systems without hard links answer, FAT and some of networks among them."""
 
 
+class AlreadyThereError(UnwritableFile):
+    """Somebody else made the file while this run was at work; it is not replaced."""
+
+    def __init__(self, target: Path) -> None:
+        super().__init__(
+            f"cannot write '{names.shown(target)}': it is there already, and was not when the work began; "
+            "--overwrite replaces it"
+        )
+
+
 @contextmanager
 def written_aside(target: Path | None, *, overwrite: bool) -> Iterator[Path]:
     """A file to write to, which becomes the target when the block ends well. Otherwise nothing is left of it.
@@ -35,13 +45,14 @@ def written_aside(target: Path | None, *, overwrite: bool) -> Iterator[Path]:
         overwrite: whether the target may be replaced. A link is followed: the file that it leads to is replaced.
 
     Raises:
-        UnwritableFile: it cannot be written there, or is there already.
+        AlreadyThereError: the target came while the block ran.
+        UnwritableFile: it cannot be written there.
     """
     shown = "standard output" if target is None else names.shown(target)
     aside: Path | None = None
     try:
         if target is not None and overwrite and target.is_symlink():
-            target = Path(os.path.realpath(target))
+            target = Path(names.real(target))
         if target is not None:
             target.parent.mkdir(parents=True, exist_ok=True)
         # A name of its own, since that of the target may be as long as names can be.
@@ -68,7 +79,7 @@ def _place(aside: Path, target: Path) -> None:
     """Give a file its name, unless that is taken.
 
     Raises:
-        UnwritableFile: it is.
+        AlreadyThereError: it is.
     """
     try:
         try:
@@ -80,10 +91,7 @@ def _place(aside: Path, target: Path) -> None:
             os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
             aside.replace(target)
     except FileExistsError as error:
-        raise UnwritableFile(
-            f"cannot write '{names.shown(target)}': it is there already, and was not when the work began; "
-            "--overwrite replaces it"
-        ) from error
+        raise AlreadyThereError(target) from error
 
 
 def _copy_to_standard_output(file: Path) -> None:

@@ -10,7 +10,6 @@ import json
 import logging
 import sys
 import threading
-from contextlib import suppress
 from types import TracebackType
 from typing import TextIO, cast
 
@@ -20,28 +19,12 @@ from structlog.stdlib import ProcessorFormatter
 from structlog.typing import EventDict, Processor
 
 from enlarger.config import LogFormat, LogLevel, may_be_coloured
+from enlarger.streams import Unfailing
 
 log = structlog.get_logger()
 
 _FIRST = ("timestamp", "level", "process", "event")
 """What every line begins with."""
-
-
-class Unfailing:
-    """A stream that drops what it cannot write: a full disk, or a reader that has gone, must not fail requests."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> None:
-        """If that goes."""
-        with suppress(OSError):
-            self._stream.write(text)
-
-    def flush(self) -> None:
-        """If that goes."""
-        with suppress(OSError):
-            self._stream.flush()
 
 
 def configure(process: str, *, level: LogLevel = "info", form: LogFormat = "auto") -> None:
