@@ -42,9 +42,9 @@ ORIENTATION, SOFTWARE, USER_COMMENT, EXIF_IFD = 0x0112, 0x0131, 0x9286, 0x8769
 
 
 @pytest.fixture(scope="module")
-def environment(model_dir: Path, cache_folder: Path) -> dict[str, str]:
-    """Of a user with the made models."""
-    return {**os.environ, "MODEL_DIR": str(model_dir), "ENLARGER_CACHE_DIR": str(cache_folder)}
+def environment(environment: dict[str, str]) -> dict[str, str]:
+    """Of a user with the made models and the settings of all tests."""
+    return {**os.environ, **environment}
 
 
 def command(*arguments: str) -> list[str]:
