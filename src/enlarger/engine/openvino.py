@@ -170,16 +170,23 @@ class OpenVINOEngine:
             self._read_kept, model, precision
         )
 
-    def begin_to_load(self, model_id: str, tiles: int | None = None) -> Future[object]:
+    def begin_to_load(
+        self, model_id: str, tiles: int | None = None, precision: str | None = None
+    ) -> Future[object]:
         """Load a model in the background, as a picture of so many tiles needs it, or one of any number.
 
         Whoever uses it then waits until it is there; what fails will fail with that use, too.
+
+        Args:
+            model_id: one of the catalogue.
+            tiles: of the picture; None if that is not known.
+            precision: one that the model has here; None for what ``auto`` means.
 
         Returns:
             A future that ends when the model is loaded and checked.
         """
         model = self._models[model_id]
-        precision, streams = self._precisions(model)[0], self._streams_for(tiles)
+        precision, streams = precision or self._precisions(model)[0], self._streams_for(tiles)
         return self._executor.submit(self._network, model, precision, streams)
 
     async def enlarge(self, request: TileRequest) -> TileResult:
