@@ -7,7 +7,7 @@ TOO_OLD := "Python 2"*|"Python 3."[0-9]|"Python 3."[0-9].*|"Python 3.10"*
 # Empty where .venv has no Python, one that is gone, or one that is too old.
 USABLE := $(shell case "$$($(BIN)/python --version 2>&1)" in ($(TOO_OLD)) ;; ("Python 3."*) echo yes ;; esac)
 
-.PHONY: FORCE help serve demo test check smoke bench bench-all chaos fuzz schemathesis golden clean
+.PHONY: FORCE help serve demo test check smoke bench bench-smoke bench-all chaos fuzz schemathesis golden clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z%-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
@@ -57,6 +57,12 @@ bench: .venv/ready-bench  ## against other engines (a large download), encoders,
 	$(MEASURE)/encoders.py
 	$(MEASURE)/cold_start.py
 	$(MEASURE)/memory.py
+
+bench-smoke: .venv/ready-bench  ## those that `make test` leaves out, at their smallest: do they run to their end?
+	$(MEASURE)/engines.py --model realesr-animevideov3 --tile 32 --rounds 1
+	$(MEASURE)/engines.py --model realesrgan-x4plus-anime --tile 32 --rounds 1 --streams --only onnxruntime
+	$(MEASURE)/precisions.py bf16 --emulated --model realesr-animevideov3 --side 16
+	$(MEASURE)/plots.py --folder build/plots
 
 bench-all: .venv/ready-bench  ## all of RESULTS.md, with --record: keep the machine idle for an hour
 	$(MEASURE)/engines.py --record --model realesrgan-x4plus --tile 128

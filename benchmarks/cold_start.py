@@ -30,6 +30,7 @@ from enlarger import config
 from enlarger.engine.openvino import OpenVINOEngine
 from enlarger.models import Catalogue
 
+WAYS = ("help", "warm", "cold", "serve")
 BARS_S = {"warm": 3, "serve": 5}
 SHOWN = 12
 """Packages whose imports are listed; the rest is one figure."""
@@ -38,7 +39,9 @@ SHOWN = 12
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="auto")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS, help="only these")
     parser.add_argument("--record", action="store_true", help="append to results.jsonl")
     arguments = parser.parse_args()
 
@@ -46,7 +49,7 @@ def main() -> None:
         folder = Path(name)
         kept = folder / "cache"
         Image.fromarray(photo()[100:164, 200:264]).save(folder / "in.png")
-        upscale = ("upscale", "in.png", "out.png", "--overwrite")
+        upscale = ("upscale", "in.png", "out.png", "--overwrite", "--model", arguments.model)
 
         def cold() -> None:
             with tempfile.TemporaryDirectory() as empty:
@@ -64,13 +67,14 @@ def main() -> None:
             "cold": timed(cold),
             "serve": serve,
         }
+        ways = {name: run for name, run in ways.items() if name in arguments.ways}
         for run in ways.values():
             run()
         seconds = in_turn(ways, arguments.rounds)
         imports = imports_s(upscale, folder, cache=kept)
-        parts = {"imports": round(sum(imports.values()), 3), **network_s(kept)}
+        parts = {"imports": round(sum(imports.values()), 3), **network_s(arguments.model, kept)}
 
-    ratios = {"cold / warm": ratio(seconds, "cold", "warm")}
+    ratios = {"cold / warm": ratio(seconds, "cold", "warm")} if {"cold", "warm"} <= {*ways} else {}
     medians = {name: round(statistics.median(runs), 2) for name, runs in seconds.items()}
     print()
     for name, median_s in medians.items():
@@ -125,10 +129,10 @@ def imports_s(arguments: Sequence[str], folder: Path, *, cache: Path) -> dict[st
     return seconds
 
 
-def network_s(cache: Path) -> dict[str, float]:
+def network_s(model_id: str, cache: Path) -> dict[str, float]:
     """Seconds of restoring the compiled network, and of its first tile."""
     catalogue = Catalogue.installed(Path("models"))
-    model = catalogue.choose("auto", scale=4)
+    model = catalogue.choose(model_id, scale=4)
     # As the command has it.
     engine = OpenVINOEngine(catalogue, threads=config.cores(), cache_folder=cache, one_picture=True)
     tile = photo()[100:164, 200:264]

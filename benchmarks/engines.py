@@ -32,7 +32,7 @@ import numpy.typing as npt
 import onnxruntime
 import torch
 from make_golden import compact_network, load_weights, residual_network
-from parts import enlarge_all
+from parts import enlarge_all, precisions_of
 from record import machine, photo, record
 from turns import in_turn, ratio
 
@@ -125,8 +125,7 @@ def ours(model: Model) -> dict[str, Callable[[], Run]]:
         engine = OpenVINOEngine(Catalogue([model]), threads=config.cores())
         return lambda tiles: asyncio.run(enlarge_all(engine, model, precision, tiles))
 
-    found = OpenVINOEngine(Catalogue([model]), threads=1).precisions
-    return {f"enlarger {precision}": partial(make, precision) for precision in found}
+    return {f"enlarger {precision}": partial(make, precision) for precision in precisions_of(model)}
 
 
 def peers(model: Model, *, at_once: bool) -> dict[str, Callable[[], Run]]:

@@ -17,13 +17,12 @@ from io import BytesIO
 from pathlib import Path
 
 import aiohttp
-from parts import children, enlarge_all, model_server, peak_rss_mb
+from parts import PRECISIONS, children, enlarge_all, model_server, peak_rss_mb, precision_of
 from PIL import Image
 from record import photo, record
 from running import RunningService
 
 from enlarger import config
-from enlarger.engine.openvino import precisions
 from enlarger.errors import EnlargerError
 from enlarger.models import Catalogue, Model
 from enlarger.pool.remote import RemoteEngine
@@ -38,27 +37,31 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--server-model", default="realesrgan-x4plus")
     parser.add_argument("--gateway-model", default="realesr-animevideov3")
-    parser.add_argument("--precision", default=precisions()[0], choices=precisions())
+    parser.add_argument("--precision", default="auto", choices=PRECISIONS)
     parser.add_argument(
         "--threads", type=int, default=max(1, config.cores() // 2), help="of a server"
     )
+    parser.add_argument("--servers", type=int, default=2, help="of the gateway")
     parser.add_argument("--side", type=int, default=2048, help="pixels of the gateway's picture")
     parser.add_argument("--record", action="store_true", help="append to results.jsonl")
     arguments = parser.parse_args()
 
     catalogue = Catalogue.installed(Path("models"))
     model = catalogue.choose(arguments.server_model, scale=4)
+    precision = precision_of(model, arguments.precision)
     with tempfile.TemporaryDirectory() as folder:
-        server = server_mb(model, arguments.precision, arguments.threads, Path(folder))
+        server = server_mb(model, precision, arguments.threads, Path(folder))
     ratios = {"server / allowed": round(server["after tiles"] / SERVER_BAR_MB, 3)}
-    print(f"model server, {model.id} {arguments.precision}: {server} MB")
+    print(f"model server, {model.id} {precision}: {server} MB")
 
     model = catalogue.choose(arguments.gateway_model, scale=4)
     raw_mb = 3 * (4 * arguments.side) ** 2 / 1e6
     gateway = {}
     for inline, bar in GATEWAY_BARS.items():
         with tempfile.TemporaryDirectory() as folder:
-            peaks = gateway_mb(model, arguments.side, Path(folder), inline=inline)
+            peaks = gateway_mb(
+                model, arguments.side, Path(folder), inline=inline, servers=arguments.servers
+            )
         name = "gateway, inline" if inline else "gateway"
         gateway[name] = peaks
         ratios[f"{name} / result"] = round(peaks["after"] / raw_mb, 3)
@@ -71,7 +74,7 @@ def main() -> None:
             {
                 "server_model": arguments.server_model,
                 "gateway_model": arguments.gateway_model,
-                "precision": arguments.precision,
+                "precision": precision,
                 "threads": arguments.threads,
                 "side_px": arguments.side,
                 "ratios": ratios,
@@ -102,12 +105,14 @@ def server_mb(model: Model, precision: str, threads: int, folder: Path) -> dict[
         return asyncio.run(run(server.address, server.pid))
 
 
-def gateway_mb(model: Model, side_px: int, folder: Path, *, inline: bool) -> dict[str, float]:
+def gateway_mb(
+    model: Model, side_px: int, folder: Path, *, inline: bool, servers: int
+) -> dict[str, float]:
     """Peaks of the gateway: before and after a picture; and of the processes it started, in sum."""
     file = BytesIO()
     picture = Image.fromarray(photo()).resize((side_px, side_px), Image.Resampling.LANCZOS)
     picture.save(file, "JPEG", quality=90)
-    with RunningService(folder, {"NUM_SERVERS": "2"}) as running:
+    with RunningService(folder, {"NUM_SERVERS": str(servers)}) as running:
         pid = running.process.pid
         before = peak_rss_mb(pid)
         status, answer = running.upscale(file.getvalue(), scale=4, model=model.id, inline=inline)

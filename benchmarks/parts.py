@@ -16,8 +16,30 @@ from pathlib import Path
 import numpy as np
 
 from enlarger.engine import Engine
-from enlarger.models import Model
+from enlarger.engine.openvino import OpenVINOEngine
+from enlarger.models import Catalogue, Model
 from enlarger.wire import Keep, Pixels, TileRequest
+
+PRECISIONS = ("auto", "f32", "bf16", "int8")
+"""What ``--precision`` may be."""
+
+
+def precisions_of(model: Model) -> tuple[str, ...]:
+    """What the model can be computed in on this processor; ``auto`` means the first.
+
+    The processor may have int8 and the model no table of ranges for it, so the engine is asked, not the processor.
+    """
+    return OpenVINOEngine(Catalogue([model]), threads=1).facts().models[0].precisions
+
+
+def precision_of(model: Model, wanted: str) -> str:
+    """The precision that ``--precision`` asks for. The benchmark ends with a line of text where it is not available."""
+    available = precisions_of(model)
+    if wanted not in {"auto", *available}:
+        raise SystemExit(
+            f"{model.id} is computed here in {' or '.join(available)}, not in {wanted}"
+        )
+    return available[0] if wanted == "auto" else wanted
 
 
 async def enlarge_all(

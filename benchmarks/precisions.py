@@ -18,11 +18,12 @@ from pathlib import Path
 
 import held_out
 import numpy as np
+from parts import precision_of
 from PIL import Image
 from record import record
 
 from enlarger import config
-from enlarger.engine.openvino import OpenVINOEngine, precisions
+from enlarger.engine.openvino import OpenVINOEngine
 from enlarger.engine.samples import to_samples
 from enlarger.models import Catalogue, Model
 from enlarger.wire import Pixels, TileRequest
@@ -55,14 +56,16 @@ def main() -> None:
     parser.add_argument("--record", action="store_true", help="append to results.jsonl")
     arguments = parser.parse_args()
 
-    if arguments.precision not in precisions() and not arguments.emulated:
-        parser.error(f"this processor has {' and '.join(precisions())}; see --emulated")
+    if arguments.emulated and arguments.precision != "bf16":
+        parser.error("bf16 alone is emulated")
     judged = {path.stem: path for path in paths(arguments.pictures)}
     if arguments.held_out:
         judged, missing = held_out.found()
         if missing:
             raise SystemExit("\n".join(f"{name}: {what}" for name, what in missing.items()))
     model = Catalogue.installed(Path("models")).choose(arguments.model, scale=4)
+    if not arguments.emulated:
+        precision_of(model, arguments.precision)  # or it ends here
     psnr_db, ratios, lr_px_per_s = asyncio.run(measure(model, judged, arguments))
     figures = {
         "model": model.id,

@@ -21,14 +21,14 @@ from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 
-from parts import enlarge_all, model_server
+from parts import PRECISIONS, enlarge_all, model_server, precision_of, precisions_of
 from PIL import Image
 from record import photo, record
 from running import RunningService
 from turns import in_turn, ratio, timed
 
 from enlarger import config
-from enlarger.engine.openvino import OpenVINOEngine, precisions
+from enlarger.engine.openvino import OpenVINOEngine
 from enlarger.engine.samples import to_floats
 from enlarger.models import Catalogue, Model
 from enlarger.pipeline.passes import tiles_of
@@ -48,7 +48,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="realesrgan-x4plus")
-    parser.add_argument("--precision", default=precisions()[0], choices=precisions())
+    parser.add_argument("--precision", default="auto", choices=PRECISIONS)
     parser.add_argument("--side", type=int, default=512, help="pixels of a side, at most 512")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS, help="only these")
@@ -56,27 +56,29 @@ def main() -> None:
     arguments = parser.parse_args()
 
     model = Catalogue.installed(Path("models")).choose(arguments.model, scale=4)
+    precision = precision_of(model, arguments.precision)
     picture = photo()[: arguments.side, : arguments.side].copy()
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         half = max(1, config.cores() // 2)
-        addresses = [
-            stack.enter_context(model_server(arguments.precision, folder, threads=half)).address
-            for _ in range(2)
-        ]
-        five = [
-            stack.enter_context(model_server(arguments.precision, folder, threads=1)).address
-            for _ in range(config.MAX_AUTO_SERVERS)
-        ]
-        ways = {
-            "whole": whole(model, picture, arguments.precision),
-            "tiles": tiles(model, picture, arguments.precision, config.cores()),
-            "half": tiles(model, picture, arguments.precision, half),
-            "two": stack.enter_context(service(folder / "two", addresses, model, picture)),
-            "one": stack.enter_context(service(folder / "one", addresses[:1], model, picture)),
-            "five": stack.enter_context(service(folder / "five", five, model, picture)),
+
+        def servers(count: int, threads: int) -> list[str]:
+            running = [model_server(precision, folder, threads=threads) for _ in range(count)]
+            return [stack.enter_context(server).address for server in running]
+
+        def over(name: str, addresses: list[str]) -> Callable[[], object]:
+            return stack.enter_context(service(folder / name, addresses, model, picture))
+
+        shared = servers(2, half) if {"one", "two"} & {*arguments.ways} else []
+        makers: dict[str, Callable[[], Callable[[], object]]] = {
+            "whole": lambda: whole(model, picture, precision),
+            "tiles": lambda: tiles(model, picture, precision, config.cores()),
+            "half": lambda: tiles(model, picture, precision, half),
+            "two": lambda: over("two", shared),
+            "one": lambda: over("one", shared[:1]),
+            "five": lambda: over("five", servers(config.MAX_AUTO_SERVERS, 1)),
         }
-        ways = {name: run for name, run in ways.items() if name in arguments.ways}
+        ways = {name: make() for name, make in makers.items() if name in arguments.ways}
         for run in ways.values():
             run()  # compile, fill caches, grow memory
         seconds = in_turn({name: timed(run) for name, run in ways.items()}, arguments.rounds)
@@ -89,7 +91,7 @@ def main() -> None:
         if {slow, quick} <= seconds.keys()
     }
     print(
-        f"\n{model.id} {arguments.precision}, {picture.shape[1]}x{picture.shape[0]}, {len(boxes)} tiles, work {work_factor:.3f}"
+        f"\n{model.id} {precision}, {picture.shape[1]}x{picture.shape[0]}, {len(boxes)} tiles, work {work_factor:.3f}"
     )
     for name, value in ratios.items():
         print(f"  {name}: {value:.3f}")
@@ -98,7 +100,7 @@ def main() -> None:
             "service",
             {
                 "model": model.id,
-                "precision": arguments.precision,
+                "precision": precision,
                 "side_px": arguments.side,
                 "tiles": len(boxes),
                 "work_factor": round(work_factor, 3),
@@ -114,11 +116,13 @@ def whole(model: Model, picture: Pixels, precision: str) -> Callable[[], object]
 
     from enlarger.engine import networks
 
+    # int8 is a matter of the graph, whose other parts are computed in the best float precision.
+    in_float = next(one for one in precisions_of(model) if one != "int8")
     compiled = ov.Core().compile_model(
-        networks.build(model),
+        networks.build(model, model.read_ranges() if precision == "int8" else None),
         "CPU",
         {
-            "INFERENCE_PRECISION_HINT": precision,
+            "INFERENCE_PRECISION_HINT": in_float if precision == "int8" else precision,
             "NUM_STREAMS": 1,
             "INFERENCE_NUM_THREADS": config.cores(),
             "ENABLE_CPU_PINNING": False,

@@ -16,14 +16,14 @@ from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 
-from parts import enlarge_all, model_server
+from parts import PRECISIONS, enlarge_all, model_server, precision_of
 from PIL import Image
 from record import photo, record
 from running import RunningService
 from turns import in_turn, ratio, timed
 
 from enlarger import config
-from enlarger.engine.openvino import OpenVINOEngine, precisions
+from enlarger.engine.openvino import OpenVINOEngine
 from enlarger.models import Catalogue
 from enlarger.pipeline.passes import tiles_of
 from enlarger.wire import Keep, Pixels
@@ -37,7 +37,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="realesrgan-x4plus")
-    parser.add_argument("--precision", default=precisions()[0], choices=precisions())
+    parser.add_argument("--precision", default="auto", choices=PRECISIONS)
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--pictures", type=int, default=2, help="of each client")
     parser.add_argument(
@@ -48,6 +48,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     model = Catalogue.installed(Path("models")).choose(arguments.model, scale=4)
+    precision = precision_of(model, arguments.precision)
     pictures = [
         photo()[: height * arguments.side // 16, : width * arguments.side // 16]
         for width, height in SIZES
@@ -65,14 +66,12 @@ def main() -> None:
     ]
     tiles = [box.read(picture) for box, picture in boxes]
     keeps = [Keep(*box.kept_in_tile) for box, _ in boxes]
-    engine = OpenVINOEngine(
-        Catalogue([model]), threads=config.cores(), precision=arguments.precision
-    )
+    engine = OpenVINOEngine(Catalogue([model]), threads=config.cores(), precision=precision)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         half = max(1, config.cores() // 2)
         addresses = [
-            stack.enter_context(model_server(arguments.precision, folder, threads=half)).address
+            stack.enter_context(model_server(precision, folder, threads=half)).address
             for _ in range(2)
         ]
         running = stack.enter_context(
@@ -81,7 +80,7 @@ def main() -> None:
         clients = stack.enter_context(ThreadPoolExecutor(arguments.clients))
 
         def bare() -> None:
-            asyncio.run(enlarge_all(engine, model, arguments.precision, tiles, keeps))
+            asyncio.run(enlarge_all(engine, model, precision, tiles, keeps))
 
         def service() -> None:
             list(clients.map(lambda share: send(running, model.id, share), files))
@@ -96,7 +95,7 @@ def main() -> None:
     lr_px = sum(tile.shape[0] * tile.shape[1] for tile in tiles)
     speeds = {name: round(lr_px / statistics.median(runs)) for name, runs in seconds.items()}
     print(
-        f"\n{model.id} {arguments.precision}, {arguments.clients} clients, "
+        f"\n{model.id} {precision}, {arguments.clients} clients, "
         f"{arguments.clients * arguments.pictures} pictures, {len(tiles)} tiles"
     )
     for name, value in ratios.items():
@@ -109,7 +108,7 @@ def main() -> None:
             "throughput",
             {
                 "model": model.id,
-                "precision": arguments.precision,
+                "precision": precision,
                 "clients": arguments.clients,
                 "pictures": arguments.clients * arguments.pictures,
                 "side_px": arguments.side,

@@ -12,9 +12,10 @@ import sys
 import time
 from pathlib import Path
 
+from parts import PRECISIONS, precision_of
 from record import photo, record
 
-from enlarger.engine.openvino import OpenVINOEngine, precisions
+from enlarger.engine.openvino import OpenVINOEngine
 from enlarger.models import Catalogue
 from enlarger.wire import Keep, TileRequest
 
@@ -23,12 +24,14 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="realesrgan-x4plus")
-    parser.add_argument("--precision", default=precisions()[0], choices=precisions())
+    parser.add_argument("--precision", default="auto", choices=PRECISIONS)
     parser.add_argument("--sides", type=int, nargs="+", default=[128, 256, 374])
     parser.add_argument("--record", action="store_true", help="append to results.jsonl")
     parser.add_argument("--here", action="store_true", help="one size, in this process")
     arguments = parser.parse_args()
-    model_id, precision = arguments.model, arguments.precision
+    model_id = arguments.model
+    model = Catalogue.installed(Path("models")).choose(model_id, scale=4)
+    precision = precision_of(model, arguments.precision)
     if arguments.here:
         print(*measured(model_id, precision, arguments.sides[0]))
         return

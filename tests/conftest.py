@@ -75,7 +75,11 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def environment(model_dir: Path, cache_folder: Path) -> dict[str, str]:
-    """Settings of every service that tests start."""
+    """Settings of every service and command that tests start.
+
+    Samples are exact in f32 alone, and ``auto`` is another precision on another processor. So the precision is named
+    here, for all; what ``auto`` means is tested with made processors, in test_processor.py.
+    """
     return {
         "MODEL_DIR": str(model_dir),
         "ENLARGER_CACHE_DIR": str(cache_folder),

@@ -153,6 +153,7 @@ async def test_estimate_and_models(start: Start, ask: Ask, models: list[ModelFac
     assert by_size == await ask(url, lambda one: one.estimate(PNG, scale=3))
     assert (by_size.is_accepted, by_size.width_px, by_size.height_px) == (True, 90, 60)
     assert by_size.eta_s is not None
+    assert by_size.precision == "f32"
     refused = await ask(url, lambda one: one.estimate(size_px=(5000, 20)))
     assert not refused.is_accepted
     assert isinstance(refused.problem, errors.ImageTooLarge)

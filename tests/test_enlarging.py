@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -318,6 +319,26 @@ async def test_what_really_ran_is_summed_over_tiles(executor: ThreadPoolExecutor
     assert result.ran.tiles_by_server == Counter(f"server-{index % 2}" for index in range(total))
     assert result.ran.retried == len(range(0, total, 3))
     assert result.ran.infer_s == pytest.approx(0.001 * total)
+
+
+@pytest.mark.parametrize("precision", ["f32", "bf16", "int8"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+async def test_precision_that_loses_depth_is_noted(
+    executor: ThreadPoolExecutor, precision: str, dtype: type[np.unsignedinteger[Any]]
+) -> None:
+    """bf16 and int8 make about 8 bits per sample, which is all that a picture of 8 bits has."""
+    result = await enlarged(
+        Picture(samples=noise(9, 9, 3).astype(dtype), depth_bits=8 * dtype(0).itemsize),
+        NearestEngine(),
+        executor,
+        precision=precision,
+    )
+    loses = dtype is np.uint16 and precision != "f32"
+    assert [note.code for note in result.picture.notes] == ["depth_limited"] * loses
+    if loses:
+        detail = result.picture.notes[0].detail
+        assert detail.startswith(f"computed in {precision}, ")
+        assert "8 of the 16 bits" in detail
 
 
 # Errors and cancellation

@@ -14,6 +14,7 @@ ONE = Estimated(
     result_px=(400, 200),
     kind="png",
     frames=1,
+    precision="bf16",
     seconds=90,
     memory_bytes=512_000_000,
     file_bytes=112_000,
@@ -21,16 +22,18 @@ ONE = Estimated(
 
 
 def test_line_has_all_that_a_picture_takes() -> None:
-    """Size, time, memory, bytes."""
+    """Size, precision, time, memory, bytes."""
     assert (
         ONE.line
-        == "100x50 to 400x200 png, about 1 min 30 s, up to 510 MB of memory, about 110 kB on disk"
+        == "100x50 to 400x200 png in bf16, about 1 min 30 s, up to 510 MB of memory, about 110 kB on disk"
     )
 
 
 def test_what_nobody_knows_is_not_made_up() -> None:
     """The speed of a server that has done nothing yet, and a picture that only it has seen."""
-    unknown = replace(ONE, picture_px=None, seconds=None, memory_bytes=None, frames=3)
+    unknown = replace(
+        ONE, picture_px=None, precision=None, seconds=None, memory_bytes=None, frames=3
+    )
     assert unknown.line == "400x200 png, 3 frames, time unknown, about 110 kB on disk"
 
 

@@ -92,13 +92,12 @@ DOUBTFUL = {"bmp_b_badrle.bmp"}
 
 @pytest.fixture(scope="module")
 def service(
-    cache_folder: Path, tmp_path_factory: pytest.TempPathFactory
+    environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RunningService]:
     """Two model servers, for all that follows."""
     settings = {
+        **environment,
         "NUM_SERVERS": "2",
-        "ENLARGER_CACHE_DIR": str(cache_folder),
-        "ENLARGER_PRECISION": "f32",
         "MAX_IMAGE_DIMENSION": str(MAX_SIDE_PX),
     }
     with RunningService(tmp_path_factory.mktemp("service"), settings) as service:

@@ -34,7 +34,8 @@ from structlog.contextvars import bound_contextvars
 from structlog.testing import capture_logs
 
 from enlarger.engine import networks
-from enlarger.engine.openvino import OpenVINOEngine, precisions
+from enlarger.engine.openvino import OpenVINOEngine
+from enlarger.engine.processor import this_processor
 from enlarger.engine.samples import to_floats, to_samples
 from enlarger.errors import (
     ConfigError,
@@ -183,7 +184,9 @@ async def test_f32_makes_the_golden_picture(
     assert mean <= 0.15
 
 
-@pytest.mark.skipif("bf16" not in precisions(), reason="this processor does not compute in bf16")
+@pytest.mark.skipif(
+    "bf16" not in this_processor().precisions, reason="this processor does not compute in bf16"
+)
 @pytest.mark.parametrize(("given", "golden", "model_id"), GOLDEN_PAIRS)
 async def test_bf16_comes_near_the_golden_picture(
     engine: OpenVINOEngine, given: Path, golden: Path, model_id: str
@@ -547,7 +550,9 @@ async def test_deadline_that_passes_while_the_network_is_loaded_computes_nothing
         assert pixels.looks == 0
 
 
-@pytest.mark.skipif("bf16" not in precisions(), reason="this processor does not compute in bf16")
+@pytest.mark.skipif(
+    "bf16" not in this_processor().precisions, reason="this processor does not compute in bf16"
+)
 async def test_deadline_that_passes_before_the_repetition_ends_it(tmp_path: Path) -> None:
     """A network that makes pictures lighter, so that each is computed again in f32, if there is time."""
     first, body, last = random_layers(1, [(3, 8), (8, 8), (8, 48)], gain=0)

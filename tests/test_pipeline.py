@@ -18,8 +18,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pytest
-from fakes import FailsFirst, HeldEngine, NearestEngine, StuckEngine, nearest
-from pictures import RGB, encoded, icc_profile, noise, png_chunk, visible
+from fakes import NEAREST, FailsFirst, HeldEngine, NearestEngine, StuckEngine, nearest
+from pictures import RGB, encoded, icc_profile, noise, png, png_chunk, visible
 from PIL import Image
 from structlog.testing import capture_logs
 
@@ -56,6 +56,7 @@ from enlarger.pipeline.pipeline import Listener, Pipeline
 from enlarger.pipeline.planning import (
     check_output,
     check_side,
+    choose_precision,
     frame_count,
     least_size_px,
     pixel_bytes,
@@ -66,6 +67,9 @@ from enlarger.wire import ModelFacts
 
 PICTURE = encoded(noise(30, 40, 3))
 """40 x 30 px, RGB."""
+
+DEEP = png(noise(30, 40, 3).astype(np.uint16) * 257, colour=RGB, depth_bits=16)
+"""The same with 16 bits per sample."""
 
 OTHER = encoded(noise(30, 40, 3, seed=1))
 """Another one: an identical request would share the work of the first."""
@@ -270,6 +274,94 @@ async def test_precision_that_is_not_to_be_had_is_refused(
         await pipeline.run(job(precision="bf16"))
     assert engine.requests == []
     assert pipeline.load.requests == 0
+
+
+WITH_ALL, WITH_BF16, WITH_F32 = ("bf16", "f32", "int8"), ("bf16", "f32"), ("f32",)
+INT8_FIRST = ("int8", "bf16", "f32")
+"""Of a model server that was started with ``ENLARGER_PRECISION=int8``."""
+
+
+@pytest.mark.parametrize(
+    ("wish", "setting", "available", "eight_bits", "more_bits"),
+    [
+        ("auto", "auto", WITH_BF16, "bf16", "f32"),
+        ("auto", "auto", WITH_ALL, "bf16", "f32"),
+        ("auto", "auto", INT8_FIRST, "int8", "f32"),
+        ("auto", "auto", WITH_F32, "f32", "f32"),
+        ("auto", "auto", ("bf16",), "bf16", "bf16"),  # there is nothing better
+        ("auto", "f32", WITH_BF16, "f32", "f32"),
+        ("auto", "bf16", WITH_BF16, "bf16", "bf16"),
+        ("auto", "int8", WITH_ALL, "int8", "int8"),
+        ("auto", "int8", WITH_BF16, "bf16", "f32"),  # as auto, where the model has no int8
+        ("bf16", "auto", WITH_BF16, "bf16", "bf16"),
+        ("int8", "f32", WITH_ALL, "int8", "int8"),
+        ("f32", "bf16", WITH_BF16, "f32", "f32"),
+        ("bf16", "auto", WITH_F32, None, None),
+        ("int8", "auto", WITH_BF16, None, None),
+        ("auto", "bf16", WITH_F32, None, None),
+    ],
+)
+@pytest.mark.parametrize("depth_bits", [8, 10, 12, 16])
+def test_auto_keeps_the_depth_of_the_picture(
+    wish: str,
+    setting: str,
+    available: tuple[str, ...],
+    eight_bits: str | None,
+    more_bits: str | None,
+    depth_bits: int,
+) -> None:
+    """``auto`` means the model's first for 8 bits and f32 for more; what somebody named holds, or is refused."""
+    expected = eight_bits if depth_bits == 8 else more_bits
+    model = replace(NEAREST, precisions=available)
+    if expected is None:
+        with pytest.raises(InvalidOption, match="is not to be had"):
+            choose_precision(wish, setting=setting, depth_bits=depth_bits, model=model)
+    else:
+        chosen = choose_precision(wish, setting=setting, depth_bits=depth_bits, model=model)
+        assert chosen == expected
+
+
+@pytest.mark.parametrize(
+    ("data", "asked", "expected", "notes"),
+    [
+        (PICTURE, "auto", "bf16", []),
+        (DEEP, "auto", "f32", []),
+        (PICTURE, "bf16", "bf16", []),
+        (DEEP, "bf16", "bf16", ["depth_limited"]),
+        (DEEP, "int8", "int8", ["depth_limited"]),
+        (DEEP, "f32", "f32", []),
+    ],
+    ids=["8 auto", "16 auto", "8 bf16", "16 bf16", "16 int8", "16 f32"],
+)
+async def test_sixteen_bits_are_computed_in_f32_unless_another_one_is_named(
+    make: Make,
+    facts: tuple[ModelFacts, ...],
+    data: bytes,
+    asked: str,
+    expected: str,
+    notes: list[str],
+) -> None:
+    """The estimate, the tiles and the answer say the same; what is lost by a precision that was named is noted."""
+    engine = NearestEngine(replace(model, precisions=WITH_ALL) for model in facts)
+    pipeline = make(engine)
+    wanted = job(data, precision=asked)
+    header, size_bytes = await pipeline.header(wanted)
+    estimate = pipeline.estimate(header, wanted.options, input_bytes=size_bytes)
+    outcome = await pipeline.run(wanted)
+    assert {request.precision for request in engine.requests} == {expected}
+    assert (estimate.precision, outcome.ran.precision) == (expected, expected)
+    assert [note.code for note in outcome.notes] == notes
+
+
+def test_estimate_refuses_a_precision_that_is_not_to_be_had(
+    make: Make, facts: tuple[ModelFacts, ...]
+) -> None:
+    """As the request itself would be; while no server is ready, nobody knows what there will be."""
+    header = Header(format="png", width_px=40, height_px=30, mode="RGB", depth_bits=16, frames=1)
+    with pytest.raises(InvalidOption, match="int8 is not to be had"):
+        make(NearestEngine(facts)).estimate(header, job(precision="int8").options, input_bytes=0)
+    nobody = make(NearestEngine([])).estimate(header, job(precision="int8").options, input_bytes=0)
+    assert nobody.precision is None
 
 
 # Limits of size

@@ -13,13 +13,15 @@ from networks import write_nearest, write_random_rrdb
 from pictures import noise, skimage_photo
 
 from enlarger.engine import networks
-from enlarger.engine.openvino import OpenVINOEngine, precisions
+from enlarger.engine.openvino import OpenVINOEngine
+from enlarger.engine.processor import this_processor
 from enlarger.errors import InvalidOption, ModelNotHere, WeightsError
 from enlarger.models import Catalogue, Model, Ranges
 from enlarger.wire import Pixels, TileRequest, TileResult
 
 needs_int8 = pytest.mark.skipif(
-    "int8" not in precisions(), reason="this processor does not add products of bytes in 32 bits"
+    "int8" not in this_processor().precisions,
+    reason="this processor does not add products of bytes in 32 bits",
 )
 
 X4PLUS, ANIME, VIDEO = "realesrgan-x4plus", "realesrgan-x4plus-anime", "realesr-animevideov3"
@@ -80,7 +82,9 @@ async def test_int8_is_close_to_f32_on_photos_it_has_not_seen(
     """40 dB and more on the mean, and no photo below 33."""
     model = catalogue.choose(model_id, scale=4)
     distances = {}
-    async with OpenVINOEngine(catalogue, threads=2, cache_folder=cache_folder) as engine:
+    async with OpenVINOEngine(
+        catalogue, threads=2, precision="int8", cache_folder=cache_folder
+    ) as engine:
         for name, (file, (top, left)) in PHOTOS.items():
             pixels = skimage_photo(file)[top : top + 40, left : left + 40]
             made, right = await asyncio.gather(
@@ -98,7 +102,9 @@ async def test_borders_are_as_close_as_the_rest(catalogue: Catalogue, cache_fold
     """The padding is zero for the shifted features too: a tile of which half is border is no further off."""
     model = catalogue.choose(ANIME, scale=4)
     pixels = skimage_photo("astronaut.png")[60:68, 300:330]
-    async with OpenVINOEngine(catalogue, threads=2, cache_folder=cache_folder) as engine:
+    async with OpenVINOEngine(
+        catalogue, threads=2, precision="int8", cache_folder=cache_folder
+    ) as engine:
         made = await enlarged(engine, model, pixels, "int8")
         right = await enlarged(engine, model, pixels, "f32")
     assert psnr_db(made.pixels, right.pixels) >= 36
@@ -129,7 +135,9 @@ async def test_doubtful_tile_is_computed_again_in_f32(
     """Noise becomes something of another colour, which asks for a second look; f32 has the last word."""
     model = catalogue.choose(X4PLUS, scale=4)
     pixels = noise(24, 24, 3)
-    async with OpenVINOEngine(catalogue, threads=2, cache_folder=cache_folder) as engine:
+    async with OpenVINOEngine(
+        catalogue, threads=2, precision="int8", cache_folder=cache_folder
+    ) as engine:
         made = await enlarged(engine, model, pixels, "int8")
         right = await enlarged(engine, model, pixels, "f32")
     assert made.repeated == "mean_moved"
@@ -166,34 +174,12 @@ def test_convolutions_run_in_eight_bits(catalogue: Catalogue) -> None:
 
 
 @needs_int8
-@pytest.mark.parametrize(("precision", "first"), [("int8", "int8"), ("f32", "f32")])
-async def test_facts_name_int8_where_there_is_a_table(
-    catalogue: Catalogue, precision: str, first: str
-) -> None:
-    """The other models say what they have; who asked for int8 gets their best."""
-    async with OpenVINOEngine(catalogue, threads=1, precision=precision) as engine:
-        models = {model.id: model for model in engine.facts().models}
-        for model_id in WITH_INT8:
-            assert set(models[model_id].precisions) == set(precisions())
-            assert models[model_id].precisions[0] == first
-        for model_id in (VIDEO, "nearest", "tiny-rrdb"):
-            assert "int8" not in models[model_id].precisions
-            assert models[model_id].precisions[0] in ("bf16", "f32")
-        assert await engine.ready_for(VIDEO, models[VIDEO].sha256) == models[VIDEO]
-
-
-@needs_int8
 async def test_model_without_a_table_refuses_int8(catalogue: Catalogue) -> None:
     """It says what there is."""
     model = catalogue.choose(VIDEO, scale=4)
-    async with OpenVINOEngine(catalogue, threads=1) as engine:
+    async with OpenVINOEngine(catalogue, threads=1, precision="int8") as engine:
         with pytest.raises(InvalidOption, match=r"int8 is not .* f32$"):
             await enlarged(engine, model, np.zeros((4, 4, 3), np.uint8), "int8")
-
-
-def test_auto_is_never_int8() -> None:
-    """Its pictures are near those of f32, and not so near that nobody need be asked."""
-    assert precisions()[0] in ("bf16", "f32")
 
 
 # The table

@@ -170,7 +170,7 @@ async def test_dry_run_asks_the_server(start: Start, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     line, total = done.stdout.splitlines()
-    assert line.startswith("in.png -> out.jpg: 30x20 to 120x80 jpeg, ")
+    assert line.startswith("in.png -> out.jpg: 30x20 to 120x80 jpeg in f32, ")
     assert total.startswith("in total: 1 picture, ")
     assert files(tmp_path) == {"in.png"}
 

@@ -45,9 +45,9 @@ ORIENTATION, SOFTWARE, USER_COMMENT, EXIF_IFD = 0x0112, 0x0131, 0x9286, 0x8769
 
 
 @pytest.fixture(scope="module")
-def environment(model_dir: Path, cache_folder: Path) -> dict[str, str]:
-    """Of a user with the made models."""
-    return {**os.environ, "MODEL_DIR": str(model_dir), "ENLARGER_CACHE_DIR": str(cache_folder)}
+def environment(environment: dict[str, str]) -> dict[str, str]:
+    """Of a user with the made models and the settings of all tests."""
+    return {**os.environ, **environment}
 
 
 def command(*arguments: str) -> list[str]:
@@ -207,14 +207,14 @@ Run = Callable[..., Awaitable[tuple[int, str]]]
 
 
 @pytest.fixture
-def begun() -> list[tuple[str, int]]:
-    """Models that were to be loaded ahead, and for how many tiles."""
+def begun() -> list[tuple[str, int, str]]:
+    """Models that were to be loaded ahead, for how many tiles, and in which precision."""
     return []
 
 
 @pytest.fixture
 async def shell(
-    tmp_path: Path, model_dir: Path, begun: list[tuple[str, int]]
+    tmp_path: Path, model_dir: Path, begun: list[tuple[str, int, str]]
 ) -> AsyncIterator[Run]:
     """Enlarges files of a folder in this process; gives the exit status and what was said."""
     catalogue = Catalogue.installed(model_dir)
@@ -223,8 +223,8 @@ async def shell(
     with ThreadPoolExecutor(2) as executor:
         async with Decoders(1) as decoders:
 
-            def begin_to_load(model_id: str, tiles: int) -> Future[object]:
-                begun.append((model_id, tiles))
+            def begin_to_load(model_id: str, tiles: int, precision: str) -> Future[object]:
+                begun.append((model_id, tiles, precision))
                 loaded: Future[object] = Future()
                 loaded.set_result(None)
                 return loaded
@@ -234,21 +234,29 @@ async def shell(
                 target: str,
                 *,
                 mflop_per_s: float | None = None,
+                precisions: tuple[str, ...] = NEAREST.precisions,
+                setting: str = "auto",
+                dry_run: bool = False,
                 **fields: object,
             ) -> tuple[int, str]:
                 said = StringIO()
                 given = {"scale": 4, "model": "nearest", **fields}
                 worker = LocalWorker(
-                    engine=NearestEngine([facts], mflop_per_s=mflop_per_s),
+                    engine=NearestEngine(
+                        [replace(facts, precisions=precisions)], mflop_per_s=mflop_per_s
+                    ),
                     catalogue=catalogue,
                     decoders=decoders,
                     executor=executor,
                     reader=Reader(),
+                    precision=setting,
                     begin_to_load=begin_to_load,
                 )
                 try:
                     status = await shell_run.run(
-                        asked_of([str(tmp_path / source), str(tmp_path / target)], None),
+                        asked_of(
+                            [str(tmp_path / source), str(tmp_path / target)], None, dry_run=dry_run
+                        ),
                         read_options(given, strict=False),
                         worker,
                         Console(file=said),
@@ -389,29 +397,29 @@ def test_options_of_animations_are_those_of_the_command(
 
 @pytest.mark.parametrize("size", [(1, 1), (20, 30), (90, 200)])
 async def test_model_is_loaded_ahead_for_one_tile_or_several(
-    shell: Run, tmp_path: Path, begun: list[tuple[str, int]], size: tuple[int, int]
+    shell: Run, tmp_path: Path, begun: list[tuple[str, int, str]], size: tuple[int, int]
 ) -> None:
     """As the line about the result says."""
     (tmp_path / "in.png").write_bytes(encoded(noise(*size, 3)))
     status, said = await shell("in.png", "out.png")
     assert status == 0, said
-    ((model_id, tiles),) = begun
+    ((model_id, tiles, _),) = begun
     assert model_id == "nearest"
     assert (tiles == 1) == (", 1 tiles, " in said)
 
 
 async def test_model_is_loaded_while_the_picture_is_decoded(
-    shell: Run, tmp_path: Path, begun: list[tuple[str, int]]
+    shell: Run, tmp_path: Path, begun: list[tuple[str, int, str]]
 ) -> None:
     """From the header on, also of a picture that turns out to be broken."""
     (tmp_path / "in.png").write_bytes(encoded(noise(60, 60, 3))[:2000])
     status, _ = await shell("in.png", "out.png")
     assert status != 0
-    assert [model_id for model_id, _ in begun] == ["nearest"]
+    assert [model_id for model_id, _, _ in begun] == ["nearest"]
 
 
 async def test_nothing_is_loaded_ahead_where_alpha_may_double_the_only_tile(
-    shell: Run, tmp_path: Path, begun: list[tuple[str, int]]
+    shell: Run, tmp_path: Path, begun: list[tuple[str, int, str]]
 ) -> None:
     """Nobody knows yet whether there will be one tile or two, which may want another network."""
     (tmp_path / "in.png").write_bytes(encoded(noise(1, 1, 4)))
@@ -687,6 +695,44 @@ def test_names_are_printed_as_they_are(tmp_path: Path, environment: dict[str, st
     assert any("'in/:dog:.png': " in line for line in lines)
 
 
+# Precision
+
+
+@pytest.mark.parametrize(
+    ("samples", "setting", "expected", "is_limited"),
+    [
+        (PHOTO, "auto", "bf16", False),
+        (DEEP, "auto", "f32", False),
+        (PHOTO, "bf16", "bf16", False),
+        (DEEP, "bf16", "bf16", True),
+        (DEEP, "int8", "int8", True),
+        (DEEP, "f32", "f32", False),
+    ],
+    ids=["8 auto", "16 auto", "8 bf16", "16 bf16", "16 int8", "16 f32"],
+)
+async def test_sixteen_bits_are_computed_in_f32_unless_another_one_is_named(
+    shell: Run,
+    tmp_path: Path,
+    begun: list[tuple[str, int, str]],
+    samples: Pixels,
+    setting: str,
+    expected: str,
+    is_limited: bool,
+) -> None:
+    """As in the service: the estimate, what is loaded and the line below the result name it, and what it loses."""
+    depth_bits = 8 * samples.itemsize
+    (tmp_path / "in.png").write_bytes(png(samples, colour=RGB, depth_bits=depth_bits))
+    has = {"precisions": ("bf16", "f32", "int8"), "setting": setting}
+    status, said = await shell("in.png", "out.png", dry_run=True, **has)
+    assert status == 0, said
+    assert f" png in {expected}, " in " ".join(said.split())
+    status, said = await shell("in.png", "out.png", **has)
+    assert status == 0, said
+    assert f", nearest {expected}, " in " ".join(said.split())
+    assert ("depth_limited: " in said) is is_limited
+    assert {precision for _, _, precision in begun} == {expected}
+
+
 # Before the work
 
 
@@ -700,7 +746,7 @@ def test_dry_run_says_what_would_be(tmp_path: Path, environment: dict[str, str])
     assert tree(tmp_path) == before
     line, total = done.stdout.splitlines()
     amount = r"about 1 s, up to \d+ MB of memory, about [\d.]+ kB on disk"
-    assert re.fullmatch(rf"in/a.png -> out/a.png: 30x20 to 60x40 png, {amount}", line)
+    assert re.fullmatch(rf"in/a.png -> out/a.png: 30x20 to 60x40 png in f32, {amount}", line)
     assert re.fullmatch(rf"in total: 1 picture, 0.0 megapixels, {amount}; nothing was done", total)
     assert "in/b.png" in done.stderr
     assert done.returncode == 1

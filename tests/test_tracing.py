@@ -332,14 +332,11 @@ def collecting() -> Iterator[Collector]:
             serving.join()
 
 
-def test_collector_gets_the_trace_of_a_request(
-    model_dir: Path, cache_folder: Path, tmp_path: Path
-) -> None:
+def test_collector_gets_the_trace_of_a_request(environment: dict[str, str], tmp_path: Path) -> None:
     """From the caller over the gateway to the model servers: one trace, with all steps."""
     with collecting() as collector:
         settings = {
-            "MODEL_DIR": str(model_dir),
-            "ENLARGER_CACHE_DIR": str(cache_folder),
+            **environment,
             "NUM_SERVERS": "2",
             "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
         }

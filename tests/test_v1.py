@@ -7,6 +7,7 @@ import base64
 import hashlib
 import re
 import time
+from dataclasses import replace
 from io import BytesIO
 from typing import Any
 from urllib.parse import quote
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 from fakes import FailsFirst, HeldEngine, NearestEngine, nearest
 from gateways import B64, PNG, RED, Running, Start, samples
-from pictures import encoded
+from pictures import RGB, encoded, noise, png
 from sites import Site, page
 from yarl import URL
 
@@ -674,6 +675,7 @@ async def test_estimate_says_what_a_request_would_take(
     for body in (by_picture, by_size):
         assert (body["accepted"], body["problem"]) == (True, None)
         assert body["output"] == {"width": 75, "height": 50}
+        assert body["precision"] == "f32"
         assert body["queue"] == {"position": 1, "length": 0}
         assert body["basis"] == "measured"
         assert body["memory_bytes"] == 8 * (600 + 16 * 600 + 75 * 50)
@@ -684,10 +686,42 @@ async def test_estimate_says_what_a_request_would_take(
     assert int(response.headers["X-Result-Width"]) == by_size["output"]["width"]
 
 
+DEEP = png(noise(20, 30, 3).astype(np.uint16) * 257, colour=RGB, depth_bits=16)
+
+
+@pytest.mark.parametrize(
+    ("data", "asked", "expected", "notes"),
+    [
+        (PNG, "auto", "bf16", ""),
+        (DEEP, "auto", "f32", ""),
+        (DEEP, "bf16", "bf16", "depth_limited"),
+    ],
+    ids=["8 auto", "16 auto", "16 bf16"],
+)
+async def test_sixteen_bits_are_computed_in_f32_unless_another_one_is_named(
+    start: Start, models: list[ModelFacts], data: bytes, asked: str, expected: str, notes: str
+) -> None:
+    """Said by the estimate and by the answer; the same by ``/v1/upscale``, as a job and by ``/upscale``."""
+    engine = NearestEngine([replace(model, precisions=("bf16", "f32")) for model in models])
+    gateway = await start(engine)
+    params = {"scale": "4", "precision": asked}
+    assert (await estimated(gateway, data=data, params=params))["precision"] == expected
+    response = await sent(gateway, data=data, params=params)
+    assert response.headers["X-Upscale-Precision"] == expected
+    assert response.headers["X-Upscale-Notes"] == notes
+    job = await ended(gateway, await sent(gateway, "/v1/jobs", data=data, params=params))
+    assert job["result"]["precision"] == expected
+    fields = {"image_b64": base64.b64encode(data).decode(), "scale": 4, "precision": asked}
+    compatible = await gateway.http.post("/upscale", json=fields)
+    assert (await compatible.json())["precision"] == expected
+    assert {request.precision for request in engine.requests} == {expected}
+
+
 @pytest.mark.parametrize(
     ("options", "code"),
     [
         ({"json": {"input": {"width": 30, "height": 20}, "scale": 9}}, "invalid_option"),
+        ({"json": {"input": {"width": 30, "height": 20}, "precision": "int8"}}, "invalid_option"),
         ({"json": {"input": {"width": 0, "height": 20}}}, "invalid_option"),
         ({"json": {"input": [30, 20]}}, "invalid_option"),
         ({"json": {"input": {"width": 3000, "height": 20}}}, "image_too_large"),

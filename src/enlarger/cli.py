@@ -59,7 +59,7 @@ EXIT_INTERRUPTED = 130
 PrecisionOption = Annotated[
     Precision | None,
     typer.Option(
-        help="f32, bf16, int8, or auto: bf16 where the processor has it. [env: ENLARGER_PRECISION]"
+        help="f32, bf16, int8, or auto: bf16 where the processor has it, and f32 for pictures of more than 8 bits. [env: ENLARGER_PRECISION]"
     ),
 ]
 
@@ -329,6 +329,7 @@ async def _upscale(asked: Asked, options: Options, settings: config.Settings) ->
             decoders=decoders,
             executor=stack.enter_context(ThreadPoolExecutor(cores)),
             reader=Reader(fetched),
+            precision=settings.precision,
             begin_to_load=engine.begin_to_load,
         )
         return await run(asked, options, worker, _errors, output=_print)

@@ -278,7 +278,7 @@ class Settings(BaseSettings):
     Their files as they came may take a quarter as much; more is ``queue_full``."""
 
     precision: Precision = Field(default="auto", validation_alias="ENLARGER_PRECISION")
-    """Default precision. ``auto``: bf16 where the processor has it, else f32. ``int8`` holds for models that have it."""
+    """Default precision. ``auto``: bf16 where the processor has it, else f32, which pictures above 8 bits get. ``int8`` holds for models that have it."""
 
     server_memory_mib: int = Field(default=4096, ge=1, validation_alias="ENLARGER_SERVER_MEMORY")
     """MiB that a model server started here may hold; one with more is replaced, without losing a tile."""

@@ -178,6 +178,9 @@ class Estimate:
     """Of the result; None, as all below, where the request itself is wrong."""
 
     model: str | None
+    precision: str | None
+    """What it would be computed in; None also while no model server is ready."""
+
     tiles: int | None
     memory_bytes: int | None
     eta_s: float | None
@@ -363,6 +366,7 @@ def estimate_of(answer: Answer) -> Estimate:
         width_px=_whole(output.get("width")),
         height_px=_whole(output.get("height")),
         model=_text(fields.get("model")),
+        precision=_text(fields.get("precision")),
         tiles=_whole(fields.get("tiles")),
         memory_bytes=_whole(fields.get("memory_bytes")),
         eta_s=_number(fields.get("eta_s")),

@@ -21,6 +21,7 @@ import structlog
 
 from enlarger.engine import networks
 from enlarger.engine.compiled import Blob, CompiledNetwork
+from enlarger.engine.processor import Processor, this_processor
 from enlarger.engine.samples import Floats, Output, enlarge_surely, to_floats
 from enlarger.errors import (
     ConfigError,
@@ -55,25 +56,6 @@ _GOLDEN_TOLERANCE = {"f32": (4, 0.15), "bf16": (24, 1.0), "int8": (60, 2.5)}
 """Largest and mean difference from the golden picture, in 8-bit code values. Measured: f32 2 and 0.1, bf16 9 and 0.4,
 int8 25 and 0.8."""
 
-_INT8_INSTRUCTIONS = {"avx512_vnni", "avx_vnni", "amx_int8"}
-"""What adds products of bytes in 32 bits. Without them sums of pairs may overflow 16."""
-
-
-def precisions() -> tuple[str, ...]:
-    """What this processor computes in, what ``auto`` means first. Not every model has int8."""
-    capabilities = ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    in_float = ("bf16", "f32") if "BF16" in capabilities else ("f32",)
-    return (*in_float, "int8") if _INT8_INSTRUCTIONS & _instructions() else in_float
-
-
-def _instructions() -> set[str]:
-    """Those that the processor says it has, where the system tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
-    except OSError:
-        return set()
-    return set(next((line for line in lines if line.startswith("flags")), "").split())
-
 
 class OpenVINOEngine:
     """Real-ESRGAN networks on this processor, a few tiles at once.
@@ -85,6 +67,7 @@ class OpenVINOEngine:
             without int8 does so too.
         cache_folder: where compiled networks are kept between runs; None keeps none.
         one_picture: tiles come of one picture at a time: so that of a picture with a single tile gets all threads.
+        processor: what the networks will be compiled for; None describes the processor that this runs on.
 
     Raises:
         ConfigError: the processor does not have ``precision``.
@@ -98,8 +81,9 @@ class OpenVINOEngine:
         precision: str = "auto",
         cache_folder: Path | None = None,
         one_picture: bool = False,
+        processor: Processor | None = None,
     ) -> None:
-        available = precisions()
+        available = (processor or this_processor()).precisions
         if precision not in {"auto", *available}:
             raise ConfigError(
                 f"ENLARGER_PRECISION: this processor has {' and '.join(available)}, not '{precision}'"
@@ -210,16 +194,23 @@ class OpenVINOEngine:
             self._read_kept, model, precision
         )
 
-    def begin_to_load(self, model_id: str, tiles: int | None = None) -> Future[object]:
+    def begin_to_load(
+        self, model_id: str, tiles: int | None = None, precision: str | None = None
+    ) -> Future[object]:
         """Load a model in the background, as a picture of so many tiles needs it, or one of any number.
 
         Whoever uses it then waits until it is there; what fails will fail with that use, too.
+
+        Args:
+            model_id: one of the catalogue.
+            tiles: of the picture; None if that is not known.
+            precision: one that the model has here; None for what ``auto`` means.
 
         Returns:
             A future that ends when the model is loaded and checked.
         """
         model = self._models[model_id]
-        precision, streams = self._precisions(model)[0], self._streams_for(tiles)
+        precision, streams = precision or self._precisions(model)[0], self._streams_for(tiles)
         return self._executor.submit(self._network, model, precision, streams)
 
     async def enlarge(self, request: TileRequest) -> TileResult:

@@ -203,7 +203,11 @@ async def enlarge(
         infer_s=sum(result.infer_s for result in done),
         color_delta=statistics.fmean(frame.color_delta for frame in made),
     )
-    notes = (*picture.notes, *_notes(picture, way, wanted, model))
+    notes = (
+        *picture.notes,
+        *_notes(picture, way, wanted, model),
+        *_depth_notes(picture, precision),
+    )
     return Enlarged(picture=replace(enlarged, notes=notes), ran=ran)
 
 
@@ -438,3 +442,12 @@ def _notes(picture: Picture, way: Route, wanted: Wanted, model: Network) -> list
         return []
     result = f"{wanted.size_px[0] / picture.width_px:.4g}x"
     return [Note("resampled", f"{native}x model, {result} result")]
+
+
+def _depth_notes(picture: Picture, precision: str) -> list[Note]:
+    """That a precision was asked for which cannot keep the depth of the picture."""
+    # bf16 has 8 significant bits, and int8 computes with 8. A picture of 10 or 12 bits that was read as 8 loses nothing.
+    if precision == "f32" or picture.samples.dtype != np.uint16:
+        return []
+    detail = f"computed in {precision}, which makes about 8 of the {picture.depth_bits} bits per sample; f32 makes all"
+    return [Note("depth_limited", detail)]

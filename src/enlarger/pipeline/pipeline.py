@@ -23,7 +23,6 @@ from enlarger.errors import (
     Draining,
     EnlargerError,
     FileTooLarge,
-    InvalidOption,
     UnreadableImage,
 )
 from enlarger.job import SCALES, BytesSource, Job, Options
@@ -61,6 +60,7 @@ from enlarger.pipeline.planning import (
     check_output,
     check_side,
     choose_model,
+    choose_precision,
     frame_count,
     least_size_px,
     pixel_bytes,
@@ -189,6 +189,9 @@ class Estimate:
     width_px: int
     height_px: int
     model: str
+    precision: str | None
+    """What it would be computed in; None while no server has the model ready."""
+
     tiles: int
     """For its colours; alpha takes as many again."""
 
@@ -392,6 +395,8 @@ class Pipeline:
         """
         plan = self._plan_of(header, options)
         cost = plan.cost(input_bytes)
+        facts = self._engine.facts().model(plan.model.id)
+        precision = None if facts is None else self._precision(header, options, facts)
         refusal: EnlargerError | None = None
         try:
             self._admit(cost)
@@ -401,6 +406,7 @@ class Pipeline:
             width_px=plan.way.out.width_px,
             height_px=plan.way.out.height_px,
             model=plan.model.id,
+            precision=precision,
             tiles=sum(len(step.boxes) for step in plan.way.passes) * plan.frames,
             mflop=cost.mflop,
             held_bytes=plan.held_bytes,
@@ -489,7 +495,7 @@ class Pipeline:
                         picture,
                         model=facts,
                         wanted=plan.wanted,
-                        precision=self._precision(options, facts),
+                        precision=self._precision(plan.header, options, facts),
                         engine=listener.through(self._engine),
                         executor=self._executor,
                         deadline=deadline,
@@ -564,18 +570,13 @@ class Pipeline:
             raise UnreadableImage("the pixels do not have the size that the header says")
         return picture
 
-    def _precision(self, options: Options, facts: ModelFacts) -> str:
-        wanted = options.precision
-        if wanted == "auto":
-            wanted = self._settings.precision
-            # Not every model has int8, and who sets it for the service wants it where there is one.
-            if wanted == "auto" or (wanted == "int8" and wanted not in facts.precisions):
-                return facts.precisions[0]
-        if wanted not in facts.precisions:
-            raise InvalidOption(
-                f"Invalid precision: {wanted} is not to be had on this server; there is {', '.join(facts.precisions)}"
-            )
-        return wanted
+    def _precision(self, header: Header, options: Options, facts: ModelFacts) -> str:
+        return choose_precision(
+            options.precision,
+            setting=self._settings.precision,
+            depth_bits=header.depth_bits,
+            model=facts,
+        )
 
     def _keep(
         self, enlarged: Enlarged, options: Options, plan: _Plan

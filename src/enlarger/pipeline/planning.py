@@ -8,6 +8,7 @@ from enlarger.models import Catalogue, Model
 from enlarger.picture.values import Header
 from enlarger.pipeline.enlarging import KEPT_BYTES, Wanted, frames_at_once
 from enlarger.pipeline.passes import Route
+from enlarger.wire import ModelFacts
 
 
 def choose_model(
@@ -21,6 +22,34 @@ def choose_model(
     width, height = wanted.size_px
     doubled = width <= 2 * size_px[0] and height <= 2 * size_px[1]
     return catalogue.choose(model_id, scale=2 if doubled else 4)
+
+
+def choose_precision(wish: str, *, setting: str, depth_bits: int, model: ModelFacts) -> str:
+    """The precision that a picture is computed in.
+
+    ``auto`` keeps the depth of the picture: bf16 and int8 have about 8 significant bits, so what has more is
+    computed in f32.
+
+    Args:
+        wish: what the request asks for.
+        setting: what the operator set, which counts where the request says ``auto``.
+        depth_bits: bits per sample of the picture's file.
+        model: says what there is, and names first what ``auto`` means for 8 bits.
+
+    Raises:
+        InvalidOption: the precision is not available for this model.
+    """
+    available = model.precisions
+    # Not every model has int8, and who sets it for the service wants it where there is one.
+    unset = setting == "auto" or (setting == "int8" and setting not in available)
+    if wish == "auto" and unset:
+        return "f32" if depth_bits > 8 and "f32" in available else available[0]
+    precision = setting if wish == "auto" else wish
+    if precision not in available:
+        raise InvalidOption(
+            f"Invalid precision: {precision} is not to be had on this server; there is {', '.join(available)}"
+        )
+    return precision
 
 
 def check_side(header: Header, *, max_side_px: int) -> None:

@@ -25,6 +25,9 @@ class Estimated:
     result_px: tuple[int, int]
     kind: str
     frames: int
+    precision: str | None
+    """What it would be computed in; None where nobody knows."""
+
     seconds: float | None
     """None where no speed is known."""
 
@@ -38,8 +41,9 @@ class Estimated:
         """The estimate as it is printed."""
         before = "" if self.picture_px is None else f"{self.picture_px[0]}x{self.picture_px[1]} to "
         frames = f", {self.frames} frames" if self.frames > 1 else ""
+        precision = "" if self.precision is None else f" in {self.precision}"
         return (
-            f"{before}{self.result_px[0]}x{self.result_px[1]} {self.kind}{frames}, "
+            f"{before}{self.result_px[0]}x{self.result_px[1]} {self.kind}{frames}{precision}, "
             f"{_resources(self.seconds, self.memory_bytes, self.file_bytes)}"
         )
 

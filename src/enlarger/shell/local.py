@@ -19,7 +19,13 @@ from enlarger.picture.workers import Decoders
 from enlarger.pipeline.enlarging import Enlarged, Wanted, enlarge, plan_route, wanted_of
 from enlarger.pipeline.fitting import write
 from enlarger.pipeline.passes import Route
-from enlarger.pipeline.planning import choose_model, frame_count, least_size_px, pixel_bytes
+from enlarger.pipeline.planning import (
+    choose_model,
+    choose_precision,
+    frame_count,
+    least_size_px,
+    pixel_bytes,
+)
 from enlarger.shell.estimates import Estimated, file_bytes
 from enlarger.shell.progress import Shown
 from enlarger.shell.sources import Reader, Source
@@ -27,6 +33,7 @@ from enlarger.shell.targets import Work
 from enlarger.shell.writing import written_aside
 from enlarger.store import check_room
 from enlarger.threads import finished, in_thread
+from enlarger.wire import ModelFacts
 
 _MOST_PX = 1 << 30
 """Pixels of all frames of one result: they are held in memory until the file is written."""
@@ -48,8 +55,8 @@ _BYTES_PER_WEIGHTS_BYTE = 6
 """Memory of this process without a network, and of a compiled one: of x4plus six times its file of f16. Both as the
 largest resident size of whole runs shows them."""
 
-BeginToLoad = Callable[[str, int], Future[object]]
-"""Begins to load a model for a picture of so many tiles; the future ends when it is loaded."""
+BeginToLoad = Callable[[str, int, str], Future[object]]
+"""Begins to load a model for a picture of so many tiles, in a precision; the future ends when it is loaded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +68,10 @@ class _Plan:
     model: Model
     way: Route
     frames: int
+    facts: ModelFacts
+    """What the engine says of the model."""
+
+    precision: str
 
     @property
     def tiles(self) -> int:
@@ -91,12 +102,13 @@ class LocalWorker:
     """Enlarges pictures in this process; see ``run.Worker``.
 
     Args:
-        engine: where tiles go; each model is computed in the precision that it names first.
+        engine: where tiles go.
         catalogue: the models there are.
         decoders: where files are read; one that crashes its decoder does not end the run.
         executor: where samples are worked on.
         reader: reads the pictures' files.
-        begin_to_load: told of a model and of how many tiles a picture has, as soon as that is known.
+        precision: what the user set; ``auto`` leaves it to the engine and the picture's depth.
+        begin_to_load: told of a model, of how many tiles a picture has and of its precision, as soon as that is known.
     """
 
     def __init__(
@@ -107,6 +119,7 @@ class LocalWorker:
         decoders: Decoders,
         executor: Executor,
         reader: Reader,
+        precision: str = "auto",
         begin_to_load: BeginToLoad | None = None,
     ) -> None:
         self._engine = engine
@@ -114,6 +127,7 @@ class LocalWorker:
         self._decoders = decoders
         self._executor = executor
         self._reader = reader
+        self._precision = precision
         self._begin_to_load = begin_to_load
 
     async def own_kind(self, source: Source) -> str:
@@ -125,7 +139,7 @@ class LocalWorker:
         """See ``run.Worker``."""
         data = await self._reader.read(item.source)
         header = await self._decoders.probe(data)
-        plan = self._planned(header, item.kind, options)
+        plan = await self._planned(header, item.kind, options)
         size_px = (plan.way.out.width_px, plan.way.out.height_px)
         check_kind(
             item.kind,
@@ -141,6 +155,7 @@ class LocalWorker:
             result_px=size_px,
             kind=item.kind,
             frames=plan.frames,
+            precision=plan.precision,
             seconds=plan.mflop / speed if speed else None,
             memory_bytes=plan.memory_bytes(parallel=self._engine.facts().parallel) + len(data),
             file_bytes=file_bytes(
@@ -158,11 +173,11 @@ class LocalWorker:
         started = time.monotonic()
         data = await self._reader.read(item.source)
         header = await self._decoders.probe(data)
-        plan = self._planned(header, item.kind, options)
+        plan = await self._planned(header, item.kind, options)
         loading: Future[object] | None = None
         # Alpha would be tiles of its own, unless it is even: which nobody knows yet.
         if self._begin_to_load and (plan.tiles > 1 or header.mode in _OPAQUE):
-            loading = self._begin_to_load(plan.model.id, plan.tiles)
+            loading = self._begin_to_load(plan.model.id, plan.tiles, plan.precision)
         picture = await self._decoders.decode(
             data, to_srgb=options.color == "srgb", frames=plan.frames
         )
@@ -173,7 +188,6 @@ class LocalWorker:
             background=options.background_rgb,
             frames=plan.frames,
         )
-        facts = await self._engine.ready_for(plan.model.id, plan.model.sha256)
         if loading is not None and plan.mflop > _MAY_BE_LONG_MFLOP:
             with suppress(Exception):  # what fails will fail with the first tile, too
                 await asyncio.wrap_future(loading)
@@ -181,9 +195,9 @@ class LocalWorker:
         shown.plan(plan.most_tiles, plan.mflop / speed if speed else None)
         enlarged = await enlarge(
             picture,
-            model=facts,
+            model=plan.facts,
             wanted=plan.wanted,
-            precision=facts.precisions[0],
+            precision=plan.precision,
             engine=self._engine,
             executor=self._executor,
             deadline=asyncio.get_running_loop().time() + _NO_DEADLINE_S,
@@ -198,7 +212,7 @@ class LocalWorker:
                 check_room(file.fileno())
         return _line(item, picture, enlarged, written, took_s=time.monotonic() - started)
 
-    def _planned(self, header: Header, kind: str, options: Options) -> _Plan:
+    async def _planned(self, header: Header, kind: str, options: Options) -> _Plan:
         wanted = wanted_of(options, header.width_px, header.height_px)
         size_px = (header.width_px, header.height_px)
         model = choose_model(self._catalogue, options.model, size_px, wanted)
@@ -208,12 +222,26 @@ class LocalWorker:
             header,
             limit=max(1, _MOST_PX // (way.out.width_px * way.out.height_px)),
         )
-        return _Plan(header=header, wanted=wanted, model=model, way=way, frames=frames)
+        facts = await self._engine.ready_for(model.id, model.sha256)
+        precision = choose_precision(
+            "auto", setting=self._precision, depth_bits=header.depth_bits, model=facts
+        )
+        return _Plan(
+            header=header,
+            wanted=wanted,
+            model=model,
+            way=way,
+            frames=frames,
+            facts=facts,
+            precision=precision,
+        )
 
     async def _loaded(self, plan: _Plan) -> None:
         """Wait for the model: its check on the golden picture tells how fast it is here."""
         if self._begin_to_load is not None:
-            await asyncio.wrap_future(self._begin_to_load(plan.model.id, plan.tiles))
+            await asyncio.wrap_future(
+                self._begin_to_load(plan.model.id, plan.tiles, plan.precision)
+            )
 
 
 def _with_frames(options: Options, kind: str, header: Header) -> Options:

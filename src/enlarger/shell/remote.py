@@ -76,6 +76,7 @@ class RemoteWorker:
             result_px=size_px,
             kind=item.kind,
             frames=frames,
+            precision=estimate.precision,
             seconds=estimate.eta_s,
             memory_bytes=estimate.memory_bytes,
             file_bytes=file_bytes(

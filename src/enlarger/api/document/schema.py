@@ -300,6 +300,9 @@ class Estimate(Json):
 
     output: Size = Size(width=0, height=0)
     model: str = ""
+    precision: str | None = None
+    """What it would be computed in; None while no model server has the model ready."""
+
     tiles: int = 0
     memory_bytes: int = 0
     queue: Queue = Queue(position=None, length=0)

@@ -406,6 +406,7 @@ class V1:
             "problem": None if refusal is None else self._problem(refusal),
             "output": {"width": estimate.width_px, "height": estimate.height_px},
             "model": estimate.model,
+            "precision": estimate.precision,
             "tiles": estimate.tiles,
             "memory_bytes": estimate.held_bytes,
             "queue": {"position": estimate.waiting + 1, "length": estimate.waiting},
