@@ -126,12 +126,30 @@ def test_xmp_and_iptc_in_raw_profiles_are_read() -> None:
 
 def test_comments_and_iptc_of_a_jpeg_are_read() -> None:
     """Of IPTC also what goes on in a further segment."""
-    block = resources((0x0425, bytes(16)), (0x0404, IPTC), (0x040B, b"url"))
+    block = resources((0x0425, bytes(16)), (0x0404, IPTC), (0x0425, b"a"))
     prefix = b"Photoshop 3.0\0"
     parts = [(0xED, prefix + part) for part in (block[:60], block[60:])]
     found = found_in(jpeg_with(*parts, (0xFE, b"one\0"), (0xFE, b"\xe9")), "jpeg")
     assert found.iptc == IPTC
     assert found.texts == [Text("Comment", "one"), Text("Comment", "\u00e9")]
+
+
+def test_resources_of_photoshop_that_are_lost_are_named() -> None:
+    """Those that speak of the picture; settings of the program are nothing to keep."""
+    block = resources((0x03ED, bytes(16)), (0x040B, b"url"), (2000, bytes(26)), (2001, bytes(26)))
+    found = found_in(jpeg_with((0xED, b"Photoshop 3.0\0" + block)), "jpeg")
+    assert [(note.code, note.detail) for note in found.notes] == [
+        ("blocks_dropped", "URL of Photoshop, 2 paths of Photoshop")
+    ]
+
+
+def test_comments_are_bounded() -> None:
+    """A file may hold a million of them."""
+    found = found_in(jpeg_with(*[(0xFE, b"a")] * 1003), "jpeg")
+    assert len(found.texts) == 1000
+    assert [(note.code, note.detail) for note in found.notes] == [
+        ("text_dropped", "3 more comments")
+    ]
 
 
 def test_exif_of_several_segments_is_one_block() -> None:

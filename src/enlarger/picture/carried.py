@@ -42,6 +42,10 @@ _SEGMENTS = (
 IPTC_RESOURCE = 0x0404
 """Number of the Photoshop resource that holds IPTC."""
 
+_PATH_RESOURCES = range(2000, 2998)
+_LOST_RESOURCES = {0x040A: "copyright flag of Photoshop", 0x040B: "URL of Photoshop"}
+"""Numbers of resources that speak of the picture; others hold settings of the program, or what stands elsewhere, too."""
+
 _MOST_UNPACKED_BYTES = 4 << 20
 """Of one text; workflows of image generators take 1 to 2 MB."""
 
@@ -159,8 +163,8 @@ def _settle(found: Carried) -> None:
         found.xmp = found.xmp or block.bytes_of(exif_.XMP)
         found.iptc = found.iptc or block.bytes_of(exif_.IPTC)
         resources = block.bytes_of(exif_.PHOTOSHOP)
-        if found.iptc is None and resources is not None:
-            found.iptc = _resources(resources).get(IPTC_RESOURCE)
+        if resources is not None:
+            _use_resources(resources, found)
     if found.xmp is not None:
         try:
             found.xmp, announced = xmp_.without_announcements(found.xmp)
@@ -199,7 +203,10 @@ def _of_jpeg(data: bytes, found: Carried) -> None:
                 found.gain_map = True
             elif 0xE0 <= marker <= 0xEF and not content.startswith(_SKIPPED_SEGMENTS):
                 unknown[_segment_name(marker, content)] = None
-    found.texts += [Text(COMMENT, _decoded(comment)) for comment in kinds["comment"]]
+    comments = kinds["comment"]
+    found.texts += [Text(COMMENT, _decoded(comment)) for comment in comments[:_MOST_TEXTS]]
+    if len(comments) > _MOST_TEXTS:
+        found.notes.append(Note("text_dropped", f"{len(comments) - _MOST_TEXTS} more comments"))
     found.exif, found.xmp = None, next(iter(kinds["xmp"]), None)
     if kinds["exif"]:
         first, *others = kinds["exif"]
@@ -208,7 +215,7 @@ def _of_jpeg(data: bytes, found: Carried) -> None:
         found.exif = EXIF_PREFIX + b"".join([first, *more])
     if len(kinds["xmp"]) > 1:
         found.notes.append(Note("xmp_dropped", "a further packet"))
-    found.iptc = _resources(b"".join(kinds["resources"])).get(IPTC_RESOURCE)
+    _use_resources(b"".join(kinds["resources"]), found)
     _note_unknown(unknown, found)
     _join_extension(found, kinds["extension"])
     _look_behind(data[jpeg_end(data) :], found)
@@ -292,6 +299,15 @@ def _look_behind(rest: bytes, found: Carried) -> None:
     found.others_bytes = len(rest)
     found.gain_map |= _GAIN_MAP.search(rest) is not None
     found.video |= _VIDEO.search(rest) is not None
+
+
+def _use_resources(data: bytes, found: Carried) -> None:
+    """Photoshop's resources: IPTC is kept, and what is of the picture besides is named."""
+    resources = _resources(data)
+    found.iptc = found.iptc or resources.get(IPTC_RESOURCE)
+    paths = sum(number in _PATH_RESOURCES for number in resources)
+    lost = [name for number, name in _LOST_RESOURCES.items() if number in resources]
+    _note_unknown([*lost, *([f"{paths} paths of Photoshop"] if paths else [])], found)
 
 
 def _resources(data: bytes) -> dict[int, bytes]:
@@ -511,9 +527,7 @@ def _of_tiff(data: bytes, found: Carried) -> None:
     found.exif, notes = exif_.exif_of_tiff(block)
     found.notes += notes
     found.iptc = block.bytes_of(exif_.IPTC)
-    resources = block.bytes_of(exif_.PHOTOSHOP)
-    if found.iptc is None and resources is not None:
-        found.iptc = _resources(resources).get(IPTC_RESOURCE)
+    _use_resources(block.bytes_of(exif_.PHOTOSHOP) or b"", found)
 
 
 def _note_unknown(names: Iterable[str], found: Carried) -> None:

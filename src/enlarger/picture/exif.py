@@ -267,7 +267,7 @@ def with_exif(tiff: bytes, exif: bytes) -> bytes:
     kept = {tag: value for tag, value in photo.directory.items() if tag not in _OF_LAYOUT}
     directory: Directory = {**kept, **file.directory}
     strips = file.directory.get(_STRIP_OFFSETS)
-    if not isinstance(strips, Entry) or strips.type != _LONG:
+    if not isinstance(strips, Entry) or strips.type != _LONG or not strips.count:
         raise DamagedExifError
     offsets = struct.unpack(f"{order}{strips.count}I", strips.data)
     # The maker's note has to stay at its offset from the start of the file, so the samples stand behind all
