@@ -101,6 +101,18 @@ def test_unpacking_is_bounded_in_all() -> None:
     assert codes(many) == ["text_dropped"]
 
 
+@pytest.mark.parametrize("kind", [b"tEXt", b"eXIf", b"prVt"])
+def test_chunk_with_a_wrong_checksum_is_left_out_with_a_note(kind: bytes) -> None:
+    """Its bytes are not those that were written."""
+    data = bytearray(png_with((kind, b"a\0text"), (b"tEXt", b"good\0text")))
+    data[33 + 8 + 3] ^= 1
+    found = found_in(bytes(data), "png")
+    assert found.texts == [Text("good", "text")]
+    assert [(note.code, note.detail) for note in found.notes] == [
+        ("blocks_dropped", f"{kind.decode()} (wrong checksum)")
+    ]
+
+
 @pytest.mark.parametrize("kind", [b"exif", b"APP1"])
 def test_exif_in_a_raw_profile_is_read_and_turns_the_picture(kind: bytes) -> None:
     """As ImageMagick writes it; a chunk of its own comes first."""

@@ -142,6 +142,12 @@ def test_every_word_on_what_is_gone_is_removed(
     )
 
 
+def test_packet_that_speaks_of_nothing_else_becomes_empty() -> None:
+    """Nobody needs one that says nothing; one that was empty before stays."""
+    assert without_announcements(packet("hdrgm:Version='1'"))[0] == b""
+    assert without_announcements(packet())[0] == packet()
+
+
 def test_packet_that_announces_nothing_stays_as_it_is() -> None:
     """Byte by byte."""
     xmp = packet("GCamera:BurstID='a'", "<dc:title>b</dc:title>")

@@ -65,15 +65,15 @@ _VIDEO = re.compile(rb"ftyp(?:mp4|isom|iso\d|avc|qt  |M4V|3gp|hvc)|MotionPhoto_D
 _SKIPPED_SEGMENTS = (b"JFIF\0", b"JFXX\0", b"ICC_PROFILE\0", b"Adobe", b"AVI1", b"MPF\0")
 """What JPEG segments begin with that speak of the file: its form, its colours, a thumbnail, further pictures."""
 
+_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _OF_SAMPLES = frozenset(
     {
         *(b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"acTL", b"fcTL", b"fdAT"),
         *(b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"cICP", b"mDCV", b"cLLI", b"mDCv", b"cLLi"),
-        *(b"sBIT", b"bKGD", b"hIST", b"sPLT", b"pHYs", b"tIME", b"eXIf"),
-        *(b"tEXt", b"zTXt", b"iTXt"),
+        *(b"sBIT", b"bKGD", b"hIST", b"sPLT", b"pHYs", b"tIME"),
     }
 )
-"""Kinds of PNG chunks that hold or describe samples, the file's time, or what is read here."""
+"""Kinds of PNG chunks that hold or describe samples, or state the file's time."""
 
 _OF_WEBP = frozenset(
     {b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF", b"ICCP", b"EXIF", b"XMP "}
@@ -167,11 +167,12 @@ def _settle(found: Carried) -> None:
             _use_resources(resources, found)
     if found.xmp is not None:
         try:
-            found.xmp, announced = xmp_.without_announcements(found.xmp)
+            said, announced = xmp_.without_announcements(found.xmp)
         except xmp_.DamagedXmpError:
             found.notes.append(Note("xmp_dropped", "the packet is damaged"))
             found.xmp = None
         else:
+            found.xmp = said or None
             found.gain_map |= announced.gain_map
             found.video |= announced.video
             if announced.others and not found.others_bytes:
@@ -354,29 +355,43 @@ def _of_png(data: bytes, found: Carried) -> None:
     unknown: dict[str, None] = {}
     raw: dict[str, bytes] = {}
     found.exif = found.xmp = None
-    for kind, content in png_chunks(data):
+    for kind, content in _sound_chunks(data, unknown):
         if kind == b"eXIf":
             found.exif = found.exif or EXIF_PREFIX + content.removeprefix(EXIF_PREFIX)
-        elif kind in (b"tEXt", b"zTXt", b"iTXt"):
-            text = _png_text(kind, content, unpacking)
-            if text is None or len(found.texts) == _MOST_TEXTS:
-                lost.append(content.split(b"\0", 1)[0][:79].decode("latin-1"))
-            elif text.keyword == XMP_KEYWORD.decode():
-                found.xmp = found.xmp or text.text.encode()
-            elif text.keyword.startswith(RAW_PROFILE):
-                _keep_raw_profile(text, raw, lost)
-            elif _UNTRUE_TEXTS.match(text.keyword):
-                lost.append(text.keyword)
-            else:
-                found.texts.append(text)
-        elif kind not in _OF_SAMPLES:
+            continue
+        if kind not in _TEXTS:
             unknown[_chunk_name(kind)] = None
+            continue
+        text = _png_text(kind, content, unpacking)
+        if text is None or len(found.texts) == _MOST_TEXTS:
+            lost.append(content.split(b"\0", 1)[0][:79].decode("latin-1"))
+        elif text.keyword == XMP_KEYWORD.decode():
+            found.xmp = found.xmp or text.text.encode()
+        elif text.keyword.startswith(RAW_PROFILE):
+            _keep_raw_profile(text, raw, lost)
+        elif _UNTRUE_TEXTS.match(text.keyword):
+            lost.append(text.keyword)
+        else:
+            found.texts.append(text)
     _use_raw_profiles(raw, found)
     if lost:
         more = f" and {len(lost) - _MOST_NAMED} more" if len(lost) > _MOST_NAMED else ""
         names = ", ".join(map(repr, lost[:_MOST_NAMED]))
         found.notes.append(Note("text_dropped", f"{names}{more}: damaged, too long or untrue"))
     _note_unknown(unknown, found)
+
+
+def _sound_chunks(data: bytes, damaged: dict[str, None]) -> Iterator[tuple[bytes, bytes]]:
+    """The chunks that do not hold or describe samples; those with a wrong checksum are named instead."""
+    end = 8
+    for kind, content in png_chunks(data):
+        end += 12 + len(content)
+        if kind in _OF_SAMPLES:
+            continue
+        if data[end - 4 : end] == struct.pack(">I", zlib.crc32(kind + content)):
+            yield kind, content
+        else:
+            damaged[f"{_chunk_name(kind)} (wrong checksum)"] = None
 
 
 def _chunk_name(kind: bytes) -> str:

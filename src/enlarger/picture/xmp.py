@@ -362,12 +362,16 @@ def orientation(xmp: bytes | None) -> int | None:
 def without_announcements(xmp: bytes) -> tuple[bytes, Announced]:
     """The packet without what speaks of further pictures and videos in the same file, and of which it spoke.
 
+    A packet that speaks of nothing else becomes empty.
+
     Raises:
         DamagedXmpError: it cannot be read.
     """
     packet = _Packet(in_utf8(xmp))
     gain_map = video = others = False
-    for part in packet.properties():
+    says_more = False
+    parts = [part for part in packet.properties() if part.name != (_RDF, "about")]
+    for part in parts:
         namespace, name = part.name
         if namespace in _OF_ATTACHMENTS:
             said = packet.bytes_of(part.span)
@@ -382,9 +386,11 @@ def without_announcements(xmp: bytes) -> tuple[bytes, Announced]:
         elif namespace in _OF_VIDEOS or _VIDEO.match(name):
             video = True
         else:
+            says_more = True
             continue
         packet.remove(part)
-    return packet.changed(), Announced(gain_map=gain_map, video=video, others=others)
+    announced = Announced(gain_map=gain_map, video=video, others=others)
+    return (packet.changed() if says_more or not parts else b""), announced
 
 
 def xmp_for(
