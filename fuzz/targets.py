@@ -20,8 +20,10 @@ from enlarger.api.v1.requests import Form, read_form, read_request
 from enlarger.errors import EnlargerError
 from enlarger.job import Options
 from enlarger.models import Catalogue
-from enlarger.picture import metadata, tiff
+from enlarger.picture import exif, metadata, tiff, xmp
+from enlarger.picture.carried import carried
 from enlarger.picture.decode import decode, probe
+from enlarger.picture.values import FORMATS
 
 BAD_INPUTS = Path(__file__).parents[2] / "shared" / "data" / "bad-inputs"
 """Files that once broke decoders; they are not part of the repository."""
@@ -84,16 +86,20 @@ def _check_tiff(data: bytes) -> None:
 
 
 def _check_metadata(data: bytes) -> None:
-    """What is written is read again; damage is ``DamagedExifError`` or None, and nothing else."""
-    with contextlib.suppress(metadata.DamagedExifError):
-        block = metadata.exif_for(data, width_px=30, height_px=20, provenance={"model": "a"})
-        again = metadata.exif_for(block, width_px=30, height_px=20, provenance={"model": "a"})
-        assert again == block
-    kept = metadata.exif_of_tiff(data)
-    assert kept is None or metadata.exif_of_tiff(kept) == kept
-    with contextlib.suppress(metadata.DamagedExifError):
-        metadata.with_exif(data, kept or data)
-    metadata.upright_xmp(data)
+    """What is written is read again; damage is the error of its kind or a note, and nothing else."""
+    shown = exif.Shown(width_px=30, height_px=20, magnification=(2, 2))
+    with contextlib.suppress(exif.DamagedExifError):
+        block, _ = exif.exif_for(data, shown, provenance={"model": "a"})
+        assert exif.exif_for(block, exif.Shown(width_px=30, height_px=20))[0] == block
+        kept, _ = exif.exif_of_tiff(exif.read(data))
+        assert kept is None or exif.exif_of_tiff(exif.read(kept)) == (kept, ())
+        exif.with_exif(data, kept or data)
+    with contextlib.suppress(xmp.DamagedXmpError):
+        said, _ = xmp.without_announcements(data)
+        made, _ = xmp.xmp_for(said, width_px=30, height_px=20, is_whole=False)
+        assert xmp.xmp_for(made, width_px=30, height_px=20, is_whole=False) == (made, ())
+    for format_ in FORMATS:
+        carried(data, format_, exif=data, xmp=data).orientation()
     assert sum(12 + len(content) for _, content in metadata.png_chunks(data)) <= len(data) + 12
 
 

@@ -202,6 +202,24 @@ async def test_what_the_file_carried_stays_with_the_picture(executor: ThreadPool
     assert (made.icc, made.exif, made.notes) == (icc, b"Exif", (note,))
 
 
+@pytest.mark.parametrize(
+    ("part", "is_whole"),
+    [({}, True), ({"region": Window(0, 0, 5, 4)}, False), ({"crop": Window(1, 0, 12, 9)}, False)],
+    ids=["whole", "region", "crop"],
+)
+async def test_result_knows_what_it_shows_of_the_picture(
+    executor: ThreadPoolExecutor, part: dict[str, Any], is_whole: bool
+) -> None:
+    """How much larger it is along each side, and whether it is all of it: metadata that speaks of places needs both."""
+    picture = (
+        await enlarged(noise(10, 15, 3), NearestEngine(), executor, scale=1.5, **part)
+    ).picture
+    assert picture.magnification == (23 / 15, 1.5)
+    assert picture.is_whole == is_whole
+    turned = Picture(samples=noise(10, 15, 3), is_whole=False)
+    assert not (await enlarged(turned, NearestEngine(), executor)).picture.is_whole
+
+
 async def test_another_scale_is_noted_after_earlier_notes(executor: ThreadPoolExecutor) -> None:
     """The words are those of the HTTP contract's example."""
     note = Note("first_frame_only", "1 of 3")

@@ -277,3 +277,12 @@ def test_picture_that_the_format_cannot_hold_is_refused_as_ever(tmp_path: Path) 
     """No number of bytes changes that."""
     with pytest.raises(InvalidOption, match=r"^Invalid format: jpeg holds one picture"):
         written(moving(), tmp_path / "file", "jpeg", max_bytes=10**6)
+
+
+def test_magnification_follows_what_was_made_smaller(tmp_path: Path) -> None:
+    """So that counts of pixels in metadata are those of the file."""
+    picture = Picture(samples=soft(), magnification=(4, 2))
+    limit = bytes_of(picture, tmp_path / "whole", "png") // 2
+    held = written(picture, tmp_path / "picture", "png", max_bytes=limit)
+    assert held.width_px < 64
+    assert held.magnification == pytest.approx((4 * held.width_px / 64, 2 * held.height_px / 48))

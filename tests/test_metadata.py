@@ -1,26 +1,50 @@
-"""EXIF, XMP and resolution on their way from one file to another."""
+"""EXIF, XMP, IPTC, texts and resolution on their way from one file to another."""
 
 from __future__ import annotations
 
 import json
+import shutil
+import socket
 import struct
+import subprocess
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from pictures import encoded, noise, noise16, tiff
-from PIL import Image
+from blocks import (
+    IPTC,
+    canon_exif,
+    exif_block,
+    exif_entry,
+    extension_segments,
+    gif_comment,
+    gif_with,
+    gif_xmp,
+    jpeg_with,
+    packed_text,
+    packet,
+    png_with,
+    raw_profile,
+    resources,
+    xmp_segment,
+)
+from pictures import encoded, noise, noise16, png, tiff, with_checksums
+from PIL import Image, PngImagePlugin
 from PIL.ExifTags import GPS, IFD, Base
+from stores import missing
 
 from enlarger import __version__
-from enlarger.picture.decode import decode
+from enlarger.picture.decode import decode, probe
 from enlarger.picture.encode import encode, prepare
-from enlarger.picture.metadata import DamagedExifError, exif_for, exif_of_tiff, upright_xmp
-from enlarger.picture.values import Picture
+from enlarger.picture.exif import exif_of_tiff, read
+from enlarger.picture.values import Motion, Picture, Text
+from enlarger.picture.worker import answer, ask, receive, send, shared_memory
+from enlarger.picture.xmp import guid
+from enlarger.pipeline.finishing import kept
 
 KINDS = ["png", "jpeg", "webp", "avif", "tiff"]
 
@@ -114,22 +138,6 @@ def test_kept_xmp_is_upright(tmp_path: Path, kind: str) -> None:
     assert found.xmp == XMP.replace(b"Orientation='6'", b"Orientation='1'")
 
 
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [
-        (b"<tiff:Orientation>8</tiff:Orientation>", b"<tiff:Orientation>1</tiff:Orientation>"),
-        (b'tiff:Orientation = "3"', b'tiff:Orientation = "1"'),
-        (b"exif:Orientation='3'", b"exif:Orientation='3'"),
-        (b"\xff\xfe\0", b"\xff\xfe\0"),
-    ],
-)
-def test_orientation_in_xmp_is_found_as_attribute_and_as_element(
-    before: bytes, after: bytes
-) -> None:
-    """And nothing but that."""
-    assert upright_xmp(before) == after
-
-
 @pytest.mark.parametrize("kind", ["png", "jpeg", "tiff"])
 @pytest.mark.parametrize("sixteen", [False, True])
 def test_kept_resolution_is_read_back(tmp_path: Path, kind: str, sixteen: bool) -> None:
@@ -157,7 +165,7 @@ def test_provenance_is_written_into_exif(tmp_path: Path, kind: str, metadata: st
 @pytest.mark.parametrize("kind", KINDS)
 def test_damaged_exif_is_dropped_with_a_note(tmp_path: Path, kind: str) -> None:
     """It is no reason to refuse the picture; provenance is written all the same."""
-    picture = replace(PHOTO, exif=photo_exif()[:100])
+    picture = replace(PHOTO, exif=b"Exif\0\0" + photo_exif()[9:])
     assert prepare(picture, kind=kind, metadata="keep").exif is None
     prepared = prepare(picture, kind=kind, metadata="keep", provenance={"a": 1})
     assert codes(prepared) == ["exif_dropped"]
@@ -167,20 +175,20 @@ def test_damaged_exif_is_dropped_with_a_note(tmp_path: Path, kind: str) -> None:
 
 
 def test_blocks_that_a_jpeg_has_no_room_for_are_dropped_with_a_note(tmp_path: Path) -> None:
-    """A segment has 16 bits for its length; other formats have more."""
+    """A segment has 16 bits for its length; other formats have more. Of EXIF the maker's note goes first."""
     exif = Image.Exif()
     exif[Base.ImageDescription] = "x" * 70_000
-    picture = replace(PHOTO, exif=exif.tobytes(), xmp=XMP + bytes(70_000))
+    picture = replace(PHOTO, exif=exif.tobytes(), iptc=bytes(70_000))
     prepared = prepare(picture, kind="jpeg", metadata="keep")
-    assert codes(prepared) == ["exif_dropped", "xmp_dropped"]
+    assert codes(prepared) == ["exif_dropped", "iptc_dropped"]
     encode(prepared, tmp_path / "picture", kind="jpeg")
-    assert codes(prepare(picture, kind="webp", metadata="keep")) == []
-
-
-def test_xmp_that_is_no_utf8_is_not_put_into_a_png() -> None:
-    """PNG asks for UTF-8 (third edition, 11.3.3.4)."""
-    picture = replace(PHOTO, xmp=b"\xff\xfe<\0")
-    assert codes(prepare(picture, kind="png", metadata="keep")) == ["xmp_dropped"]
+    assert codes(prepare(picture, kind="png", metadata="keep")) == []
+    exif = Image.Exif()
+    exif[Base.Make] = "Maker"
+    exif.get_ifd(IFD.Exif)[Base.MakerNote] = bytes(66_000)
+    prepared = prepare(replace(PHOTO, exif=exif.tobytes()), kind="jpeg", metadata="keep")
+    assert codes(prepared) == ["maker_note_dropped"]
+    assert b"Maker" in (prepared.exif or b"")
 
 
 def test_exif_of_a_tiff_is_its_photo_alone() -> None:
@@ -189,13 +197,14 @@ def test_exif_of_a_tiff_is_its_photo_alone() -> None:
     exif.load(photo_exif())
     data = encoded(noise(4, 5, 3), "TIFF", exif=exif.tobytes())
     found = Image.Exif()
-    block = exif_of_tiff(data)
+    block, notes = exif_of_tiff(read(data))
     assert block is not None
+    assert notes == ()
     found.load(block)
     assert found[Base.Make] == "Maker"
     assert found.get_ifd(IFD.GPSInfo)[GPS.GPSLatitude] == (51.0, 2.0, 3.5)
     assert Base.StripOffsets not in found
-    assert exif_of_tiff(tiff(noise(4, 5, 3), "rgb", software=False)) is None
+    assert exif_of_tiff(read(tiff(noise(4, 5, 3), "rgb", software=False))) == (None, ())
 
 
 def test_exif_chunk_behind_16_bit_pixels_is_found(tmp_path: Path) -> None:
@@ -211,34 +220,232 @@ def test_exif_chunk_behind_16_bit_pixels_is_found(tmp_path: Path) -> None:
     assert exif == decode(data).exif
 
 
-@settings(max_examples=300)
-@given(
-    changes=st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), max_size=8),
-    cut=st.integers(0, 2000),
-)
-def test_damaged_exif_raises_nothing_else(changes: list[tuple[int, int]], cut: int) -> None:
-    """Whatever is wrong in a block, a block of bounded size comes out, or the one error."""
-    damaged = bytearray(photo_exif()[:cut])
-    for position, value in changes:
-        if damaged:
-            damaged[position % len(damaged)] = value
-    try:
-        block = exif_for(bytes(damaged), width_px=1, height_px=1)
-    except DamagedExifError:
-        return
-    assert len(block) < 20 * 2000
+CASE = exif_block(exif_entry(0x010F, 2, 4, b"Abc\0"))
+TITLED = packet("dc:title='a title'")
 
 
-def test_entries_that_share_their_bytes_are_damage() -> None:
-    """A thousand of them would make a thousand times the block of it."""
-    entries = b"".join(struct.pack("<HHII", tag, 7, 5000, 8) for tag in range(1000, 1400))
-    block = b"II*\0" + struct.pack("<IH", 8, 400) + entries + bytes(4)
-    with pytest.raises(DamagedExifError):
-        exif_for(block, width_px=1, height_px=1)
+def in_extended_xmp() -> bytes:
+    """A JPEG whose title is in the extension of its XMP."""
+    extension = packet("dc:title='a title'")
+    first = packet(f"xmpNote:HasExtendedXMP='{guid(extension)}'")
+    return jpeg_with(xmp_segment(first), *extension_segments(extension))
 
 
-def test_directory_that_contains_itself_is_damage() -> None:
-    """Reading it would never end."""
-    block = b"II*\0" + struct.pack("<IHHHII", 8, 1, 0x8769, 4, 1, 8) + bytes(4)
-    with pytest.raises(DamagedExifError):
-        exif_for(block, width_px=1, height_px=1)
+CARRIERS: dict[str, tuple[str, bytes, Callable[[], bytes]]] = {
+    "EXIF of JPEG": ("exif", b"Abc", lambda: jpeg_with((0xE1, CASE))),
+    "EXIF of PNG": ("exif", b"Abc", lambda: png_with((b"eXIf", CASE[6:]))),
+    "EXIF of 16 bits": (
+        "exif",
+        b"Abc",
+        lambda: png(noise16(4, 5, 3), colour=2, depth_bits=16, chunks={b"eXIf": CASE[6:]}),
+    ),
+    "EXIF behind pixels": ("exif", b"Abc", lambda: png_with(late=[(b"eXIf", CASE[6:])])),
+    "EXIF in a raw profile": ("exif", b"Abc", lambda: png_with(raw_profile(b"exif", CASE))),
+    "EXIF of WebP": ("exif", b"Abc", lambda: encoded(noise(8, 8, 3), "WEBP", exif=CASE)),
+    "EXIF of AVIF": ("exif", b"Abc", lambda: encoded(noise(8, 8, 3), "AVIF", exif=CASE)),
+    "EXIF of TIFF": ("exif", b"Abc", lambda: encoded(noise(8, 8, 3), "TIFF", exif=CASE)),
+    "XMP of JPEG": ("xmp", b"a title", lambda: jpeg_with(xmp_segment(TITLED))),
+    "XMP of PNG": ("xmp", b"a title", lambda: encoded(noise(8, 8, 3), pnginfo=with_xmp())),
+    "XMP of GIF": ("xmp", b"a title", lambda: gif_with(gif_xmp(TITLED))),
+    "XMP of WebP": ("xmp", b"a title", lambda: encoded(noise(8, 8, 3), "WEBP", xmp=TITLED)),
+    "XMP of AVIF": ("xmp", b"a title", lambda: encoded(noise(8, 8, 3), "AVIF", xmp=TITLED)),
+    "XMP of TIFF": (
+        "xmp",
+        b"a title",
+        lambda: tiff(noise(8, 8, 3), "rgb", extratags=[(700, 1, len(TITLED), TITLED, True)]),
+    ),
+    "extended XMP": ("xmp", b"a title", in_extended_xmp),
+    "long XMP": (
+        "xmp",
+        b"long " * 20_000,
+        lambda: encoded(
+            noise(8, 8, 3), "WEBP", xmp=packet("", f"<dc:title>{'long ' * 20_000}</dc:title>")
+        ),
+    ),
+    "IPTC of JPEG": (
+        "iptc",
+        IPTC,
+        lambda: jpeg_with((0xED, b"Photoshop 3.0\0" + resources((0x0404, IPTC)))),
+    ),
+    "IPTC of TIFF": (
+        "iptc",
+        IPTC,
+        lambda: tiff(noise(8, 8, 3), "rgb", extratags=[(33723, 7, len(IPTC), IPTC, True)]),
+    ),
+    "IPTC in a raw profile": ("iptc", IPTC, lambda: png_with(raw_profile(b"iptc", IPTC))),
+    "text": ("text", b"a cat", lambda: png_with((b"tEXt", b"parameters\0a cat"))),
+    "packed text": ("text", b"a cat", lambda: png_with(packed_text(b"parameters", b"a cat"))),
+    "comment of JPEG": ("text", b"a cat", lambda: jpeg_with((0xFE, b"a cat"))),
+    "comment of GIF": ("text", b"a cat", lambda: gif_with(gif_comment(b"a cat"))),
+}
+"""By what carries it: the kind of metadata, bytes of it, and a file."""
+
+
+def with_xmp() -> PngImagePlugin.PngInfo:
+    """The chunk of a PNG that holds XMP, compressed."""
+    info = PngImagePlugin.PngInfo()
+    info.add_itxt("XML:com.adobe.xmp", TITLED.decode(), zip=True)
+    return info
+
+
+HELD = {
+    "exif": set(KINDS),
+    "xmp": set(KINDS),
+    "iptc": {"png", "jpeg", "tiff"},
+    "text": {"png"},
+}
+"""Formats that have a place for each kind; JPEG has one for comments besides."""
+
+
+def of_kind(picture: Picture, kind: str) -> bytes:
+    """All that a picture has of a kind of metadata."""
+    if kind == "text":
+        return "".join(text.text for text in picture.texts).encode()
+    found: bytes | None = getattr(picture, kind)
+    return found or b""
+
+
+@pytest.mark.parametrize("metadata", ["keep", "strip"])
+@pytest.mark.parametrize("result", KINDS)
+@pytest.mark.parametrize("carrier", CARRIERS)
+def test_every_kind_of_metadata_is_kept_or_there_is_a_note(
+    tmp_path: Path, carrier: str, result: str, metadata: str
+) -> None:
+    """Kept in every format that has a place for it, if it is to be kept; never both, and never neither."""
+    kind, said, make = CARRIERS[carrier]
+    picture = decode(make())
+    assert said in of_kind(picture, kind)
+    assert not [note for note in picture.notes if "dropped" in note.code]
+    prepared = prepare(picture, kind=result, metadata=metadata)
+    encode(prepared, tmp_path / "picture", kind=result)
+    again = decode((tmp_path / "picture").read_bytes())
+    is_kept = said in of_kind(again, kind)
+    has_place = result in HELD[kind] or (result == "jpeg" and carrier.startswith("comment"))
+    assert is_kept == (metadata == "keep" and has_place)
+    assert (f"{kind}_dropped" in codes(prepared)) != is_kept
+    assert kind in kept(picture, prepared) or not is_kept
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+def test_metadata_crosses_from_the_process_that_decodes(carrier: str) -> None:
+    """As it was found there."""
+    data = CARRIERS[carrier][2]()
+    ours, theirs = socket.socketpair()
+    with ours, theirs, ThreadPoolExecutor(1) as threads:
+        asked = threads.submit(ask, ours, "decode", data, frames=1)
+        message, memory = receive(theirs)
+        reply, shared = answer(**message, data=bytes(memory or b""))
+        send(theirs, reply, shared_memory(shared))
+        found = asked.result()
+    here = decode(data)
+    assert isinstance(found, Picture)
+    for name in ("exif", "xmp", "iptc", "texts", "dpi", "is_whole", "notes"):
+        assert getattr(found, name) == getattr(here, name)
+
+
+@pytest.mark.parametrize("result", ["png", "webp"])
+def test_animations_keep_the_same(tmp_path: Path, result: str) -> None:
+    """Their files are written by another library."""
+    motion = Motion(later=(noise(30, 50, 3, seed=1),), durations_ms=(50, 50), plays=0)
+    texts = (Text("Comment", "a cat"), Text("prompt", "\u4e2d", language="zh"))
+    picture = replace(PHOTO, motion=motion, texts=texts, iptc=IPTC, xmp=TITLED)
+    found = decode(written(picture, tmp_path / "picture", result, metadata="keep"), frames=2)
+    assert len(found.frames) == 2
+    assert found.xmp == TITLED
+    if result == "png":
+        assert found.texts == texts
+        assert found.iptc == IPTC
+
+
+def exiftool(path: Path, *options: str) -> dict[str, object]:
+    """What exiftool reads of a file, by group and name."""
+    program = shutil.which("exiftool")
+    if program is None:
+        missing("exiftool")
+    command = [str(program), "-json", "-G0", *options, str(path)]
+    read_out = subprocess.run(command, capture_output=True, check=True, timeout=60)
+    (facts,) = json.loads(read_out.stdout)
+    assert isinstance(facts, dict)
+    return facts
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("more", [{}, {"provenance": {"a": "b" * 300}}], ids=["alone", "moved"])
+def test_maker_note_is_readable_for_exiftool(
+    tmp_path: Path, kind: str, more: dict[str, Any]
+) -> None:
+    """In every format, whatever else is in the block."""
+    path = tmp_path / f"picture.{kind}"
+    written(replace(PHOTO, exif=canon_exif()), path, kind, metadata="keep", **more)
+    facts = exiftool(path)
+    assert facts["MakerNotes:CanonImageType"] == "NOTE-OK"
+    assert facts["EXIF:ExifImageWidth"] == 50
+    assert "ExifTool:Warning" not in facts
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg", "tiff"])
+def test_iptc_and_xmp_are_readable_for_exiftool(tmp_path: Path, kind: str) -> None:
+    """Also XMP that a JPEG has to hold in two parts."""
+    path = tmp_path / f"picture.{kind}"
+    xmp = packet("tiff:ImageWidth='7'", f"<dc:title>{'long ' * 20_000}</dc:title>")
+    written(replace(PHOTO, iptc=IPTC, xmp=xmp, exif=None), path, kind, metadata="keep")
+    facts = exiftool(path)
+    assert facts["IPTC:Caption-Abstract"] == "A caption"
+    assert facts["XMP:ImageWidth"] == 50
+    assert str(facts["XMP:Title"]).count("long") == 20_000
+    assert "ExifTool:Warning" not in facts
+
+
+def test_texts_are_readable_for_exiftool(tmp_path: Path) -> None:
+    """In any script; a comment also in a JPEG."""
+    texts = (Text("Comment", "\u00fcber"), Text("Title", "\u4e2d"))
+    picture = replace(PHOTO, texts=texts)
+    written(picture, tmp_path / "picture.png", "png", metadata="keep")
+    facts = exiftool(tmp_path / "picture.png")
+    assert (facts["PNG:Comment"], facts["PNG:Title"]) == ("\u00fcber", "\u4e2d")
+    written(picture, tmp_path / "picture.jpg", "jpeg", metadata="keep")
+    assert exiftool(tmp_path / "picture.jpg")["File:Comment"] == "\u00fcber"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_untrue_is_left_for_exiftool(tmp_path: Path, kind: str) -> None:
+    """Sizes are the result's, and pixels of a panorama are scaled; of a part they are gone, with a note."""
+    xmp = packet(
+        "tiff:ImageWidth='25' tiff:Orientation='6' exif:PixelXDimension='25' GPano:FullPanoWidthPixels='25' "
+        "GPano:ProjectionType='equirectangular'"
+    )
+    path = tmp_path / f"picture.{kind}"
+    picture = replace(PHOTO, xmp=xmp, magnification=(2, 2))
+    written(picture, path, kind, metadata="keep")
+    facts = exiftool(path, "-n")
+    assert facts["XMP:ImageWidth"] == facts["XMP:ExifImageWidth"] == 50
+    assert facts["XMP:FullPanoWidthPixels"] == 50
+    assert facts["XMP:Orientation"] == 1
+    part = replace(picture, is_whole=False)
+    assert codes(prepare(part, kind=kind, metadata="keep")) == ["xmp_entries_dropped"]
+    written(part, path, kind, metadata="keep")
+    facts = exiftool(path, "-n")
+    assert facts["XMP:ImageWidth"] == 50
+    assert not [name for name in facts if "Pano" in name or "Projection" in name]
+
+
+def test_picture_that_was_turned_is_not_as_it_was_stored() -> None:
+    """So that places in it, which are counted in stored rows, are not scaled."""
+    assert decode(jpeg_with((0xE1, CASE))).is_whole
+    assert not decode(jpeg_with((0xE1, photo_exif()))).is_whole
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "avif", "tiff"])
+def test_damaged_exif_never_costs_the_picture(kind: str) -> None:
+    """Whatever is wrong in it, and in whatever format it stands."""
+    good = canon_exif()[6:]  # without orientation, or Pillow would write another block into AVIF
+    for broken in (b"MM", b"", good[:30], good[:60], good[:8] + b"\xff" * 40 + good[48:]):
+        if kind == "tiff":
+            tags = [(0x8769, 4, 1, 0xFFFF, True), (0x8825, 4, 1, 8, True)]
+            data = tiff(noise(8, 8, 3), "rgb", extratags=tags)
+        else:
+            data = encoded(noise(8, 8, 3), kind.upper(), exif=b"Exif\0\0" + good)
+            assert good in data
+            data = with_checksums(data.replace(good, broken.ljust(len(good), b"\xff")))
+        assert probe(data).width_px == 8
+        assert decode(data).samples.shape == (8, 8, 3)

@@ -18,7 +18,7 @@ from PIL import Image
 
 from enlarger.errors import UnreadableImage, UnsupportedFormat
 from enlarger.picture.decode import decode, probe
-from enlarger.picture.metadata import EXIF_PREFIX
+from enlarger.picture.exif import EXIF_PREFIX
 from enlarger.picture.pages import main_page
 from enlarger.picture.values import Picture
 from enlarger.wire import Pixels

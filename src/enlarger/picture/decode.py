@@ -18,7 +18,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from enlarger.errors import EnlargerError, UnreadableImage, UnsupportedFormat
-from enlarger.picture import colour, kinds, metadata, pages, patches, tiff
+from enlarger.picture import avif, colour, exif, kinds, pages, patches, tiff
+from enlarger.picture.carried import Carried, carried
 from enlarger.picture.colour import Space
 from enlarger.picture.patches import Patch
 from enlarger.picture.values import (
@@ -32,7 +33,6 @@ from enlarger.picture.values import (
     with_alpha,
 )
 
-_ORIENTATION, _X_RESOLUTION = 0x0112, 0x011A
 _UPRIGHT: dict[int, Callable[[Samples], Samples]] = {
     2: lambda samples: samples[:, ::-1],
     3: lambda samples: samples[::-1, ::-1],
@@ -98,7 +98,8 @@ def probe(data: bytes) -> Header:
             with _opened(data) as image:
                 may_be_transparent = image.has_transparency_data
                 stored_px, format_, mode = image.size, _format(image), image.mode
-                orientation, frames = _orientation(image), _frame_count(image)
+                orientation, _ = _carried(image, data).orientation()
+                frames = _frame_count(image)
             depth_bits = _depth_bits(data, format_)
         if 0 in stored_px:
             raise UnreadableImage("the picture has no pixels")
@@ -144,7 +145,11 @@ class _Stored:
     alpha: Samples | None
     space: Space
     depth_bits: int
+    carried: Carried
     orientation: int
+    oriented_by: str = "EXIF"
+    """What states the orientation."""
+
     is_upright: bool = False
     """Whether the decoder has applied the orientation already."""
 
@@ -159,14 +164,12 @@ class _Stored:
 
     plays: int = 0
     icc: bytes | None = None
-    exif: bytes | None = None
-    xmp: bytes | None = None
     dpi: tuple[float, float] | None = None
 
 
 def _picture(stored: _Stored, *, to_srgb: bool) -> Picture:
     """Frames left out, colour converted, samples turned: each with its note."""
-    notes: list[Note] = []
+    notes = list(stored.carried.notes)
     taken = len(stored.durations_ms)
     if stored.choice:
         notes.append(Note("largest_page_taken", stored.choice))
@@ -177,8 +180,10 @@ def _picture(stored: _Stored, *, to_srgb: bool) -> Picture:
     channels, icc = _converted(stored, notes, to_srgb=to_srgb)
     samples = with_alpha(channels, stored.alpha)
     frames = np.split(samples, taken)
-    if stored.orientation in _UPRIGHT:
-        notes.append(Note("orientation_applied", f"EXIF orientation {stored.orientation}"))
+    is_turned = stored.orientation in _UPRIGHT
+    if is_turned:
+        source = f"{stored.oriented_by} orientation {stored.orientation}"
+        notes.append(Note("orientation_applied", source))
         if not stored.is_upright:
             frames = [_UPRIGHT[stored.orientation](frame) for frame in frames]
     if stored.depth_bits > 8 and samples.dtype == np.uint8:
@@ -191,10 +196,13 @@ def _picture(stored: _Stored, *, to_srgb: bool) -> Picture:
         else None,
         format=stored.format,
         icc=icc,
-        exif=stored.exif or None,
-        xmp=stored.xmp or None,
+        exif=stored.carried.exif or None,
+        xmp=stored.carried.xmp or None,
+        iptc=stored.carried.iptc or None,
+        texts=tuple(stored.carried.texts),
         dpi=stored.dpi,
         depth_bits=max(stored.depth_bits, 8),
+        is_whole=not is_turned,
         notes=tuple(notes),
     )
 
@@ -233,12 +241,12 @@ def _stored(data: bytes, wanted_frames: int) -> _Stored:
     """Through Pillow, or beside it for a PNG of 16 bits, which it would narrow without a word."""
     with _opened(data) as image:
         stored_size = image.size
-        orientation = _orientation(image)
         format_ = _format(image)
         depth_bits = _depth_bits(data, format_)
         frames = _frame_count(image)
         _check_memory(*stored_size, depth_bits=depth_bits, frames=min(frames, wanted_frames))
-        exif, xmp = image.info.get("exif"), image.info.get("xmp")
+        found = _carried(image, data)
+        orientation, oriented_by = found.orientation()
         durations_ms: tuple[float, ...] = (0,)
         if min(frames, wanted_frames) > 1:
             channels, alpha, space, durations_ms = _frames(image, data, min(frames, wanted_frames))
@@ -246,12 +254,10 @@ def _stored(data: bytes, wanted_frames: int) -> _Stored:
         elif format_ == "png" and depth_bits == 16:
             channels, alpha = _png_of_16_bits(data)
             space = "gray" if channels.shape[2] == 1 else "rgb"
-            exif, xmp = exif or _late_exif(data), xmp or _late_xmp(data)
             found_size = channels.shape[1::-1]
         else:
             image.load()
             channels, alpha, space = _channels(image, data)
-            exif, xmp = image.info.get("exif"), image.info.get("xmp")
             found_size = image.size
         if found_size != stored_size:
             raise UnreadableImage("the pixels do not have the size that the header says")
@@ -262,13 +268,13 @@ def _stored(data: bytes, wanted_frames: int) -> _Stored:
             space=space,
             depth_bits=depth_bits,
             orientation=orientation,
+            oriented_by=oriented_by,
             frames=frames,
             durations_ms=durations_ms,
             plays=_plays(image),
             icc=image.info.get("icc_profile"),
-            exif=exif,
-            xmp=xmp if isinstance(xmp, bytes) else None,
-            dpi=_dpi(image.info.get("dpi")) if _states_dpi(image) else None,
+            carried=found,
+            dpi=_dpi(image.info.get("dpi")) if _states_dpi(image, found) else None,
         )
 
 
@@ -410,18 +416,16 @@ def _stored_tiff(data: bytes) -> _Stored:
         frames=page.full_pages,
         choice=page.choice,
         icc=facts.icc,
-        exif=metadata.exif_of_tiff(data),
-        xmp=facts.xmp,
+        carried=carried(data, "tiff", exif=None, xmp=facts.xmp),
         dpi=_dpi(facts.dpi),
     )
 
 
-def _orientation(image: Image.Image) -> int:
-    """EXIF orientation, of what stands before the pixels: Pillow's own look at a PNG decodes it first."""
-    try:
-        return int(Image.Image.getexif(image).get(_ORIENTATION, 1))
-    except (SyntaxError, ValueError, TypeError, LookupError, OverflowError, struct.error):
-        return 1  # a damaged block turns nothing
+def _carried(image: Image.Image, data: bytes) -> Carried:
+    """What the file carries besides its pixels."""
+    blocks = (image.info.get("exif"), image.info.get("xmp"))
+    exif_block, xmp = (block if isinstance(block, bytes) else None for block in blocks)
+    return carried(data, _format(image), exif=exif_block, xmp=xmp)
 
 
 def _channels(image: Image.Image, data: bytes) -> tuple[Samples, Samples | None, Space]:
@@ -470,22 +474,6 @@ def _png_of_16_bits(data: bytes) -> tuple[Samples, Samples | None]:
     return pixels, None
 
 
-def _late_exif(data: bytes) -> bytes | None:
-    """The EXIF chunk of a PNG, wherever it stands."""
-    found = (content for kind, content in metadata.png_chunks(data) if kind == b"eXIf")
-    exif = next(found, None)
-    return metadata.EXIF_PREFIX + exif if exif else None
-
-
-def _late_xmp(data: bytes) -> bytes | None:
-    """The XMP chunk of a PNG, wherever it stands, if it is not compressed."""
-    head = metadata.XMP_KEYWORD + bytes(3)
-    for kind, content in metadata.png_chunks(data):
-        if kind == b"iTXt" and content.startswith(head):
-            return content[len(head) :].split(b"\0", 2)[-1]  # behind language and title
-    return None
-
-
 def _format(image: Image.Image) -> str:
     name = (image.format or "").lower()
     return "jpeg" if name == "mpo" else name
@@ -506,11 +494,12 @@ def _png_bits(data: bytes) -> int:
     return data[24] if data[12:16] == b"IHDR" else 8
 
 
-def _states_dpi(image: Image.Image) -> bool:
+def _states_dpi(image: Image.Image, found: Carried) -> bool:
     """Whether the resolution is the file's: for a JPEG that has EXIF but states none, Pillow says 72."""
     if _format(image) != "jpeg" or image.info.get("jfif_unit"):
         return True
-    return _X_RESOLUTION in Image.Image.getexif(image)
+    block = exif.read_or_none(found.exif)
+    return block is not None and exif.X_RESOLUTION in block.directory
 
 
 def _dpi(stated: object) -> tuple[float, float] | None:
@@ -525,11 +514,12 @@ def _dpi(stated: object) -> tuple[float, float] | None:
 @contextmanager
 def _opened(data: bytes) -> Iterator[Image.Image]:
     """The file as Pillow sees it."""
+    seen = avif.without_exif(data) if data[4:12] in avif.BRANDS else data
     # Others are held against our own limits before anything is decoded. Pillow's error comes at twice its number.
     Image.MAX_IMAGE_PIXELS = _MOST_GIF_PX // 2 if data.startswith(b"GIF8") else None
     with (
         warnings.catch_warnings(action="ignore"),
-        Image.open(BytesIO(data), formats=[name.upper() for name in FORMATS]) as image,
+        Image.open(BytesIO(seen), formats=[name.upper() for name in FORMATS]) as image,
     ):
         if 0 in image.size:
             raise UnreadableImage("the picture has no pixels")
@@ -573,5 +563,5 @@ def _starts_like_ours(data: bytes) -> bool:
     return (
         data.startswith((b"\x89PNG", b"\xff\xd8\xff", b"BM", b"GIF8", *tiff.PREFIXES))
         or (data[:4] == b"RIFF" and data[8:12] == b"WEBP")
-        or data[4:12] in (b"ftypavif", b"ftypavis")
+        or data[4:12] in avif.BRANDS
     )

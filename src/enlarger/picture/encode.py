@@ -19,8 +19,10 @@ import tifffile
 from PIL import Image, PngImagePlugin
 
 from enlarger.errors import InvalidOption
+from enlarger.picture import carried, xmp
+from enlarger.picture import exif as exif_
 from enlarger.picture import metadata as metadata_
-from enlarger.picture.values import Motion, Note, Picture, Samples, to_8_bits, with_alpha
+from enlarger.picture.values import Motion, Note, Picture, Samples, Text, to_8_bits, with_alpha
 
 PNG_LEVEL = 1
 """Four times faster than Pillow's default of 6, for files 10 % larger (measured on natural photos)."""
@@ -65,15 +67,22 @@ _LONGEST_MS = {"png": 65_535_000, "webp": 2**24 - 1, "avif": 2**31 - 1}
 _ANIMATED = ("png", "webp", "avif")
 _WITH_DPI = ("png", "jpeg", "tiff")
 
-_JPEG_EXIF_BYTES = 65533 - len(metadata_.EXIF_PREFIX)
-_JPEG_XMP_BYTES = 65533 - 29
+_JPEG_SEGMENT_BYTES = 65533
+_JPEG_EXIF_BYTES = _JPEG_SEGMENT_BYTES - len(exif_.EXIF_PREFIX)
+_JPEG_XMP_BYTES = _JPEG_SEGMENT_BYTES - len(carried.XMP_PREFIX)
+_JPEG_EXTENSION_BYTES = 65400
+_JPEG_IPTC_BYTES = _JPEG_SEGMENT_BYTES - len(carried.PHOTOSHOP_PREFIX) - 13
 _JPEG_ICC_BYTES = 255 * (65533 - 14)
 """One segment holds 65533 bytes and begins with the block's name; a profile may take 255 segments."""
 
+_WITH_IPTC = ("png", "jpeg", "tiff")
+"""PNG has no place for it in its standard; as ImageMagick and exiftool have it, it is a text there."""
+
+_MOST_NAMED = 8
+"""Texts that a note names."""
+
 _PNG_HEADER_BYTES = 33
 """Signature and IHDR; what belongs to the picture as a whole stands behind it."""
-
-_XMP_OF_TIFF = 700
 
 
 def format_for(path: Path, *, has_alpha: bool = False) -> str:
@@ -155,7 +164,7 @@ def prepare(
     Args:
         picture: finished, of any depth.
         kind: ``png``, ``jpeg``, ``webp``, ``avif`` or ``tiff``.
-        metadata: ``keep`` EXIF, XMP and resolution, or ``strip`` them. The profile stays in either case.
+        metadata: ``keep`` EXIF, XMP, IPTC, texts and resolution, or ``strip`` them. The profile stays in either case.
         background: red, green and blue, 0 to 255, to put under transparency; None keeps that.
         provenance: plain values to write into EXIF, whatever ``metadata`` says.
 
@@ -187,7 +196,9 @@ def prepare(
         format=kind,
         icc=_profile(picture, samples, kind, notes),
         exif=_exif(picture, kind, notes, keep=keep, provenance=provenance),
-        xmp=_xmp(picture, kind, notes, keep=keep),
+        xmp=_xmp(picture, notes, keep=keep),
+        iptc=_iptc(picture, kind, notes, keep=keep),
+        texts=_texts(picture, kind, notes, keep=keep),
         dpi=_dpi(picture, kind) if keep else None,
         depth_bits=samples.itemsize * 8,
         notes=tuple(notes),
@@ -319,55 +330,107 @@ def _exif(
     if exif is not None and not keep:
         notes.append(Note("exif_dropped", f"{len(exif)} bytes"))
         exif = None
+    block: bytes = b""
+    lost: tuple[Note, ...] = ()
+    trouble = None
     try:
-        block = _exif_block(picture, exif, kind, provenance)
-    except metadata_.DamagedExifError:
-        notes.append(Note("exif_dropped", "the block is damaged"))
-        block = _exif_block(picture, None, kind, provenance)
-    if block is not None and kind == "jpeg" and len(block) > _JPEG_EXIF_BYTES:
-        notes.append(Note("exif_dropped", f"{len(block)} bytes are more than jpeg holds"))
-        block = _exif_block(picture, None, kind, provenance)
-    return block
+        block, lost = _exif_block(picture, exif, kind, provenance)
+        if kind == "jpeg" and len(block) > _JPEG_EXIF_BYTES:
+            block, lost = _exif_block(picture, exif, kind, provenance, keeps_maker_note=False)
+        if kind == "jpeg" and len(block) > _JPEG_EXIF_BYTES:
+            trouble = f"{len(block)} bytes are more than jpeg holds"
+    except exif_.DamagedExifError:
+        trouble = "the block is damaged"
+    if trouble is not None:
+        notes.append(Note("exif_dropped", trouble))
+        block, lost = _exif_block(picture, None, kind, provenance)
+    notes += lost
+    return block or None
 
 
 def _exif_block(
-    picture: Picture, exif: bytes | None, kind: str, provenance: Mapping[str, object] | None
-) -> bytes | None:
+    picture: Picture,
+    exif: bytes | None,
+    kind: str,
+    provenance: Mapping[str, object] | None,
+    *,
+    keeps_maker_note: bool = True,
+) -> tuple[bytes, tuple[Note, ...]]:
+    """The block, and what was left out of it; none where there is nothing to say."""
     if exif is None and provenance is None:
-        return None
-    return metadata_.exif_for(
-        exif,
+        return b"", ()
+    shown = exif_.Shown(
         width_px=picture.width_px,
         height_px=picture.height_px,
+        magnification=picture.magnification,
+        is_whole=picture.is_whole,
+    )
+    return exif_.exif_for(
+        exif,
+        shown,
         # AVIF has a property for it, and Pillow would rewrite a block that states it too.
         states_orientation=kind != "avif",
+        keeps_maker_note=keeps_maker_note,
         provenance=provenance,
     )
 
 
-def _xmp(picture: Picture, kind: str, notes: list[Note], *, keep: bool) -> bytes | None:
-    xmp = picture.xmp
-    if xmp is None:
+def _xmp(picture: Picture, notes: list[Note], *, keep: bool) -> bytes | None:
+    if picture.xmp is None:
+        return None
+    if not keep:
+        notes.append(Note("xmp_dropped", f"{len(picture.xmp)} bytes"))
+        return None
+    try:
+        packet, untrue = xmp.xmp_for(
+            picture.xmp,
+            width_px=picture.width_px,
+            height_px=picture.height_px,
+            magnification=picture.magnification,
+            is_whole=picture.is_whole,
+        )
+    except xmp.DamagedXmpError:
+        notes.append(Note("xmp_dropped", "the packet is damaged"))
+        return None
+    if untrue:
+        names = ", ".join(untrue)
+        notes.append(Note("xmp_entries_dropped", f"places in another picture: {names}"))
+    return packet
+
+
+def _iptc(picture: Picture, kind: str, notes: list[Note], *, keep: bool) -> bytes | None:
+    if picture.iptc is None:
         return None
     trouble = None
     if not keep:
-        trouble = f"{len(xmp)} bytes"
-    elif kind == "jpeg" and len(xmp) > _JPEG_XMP_BYTES:
-        trouble = f"{len(xmp)} bytes are more than jpeg holds"
-    elif kind == "png" and not _is_utf8(xmp):
-        trouble = "it is not UTF-8, which png asks for"
+        trouble = f"{len(picture.iptc)} bytes"
+    elif kind not in _WITH_IPTC:
+        trouble = f"{kind} has no place for it"
+    elif kind == "jpeg" and len(picture.iptc) > _JPEG_IPTC_BYTES:
+        trouble = f"{len(picture.iptc)} bytes are more than jpeg holds"
     if trouble is not None:
-        notes.append(Note("xmp_dropped", trouble))
+        notes.append(Note("iptc_dropped", trouble))
         return None
-    return metadata_.upright_xmp(xmp)
+    return picture.iptc
 
 
-def _is_utf8(text: bytes) -> bool:
-    try:
-        text.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+def _texts(picture: Picture, kind: str, notes: list[Note], *, keep: bool) -> tuple[Text, ...]:
+    texts = tuple(text for text in picture.texts if keep and _holds_text(kind, text))
+    lost = list(dict.fromkeys(text.keyword for text in picture.texts if text not in texts))
+    if lost:
+        names = ", ".join(map(repr, lost[:_MOST_NAMED]))
+        more = f" and {len(lost) - _MOST_NAMED} more" if len(lost) > _MOST_NAMED else ""
+        why = {"png": "", "jpeg": ": jpeg holds comments of up to 65533 bytes"}
+        reason = why.get(kind, f": {kind} has no place for texts") if keep else ""
+        notes.append(Note("text_dropped", f"{names}{more}{reason}"))
+    return texts
+
+
+def _holds_text(kind: str, text: Text) -> bool:
+    """Whether a format has a place for a text."""
+    if kind == "jpeg":
+        return text.keyword == carried.COMMENT and len(text.text.encode()) <= _JPEG_SEGMENT_BYTES
+    return kind == "png"
 
 
 def _dpi(picture: Picture, kind: str) -> tuple[float, float] | None:
@@ -382,20 +445,22 @@ def _options(picture: Picture, kind: str, quality: int | None) -> dict[str, Any]
     options: dict[str, Any] = {"icc_profile": picture.icc}
     if kind == "png":
         options["compress_level"] = PNG_LEVEL
-        if picture.xmp is not None:
-            options["pnginfo"] = PngImagePlugin.PngInfo()
-            options["pnginfo"].add_itxt(metadata_.XMP_KEYWORD.decode(), picture.xmp.decode())
+        options["pnginfo"] = PngImagePlugin.PngInfo()
+        for chunk in _png_texts(picture):
+            options["pnginfo"].add(*chunk)
     else:
         options["quality"] = QUALITY[kind] if quality is None else quality
-        if picture.xmp is not None:
-            options["xmp"] = picture.xmp
+    if kind == "jpeg":
+        options["extra"] = _jpeg_segments(picture)
+    elif kind != "png" and picture.xmp is not None:
+        options["xmp"] = picture.xmp
     if kind == "avif":
         options["speed"] = _AVIF_SPEED
     if kind == "jpeg" and options["quality"] >= _FULL_CHROMA_QUALITY:
         options["subsampling"] = "4:4:4"
     if picture.exif is not None:
-        prefix = metadata_.EXIF_PREFIX if kind == "jpeg" else b""
-        options["exif"] = prefix + picture.exif.removeprefix(metadata_.EXIF_PREFIX)
+        prefix = exif_.EXIF_PREFIX if kind == "jpeg" else b""
+        options["exif"] = prefix + picture.exif.removeprefix(exif_.EXIF_PREFIX)
     if picture.dpi is not None and kind in _WITH_DPI:
         options["dpi"] = picture.dpi
     return options
@@ -416,14 +481,61 @@ def _png(picture: Picture) -> list[bytes | memoryview]:
         across, down = (int(value / 0.0254 + 0.5) for value in picture.dpi)
         chunks.append((b"pHYs", struct.pack(">IIB", across, down, 1)))  # 1: per metre
     if picture.exif is not None:
-        chunks.append((b"eXIf", picture.exif.removeprefix(metadata_.EXIF_PREFIX)))
-    if picture.xmp is not None:
-        chunks.append((b"iTXt", metadata_.XMP_KEYWORD + bytes(5) + picture.xmp))
+        chunks.append((b"eXIf", picture.exif.removeprefix(exif_.EXIF_PREFIX)))
+    chunks += _png_texts(picture)
     return [
         pixels[:_PNG_HEADER_BYTES],
         *(metadata_.png_chunk(kind, content) for kind, content in chunks),
         pixels[_PNG_HEADER_BYTES:],
     ]
+
+
+def _png_texts(picture: Picture) -> list[tuple[bytes, bytes]]:
+    """Chunks of text (PNG third edition, 11.3.3), none compressed: some readers refuse to unpack long ones."""
+    chunks = []
+    if picture.xmp is not None:
+        chunks.append((b"iTXt", metadata_.XMP_KEYWORD + bytes(5) + picture.xmp))
+    texts = picture.texts
+    if picture.iptc is not None:
+        profile = carried.raw_profile("iptc", carried.photoshop_block(picture.iptc))
+        texts += (Text(f"{carried.RAW_PROFILE}iptc", profile),)
+    for text in texts:
+        keyword = text.keyword.encode("latin-1") + b"\0"
+        if text.language or text.translated_keyword or not _is_latin_1(text.text):
+            names = (text.language.encode("latin-1"), text.translated_keyword.encode(), b"")
+            chunks.append((b"iTXt", keyword + bytes(2) + b"\0".join(names) + text.text.encode()))
+        else:
+            chunks.append((b"tEXt", keyword + text.text.encode("latin-1")))
+    return chunks
+
+
+def _is_latin_1(text: str) -> bool:
+    try:
+        text.encode("latin-1")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _jpeg_segments(picture: Picture) -> bytes:
+    """XMP, IPTC and comments, as segments."""
+    segments = []
+    if picture.xmp is not None:
+        packet, extension = xmp.split(picture.xmp, _JPEG_XMP_BYTES)
+        segments.append((0xE1, carried.XMP_PREFIX + packet))
+        for at in range(0, len(extension or b""), _JPEG_EXTENSION_BYTES):
+            part = (extension or b"")[at : at + _JPEG_EXTENSION_BYTES]
+            place = struct.pack(">2I", len(extension or b""), at)
+            head = carried.EXTENSION_PREFIX + xmp.guid(extension or b"").encode() + place
+            segments.append((0xE1, head + part))
+    if picture.iptc is not None:
+        block = carried.photoshop_block(picture.iptc)
+        segments.append((0xED, carried.PHOTOSHOP_PREFIX + block))
+    segments += [(0xFE, text.text.encode()) for text in picture.texts]
+    return b"".join(
+        struct.pack(">BBH", 0xFF, marker, 2 + len(content)) + content
+        for marker, content in segments
+    )
 
 
 def bare_png(samples: Samples) -> memoryview:
@@ -444,7 +556,7 @@ def _tiff(picture: Picture) -> bytes:
     tifffile.imwrite(
         file,
         _flat(picture.samples),
-        byteorder="<" if picture.exif is None else metadata_.byte_order(picture.exif),
+        byteorder="<" if picture.exif is None else exif_.byte_order(picture.exif),
         photometric="minisblack" if picture.is_gray else "rgb",
         planarconfig="contig" if picture.samples.shape[2] > 1 else None,
         extrasamples=["unassalpha"] if picture.has_alpha else None,
@@ -455,9 +567,11 @@ def _tiff(picture: Picture) -> bytes:
         resolutionunit=None if picture.dpi is None else "inch",
         software=False,  # else tifffile signs the file
         metadata=None,
-        extratags=[]
-        if picture.xmp is None
-        else [(_XMP_OF_TIFF, 1, len(picture.xmp), picture.xmp, True)],
+        extratags=[
+            (tag, type_, len(block), block, True)
+            for tag, type_, block in ((exif_.XMP, 1, picture.xmp), (exif_.IPTC, 7, picture.iptc))
+            if block is not None
+        ],
     )
     data = file.getvalue()
-    return data if picture.exif is None else metadata_.with_exif(data, picture.exif)
+    return data if picture.exif is None else exif_.with_exif(data, picture.exif)

@@ -35,8 +35,8 @@ _OLD_REDUCED = 2
 _MASK, _COLOUR_FILTER_ARRAY, _LINEAR_RAW = 4, 32803, 34892
 """Values of PhotometricInterpretation: a transparency mask, and what a sensor saw (TIFF/EP, DNG)."""
 
-_OF_THE_PHOTO = (270, 271, 272, 274, 305, 306, 315, 316, 700, 33432, 34665, 34853)
-"""Description, camera, orientation, software, time, artist, computer, XMP, copyright, EXIF, GPS: they hold for a
+_OF_THE_PHOTO = (270, 271, 272, 274, 305, 306, 315, 316, 700, 33432, 33723, 34377, 34665, 34853)
+"""Description, camera, orientation, software, time, artist, computer, XMP, copyright, IPTC, EXIF, GPS: they hold for a
 photo and for its preview alike, and often stand with the preview only."""
 
 _PROFILE = 34675

@@ -30,6 +30,16 @@ class Note:
     """The same in words."""
 
 
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A text that a picture carries, as PNG has them; comments of JPEG and GIF are such, too."""
+
+    keyword: str
+    text: str
+    language: str = ""
+    translated_keyword: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
     """What the first bytes of a file say; nothing was decoded."""
@@ -96,11 +106,22 @@ class Picture:
     xmp: bytes | None = None
     """XMP packet as it stood in the file."""
 
+    iptc: bytes | None = None
+    """Records of IPTC-IIM as they stood in the file."""
+
+    texts: tuple[Text, ...] = ()
+
     dpi: tuple[float, float] | None = None
     """Pixels per inch across and down, where the file states them."""
 
     depth_bits: int = 8
     """Bits per sample in the file."""
+
+    magnification: tuple[float, float] = (1, 1)
+    """Pixels across and down for each of the file's."""
+
+    is_whole: bool = True
+    """Whether it shows all of the file's picture, as it was stored, so that places in it can be scaled."""
 
     notes: tuple[Note, ...] = ()
 

@@ -25,7 +25,7 @@ import numpy as np
 
 from enlarger.errors import EnlargerError, UnreadableImage, by_code
 from enlarger.picture.decode import decode, probe
-from enlarger.picture.values import Header, Motion, Note, Picture
+from enlarger.picture.values import Header, Motion, Note, Picture, Text
 
 _LENGTH = struct.Struct("<I")
 _MEMORY_LIMIT_BYTES = 4 << 30
@@ -102,7 +102,7 @@ def ask(connection: socket.socket, question: str, data: bytes, **options: int) -
     shape, dtype = answer["shape"], np.dtype(answer["dtype"])
     ends = np.cumsum([int(np.prod(shape)) * dtype.itemsize, *answer["block_bytes"]])
     pixels, *blocks = np.split(np.frombuffer(memory, np.uint8), ends[:-1])
-    icc, exif, xmp = (block.tobytes() or None for block in blocks)
+    icc, exif, xmp, iptc, texts = (block.tobytes() or None for block in blocks)
     first, *later = pixels.view(dtype).reshape(shape)
     return Picture(
         samples=first,
@@ -117,8 +117,11 @@ def ask(connection: socket.socket, question: str, data: bytes, **options: int) -
         icc=icc,
         exif=exif,
         xmp=xmp,
+        iptc=iptc,
+        texts=tuple(Text(**text) for text in json.loads(texts or b"[]")),
         dpi=tuple(answer["dpi"]) if answer["dpi"] else None,
         depth_bits=answer["depth_bits"],
+        is_whole=answer["is_whole"],
         notes=tuple(Note(**note) for note in answer["notes"]),
     )
 
@@ -133,7 +136,10 @@ def answer(
         picture = decode(data, to_srgb=to_srgb, frames=frames)
     except EnlargerError as error:
         return {"error": error.code, "text": str(error)}, b""
-    blocks = [block or b"" for block in (picture.icc, picture.exif, picture.xmp)]
+    texts = json.dumps([asdict(text) for text in picture.texts]).encode()
+    blocks = [
+        block or b"" for block in (picture.icc, picture.exif, picture.xmp, picture.iptc, texts)
+    ]
     message = {
         "shape": [len(picture.frames), *picture.samples.shape],
         "dtype": picture.samples.dtype.name,
@@ -143,6 +149,7 @@ def answer(
         "format": picture.format,
         "dpi": picture.dpi,
         "depth_bits": picture.depth_bits,
+        "is_whole": picture.is_whole,
         "notes": [asdict(note) for note in picture.notes],
     }
     samples = [np.ascontiguousarray(frame).data for frame in picture.frames]

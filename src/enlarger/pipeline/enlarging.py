@@ -208,7 +208,16 @@ async def enlarge(
         *_notes(picture, way, wanted, model),
         *_depth_notes(picture, precision),
     )
-    return Enlarged(picture=replace(enlarged, notes=notes), ran=ran)
+    enlarged = replace(
+        enlarged,
+        notes=notes,
+        magnification=(
+            wanted.size_px[0] / picture.width_px,
+            wanted.size_px[1] / picture.height_px,
+        ),
+        is_whole=picture.is_whole and wanted.region is None and wanted.crop is None,
+    )
+    return Enlarged(picture=enlarged, ran=ran)
 
 
 def frames_at_once(way: Route) -> int:

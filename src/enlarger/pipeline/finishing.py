@@ -45,6 +45,8 @@ def kept(picture: Picture, written: Picture) -> tuple[str, ...]:
         "icc": bool(picture.icc and written.icc),
         "exif": bool(picture.exif and written.exif),
         "xmp": bool(picture.xmp and written.xmp),
+        "iptc": bool(picture.iptc and written.iptc),
+        "text": bool(picture.texts and written.texts),
         "dpi": bool(picture.dpi and written.dpi),
         "animation": bool(picture.motion and written.motion),
     }

@@ -88,6 +88,9 @@ def _encoded(picture: Picture, path: Path, kind: str, quality: int | None) -> in
 
 def _reduced(picture: Picture, width_px: int, height_px: int) -> Picture:
     rows, columns = whole(picture.height_px, height_px), whole(picture.width_px, width_px)
-    return picture.with_frames(
+    reduced = picture.with_frames(
         [reduce(frame, rows=rows, columns=columns) for frame in picture.frames]
     )
+    across, down = picture.magnification
+    magnification = (across * width_px / picture.width_px, down * height_px / picture.height_px)
+    return replace(reduced, magnification=magnification)

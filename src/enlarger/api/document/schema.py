@@ -62,7 +62,7 @@ class Facts(Json):
     precision: str
     tiles: Tiles
     kept: list[str]
-    """What else the file has of the picture: ``alpha``, ``gray``, ``depth_16``, ``icc``, ``exif``, ``xmp``, ``dpi``, ``animation``."""
+    """What else the file has of the picture: ``alpha``, ``gray``, ``depth_16``, ``icc``, ``exif``, ``xmp``, ``iptc``, ``text``, ``dpi``, ``animation``."""
 
     notes: list[Note]
     cache: Found
