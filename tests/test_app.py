@@ -1458,8 +1458,8 @@ def lines_of(entries: list[Any]) -> list[Any]:
         ("GET", "/v1/models", {"headers": {"X-API-Key": "wrong"}}, 401, "unauthorized", None),
         ("GET", "/v1/models?sig=kid.no&expires=1", {}, 403, "signature_invalid", None),
         ("GET", "/docs", {}, 200, None, None),
-        ("GET", "/nowhere", {"headers": key_of("bob")}, 404, None, "key:bob"),
-        ("PUT", "/upscale", {"headers": key_of("bob")}, 405, None, "key:bob"),
+        ("GET", "/nowhere", {"headers": key_of("bob")}, 404, "not_found", "key:bob"),
+        ("PUT", "/upscale", {"headers": key_of("bob")}, 405, "method_not_allowed", "key:bob"),
         (
             *("POST", "/upscale", {"headers": key_of("bob"), "json": {"scale": 4}}),
             *(400, "missing_input", "key:bob"),
@@ -1469,7 +1469,7 @@ def lines_of(entries: list[Any]) -> list[Any]:
             *(429, "rate_limited", "key:bob"),
         ),
         ("OPTIONS", "/upscale", {"headers": PREFLIGHT}, 204, None, None),
-        ("GET", "/files/none.png", {}, 404, None, None),
+        ("GET", "/files/none.png", {}, 404, "not_found", None),
     ],
 )
 async def test_every_request_has_a_line(

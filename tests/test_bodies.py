@@ -14,10 +14,12 @@ from enlarger.web.bodies import (
     BLOCK_BYTES,
     TOO_LARGE,
     TOO_SLOW,
+    Answer,
     LimitedBodies,
     Receive,
     Scope,
     Send,
+    answer_early,
 )
 
 LIMIT = 10
@@ -246,6 +248,20 @@ async def test_rest_of_a_refused_body_is_thrown_away() -> None:
     await limited(Application(), linger_s=LONG_S)(scope(), client.receive, client.send)
     assert client.left == []
     assert_refused(client, TOO_LARGE)
+
+
+async def test_refusal_ends_though_nobody_reads_it() -> None:
+    """Over HTTP/2 a client that has gone may leave the server's ``send`` waiting for ever."""
+    begun: list[dict[str, Any]] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        begun.append(message)
+        await asyncio.Event().wait()
+
+    answer: Answer = (401, [], b"an API key is needed")
+    async with asyncio.timeout(10):
+        await answer_early(answer, scope(), Client([]).receive, send, linger_s=0, send_s=0.05)
+    assert [message["type"] for message in begun] == ["http.response.start"]
 
 
 async def test_refusal_ends_though_the_sender_does_not() -> None:

@@ -106,6 +106,7 @@ def test_without_a_known_key_nobody_calls(headers: dict[str, str]) -> None:
         ("/livez", True),
         ("/readyz", True),
         ("/files/0123.png", True),
+        ("/errors/unauthorized", True),
         ("/upscale", False),
         ("/status", False),
         ("/metrics", False),

@@ -532,6 +532,10 @@ def test_impatient_end_takes_less_than_5_seconds(
         until(lambda: not any(alive(child) for child in children), give_up_s=5)
         assert time.monotonic() - started < 5
         assert isinstance(asked.exception(), (OSError, http.client.HTTPException, ValueError))
+        # What was dropped as the operator wished is no fault.
+        assert not {"internal_error", "library", "uncaught"} & {
+            line["event"] for line in logged(service)
+        }
 
 
 def test_no_process_outlives_a_killed_gateway(alone: RunningService, photo: Pixels) -> None:

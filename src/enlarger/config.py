@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -155,6 +156,21 @@ def _secret_list(
     return tuple(found)
 
 
+def _is_plain_url(text: str) -> bool:
+    """Whether it has a host, a port that can be one, no user name, and no way up in its path."""
+    try:
+        parts = urlsplit(text)
+        is_port = parts.port is None or parts.port > 0
+    except ValueError:
+        return False
+    return (
+        bool(parts.hostname)
+        and is_port
+        and "@" not in parts.netloc
+        and ".." not in parts.path.split("/")
+    )
+
+
 def _is_place(text: str, *schemes: str) -> bool:
     """Whether it is a path, or a URL of one of these schemes."""
     return text.startswith(schemes) or bool(text and "://" not in text)
@@ -212,6 +228,9 @@ _KUBERNETES = re.compile(
 )
 _HOST = re.compile(r"[\w.-]+")
 _ORIGIN = re.compile(r"https?://[^/?#@*\s]+/?", re.IGNORECASE)
+_TOKEN = re.compile(r"[!-~][ -~]{14,}[!-~]")
+"""It travels in a header."""
+
 _URL = re.compile(r"https?://[^\s?#]+")
 _RATE = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)mp/(\d{1,9}(?:\.\d{1,3})?)s")
 
@@ -360,6 +379,13 @@ class Settings(BaseSettings):
     traces_exporter: str | None = Field(default=None, validation_alias="OTEL_TRACES_EXPORTER")
     """``otlp``: send traces, to http://localhost:4318 if no collector is named; ``none``: send none."""
 
+    @field_validator("model_dir", "upload_folder", "cache_dir", mode="before")
+    @classmethod
+    def _folder(cls, value: object) -> object:
+        if isinstance(value, str) and not value.strip():
+            raise ValueError("it must be the path of a folder; unset it for the default")
+        return value
+
     @field_validator("database")
     @classmethod
     def _database(cls, value: str | None) -> str | None:
@@ -379,18 +405,18 @@ class Settings(BaseSettings):
     @field_validator("tile_token")
     @classmethod
     def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and len(value.get_secret_value()) < 16:
+        if value is not None and not _TOKEN.fullmatch(value.get_secret_value()):
             raise ValueError(
-                "it must have at least 16 characters; `openssl rand -hex 32` makes one"
+                "it must have at least 16 characters, all of them visible ASCII; `openssl rand -hex 32` makes one"
             )
         return value
 
     @field_validator("public_url")
     @classmethod
     def _url(cls, value: str | None) -> str | None:
-        if value is not None and not _URL.fullmatch(value):
+        if value is not None and not (_URL.fullmatch(value) and _is_plain_url(value)):
             raise ValueError(
-                "it must be a URL that begins with http:// or https://, without spaces, '?' and '#', "
+                "it must be a URL that begins with http:// or https://, without user name, spaces, '..', '?' and '#', "
                 "such as https://pictures.example or https://example.com/pictures"
             )
         return value

@@ -108,9 +108,10 @@ class Store:
             with self._aside():
                 pass
         except OSError as error:
-            raise ConfigError(
-                f"UPLOAD_FOLDER: cannot write to '{folder}': {error.strerror}"
-            ) from error
+            reason = error.strerror
+            if error.errno in (errno.EEXIST, errno.ENOTDIR):
+                reason = "a file is in its place; name a folder"
+            raise ConfigError(f"UPLOAD_FOLDER: cannot write to '{folder}': {reason}") from error
 
     def put(self, write: Callable[[Path], T], *, suffix: str) -> tuple[T, StoredFile]:
         """A new file; gives what ``write`` gave, and the file, which can be read from now on.

@@ -22,7 +22,7 @@ from werkzeug.routing import MapAdapter
 
 from enlarger import __version__
 from enlarger.api import compatible, dialects
-from enlarger.api.callers import OPEN_FOLDERS, Callers, caller_of
+from enlarger.api.callers import SECRET_FOLDERS, Callers, caller_of
 from enlarger.api.dialects import Maker
 from enlarger.api.document.routes import DocumentRoutes
 from enlarger.api.downloads import download
@@ -43,6 +43,7 @@ from enlarger.errors import (
     BodyTooLarge,
     BodyTooSlow,
     CapacityError,
+    Draining,
     EnlargerError,
     StorageFull,
     reason_of,
@@ -199,7 +200,7 @@ class Gateway:
         origins = self.settings.cors_origins
         outer = Cors(gated, origins, sent=_SENT, exposed=_EXPOSED) if origins else gated
         return Access(
-            outer, address=callers.address, is_routine=_is_probe, secret_folders=OPEN_FOLDERS
+            outer, address=callers.address, is_routine=_is_probe, secret_folders=SECRET_FOLDERS
         )
 
     async def upscale(self) -> Response:
@@ -396,6 +397,10 @@ class Gateway:
             )
 
     async def _unexpected(self, error: Exception) -> tuple[dict[str, Any], int, dict[str, str]]:
+        if (
+            self.service.is_stopped
+        ):  # a second signal, or no time left: what fails now was taken apart
+            return await self._refuse(Draining("the server was stopped; try again later"))
         note(request.scope, code="internal_error")
         log.error("internal_error", exc_info=error)
         self.metrics.failed("internal_error")
@@ -465,6 +470,7 @@ async def http_error(error: HTTPException) -> tuple[dict[str, Any], int, dict[st
         text, code = "Internal server error", "internal_error"
     methods = getattr(error, "valid_methods", None) or ()
     headers = {"Allow": ", ".join(sorted(methods))} if methods else {}
+    note(request.scope, code=code)
     body = problem(code, text, status=status, request_id=g.request_id)
     in_dialect = dialects.in_words_of(request.path, (body, status, headers))
     if in_dialect is not None:
@@ -489,6 +495,7 @@ def _sha256(path: Path) -> str:
 
 
 def _not_found() -> tuple[dict[str, Any], int]:
+    note(request.scope, code="not_found")
     return _error_body("Not found", "not_found"), 404
 
 

@@ -29,8 +29,11 @@ OPEN_PATHS = (
 )
 """What anybody may ask: an orchestrator has no key, and who reads the documentation has none yet."""
 
-OPEN_FOLDERS = ("/files/",)
+SECRET_FOLDERS = ("/files/",)
 """The name of a result is the permission to read it."""
+
+OPEN_FOLDERS = (*SECRET_FOLDERS, "/errors/")
+"""What is below them needs no key either: who is told of an error may read what it means."""
 
 _SCOPE_KEY = "enlarger.caller"
 

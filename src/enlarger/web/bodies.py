@@ -29,6 +29,8 @@ BLOCK_BYTES = 16_384
 
 ROOM_BYTES = 128 << 20
 LINGER_S = 2
+SEND_S = 5
+"""What the client gets to read an early answer, which is short."""
 
 TOO_LARGE = 413
 TOO_SLOW = 408
@@ -149,7 +151,13 @@ def _declares_too_much(scope: Scope, limit_bytes: int) -> bool:
 
 
 async def answer_early(
-    answer: Answer, scope: Scope, receive: Receive, send: Send, *, linger_s: float = LINGER_S
+    answer: Answer,
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    *,
+    linger_s: float = LINGER_S,
+    send_s: float = SEND_S,
 ) -> None:
     """Answer a request whose body was not read to its end, and close the connection.
 
@@ -160,20 +168,27 @@ async def answer_early(
         send: takes the answer.
         linger_s: seconds for which what still comes is thrown away, so that its sender, who may not look before he has
             sent all, finds the answer and not a reset connection.
+        send_s: seconds that sending may take besides.
     """
     status, headers, body = answer
     headers = [*headers, (b"content-length", str(len(body)).encode())]
     if scope["http_version"] < "2":  # later versions have no such header, and refuse it
         headers.append((b"connection", b"close"))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body, "more_body": True})
     # To the very end: Hypercorn's last step waits for room in a queue that nobody else would empty.
-    rest = asyncio.ensure_future(_throw_away(receive))
+    rest: asyncio.Future[None] | None = None
     try:
-        await asyncio.wait({rest}, timeout=linger_s)
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        # Over HTTP/2 a client that has gone may leave ``send`` waiting for ever.
+        async with asyncio.timeout(linger_s + send_s):
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+            rest = asyncio.ensure_future(_throw_away(receive))
+            await asyncio.wait({rest}, timeout=linger_s)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+    except TimeoutError:
+        pass  # nobody reads the answer
     finally:
-        rest.cancel()
+        if rest is not None:
+            rest.cancel()
 
 
 class _Room:

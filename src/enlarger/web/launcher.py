@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import errno
 import ipaddress
+import logging
 import os
 import signal
 import socket
@@ -126,6 +127,11 @@ class Service:
         """Wait until nothing new is taken."""
         await self._drains.wait()
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether what runs is dropped."""
+        return self._stop.is_set()
+
     async def stopped(self) -> None:
         """Wait until the server should close."""
         await self._stop.wait()
@@ -201,6 +207,8 @@ async def serve(
     stopped = asyncio.create_task(service.stopped())
     try:
         await asyncio.wait({server, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        # Connections are cancelled now. Python 3.11 logs each as an error in a callback of its streams.
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
         await asyncio.wait({server}, timeout=2 * _CLOSE_S)
     finally:
         stopped.cancel()
