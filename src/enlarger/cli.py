@@ -46,7 +46,7 @@ app = typer.Typer(
 )
 # Names are printed as they are: nothing in them is markup, or the name of an emoji.
 _console = Console(markup=False, emoji=False)
-_errors = Console(file=cast(TextIO, Unfailing(sys.stderr)), markup=False, emoji=False)
+_errors = Console(file=cast(TextIO, Unfailing()), markup=False, emoji=False)
 _held: list[object] = []
 """What a command leaves as it is when it ends: to take a network apart takes a tenth of a second."""
 
@@ -144,7 +144,7 @@ def upscale(
         str | None,
         typer.Option(
             "--format",
-            help="png, jpg, webp, avif, tiff, or auto: the picture's own. The name of an OUT file decides by itself. "
+            help="png, jpeg or jpg, webp, avif, tiff, or auto: the picture's own. The name of an OUT file decides by itself. "
             "Default: png, with --suffix auto.",
         ),
     ] = None,

@@ -33,10 +33,20 @@ def open_closed() -> None:
 
 
 class Unfailing:
-    """A stream that drops what it cannot write: a full disk, or a reader that has gone, must not end the work."""
+    """Standard error, or another stream, that drops what it cannot write.
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    A full disk, or a reader that has gone, must not end the work.
+
+    Args:
+        stream: where to write; None: standard error, whatever that is at the time.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._given = stream
+
+    @property
+    def _stream(self) -> TextIO:
+        return sys.stderr if self._given is None else self._given
 
     def write(self, text: str) -> int:
         """If that is possible."""
