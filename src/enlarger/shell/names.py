@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 READ = (
     *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jif", ".jfif", ".jfi", ".webp", ".bmp", ".dib"),
@@ -85,6 +85,19 @@ def shown(name: str | PurePath) -> str:
         sign if sign.isprintable() else sign.encode("unicode_escape", "surrogatepass").decode()
         for sign in os.fspath(name)
     )
+
+
+Identity = tuple[int, int]
+"""Device and number of a file or folder."""
+
+
+def identity(path: Path) -> Identity | None:
+    """What the system knows a file or folder by, whatever it is called; None if it does not exist."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino
 
 
 def is_folder(text: str | os.PathLike[str]) -> bool:

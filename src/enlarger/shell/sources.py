@@ -81,7 +81,7 @@ def find(inputs: Sequence[str], *, leave_out: Path | None = None) -> Found:
         inputs: files, folders, patterns such as ``*.jpg`` that the shell did not resolve, URLs, and ``-``.
         leave_out: a folder that is not searched, though it lies in one that is: that of the results.
     """
-    left_out = None if leave_out is None else names.real(leave_out)
+    left_out = None if leave_out is None else names.identity(leave_out)
     found = Found()
     for text in inputs:
         found += _found(text, left_out)
@@ -97,7 +97,7 @@ def matches(text: str) -> list[str]:
     return [match for match in found if not ("**" in text and names.is_folder(match))]
 
 
-def _found(text: str, left_out: str | None) -> Found:
+def _found(text: str, left_out: names.Identity | None) -> Found:
     if not text:
         return Found(failures=(_unreadable(text, "the name is empty"),))
     if text == STANDARD_INPUT:
@@ -151,10 +151,10 @@ class _Search:
 
     Args:
         folder: as it was named.
-        left_out: the real path of a folder that is not searched.
+        left_out: the folder that is not searched.
     """
 
-    def __init__(self, folder: str, left_out: str | None) -> None:
+    def __init__(self, folder: str, left_out: names.Identity | None) -> None:
         self._folder = folder
         self._left_out = left_out
         self._root = _root(Path(folder))
@@ -190,7 +190,7 @@ class _Search:
         elif folder.is_symlink():
             self._skipped.append((str(folder), LINK_TO_FOLDER))
         else:
-            return names.real(folder) != self._left_out
+            return self._left_out is None or names.identity(folder) != self._left_out
         return False
 
     def _meet(self, path: Path) -> None:

@@ -156,7 +156,7 @@ def check(
     to_do: list[Work] = []
     skipped: list[Work] = []
     for item in work:
-        identity = _identity(item.target)
+        identity = None if item.target is None else names.identity(item.target)
         if item.target is None or not _is_there(item.target):
             to_do.append(item)
             continue
@@ -221,31 +221,21 @@ def results_among(work: Sequence[Work], sources: Iterable[Source]) -> set[Source
     originals = _identities(sources)
     found = set()
     for item in work:
-        identity = _identity(item.target)
+        identity = None if item.target is None else names.identity(item.target)
         owner = None if identity is None else originals.get(identity)
         if owner is not None and owner != item.source:
             found.add(owner)
     return found
 
 
-def _identities(sources: Iterable[Source]) -> dict[tuple[int, int], Source]:
+def _identities(sources: Iterable[Source]) -> dict[names.Identity, Source]:
     """The pictures' files by what the system knows them by, whatever they are called."""
-    found: dict[tuple[int, int], Source] = {}
+    found: dict[names.Identity, Source] = {}
     for source in sources:
-        identity = _identity(source.path)
+        identity = None if source.path is None else names.identity(source.path)
         if identity is not None:
             found.setdefault(identity, source)
     return found
-
-
-def _identity(path: Path | None) -> tuple[int, int] | None:
-    if path is None:
-        return None
-    try:
-        status = path.stat()
-    except (OSError, ValueError):
-        return None
-    return status.st_dev, status.st_ino
 
 
 def check_file(target: Path, *, overwrite: bool) -> None:
