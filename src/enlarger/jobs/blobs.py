@@ -72,13 +72,13 @@ _TEXTS = {
 
 _ERRNO = re.compile(r"\(os error (\d+)\)")
 _CODE = re.compile(r"<Code>(\w{1,60})</Code>")
-"""Of a bucket's error, in XML."""
+"""The error code in a bucket's answer, which is XML."""
 
 _NOBODY = "169.254.169.254"
 """Where Amazon's machines have credentials: who has none himself asks there."""
 
 _STATUS = re.compile(r"status code: (\d{3}[A-Za-z ]*)")
-"""Of a bucket's answer."""
+"""The status in a bucket's answer."""
 _PREFIX = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")
 _BUCKET = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/([^?#]*))?")
 

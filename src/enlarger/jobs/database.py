@@ -158,7 +158,7 @@ class Database:
         url: ``postgresql://...`` as libpq takes it, ``sqlite:///<file>``, or the file alone.
 
     Raises:
-        ConfigError: it is none of these, or its driver is not installed. No text shows a password.
+        ConfigError: the URL has another form, or its driver is not installed. No text shows a password.
     """
 
     def __init__(self, url: str) -> None:

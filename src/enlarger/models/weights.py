@@ -138,7 +138,7 @@ class _Graph:
         self._name = name
         self.outlines: list[Outline] = []
         self.scale = 1.0
-        """Of what the last line makes, against the input."""
+        """The scale of what the last layer makes, against the input."""
 
         self.resizes = False
         self._maker: dict[str, int] = {}

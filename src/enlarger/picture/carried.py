@@ -47,7 +47,7 @@ _LOST_RESOURCES = {0x040A: "copyright flag of Photoshop", 0x040B: "URL of Photos
 """Numbers of resources that speak of the picture; others hold settings of the program, or what stands elsewhere, too."""
 
 _MOST_UNPACKED_BYTES = 4 << 20
-"""Of one text; workflows of image generators take 1 to 2 MB."""
+"""The largest text that is kept; workflows of image generators take 1 to 2 MB."""
 
 _MOST_UNPACKED_IN_ALL_BYTES = 16 << 20
 _MOST_TEXTS = 1000

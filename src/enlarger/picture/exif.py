@@ -345,7 +345,7 @@ def _scale(details: Directory, order: ByteOrder, shown: Shown) -> list[int]:
 
 
 def _scaled_place(entry: Entry, order: ByteOrder, shown: Shown) -> Entry | None:
-    """A place in the result; None where it is none there, or has no room in its type."""
+    """A place in the result; None if it lies outside, or does not fit into its type."""
     if entry.type != _SHORT or not 2 <= entry.count <= 4 or not shown.is_whole:
         return None
     across, down = shown.magnification

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enlarger.shell.progress import span
 
 _BYTES_PER_PX = {"png": 1.4, "tiff": 1.6, "jpeg": 0.27, "webp": 0.12, "avif": 0.1}
-"""Of photos enlarged four times, 8 bits, three channels, at the usual quality: of a PNG as measured with x4plus, of the
+"""Photos enlarged four times, 8 bits, three channels, the usual quality: PNG as measured with x4plus, the
 others by their shares in benchmarks/encoders.py. Smooth pictures take half of it, grain takes twice as much."""
 
 _DEEP = {"png": 3.0, "tiff": 2.0}

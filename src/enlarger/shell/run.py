@@ -188,7 +188,7 @@ def _named_kind(path: Path, options: Options) -> str:
     """The format that the name of a result asks for.
 
     Raises:
-        InvalidOption: it asks for none, or contradicts the option.
+        InvalidOption: the name asks for no format, or contradicts the option.
     """
     kind = format_for(path)
     if options.format not in (None, "auto", kind):

@@ -29,7 +29,7 @@ LINK_TO_FOLDER = "a link to a folder"
 NOT_A_FILE = "not a file"
 
 MOST_BYTES = 1 << 30
-"""Of one file. No format that is read needs as many; a device may have no end."""
+"""The largest file that is read. No format needs as many bytes; a device may have no end."""
 
 
 @dataclass(frozen=True, slots=True)
