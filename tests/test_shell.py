@@ -465,6 +465,23 @@ def test_run_that_would_destroy_something_does_nothing(
     assert done.stderr.startswith("enlarger: ")
 
 
+def test_picture_that_cannot_be_read_is_not_replaced_either(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    """It is the user's, and may be mended; its header is read first where it decides the format."""
+    for name in ("x", "y", "out"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "x" / "a.png").write_bytes(encoded(PHOTO))
+    (tmp_path / "y" / "a.png").write_bytes(encoded(PHOTO)[:30])
+    (tmp_path / "out" / "a.png").symlink_to("../y/a.png")
+    before = tree(tmp_path)
+    inputs = ["x/a.png", "y/a.png", "-o", "out", "--format", "auto", "--overwrite"]
+    done = run(tmp_path, environment, *inputs)
+    assert done.returncode == 2
+    assert "'y/a.png', which is a picture that is to be enlarged, too" in done.stderr
+    assert tree(tmp_path) == before
+
+
 def test_folders_with_equal_names_lose_nothing(tmp_path: Path, environment: dict[str, str]) -> None:
     """Two results are reported, and two are there; a second run skips both."""
     for day in (1, 2):

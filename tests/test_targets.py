@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import pytest
 from hypothesis import given
@@ -133,6 +133,29 @@ def test_result_is_no_folder_of_another(folder: Path) -> None:
         "x/cat.jpg": "out/cat.jpg.png",
         "x/cat.png/inner.jpg": "out/cat.png/inner.png",
     }
+
+
+def test_thousands_of_names_that_meet_are_told_apart_in_few_looks(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A telephone writes two pictures of one name. The work grows with them, not with their square."""
+    looks = 0
+    key = names.key
+
+    def counted(path: PurePath) -> str:
+        nonlocal looks
+        looks += 1
+        return key(path)
+
+    monkeypatch.setattr(names, "key", counted)
+    found = [
+        Source(name, PurePath(name), Path("in", name), ("in",))
+        for number in range(500)
+        for name in (f"IMG_{number}.heic", f"IMG_{number}.jpg")
+    ]
+    work = assign([(source, "png", ".png") for source in found], OUT)
+    assert len({item.target for item in work}) == 1000
+    assert looks < 3 * 1000
 
 
 PARTS = st.sampled_from(["a", "A", "b", "a.png", "day1", "day2", "a.jpg"])

@@ -156,16 +156,20 @@ async def planned(asked: Asked, options: Options, worker: Worker) -> Plan:
             pictures.append((source, kind, suffix_of(kind)))
     work = targets.assign(pictures, out, suffix=asked.suffix)
     skipped = list(found.skipped)
+    originals = list(
+        found.sources
+    )  # also those whose headers cannot be read: they are the user's all the same
     # With a suffix, results lie among their pictures: those of an earlier run are not pictures of this one.
     if asked.suffix and (results := targets.results_among(work, found.sources)):
         skipped += [(source.name, EARLIER_RESULT) for source in found.sources if source in results]
+        originals = [source for source in originals if source not in results]
         pictures = [picture for picture in pictures if picture[0] not in results]
         names_of_results = {source.name for source in results}
         failures = [failure for failure in failures if failure.name not in names_of_results]
         work = targets.assign(pictures, out, suffix=asked.suffix)
     checked = targets.check(
         work,
-        [source for source, _, _ in pictures],
+        originals,
         overwrite=asked.overwrite,
         skip_existing=asked.skip_existing,
     )

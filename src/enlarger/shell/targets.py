@@ -57,13 +57,15 @@ def assign(
     if isinstance(out, StandardOutput):
         return [Work(source, None, kind) for source, kind, _ in pictures]
     names_ = [_Name(source, ending, suffix or "", out) for source, _, ending in pictures]
-    while meeting := _meeting(names_):
-        if not _told_apart(meeting):
-            one, other = meeting[0].source.name, meeting[-1].source.name
-            raise InvalidOption(
-                f"the results of '{names.shown(one)}' and '{names.shown(other)}' would have one name on some disks; "
-                "nothing was done: rename one of them, or enlarge one after the other into different folders"
-            )
+    # All that meet at once, since each look is at all names: a telephone's folder has thousands of pairs.
+    while groups := _meeting(names_):
+        for meeting in groups:
+            if not _told_apart(meeting):
+                one, other = meeting[0].source.name, meeting[-1].source.name
+                raise InvalidOption(
+                    f"the results of '{names.shown(one)}' and '{names.shown(other)}' would have one name on some disks; "
+                    "nothing was done: rename one of them, or enlarge one after the other into different folders"
+                )
     return [
         Work(name.source, name.target, kind)
         for name, (_, kind, _) in zip(names_, pictures, strict=True)
@@ -100,19 +102,18 @@ class _Name:
         return isinstance(self.out, Folder) and self.folders < len(self.source.root)
 
 
-def _meeting(found: Sequence[_Name]) -> list[_Name]:
-    """The first names that are equal, or of which one is a folder that another lies in; none if all are distinct."""
+def _meeting(found: Sequence[_Name]) -> list[list[_Name]]:
+    """Names that are equal, group by group; else names of files that others have as a folder; none if all are distinct."""
     by_key: dict[str, list[_Name]] = defaultdict(list)
+    folders: set[Path] = set()
     for name in found:
-        by_key[names.key(name.target)].append(name)
-    for same in by_key.values():
-        if len(same) > 1:
-            return same
-    for name in found:
-        for parent in name.target.parents:
-            if above := by_key.get(names.key(parent)):
-                return above
-    return []
+        target = name.target
+        by_key[names.key(target)].append(name)
+        folders.update(target.parents)
+    if groups := [same for same in by_key.values() if len(same) > 1]:
+        return groups
+    keys_of_folders = {names.key(folder) for folder in folders}
+    return [same for key, same in by_key.items() if key in keys_of_folders]
 
 
 def _told_apart(meeting: Sequence[_Name]) -> bool:
