@@ -17,8 +17,9 @@ from record import record
 
 from enlarger import config
 from enlarger.engine.openvino import OpenVINOEngine
+from enlarger.engine.tile import TileRequest
+from enlarger.geometry.rect import Pixels
 from enlarger.models import Catalogue
-from enlarger.wire import Pixels, TileRequest
 
 SIDE_PX = 96
 DRAWN_PX = SIDE_PX * 8

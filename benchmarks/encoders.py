@@ -26,9 +26,9 @@ from turns import in_turn, ratio, timed
 
 from enlarger import config
 from enlarger.engine.openvino import OpenVINOEngine
+from enlarger.geometry.rect import Pixels
 from enlarger.models import Catalogue
 from enlarger.picture.encode import bare_png
-from enlarger.wire import Pixels
 
 OURS = "png ours"
 

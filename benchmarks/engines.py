@@ -39,8 +39,8 @@ from turns import in_turn, ratio
 from enlarger import config
 from enlarger.engine.openvino import OpenVINOEngine
 from enlarger.engine.samples import to_floats
+from enlarger.geometry.rect import Pixels
 from enlarger.models import Catalogue, Model
-from enlarger.wire import Pixels
 
 Floats = npt.NDArray[np.float32]
 Run = Callable[[Sequence[Pixels]], Sequence[Floats | Pixels]]

@@ -17,8 +17,9 @@ import numpy as np
 
 from enlarger.engine import Engine
 from enlarger.engine.openvino import OpenVINOEngine
+from enlarger.engine.tile import TileRequest
+from enlarger.geometry.rect import Pixels, Rect
 from enlarger.models import Catalogue, Model
-from enlarger.wire import Keep, Pixels, TileRequest
 
 PRECISIONS = ("auto", "f32", "bf16", "int8")
 """What ``--precision`` may be."""
@@ -47,7 +48,7 @@ async def enlarge_all(
     model: Model,
     precision: str,
     tiles: Sequence[Pixels],
-    keeps: Sequence[Keep | None] | None = None,
+    keeps: Sequence[Rect | None] | None = None,
 ) -> list[Pixels]:
     """Give all tiles to an engine at once; of each what is to be kept, or all."""
     deadline = asyncio.get_running_loop().time() + 86_400

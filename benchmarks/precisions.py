@@ -25,8 +25,9 @@ from record import record
 from enlarger import config
 from enlarger.engine.openvino import OpenVINOEngine
 from enlarger.engine.samples import to_samples
+from enlarger.engine.tile import TileRequest
+from enlarger.geometry.rect import Pixels
 from enlarger.models import Catalogue, Model
-from enlarger.wire import Pixels, TileRequest
 
 SHORT_SIDE_PX = 360
 """Larger pictures are reduced to it."""

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from enlarger import config
-from enlarger.wire import Pixels
+from enlarger.geometry.rect import Pixels
 
 RESULTS = Path(__file__).parent / "results.jsonl"
 

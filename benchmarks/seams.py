@@ -17,10 +17,10 @@ from record import photo, record
 from enlarger import config
 from enlarger.engine.networks import TAIL_REACH_PX
 from enlarger.engine.openvino import OpenVINOEngine, _cuts
+from enlarger.geometry.rect import Pixels, Rect
+from enlarger.geometry.tiles import BLEND_PX, TileBox, plan
 from enlarger.models import Catalogue, Model
 from enlarger.models.weights import read_outline
-from enlarger.tiles import BLEND_PX, TileBox, plan
-from enlarger.wire import Keep, Pixels
 
 
 def main() -> None:
@@ -41,7 +41,7 @@ def main() -> None:
         Catalogue([model]), threads=config.cores(), precision="f32", cache_folder=None
     )
 
-    def enlarge(tiles: list[Pixels], keeps: list[Keep] | None = None) -> list[Pixels]:
+    def enlarge(tiles: list[Pixels], keeps: list[Rect] | None = None) -> list[Pixels]:
         return asyncio.run(enlarge_all(engine, model, "f32", tiles, keeps))
 
     if arguments.whole and arguments.whole.exists():
@@ -60,7 +60,7 @@ def main() -> None:
         )
         canvas = np.zeros_like(whole)
         tiles = [box.read(picture) for box in boxes]
-        cores = enlarge(tiles, [Keep(*box.kept_in_tile) for box in boxes])
+        cores = enlarge(tiles, [box.kept_in_tile for box in boxes])
         for box, core in zip(boxes, cores, strict=True):
             box.paste(canvas, core, model.scale)
         difference = np.abs(whole.astype(np.int16) - canvas)
@@ -102,8 +102,11 @@ def work_factor(model: Model, boxes: list[TileBox]) -> float:
 
 def tail_px(box: TileBox) -> int:
     """LR pixels that the tail sees of a tile."""
-    top, left, height, width = box.kept_in_tile
-    sides = ((top, height, box.rows.read_px), (left, width, box.columns.read_px))
+    kept = box.kept_in_tile
+    sides = (
+        (kept.top, kept.height_px, box.rows.read_px),
+        (kept.left, kept.width_px, box.columns.read_px),
+    )
     return math.prod(
         sum(
             min(read_px, stop + TAIL_REACH_PX) - max(0, start - TAIL_REACH_PX)

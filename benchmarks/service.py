@@ -30,9 +30,9 @@ from turns import in_turn, ratio, timed
 from enlarger import config
 from enlarger.engine.openvino import OpenVINOEngine
 from enlarger.engine.samples import to_floats
+from enlarger.geometry.rect import Pixels
+from enlarger.geometry.route import tiles_of
 from enlarger.models import Catalogue, Model
-from enlarger.pipeline.passes import tiles_of
-from enlarger.wire import Keep, Pixels
 
 WAYS = ("whole", "tiles", "half", "two", "one", "five")
 RATIOS = {
@@ -140,7 +140,7 @@ def tiles(model: Model, picture: Pixels, precision: str, threads: int) -> Callab
     boxes = tiles_of(picture.shape[1], picture.shape[0], model)
 
     cut = [box.read(picture) for box in boxes]
-    cores = [Keep(*box.kept_in_tile) for box in boxes]
+    cores = [box.kept_in_tile for box in boxes]
     return lambda: asyncio.run(enlarge_all(engine, model, precision, cut, cores))
 
 

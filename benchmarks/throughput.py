@@ -24,9 +24,9 @@ from turns import in_turn, ratio, timed
 
 from enlarger import config
 from enlarger.engine.openvino import OpenVINOEngine
+from enlarger.geometry.rect import Pixels
+from enlarger.geometry.route import tiles_of
 from enlarger.models import Catalogue
-from enlarger.pipeline.passes import tiles_of
-from enlarger.wire import Keep, Pixels
 
 BAR = 0.95
 SIZES = ((16, 16), (8, 12), (12, 8), (16, 9), (10, 10), (5, 5), (9, 16), (14, 11))
@@ -65,7 +65,7 @@ def main() -> None:
         for box in tiles_of(picture.shape[1], picture.shape[0], model)
     ]
     tiles = [box.read(picture) for box, picture in boxes]
-    keeps = [Keep(*box.kept_in_tile) for box, _ in boxes]
+    keeps = [box.kept_in_tile for box, _ in boxes]
     engine = OpenVINOEngine(Catalogue([model]), threads=config.cores(), precision=precision)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))

@@ -16,8 +16,9 @@ from parts import PRECISIONS, precision_of
 from record import photo, record
 
 from enlarger.engine.openvino import OpenVINOEngine
+from enlarger.engine.tile import TileRequest
+from enlarger.geometry.rect import Rect
 from enlarger.models import Catalogue
-from enlarger.wire import Keep, TileRequest
 
 
 def main() -> None:
@@ -76,7 +77,7 @@ def measured(model_id: str, precision: str, side_px: int) -> tuple[float, float]
                 precision=precision,
                 deadline=asyncio.get_running_loop().time() + 86_400,
                 request_id="benchmark",
-                keep=Keep(halo_px, halo_px, core_px, core_px),
+                keep=Rect.sized(halo_px, halo_px, core_px, core_px),
             )
         )
         return time.perf_counter() - started

@@ -27,9 +27,9 @@ from PIL import Image, UnidentifiedImageError
 from enlarger import config
 from enlarger.engine import networks
 from enlarger.engine.samples import Floats, to_floats
+from enlarger.geometry.rect import Pixels
 from enlarger.models import Catalogue, Ranges
 from enlarger.models.ranges import RANGES_FOLDER
-from enlarger.wire import Pixels
 
 CONCATENATED = 192
 """Features that a dense block's last convolution sees."""

@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from pictures import skimage_photo
 
 from enlarger import tracing
-from enlarger.wire import Pixels
+from enlarger.geometry.rect import Pixels
 
 # A machine that is busy with something else is slow, not wrong.
 settings.register_profile("enlarger", deadline=None, max_examples=60)

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from enlarger.engine import Engine
+from enlarger.engine.tile import EngineFacts, ModelFacts, TileRequest, TileResult
 from enlarger.errors import EnlargerError, ModelNotHere, NoEngineReady
-from enlarger.wire import EngineFacts, ModelFacts, Pixels, TileRequest, TileResult
+from enlarger.geometry.rect import Pixels
 
 NEAREST = ModelFacts(
     id="nearest",

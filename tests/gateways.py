@@ -29,7 +29,9 @@ from enlarger.api.opened import opened_jobs
 from enlarger.api.rates import Rates
 from enlarger.config import Settings
 from enlarger.engine import Engine
+from enlarger.engine.tile import ModelFacts
 from enlarger.fetch import Fetcher
+from enlarger.geometry.rect import Pixels
 from enlarger.models import Catalogue
 from enlarger.picture.workers import Decoders
 from enlarger.pipeline.pipeline import Pipeline
@@ -37,7 +39,6 @@ from enlarger.pool.member import Member
 from enlarger.pool.pool import Pool
 from enlarger.store import Store, sweep_regularly
 from enlarger.web import launcher
-from enlarger.wire import ModelFacts, Pixels
 
 RED = noise(20, 30, 3)
 """The usual picture: 30 x 20, RGB."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from enlarger.wire import Pixels
+from enlarger.geometry.rect import Pixels
 
 Doubles = npt.NDArray[Any]
 

@@ -15,7 +15,7 @@ import numpy as np
 import tifffile
 from PIL import Image, ImageCms
 
-from enlarger.wire import Pixels
+from enlarger.geometry.rect import Pixels
 
 GRAY, RGB, PALETTE, GRAY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6
 """Colour types of PNG (ISO/IEC 15948, table 11.1)."""

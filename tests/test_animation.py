@@ -18,15 +18,16 @@ from pictures import WIDE, encoded, noise, visible
 from PIL import Image
 
 from enlarger.engine import Engine
+from enlarger.engine.tile import TileRequest
 from enlarger.errors import EngineFailed, WrongOutput
+from enlarger.geometry.rect import Pixels, Rect
+from enlarger.geometry.route import result_window
+from enlarger.geometry.tiles import plan
 from enlarger.job import Options
 from enlarger.picture.decode import decode
 from enlarger.picture.values import Motion, Note, Picture
 from enlarger.pipeline.enlarging import Enlarged, OnTile, Wanted, enlarge
 from enlarger.pipeline.fitting import write
-from enlarger.pipeline.passes import Window, result_window
-from enlarger.tiles import plan
-from enlarger.wire import Pixels, TileRequest
 
 TIMES_MS = (20, 30, 40, 50)
 
@@ -56,7 +57,7 @@ async def enlarged(
     executor: ThreadPoolExecutor,
     *,
     scale: float = 4,
-    region: Window | None = None,
+    region: Rect | None = None,
     color_lock: bool = False,
     on_tile: OnTile | None = None,
 ) -> Enlarged:
@@ -147,7 +148,7 @@ async def test_region_of_an_animation_has_the_pixels_of_the_whole(
 ) -> None:
     """In every frame, with its colours locked."""
     picture = moving(different(3, 70, 90, 4))
-    region = Window(20, 30, 51, 60)
+    region = Rect(20, 30, 51, 60)
     whole = await enlarged(picture, NearestEngine(), executor, scale=scale, color_lock=True)
     part = await enlarged(
         picture, NearestEngine(), executor, scale=scale, color_lock=True, region=region

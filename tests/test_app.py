@@ -37,6 +37,7 @@ from yarl import URL
 
 from enlarger import __version__, config
 from enlarger.api.app import http_error
+from enlarger.engine.tile import ModelFacts, TileRequest, TileResult
 from enlarger.errors import EngineFailed, EngineLost, EnlargerError, OutOfMemory, WrongOutput
 from enlarger.models import Catalogue
 from enlarger.picture.workers import Decoders
@@ -46,7 +47,6 @@ from enlarger.pool.pool import Pool
 from enlarger.pool.remote import Readiness
 from enlarger.store import Store, StoredFile
 from enlarger.web.request_ids import follow
-from enlarger.wire import ModelFacts, TileRequest, TileResult
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -17,9 +17,10 @@ from pictures import noise, noise16
 from stores import file_size_limit
 
 from enlarger.engine import Engine
+from enlarger.engine.tile import TileRequest, TileResult
+from enlarger.geometry.rect import Pixels, Rect
 from enlarger.jobs.blobs import Blobs
 from enlarger.jobs.checkpoint import Checkpoint, KeptTiles, packed, unpacked
-from enlarger.wire import Keep, Pixels, TileRequest, TileResult
 
 FOLDER = "job_1/work/tiles"
 
@@ -139,7 +140,7 @@ async def test_any_other_tile_is_not_found(blobs: Blobs) -> None:
         replace(one, model="other"),
         replace(one, options={"denoise": 0.5}),
         replace(one, precision="bf16"),
-        replace(one, keep=Keep(1, 1, 2, 2)),
+        replace(one, keep=Rect.sized(1, 1, 2, 2)),
     ]
     for other in others:
         assert await computed(blobs, other, known=known) == 1, other

@@ -26,7 +26,7 @@ from enlarger import __version__
 from enlarger.api.signing import Link, check
 from enlarger.config import SigningKey, cores
 from enlarger.errors import SignatureExpired
-from enlarger.wire import Pixels
+from enlarger.geometry.rect import Pixels
 
 PICTURE = noise(20, 30, 3)
 

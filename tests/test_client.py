@@ -25,8 +25,8 @@ from sites import Site, page
 import enlarger
 from enlarger import AsyncClient, Client, errors
 from enlarger.client import JobStatus, Upscaled
+from enlarger.engine.tile import ModelFacts
 from enlarger.errors import EnlargerError
-from enlarger.wire import ModelFacts
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

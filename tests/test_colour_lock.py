@@ -9,8 +9,8 @@ from fakes import nearest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from enlarger.geometry.rect import Pixels
 from enlarger.picture.colour_lock import MARGIN_PX, ColourLock
-from enlarger.wire import Pixels
 
 Doubles = npt.NDArray[np.float64]
 

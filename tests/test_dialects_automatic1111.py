@@ -17,11 +17,11 @@ from PIL import Image
 
 from enlarger.api.dialects.automatic1111 import progress, read_batch, read_single, upscalers
 from enlarger.api.v1.requests import Form
+from enlarger.engine.tile import ModelFacts
 from enlarger.errors import InvalidOption, MissingInput, UnknownModel, UnreadableImage
 from enlarger.job import BytesSource, UrlSource
 from enlarger.models import Catalogue
 from enlarger.pipeline.admission import Load
-from enlarger.wire import ModelFacts
 
 ANIME = "R-ESRGAN 4x+ Anime6B"
 PLUS = "R-ESRGAN 4x+"

@@ -24,6 +24,7 @@ from sites import Site, page
 
 from enlarger.api.dialects.cog import check_preferences, health, read, version_named
 from enlarger.api.v1.requests import Form
+from enlarger.engine.tile import ModelFacts
 from enlarger.errors import (
     EngineFailed,
     InvalidOption,
@@ -35,7 +36,6 @@ from enlarger.errors import (
 )
 from enlarger.job import BytesSource, UrlSource
 from enlarger.models import Catalogue
-from enlarger.wire import ModelFacts
 
 DATA_URL = f"data:image/png;base64,{B64}"
 PUBLISHED = "f121d640bd286e1fdc67f9799164c1d5be36ff74576ee11c803ae5b665dd46aa"

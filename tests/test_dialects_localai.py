@@ -17,10 +17,10 @@ from openai.types import ImagesResponse
 
 from enlarger.api.dialects.localai import read
 from enlarger.api.v1.requests import Form
+from enlarger.engine.tile import ModelFacts
 from enlarger.errors import InvalidOption, MissingInput, OutOfMemory, UnknownModel
 from enlarger.job import BytesSource, UrlSource
 from enlarger.models import Catalogue
-from enlarger.wire import ModelFacts
 
 
 @pytest.fixture(scope="module")

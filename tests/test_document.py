@@ -27,9 +27,9 @@ from yarl import URL
 from enlarger.api.document.openapi import HIDDEN, OPERATIONS, document
 from enlarger.api.document.operations import ELSEWHERE, EXAMPLE_B64, RATES
 from enlarger.api.document.page import STYLE, page
+from enlarger.engine.tile import ModelFacts
 from enlarger.errors import all_codes
 from enlarger.job import Options
-from enlarger.wire import ModelFacts
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -17,7 +17,7 @@ import pytest
 from pictures import encoded
 from running import RunningService
 
-from enlarger.wire import Pixels
+from enlarger.geometry.rect import Pixels
 
 MODEL = "realesr-animevideov3"
 GIVE_UP_S = 60

@@ -17,6 +17,7 @@ from PIL import Image, JpegImagePlugin
 from PIL.ExifTags import IFD
 
 from enlarger.errors import InvalidOption
+from enlarger.geometry.rect import Pixels
 from enlarger.picture.decode import decode
 from enlarger.picture.encode import (
     SUFFIXES,
@@ -28,7 +29,6 @@ from enlarger.picture.encode import (
     suffix_of,
 )
 from enlarger.picture.values import Motion, Picture
-from enlarger.wire import Pixels
 
 KINDS = ["png", "jpeg", "webp", "avif", "tiff"]
 """All that we write."""

@@ -19,13 +19,14 @@ from oracles import lanczos, lanczos_to
 from pictures import icc_profile, noise, noise16, visible
 
 from enlarger.engine import Engine
+from enlarger.engine.tile import ModelFacts, TileRequest, TileResult
 from enlarger.errors import EngineFailed, EnlargerError, WrongOutput
+from enlarger.geometry.rect import Pixels, Rect
+from enlarger.geometry.route import result_window
+from enlarger.geometry.route import tiles_of as tiles_for
+from enlarger.geometry.tiles import plan
 from enlarger.picture.values import Note, Picture
-from enlarger.pipeline import passes
 from enlarger.pipeline.enlarging import Enlarged, OnPiece, OnTile, Piece, Wanted, enlarge
-from enlarger.pipeline.passes import Window, result_window
-from enlarger.tiles import plan
-from enlarger.wire import Keep, ModelFacts, Pixels, TileRequest, TileResult
 
 LONG_S = 100
 """A deadline that plays no part."""
@@ -44,8 +45,8 @@ async def enlarged(
     executor: ThreadPoolExecutor,
     *,
     scale: float = 4,
-    region: Window | None = None,
-    crop: Window | None = None,
+    region: Rect | None = None,
+    crop: Rect | None = None,
     color_lock: bool = False,
     precision: str = "f32",
     deadline: float | None = None,
@@ -204,7 +205,7 @@ async def test_what_the_file_carried_stays_with_the_picture(executor: ThreadPool
 
 @pytest.mark.parametrize(
     ("part", "is_whole"),
-    [({}, True), ({"region": Window(0, 0, 5, 4)}, False), ({"crop": Window(1, 0, 12, 9)}, False)],
+    [({}, True), ({"region": Rect.whole(5, 4)}, False), ({"crop": Rect(1, 0, 12, 9)}, False)],
     ids=["whole", "region", "crop"],
 )
 async def test_result_knows_what_it_shows_of_the_picture(
@@ -245,10 +246,10 @@ async def test_tiles_are_counted_as_they_are_done(executor: ThreadPoolExecutor) 
 @pytest.mark.parametrize("channels", [1, 4])
 @pytest.mark.parametrize(
     ("scale", "region"),
-    [(4, None), (16, None), (4, Window(11, 7, 61, 50)), (16, Window(3, 2, 70, 9))],
+    [(4, None), (16, None), (4, Rect(11, 7, 61, 50)), (16, Rect(3, 2, 70, 9))],
 )
 async def test_pieces_are_the_picture(
-    executor: ThreadPoolExecutor, channels: int, scale: int, region: Window | None
+    executor: ThreadPoolExecutor, channels: int, scale: int, region: Rect | None
 ) -> None:
     """Put side by side, the pieces have the colours of the result: of the last pass, each with its place."""
     samples = visible(noise(60, 80, channels))
@@ -489,11 +490,11 @@ class TintedEngine(NearestEngine):
 @pytest.mark.parametrize("scale", [1, 2, 2.3, 4, 5])
 @pytest.mark.parametrize(
     "region",
-    [Window(0, 0, 40, 30), Window(70, 60, 97, 88), Window(45, 31, 46, 32), Window(0, 0, 130, 110)],
+    [Rect.whole(40, 30), Rect(70, 60, 97, 88), Rect(45, 31, 46, 32), Rect.whole(130, 110)],
     ids=["corner", "inner", "pixel", "all"],
 )
 async def test_region_has_the_pixels_of_the_whole(
-    executor: ThreadPoolExecutor, region: Window, scale: float, color_lock: bool
+    executor: ThreadPoolExecutor, region: Rect, scale: float, color_lock: bool
 ) -> None:
     """Exactly those, whatever comes after the network."""
     samples = noise(110, 130, 4, seed=3)
@@ -518,7 +519,7 @@ async def test_region_has_the_pixels_of_the_whole(
 @pytest.mark.parametrize("scale", [4, 2.5])
 async def test_crop_has_the_pixels_of_the_whole(executor: ThreadPoolExecutor, scale: float) -> None:
     """A part that is named in pixels of the result is exactly that part."""
-    samples, crop = noise(110, 130, 3, seed=4), Window(31, 62, 108, 111)
+    samples, crop = noise(110, 130, 3, seed=4), Rect(31, 62, 108, 111)
     whole, part = [
         await enlarged(samples, TintedEngine(), executor, scale=scale, crop=wanted, color_lock=True)
         for wanted in (None, crop)
@@ -530,7 +531,7 @@ async def test_small_region_computes_few_tiles(executor: ThreadPoolExecutor) -> 
     """A preview costs what it shows, and the margin that its colours need."""
     samples = noise(200, 200, 3)
     part = await enlarged(
-        samples, NearestEngine(), executor, region=Window(90, 90, 100, 100), color_lock=True
+        samples, NearestEngine(), executor, region=Rect(90, 90, 100, 100), color_lock=True
     )
     assert part.ran.tiles < tiles_of(200, 200) / 4
 
@@ -603,7 +604,7 @@ class OpinionatedEngine(NearestEngine):
 
 
 async def blended(
-    samples: Pixels, engine: Engine, executor: ThreadPoolExecutor, region: Window | None = None
+    samples: Pixels, engine: Engine, executor: ThreadPoolExecutor, region: Rect | None = None
 ) -> Pixels:
     """Enlarged four times by ``BLENDED``."""
     height, width, _ = samples.shape
@@ -629,7 +630,10 @@ async def test_blended_tiles_that_agree_are_exact(
     samples[:, :, -1] |= 1
     engine = NearestEngine([BLENDED])
     assert np.array_equal(await blended(samples, engine, executor), nearest(samples, 4))
-    assert any(request.keep != Keep(0, 0, *request.pixels.shape[:2]) for request in engine.requests)
+    assert any(
+        request.keep != Rect.whole(request.pixels.shape[1], request.pixels.shape[0])
+        for request in engine.requests
+    )
 
 
 async def test_blended_tiles_have_no_steps(executor: ThreadPoolExecutor) -> None:
@@ -648,7 +652,7 @@ async def test_region_of_blended_tiles_has_the_pixels_of_the_whole(
     """Also where tiles of which nothing else is wanted fade into it."""
     samples = noise16(90, 110, 3)
     whole = await blended(samples, OpinionatedEngine([BLENDED]), executor)
-    for region in (Window(20, 13, 60, 44), Window(0, 0, 1, 1), Window(53, 0, 57, 90)):
+    for region in (Rect(20, 13, 60, 44), Rect.whole(1, 1), Rect(53, 0, 57, 90)):
         part = await blended(samples, OpinionatedEngine([BLENDED]), executor, region)
         assert np.array_equal(part, whole[region.times(4).slices])
 
@@ -672,7 +676,7 @@ def own_look(tile: Pixels) -> Pixels:
     return made
 
 
-def of(keep: Keep) -> tuple[slice, slice]:
+def of(keep: Rect) -> tuple[slice, slice]:
     """A part of the enlargement of a tile."""
     rows, columns = keep.slices
     return slice(4 * rows.start, 4 * rows.stop), slice(4 * columns.start, 4 * columns.stop)
@@ -693,10 +697,10 @@ def test_equal_tiles_are_computed_once_and_change_no_sample(
     model = BLENDED if blends else NEAREST
     pattern = np.random.default_rng(seed).integers(0, colours, (period, period, 3)) * 9000
     samples = np.tile(pattern, (130, 130, 1))[:height, :width].astype(np.uint16)
-    boxes = passes.tiles_of(width, height, model)
+    boxes = tiles_for(width, height, model)
     expected = np.zeros((4 * height, 4 * width, 3), np.uint16)
     for box in boxes:
-        box.paste(expected, own_look(box.read(samples))[of(Keep(*box.kept_in_tile))], 4)
+        box.paste(expected, own_look(box.read(samples))[of(box.kept_in_tile)], 4)
     distinct = {(box.read(samples).shape, box.read(samples).tobytes()) for box in boxes}
     engine = OwnLookEngine([model])
     with ThreadPoolExecutor(2) as executor:
@@ -740,6 +744,4 @@ async def test_tile_that_has_no_equal_makes_its_own_part_alone(
     samples = noise(60, 80, 3)
     await enlarged(samples, engine, executor)
     boxes = plan(80, 60, halo_px=NEAREST.halo_px, max_tile_px=NEAREST.max_tile_px)
-    assert [request.keep for request in engine.requests] == [
-        Keep(*box.kept_in_tile) for box in boxes
-    ]
+    assert [request.keep for request in engine.requests] == [box.kept_in_tile for box in boxes]

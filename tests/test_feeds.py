@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from enlarger.geometry.rect import Rect
 from enlarger.jobs.feeds import KEPT_EVENTS, LEAST_GAP_S, Event, Feed, Feeds, Shown
 from enlarger.jobs.record import JobRecord
-from enlarger.pipeline.passes import Window
 
 JOB = JobRecord(id="job_1", created_at=1.0, options={}, state="queued")
 RUNNING = replace(JOB, state="running", tiles_total=1000)
 DONE = replace(RUNNING, state="succeeded", tiles_done=1000)
-PLACE = Window(0, 0, 4, 4)
+PLACE = Rect.whole(4, 4)
 LONG_S = 20
 
 

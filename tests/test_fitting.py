@@ -15,12 +15,12 @@ from pictures import noise
 from PIL import Image
 
 from enlarger.errors import InvalidOption
+from enlarger.geometry.rect import Pixels
 from enlarger.job import Options
 from enlarger.picture.encode import QUALITY, encode, prepare
 from enlarger.picture.values import Motion, Note, Picture
 from enlarger.pipeline.enlarging import Enlarged, Ran
 from enlarger.pipeline.fitting import LEAST_QUALITY, write
-from enlarger.wire import Pixels
 
 KINDS = ["png", "jpeg", "webp", "avif", "tiff"]
 LOSSY = sorted(QUALITY)

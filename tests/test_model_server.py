@@ -19,6 +19,7 @@ from structlog.testing import capture_logs
 
 from enlarger import __version__
 from enlarger.engine import Engine
+from enlarger.engine.tile import TileRequest, TileResult
 from enlarger.errors import (
     ConfigError,
     DeadlineExceeded,
@@ -29,10 +30,10 @@ from enlarger.errors import (
     WeightsError,
     WrongOutput,
 )
+from enlarger.geometry.rect import Pixels
 from enlarger.memory import rss_bytes
 from enlarger.model_server import ModelServer, load
 from enlarger.web.launcher import Service
-from enlarger.wire import Pixels, TileRequest, TileResult
 
 TILE = noise(8, 10, 3)
 HEADERS = {

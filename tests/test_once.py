@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from pictures import noise16
 
 from enlarger.engine import Engine
+from enlarger.engine.tile import TileRequest
 from enlarger.errors import WrongOutput
+from enlarger.geometry.rect import Rect
 from enlarger.pipeline.once import Once
-from enlarger.wire import Keep, TileRequest
 
 RESULT_BYTES = 16 * 5 * 7 * 3 * 2
 """Samples of the result of one ``tile``: 5 x 7 px, enlarged four times, of three channels and 16 bits."""
@@ -172,8 +173,8 @@ async def test_view_is_as_good_as_its_copy() -> None:
         assert await asked(once, engine, [tile(pixels=gray), tile(pixels=gray.copy())]) == 1
 
 
-TOP, ALL = Keep(0, 0, 2, 7), Keep(0, 0, 5, 7)
-LEFT = Keep(1, 0, 3, 2)
+TOP, ALL = Rect.sized(0, 0, 7, 2), Rect.sized(0, 0, 7, 5)
+LEFT = Rect.sized(0, 1, 2, 3)
 
 
 async def test_part_of_what_is_kept_needs_no_computing() -> None:
@@ -181,7 +182,7 @@ async def test_part_of_what_is_kept_needs_no_computing() -> None:
     engine = NearestEngine()
     async with Once(engine, keep_bytes=RESULT_BYTES) as once:
         assert await asked(once, engine, [tile(keep=TOP)]) == 1
-        assert await asked(once, engine, [tile(keep=Keep(1, 2, 1, 4))]) == 0
+        assert await asked(once, engine, [tile(keep=Rect.sized(2, 1, 4, 1))]) == 0
         assert await asked(once, engine, [tile(keep=LEFT)]) == 1
         assert await asked(once, engine, [tile(keep=ALL)]) == 1
         assert await asked(once, engine, [tile(keep=TOP), tile(keep=LEFT), tile()]) == 0

@@ -37,6 +37,7 @@ from enlarger.engine import networks
 from enlarger.engine.openvino import OpenVINOEngine
 from enlarger.engine.processor import this_processor
 from enlarger.engine.samples import to_floats, to_samples
+from enlarger.engine.tile import TileRequest, TileResult
 from enlarger.errors import (
     ConfigError,
     DeadlineExceeded,
@@ -46,13 +47,13 @@ from enlarger.errors import (
     WeightsError,
     WrongOutput,
 )
+from enlarger.geometry.rect import Pixels, Rect
+from enlarger.geometry.tiles import plan
 from enlarger.models import Catalogue, Model
 from enlarger.models.architectures import Architecture
 from enlarger.models.golden import GOLDEN_FOLDER
 from enlarger.picture.values import Picture
 from enlarger.pipeline.enlarging import Wanted, enlarge
-from enlarger.tiles import plan
-from enlarger.wire import Keep, Pixels, TileRequest, TileResult
 
 WHEEL_MODELS = ("realesrgan-x4plus", "realesrgan-x4plus-anime", "realesr-animevideov3")
 PHOTO_GOLDEN = Path(__file__).parent / "golden"
@@ -84,7 +85,7 @@ def asked(
     precision: str = "f32",
     left_s: float = LONG_S,
     options: Mapping[str, float] | None = None,
-    keep: Keep | None = None,
+    keep: Rect | None = None,
 ) -> TileRequest:
     """A request for a tile by a model of ``engine``."""
     facts = engine.facts().model(model_id)
@@ -107,7 +108,7 @@ async def enlarged(
     pixels: Pixels,
     *,
     precision: str = "f32",
-    keep: Keep | None = None,
+    keep: Rect | None = None,
 ) -> Pixels:
     """The enlarged tile's pixels."""
     result = await engine.enlarge(asked(engine, model_id, pixels, precision=precision, keep=keep))
@@ -123,10 +124,7 @@ async def enlarged_in_tiles(
     assert len(boxes) >= 6
     canvas = np.zeros((height * 4, width * 4, 3), pixels.dtype)
     tiles = await asyncio.gather(
-        *(
-            enlarged(engine, model_id, box.read(pixels), keep=Keep(*box.kept_in_tile))
-            for box in boxes
-        )
+        *(enlarged(engine, model_id, box.read(pixels), keep=box.kept_in_tile) for box in boxes)
     )
     for box, tile in zip(boxes, tiles, strict=True):
         box.paste(canvas, tile, 4)
@@ -342,11 +340,11 @@ async def test_seams_of_an_rrdb_network_are_faint(engine: OpenVINOEngine, photo:
 @pytest.mark.parametrize("model_id", ["realesr-animevideov3", "tiny-rrdb"])
 @pytest.mark.parametrize(
     "keep",
-    [Keep(0, 0, 90, 110), Keep(0, 1, 3, 5), Keep(24, 20, 50, 66), Keep(89, 109, 1, 1), Keep(1, 0, 88, 110)],
+    [Rect.sized(0, 0, 110, 90), Rect.sized(1, 0, 5, 3), Rect.sized(20, 24, 66, 50), Rect.sized(109, 89, 1, 1), Rect.sized(0, 1, 110, 88)],
     ids=["all", "corner", "core", "pixel", "rows"],
 )  # fmt: skip
 async def test_part_of_a_tile_has_the_samples_of_the_whole_tile(
-    engine: OpenVINOEngine, photo: Pixels, model_id: str, keep: Keep
+    engine: OpenVINOEngine, photo: Pixels, model_id: str, keep: Rect
 ) -> None:
     """What is not kept is not made, and nothing else changes: not one sample."""
     pixels = photo[60:150, 180:290].astype(np.uint16) * 257

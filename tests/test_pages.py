@@ -17,11 +17,11 @@ from pictures import WIDE, Page, encoded, noise, noise16, tiff, tiff_of_pages
 from PIL import Image
 
 from enlarger.errors import UnreadableImage, UnsupportedFormat
+from enlarger.geometry.rect import Pixels
 from enlarger.picture.decode import decode, probe
 from enlarger.picture.exif import EXIF_PREFIX
 from enlarger.picture.pages import main_page
 from enlarger.picture.values import Picture
-from enlarger.wire import Pixels
 
 REDUCED, MASK = 1, 4
 """Bits of NewSubfileType."""

@@ -38,10 +38,10 @@ from pictures import (
 )
 from PIL import Image
 
+from enlarger.geometry.rect import Pixels
 from enlarger.picture.decode import decode, probe
 from enlarger.picture.encode import encode, prepare
 from enlarger.picture.values import Picture
-from enlarger.wire import Pixels
 
 HEIGHT, WIDTH = 16, 24
 

@@ -25,6 +25,7 @@ from structlog.testing import capture_logs
 
 from enlarger import config
 from enlarger.engine import Engine
+from enlarger.engine.tile import ModelFacts
 from enlarger.errors import (
     AnimationUnsupported,
     DeadlineExceeded,
@@ -46,12 +47,13 @@ from enlarger.errors import (
     WrongOutput,
 )
 from enlarger.fetch import Fetcher
+from enlarger.geometry.rect import Rect
+from enlarger.geometry.tiles import plan
 from enlarger.job import BytesSource, Job, Options, UrlSource, read_options
 from enlarger.models import Catalogue
 from enlarger.picture.values import FORMATS, Header, Picture
 from enlarger.picture.workers import Decoders
 from enlarger.pipeline.enlarging import Wanted, plan_route
-from enlarger.pipeline.passes import Window
 from enlarger.pipeline.pipeline import Listener, Pipeline
 from enlarger.pipeline.planning import (
     check_output,
@@ -62,8 +64,6 @@ from enlarger.pipeline.planning import (
     pixel_bytes,
 )
 from enlarger.store import Store, StoredFile
-from enlarger.tiles import plan
-from enlarger.wire import ModelFacts
 
 PICTURE = encoded(noise(30, 40, 3))
 """40 x 30 px, RGB."""
@@ -1096,15 +1096,15 @@ def test_output_counts_all_frames(frames: int, most_px: int, hint: str) -> None:
         ((160, 120), None, (40, 30)),
         ((40, 30), None, (40, 30)),
         ((52, 39), None, (40, 30)),
-        ((160, 120), Window(10, 10, 20, 15), (10, 5)),
-        ((100, 75), Window(0, 0, 1, 1), (1, 1)),
+        ((160, 120), Rect(10, 10, 20, 15), (10, 5)),
+        ((100, 75), Rect.whole(1, 1), (1, 1)),
         ((40, 240), None, (40, 30)),
     ],
 )
 def test_least_size_is_that_of_the_picture(
     catalogue: Catalogue,
     size_px: tuple[int, int],
-    out: Window | None,
+    out: Rect | None,
     expected: tuple[int, int],
 ) -> None:
     """Or of the part of it that is wanted."""

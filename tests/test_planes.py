@@ -14,15 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pictures import noise16
 
+from enlarger.geometry.rect import Pixels, Rect
+from enlarger.geometry.route import Route, route
 from enlarger.picture.resample import reduce
-from enlarger.pipeline.passes import Route, Window, route
 from enlarger.pipeline.planes import Goal, Plane, Source
-from enlarger.wire import Pixels
 
 SCALE = NEAREST.scale
 
 
-def way_of(samples: Pixels, factor: float, region: Window | None = None) -> Route:
+def way_of(samples: Pixels, factor: float, region: Rect | None = None) -> Route:
     """One pass over a picture, with what the colour lock looks at."""
     height, width, _ = samples.shape
     size_px = round(width * factor), round(height * factor)
@@ -33,19 +33,14 @@ def plane_of(samples: Pixels, way: Route, depth: type = np.uint16) -> tuple[Plan
     """A plane whose colours are locked, and the array that it fills: of ones, which are not in the result."""
     height, width, channels = samples.shape
     made: Pixels = np.ones((way.out.height_px, way.out.width_px, channels), depth)
-    source = Source(samples, Window(0, 0, width, height))
+    source = Source(samples, Rect.whole(width, height))
     goal = Goal(made, way.rows, way.columns)
     return Plane(source, way.passes[0], SCALE, goal, is_colour=True, locked=True), made
 
 
 def tiles(samples: Pixels, way: Route) -> list[Pixels]:
     """What a network would answer that repeats pixels: without drift."""
-    kept = [
-        box.read(samples)[top : top + height, left : left + width]
-        for box in way.passes[0].boxes
-        for top, left, height, width in [box.kept_in_tile]
-    ]
-    return [nearest(pixels, SCALE) for pixels in kept]
+    return [nearest(samples[box.kept.slices], SCALE) for box in way.passes[0].boxes]
 
 
 @given(
@@ -102,7 +97,8 @@ import sys
 from dataclasses import replace
 import numpy as np
 from fakes import NEAREST, nearest
-from enlarger.pipeline.passes import Window, route
+from enlarger.geometry.rect import Rect
+from enlarger.geometry.route import route
 from enlarger.pipeline.planes import Goal, Plane, Source
 
 def peak_bytes():
@@ -117,12 +113,12 @@ way = route(width, height, model=model, size_px=(4 * width, 4 * height), margin_
 made = np.empty((4 * height, 4 * width, 3), np.uint8)
 before = peak_bytes()
 plane = Plane(
-    Source(samples, Window(0, 0, width, height)),
+    Source(samples, Rect.whole(width, height)),
     way.passes[0], 4, Goal(made, way.rows, way.columns), is_colour=True, locked=True,
 )
 boxes = list(way.passes[0].boxes)
 for box in boxes[::-1] if sys.argv[1] == "backward" else boxes:
-    plane.paste(box, nearest(box.read(samples), 4)[: 4 * box.kept_in_tile[2], : 4 * box.kept_in_tile[3]])
+    plane.paste(box, nearest(samples[box.kept.slices], 4))
     plane.finish()
 print((peak_bytes() - before) / made.nbytes)
 """

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pictures import noise
 
+from enlarger.engine.tile import EngineFacts, ModelFacts, TileRequest
 from enlarger.errors import (
     EngineFailed,
     EngineLost,
@@ -37,7 +38,6 @@ from enlarger.pool.policy import (
     model_here,
     retry_fits,
 )
-from enlarger.wire import EngineFacts, ModelFacts, TileRequest
 
 
 def engine_facts(*models: ModelFacts, capacity: int = 2) -> EngineFacts:

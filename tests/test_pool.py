@@ -15,6 +15,7 @@ from pictures import noise
 from structlog.testing import capture_logs
 
 from enlarger.engine import Engine
+from enlarger.engine.tile import EngineFacts, TileRequest, TileResult
 from enlarger.errors import (
     BadTile,
     Busy,
@@ -37,7 +38,6 @@ from enlarger.pool.member import Member
 from enlarger.pool.policy import NeverBegun, Wear, may_eject
 from enlarger.pool.pool import Pool
 from enlarger.pool.remote import Readiness
-from enlarger.wire import EngineFacts, TileRequest, TileResult
 
 LONG_S = 100
 """A deadline that plays no part."""
@@ -102,7 +102,7 @@ def request(
     *,
     size: tuple[int, int] = (4, 4),
     request_id: str = "r-1",
-    owner: object = None,
+    owner: str | None = None,
     index: int = 0,
     left_s: float = LONG_S,
     admitted_at: float = 0.0,
@@ -126,7 +126,7 @@ def sent(
     tiles: int,
     *,
     request_id: str = "r-1",
-    owner: object = None,
+    owner: str | None = None,
     admitted_at: float = 0.0,
 ) -> list[asyncio.Task[TileResult]]:
     """Tiles of one request, all at once."""

@@ -26,7 +26,7 @@ from typer.testing import CliRunner
 from yarl import URL
 
 from enlarger import AsyncClient, Client, cli
-from enlarger.wire import ModelFacts
+from enlarger.engine.tile import ModelFacts
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -15,9 +15,10 @@ from pictures import noise, skimage_photo
 from enlarger.engine import networks
 from enlarger.engine.openvino import OpenVINOEngine
 from enlarger.engine.processor import this_processor
+from enlarger.engine.tile import TileRequest, TileResult
 from enlarger.errors import InvalidOption, ModelNotHere, WeightsError
+from enlarger.geometry.rect import Pixels
 from enlarger.models import Catalogue, Model, Ranges
-from enlarger.wire import Pixels, TileRequest, TileResult
 
 needs_int8 = pytest.mark.skipif(
     "int8" not in this_processor().precisions,

@@ -17,6 +17,7 @@ from model_servers import RunningServer, running
 from pictures import noise
 
 from enlarger.engine import Engine
+from enlarger.engine.tile import TileRequest
 from enlarger.errors import (
     BadTile,
     Busy,
@@ -33,11 +34,12 @@ from enlarger.errors import (
     Unauthorized,
     WrongOutput,
 )
+from enlarger.geometry.rect import Pixels
 from enlarger.memory import rss_bytes
 from enlarger.pool.health import State
 from enlarger.pool.remote import Readiness, RemoteEngine
 from enlarger.web.launcher import bind
-from enlarger.wire import Pixels, TileRequest, facts_to_json
+from enlarger.wire import facts_to_json
 
 LONG_S = 100
 """A deadline that plays no part."""

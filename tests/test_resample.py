@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from oracles import Doubles, lanczos, lanczos_to
 from pictures import noise
 
-from enlarger.picture.resample import Axis, reduce, whole
-from enlarger.wire import Pixels
+from enlarger.geometry.axis import Axis, whole
+from enlarger.geometry.rect import Pixels
+from enlarger.picture.resample import reduce
 
 DIGESTS = {
     "wide": "4d11cbd0c07a801359c0f2d52780560193def603c210edfb8fba48d14be00b56",

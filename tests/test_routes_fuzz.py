@@ -20,12 +20,12 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from enlarger import config
+from enlarger.engine.tile import ModelFacts
 from enlarger.job import Options
 from enlarger.models import Catalogue
 from enlarger.picture.workers import Decoders
 from enlarger.pool.member import Member
 from enlarger.pool.pool import Pool
-from enlarger.wire import ModelFacts
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

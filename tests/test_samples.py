@@ -7,7 +7,7 @@ import pytest
 
 from enlarger.engine.samples import Floats, Output, enlarge_surely, to_floats, to_samples
 from enlarger.errors import WrongOutput
-from enlarger.wire import Pixels
+from enlarger.geometry.rect import Pixels
 
 
 def every_value(dtype: type[np.unsignedinteger]) -> Pixels:

@@ -33,7 +33,7 @@ from pictures import encoded, noise, png_chunk
 from PIL import Image
 from running import RunningService
 
-from enlarger.wire import Pixels
+from enlarger.geometry.rect import Pixels
 
 QUICK = "realesr-animevideov3"
 BEST = "realesrgan-x4plus"

@@ -30,6 +30,7 @@ from rich.console import Console
 from sites import Site, page
 
 from enlarger.errors import EnlargerError
+from enlarger.geometry.rect import Pixels
 from enlarger.job import read_options
 from enlarger.models import Catalogue
 from enlarger.picture.workers import Decoders
@@ -37,7 +38,6 @@ from enlarger.shell import run as shell_run
 from enlarger.shell.arguments import asked_of
 from enlarger.shell.local import LocalWorker
 from enlarger.shell.sources import Reader
-from enlarger.wire import Pixels
 
 PHOTO = noise(20, 30, 3, seed=1)
 DEEP = np.random.default_rng(2).integers(0, 65536, (12, 9, 3)).astype(np.uint16)

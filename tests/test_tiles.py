@@ -13,7 +13,14 @@ from fakes import nearest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from enlarger.tiles import MAX_WORK_FACTOR, MAX_WORK_FACTOR_OF_TWO, SERVERS, Span, TileBox, plan
+from enlarger.geometry.tiles import (
+    MAX_WORK_FACTOR,
+    MAX_WORK_FACTOR_OF_TWO,
+    SERVERS,
+    Span,
+    TileBox,
+    plan,
+)
 
 
 @dataclass(frozen=True)
@@ -187,9 +194,8 @@ def test_pasted_tiles_make_the_picture(
     for box in boxes:
         tile = box.read(picture)
         assert tile.shape == (box.rows.read_px, box.columns.read_px, 3)
-        top, left, height, width = box.kept_in_tile
-        kept = tile[top : top + height, left : left + width]
-        assert kept.shape == (height, width, 3)
+        kept = tile[box.kept_in_tile.slices]
+        assert kept.shape == (box.kept.height_px, box.kept.width_px, 3)
         box.paste(canvas, nearest(kept, scale), scale)
     assert np.array_equal(canvas, nearest(picture, scale))
 
@@ -204,13 +210,12 @@ def test_tiles_that_disagree_fade_into_one_another(case: Case, seed: int) -> Non
     kept_by = np.zeros(canvas.shape[:2], int)
     expected = np.zeros(canvas.shape[:2])
     for box, value in values.items():
-        _, _, height, width = box.kept_in_tile
-        share = np.full((2 * height, 2 * width, 1), value, np.uint8)
+        place = box.kept.times(2)
+        share = np.full((place.height_px, place.width_px, 1), value, np.uint8)
         box.paste(canvas, share, 2)
-        (top, bottom), (left, right) = box.rows.kept, box.columns.kept
-        kept_by[2 * top : 2 * bottom, 2 * left : 2 * right] += 1
+        kept_by[place.slices] += 1
         weight = np.outer(fade(box.rows, 2), fade(box.columns, 2))
-        expected[2 * top : 2 * bottom, 2 * left : 2 * right] += weight * value
+        expected[place.slices] += weight * value
     assert set(np.unique(kept_by)) <= {1, 2, 4}
     assert np.abs(canvas[:, :, 0] - expected).max() <= 2  # each of two fades rounds once
 

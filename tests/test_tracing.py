@@ -31,11 +31,11 @@ from pictures import encoded, noise
 from running import RunningService
 
 from enlarger import tracing
+from enlarger.engine.tile import TileRequest
 from enlarger.errors import EngineLost, InvalidOption
 from enlarger.pool.member import Member
 from enlarger.pool.pool import Pool
 from enlarger.pool.remote import RemoteEngine
-from enlarger.wire import TileRequest
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 CALLER_ID = "00f067aa0ba902b7"

@@ -24,8 +24,8 @@ from yarl import URL
 from enlarger import errors
 from enlarger.api.signing import sign
 from enlarger.api.v1.answers import FIDELITY_HEADERS
+from enlarger.engine.tile import ModelFacts
 from enlarger.job import Options
-from enlarger.wire import ModelFacts
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

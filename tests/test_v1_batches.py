@@ -19,7 +19,7 @@ from sites import Site, page
 from test_v1_jobs import ASYNC, LONG_S, picture, problem_of, queued, until
 
 from enlarger.config import ApiKey, RateLimit
-from enlarger.wire import ModelFacts
+from enlarger.engine.tile import ModelFacts
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

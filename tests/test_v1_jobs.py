@@ -21,8 +21,9 @@ from sites import Site, page
 
 from enlarger import errors
 from enlarger.config import ApiKey, RateLimit
+from enlarger.engine.tile import ModelFacts
+from enlarger.geometry.rect import Pixels
 from enlarger.jobs import Rows
-from enlarger.wire import ModelFacts, Pixels
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -13,15 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
+from enlarger.engine.tile import EngineFacts, ModelFacts, TileRequest, TileResult
 from enlarger.errors import BadTile
+from enlarger.geometry.rect import Pixels, Rect
 from enlarger.wire import (
-    EngineFacts,
-    Keep,
     ModelDefaults,
-    ModelFacts,
-    Pixels,
-    TileRequest,
-    TileResult,
     facts_from_json,
     facts_to_json,
     read_request,
@@ -52,10 +48,10 @@ def pixels(draw: st.DrawFn) -> Pixels:
 
 
 @st.composite
-def keeps(draw: st.DrawFn, height: int, width: int) -> Keep:
+def keeps(draw: st.DrawFn, height: int, width: int) -> Rect:
     """Parts of a tile, of one pixel at least."""
     top, left = draw(st.integers(0, height - 1)), draw(st.integers(0, width - 1))
-    return Keep(top, left, draw(st.integers(1, height - top)), draw(st.integers(1, width - left)))
+    return Rect(left, top, draw(st.integers(left + 1, width)), draw(st.integers(top + 1, height)))
 
 
 @st.composite
@@ -206,20 +202,10 @@ def test_request_headers_are_those_of_the_contract() -> None:
 
 def test_part_to_keep_travels_as_top_left_height_and_width() -> None:
     """Only where a part was named; without it, all of the tile is enlarged."""
-    request = dataclasses.replace(asked(), keep=Keep(0, 1, 2, 1))
+    request = dataclasses.replace(asked(), keep=Rect.sized(1, 0, 1, 2))
     assert request_headers(request, left_s=1)["Tile-Keep"] == "0,1,2,1"
-    assert asked().kept == Keep(0, 0, 2, 3)
+    assert asked().kept == Rect.sized(0, 0, 3, 2)
     assert np.array_equal(asked().core, asked().pixels)
-
-
-@given(request=requests())
-def test_core_is_the_part_to_keep(request: TileRequest) -> None:
-    """A row is in it from ``top``, ``height`` rows long; columns likewise."""
-    kept = request.kept
-    assert request.core.shape == (kept.height, kept.width, 3)
-    assert np.array_equal(request.core[0, 0], request.pixels[kept.top, kept.left])
-    last_row, last_column = kept.top + kept.height - 1, kept.left + kept.width - 1
-    assert np.array_equal(request.core[-1, -1], request.pixels[last_row, last_column])
 
 
 @pytest.mark.parametrize(
@@ -553,40 +539,3 @@ def test_models_that_are_no_models_are_refused(models: Any) -> None:
     """Each model is an object in a list."""
     with pytest.raises(BadTile, match="not complete"):
         facts_from_json(facts_to_json(facts()) | {"models": models})
-
-
-def test_model_is_found_by_its_id() -> None:
-    """And only by it."""
-    other = dataclasses.replace(NEAREST, id="other", scale=2)
-    known = facts(NEAREST, other)
-    assert known.model("other") == other
-    assert known.model("third") is None
-
-
-@given(one=keeps(9, 9), other=keeps(9, 9))
-def test_hull_of_two_parts_holds_both_and_no_less_would(one: Keep, other: Keep) -> None:
-    """As sets of pixels are."""
-    hull = one.hull(other)
-    for held in (one, other):
-        assert hull.holds(held)
-        assert held.holds(hull) == (held == hull)
-    rows = [row for keep in (one, other) for row in (keep.top, keep.top + keep.height - 1)]
-    columns = [
-        column for keep in (one, other) for column in (keep.left, keep.left + keep.width - 1)
-    ]
-    assert hull == Keep(
-        min(rows), min(columns), max(rows) - min(rows) + 1, max(columns) - min(columns) + 1
-    )
-    inside = np.zeros((2, 9, 9), bool)
-    for plane, keep in zip(inside, (one, other), strict=True):
-        plane[keep.slices] = True
-    assert one.holds(other) == bool(inside[0][inside[1]].all())
-
-
-@given(part=keeps(9, 9), other=keeps(9, 9))
-def test_part_is_cut_out_of_what_was_made(part: Keep, other: Keep) -> None:
-    """Of a hull's enlargement, the enlargement of the part."""
-    tile = np.arange(81).reshape(9, 9, 1)
-    hull = part.hull(other)
-    made = nearest(tile[hull.slices], 4)
-    assert np.array_equal(part.cut(made, hull), nearest(tile[part.slices], 4))

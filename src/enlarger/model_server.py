@@ -21,6 +21,7 @@ from werkzeug.exceptions import HTTPException
 
 from enlarger import __version__, tracing
 from enlarger.engine import Engine
+from enlarger.engine.tile import TileRequest, TileResult
 from enlarger.errors import (
     Busy,
     Draining,
@@ -41,15 +42,7 @@ from enlarger.web.bodies import TOO_SLOW, AsgiApp, LimitedBodies, Scope
 from enlarger.web.launcher import Service
 from enlarger.web.metrics import BUCKETS_S, exposition, new_registry
 from enlarger.web.request_ids import HEADER, follow, id_of
-from enlarger.wire import (
-    PROTOCOL,
-    ModelDefaults,
-    TileRequest,
-    TileResult,
-    facts_to_json,
-    read_request,
-    result_headers,
-)
+from enlarger.wire import PROTOCOL, ModelDefaults, facts_to_json, read_request, result_headers
 
 log = structlog.get_logger()
 

@@ -1,20 +1,17 @@
-"""The contract between whoever wants a tile enlarged and whoever enlarges it.
-
-Two plain values, ``TileRequest`` and ``TileResult``; what an engine says of itself, ``EngineFacts``;
-and how these travel between gateway and model server: samples as raw bytes, the rest in headers.
-"""
+"""How tiles travel between gateway and model server: samples as raw bytes, the rest in headers."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from enlarger.engine.tile import EngineFacts, ModelFacts, TileRequest, TileResult
 from enlarger.errors import BadTile
+from enlarger.geometry.rect import Pixels, Rect
 
 PROTOCOL = 1
 """Gateways send tiles only to servers that speak the same one."""
@@ -24,192 +21,7 @@ MEDIA_TYPE = "application/octet-stream"
 OPTION_NAMES = ("denoise",)
 """Options of a tile that may travel; which of them a model takes is in its facts."""
 
-Pixels = npt.NDArray[Any]
-Precision = Literal["f32", "bf16", "int8"]
-
 _DTYPES: dict[str, np.dtype[Any]] = {"uint8": np.dtype("<u1"), "uint16": np.dtype("<u2")}
-
-
-@dataclass(frozen=True, slots=True)
-class Keep:
-    """The part of a tile whose enlargement is wanted, in its pixels."""
-
-    top: int
-    left: int
-    height: int
-    width: int
-
-    @property
-    def slices(self) -> tuple[slice, slice]:
-        """Rows and columns, to cut it out of an array."""
-        return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
-
-    def holds(self, other: Keep) -> bool:
-        """Whether all of ``other`` is in it."""
-        return self.hull(other) == self
-
-    def hull(self, other: Keep) -> Keep:
-        """The smallest part that holds both."""
-        top, left = min(self.top, other.top), min(self.left, other.left)
-        bottom = max(self.top + self.height, other.top + other.height)
-        right = max(self.left + self.width, other.left + other.width)
-        return Keep(top, left, bottom - top, right - left)
-
-    def cut(self, enlarged: Pixels, made: Keep) -> Pixels:
-        """This part's enlargement out of that of ``made``, which holds it: a view."""
-        scale = len(enlarged) // made.height
-        top, left = (self.top - made.top) * scale, (self.left - made.left) * scale
-        return enlarged[top : top + self.height * scale, left : left + self.width * scale]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TileRequest:
-    """One tile to enlarge, and all that an engine needs to know for it."""
-
-    pixels: Pixels
-    """RGB, shape (H, W, 3), uint8 or uint16, halo included."""
-
-    model: str
-    """Id of the model; never ``auto``."""
-
-    weights_sha256: str
-    """Hash of the weights that must run; an engine with others refuses."""
-
-    precision: str
-    """``f32``, ``bf16`` or ``int8``; never ``auto``, so that a picture is of one kind throughout."""
-
-    deadline: float
-    """When the answer becomes worthless, on the event loop's clock, in seconds."""
-
-    request_id: str
-    """The caller's request, from the edge to the log of the model server."""
-
-    owner: object = None
-    """Whose turn it takes in a pool: one picture that is being made. Two requests may have the same id, as their
-    callers choose it; an owner is nobody's choice, and stays in this process."""
-
-    admitted_at: float = 0.0
-    """When its picture was admitted, on the same clock: of those that wait, the oldest has rights of its own."""
-
-    index: int = 0
-    """Number of this tile in its picture, from 0."""
-
-    total: int = 1
-    """Tiles of the picture."""
-
-    keep: Keep | None = None
-    """The part to enlarge: the core, without the halo around it. None for all of the tile."""
-
-    options: Mapping[str, float] = field(default_factory=dict)
-    """Model options by name, such as ``denoise``."""
-
-    @property
-    def lr_px(self) -> int:
-        """LR pixels to compute."""
-        return int(self.pixels.shape[0] * self.pixels.shape[1])
-
-    @property
-    def kept(self) -> Keep:
-        """The part to enlarge."""
-        return self.keep or Keep(0, 0, *self.pixels.shape[:2])
-
-    @property
-    def core(self) -> Pixels:
-        """The pixels of that part: a view."""
-        return self.pixels[self.kept.slices]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TileResult:
-    """An enlarged tile, and what really ran."""
-
-    pixels: Pixels
-    """RGB, shape (H * scale, W * scale, 3) of the part that was to be enlarged, dtype of the request."""
-
-    engine: str
-    """Runtime, such as ``openvino``."""
-
-    precision: str
-    """The precision that was computed in."""
-
-    infer_s: float
-    """Seconds the network took."""
-
-    queue_s: float = 0.0
-    """Seconds that a model server had the tile besides."""
-
-    server: str = "local"
-    """Name of the model server that answered."""
-
-    attempts: int = 1
-    """How often the tile was sent, the answered time included."""
-
-    repeated: str | None = None
-    """Why the tile was computed again, if it was."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelFacts:
-    """What a planner, a pool and a caller need to know of a model."""
-
-    id: str
-    """Name in requests."""
-
-    scale: int
-    """HR pixels per LR pixel along an edge."""
-
-    halo_px: int
-    """LR pixels of context a tile reads around its core."""
-
-    halo_is_exact: bool
-    """True when the halo covers the network's reach, so that cutting changes nothing."""
-
-    max_tile_px: int
-    """LR pixels of the largest tile, halo included."""
-
-    mflop_per_px: float
-    """Computing for one LR pixel, in million floating-point operations."""
-
-    sha256: str
-    """Hash of the weights."""
-
-    precisions: tuple[str, ...]
-    """What can be computed in here; the first is what ``auto`` means."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineFacts:
-    """What an engine can do now."""
-
-    engine: str
-    """Runtime, such as ``openvino``."""
-
-    ready: bool
-    """Whether it takes tiles now."""
-
-    models: tuple[ModelFacts, ...]
-    """Models it has."""
-
-    capacity: int
-    """Tiles it takes at once, running and waiting."""
-
-    in_flight: int
-    """Tiles it holds now."""
-
-    mflop_per_s: float | None
-    """Speed at which it computes one tile, measured on its own tiles; None before the first."""
-
-    parallel: int = 1
-    """Tiles it computes at the same time, each at that speed."""
-
-    @property
-    def all_mflop_per_s(self) -> float | None:
-        """Speed at which it computes many tiles; None before the first."""
-        return None if self.mflop_per_s is None else self.mflop_per_s * self.parallel
-
-    def model(self, model_id: str) -> ModelFacts | None:
-        """The model of that id, or None."""
-        return next((model for model in self.models if model.id == model_id), None)
 
 
 def request_headers(request: TileRequest, *, left_s: float) -> dict[str, str]:
@@ -234,7 +46,7 @@ def _keep_header(request: TileRequest) -> dict[str, str]:
     if request.keep is None:
         return {}
     keep = request.keep
-    return {"Tile-Keep": f"{keep.top},{keep.left},{keep.height},{keep.width}"}
+    return {"Tile-Keep": f"{keep.top},{keep.left},{keep.height_px},{keep.width_px}"}
 
 
 def read_request(
@@ -318,10 +130,7 @@ def read_result(
     wanted, whole = (_times(part.shape, scale) for part in (request.core, request.pixels))
     if pixels.shape == whole != wanted:
         # A server that does not know Tile-Keep sends all of the tile.
-        rows, columns = request.kept.slices
-        pixels = pixels[
-            rows.start * scale : rows.stop * scale, columns.start * scale : columns.stop * scale
-        ]
+        pixels = pixels[request.kept.times(scale).slices]
     if pixels.shape != wanted or pixels.dtype != request.pixels.dtype:
         raise BadTile(f"asked for {wanted[0]}x{wanted[1]}, got {pixels.shape} {pixels.dtype}")
     try:
@@ -343,7 +152,7 @@ def read_result(
     return result
 
 
-def _read_keep(headers: Mapping[str, str], pixels: Pixels) -> Keep | None:
+def _read_keep(headers: Mapping[str, str], pixels: Pixels) -> Rect | None:
     if "Tile-Keep" not in headers:
         return None
     wrong = (
@@ -356,7 +165,7 @@ def _read_keep(headers: Mapping[str, str], pixels: Pixels) -> Keep | None:
     inside = top + height <= pixels.shape[0] and left + width <= pixels.shape[1]
     if min(top, left) < 0 or min(height, width) < 1 or not inside:
         raise BadTile(wrong)
-    return Keep(top, left, height, width)
+    return Rect.sized(left, top, width, height)
 
 
 def _times(shape: tuple[int, ...], scale: int) -> tuple[int, int, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Protocol
 
-from enlarger.wire import EngineFacts, ModelFacts, TileRequest, TileResult
+from enlarger.engine.tile import EngineFacts, ModelFacts, TileRequest, TileResult
 
 # Importing openvino sends usage data, from a process that it forks and that may hang for ever. It does
 # without if this package of its own is not installed, and that is what it finds here. Nor do we convert

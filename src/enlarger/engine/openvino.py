@@ -23,6 +23,7 @@ from enlarger.engine import networks
 from enlarger.engine.compiled import Blob, CompiledNetwork
 from enlarger.engine.processor import Processor, this_processor
 from enlarger.engine.samples import Floats, Output, enlarge_surely, to_floats
+from enlarger.engine.tile import EngineFacts, ModelFacts, TileRequest, TileResult
 from enlarger.errors import (
     ConfigError,
     DeadlineExceeded,
@@ -33,10 +34,10 @@ from enlarger.errors import (
     WeightsError,
     WrongOutput,
 )
+from enlarger.geometry.rect import Pixels, Rect
 from enlarger.memory import keep_large_blocks_apart
 from enlarger.models import Catalogue, Model
 from enlarger.models.golden import golden_input, read_golden
-from enlarger.wire import EngineFacts, Keep, ModelFacts, Pixels, TileRequest, TileResult
 
 log = structlog.get_logger()
 
@@ -438,9 +439,9 @@ class _Network:
         for _ in range(streams):
             self._idle.put([part.create_infer_request() for part in parts])
 
-    def enlarge(self, pixels: Pixels, keep: Keep) -> Output:
+    def enlarge(self, pixels: Pixels, keep: Rect) -> Output:
         """The enlargement of a part of ``pixels``, (H, W, 3), all of which the network sees."""
-        output = Output(keep.height * self._scale, keep.width * self._scale, pixels.dtype)
+        output = Output(keep.height_px * self._scale, keep.width_px * self._scale, pixels.dtype)
         requests = self._idle.get()
         try:
             made = _run(requests[0], to_floats(pixels))
@@ -464,7 +465,7 @@ def _run(request: Any, batch: Floats) -> Floats:
     return made
 
 
-def _bands(tail: Any, features: Floats, keep: Keep, scale: int) -> Iterator[Floats]:
+def _bands(tail: Any, features: Floats, keep: Rect, scale: int) -> Iterator[Floats]:
     """What the tail makes of features (1, H, W, C), a band of rows after the other, in blocks.
 
     A block sees what the tail sees around it, as far as there is anything: so blocks make the same samples as
@@ -472,10 +473,10 @@ def _bands(tail: Any, features: Floats, keep: Keep, scale: int) -> Iterator[Floa
     """
     _, height, width, _ = features.shape
     reach = networks.TAIL_REACH_PX
-    for top, bottom in _cuts(keep.top, keep.height):
-        band = np.empty((1, (bottom - top) * scale, keep.width * scale, 3), np.float32)
+    for top, bottom in _cuts(keep.top, keep.height_px):
+        band = np.empty((1, (bottom - top) * scale, keep.width_px * scale, 3), np.float32)
         above, below = max(0, top - reach), min(height, bottom + reach)
-        for left, right in _cuts(keep.left, keep.width):
+        for left, right in _cuts(keep.left, keep.width_px):
             before, behind = max(0, left - reach), min(width, right + reach)
             made = _run(tail, np.ascontiguousarray(features[:, above:below, before:behind]))
             inner = slice(top - above, bottom - above), slice(left - before, right - before)
@@ -518,7 +519,7 @@ def _compare_with_golden(model: Model, precision: str, network: _Network) -> flo
     """
     pixels = golden_input()
     started = time.perf_counter()
-    whole = Keep(0, 0, *pixels.shape[:2])
+    whole = Rect.whole(pixels.shape[1], pixels.shape[0])
     output, _, _ = enlarge_surely(pixels, "f32", lambda _: network.enlarge(pixels, whole))
     took_s = time.perf_counter() - started
     if model.golden is not None:

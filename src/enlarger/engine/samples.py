@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from enlarger.errors import WrongOutput
-from enlarger.wire import Pixels
+from enlarger.geometry.rect import Pixels
 
 Floats = npt.NDArray[np.float32]
 

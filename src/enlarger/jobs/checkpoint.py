@@ -10,11 +10,11 @@ import numpy as np
 import structlog
 
 from enlarger.engine import Engine
+from enlarger.engine.tile import EngineFacts, ModelFacts, TileRequest, TileResult
 from enlarger.errors import EnlargerError, reason_of
 from enlarger.jobs.blobs import Blobs
 from enlarger.pipeline.once import tile_key
 from enlarger.repeated import Repeated
-from enlarger.wire import EngineFacts, ModelFacts, TileRequest, TileResult
 
 log = structlog.get_logger()
 

@@ -9,8 +9,8 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from enlarger.geometry.rect import Rect
 from enlarger.jobs.record import JobRecord
-from enlarger.pipeline.passes import Window
 
 KEPT_EVENTS = 256
 LEAST_GAP_S = 0.1
@@ -28,7 +28,7 @@ class Shown:
     """A finished tile whose pixels can be had."""
 
     index: int
-    place: Window
+    place: Rect
     """In the result."""
 
 

@@ -15,32 +15,26 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
+from uuid import uuid4
 
 import numpy as np
 
 from enlarger import tracing
 from enlarger.engine import Engine
+from enlarger.engine.tile import ModelFacts, TileRequest, TileResult
 from enlarger.errors import InvalidOption
+from enlarger.geometry.axis import whole
+from enlarger.geometry.rect import Rect
+from enlarger.geometry.route import Network, Pass, Route, result_window, route
+from enlarger.geometry.tiles import TileBox
 from enlarger.job import Options
 from enlarger.picture import colour_lock
 from enlarger.picture.bleed import bled
-from enlarger.picture.resample import whole
 from enlarger.picture.values import Note, Picture, Samples
 from enlarger.pipeline.once import Once
-from enlarger.pipeline.passes import (
-    Network,
-    Pass,
-    Route,
-    Window,
-    kept_window,
-    result_window,
-    route,
-)
 from enlarger.pipeline.planes import Goal, Plane, Source
 from enlarger.pipeline.together import together
 from enlarger.threads import in_thread
-from enlarger.tiles import TileBox
-from enlarger.wire import Keep, ModelFacts, TileRequest, TileResult
 
 KEPT_BYTES = 256 << 20
 """Results that are kept for equal tiles of later frames."""
@@ -63,7 +57,7 @@ class Piece:
     total: int
     """Tiles of the picture."""
 
-    place: Window
+    place: Rect
     """Where it lies in the result."""
 
     pixels: Samples
@@ -117,10 +111,10 @@ class Wanted:
     size_px: tuple[int, int]
     """Width and height of the whole result."""
 
-    region: Window | None = None
+    region: Rect | None = None
     """The part of the picture whose result is wanted; None for all of it."""
 
-    crop: Window | None = None
+    crop: Rect | None = None
     """The part of the result that is wanted, in its pixels; None where ``region`` says which."""
 
     color_lock: bool = True
@@ -243,7 +237,7 @@ def wanted_of(options: Options, width_px: int, height_px: int) -> Wanted:
     region = None
     if options.region is not None:
         left, top, width, height = options.region
-        region = Window(left, top, left + width, top + height)
+        region = Rect(left, top, left + width, top + height)
         if region.right > width_px or region.bottom > height_px:
             raise InvalidOption(
                 f"Invalid region: it ends at {region.right},{region.bottom}; the picture has {width_px}x{height_px} px"
@@ -253,7 +247,7 @@ def wanted_of(options: Options, width_px: int, height_px: int) -> Wanted:
     cropped_px = options.cropped_px(size_px)
     if cropped_px is not None:
         left, top, width, height = cropped_px
-        crop = Window(left, top, left + width, top + height)
+        crop = Rect(left, top, left + width, top + height)
     return Wanted(size_px=size_px, region=region, crop=crop, color_lock=options.color_lock)
 
 
@@ -294,7 +288,7 @@ class _Work:
     total: int
     on_tile: OnTile | None
     on_piece: OnPiece | None
-    owner: object = field(default_factory=object)
+    owner: str = field(default_factory=lambda: uuid4().hex)
     numbers: Iterator[int] = field(default_factory=itertools.count)
     done: list[TileResult] = field(default_factory=list)
 
@@ -344,7 +338,7 @@ class _Work:
             await in_thread(self.executor, made[:, :, -1].fill, picture.alpha[0, 0])
         return _Made(made, deltas[0])
 
-    async def _tile(self, box: TileBox, plane: Plane, keep: Keep, *, is_shown: bool) -> None:
+    async def _tile(self, box: TileBox, plane: Plane, keep: Rect, *, is_shown: bool) -> None:
         """A tile of which ``keep`` is made, its own part or more."""
         request = TileRequest(
             pixels=plane.tile(box),
@@ -362,8 +356,7 @@ class _Work:
         with tracing.span("tile", index=request.index, lr_px=request.lr_px):
             result = await self.engine.enlarge(request)
             tracing.note(server=result.server, attempts=result.attempts, precision=result.precision)
-        own = Keep(*box.kept_in_tile)
-        result = replace(result, pixels=own.cut(result.pixels, keep))
+        result = replace(result, pixels=box.kept_in_tile.cut(result.pixels, keep))
         if is_shown and self.on_piece is not None and (piece := self._piece(box, request, result)):
             self.on_piece(piece)
         await in_thread(self.executor, plane.paste, box, result.pixels)
@@ -378,7 +371,7 @@ class _Work:
     def _piece(self, box: TileBox, request: TileRequest, result: TileResult) -> Piece | None:
         """What can be shown of a tile; None where it only helps its neighbours."""
         step, scale, out = self.way.passes[-1], self.model.scale, self.way.out
-        kept = kept_window(box)
+        kept = box.kept
         shared = kept.common(step.made)
         # Before the reduction, the last pass makes the whole picture so large.
         made_px = (self.way.columns.length_px, self.way.rows.length_px)
@@ -391,19 +384,19 @@ class _Work:
         )
 
 
-def _keeps(tiles: Sequence[tuple[Plane, TileBox]]) -> list[Keep]:
+def _keeps(tiles: Sequence[tuple[Plane, TileBox]]) -> list[Rect]:
     """What is to be made of each tile: its own part; of equal ones all that any of them needs, so that one does for all.
 
     Where a tile lies in the picture decides which part is its own: so flat ones would differ by that alone.
     """
-    own = [Keep(*box.kept_in_tile) for _, box in tiles]
+    own = [box.kept_in_tile for _, box in tiles]
     if len(tiles) == 1:
         return own
     keys = []
     for plane, box in tiles:
         pixels = np.ascontiguousarray(plane.tile(box))
         keys.append((pixels.shape, hashlib.sha256(pixels.data).digest()))
-    hulls: dict[object, Keep] = {}
+    hulls: dict[object, Rect] = {}
     for key, keep in zip(keys, own, strict=True):
         hulls[key] = hulls.get(key, keep).hull(keep)
     return [hulls[key] for key in keys]
@@ -417,7 +410,7 @@ def _plane_count(frame: Samples) -> int:
 
 def _sources(picture: Picture) -> list[Source]:
     """Colour, and alpha where it is not the same everywhere."""
-    whole = Window(0, 0, picture.width_px, picture.height_px)
+    whole = Rect.whole(picture.width_px, picture.height_px)
     colour = picture.colour if picture.alpha is None else bled(picture.colour, picture.alpha)
     sources = [Source(_widened(colour), whole)]
     if picture.alpha is not None and _plane_count(picture.samples) == 2:

@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from enlarger.errors import InvalidOption
+from enlarger.geometry.axis import whole
 from enlarger.job import Options
 from enlarger.picture.encode import QUALITY, encode
-from enlarger.picture.resample import reduce, whole
+from enlarger.picture.resample import reduce
 from enlarger.picture.values import Note, Picture
 from enlarger.pipeline.enlarging import Enlarged
 from enlarger.pipeline.finishing import finished

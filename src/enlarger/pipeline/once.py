@@ -11,12 +11,13 @@ from functools import partial
 import numpy as np
 
 from enlarger.engine import Engine
-from enlarger.wire import EngineFacts, Keep, ModelFacts, TileRequest, TileResult
+from enlarger.engine.tile import EngineFacts, ModelFacts, TileRequest, TileResult
+from enlarger.geometry.rect import Rect
 
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    made: Keep
+    made: Rect
     result: TileResult
 
 
@@ -36,7 +37,7 @@ class Once:
         self._keep_bytes = keep_bytes
         self._kept: OrderedDict[bytes, _Kept] = OrderedDict()
         self._kept_bytes = 0
-        self._running: defaultdict[bytes, dict[Keep, asyncio.Task[TileResult]]] = defaultdict(dict)
+        self._running: defaultdict[bytes, dict[Rect, asyncio.Task[TileResult]]] = defaultdict(dict)
         """By tile, and by what is made of it."""
 
         self.reused = 0
@@ -80,7 +81,7 @@ class Once:
         pixels = wanted.cut(result.pixels, made)
         return replace(result, pixels=pixels, attempts=1, infer_s=0.0, queue_s=0.0, repeated=None)
 
-    def _keep(self, key: bytes, made: Keep, task: asyncio.Task[TileResult]) -> None:
+    def _keep(self, key: bytes, made: Rect, task: asyncio.Task[TileResult]) -> None:
         del self._running[key][made]
         if not self._running[key]:
             del self._running[key]

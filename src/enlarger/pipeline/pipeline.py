@@ -17,6 +17,7 @@ import structlog
 from enlarger import tracing
 from enlarger.config import Settings
 from enlarger.engine import Engine
+from enlarger.engine.tile import ModelFacts
 from enlarger.errors import (
     CapacityError,
     DeadlineExceeded,
@@ -25,6 +26,7 @@ from enlarger.errors import (
     FileTooLarge,
     UnreadableImage,
 )
+from enlarger.geometry.route import Route
 from enlarger.job import SCALES, BytesSource, Job, Options
 from enlarger.models import Catalogue, Model
 from enlarger.picture.encode import check_kind, kind_for, suffix_of
@@ -55,7 +57,6 @@ from enlarger.pipeline.enlarging import (
 )
 from enlarger.pipeline.finishing import kept
 from enlarger.pipeline.fitting import write
-from enlarger.pipeline.passes import Route
 from enlarger.pipeline.planning import (
     check_output,
     check_side,
@@ -68,7 +69,6 @@ from enlarger.pipeline.planning import (
 from enlarger.pipeline.results import Found, Results
 from enlarger.store import Store, StoredFile
 from enlarger.threads import in_thread
-from enlarger.wire import ModelFacts
 
 if TYPE_CHECKING:  # a command line that fetches nothing need not load what that takes
     from enlarger.fetch import Fetcher

@@ -13,11 +13,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from enlarger.geometry.axis import Axis
+from enlarger.geometry.rect import Rect
+from enlarger.geometry.route import Pass
+from enlarger.geometry.tiles import TileBox
 from enlarger.picture.colour_lock import ColourLock
-from enlarger.picture.resample import Axis, reduce
+from enlarger.picture.resample import reduce
 from enlarger.picture.values import Samples
-from enlarger.pipeline.passes import Pass, Window, kept_window
-from enlarger.tiles import TileBox
 
 _BAND = 1 << 17
 """Samples that are rounded at once: in the processor's cache."""
@@ -30,7 +32,7 @@ class Source:
     samples: Samples
     """(H, W, 3) or (H, W, 1), uint16."""
 
-    window: Window
+    window: Rect
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ class Plane:
 
     def tile(self, box: TileBox) -> Samples:
         """What the network sees of a tile, (H, W, 3): a view, also where one channel stands for three."""
-        place = Window(box.columns.first, box.rows.first, box.columns.last, box.rows.last)
+        place = Rect(box.columns.first, box.rows.first, box.columns.last, box.rows.last)
         pixels = self._source.samples[place.within(self._source.window).slices]
         return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
 
@@ -94,7 +96,7 @@ class Plane:
             # (sum + 1) // 3 is sum / 3 rounded to nearest.
             mean = (pixels.sum(axis=2, dtype=np.uint32, keepdims=True) + 1) // 3
             pixels = mean.astype(pixels.dtype)
-        kept, made = kept_window(box), self._step.made
+        kept, made = box.kept, self._step.made
         shared = kept.common(made)
         share = box.share(pixels, self._scale)[shared.within(kept).times(self._scale).slices]
         place = shared.within(made).times(self._scale).slices
@@ -120,7 +122,7 @@ class Plane:
         """LR rows from the top in which no tile is missing."""
         made = self._step.made
         with self._adding:
-            tops = [kept_window(box).top for box in self._missing]
+            tops = [box.kept.top for box in self._missing]
         return max(0, min(tops, default=made.bottom) - made.top)
 
     def _write(self, rows: Axis) -> None:

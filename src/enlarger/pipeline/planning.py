@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from enlarger.engine.tile import ModelFacts
 from enlarger.errors import AnimationUnsupported, ImageTooLarge, InvalidOption, OutputTooLarge
+from enlarger.geometry.route import Route
 from enlarger.job import Options
 from enlarger.models import Catalogue, Model
 from enlarger.picture.values import Header
 from enlarger.pipeline.enlarging import KEPT_BYTES, Wanted, frames_at_once
-from enlarger.pipeline.passes import Route
-from enlarger.wire import ModelFacts
 
 
 def choose_model(

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 import structlog
 
 from enlarger.engine import Engine
+from enlarger.engine.tile import EngineFacts, TileRequest, TileResult
 from enlarger.errors import DeadlineExceeded, EngineLost
 from enlarger.pool.health import Health, State
 from enlarger.pool.policy import MIN_ATTEMPT_S, NeverBegun, Recalled, Wear
 from enlarger.pool.remote import Readiness
-from enlarger.wire import EngineFacts, TileRequest, TileResult
 
 log = structlog.get_logger()
 

@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from enlarger.engine.tile import EngineFacts, ModelFacts, TileRequest
 from enlarger.errors import EngineError, EngineLost, EnlargerError, OutOfMemory
 from enlarger.pool.health import State
-from enlarger.wire import EngineFacts, ModelFacts, TileRequest
 
 MAX_ATTEMPTS = 3
 """Times that an engine may fail on a tile before the tile's request fails."""

@@ -12,6 +12,7 @@ from statistics import fmean
 
 import structlog
 
+from enlarger.engine.tile import EngineFacts, ModelFacts, TileRequest, TileResult
 from enlarger.errors import (
     BadTile,
     Busy,
@@ -46,7 +47,6 @@ from enlarger.pool.policy import (
 )
 from enlarger.pool.turns import Turns
 from enlarger.repeated import Repeated
-from enlarger.wire import EngineFacts, ModelFacts, TileRequest, TileResult
 
 log = structlog.get_logger()
 

@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 
 from enlarger import tracing
+from enlarger.engine.tile import EngineFacts, ModelFacts, TileRequest, TileResult
 from enlarger.errors import (
     BadTile,
     BodyTooSlow,
@@ -25,16 +26,7 @@ from enlarger.errors import (
     reason_of,
 )
 from enlarger.pool.health import State
-from enlarger.wire import (
-    PROTOCOL,
-    EngineFacts,
-    ModelFacts,
-    TileRequest,
-    TileResult,
-    facts_from_json,
-    read_result,
-    request_headers,
-)
+from enlarger.wire import PROTOCOL, facts_from_json, read_result, request_headers
 
 PROBE_TIMEOUT_S = 5
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from enlarger.engine import Engine
+from enlarger.engine.tile import ModelFacts
+from enlarger.geometry.route import Route
 from enlarger.job import Options
 from enlarger.models import Catalogue, Model
 from enlarger.picture.encode import check_kind, holds_frames, kind_for
@@ -18,7 +20,6 @@ from enlarger.picture.values import Header, Picture
 from enlarger.picture.workers import Decoders
 from enlarger.pipeline.enlarging import Enlarged, Wanted, enlarge, plan_route, wanted_of
 from enlarger.pipeline.fitting import write
-from enlarger.pipeline.passes import Route
 from enlarger.pipeline.planning import (
     choose_model,
     choose_precision,
@@ -33,7 +34,6 @@ from enlarger.shell.targets import Work
 from enlarger.shell.writing import written_aside
 from enlarger.store import check_room
 from enlarger.threads import finished, in_thread
-from enlarger.wire import ModelFacts
 
 _MOST_PX = 1 << 30
 """Pixels of all frames of one result: they are held in memory until the file is written."""

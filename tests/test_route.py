@@ -13,9 +13,10 @@ from fakes import nearest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enlarger.picture.resample import Axis
-from enlarger.pipeline.passes import Pass, Route, Window, pass_count, result_window, route
-from enlarger.tiles import TileBox, plan
+from enlarger.geometry.axis import Axis
+from enlarger.geometry.rect import Rect
+from enlarger.geometry.route import Pass, Route, pass_count, result_window, route
+from enlarger.geometry.tiles import TileBox, plan
 
 Size = tuple[int, int]
 """Width and height."""
@@ -44,7 +45,7 @@ class Case:
     picture_px: Size
     size_px: Size
     model: Facts
-    region: Window | None
+    region: Rect | None
     margin_px: int
 
     def route(self) -> Route:
@@ -56,13 +57,13 @@ class Case:
             margin_px=self.margin_px,
         )
 
-    def bounds(self, number: int) -> Window:
+    def bounds(self, number: int) -> Rect:
         """All that pass ``number`` could read; that of the pass after the last is the final canvas."""
-        return Window(0, 0, *self.picture_px).times(self.model.scale**number)
+        return Rect(0, 0, *self.picture_px).times(self.model.scale**number)
 
 
 @st.composite
-def windows(draw: st.DrawFn, width_px: int = 9, height_px: int = 9) -> Window:
+def windows(draw: st.DrawFn, width_px: int = 9, height_px: int = 9) -> Rect:
     """Parts of a picture, of one pixel at least."""
     left = draw(st.integers(0, width_px - 1))
     top = draw(st.integers(0, height_px - 1))
@@ -70,7 +71,7 @@ def windows(draw: st.DrawFn, width_px: int = 9, height_px: int = 9) -> Window:
         draw(st.integers(left + 1, width_px)),
         draw(st.integers(top + 1, height_px)),
     )
-    return Window(left, top, right, bottom)
+    return Rect(left, top, right, bottom)
 
 
 @st.composite
@@ -112,19 +113,19 @@ def middles(draw: st.DrawFn) -> Case:
         picture_px=(40, 40),
         size_px=draw(st.sampled_from([size_px, size_px[::-1]])),
         model=Facts(scale=draw(st.sampled_from([2, 4])), halo_px=0, max_tile_px=200),
-        region=Window(left, top, left + draw(st.integers(1, 3)), top + 1),
+        region=Rect(left, top, left + draw(st.integers(1, 3)), top + 1),
         margin_px=0,
     )
 
 
-def points(window: Window) -> set[tuple[int, int]]:
+def points(window: Rect) -> set[tuple[int, int]]:
     """Its pixels."""
     return set(
         product(range(window.left, window.right), range(window.top, window.bottom)),
     )
 
 
-def holds(outer: Window, inner: Window) -> bool:
+def holds(outer: Rect, inner: Rect) -> bool:
     """Whether every pixel of one is in the other."""
     return (
         outer.left <= inner.left
@@ -134,17 +135,17 @@ def holds(outer: Window, inner: Window) -> bool:
     )
 
 
-def core(box: TileBox) -> Window:
+def core(box: TileBox) -> Rect:
     """What a tile makes."""
-    return Window(box.columns.start, box.rows.start, box.columns.stop, box.rows.stop)
+    return Rect(box.columns.start, box.rows.start, box.columns.stop, box.rows.stop)
 
 
-def seen(box: TileBox) -> Window:
+def seen(box: TileBox) -> Rect:
     """What a tile reads."""
-    return Window(box.columns.first, box.rows.first, box.columns.last, box.rows.last)
+    return Rect(box.columns.first, box.rows.first, box.columns.last, box.rows.last)
 
 
-def looked_at(case: Case, way: Route) -> Window:
+def looked_at(case: Case, way: Route) -> Rect:
     """Pixels of the final canvas within three lobes of a pixel of the result, in exact numbers.
 
     A canvas that has the length of the result along an axis is copied there.
@@ -162,14 +163,14 @@ def looked_at(case: Case, way: Route) -> Window:
 
     left, right = axis(way.out.left, way.out.right, canvas.right, case.size_px[0])
     top, bottom = axis(way.out.top, way.out.bottom, canvas.bottom, case.size_px[1])
-    return Window(left, top, right, bottom)
+    return Rect(left, top, right, bottom)
 
 
 PICTURE = np.arange(81).reshape(9, 9)
 
 
 @given(window=windows())
-def test_window_cuts_its_columns_and_rows(window: Window) -> None:
+def test_window_cuts_its_columns_and_rows(window: Rect) -> None:
     """Its width and height are those of what it cuts out."""
     rows, columns = np.divmod(PICTURE[window.slices].ravel(), 9)
     assert set(zip(columns.tolist(), rows.tolist(), strict=True)) == points(window)
@@ -177,7 +178,7 @@ def test_window_cuts_its_columns_and_rows(window: Window) -> None:
 
 
 @given(outer=windows(), data=st.data())
-def test_window_within_another_cuts_the_same_pixels(outer: Window, data: st.DataObject) -> None:
+def test_window_within_another_cuts_the_same_pixels(outer: Rect, data: st.DataObject) -> None:
     """Of the part as of the whole."""
     inner = data.draw(windows()).common(outer)
     if points(inner):
@@ -187,7 +188,7 @@ def test_window_within_another_cuts_the_same_pixels(outer: Window, data: st.Data
 
 @given(window=windows(), other=windows(), margin_px=st.integers(0, 10))
 def test_expanded_window_has_what_is_near_as_far_as_the_bounds_go(
-    window: Window, other: Window, margin_px: int
+    window: Rect, other: Rect, margin_px: int
 ) -> None:
     """Pixels of the bounds whose column and row are at most the margin away."""
     bounds = window.hull(other)
@@ -201,7 +202,7 @@ def test_expanded_window_has_what_is_near_as_far_as_the_bounds_go(
 
 
 @given(first=windows(), second=windows())
-def test_common_part_has_the_pixels_of_both(first: Window, second: Window) -> None:
+def test_common_part_has_the_pixels_of_both(first: Rect, second: Rect) -> None:
     """No pixels where they do not meet."""
     common = first.common(second)
     assert points(common) == points(first) & points(second)
@@ -209,16 +210,16 @@ def test_common_part_has_the_pixels_of_both(first: Window, second: Window) -> No
 
 
 @given(first=windows(), second=windows())
-def test_hull_is_the_smallest_that_holds_both(first: Window, second: Window) -> None:
+def test_hull_is_the_smallest_that_holds_both(first: Rect, second: Rect) -> None:
     """Each of its four sides is a side of one of them."""
     hull = first.hull(second)
     columns, rows = zip(*(points(first) | points(second)), strict=True)
-    assert hull == Window(min(columns), min(rows), max(columns) + 1, max(rows) + 1)
+    assert hull == Rect(min(columns), min(rows), max(columns) + 1, max(rows) + 1)
 
 
 @given(window=windows(), factor=st.integers(1, 4))
 def test_window_times_a_factor_is_its_part_of_the_enlarged_picture(
-    window: Window, factor: int
+    window: Rect, factor: int
 ) -> None:
     """Every pixel becomes a square."""
     enlarged = nearest(PICTURE, factor)[window.times(factor).slices]
@@ -227,7 +228,7 @@ def test_window_times_a_factor_is_its_part_of_the_enlarged_picture(
 
 @given(window=windows(40, 40), factor=st.integers(1, 5))
 def test_divided_window_is_the_smallest_whose_enlargement_holds_it(
-    window: Window, factor: int
+    window: Rect, factor: int
 ) -> None:
     """The pixels that its pixels come from, no more."""
     sources = {(x // factor, y // factor) for x, y in points(window)}
@@ -276,10 +277,10 @@ def test_adjacent_regions_tile_the_result(data: st.DataObject, picture_px: Size)
     )
     owners = np.zeros((size_px[1], size_px[0]), np.uint8)
     for (left, right), (top, bottom) in product(pairwise(columns), pairwise(rows)):
-        window = result_window(Window(left, top, right, bottom), picture_px, size_px)
+        window = result_window(Rect(left, top, right, bottom), picture_px, size_px)
         assert window.width_px >= 1
         assert window.height_px >= 1
-        assert holds(Window(0, 0, *size_px), window)
+        assert holds(Rect(0, 0, *size_px), window)
         owners[window.slices] += 1
     assert (owners == 1).all()
 
@@ -295,7 +296,7 @@ def test_region_lies_in_the_result_where_it_lies_in_the_picture(
     across = Fraction(size_px[0], picture_px[0])
     down = Fraction(size_px[1], picture_px[1])
     exact = (region.left * across, region.top * down, region.right * across, region.bottom * down)
-    assert found == Window(*(math.floor(side + Fraction(1, 2)) for side in exact))
+    assert found == Rect(*(math.floor(side + Fraction(1, 2)) for side in exact))
 
 
 @given(case=cases(whole=True))
@@ -303,7 +304,7 @@ def test_whole_picture_is_made_of_all_tiles_of_the_plan(case: Case) -> None:
     """In each pass: those of the picture, then those of what the pass before made of it."""
     way = case.route()
     assert len(way.passes) == pass_count(case.picture_px, case.size_px, scale=case.model.scale)
-    assert way.out == Window(0, 0, *case.size_px)
+    assert way.out == Rect(0, 0, *case.size_px)
     for number, step in enumerate(way.passes):
         bounds = case.bounds(number)
         tiles = tuple(case.model.plan(bounds.width_px, bounds.height_px))
@@ -408,7 +409,7 @@ def test_region_of_the_whole_picture_is_the_whole_picture(case: Case) -> None:
         picture_px=case.picture_px,
         size_px=case.size_px,
         model=case.model,
-        region=Window(0, 0, *case.picture_px),
+        region=Rect(0, 0, *case.picture_px),
         margin_px=case.margin_px,
     )
     assert everything.route() == case.route()
@@ -437,8 +438,8 @@ def test_small_region_costs_little(factor: int, tiles: list[int]) -> None:
         1500,
         model=X4PLUS,
         size_px=(1500 * factor, 1500 * factor),
-        region=Window(left, top, left + 20, top + 20),
+        region=Rect(left, top, left + 20, top + 20),
     )
     assert way.passes[0].boxes == (first,)
     assert all(len(step.boxes) <= most for step, most in zip(way.passes, tiles, strict=True))
-    assert way.out == Window(left, top, left + 20, top + 20).times(factor)
+    assert way.out == Rect(left, top, left + 20, top + 20).times(factor)

@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from enlarger.picture.resample import Axis
-from enlarger.tiles import BLEND_PX, TileBox, plan
+from enlarger.geometry.axis import Axis
+from enlarger.geometry.rect import Rect
+from enlarger.geometry.tiles import BLEND_PX, TileBox, plan
 
 
 class Network(Protocol):
@@ -28,90 +29,16 @@ class Network(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
-    """A part of a picture in its pixels: columns [left, right), rows [top, bottom)."""
-
-    left: int
-    top: int
-    right: int
-    bottom: int
-
-    @property
-    def width_px(self) -> int:
-        """Columns."""
-        return self.right - self.left
-
-    @property
-    def height_px(self) -> int:
-        """Rows."""
-        return self.bottom - self.top
-
-    @property
-    def slices(self) -> tuple[slice, slice]:
-        """Rows and columns, to cut it out of an array."""
-        return slice(self.top, self.bottom), slice(self.left, self.right)
-
-    def within(self, outer: Window) -> Window:
-        """The same part, counted from the corner of ``outer``."""
-        return Window(
-            self.left - outer.left,
-            self.top - outer.top,
-            self.right - outer.left,
-            self.bottom - outer.top,
-        )
-
-    def expanded(self, margin_px: int, bounds: Window) -> Window:
-        """With so much around it, as far as ``bounds`` has it."""
-        return Window(
-            max(bounds.left, self.left - margin_px),
-            max(bounds.top, self.top - margin_px),
-            min(bounds.right, self.right + margin_px),
-            min(bounds.bottom, self.bottom + margin_px),
-        )
-
-    def common(self, other: Window) -> Window:
-        """What both have; of no width or height, or less, where that is nothing."""
-        return Window(
-            max(self.left, other.left),
-            max(self.top, other.top),
-            min(self.right, other.right),
-            min(self.bottom, other.bottom),
-        )
-
-    def hull(self, other: Window) -> Window:
-        """The smallest that holds both."""
-        return Window(
-            min(self.left, other.left),
-            min(self.top, other.top),
-            max(self.right, other.right),
-            max(self.bottom, other.bottom),
-        )
-
-    def times(self, factor: int) -> Window:
-        """The same part of the picture enlarged by ``factor``."""
-        return Window(*(side * factor for side in (self.left, self.top, self.right, self.bottom)))
-
-    def divided(self, factor: int) -> Window:
-        """The smallest part whose enlargement by ``factor`` holds this one."""
-        return Window(
-            self.left // factor,
-            self.top // factor,
-            -(-self.right // factor),
-            -(-self.bottom // factor),
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class Pass:
     """One run of the network over a picture, or over a part of it."""
 
     boxes: tuple[TileBox, ...]
     """Tiles to compute, of the plan of the whole picture."""
 
-    read: Window
+    read: Rect
     """LR pixels that are looked at."""
 
-    made: Window
+    made: Rect
     """LR pixels whose enlargement is kept."""
 
     @property
@@ -125,7 +52,7 @@ class Route:
     """All steps to a result."""
 
     passes: tuple[Pass, ...]
-    out: Window
+    out: Rect
     """The part of the whole result that is wanted, in its pixels."""
 
     rows: Axis
@@ -149,8 +76,8 @@ def route(
     *,
     model: Network,
     size_px: tuple[int, int],
-    region: Window | None = None,
-    crop: Window | None = None,
+    region: Rect | None = None,
+    crop: Rect | None = None,
     margin_px: int = 0,
 ) -> Route:
     """The passes to a result.
@@ -165,18 +92,18 @@ def route(
         margin_px: LR pixels around a pixel that the step after the network looks at.
     """
     out = crop or result_window(
-        region or Window(0, 0, width_px, height_px), (width_px, height_px), size_px
+        region or Rect.whole(width_px, height_px), (width_px, height_px), size_px
     )
     count = pass_count((width_px, height_px), size_px, scale=model.scale)
     final = (width_px * model.scale**count, height_px * model.scale**count)
     columns = Axis(final[0], size_px[0], out.left, out.right)
     rows = Axis(final[1], size_px[1], out.top, out.bottom)
     (left, right), (top, bottom) = columns.seen, rows.seen
-    need = Window(left, top, right, bottom)
+    need = Rect(left, top, right, bottom)
     passes: list[Pass] = []
     for number in reversed(range(count)):
         grown = model.scale**number
-        bounds = Window(0, 0, width_px * grown, height_px * grown)
+        bounds = Rect.whole(width_px * grown, height_px * grown)
         passes.append(_pass(bounds, need.divided(model.scale).expanded(margin_px, bounds), model))
         need = passes[-1].read
     made = passes[0].made.times(model.scale)
@@ -198,7 +125,7 @@ def pass_count(picture_px: tuple[int, int], size_px: tuple[int, int], *, scale: 
     return count
 
 
-def result_window(region: Window, picture_px: tuple[int, int], size_px: tuple[int, int]) -> Window:
+def result_window(region: Rect, picture_px: tuple[int, int], size_px: tuple[int, int]) -> Rect:
     """Where a part of the picture lies in the whole result; at least one pixel of it."""
 
     def place(at: int, length: int, wanted: int) -> int:
@@ -206,13 +133,7 @@ def result_window(region: Window, picture_px: tuple[int, int], size_px: tuple[in
 
     left, right = (place(at, picture_px[0], size_px[0]) for at in (region.left, region.right))
     top, bottom = (place(at, picture_px[1], size_px[1]) for at in (region.top, region.bottom))
-    return Window(left, top, max(right, left + 1), max(bottom, top + 1))
-
-
-def kept_window(box: TileBox) -> Window:
-    """What of a tile goes into the picture."""
-    (top, bottom), (left, right) = box.rows.kept, box.columns.kept
-    return Window(left, top, right, bottom)
+    return Rect(left, top, max(right, left + 1), max(bottom, top + 1))
 
 
 def tiles_of(width_px: int, height_px: int, model: Network) -> list[TileBox]:
@@ -226,14 +147,12 @@ def tiles_of(width_px: int, height_px: int, model: Network) -> list[TileBox]:
     )
 
 
-def _pass(bounds: Window, made: Window, model: Network) -> Pass:
+def _pass(bounds: Rect, made: Rect, model: Network) -> Pass:
     boxes = []
     read = made
     for box in tiles_of(bounds.width_px, bounds.height_px, model):
-        shared = kept_window(box).common(made)
+        shared = box.kept.common(made)
         if shared.width_px > 0 and shared.height_px > 0:
             boxes.append(box)
-            read = read.hull(
-                Window(box.columns.first, box.rows.first, box.columns.last, box.rows.last)
-            )
+            read = read.hull(box.window)
     return Pass(tuple(boxes), read, made)

@@ -9,13 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Pixels = npt.NDArray[Any]
-"""Rows, columns, channels of RGB: shape (H, W, 3), uint8 or uint16."""
+from enlarger.geometry.rect import Pixels, Rect
 
 SERVERS = (1, 2, 3, 4, 5)
 """How many model servers share a picture, as far as a plan that must not know can tell."""
@@ -74,13 +71,23 @@ class TileBox:
 
     def read(self, image: Pixels) -> Pixels:
         """The tile's pixels, halo included: a view of ``image``, shape (H, W, ...)."""
-        return image[self.rows.first : self.rows.last, self.columns.first : self.columns.last]
+        return image[self.window.slices]
 
     @property
-    def kept_in_tile(self) -> tuple[int, int, int, int]:
-        """Top, left, height and width of what is kept, counted from the corner of the read part."""
+    def window(self) -> Rect:
+        """What is read, halo included."""
+        return Rect(self.columns.first, self.rows.first, self.columns.last, self.rows.last)
+
+    @property
+    def kept(self) -> Rect:
+        """What goes into the picture: the core, and what fades."""
         (top, bottom), (left, right) = self.rows.kept, self.columns.kept
-        return top - self.rows.first, left - self.columns.first, bottom - top, right - left
+        return Rect(left, top, right, bottom)
+
+    @property
+    def kept_in_tile(self) -> Rect:
+        """The same, counted from the corner of the read part."""
+        return self.kept.within(self.window)
 
     def share(self, enlarged: Pixels, scale: int) -> Pixels:
         """What is kept, enlarged, as this tile's share of the picture: faded where a neighbour has a share too.
@@ -101,9 +108,7 @@ class TileBox:
 
     def paste(self, canvas: Pixels, enlarged: Pixels, scale: int) -> None:
         """Add what is kept, enlarged, to ``canvas``, of zeros at first, (H * scale, W * scale, ...)."""
-        (top, bottom), (left, right) = self.rows.kept, self.columns.kept
-        place = slice(top * scale, bottom * scale), slice(left * scale, right * scale)
-        canvas[place] += self.share(enlarged, scale)
+        canvas[self.kept.times(scale).slices] += self.share(enlarged, scale)
 
 
 def _faded_in(edge: Pixels) -> Pixels:

@@ -1,0 +1,178 @@
+"""The contract between whoever wants a tile enlarged and whoever enlarges it.
+
+Two plain values, ``TileRequest`` and ``TileResult``, and what an engine says of itself, ``EngineFacts``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from enlarger.geometry.rect import Pixels, Rect
+
+_TIMES = ("deadline", "admitted_at")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TileRequest:
+    """One tile to enlarge, and all that an engine needs to know for it."""
+
+    pixels: Pixels
+    """RGB, shape (H, W, 3), uint8 or uint16, halo included."""
+
+    model: str
+    """Id of the model; never ``auto``."""
+
+    weights_sha256: str
+    """Hash of the weights that must run; an engine with others refuses."""
+
+    precision: str
+    """``f32``, ``bf16`` or ``int8``; never ``auto``, so that a picture is of one kind throughout."""
+
+    deadline: float
+    """When the answer becomes worthless, on the event loop's clock, in seconds."""
+
+    request_id: str
+    """The caller's request, from the edge to the log of the model server."""
+
+    owner: str = ""
+    """Whose turn it takes in a pool: the id of one picture that is being made. Two requests may have the same request
+    id, as their callers choose it; nobody chooses this one."""
+
+    admitted_at: float = 0.0
+    """When its picture was admitted, on the same clock: of those that wait, the oldest has rights of its own."""
+
+    index: int = 0
+    """Number of this tile in its picture, from 0."""
+
+    total: int = 1
+    """Tiles of the picture."""
+
+    keep: Rect | None = None
+    """The part to enlarge, in pixels of the tile: the core, without the halo around it. None for all of the tile."""
+
+    options: Mapping[str, float] = field(default_factory=dict)
+    """Model options by name, such as ``denoise``."""
+
+    @property
+    def lr_px(self) -> int:
+        """LR pixels to compute."""
+        return int(self.pixels.shape[0] * self.pixels.shape[1])
+
+    @property
+    def kept(self) -> Rect:
+        """The part to enlarge."""
+        height, width = self.pixels.shape[:2]
+        return self.keep or Rect.whole(width, height)
+
+    @property
+    def core(self) -> Pixels:
+        """The pixels of that part: a view."""
+        return self.pixels[self.kept.slices]
+
+    # Clocks of two processes differ: a copy for another one states how far away its times are. An event loop's clock
+    # is time.monotonic.
+    def __getstate__(self) -> dict[str, Any]:
+        now = time.monotonic()
+        state = {one.name: getattr(self, one.name) for one in fields(self)}
+        return state | {name: state[name] - now for name in _TIMES}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        now = time.monotonic()
+        for name, value in state.items():
+            object.__setattr__(self, name, value + now if name in _TIMES else value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TileResult:
+    """An enlarged tile, and what really ran."""
+
+    pixels: Pixels
+    """RGB, shape (H * scale, W * scale, 3) of the part that was to be enlarged, dtype of the request."""
+
+    engine: str
+    """Runtime, such as ``openvino``."""
+
+    precision: str
+    """The precision that was computed in."""
+
+    infer_s: float
+    """Seconds the network took."""
+
+    queue_s: float = 0.0
+    """Seconds that a model server had the tile besides."""
+
+    server: str = "local"
+    """Name of the model server that answered."""
+
+    attempts: int = 1
+    """How often the tile was sent, the answered time included."""
+
+    repeated: str | None = None
+    """Why the tile was computed again, if it was."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFacts:
+    """What a planner, a pool and a caller need to know of a model."""
+
+    id: str
+    """Name in requests."""
+
+    scale: int
+    """HR pixels per LR pixel along an edge."""
+
+    halo_px: int
+    """LR pixels of context a tile reads around its core."""
+
+    halo_is_exact: bool
+    """True when the halo covers the network's reach, so that cutting changes nothing."""
+
+    max_tile_px: int
+    """LR pixels of the largest tile, halo included."""
+
+    mflop_per_px: float
+    """Computing for one LR pixel, in million floating-point operations."""
+
+    sha256: str
+    """Hash of the weights."""
+
+    precisions: tuple[str, ...]
+    """What can be computed in here; the first is what ``auto`` means."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineFacts:
+    """What an engine can do now."""
+
+    engine: str
+    """Runtime, such as ``openvino``."""
+
+    ready: bool
+    """Whether it takes tiles now."""
+
+    models: tuple[ModelFacts, ...]
+    """Models it has."""
+
+    capacity: int
+    """Tiles it takes at once, running and waiting."""
+
+    in_flight: int
+    """Tiles it holds now."""
+
+    mflop_per_s: float | None
+    """Speed at which it computes one tile, measured on its own tiles; None before the first."""
+
+    parallel: int = 1
+    """Tiles it computes at the same time, each at that speed."""
+
+    @property
+    def all_mflop_per_s(self) -> float | None:
+        """Speed at which it computes many tiles; None before the first."""
+        return None if self.mflop_per_s is None else self.mflop_per_s * self.parallel
+
+    def model(self, model_id: str) -> ModelFacts | None:
+        """The model of that id, or None."""
+        return next((model for model in self.models if model.id == model_id), None)
