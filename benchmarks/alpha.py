@@ -66,6 +66,7 @@ def main() -> None:
             pixels=np.repeat(alpha[:, :, np.newaxis], 3, axis=2),
             model=model.id,
             weights_sha256=model.sha256,
+            scale=model.scale,
             precision="f32",
             deadline=asyncio.get_running_loop().time() + 86_400,
             request_id="benchmark",

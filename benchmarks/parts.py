@@ -59,6 +59,7 @@ async def enlarge_all(
                     pixels=np.ascontiguousarray(tile),
                     model=model.id,
                     weights_sha256=model.sha256,
+                    scale=model.scale,
                     precision=precision,
                     deadline=deadline,
                     request_id="benchmark",

@@ -192,6 +192,7 @@ async def enlarge(engine: OpenVINOEngine, model: Model, pixels: Pixels, precisio
             pixels=np.ascontiguousarray(pixels),
             model=model.id,
             weights_sha256=model.sha256,
+            scale=model.scale,
             precision=precision,
             deadline=asyncio.get_running_loop().time() + 86_400,
             request_id="benchmark",

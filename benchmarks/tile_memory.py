@@ -74,6 +74,7 @@ def measured(model_id: str, precision: str, side_px: int) -> tuple[float, float]
                 pixels=pixels,
                 model=model.id,
                 weights_sha256=model.sha256,
+                scale=model.scale,
                 precision=precision,
                 deadline=asyncio.get_running_loop().time() + 86_400,
                 request_id="benchmark",

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from enlarger.engine import Engine
-from enlarger.engine.tile import EngineFacts, ModelFacts, TileRequest, TileResult
+from enlarger.engine.tile import EngineFacts, ModelFacts, Need, TileRequest, TileResult
 from enlarger.errors import EnlargerError, ModelNotHere, NoEngineReady
 from enlarger.geometry.rect import Pixels
 
@@ -22,6 +22,11 @@ NEAREST = ModelFacts(
     precisions=("f32", "bf16"),
 )
 """The model of a ``NearestEngine`` that is given none. Small tiles, so that small pictures are cut."""
+
+
+def need_of(model: ModelFacts = NEAREST, *, lr_px: int = 0) -> Need:
+    """What a tile of that model needs."""
+    return Need(model=model.id, weights_sha256=model.sha256, scale=model.scale, lr_px=lr_px)
 
 
 def nearest(pixels: Pixels, scale: int) -> Pixels:
@@ -76,11 +81,11 @@ class NearestEngine:
             mflop_per_s=self.mflop_per_s,
         )
 
-    async def ready_for(self, model_id: str, weights_sha256: str) -> ModelFacts:
+    async def ready_for(self, need: Need) -> ModelFacts:
         """The model's facts at once, if it is one of ``models``."""
-        model = self.facts().model(model_id)
-        if model is None or model.sha256 != weights_sha256:
-            raise NoEngineReady(f"{model_id} is not here")
+        model = self.facts().meeting(need)
+        if model is None:
+            raise NoEngineReady(f"{need.model} is not here")
         return model
 
 
@@ -105,9 +110,9 @@ class FailsFirst:
         """Those of the other engine."""
         return self.engine.facts()
 
-    async def ready_for(self, model_id: str, weights_sha256: str) -> ModelFacts:
+    async def ready_for(self, need: Need) -> ModelFacts:
         """As the other engine."""
-        return await self.engine.ready_for(model_id, weights_sha256)
+        return await self.engine.ready_for(need)
 
 
 class StuckEngine(NearestEngine):

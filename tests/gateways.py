@@ -59,7 +59,10 @@ def catalogue(model_dir: Path) -> Catalogue:
 @pytest.fixture(scope="module")
 def models(catalogue: Catalogue) -> list[ModelFacts]:
     """All models of the catalogue, for fakes that need no weights."""
-    return [replace(NEAREST, id=row.id, sha256=row.sha256) for row in catalogue]
+    return [
+        replace(NEAREST, id=row.id, sha256=row.sha256, max_tile_px=row.max_tile_px)
+        for row in catalogue
+    ]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

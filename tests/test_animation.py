@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from oracles import lanczos_to
 from pictures import WIDE, encoded, noise, visible
 from PIL import Image
+from plans import planned
 
 from enlarger.engine import Engine
 from enlarger.engine.tile import TileRequest
@@ -26,7 +27,7 @@ from enlarger.geometry.tiles import plan
 from enlarger.job import Options
 from enlarger.picture.decode import decode
 from enlarger.picture.values import Motion, Note, Picture
-from enlarger.pipeline.enlarging import Enlarged, OnTile, Wanted, enlarge
+from enlarger.pipeline.enlarging import Enlarged, OnTile, enlarge
 from enlarger.pipeline.fitting import write
 
 TIMES_MS = (20, 30, 40, 50)
@@ -65,8 +66,9 @@ async def enlarged(
     size_px = (int(picture.width_px * scale + 0.5), int(picture.height_px * scale + 0.5))
     return await enlarge(
         picture,
-        model=NEAREST,
-        wanted=Wanted(size_px=size_px, region=region, color_lock=color_lock),
+        plan=planned(
+            picture.width_px, picture.height_px, size_px, region=region, color_lock=color_lock
+        ),
         precision="f32",
         engine=engine,
         executor=executor,

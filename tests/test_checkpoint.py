@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import NEAREST, HeldEngine, NearestEngine, nearest
+from fakes import NEAREST, HeldEngine, NearestEngine, nearest, need_of
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -37,6 +37,7 @@ def tile(seed: int = 0) -> TileRequest:
         pixels=noise(5, 7, 3, seed=seed),
         model=NEAREST.id,
         weights_sha256=NEAREST.sha256,
+        scale=NEAREST.scale,
         precision="f32",
         deadline=1e9,
         request_id="r-1",
@@ -194,7 +195,7 @@ async def test_facts_are_those_of_the_engine(blobs: Blobs) -> None:
     engine = NearestEngine()
     checkpoint = before(engine, blobs)
     assert checkpoint.facts() == engine.facts()
-    assert await checkpoint.ready_for(NEAREST.id, NEAREST.sha256) == NEAREST
+    assert await checkpoint.ready_for(need_of()) == NEAREST
     with pytest.raises(Exception, match="is not here"):
         await checkpoint.enlarge(replace(tile(), model="unknown"))
     assert await blobs.keys(FOLDER) == []

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from oracles import lanczos, lanczos_to
 from pictures import icc_profile, noise, noise16, visible
+from plans import planned
 
 from enlarger.engine import Engine
 from enlarger.engine.tile import ModelFacts, TileRequest, TileResult
@@ -26,7 +27,7 @@ from enlarger.geometry.route import result_window
 from enlarger.geometry.route import tiles_of as tiles_for
 from enlarger.geometry.tiles import plan
 from enlarger.picture.values import Note, Picture
-from enlarger.pipeline.enlarging import Enlarged, OnPiece, OnTile, Piece, Wanted, enlarge
+from enlarger.pipeline.enlarging import Enlarged, OnPiece, OnTile, Piece, enlarge
 
 LONG_S = 100
 """A deadline that plays no part."""
@@ -58,8 +59,14 @@ async def enlarged(
     size_px = (int(picture.width_px * scale + 0.5), int(picture.height_px * scale + 0.5))
     return await enlarge(
         picture,
-        model=NEAREST,
-        wanted=Wanted(size_px=size_px, region=region, crop=crop, color_lock=color_lock),
+        plan=planned(
+            picture.width_px,
+            picture.height_px,
+            size_px,
+            region=region,
+            crop=crop,
+            color_lock=color_lock,
+        ),
         precision=precision,
         engine=engine,
         executor=executor,
@@ -610,8 +617,7 @@ async def blended(
     height, width, _ = samples.shape
     result = await enlarge(
         Picture(samples=samples),
-        model=BLENDED,
-        wanted=Wanted(size_px=(4 * width, 4 * height), region=region, color_lock=False),
+        plan=planned(width, height, (4 * width, 4 * height), model=BLENDED, region=region),
         precision="f32",
         engine=engine,
         executor=executor,
@@ -717,8 +723,7 @@ async def whole(
     height, width, _ = samples.shape
     return await enlarge(
         Picture(samples=samples),
-        model=model,
-        wanted=Wanted(size_px=(4 * width, 4 * height), color_lock=False),
+        plan=planned(width, height, (4 * width, 4 * height), model=model),
         precision="f32",
         engine=engine,
         executor=executor,

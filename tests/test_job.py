@@ -454,12 +454,14 @@ def test_outside_is_the_smallest_result_that_holds_the_box(
     size = outside.size_px(width_px, height_px)
     assert size == (width_px * factor, height_px * factor)
     assert size == cover.size_px(width_px, height_px)
-    assert outside.cropped_px(size) is None
-    cropped = cover.cropped_px(size)
+    assert outside.crop(size) is None
+    cropped = cover.crop(size)
     assert cropped is not None
-    left, top, *shown = cropped
-    assert tuple(shown) == box
-    for start, side, whole in ((left, box[0], size[0]), (top, box[1], size[1])):
+    assert (cropped.width_px, cropped.height_px) == box
+    for start, side, whole in (
+        (cropped.left, box[0], size[0]),
+        (cropped.top, box[1], size[1]),
+    ):
         assert abs((whole - side) - 2 * start) <= 1, "as much is cut off at either end"
 
 

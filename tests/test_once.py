@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import NEAREST, FailsFirst, HeldEngine, NearestEngine, StuckEngine, nearest
+from fakes import NEAREST, FailsFirst, HeldEngine, NearestEngine, StuckEngine, nearest, need_of
 from hypothesis import given
 from hypothesis import strategies as st
 from pictures import noise16
@@ -29,6 +29,7 @@ def tile(seed: int = 0, **fields: Any) -> TileRequest:
         pixels=noise16(5, 7, 3, seed=seed),
         model=NEAREST.id,
         weights_sha256=NEAREST.sha256,
+        scale=NEAREST.scale,
         precision="f32",
         deadline=1e9,
         request_id="r-1",
@@ -311,4 +312,4 @@ async def test_it_speaks_for_the_engine_behind_it() -> None:
     async with Once(engine) as once:
         as_engine: Engine = once
         assert as_engine.facts() == engine.facts()
-        assert await as_engine.ready_for(NEAREST.id, NEAREST.sha256) == NEAREST
+        assert await as_engine.ready_for(need_of()) == NEAREST

@@ -21,7 +21,7 @@ import numpy as np
 import openvino as ov  # noqa: TID253 - compared with
 import pytest
 import structlog
-from fakes import nearest
+from fakes import nearest, need_of
 from networks import (
     random_layers,
     write_compact,
@@ -30,6 +30,7 @@ from networks import (
 )
 from pictures import encoded, noise, skimage_photo
 from PIL import Image
+from plans import planned
 from structlog.contextvars import bound_contextvars
 from structlog.testing import capture_logs
 
@@ -53,7 +54,7 @@ from enlarger.models import Catalogue, Model
 from enlarger.models.architectures import Architecture
 from enlarger.models.golden import GOLDEN_FOLDER
 from enlarger.picture.values import Picture
-from enlarger.pipeline.enlarging import Wanted, enlarge
+from enlarger.pipeline.enlarging import enlarge
 
 WHEEL_MODELS = ("realesrgan-x4plus", "realesrgan-x4plus-anime", "realesr-animevideov3")
 PHOTO_GOLDEN = Path(__file__).parent / "golden"
@@ -94,6 +95,7 @@ def asked(
         pixels=np.ascontiguousarray(pixels),
         model=model_id,
         weights_sha256=facts.sha256,
+        scale=facts.scale,
         precision=precision,
         deadline=asyncio.get_running_loop().time() + left_s,
         request_id="test",
@@ -458,7 +460,7 @@ async def test_model_whose_files_are_gone_is_not_offered_until_they_are_back(
             assert engine.facts().model("own") is None
         assert engine.facts().model("other") is not None
         with pytest.raises(NoEngineReady, match=file.name):
-            await engine.ready_for("own", request.weights_sha256)
+            await engine.ready_for(request.need)
         kept.rename(file)
         assert engine.facts().model("own") is not None
         await engine.enlarge(request)
@@ -624,6 +626,7 @@ async def test_other_weights_are_refused(engine: OpenVINOEngine) -> None:
             pixels=request.pixels,
             model=model,
             weights_sha256=sha256,
+            scale=4,
             precision="f32",
             deadline=request.deadline,
             request_id="test",
@@ -631,13 +634,13 @@ async def test_other_weights_are_refused(engine: OpenVINOEngine) -> None:
         with pytest.raises(ModelNotHere):
             await engine.enlarge(wrong)
         with pytest.raises(NoEngineReady):
-            await engine.ready_for(model, sha256)
+            await engine.ready_for(wrong.need)
 
 
 async def test_ready_for_gives_the_model_that_facts_state(engine: OpenVINOEngine) -> None:
     """A planner may rely on either."""
     for model in engine.facts().models:
-        assert await engine.ready_for(model.id, model.sha256) == model
+        assert await engine.ready_for(need_of(model)) == model
 
 
 @pytest.mark.parametrize("precision", ["f16", "int8", "auto", ""])
@@ -928,8 +931,9 @@ async def test_locked_colours_are_those_of_the_photo(
         locked, free = [
             await enlarge(
                 Picture(samples=photo),
-                model=facts,
-                wanted=Wanted(size_px=(side_px * 4, side_px * 4), color_lock=color_lock),
+                plan=planned(
+                    side_px, side_px, (side_px * 4, side_px * 4), model=facts, color_lock=color_lock
+                ),
                 precision="f32",
                 engine=engine,
                 executor=executor,

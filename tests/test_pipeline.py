@@ -18,14 +18,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pytest
-from fakes import NEAREST, FailsFirst, HeldEngine, NearestEngine, StuckEngine, nearest
+from fakes import FailsFirst, HeldEngine, NearestEngine, StuckEngine, nearest
 from pictures import RGB, encoded, icc_profile, noise, png, png_chunk, visible
 from PIL import Image
 from structlog.testing import capture_logs
 
 from enlarger import config
 from enlarger.engine import Engine
-from enlarger.engine.tile import ModelFacts
+from enlarger.engine.tile import ModelFacts, Need, TileRequest, TileResult
 from enlarger.errors import (
     AnimationUnsupported,
     DeadlineExceeded,
@@ -47,22 +47,14 @@ from enlarger.errors import (
     WrongOutput,
 )
 from enlarger.fetch import Fetcher
-from enlarger.geometry.rect import Rect
 from enlarger.geometry.tiles import plan
 from enlarger.job import BytesSource, Job, Options, UrlSource, read_options
 from enlarger.models import Catalogue
-from enlarger.picture.values import FORMATS, Header, Picture
+from enlarger.picture.values import Header, Picture
 from enlarger.picture.workers import Decoders
-from enlarger.pipeline.enlarging import Wanted, plan_route
 from enlarger.pipeline.pipeline import Listener, Pipeline
-from enlarger.pipeline.planning import (
-    check_output,
-    check_side,
-    choose_precision,
-    frame_count,
-    least_size_px,
-    pixel_bytes,
-)
+from enlarger.pool.member import Member
+from enlarger.pool.pool import Pool
 from enlarger.store import Store, StoredFile
 
 PICTURE = encoded(noise(30, 40, 3))
@@ -91,7 +83,7 @@ def facts(catalogue: Catalogue) -> tuple[ModelFacts, ...]:
             scale=4,
             halo_px=2,
             halo_is_exact=True,
-            max_tile_px=1024,
+            max_tile_px=model.max_tile_px,
             mflop_per_px=model.mflop_per_px,
             sha256=model.sha256,
             precisions=("bf16", "f32"),
@@ -282,46 +274,6 @@ INT8_FIRST = ("int8", "bf16", "f32")
 
 
 @pytest.mark.parametrize(
-    ("wish", "setting", "available", "eight_bits", "more_bits"),
-    [
-        ("auto", "auto", WITH_BF16, "bf16", "f32"),
-        ("auto", "auto", WITH_ALL, "bf16", "f32"),
-        ("auto", "auto", INT8_FIRST, "int8", "f32"),
-        ("auto", "auto", WITH_F32, "f32", "f32"),
-        ("auto", "auto", ("bf16",), "bf16", "bf16"),  # there is nothing better
-        ("auto", "f32", WITH_BF16, "f32", "f32"),
-        ("auto", "bf16", WITH_BF16, "bf16", "bf16"),
-        ("auto", "int8", WITH_ALL, "int8", "int8"),
-        ("auto", "int8", WITH_BF16, "bf16", "f32"),  # as auto, where the model has no int8
-        ("bf16", "auto", WITH_BF16, "bf16", "bf16"),
-        ("int8", "f32", WITH_ALL, "int8", "int8"),
-        ("f32", "bf16", WITH_BF16, "f32", "f32"),
-        ("bf16", "auto", WITH_F32, None, None),
-        ("int8", "auto", WITH_BF16, None, None),
-        ("auto", "bf16", WITH_F32, None, None),
-    ],
-)
-@pytest.mark.parametrize("depth_bits", [8, 10, 12, 16])
-def test_auto_keeps_the_depth_of_the_picture(
-    wish: str,
-    setting: str,
-    available: tuple[str, ...],
-    eight_bits: str | None,
-    more_bits: str | None,
-    depth_bits: int,
-) -> None:
-    """``auto`` means the model's first for 8 bits and f32 for more; what somebody named holds, or is refused."""
-    expected = eight_bits if depth_bits == 8 else more_bits
-    model = replace(NEAREST, precisions=available)
-    if expected is None:
-        with pytest.raises(InvalidOption, match="is not to be had"):
-            choose_precision(wish, setting=setting, depth_bits=depth_bits, model=model)
-    else:
-        chosen = choose_precision(wish, setting=setting, depth_bits=depth_bits, model=model)
-        assert chosen == expected
-
-
-@pytest.mark.parametrize(
     ("data", "asked", "expected", "notes"),
     [
         (PICTURE, "auto", "bf16", []),
@@ -364,6 +316,48 @@ def test_estimate_refuses_a_precision_that_is_not_to_be_had(
     assert nobody.precision is None
 
 
+class Looking(NearestEngine):
+    """Shows in each sample how many pixels its network saw of the tile, so that another plan makes another picture."""
+
+    async def enlarge(self, request: TileRequest) -> TileResult:
+        """The tile with each pixel repeated, darker by what was seen."""
+        result = await super().enlarge(request)
+        return replace(result, pixels=result.pixels // 2 + np.uint16(request.lr_px))
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["as planned first", "other first"])
+async def test_servers_that_state_other_halos_change_no_byte(
+    make: Make, facts: tuple[ModelFacts, ...], order: tuple[int, int]
+) -> None:
+    """While two versions run, halo and tiles are those of the gateway's own catalogue, whoever answers first."""
+    data = encoded(noise(90, 120, 3))
+    other = [replace(model, halo_px=model.halo_px + 7, mflop_per_px=3.0) for model in facts]
+    servers = [Looking(facts), Looking(other)]
+    alone = await make(Looking(facts)).run(job(data, request_id="alone"))
+    pool = Pool([Member(f"server-{number}", servers[number]) for number in order])
+    outcome = await make(pool).run(job(data, request_id="both"))
+    assert all(server.requests for server in servers)
+    assert outcome.ran.tiles == alone.ran.tiles > 1
+    assert outcome.stored.path.read_bytes() == alone.stored.path.read_bytes()
+
+
+async def test_plan_is_the_same_whichever_server_is_ready(
+    make: Make, facts: tuple[ModelFacts, ...]
+) -> None:
+    """What is estimated, admitted and computed are one plan, also where only the server with another halo is there."""
+    other = Looking(replace(model, halo_px=model.halo_px + 7) for model in facts)
+    pipeline = make(other)
+    wanted = job(encoded(noise(90, 120, 3)))
+    header, size_bytes = await pipeline.header(wanted)
+    estimate = pipeline.estimate(header, wanted.options, input_bytes=size_bytes)
+    with capture_logs() as logs:
+        outcome = await pipeline.run(wanted)
+    (admitted,) = [entry for entry in logs if entry["event"] == "admitted"]
+    assert estimate.tiles == outcome.ran.tiles == len(other.requests)
+    computed = sum(request.lr_px for request in other.requests) * facts[0].mflop_per_px
+    assert round(estimate.mflop) == admitted["mflop"] == round(computed)
+
+
 # Limits of size
 
 
@@ -372,36 +366,6 @@ def header(width_px: int, height_px: int) -> Header:
     return Header(
         format="png", width_px=width_px, height_px=height_px, mode="RGB", depth_bits=8, frames=1
     )
-
-
-@pytest.mark.parametrize(("width_px", "height_px"), [(2048, 2048), (2048, 1), (1, 2048)])
-def test_side_of_the_limit_passes(width_px: int, height_px: int) -> None:
-    """2048 x 2048 at scale 4 is the largest by the defaults: 8192 squared pixels."""
-    check_side(header(width_px, height_px), max_side_px=2048)
-    check_output(header(width_px, height_px), out_px=8192**2, scale=4, max_output_px=67_108_864)
-
-
-@pytest.mark.parametrize(("width_px", "height_px"), [(2049, 1), (1, 2049), (2049, 2049)])
-def test_side_over_the_limit_is_refused(width_px: int, height_px: int) -> None:
-    """By one pixel, in either direction; the text is the contract's."""
-    with pytest.raises(ImageTooLarge) as refusal:
-        check_side(header(width_px, height_px), max_side_px=2048)
-    assert str(refusal.value) == f"Image dimensions too large: {width_px}x{height_px} (max: 2048)"
-    assert (refusal.value.limit, refusal.value.actual) == (2048, 2049)
-
-
-@pytest.mark.parametrize(("scale", "output_px"), [(2, 4800), (4, 19200), (1.5, 2700)])
-def test_output_of_the_limit_passes_and_one_pixel_over_it_is_refused(
-    scale: float, output_px: int
-) -> None:
-    """40 x 30 makes 1200 scale² pixels, of three bytes each."""
-    check_output(header(40, 30), out_px=output_px, scale=scale, max_output_px=output_px)
-    with pytest.raises(OutputTooLarge) as refusal:
-        check_output(header(40, 30), out_px=output_px, scale=scale, max_output_px=output_px - 1)
-    error = refusal.value
-    assert str(error) == f"Upscaled image would be too large: ~{output_px * 3} bytes"
-    assert (error.limit, error.actual) == (output_px - 1, output_px)
-    assert error.details == {"original_size": {"width": 40, "height": 30}, "scale": scale}
 
 
 async def test_picture_of_millions_of_pixels_a_side_is_refused_at_once(
@@ -661,11 +625,11 @@ class AbsentEngine(NearestEngine):
         self.asked = asyncio.Event()
         self.present = asyncio.Event()
 
-    async def ready_for(self, model_id: str, weights_sha256: str) -> ModelFacts:
+    async def ready_for(self, need: Need) -> ModelFacts:
         """Wait for it."""
         self.asked.set()
         await self.present.wait()
-        return await super().ready_for(model_id, weights_sha256)
+        return await super().ready_for(need)
 
 
 class HeldDecoders(Decoders):
@@ -888,10 +852,10 @@ class AskedEngine(HeldEngine):
 
     asked = 0
 
-    async def ready_for(self, model_id: str, weights_sha256: str) -> ModelFacts:
+    async def ready_for(self, need: Need) -> ModelFacts:
         """The model's facts at once."""
         self.asked += 1
-        return await super().ready_for(model_id, weights_sha256)
+        return await super().ready_for(need)
 
 
 async def test_pictures_beyond_the_memory_wait_for_one_another(
@@ -1011,117 +975,6 @@ def asking(data: bytes, **fields: Any) -> Job:
 
 
 ONE, SEVERAL = 1, 7
-
-FRAMES: list[tuple[str, int, object, int | type[EnlargerError]]] = [
-    *((kind, ONE, wish, 1) for kind in FORMATS for wish in (None, "all", "first", 1, 3, 500)),
-    *((kind, SEVERAL, wish, 1) for kind in FORMATS for wish in ("first", 1)),
-    *((kind, SEVERAL, None, AnimationUnsupported) for kind in ("png", "webp", "gif", "avif")),
-    *((kind, SEVERAL, "all", 7) for kind in ("png", "webp", "gif", "avif")),
-    *((kind, SEVERAL, 3, 3) for kind in ("png", "webp", "gif", "avif")),
-    ("gif", SEVERAL, 7, 7),
-    ("gif", SEVERAL, 9, 7),
-    ("tiff", SEVERAL, None, 1),
-    ("tiff", SEVERAL, "all", InvalidOption),
-    ("tiff", SEVERAL, 2, InvalidOption),
-    ("gif", 501, "all", InvalidOption),
-    ("gif", 501, 501, InvalidOption),
-    ("gif", 501, 9999, InvalidOption),
-    ("gif", 501, 500, 500),
-    ("gif", 500, "all", 500),
-    ("gif", 2**31 - 1, "all", InvalidOption),
-    ("gif", 2**31 - 1, 2, 2),
-]
-"""Format, frames in the file, what is asked for, and what comes of it where 500 are allowed."""
-
-
-@pytest.mark.parametrize(
-    ("kind", "there", "wish", "expected"), FRAMES, ids=lambda value: getattr(value, "__name__", str(value))
-)  # fmt: skip
-def test_frames_to_enlarge(
-    kind: str, there: int, wish: Any, expected: int | type[EnlargerError]
-) -> None:
-    """One, unless several are there that move, and are wanted."""
-    several = replace(header(40, 30), format=kind, frames=there)
-    options = Options(frames=wish)
-    if isinstance(expected, int):
-        assert frame_count(options, several, limit=500) == expected
-    else:
-        with pytest.raises(expected):
-            frame_count(options, several, limit=500)
-
-
-def test_refusals_of_frames_say_what_to_do() -> None:
-    """Each with words that can be sent as they are."""
-    several = replace(header(40, 30), format="gif", frames=501)
-    with pytest.raises(
-        AnimationUnsupported, match=r"501 frames.*frames=all, frames=first, or a number"
-    ):
-        frame_count(Options(), several, limit=500)
-    with pytest.raises(
-        InvalidOption, match=r"^Invalid frames: .*501 frames.*frames=500"
-    ) as refused:
-        frame_count(Options(frames="all"), several, limit=500)
-    assert (refused.value.limit, refused.value.actual) == (500, 501)
-    pages = replace(several, format="tiff", frames=3)
-    with pytest.raises(
-        InvalidOption, match=r"^Invalid frames: the 3 pages of a tiff .*frames=first"
-    ):
-        frame_count(Options(frames="all"), pages, limit=500)
-
-
-@pytest.mark.parametrize(
-    ("frames", "most_px", "hint"),
-    [
-        (3, 3 * 19200 - 1, " in 3 frames; frames=2 fits"),
-        (3, 19200, " in 3 frames; frames=1 fits"),
-        (3, 19199, ""),
-        (1, 19199, ""),
-    ],
-)
-def test_output_counts_all_frames(frames: int, most_px: int, hint: str) -> None:
-    """And the text says how many would fit, where any do."""
-    check_output(header(40, 30), out_px=19200, scale=4, max_output_px=19200 * frames, frames=frames)
-    with pytest.raises(OutputTooLarge) as refusal:
-        check_output(header(40, 30), out_px=19200, scale=4, max_output_px=most_px, frames=frames)
-    assert (
-        str(refusal.value)
-        == f"Upscaled image would be too large: ~{19200 * frames * 3} bytes{hint}"
-    )
-    assert (refusal.value.limit, refusal.value.actual) == (most_px, 19200 * frames)
-
-
-@pytest.mark.parametrize(
-    ("size_px", "out", "expected"),
-    [
-        ((160, 120), None, (40, 30)),
-        ((40, 30), None, (40, 30)),
-        ((52, 39), None, (40, 30)),
-        ((160, 120), Rect(10, 10, 20, 15), (10, 5)),
-        ((100, 75), Rect.whole(1, 1), (1, 1)),
-        ((40, 240), None, (40, 30)),
-    ],
-)
-def test_least_size_is_that_of_the_picture(
-    catalogue: Catalogue,
-    size_px: tuple[int, int],
-    out: Rect | None,
-    expected: tuple[int, int],
-) -> None:
-    """Or of the part of it that is wanted."""
-    model = catalogue.choose("nearest", scale=4)
-    wanted = Wanted(size_px=size_px, region=out)
-    way = plan_route(40, 30, model=model, wanted=wanted)
-    assert least_size_px(wanted, header(40, 30), way) == expected
-
-
-def test_memory_of_an_animation_grows_with_its_frames(catalogue: Catalogue) -> None:
-    """By no less than what frames take in 8 bits; and one is held to what it needs."""
-    model = catalogue.choose("nearest", scale=4)
-    way = plan_route(40, 30, model=model, wanted=Wanted(size_px=(160, 120)))
-    needed = [pixel_bytes(way, 1200, scale=4, frames=frames) for frames in (1, 2, 100, 101)]
-    assert needed == sorted(needed)
-    assert needed[0] == 4 * 2 * (1200 + 19200 + 19200)
-    assert needed[3] - needed[2] == 4 * (1200 + 2 * 19200)
 
 
 async def test_stored_animation_moves(make: Make, facts: tuple[ModelFacts, ...]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import pytest
-from fakes import NEAREST
+from fakes import NEAREST, need_of
 from hypothesis import given
 from hypothesis import strategies as st
 from pictures import noise
@@ -67,12 +67,15 @@ class Server:
         self.facts = self.facts or engine_facts()
 
 
-def request(*, weights_sha256: str = NEAREST.sha256, precision: str = "f32") -> TileRequest:
-    """A tile for ``NEAREST``."""
+def request(
+    *, weights_sha256: str = NEAREST.sha256, precision: str = "f32", scale: int = NEAREST.scale
+) -> TileRequest:
+    """A tile for ``NEAREST``, of 2x2 LR pixels."""
     return TileRequest(
         pixels=noise(2, 2, 3),
         model=NEAREST.id,
         weights_sha256=weights_sha256,
+        scale=scale,
         precision=precision,
         deadline=0,
         request_id="-",
@@ -90,7 +93,7 @@ def test_server_takes_up_to_its_capacity() -> None:
     server.facts = None
     assert not has_room(server)
     assert not computes(server, request())
-    assert model_here(server, NEAREST.id, NEAREST.sha256) is None
+    assert model_here(server, need_of()) is None
 
 
 @pytest.mark.parametrize("state", list(State))
@@ -133,10 +136,24 @@ def test_facts_of_a_model_are_found_by_name_and_hash() -> None:
     """Among all that a server has."""
     other = replace(NEAREST, id="other", sha256="1" * 64)
     server = Server(facts=engine_facts(other, NEAREST))
-    assert model_here(server, "nearest", NEAREST.sha256) is NEAREST
-    assert model_here(server, "other", "1" * 64) is other
-    assert model_here(server, "other", NEAREST.sha256) is None
-    assert model_here(server, "no-such", NEAREST.sha256) is None
+    assert model_here(server, need_of()) is NEAREST
+    assert model_here(server, need_of(other)) is other
+    assert model_here(server, need_of(replace(other, sha256=NEAREST.sha256))) is None
+    assert model_here(server, need_of(replace(NEAREST, id="no-such"))) is None
+
+
+def test_server_whose_model_has_another_scale_gets_no_tile() -> None:
+    """Its answer would have another size; what it states of its halo changes nothing."""
+    assert not computes(Server(facts=engine_facts(replace(NEAREST, scale=2))), request())
+    assert computes(Server(facts=engine_facts(replace(NEAREST, scale=2))), request(scale=2))
+    other_halo = replace(NEAREST, halo_px=NEAREST.halo_px + 1, halo_is_exact=False)
+    assert computes(Server(facts=engine_facts(other_halo)), request())
+
+
+def test_server_that_takes_smaller_tiles_only_gets_no_larger_one() -> None:
+    """The tile's size with its halo counts; a tile of just the limit is taken."""
+    assert computes(Server(facts=engine_facts(replace(NEAREST, max_tile_px=4))), request())
+    assert not computes(Server(facts=engine_facts(replace(NEAREST, max_tile_px=3))), request())
 
 
 # Who gets it

@@ -10,12 +10,12 @@ from functools import partial
 
 import numpy as np
 import pytest
-from fakes import NEAREST, FailsFirst, HeldEngine, NearestEngine, StuckEngine, nearest
+from fakes import NEAREST, FailsFirst, HeldEngine, NearestEngine, StuckEngine, nearest, need_of
 from pictures import noise
 from structlog.testing import capture_logs
 
 from enlarger.engine import Engine
-from enlarger.engine.tile import EngineFacts, TileRequest, TileResult
+from enlarger.engine.tile import EngineFacts, Need, TileRequest, TileResult
 from enlarger.errors import (
     BadTile,
     Busy,
@@ -112,6 +112,7 @@ def request(
         pixels=noise(*size, 3, seed=index),
         model=NEAREST.id,
         weights_sha256=NEAREST.sha256,
+        scale=NEAREST.scale,
         precision="f32",
         deadline=asyncio.get_running_loop().time() + left_s,
         request_id=request_id,
@@ -655,7 +656,7 @@ async def test_when_all_are_out_the_ejected_are_tried() -> None:
     ejected.health = Health(state=State.EJECTED, ejected_until=1e9)
     async with Pool([ejected, gone]) as pool, asyncio.timeout(5):
         assert pool.ready == [ejected]
-        assert await pool.ready_for(NEAREST.id, NEAREST.sha256) is NEAREST
+        assert await pool.ready_for(need_of()) is NEAREST
         assert (await pool.enlarge(request())).server == "ejected"
     assert ejected.state is State.READY
 
@@ -1260,8 +1261,8 @@ async def test_ready_for_gives_the_models_facts() -> None:
     """Those of a ready member that has it."""
     other = replace(NEAREST, id="other", sha256="1" * 64)
     pool = Pool([Server("a", NearestEngine([other])), Server("b", NearestEngine([NEAREST]))])
-    assert await pool.ready_for(NEAREST.id, NEAREST.sha256) is NEAREST
-    assert await pool.ready_for("other", "1" * 64) is other
+    assert await pool.ready_for(need_of()) is NEAREST
+    assert await pool.ready_for(need_of(other)) is other
 
 
 @pytest.mark.parametrize("state", [State.FAILED, State.INCOMPATIBLE, State.GONE, State.DRAINING])
@@ -1269,7 +1270,7 @@ async def test_ready_for_does_not_wait_for_what_will_not_come(state: State) -> N
     """Members that failed, are gone or of another version."""
     async with asyncio.timeout(5):
         with pytest.raises(NoEngineReady) as raised:
-            await Pool([Server("only", state=state)]).ready_for(NEAREST.id, NEAREST.sha256)
+            await Pool([Server("only", state=state)]).ready_for(need_of())
     assert raised.value.retry_after_s == 5
 
 
@@ -1279,14 +1280,16 @@ async def test_ready_for_a_model_that_no_ready_member_has_is_an_error() -> None:
     for model_id, sha256 in [("no-such", NEAREST.sha256), (NEAREST.id, "1" * 64)]:
         async with asyncio.timeout(5):
             with pytest.raises(NoEngineReady):
-                await pool.ready_for(model_id, sha256)
+                await pool.ready_for(
+                    Need(model=model_id, weights_sha256=sha256, scale=NEAREST.scale)
+                )
 
 
 async def test_ready_for_waits_for_a_member_that_starts() -> None:
     """And no longer than until it is ready, or has failed."""
     first, second = (Server(name, state=State.STARTING) for name in ("first", "second"))
     async with Pool([first, second]) as pool, asyncio.timeout(5):
-        waiting = asyncio.create_task(pool.ready_for(NEAREST.id, NEAREST.sha256))
+        waiting = asyncio.create_task(pool.ready_for(need_of()))
         first.says(State.FAILED)
         await until(lambda: first.state is State.FAILED)
         await settled()
@@ -1299,7 +1302,7 @@ async def test_ready_for_ends_when_the_last_hope_fails() -> None:
     """The member that was starting missed its self-test."""
     server = Server("only", state=State.STARTING)
     async with Pool([server]) as pool, asyncio.timeout(5):
-        waiting = asyncio.create_task(pool.ready_for(NEAREST.id, NEAREST.sha256))
+        waiting = asyncio.create_task(pool.ready_for(need_of()))
         await until(lambda: server.probes > 0)
         assert not waiting.done()
         server.says(State.FAILED)

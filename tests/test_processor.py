@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from fakes import need_of
 
 from enlarger.engine.openvino import OpenVINOEngine
 from enlarger.engine.processor import Processor, instructions, this_processor
@@ -69,7 +70,7 @@ async def test_facts_name_what_each_model_has_on_a_processor(
             has = [one for one in expected if one != "int8" or model.id in WITH_INT8]
             assert sorted(model.precisions) == sorted(has)
             assert model.precisions[0] == (precision if precision in has else expected[0])
-            assert await engine.ready_for(model.id, model.sha256) == model
+            assert await engine.ready_for(need_of(model)) == model
 
 
 CPUINFO = """processor\t: 0

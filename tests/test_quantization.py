@@ -54,6 +54,7 @@ async def enlarged(
             pixels=np.ascontiguousarray(pixels),
             model=model.id,
             weights_sha256=model.sha256,
+            scale=model.scale,
             precision=precision,
             deadline=asyncio.get_running_loop().time() + 200,
             request_id="test",

@@ -12,12 +12,12 @@ from typing import Any
 import aiohttp
 import numpy as np
 import pytest
-from fakes import NEAREST, FailsFirst, HeldEngine, NearestEngine, StuckEngine, nearest
+from fakes import NEAREST, FailsFirst, HeldEngine, NearestEngine, StuckEngine, nearest, need_of
 from model_servers import RunningServer, running
 from pictures import noise
 
 from enlarger.engine import Engine
-from enlarger.engine.tile import TileRequest
+from enlarger.engine.tile import Need, TileRequest
 from enlarger.errors import (
     BadTile,
     Busy,
@@ -60,6 +60,7 @@ def request(pixels: Pixels = TILE, *, left_s: float = LONG_S, **fields: Any) -> 
         pixels=pixels,
         model=NEAREST.id,
         weights_sha256=NEAREST.sha256,
+        scale=NEAREST.scale,
         precision="f32",
         deadline=asyncio.get_running_loop().time() + left_s,
         request_id="r-1",
@@ -248,7 +249,7 @@ async def test_probe_tells_what_the_server_can_do(session: aiohttp.ClientSession
         readiness = await client.probe()
         assert readiness.state is State.READY
         assert readiness.facts == client.facts() == engine.facts()
-        assert await client.ready_for(NEAREST.id, NEAREST.sha256) == NEAREST
+        assert await client.ready_for(need_of()) == NEAREST
 
 
 async def test_probe_tells_how_the_server_fares(session: aiohttp.ClientSession) -> None:
@@ -270,7 +271,7 @@ async def test_starting_server_has_no_facts_yet(session: aiohttp.ClientSession) 
         with pytest.raises(ModelNotHere):
             await client.enlarge(request())
         with pytest.raises(NoEngineReady):
-            await client.ready_for(NEAREST.id, NEAREST.sha256)
+            await client.ready_for(need_of())
         await session.close()
 
 
@@ -296,7 +297,7 @@ async def test_ready_for_another_model_or_weights_is_an_error(
     """Name and hash must both fit."""
     async with client_of(NearestEngine(), session) as (client, _):
         with pytest.raises(NoEngineReady):
-            await client.ready_for(model_id, sha256)
+            await client.ready_for(Need(model=model_id, weights_sha256=sha256, scale=NEAREST.scale))
 
 
 # Servers that are none of ours

@@ -219,7 +219,7 @@ async def shell(
     """Enlarges files of a folder in this process; gives the exit status and what was said."""
     catalogue = Catalogue.installed(model_dir)
     model = catalogue.choose("nearest", scale=4)
-    facts = replace(NEAREST, sha256=model.sha256)
+    facts = replace(NEAREST, sha256=model.sha256, max_tile_px=model.max_tile_px)
     with ThreadPoolExecutor(2) as executor:
         async with Decoders(1) as decoders:
 

@@ -26,6 +26,7 @@ def request(*, deadline: float = 0.0, keep: Rect | None = None) -> TileRequest:
         pixels=noise(9, 7, 3),
         model=NEAREST.id,
         weights_sha256=NEAREST.sha256,
+        scale=NEAREST.scale,
         precision="f32",
         deadline=deadline,
         admitted_at=deadline - 5,

@@ -21,7 +21,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from fakes import NEAREST, FailsFirst, NearestEngine, StuckEngine
+from fakes import NEAREST, FailsFirst, NearestEngine, StuckEngine, need_of
 from model_servers import running as running_server
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import ReadableSpan
@@ -228,6 +228,7 @@ def request(**fields: Any) -> TileRequest:
         pixels=noise(8, 10, 3),
         model=NEAREST.id,
         weights_sha256=NEAREST.sha256,
+        scale=NEAREST.scale,
         precision="f32",
         deadline=asyncio.get_running_loop().time() + 100,
         request_id="r-42",
@@ -244,7 +245,7 @@ async def test_model_servers_work_belongs_to_the_tile(spans: InMemorySpanExporte
     ):
         engine = RemoteEngine(server.address, session)
         async with Pool([Member("one", engine, probe=engine.probe)]) as pool:
-            await pool.ready_for(NEAREST.id, NEAREST.sha256)
+            await pool.ready_for(need_of())
             with tracing.span("tile"):
                 result = await pool.enlarge(request())
     assert result.attempts == 2

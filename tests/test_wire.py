@@ -26,7 +26,7 @@ from enlarger.wire import (
     result_headers,
 )
 
-DEFAULTS = ModelDefaults("bf16", {"here": "a" * 64})
+DEFAULTS = ModelDefaults("bf16", {"here": dataclasses.replace(NEAREST, id="here", sha256="a" * 64)})
 """What a model server with one model assumes."""
 
 names = st.text("abcxyz0189._-", min_size=1, max_size=20)
@@ -64,6 +64,7 @@ def requests(draw: st.DrawFn) -> TileRequest:
         keep=draw(st.none() | keeps(*tile.shape[:2])),
         model=draw(names),
         weights_sha256=draw(hashes),
+        scale=4,
         precision=draw(st.sampled_from(["f32", "bf16"])),
         deadline=0.0,
         request_id=draw(names),
@@ -124,6 +125,7 @@ def asked(height: int = 2, width: int = 3, dtype: Any = np.uint8) -> TileRequest
         pixels=samples(height, width, dtype, 0),
         model="here",
         weights_sha256="a" * 64,
+        scale=4,
         precision="f32",
         deadline=1.0,
         request_id="test",
@@ -149,7 +151,7 @@ def answered(**replaced: str | None) -> dict[str, str]:
 
 def read_answer(given: dict[str, str], body: bytes = bytes(288)) -> TileResult:
     """The answer to ``asked()``."""
-    return read_result(given, body, request=asked(), scale=4)
+    return read_result(given, body, request=asked())
 
 
 # Requests
@@ -359,7 +361,11 @@ def test_result_arrives_as_it_was_sent(
         queue_s=queue_s,
         repeated=repeated,
     )
-    arrived = read_result(result_headers(sent), sent.pixels.tobytes(), request=request, scale=scale)
+    arrived = read_result(
+        result_headers(sent),
+        sent.pixels.tobytes(),
+        request=dataclasses.replace(request, scale=scale),
+    )
     assert np.array_equal(arrived.pixels, sent.pixels)
     assert arrived.pixels.dtype == sent.pixels.dtype
     assert arrived.infer_s == pytest.approx(infer_s, abs=0.000_051)
@@ -373,7 +379,11 @@ def test_answer_that_holds_the_whole_tile_is_cut(request: TileRequest, scale: in
     sent = TileResult(
         pixels=nearest(request.pixels, scale), engine="other", precision="f32", infer_s=1
     )
-    arrived = read_result(result_headers(sent), sent.pixels.tobytes(), request=request, scale=scale)
+    arrived = read_result(
+        result_headers(sent),
+        sent.pixels.tobytes(),
+        request=dataclasses.replace(request, scale=scale),
+    )
     assert np.array_equal(arrived.pixels, nearest(request.core, scale))
 
 

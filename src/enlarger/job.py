@@ -12,6 +12,7 @@ import pydantic
 from pydantic_core import ErrorDetails
 
 from enlarger.errors import Fault, InvalidOption
+from enlarger.geometry.rect import Rect
 
 SCALES = (2, 4)
 """What the compatible routes offer."""
@@ -25,8 +26,6 @@ MAX_SIDE_PX = 999_999
 """More than any result has. A number without a bound could be too long to be written in an error."""
 
 Side = Annotated[int, pydantic.Field(ge=1, le=MAX_SIDE_PX)]
-Region = tuple[int, int, int, int]
-"""Left, top, width and height, in pixels of the upright picture."""
 
 _START = {"type": "integer", "minimum": 0, "maximum": 999_999_999}
 _LENGTH = {"type": "integer", "minimum": 1, "maximum": 999_999_999}
@@ -41,6 +40,13 @@ _REGION_SCHEMA = {
         },
     ]
 }
+
+Region = Annotated[
+    Rect,
+    pydantic.PlainSerializer(lambda part: (part.left, part.top, part.width_px, part.height_px)),
+    pydantic.WithJsonSchema(_REGION_SCHEMA),
+]
+"""A part of the upright picture; written as its left, top, width and height."""
 """What the validators below take, as JSON Schema."""
 
 _COLOUR = "^#[0-9a-fA-F]{6}$"
@@ -87,7 +93,7 @@ class Options(pydantic.BaseModel):
     """How a box of ``width`` and ``height`` is met: ``fill`` both exactly; the others keep the ratio. ``inside`` is no
     larger than the box, ``outside`` no smaller, and ``cover`` has the middle of that, as large as the box."""
 
-    region: Annotated[Region, pydantic.WithJsonSchema(_REGION_SCHEMA)] | None = None
+    region: Region | None = None
     """``x,y,width,height``: only this part, with the pixels that the whole result has there."""
 
     model: str = "auto"
@@ -126,21 +132,19 @@ class Options(pydantic.BaseModel):
     @pydantic.field_validator("region", mode="before")
     @classmethod
     def _numbers(cls, value: object) -> object:
+        if value is None or isinstance(value, Rect):
+            return value
         parts = re.split(r"\s*,\s*", value.strip()) if isinstance(value, str) else value
-        if value is not None and not (
+        if not (
             isinstance(parts, (list, tuple))
             and len(parts) == 4
             and all(re.fullmatch(r"-?\d{1,9}", str(part)) for part in parts)
         ):
             raise ValueError("it must be x,y,width,height in whole pixels")
-        return parts
-
-    @pydantic.field_validator("region")
-    @classmethod
-    def _some_pixels(cls, value: Region | None) -> Region | None:
-        if value is not None and (min(value[:2]) < 0 or min(value[2:]) < 1):
+        left, top, width, height = (int(part) for part in parts)
+        if min(left, top) < 0 or min(width, height) < 1:
             raise ValueError("x and y must be from 0, width and height from 1")
-        return value
+        return Rect.sized(left, top, width, height)
 
     @pydantic.field_validator("frames", mode="before")
     @classmethod
@@ -192,12 +196,12 @@ class Options(pydantic.BaseModel):
                 )
         return size
 
-    def cropped_px(self, size_px: tuple[int, int]) -> Region | None:
+    def crop(self, size_px: tuple[int, int]) -> Rect | None:
         """What is wanted of a whole result of that size, in its pixels; None for all, or what ``region`` says."""
         if self.fit != "cover" or not (self.width and self.height):
             return None
         left, top = size_px[0] // 2 - self.width // 2, size_px[1] // 2 - self.height // 2
-        return left, top, self.width, self.height
+        return Rect.sized(left, top, self.width, self.height)
 
     @property
     def _size_option(self) -> str:

@@ -156,7 +156,7 @@ class ModelServer:
                 for precision in facts.models[0].precisions
                 if all(precision in model.precisions for model in facts.models)
             ),
-            sha256_by_model={model.id: model.sha256 for model in facts.models},
+            models={model.id: model for model in facts.models},
         )
         headers = {**request.headers, HEADER: g.request_id}
         tile = read_request(headers, body, now=asyncio.get_running_loop().time(), default=defaults)

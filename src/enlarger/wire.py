@@ -66,6 +66,7 @@ def read_request(
             pixels=pixels,
             model=model,
             weights_sha256=headers.get("Tile-Weights-Sha256") or default.weights_sha256(model),
+            scale=default.scale(model),
             precision=headers.get("Tile-Precision") or default.precision,
             deadline=now + left_ms / 1000,
             request_id=headers.get("X-Request-Id", "-"),
@@ -96,11 +97,16 @@ class ModelDefaults:
     """What a model server assumes where a request does not say."""
 
     precision: str
-    sha256_by_model: Mapping[str, str]
+    models: Mapping[str, ModelFacts]
+    """Those that are here, by id."""
 
     def weights_sha256(self, model: str) -> str:
         """Hash of the model's weights here; empty for a model that is not here."""
-        return self.sha256_by_model.get(model, "")
+        return self.models[model].sha256 if model in self.models else ""
+
+    def scale(self, model: str) -> int:
+        """The model's scale here; 1 for a model that is not here, and that no engine here computes."""
+        return self.models[model].scale if model in self.models else 1
 
 
 def result_headers(result: TileResult) -> dict[str, str]:
@@ -118,14 +124,13 @@ def result_headers(result: TileResult) -> dict[str, str]:
     return headers | ({"Tile-Redo": result.repeated} if result.repeated else {})
 
 
-def read_result(
-    headers: Mapping[str, str], body: bytes, *, request: TileRequest, scale: int
-) -> TileResult:
+def read_result(headers: Mapping[str, str], body: bytes, *, request: TileRequest) -> TileResult:
     """The answer to ``request``.
 
     Raises:
-        BadTile: the answer is not an enlargement of that tile by ``scale``, or of its part to keep.
+        BadTile: the answer is not an enlargement of that tile by its scale, or of its part to keep.
     """
+    scale = request.scale
     pixels = _samples(headers, body)
     wanted, whole = (_times(part.shape, scale) for part in (request.core, request.pixels))
     if pixels.shape == whole != wanted:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Protocol
 
-from enlarger.engine.tile import EngineFacts, ModelFacts, TileRequest, TileResult
+from enlarger.engine.tile import EngineFacts, ModelFacts, Need, TileRequest, TileResult
 
 # Importing openvino sends usage data, from a process that it forks and that may hang for ever. It does
 # without if this package of its own is not installed, and that is what it finds here. Nor do we convert
@@ -37,10 +37,10 @@ class Engine(Protocol):
         """
 
     def facts(self) -> EngineFacts:
-        """What it can do now: models with scale, halo and largest tile, precisions, capacity, readiness."""
+        """What it can do now: models by hash, with largest tile and precisions; capacity, speed, readiness."""
 
-    async def ready_for(self, model_id: str, weights_sha256: str) -> ModelFacts:
-        """Wait until it can take tiles of a model, and say what to know for planning them.
+    async def ready_for(self, need: Need) -> ModelFacts:
+        """Wait until it can take tiles that need this, and say what the model can be computed in.
 
         Raises:
             NoEngineReady: it cannot, and nothing is under way that would change that.

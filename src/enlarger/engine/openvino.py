@@ -23,7 +23,7 @@ from enlarger.engine import networks
 from enlarger.engine.compiled import Blob, CompiledNetwork
 from enlarger.engine.processor import Processor, this_processor
 from enlarger.engine.samples import Floats, Output, enlarge_surely, to_floats
-from enlarger.engine.tile import EngineFacts, ModelFacts, TileRequest, TileResult
+from enlarger.engine.tile import EngineFacts, ModelFacts, Need, TileRequest, TileResult
 from enlarger.errors import (
     ConfigError,
     DeadlineExceeded,
@@ -136,14 +136,17 @@ class OpenVINOEngine:
             parallel=self.streams,
         )
 
-    async def ready_for(self, model_id: str, weights_sha256: str) -> ModelFacts:
+    async def ready_for(self, need: Need) -> ModelFacts:
         """What to know of a model; see ``Engine``."""
-        model = self._models.get(model_id)
-        if model is None or model.sha256 != weights_sha256:
-            raise NoEngineReady(f"{model_id} is not here with the weights {weights_sha256[:12]}")
-        if not self._precisions(model):
+        model = self._models.get(need.model)
+        if model is None or not (facts := self._model_facts(model)).meets(need):
+            raise NoEngineReady(
+                f"{need.model} is not here at {need.scale}x with the weights {need.weights_sha256[:12]}, "
+                f"or not for tiles of {need.lr_px} LR pixels"
+            )
+        if not facts.precisions:
             raise NoEngineReady(str(self._fault(model, self.precisions[0])))
-        return self._model_facts(model)
+        return facts
 
     def _model_facts(self, model: Model) -> ModelFacts:
         return model_facts(model, self._precisions(model))

@@ -12,6 +12,24 @@ from typing import Any
 
 from enlarger.geometry.rect import Pixels, Rect
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """What a tile, or a plan's largest one, needs of an engine."""
+
+    model: str
+    """Id of the model."""
+
+    weights_sha256: str
+    """Hash of its weights."""
+
+    scale: int
+    """HR pixels per LR pixel along an edge."""
+
+    lr_px: int = 0
+    """LR pixels of the tile, halo included."""
+
+
 _TIMES = ("deadline", "admitted_at")
 
 
@@ -27,6 +45,9 @@ class TileRequest:
 
     weights_sha256: str
     """Hash of the weights that must run; an engine with others refuses."""
+
+    scale: int
+    """HR pixels per LR pixel along an edge, as the catalogue of whoever planned the tile has it."""
 
     precision: str
     """``f32``, ``bf16`` or ``int8``; never ``auto``, so that a picture is of one kind throughout."""
@@ -60,6 +81,16 @@ class TileRequest:
     def lr_px(self) -> int:
         """LR pixels to compute."""
         return int(self.pixels.shape[0] * self.pixels.shape[1])
+
+    @property
+    def need(self) -> Need:
+        """What an engine must have for it."""
+        return Need(
+            model=self.model,
+            weights_sha256=self.weights_sha256,
+            scale=self.scale,
+            lr_px=self.lr_px,
+        )
 
     @property
     def kept(self) -> Rect:
@@ -142,6 +173,12 @@ class ModelFacts:
     precisions: tuple[str, ...]
     """What can be computed in here; the first is what ``auto`` means."""
 
+    def meets(self, need: Need) -> bool:
+        """Whether tiles that need this can be computed here. Halo and computing per pixel are the planner's alone."""
+        return (
+            (self.id, self.sha256, self.scale) == (need.model, need.weights_sha256, need.scale)
+        ) and need.lr_px <= self.max_tile_px
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineFacts:
@@ -176,3 +213,7 @@ class EngineFacts:
     def model(self, model_id: str) -> ModelFacts | None:
         """The model of that id, or None."""
         return next((model for model in self.models if model.id == model_id), None)
+
+    def meeting(self, need: Need) -> ModelFacts | None:
+        """The model that meets a need, or None."""
+        return next((model for model in self.models if model.meets(need)), None)

@@ -10,7 +10,7 @@ import numpy as np
 import structlog
 
 from enlarger.engine import Engine
-from enlarger.engine.tile import EngineFacts, ModelFacts, TileRequest, TileResult
+from enlarger.engine.tile import EngineFacts, ModelFacts, Need, TileRequest, TileResult
 from enlarger.errors import EnlargerError, reason_of
 from enlarger.jobs.blobs import Blobs
 from enlarger.pipeline.once import tile_key
@@ -91,9 +91,9 @@ class Checkpoint:
         """Of the engine behind it."""
         return self._engine.facts()
 
-    async def ready_for(self, model_id: str, weights_sha256: str) -> ModelFacts:
+    async def ready_for(self, need: Need) -> ModelFacts:
         """Of the engine behind it."""
-        return await self._engine.ready_for(model_id, weights_sha256)
+        return await self._engine.ready_for(need)
 
     async def enlarge(self, request: TileRequest) -> TileResult:
         """Enlarge one tile; see ``Engine``."""

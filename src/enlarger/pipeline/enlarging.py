@@ -21,25 +21,18 @@ import numpy as np
 
 from enlarger import tracing
 from enlarger.engine import Engine
-from enlarger.engine.tile import ModelFacts, TileRequest, TileResult
-from enlarger.errors import InvalidOption
+from enlarger.engine.tile import TileRequest, TileResult
 from enlarger.geometry.axis import whole
 from enlarger.geometry.rect import Rect
-from enlarger.geometry.route import Network, Pass, Route, result_window, route
+from enlarger.geometry.route import Pass, Route, result_window
 from enlarger.geometry.tiles import TileBox
-from enlarger.job import Options
-from enlarger.picture import colour_lock
 from enlarger.picture.bleed import bled
 from enlarger.picture.values import Note, Picture, Samples
 from enlarger.pipeline.once import Once
+from enlarger.pipeline.plan import KEPT_BYTES, Plan
 from enlarger.pipeline.planes import Goal, Plane, Source
 from enlarger.pipeline.together import together
 from enlarger.threads import in_thread
-
-KEPT_BYTES = 256 << 20
-"""Results that are kept for equal tiles of later frames."""
-
-_TILES_AT_ONCE = 8
 
 _NO_PIXELS = np.empty((0, 0, 3), np.uint16)
 
@@ -104,28 +97,10 @@ class Enlarged:
     ran: Ran
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """What is to be made of a picture."""
-
-    size_px: tuple[int, int]
-    """Width and height of the whole result."""
-
-    region: Rect | None = None
-    """The part of the picture whose result is wanted; None for all of it."""
-
-    crop: Rect | None = None
-    """The part of the result that is wanted, in its pixels; None where ``region`` says which."""
-
-    color_lock: bool = True
-    """Set the low frequencies back to those of the input."""
-
-
 async def enlarge(
     picture: Picture,
     *,
-    model: ModelFacts,
-    wanted: Wanted,
+    plan: Plan,
     precision: str,
     engine: Engine,
     executor: Executor,
@@ -141,8 +116,7 @@ async def enlarge(
     Args:
         picture: gray or RGB, with or without alpha, 8 or 16 bits; of an animation each frame that differs
             from those before it is enlarged.
-        model: what runs.
-        wanted: size and part of the result, and whether its colours are locked.
+        plan: what is to be done with a picture of that size.
         precision: ``f32``, ``bf16`` or ``int8``.
         engine: where tiles go, all at once; it decides how many run.
         executor: where samples are worked on, off the event loop.
@@ -157,7 +131,6 @@ async def enlarge(
     Raises:
         EnlargerError: whatever the engine raises for a tile it cannot do; the other tiles are dropped.
     """
-    way = plan_route(picture.width_px, picture.height_px, model=model, wanted=wanted)
     frames = picture.frames
     first_equal = await in_thread(executor, _first_equal, frames)
     distinct = sorted(set(first_equal))
@@ -165,16 +138,14 @@ async def enlarge(
     keep_bytes = KEPT_BYTES if len(frames) > 1 else 0
     async with Once(engine, keep_bytes=keep_bytes) as once:
         work = _Work(
-            model=model,
-            wanted=wanted,
-            way=way,
+            plan=plan,
             precision=precision,
             engine=once,
             executor=executor,
             deadline=deadline,
             admitted_at=admitted_at,
             request_id=request_id,
-            total=sum(len(step.boxes) for step in way.passes) * planes,
+            total=sum(len(step.boxes) for step in plan.way.passes) * planes,
             on_tile=on_tile,
             on_piece=on_piece,
         )
@@ -185,8 +156,8 @@ async def enlarge(
     enlarged = picture.with_frames([by_number[number].samples for number in first_equal])
     done = work.done
     ran = Ran(
-        model=model.id,
-        model_sha256=model.sha256,
+        model=plan.model.id,
+        model_sha256=plan.model.sha256,
         engine=done[0].engine,
         precision=precision,
         tiles=work.total,
@@ -199,24 +170,19 @@ async def enlarge(
     )
     notes = (
         *picture.notes,
-        *_notes(picture, way, wanted, model),
+        *_notes(picture, plan),
         *_depth_notes(picture, precision),
     )
     enlarged = replace(
         enlarged,
         notes=notes,
         magnification=(
-            wanted.size_px[0] / picture.width_px,
-            wanted.size_px[1] / picture.height_px,
+            plan.size_px[0] / picture.width_px,
+            plan.size_px[1] / picture.height_px,
         ),
-        is_whole=picture.is_whole and wanted.region is None and wanted.crop is None,
+        is_whole=picture.is_whole and not plan.is_part,
     )
     return Enlarged(picture=enlarged, ran=ran)
-
-
-def frames_at_once(way: Route) -> int:
-    """Frames of an animation that are worked on together: enough tiles to keep all engines busy."""
-    return max(2, _TILES_AT_ONCE // max(len(step.boxes) for step in way.passes))
 
 
 def _first_equal(frames: Sequence[Samples]) -> list[int]:
@@ -226,42 +192,6 @@ def _first_equal(frames: Sequence[Samples]) -> list[int]:
         seen.setdefault(hashlib.sha256(np.ascontiguousarray(frame).data).digest(), number)
         for number, frame in enumerate(frames)
     ]
-
-
-def wanted_of(options: Options, width_px: int, height_px: int) -> Wanted:
-    """What ``options`` ask of a picture of that size.
-
-    Raises:
-        InvalidOption: the size or the region is not to be had of it.
-    """
-    region = None
-    if options.region is not None:
-        left, top, width, height = options.region
-        region = Rect(left, top, left + width, top + height)
-        if region.right > width_px or region.bottom > height_px:
-            raise InvalidOption(
-                f"Invalid region: it ends at {region.right},{region.bottom}; the picture has {width_px}x{height_px} px"
-            )
-    size_px = options.size_px(width_px, height_px)
-    crop = None
-    cropped_px = options.cropped_px(size_px)
-    if cropped_px is not None:
-        left, top, width, height = cropped_px
-        crop = Rect(left, top, left + width, top + height)
-    return Wanted(size_px=size_px, region=region, crop=crop, color_lock=options.color_lock)
-
-
-def plan_route(width_px: int, height_px: int, *, model: Network, wanted: Wanted) -> Route:
-    """What has to be computed for ``wanted``."""
-    return route(
-        width_px,
-        height_px,
-        model=model,
-        size_px=wanted.size_px,
-        region=wanted.region,
-        crop=wanted.crop,
-        margin_px=colour_lock.MARGIN_PX if wanted.color_lock else 0,
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,9 +206,7 @@ class _Made:
 class _Work:
     """What is the same for all frames, and the facts of the tiles that are done."""
 
-    model: ModelFacts
-    wanted: Wanted
-    way: Route
+    plan: Plan
     precision: str
     engine: Engine
     executor: Executor
@@ -294,7 +222,7 @@ class _Work:
 
     async def enlarge(self, frames: Sequence[Samples]) -> list[_Made]:
         """All frames, a few at a time."""
-        places = asyncio.Semaphore(frames_at_once(self.way))
+        places = asyncio.Semaphore(self.plan.frames_at_once)
 
         async def one(frame: Samples) -> _Made:
             async with places:
@@ -305,26 +233,26 @@ class _Work:
     async def _frame(self, frame: Samples, *, is_shown: bool) -> _Made:
         picture = Picture(samples=frame)
         sources = await in_thread(self.executor, _sources, picture)
-        out = self.way.out
+        out = self.plan.way.out
         made = np.empty((out.height_px, out.width_px, frame.shape[2]), frame.dtype)
         deltas: list[float] = []
-        for step in self.way.passes:
-            if step is self.way.passes[-1]:
-                goals = _goals(made, sources, self.way)
+        for step in self.plan.way.passes:
+            if step is self.plan.way.passes[-1]:
+                goals = _goals(made, sources, self.plan.way)
             else:
-                goals = [_between(source, step, self.model.scale) for source in sources]
+                goals = [_between(source, step, self.plan.model.scale) for source in sources]
             planes = [
                 Plane(
                     source,
                     step,
-                    self.model.scale,
+                    self.plan.model.scale,
                     goal,
                     is_colour=source is sources[0],
-                    locked=self.wanted.color_lock,
+                    locked=self.plan.color_lock,
                 )
                 for source, goal in zip(sources, goals, strict=True)
             ]
-            shown = planes[0] if is_shown and step is self.way.passes[-1] else None
+            shown = planes[0] if is_shown and step is self.plan.way.passes[-1] else None
             tiles = [(plane, box) for plane in planes for box in step.boxes]
             keeps = await in_thread(self.executor, _keeps, tiles)
             await together(
@@ -332,7 +260,7 @@ class _Work:
                 for (plane, box), keep in zip(tiles, keeps, strict=True)
             )
             deltas.append(planes[0].color_delta)
-            window = step.made.times(self.model.scale)
+            window = step.made.times(self.plan.model.scale)
             sources = [Source(goal.samples, window) for goal in goals]
         if picture.alpha is not None and len(sources) == 1:
             await in_thread(self.executor, made[:, :, -1].fill, picture.alpha[0, 0])
@@ -342,8 +270,9 @@ class _Work:
         """A tile of which ``keep`` is made, its own part or more."""
         request = TileRequest(
             pixels=plane.tile(box),
-            model=self.model.id,
-            weights_sha256=self.model.sha256,
+            model=self.plan.model.id,
+            weights_sha256=self.plan.model.sha256,
+            scale=self.plan.model.scale,
             precision=self.precision,
             deadline=self.deadline,
             owner=self.owner,
@@ -370,12 +299,12 @@ class _Work:
 
     def _piece(self, box: TileBox, request: TileRequest, result: TileResult) -> Piece | None:
         """What can be shown of a tile; None where it only helps its neighbours."""
-        step, scale, out = self.way.passes[-1], self.model.scale, self.way.out
+        step, scale, out = self.plan.way.passes[-1], self.plan.model.scale, self.plan.way.out
         kept = box.kept
         shared = kept.common(step.made)
         # Before the reduction, the last pass makes the whole picture so large.
-        made_px = (self.way.columns.length_px, self.way.rows.length_px)
-        place = result_window(shared.times(scale), made_px, self.wanted.size_px).common(out)
+        made_px = (self.plan.way.columns.length_px, self.plan.way.rows.length_px)
+        place = result_window(shared.times(scale), made_px, self.plan.size_px).common(out)
         if place.width_px < 1 or place.height_px < 1:
             return None
         pixels = result.pixels[shared.within(kept).times(scale).slices]
@@ -437,12 +366,12 @@ def _between(source: Source, step: Pass, scale: int) -> Goal:
     return Goal(samples, whole(made.height_px, made.height_px), whole(made.width_px, made.width_px))
 
 
-def _notes(picture: Picture, way: Route, wanted: Wanted, model: Network) -> list[Note]:
+def _notes(picture: Picture, plan: Plan) -> list[Note]:
     """That the result has another size than what the network made."""
-    native = model.scale ** len(way.passes)
-    if wanted.size_px == (picture.width_px * native, picture.height_px * native):
+    native = plan.model.scale ** len(plan.way.passes)
+    if plan.size_px == (picture.width_px * native, picture.height_px * native):
         return []
-    result = f"{wanted.size_px[0] / picture.width_px:.4g}x"
+    result = f"{plan.size_px[0] / picture.width_px:.4g}x"
     return [Note("resampled", f"{native}x model, {result} result")]
 
 

@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 
 from enlarger.engine import Engine
-from enlarger.engine.tile import EngineFacts, ModelFacts, TileRequest, TileResult
+from enlarger.engine.tile import EngineFacts, ModelFacts, Need, TileRequest, TileResult
 from enlarger.geometry.rect import Rect
 
 
@@ -56,9 +56,9 @@ class Once:
         """Of the engine behind it."""
         return self._engine.facts()
 
-    async def ready_for(self, model_id: str, weights_sha256: str) -> ModelFacts:
+    async def ready_for(self, need: Need) -> ModelFacts:
         """Of the engine behind it."""
-        return await self._engine.ready_for(model_id, weights_sha256)
+        return await self._engine.ready_for(need)
 
     async def enlarge(self, request: TileRequest) -> TileResult:
         """Enlarge one tile; see ``Engine``. One that was reused counts no attempt but its own, and no time."""

@@ -26,10 +26,9 @@ from enlarger.errors import (
     FileTooLarge,
     UnreadableImage,
 )
-from enlarger.geometry.route import Route
 from enlarger.job import SCALES, BytesSource, Job, Options
 from enlarger.models import Catalogue, Model
-from enlarger.picture.encode import check_kind, kind_for, suffix_of
+from enlarger.picture.encode import suffix_of
 from enlarger.picture.preview import preview
 from enlarger.picture.values import Header, Note, Picture
 from enlarger.picture.workers import Decoders
@@ -50,22 +49,12 @@ from enlarger.pipeline.enlarging import (
     OnPiece,
     OnTile,
     Ran,
-    Wanted,
     enlarge,
-    plan_route,
-    wanted_of,
 )
 from enlarger.pipeline.finishing import kept
 from enlarger.pipeline.fitting import write
-from enlarger.pipeline.planning import (
-    check_output,
-    check_side,
-    choose_model,
-    choose_precision,
-    frame_count,
-    least_size_px,
-    pixel_bytes,
-)
+from enlarger.pipeline.plan import Limits, Plan, choose_precision, model_for
+from enlarger.pipeline.plan import plan as plan_of
 from enlarger.pipeline.results import Found, Results
 from enlarger.store import Store, StoredFile
 from enlarger.threads import in_thread
@@ -148,38 +137,6 @@ class Outcome:
     eta_s: float | None = None
     """Seconds that it was expected to take when it was admitted; None if no speed was known, or if it was not
     computed for this request."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Plan:
-    """What is to be done with a file, before any of it is."""
-
-    header: Header
-    frames: int
-    wanted: Wanted
-    model: Model
-    way: Route
-    kind: str
-    """Format of the result."""
-
-    @property
-    def held_bytes(self) -> int:
-        """Memory for its pixels."""
-        lr_px = self.header.width_px * self.header.height_px
-        return pixel_bytes(self.way, lr_px, scale=self.model.scale, frames=self.frames)
-
-    def cost(self, input_bytes: int) -> Cost:
-        """What it takes at most, with a file of that size."""
-        # Alpha goes through the network like another picture, unless it is the same everywhere: pixels tell, later.
-        planes = self.frames * (2 if self.header.may_be_transparent else 1)
-        return Cost(
-            mflop=self.model.mflop_per_px * self.way.lr_px * planes,
-            tile_mflop=self.model.mflop_per_px * self.way.tile_lr_px,
-            planes=planes,
-            lr_px=self.header.width_px * self.header.height_px * self.frames,
-            out_px=self.way.out.width_px * self.way.out.height_px * self.frames,
-            input_bytes=input_bytes,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,6 +224,11 @@ class Pipeline:
         self._encoders = encoders
         self._store = store
         self._settings = settings
+        self._limits = Limits(
+            max_side_px=settings.max_image_dimension_px,
+            max_output_px=settings.output_limit_px,
+            max_frames=settings.max_frames,
+        )
         self._ledger = Ledger(Handling(decoders.processes))
         self._memory = MemoryBudget(settings.picture_memory_mib << 20)
         self._arrivals = Arrivals(
@@ -377,14 +339,10 @@ class Pipeline:
         """
         data = await self._bytes(job)
         plan = await self._plan(data, job.options)
-        out, header = plan.way.out, plan.header
-        column = header.width_px / plan.wanted.size_px[0]
-        row = header.height_px / plan.wanted.size_px[1]
-        box = (out.left * column, out.top * row, out.right * column, out.bottom * row)
-        out_px = out.width_px * out.height_px
-        async with self._memory.hold(_PLACEHOLDER_BYTES * out_px):
+        out = plan.way.out
+        async with self._memory.hold(_PLACEHOLDER_BYTES * out.width_px * out.height_px):
             picture = await self._decoders.decode(data, to_srgb=True, frames=1)
-            show = partial(preview, picture.samples, (out.width_px, out.height_px), box=box)
+            show = partial(preview, picture.samples, plan.size_px, part=out)
             return await in_thread(self._executor, show)
 
     def estimate(self, header: Header, options: Options, *, input_bytes: int) -> Estimate:
@@ -393,9 +351,9 @@ class Pipeline:
         Raises:
             RequestError: it would never be taken; the text says why.
         """
-        plan = self._plan_of(header, options)
+        plan = self._planned(header, options)
         cost = plan.cost(input_bytes)
-        facts = self._engine.facts().model(plan.model.id)
+        facts = self._engine.facts().meeting(plan.need)
         precision = None if facts is None else self._precision(header, options, facts)
         refusal: EnlargerError | None = None
         try:
@@ -403,11 +361,11 @@ class Pipeline:
         except CapacityError as error:
             refusal = error
         return Estimate(
-            width_px=plan.way.out.width_px,
-            height_px=plan.way.out.height_px,
+            width_px=plan.out_px[0],
+            height_px=plan.out_px[1],
             model=plan.model.id,
             precision=precision,
-            tiles=sum(len(step.boxes) for step in plan.way.passes) * plan.frames,
+            tiles=plan.tiles,
             mflop=cost.mflop,
             held_bytes=plan.held_bytes,
             waiting=self._ledger.requests,
@@ -421,37 +379,19 @@ class Pipeline:
         Raises:
             RequestError: it would not be; there is no such model, or the size is not to be had.
         """
-        wanted = wanted_of(options, width_px, height_px)
-        return choose_model(self._catalogue, options.model, (width_px, height_px), wanted).id
+        return model_for(self._catalogue, options, (width_px, height_px)).id
 
-    async def _plan(self, data: bytes, options: Options) -> _Plan:
-        return self._plan_of(await self._decoders.probe(data), options)
+    async def _plan(self, data: bytes, options: Options) -> Plan:
+        return self._planned(await self._decoders.probe(data), options)
 
-    def _plan_of(self, header: Header, options: Options) -> _Plan:
-        # Before anything is planned: a header may state millions of pixels a side, and planning takes its time.
-        check_side(header, max_side_px=self._settings.max_image_dimension_px)
-        frames = frame_count(options, header, limit=self._settings.max_frames)
-        wanted = wanted_of(options, header.width_px, header.height_px)
-        size_px = (header.width_px, header.height_px)
-        model = choose_model(self._catalogue, options.model, size_px, wanted)
-        way = plan_route(header.width_px, header.height_px, model=model, wanted=wanted)
-        check_output(
-            header,
-            out_px=way.out.width_px * way.out.height_px,
-            frames=frames,
-            scale=wanted.size_px[0] / header.width_px,
-            max_output_px=self._settings.output_limit_px,
-        )
-        kind = kind_for(options.format, header.format)
-        plan = _Plan(header=header, frames=frames, wanted=wanted, model=model, way=way, kind=kind)
-        _check_kind(plan, options, has_alpha=False)
-        return plan
+    def _planned(self, header: Header, options: Options) -> Plan:
+        return plan_of(header, options, catalogue=self._catalogue, limits=self._limits)
 
     async def _make(
         self,
         job: Job,
         data: bytes,
-        plan: _Plan,
+        plan: Plan,
         charge: Charge | None,
         listener: Listener,
         on_tile: OnTile,
@@ -482,19 +422,18 @@ class Pipeline:
 
             try:
                 async with asyncio.timeout_at(deadline), self._memory.hold(plan.held_bytes):
-                    facts = await self._engine.ready_for(plan.model.id, plan.model.sha256)
+                    facts = await self._engine.ready_for(plan.need)
                     watch.lap("queue")
                     entry.handled()
                     listener.stage("decode")
                     picture = await self._decode(data, plan, to_srgb=options.color == "srgb")
                     entry.rests()
-                    _check_kind(plan, options, has_alpha=picture.has_alpha)
+                    plan.check_alpha(options, has_alpha=picture.has_alpha)
                     watch.lap("decode")
                     listener.stage("infer")
                     enlarged = await enlarge(
                         picture,
-                        model=facts,
-                        wanted=plan.wanted,
+                        plan=plan,
                         precision=self._precision(plan.header, options, facts),
                         engine=listener.through(self._engine),
                         executor=self._executor,
@@ -518,7 +457,7 @@ class Pipeline:
             stored=stored,
             width_px=written.width_px,
             height_px=written.height_px,
-            scale=plan.wanted.size_px[0] / plan.header.width_px,
+            scale=plan.factor,
             notes=written.notes,
             kept=kept(picture, written),
             header=plan.header,
@@ -563,7 +502,7 @@ class Pipeline:
             )
         return job.source.data
 
-    async def _decode(self, data: bytes, plan: _Plan, *, to_srgb: bool) -> Picture:
+    async def _decode(self, data: bytes, plan: Plan, *, to_srgb: bool) -> Picture:
         header = plan.header
         picture = await self._decoders.decode(data, to_srgb=to_srgb, frames=plan.frames)
         if (picture.width_px, picture.height_px) != (header.width_px, header.height_px):
@@ -578,13 +517,12 @@ class Pipeline:
             model=facts,
         )
 
-    def _keep(
-        self, enlarged: Enlarged, options: Options, plan: _Plan
-    ) -> tuple[Picture, StoredFile]:
+    def _keep(self, enlarged: Enlarged, options: Options, plan: Plan) -> tuple[Picture, StoredFile]:
         """On a thread: encode into the store."""
-        least_px = least_size_px(plan.wanted, plan.header, plan.way)
         return self._store.put(
-            lambda aside: write(enlarged, options, aside, kind=plan.kind, least_px=least_px),
+            lambda aside: write(
+                enlarged, options, aside, kind=plan.kind, least_px=plan.least_size_px
+            ),
             suffix=suffix_of(plan.kind),
         )
 
@@ -615,13 +553,3 @@ def _key(data: bytes, job: Job, model: Model) -> str:
     """Equal for requests of one owner that give the same file."""
     content = hashlib.sha256(data).hexdigest()
     return f"{job.owner} {content} {model.id} {model.sha256} {job.options.model_dump_json()}"
-
-
-def _check_kind(plan: _Plan, options: Options, *, has_alpha: bool) -> None:
-    check_kind(
-        plan.kind,
-        size_px=(plan.way.out.width_px, plan.way.out.height_px),
-        has_alpha=has_alpha,
-        background=options.background_rgb,
-        frames=plan.frames,
-    )

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from enlarger.engine.tile import EngineFacts, ModelFacts, TileRequest
+from enlarger.engine.tile import EngineFacts, ModelFacts, Need, TileRequest
 from enlarger.errors import EngineError, EngineLost, EnlargerError, OutOfMemory
 from enlarger.pool.health import State
 
@@ -57,15 +57,14 @@ class Choosable(Protocol):
 M = TypeVar("M", bound=Choosable)
 
 
-def model_here(member: Choosable, model_id: str, weights_sha256: str) -> ModelFacts | None:
-    """The model's facts if the member has it with exactly these weights."""
-    model = member.facts.model(model_id) if member.facts is not None else None
-    return model if model is not None and model.sha256 == weights_sha256 else None
+def model_here(member: Choosable, need: Need) -> ModelFacts | None:
+    """The model's facts if the member has it with exactly these weights and scale, and takes such a tile."""
+    return member.facts.meeting(need) if member.facts is not None else None
 
 
 def computes(member: Choosable, request: TileRequest) -> bool:
     """Whether the member computes just what is asked."""
-    model = model_here(member, request.model, request.weights_sha256)
+    model = model_here(member, request.need)
     return model is not None and request.precision in model.precisions
 
 

@@ -12,7 +12,7 @@ from statistics import fmean
 
 import structlog
 
-from enlarger.engine.tile import EngineFacts, ModelFacts, TileRequest, TileResult
+from enlarger.engine.tile import EngineFacts, ModelFacts, Need, TileRequest, TileResult
 from enlarger.errors import (
     BadTile,
     Busy,
@@ -171,7 +171,11 @@ class Pool:
         While none is ready, the speed is what those had that may return: it says who is admitted to wait for them.
         """
         ready = [(member, member.facts) for member in self.ready if member.facts is not None]
-        models = {model.id: model for _, facts in reversed(ready) for model in facts.models}
+        models = {
+            (model.id, model.sha256, model.scale): model
+            for _, facts in reversed(ready)
+            for model in facts.models
+        }
         returning = [member for member in self.members if member.may_return]
         counted = [member for member, _ in ready] or returning
         # One that has computed nothing yet is taken to be as quick as the others.
@@ -186,17 +190,17 @@ class Pool:
             parallel=sum(member.parallel for member in counted),
         )
 
-    async def ready_for(self, model_id: str, weights_sha256: str) -> ModelFacts:
+    async def ready_for(self, need: Need) -> ModelFacts:
         """Wait until a member has the model ready; see ``Engine``."""
         while True:
             for member in self.ready:
-                model = model_here(member, model_id, weights_sha256)
+                model = model_here(member, need)
                 if model is not None:
                     return model
             if not any(
                 member.may_return and member.state is not State.READY for member in self.members
             ):
-                raise NoEngineReady(f"no model server has {model_id} ready", retry_after_s=5)
+                raise NoEngineReady(f"no model server has {need.model} ready", retry_after_s=5)
             await self._changed.wait()
 
     async def started(self, *, patience_s: float) -> None:
@@ -284,7 +288,7 @@ class Pool:
 
     def _mflop_per_px(self, request: TileRequest) -> float:
         for member in self.members:
-            model = model_here(member, request.model, request.weights_sha256)
+            model = model_here(member, request.need)
             if model is not None:
                 return model.mflop_per_px
         return 1.0

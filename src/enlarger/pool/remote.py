@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 
 from enlarger import tracing
-from enlarger.engine.tile import EngineFacts, ModelFacts, TileRequest, TileResult
+from enlarger.engine.tile import EngineFacts, ModelFacts, Need, TileRequest, TileResult
 from enlarger.errors import (
     BadTile,
     BodyTooSlow,
@@ -77,12 +77,12 @@ class RemoteEngine:
         """What the server said when it was last asked."""
         return self._facts
 
-    async def ready_for(self, model_id: str, weights_sha256: str) -> ModelFacts:
+    async def ready_for(self, need: Need) -> ModelFacts:
         """What the server says of a model; see ``Engine``."""
         await self.probe()
-        model = self._facts.model(model_id)
-        if not self._facts.ready or model is None or model.sha256 != weights_sha256:
-            raise NoEngineReady(f"the model server does not have {model_id} ready")
+        model = self._facts.meeting(need)
+        if not self._facts.ready or model is None:
+            raise NoEngineReady(f"the model server does not have {need.model} ready")
         return model
 
     async def probe(self) -> Readiness:
@@ -132,8 +132,7 @@ class RemoteEngine:
 
     async def enlarge(self, request: TileRequest) -> TileResult:
         """Have the server enlarge a tile; see ``Engine``."""
-        model = self._facts.model(request.model)
-        if model is None:
+        if self._facts.meeting(request.need) is None:
             # Nor did it answer its last probe, or it is another one by now: of the tile that says nothing.
             raise ModelNotHere(f"the model server does not have {request.model} now")
         left_s = request.deadline - asyncio.get_running_loop().time()
@@ -151,7 +150,7 @@ class RemoteEngine:
         if response.status != 200:
             raise _refusal(response.status, body)
         try:
-            return read_result(response.headers, body, request=request, scale=model.scale)
+            return read_result(response.headers, body, request=request)
         except BadTile as error:
             raise EngineLost("a model server answered with something else than the tile") from error
 

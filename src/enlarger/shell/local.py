@@ -7,26 +7,18 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 
 from enlarger.engine import Engine
-from enlarger.engine.tile import ModelFacts
-from enlarger.geometry.route import Route
 from enlarger.job import Options
 from enlarger.models import Catalogue, Model
-from enlarger.picture.encode import check_kind, holds_frames, kind_for
+from enlarger.picture.encode import holds_frames, kind_for
 from enlarger.picture.values import Header, Picture
 from enlarger.picture.workers import Decoders
-from enlarger.pipeline.enlarging import Enlarged, Wanted, enlarge, plan_route, wanted_of
+from enlarger.pipeline.enlarging import Enlarged, enlarge
 from enlarger.pipeline.fitting import write
-from enlarger.pipeline.planning import (
-    choose_model,
-    choose_precision,
-    frame_count,
-    least_size_px,
-    pixel_bytes,
-)
+from enlarger.pipeline.plan import Limits, Plan, choose_precision
+from enlarger.pipeline.plan import plan as plan_of
 from enlarger.shell.estimates import Estimated, file_bytes
 from enlarger.shell.progress import Shown
 from enlarger.shell.sources import Reader, Source
@@ -35,8 +27,8 @@ from enlarger.shell.writing import written_aside
 from enlarger.store import check_room
 from enlarger.threads import finished, in_thread
 
-_MOST_PX = 1 << 30
-"""Pixels of all frames of one result: they are held in memory until the file is written."""
+_LIMITS = Limits(max_frame_px=1 << 30)
+"""A user's own pictures have none, but for what all frames of one result take until its file is written."""
 
 _OPAQUE = ("L", "RGB")
 """Modes that have no alpha, but for a rare key colour."""
@@ -59,43 +51,11 @@ BeginToLoad = Callable[[str, int, str], Future[object]]
 """Begins to load a model for a picture of so many tiles, in a precision; the future ends when it is loaded."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Plan:
-    """What is to be done with one picture."""
-
-    header: Header
-    wanted: Wanted
-    model: Model
-    way: Route
-    frames: int
-    facts: ModelFacts
-    """What the engine says of the model."""
-
-    precision: str
-
-    @property
-    def tiles(self) -> int:
-        """For the colours of all frames."""
-        return self.frames * sum(len(step.boxes) for step in self.way.passes)
-
-    @property
-    def most_tiles(self) -> int:
-        """With those of alpha, where the header says that there may be some."""
-        return self.tiles * (2 if self.header.may_be_transparent else 1)
-
-    @property
-    def mflop(self) -> float:
-        """Computing for all of them."""
-        planes = self.frames * (2 if self.header.may_be_transparent else 1)
-        return self.model.mflop_per_px * self.way.lr_px * planes
-
-    def memory_bytes(self, *, parallel: int) -> int:
-        """Memory that this process takes for it at most, with so many tiles at once."""
-        lr_px = self.header.width_px * self.header.height_px
-        network = _BYTES_PER_WEIGHTS_BYTE * (self.model.size_bytes or 0)
-        tile = _BYTES_PER_TILE_PX[self.model.architecture] * self.way.tile_lr_px
-        pixels = pixel_bytes(self.way, lr_px, scale=self.model.scale, frames=self.frames)
-        return _BASE_BYTES + network + parallel * tile + pixels
+def _memory_bytes(plan: Plan, model: Model, *, parallel: int) -> int:
+    """Memory that this process takes for a picture at most, with so many tiles at once."""
+    network = _BYTES_PER_WEIGHTS_BYTE * (model.size_bytes or 0)
+    tile = _BYTES_PER_TILE_PX[model.architecture] * plan.way.tile_lr_px
+    return _BASE_BYTES + network + parallel * tile + plan.held_bytes
 
 
 class LocalWorker:
@@ -139,28 +99,23 @@ class LocalWorker:
         """See ``run.Worker``."""
         data = await self._reader.read(item.source)
         header = await self._decoders.probe(data)
-        plan = await self._planned(header, item.kind, options)
-        size_px = (plan.way.out.width_px, plan.way.out.height_px)
-        check_kind(
-            item.kind,
-            size_px=size_px,
-            has_alpha=False,
-            background=options.background_rgb,
-            frames=plan.frames,
-        )
-        await self._loaded(plan)
-        speed = self._engine.facts().all_mflop_per_s
+        plan = self._planned(header, item.kind, options)
+        precision = await self._precision_for(plan)
+        await self._loaded(plan, precision)
+        facts = self._engine.facts()
+        speed = facts.all_mflop_per_s
+        model = self._catalogue.choose(plan.model.id, scale=plan.model.scale)
         return Estimated(
             picture_px=(header.width_px, header.height_px),
-            result_px=size_px,
-            kind=item.kind,
+            result_px=plan.out_px,
+            kind=plan.kind,
             frames=plan.frames,
-            precision=plan.precision,
+            precision=precision,
             seconds=plan.mflop / speed if speed else None,
-            memory_bytes=plan.memory_bytes(parallel=self._engine.facts().parallel) + len(data),
+            memory_bytes=_memory_bytes(plan, model, parallel=facts.parallel) + len(data),
             file_bytes=file_bytes(
-                item.kind,
-                size_px,
+                plan.kind,
+                plan.out_px,
                 frames=plan.frames,
                 depth_bits=header.depth_bits,
                 channels=3 + header.may_be_transparent,
@@ -173,21 +128,16 @@ class LocalWorker:
         started = time.monotonic()
         data = await self._reader.read(item.source)
         header = await self._decoders.probe(data)
-        plan = await self._planned(header, item.kind, options)
+        plan = self._planned(header, item.kind, options)
+        precision = await self._precision_for(plan)
         loading: Future[object] | None = None
         # Alpha would be tiles of its own, unless it is even: which nobody knows yet.
         if self._begin_to_load and (plan.tiles > 1 or header.mode in _OPAQUE):
-            loading = self._begin_to_load(plan.model.id, plan.tiles, plan.precision)
+            loading = self._begin_to_load(plan.model.id, plan.tiles, precision)
         picture = await self._decoders.decode(
             data, to_srgb=options.color == "srgb", frames=plan.frames
         )
-        check_kind(
-            item.kind,
-            size_px=(plan.way.out.width_px, plan.way.out.height_px),
-            has_alpha=picture.has_alpha,
-            background=options.background_rgb,
-            frames=plan.frames,
-        )
+        plan.check_alpha(options, has_alpha=picture.has_alpha)
         if loading is not None and plan.mflop > _MAY_BE_LONG_MFLOP:
             with suppress(Exception):  # what fails will fail with the first tile, too
                 await asyncio.wrap_future(loading)
@@ -195,53 +145,36 @@ class LocalWorker:
         shown.plan(plan.most_tiles, plan.mflop / speed if speed else None)
         enlarged = await enlarge(
             picture,
-            model=plan.facts,
-            wanted=plan.wanted,
-            precision=plan.precision,
+            plan=plan,
+            precision=precision,
             engine=self._engine,
             executor=self._executor,
             deadline=asyncio.get_running_loop().time() + _NO_DEADLINE_S,
             on_tile=shown.on_tile,
         )
-        least_px = least_size_px(plan.wanted, header, plan.way)
         with written_aside(item.target, overwrite=overwrite) as aside:
-            writing = partial(write, enlarged, options, aside, kind=item.kind, least_px=least_px)
+            kind, least_px = plan.kind, plan.least_size_px
+            writing = partial(write, enlarged, options, aside, kind=kind, least_px=least_px)
             # To its end also when the user presses Ctrl-C: then nothing is left of it.
             written = await finished(in_thread(self._executor, writing))
             with aside.open("r+b") as file:
                 check_room(file.fileno())
         return _line(item, picture, enlarged, written, took_s=time.monotonic() - started)
 
-    async def _planned(self, header: Header, kind: str, options: Options) -> _Plan:
-        wanted = wanted_of(options, header.width_px, header.height_px)
-        size_px = (header.width_px, header.height_px)
-        model = choose_model(self._catalogue, options.model, size_px, wanted)
-        way = plan_route(header.width_px, header.height_px, model=model, wanted=wanted)
-        frames = frame_count(
-            _with_frames(options, kind, header),
-            header,
-            limit=max(1, _MOST_PX // (way.out.width_px * way.out.height_px)),
-        )
-        facts = await self._engine.ready_for(model.id, model.sha256)
-        precision = choose_precision(
-            "auto", setting=self._precision, depth_bits=header.depth_bits, model=facts
-        )
-        return _Plan(
-            header=header,
-            wanted=wanted,
-            model=model,
-            way=way,
-            frames=frames,
-            facts=facts,
-            precision=precision,
+    def _planned(self, header: Header, kind: str, options: Options) -> Plan:
+        options = _with_frames(options, kind, header)
+        return plan_of(header, options, catalogue=self._catalogue, limits=_LIMITS, kind=kind)
+
+    async def _precision_for(self, plan: Plan) -> str:
+        facts = await self._engine.ready_for(plan.need)
+        return choose_precision(
+            "auto", setting=self._precision, depth_bits=plan.header.depth_bits, model=facts
         )
 
-    async def _loaded(self, plan: _Plan) -> None:
+    async def _loaded(self, plan: Plan, precision: str) -> None:
         """Wait for the model: its check on the golden picture tells how fast it is here."""
         if self._begin_to_load is not None:
-            await asyncio.wrap_future(
-                self._begin_to_load(plan.model.id, plan.tiles, plan.precision)
-            )
+            await asyncio.wrap_future(self._begin_to_load(plan.model.id, plan.tiles, precision))
 
 
 def _with_frames(options: Options, kind: str, header: Header) -> Options:
