@@ -11,19 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enlarger.errors import DeadlineTooShort, QueueFull
-from enlarger.pipeline.admission import (
-    Arrivals,
-    Cost,
-    Handling,
-    Ledger,
-    Load,
-    MemoryBudget,
-    Room,
-    admit,
-    eta_s,
-    retry_after,
-    time_limit_s,
-)
+from enlarger.pipeline.admission import Arrivals, admit, eta_s, retry_after, time_limit_s
+from enlarger.pipeline.ledger import Cost, Handling, Ledger, Load
+from enlarger.pipeline.memory_budget import MemoryBudget, Room
 
 
 def load(

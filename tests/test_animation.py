@@ -27,8 +27,10 @@ from enlarger.geometry.tiles import plan
 from enlarger.job import Options
 from enlarger.picture.decode import decode
 from enlarger.picture.values import Motion, Note, Picture
-from enlarger.pipeline.enlarging import Enlarged, OnTile, enlarge
-from enlarger.pipeline.fitting import write
+from enlarger.pipeline.enlarging import enlarge
+from enlarger.pipeline.outcome import Enlarged
+from enlarger.pipeline.progress import OnTile
+from enlarger.pipeline.size_limit import write
 
 TIMES_MS = (20, 30, 40, 50)
 

@@ -60,8 +60,7 @@ from enlarger.errors import (
 from enlarger.job import BytesSource, Job, Options, UrlSource
 from enlarger.models import Catalogue
 from enlarger.picture.values import Header, Note
-from enlarger.pipeline.enlarging import Ran
-from enlarger.pipeline.pipeline import Outcome
+from enlarger.pipeline.outcome import Outcome, Ran
 from enlarger.store import StoredFile
 
 JSON = "application/json"

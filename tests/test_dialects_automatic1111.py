@@ -21,7 +21,7 @@ from enlarger.engine.tile import ModelFacts
 from enlarger.errors import InvalidOption, MissingInput, UnknownModel, UnreadableImage
 from enlarger.job import BytesSource, UrlSource
 from enlarger.models import Catalogue
-from enlarger.pipeline.admission import Load
+from enlarger.pipeline.ledger import Load
 
 ANIME = "R-ESRGAN 4x+ Anime6B"
 PLUS = "R-ESRGAN 4x+"

@@ -27,7 +27,9 @@ from enlarger.geometry.route import result_window
 from enlarger.geometry.route import tiles_of as tiles_for
 from enlarger.geometry.tiles import plan
 from enlarger.picture.values import Note, Picture
-from enlarger.pipeline.enlarging import Enlarged, OnPiece, OnTile, Piece, enlarge
+from enlarger.pipeline.enlarging import enlarge
+from enlarger.pipeline.outcome import Enlarged
+from enlarger.pipeline.progress import OnPiece, OnTile, Piece
 
 LONG_S = 100
 """A deadline that plays no part."""

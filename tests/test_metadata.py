@@ -44,7 +44,7 @@ from enlarger.picture.exif import exif_of_tiff, read
 from enlarger.picture.values import Motion, Picture, Text
 from enlarger.picture.worker import answer, ask, receive, send, shared_memory
 from enlarger.picture.xmp import guid
-from enlarger.pipeline.finishing import kept
+from enlarger.pipeline.size_limit import kept
 
 KINDS = ["png", "jpeg", "webp", "avif", "tiff"]
 

@@ -52,7 +52,8 @@ from enlarger.job import BytesSource, Job, Options, UrlSource, read_options
 from enlarger.models import Catalogue
 from enlarger.picture.values import Header, Picture
 from enlarger.picture.workers import Decoders
-from enlarger.pipeline.pipeline import Listener, Pipeline
+from enlarger.pipeline.pipeline import Pipeline
+from enlarger.pipeline.progress import Listener
 from enlarger.pool.member import Member
 from enlarger.pool.pool import Pool
 from enlarger.store import Store, StoredFile

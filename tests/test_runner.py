@@ -25,8 +25,8 @@ from enlarger.jobs import Blobs, Feeds, JobRecord, Rows, Runner, Words
 from enlarger.jobs.record import new_job_id
 from enlarger.jobs.runner import BEAT_S, LEASE_S, MOST_ATTEMPTS, Told, Tracked, tiles_of
 from enlarger.picture.values import Header
-from enlarger.pipeline.enlarging import Ran
-from enlarger.pipeline.pipeline import Outcome, Pipeline
+from enlarger.pipeline.outcome import Outcome, Ran
+from enlarger.pipeline.pipeline import Pipeline
 from enlarger.store import StoredFile
 
 LONG_S = 20

@@ -41,7 +41,7 @@ from enlarger.errors import (
 from enlarger.job import SCALES, Job, read_options
 from enlarger.models import Catalogue
 from enlarger.pipeline.admission import retry_after
-from enlarger.pipeline.pipeline import Outcome
+from enlarger.pipeline.outcome import Outcome
 
 _OTHER_SIZES = ("width", "height", "long_side", "short_side", "fit", "max_bytes")
 """Options of the other routes that set the size; here it is ``scale`` alone."""

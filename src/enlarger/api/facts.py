@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from enlarger.pipeline.pipeline import Outcome
+from enlarger.pipeline.outcome import Outcome
 
 
 def facts_of(outcome: Outcome) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from prometheus_client.registry import Collector
 from quart import Response
 
 from enlarger.jobs.record import State as JobState
-from enlarger.pipeline.pipeline import Outcome, Pipeline
+from enlarger.pipeline.outcome import Outcome
+from enlarger.pipeline.pipeline import Pipeline
 from enlarger.pool.health import State
 from enlarger.pool.pool import Pool
 from enlarger.web.metrics import BUCKETS_S, exposition, new_registry

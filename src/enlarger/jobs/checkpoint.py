@@ -13,7 +13,7 @@ from enlarger.engine import Engine
 from enlarger.engine.tile import EngineFacts, ModelFacts, Need, TileRequest, TileResult
 from enlarger.errors import EnlargerError, reason_of
 from enlarger.jobs.blobs import Blobs
-from enlarger.pipeline.once import tile_key
+from enlarger.pipeline.dedupe import tile_key
 from enlarger.repeated import Repeated
 
 log = structlog.get_logger()

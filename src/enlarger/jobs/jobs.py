@@ -28,7 +28,8 @@ from enlarger.jobs.feeds import Event, Feed, Feeds
 from enlarger.jobs.record import BatchRecord, JobRecord, State, input_json, new_job_id
 from enlarger.jobs.rows import Rows
 from enlarger.jobs.runner import LEASE_S, Runner, Tracked, piece_key, result_key, work_of
-from enlarger.pipeline.pipeline import Outcome, Pipeline
+from enlarger.pipeline.outcome import Outcome
+from enlarger.pipeline.pipeline import Pipeline
 from enlarger.repeated import Repeated
 from enlarger.store import Store
 from enlarger.threads import dropped

@@ -31,8 +31,9 @@ from enlarger.jobs.record import JobRecord, input_json
 from enlarger.jobs.rows import Rows
 from enlarger.picture.preview import preview
 from enlarger.picture.values import Header
-from enlarger.pipeline.enlarging import OnPiece, Piece
-from enlarger.pipeline.pipeline import Listener, Outcome, Pipeline
+from enlarger.pipeline.outcome import Outcome
+from enlarger.pipeline.pipeline import Pipeline
+from enlarger.pipeline.progress import Listener, OnPiece, Piece
 from enlarger.repeated import Repeated
 from enlarger.threads import dropped, in_thread
 

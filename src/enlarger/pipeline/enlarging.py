@@ -28,73 +28,17 @@ from enlarger.geometry.route import Pass, Route, result_window
 from enlarger.geometry.tiles import TileBox
 from enlarger.picture.bleed import bled
 from enlarger.picture.values import Note, Picture, Samples
-from enlarger.pipeline.once import Once
+from enlarger.pipeline.dedupe import Once
+from enlarger.pipeline.outcome import Enlarged, Ran
 from enlarger.pipeline.plan import KEPT_BYTES, Plan
 from enlarger.pipeline.planes import Goal, Plane, Source
+from enlarger.pipeline.progress import OnPiece, OnTile, Piece
 from enlarger.pipeline.together import together
 from enlarger.threads import in_thread
 
 _NO_PIXELS = np.empty((0, 0, 3), np.uint16)
 
 T = TypeVar("T")
-
-OnTile = Callable[[int, int], None]
-"""Called with tiles done and tiles planned after each tile, on the event loop."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Piece:
-    """The colours of a finished tile, for who wants to see a picture as it is made."""
-
-    index: int
-    total: int
-    """Tiles of the picture."""
-
-    place: Rect
-    """Where it lies in the result."""
-
-    pixels: Samples
-    """As the network made them, (H, W, 3), uint16: before colours are locked, and of another size than ``place``
-    where the result is not of the network's own scale."""
-
-
-OnPiece = Callable[[Piece], None]
-"""Called with each finished tile of a picture's first frame in its last pass, on the event loop."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ran:
-    """What really ran for a picture."""
-
-    model: str
-    model_sha256: str
-    engine: str
-    precision: str
-    tiles: int
-    tiles_by_server: Counter[str] = field(default_factory=Counter)
-    retried: int = 0
-    """Times that a tile had to be sent again."""
-
-    repeated: Counter[str] = field(default_factory=Counter)
-    """Tiles that were computed again, by reason."""
-
-    reused: int = 0
-    """Tiles that were equal to another one and needed no computing."""
-
-    infer_s: float = 0.0
-    """Seconds of computing, summed over tiles."""
-
-    color_delta: float = 0.0
-    """Mean absolute difference in 8-bit steps between the input and the result averaged to its size; of two
-    passes, after the first; of an animation, the mean of its frames."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Enlarged:
-    """An enlarged picture, and what really ran."""
-
-    picture: Picture
-    ran: Ran
 
 
 async def enlarge(

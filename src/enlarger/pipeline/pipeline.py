@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
@@ -30,32 +30,18 @@ from enlarger.job import SCALES, BytesSource, Job, Options
 from enlarger.models import Catalogue, Model
 from enlarger.picture.encode import suffix_of
 from enlarger.picture.preview import preview
-from enlarger.picture.values import Header, Note, Picture
+from enlarger.picture.values import Header, Picture
 from enlarger.picture.workers import Decoders
-from enlarger.pipeline.admission import (
-    INPUT_SHARE,
-    Arrivals,
-    Cost,
-    Handling,
-    Ledger,
-    Load,
-    MemoryBudget,
-    admit,
-    eta_s,
-    time_limit_s,
-)
-from enlarger.pipeline.enlarging import (
-    Enlarged,
-    OnPiece,
-    OnTile,
-    Ran,
-    enlarge,
-)
-from enlarger.pipeline.finishing import kept
-from enlarger.pipeline.fitting import write
+from enlarger.pipeline.admission import INPUT_SHARE, Arrivals, Charge, admit, eta_s, time_limit_s
+from enlarger.pipeline.enlarging import enlarge
+from enlarger.pipeline.ledger import Cost, Handling, Ledger, Load
+from enlarger.pipeline.memory_budget import MemoryBudget
+from enlarger.pipeline.outcome import Enlarged, Estimate, Outcome
 from enlarger.pipeline.plan import Limits, Plan, choose_precision, model_for
 from enlarger.pipeline.plan import plan as plan_of
-from enlarger.pipeline.results import Found, Results
+from enlarger.pipeline.progress import Listener, OnTile
+from enlarger.pipeline.result_cache import Results
+from enlarger.pipeline.size_limit import kept, write
 from enlarger.store import Store, StoredFile
 from enlarger.threads import in_thread
 
@@ -71,101 +57,11 @@ _ARRIVALS_PER_PLACE = 2
 _ARRIVALS_SHARE = 2
 """All who are here may be twice as many as are admitted, and hold half of the memory for pixels in files."""
 
-Charge = Callable[[int], None]
-"""Takes output pixels from what a caller may still ask for."""
-
-Stage = Literal["fetch", "decode", "infer", "encode"]
 
 T = TypeVar("T")
 
 
-def _ignore(*_: object) -> None:
-    """Nobody wants to know."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listener:
-    """Who wants to know of a request while it runs. All are called on the event loop."""
-
-    plan: Callable[[Header, int, float], None] = _ignore
-    """Told what has to be done: what the file says, its bytes, and the computing in mflop."""
-
-    stage: Callable[[Stage], None] = _ignore
-    """Told of each stage as it begins."""
-
-    tile: OnTile = _ignore
-    """Told of each finished tile."""
-
-    piece: OnPiece | None = None
-    """Given the pixels of each finished tile. Only who computes has them, not who shares what another one makes."""
-
-    through: Callable[[Engine], Engine] = lambda engine: engine
-    """Puts something between a request and the engine, such as a memory of finished tiles."""
-
-
 _NOBODY = Listener()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """A finished request. Pixels are in its file alone."""
-
-    ran: Ran
-    stored: StoredFile
-    width_px: int
-    height_px: int
-    scale: float
-    """How many times wider the whole result is than the whole picture."""
-
-    notes: tuple[Note, ...]
-    """All that was changed on the way."""
-
-    kept: tuple[str, ...]
-    """What the file has of the picture besides its pixels."""
-
-    header: Header
-    input_bytes: int
-    found: Found = "miss"
-    """Whether it was computed for this request."""
-
-    stages_s: Mapping[str, float] = field(default_factory=dict)
-    """Seconds of this request by stage: ``fetch`` (and plan), and if it was computed for it ``queue``, ``decode``,
-    ``infer`` and ``encode``."""
-
-    took_s: float = 0.0
-
-    eta_s: float | None = None
-    """Seconds that it was expected to take when it was admitted; None if no speed was known, or if it was not
-    computed for this request."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
-    """What a request would make and take, if it came now."""
-
-    width_px: int
-    height_px: int
-    model: str
-    precision: str | None
-    """What it would be computed in; None while no server has the model ready."""
-
-    tiles: int
-    """For its colours; alpha takes as many again."""
-
-    mflop: float
-    """Computing, with that for alpha where the file may have some."""
-
-    held_bytes: int
-    """Memory for its pixels."""
-
-    waiting: int
-    """Requests that are here."""
-
-    eta_s: float | None
-    """Seconds until it would be done; None while no speed is known."""
-
-    refusal: EnlargerError | None
-    """Why it would be refused now, if it would."""
 
 
 class _Watch:

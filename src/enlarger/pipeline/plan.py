@@ -18,7 +18,7 @@ from enlarger.models import Catalogue, Model
 from enlarger.picture import colour_lock
 from enlarger.picture.encode import check_kind, kind_for
 from enlarger.picture.values import Header
-from enlarger.pipeline.admission import Cost
+from enlarger.pipeline.ledger import Cost
 
 KEPT_BYTES = 256 << 20
 """Memory for results that are kept for equal tiles of later frames."""

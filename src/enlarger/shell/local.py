@@ -15,10 +15,11 @@ from enlarger.models import Catalogue, Model
 from enlarger.picture.encode import holds_frames, kind_for
 from enlarger.picture.values import Header, Picture
 from enlarger.picture.workers import Decoders
-from enlarger.pipeline.enlarging import Enlarged, enlarge
-from enlarger.pipeline.fitting import write
+from enlarger.pipeline.enlarging import enlarge
+from enlarger.pipeline.outcome import Enlarged
 from enlarger.pipeline.plan import Limits, Plan, choose_precision
 from enlarger.pipeline.plan import plan as plan_of
+from enlarger.pipeline.size_limit import write
 from enlarger.shell.estimates import Estimated, file_bytes
 from enlarger.shell.progress import Shown
 from enlarger.shell.sources import Reader, Source

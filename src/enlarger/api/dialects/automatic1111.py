@@ -24,8 +24,9 @@ from enlarger.api.traced import traced
 from enlarger.api.v1.requests import Form
 from enlarger.job import Job, Options
 from enlarger.models import Catalogue
-from enlarger.pipeline.admission import Load
-from enlarger.pipeline.pipeline import Listener, Outcome
+from enlarger.pipeline.ledger import Load
+from enlarger.pipeline.outcome import Outcome
+from enlarger.pipeline.progress import Listener
 
 PREFIX = "/sdapi/"
 

@@ -36,7 +36,7 @@ from enlarger.errors import (
 from enlarger.job import Job, Options
 from enlarger.models import Catalogue
 from enlarger.picture.encode import MEDIA_TYPES
-from enlarger.pipeline.pipeline import Outcome
+from enlarger.pipeline.outcome import Outcome
 
 PATHS = ("/predictions", "/health-check")
 """Of Cog itself. Errors under ``/v1`` are problems, as Replicate's are."""

@@ -20,7 +20,9 @@ from enlarger.config import Settings
 from enlarger.errors import EnlargerError, Fault, InvalidOption, InvalidUrl, MissingInput
 from enlarger.job import Job, Options, Source, read_options
 from enlarger.models import Catalogue
-from enlarger.pipeline.pipeline import Listener, Outcome, Pipeline
+from enlarger.pipeline.outcome import Outcome
+from enlarger.pipeline.pipeline import Pipeline
+from enlarger.pipeline.progress import Listener
 from enlarger.store import Store
 from enlarger.threads import in_thread
 

@@ -7,8 +7,8 @@ from typing import Any, Literal
 import pydantic
 
 from enlarger.jobs.record import State
-from enlarger.pipeline.pipeline import Stage
-from enlarger.pipeline.results import Found
+from enlarger.pipeline.progress import Stage
+from enlarger.pipeline.result_cache import Found
 
 
 class Json(pydantic.BaseModel):

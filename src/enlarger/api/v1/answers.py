@@ -17,7 +17,7 @@ from enlarger.errors import EnlargerError, NotAcceptable
 from enlarger.job import DEFAULT_SCALE, Options
 from enlarger.jobs import Batch, JobRecord, View, input_json
 from enlarger.picture.encode import MEDIA_TYPES, kind_for, suffix_of
-from enlarger.pipeline.pipeline import Outcome
+from enlarger.pipeline.outcome import Outcome
 from enlarger.store import Store
 from enlarger.threads import in_thread
 

@@ -63,7 +63,8 @@ from enlarger.job import SCALES, Job, Options
 from enlarger.jobs import Asked, Batches, JobRecord, Jobs, Tracked
 from enlarger.models import Catalogue, Model
 from enlarger.picture.preview import MEDIA_TYPE as PREVIEW_TYPE
-from enlarger.pipeline.pipeline import Outcome, Pipeline
+from enlarger.pipeline.outcome import Outcome
+from enlarger.pipeline.pipeline import Pipeline
 from enlarger.pool.pool import Pool
 from enlarger.store import Store, StoredFile
 from enlarger.threads import dropped, in_thread

@@ -19,8 +19,8 @@ from enlarger.geometry.rect import Pixels
 from enlarger.job import Options
 from enlarger.picture.encode import QUALITY, encode, prepare
 from enlarger.picture.values import Motion, Note, Picture
-from enlarger.pipeline.enlarging import Enlarged, Ran
-from enlarger.pipeline.fitting import LEAST_QUALITY, write
+from enlarger.pipeline.outcome import Enlarged, Ran
+from enlarger.pipeline.size_limit import LEAST_QUALITY, write
 
 KINDS = ["png", "jpeg", "webp", "avif", "tiff"]
 LOSSY = sorted(QUALITY)

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from enlarger.errors import EngineFailed
-from enlarger.pipeline.enlarging import OnTile
-from enlarger.pipeline.results import Results
+from enlarger.pipeline.progress import OnTile
+from enlarger.pipeline.result_cache import Results
 
 
 class Works:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Generic, Literal, TypeVar
 
-from enlarger.pipeline.enlarging import OnTile
+from enlarger.pipeline.progress import OnTile
 
 Found = Literal["miss", "hit", "coalesced"]
 """Whether a request was worked for, found a finished result, or shared the work of another one."""

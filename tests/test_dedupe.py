@@ -17,7 +17,7 @@ from enlarger.engine import Engine
 from enlarger.engine.tile import TileRequest
 from enlarger.errors import WrongOutput
 from enlarger.geometry.rect import Rect
-from enlarger.pipeline.once import Once
+from enlarger.pipeline.dedupe import Once
 
 RESULT_BYTES = 16 * 5 * 7 * 3 * 2
 """Samples of the result of one ``tile``: 5 x 7 px, enlarged four times, of three channels and 16 bits."""
