@@ -165,7 +165,7 @@ async def running(
         jobs=jobs,
         batches=batches,
         rates=rates,
-        pool=pool,
+        engines=pool,
         store=results,
         catalogue=catalogue,
         executor=executor,

@@ -217,14 +217,14 @@ async def test_member_never_gets_more_than_it_takes() -> None:
     tiles = sent(pool, 5)
     await engine.holds(2)
     assert counts(pool) == "Pool 1/1 ready | 3 waiting, 2 in flight"
-    assert pool.members[0].shown_state == "busy"
+    assert pool.servers[0].shown_state == "busy"
     engine.let_go()
     results = await asyncio.gather(*tiles)
     assert engine.most_in_flight == 2
     for index, result in enumerate(results):
         assert np.array_equal(result.pixels, nearest(noise(4, 4, 3, seed=index), 4))
     assert counts(pool) == "Pool 1/1 ready | 0 waiting, 0 in flight"
-    assert pool.members[0].shown_state == "ready"
+    assert pool.servers[0].shown_state == "ready"
 
 
 async def test_requests_take_turns() -> None:

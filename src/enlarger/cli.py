@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from enlarger.client import JobStatus
+    from enlarger.engine.status import EngineStatus
     from enlarger.job import Options
-    from enlarger.pool.pool import Pool
     from enlarger.shell.arguments import Asked
 
 app = typer.Typer(
@@ -500,7 +500,7 @@ async def _serve(settings: config.Settings, host: str, port: int) -> int:
             jobs=jobs,
             batches=batches,
             rates=rates,
-            pool=pool,
+            engines=pool,
             store=store,
             catalogue=catalogue,
             executor=executor,
@@ -534,9 +534,11 @@ def _environment(settings: config.Settings) -> dict[str, str]:
     }
 
 
-async def _announce(pool: Pool, address: tuple[str, int], public_url: str | None) -> None:
+async def _announce(
+    engines: EngineStatus, address: tuple[str, int], public_url: str | None
+) -> None:
     """Say on stdout when the model servers are ready, with a line to paste."""
-    await pool.started(patience_s=_START_PATIENCE_S)
+    await engines.started(patience_s=_START_PATIENCE_S)
     host, port = address
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "::1": "[::1]"}.get(host, host)  # noqa: S104 - compared, not bound
     url = f"http://{shown}:{port}"

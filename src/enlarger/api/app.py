@@ -39,6 +39,7 @@ from enlarger.api.v1.problems import MEDIA_TYPE as PROBLEM
 from enlarger.api.v1.problems import linked, problem, problem_of
 from enlarger.api.v1.routes import PREFIXES
 from enlarger.config import Settings
+from enlarger.engine.status import EngineStatus, ready_count
 from enlarger.errors import (
     BodyTooLarge,
     BodyTooSlow,
@@ -55,7 +56,6 @@ from enlarger.models import Catalogue
 from enlarger.picture.encode import MEDIA_TYPES
 from enlarger.picture.values import FORMATS
 from enlarger.pipeline.pipeline import Pipeline
-from enlarger.pool.pool import Pool
 from enlarger.repeated import Repeated
 from enlarger.store import Store
 from enlarger.threads import in_thread
@@ -119,7 +119,7 @@ class Gateway:
     jobs: Jobs
     batches: Batches
     rates: Rates
-    pool: Pool
+    engines: EngineStatus
     store: Store
     catalogue: Catalogue
     executor: ThreadPoolExecutor
@@ -159,7 +159,7 @@ class Gateway:
             pipeline=self.pipeline,
             jobs=self.jobs,
             batches=self.batches,
-            pool=self.pool,
+            engines=self.engines,
             store=self.store,
             catalogue=self.catalogue,
             executor=self.executor,
@@ -257,8 +257,8 @@ class Gateway:
             "supported_scales": list(SCALES),
             "cleanup_interval_minutes": self.settings.cleanup_interval_s / 60,
             "file_max_age_minutes": self.settings.file_max_age_s / 60,
-            "model_servers": len(self.pool.members),
-            "model_servers_ready": len(self.pool.ready),
+            "model_servers": len(self.engines.servers),
+            "model_servers_ready": ready_count(self.engines),
             "reason": reason,
             "version": __version__,
         }, 503 if reason else 200
@@ -267,13 +267,10 @@ class Gateway:
         """Why the gateway is not healthy, or None."""
         if self.service.draining:
             return "draining"
-        if self.pool.ready:
+        servers = self.engines.servers
+        if any(server.is_ready for server in servers):
             return None
-        return (
-            "starting"
-            if any(member.may_return for member in self.pool.members)
-            else "no_engine_ready"
-        )
+        return "starting" if any(server.may_return for server in servers) else "no_engine_ready"
 
     async def livez(self) -> dict[str, Any]:
         """``GET /livez``: 200 while the event loop turns; if not, start it again."""
@@ -285,8 +282,8 @@ class Gateway:
         return {
             "ready": reason is None,
             "reason": reason,
-            "servers_ready": len(self.pool.ready),
-            "servers": len(self.pool.members),
+            "servers_ready": ready_count(self.engines),
+            "servers": len(self.engines.servers),
         }, 503 if reason else 200
 
     async def show_metrics(self) -> Response:
@@ -302,7 +299,7 @@ class Gateway:
         load = self.pipeline.load
         return {
             "status": "running",
-            "model_servers": len(self.pool.members),
+            "model_servers": len(self.engines.servers),
             "thread_pool_workers": self.workers,
             "supported_formats": [
                 name for format_ in FORMATS for name in _NAMES.get(format_, (format_,))
@@ -318,7 +315,7 @@ class Gateway:
                 "cleanup_interval_minutes": self.settings.cleanup_interval_s / 60,
                 "file_max_age_minutes": self.settings.file_max_age_s / 60,
             },
-            "model_servers_ready": len(self.pool.ready),
+            "model_servers_ready": ready_count(self.engines),
             "queue": {
                 "requests": load.requests,
                 "megapixels": round(self.pipeline.queued_px / 1e6, 2),
@@ -327,14 +324,14 @@ class Gateway:
             "servers": [
                 {
                     "id": number,
-                    "name": member.name,
-                    "state": member.shown_state,
-                    "tiles_in_flight": member.in_flight,
-                    "tiles_done": member.tiles_done,
-                    "strikes": member.strikes,
-                    "rss_mb": _mb(member.rss_bytes),
+                    "name": server.name,
+                    "state": server.shown_state,
+                    "tiles_in_flight": server.tiles_in_flight,
+                    "tiles_done": server.tiles_done,
+                    "strikes": server.strikes,
+                    "rss_mb": _mb(server.rss_bytes),
                 }
-                for number, member in enumerate(self.pool.members)
+                for number, server in enumerate(self.engines.servers)
             ],
         }
 

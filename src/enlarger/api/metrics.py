@@ -11,18 +11,17 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 from quart import Response
 
+from enlarger.engine.status import EngineStatus
 from enlarger.jobs.record import State as JobState
 from enlarger.pipeline.outcome import Outcome
 from enlarger.pipeline.pipeline import Pipeline
-from enlarger.pool.health import State
-from enlarger.pool.pool import Pool
 from enlarger.web.metrics import BUCKETS_S, exposition, new_registry
 
 
 class Metrics:
     """The gateway's metrics, in a registry of their own. Labels come from small fixed sets: no ids, no URLs."""
 
-    def __init__(self, pool: Pool, pipeline: Pipeline) -> None:
+    def __init__(self, engines: EngineStatus, pipeline: Pipeline) -> None:
         self._registry = new_registry()
         self._requests = Counter(
             "enlarger_requests",
@@ -49,7 +48,7 @@ class Metrics:
             ["state"],
             registry=self._registry,
         )
-        self._registry.register(_Now(pool, pipeline))
+        self._registry.register(_Now(engines, pipeline))
 
     def done(self, outcome: Outcome) -> None:
         """A request has its picture."""
@@ -77,21 +76,21 @@ class Metrics:
 
 
 class _Now(Collector):
-    """What the pool and the pipeline hold at the moment somebody looks."""
+    """What those who compute and the pipeline hold at the moment somebody looks."""
 
-    def __init__(self, pool: Pool, pipeline: Pipeline) -> None:
-        self._pool = pool
+    def __init__(self, engines: EngineStatus, pipeline: Pipeline) -> None:
+        self._engines = engines
         self._pipeline = pipeline
 
     def collect(self) -> Iterator[Metric]:
         """Gauges and counts of the model servers and of the queue."""
-        members = self._pool.members
+        members = self._engines.servers
         states = Tally(member.state for member in members)
         servers = GaugeMetricFamily(
             "enlarger_servers", "Model servers, by state.", labels=["state"]
         )
-        for state in State:
-            servers.add_metric([state.value], states[state])
+        for state in self._engines.states:
+            servers.add_metric([state], states[state])
         yield servers
         each = GaugeMetricFamily(
             "enlarger_server_state",
@@ -99,8 +98,8 @@ class _Now(Collector):
             labels=["server", "state"],
         )
         for number, member in enumerate(members):
-            for state in State:
-                each.add_metric([str(number), state.value], member.state is state)
+            for state in self._engines.states:
+                each.add_metric([str(number), state], member.state == state)
         yield each
         info = GaugeMetricFamily(
             "enlarger_server_info",
@@ -121,8 +120,12 @@ class _Now(Collector):
         yield memory
         load = self._pipeline.load
         for name, text, value in (
-            ("tiles_in_flight", "Tiles at model servers.", sum(one.in_flight for one in members)),
-            ("tiles_waiting", "Tiles that wait for a model server.", self._pool.waiting),
+            (
+                "tiles_in_flight",
+                "Tiles at model servers.",
+                sum(one.tiles_in_flight for one in members),
+            ),
+            ("tiles_waiting", "Tiles that wait for a model server.", self._engines.waiting),
             ("queue_requests", "Requests admitted and unfinished.", load.requests),
             ("queue_pixels", "Pixels of their pictures.", self._pipeline.queued_px),
             ("queue_wait_seconds", "Estimated seconds until all of them are done.", load.wait_s),

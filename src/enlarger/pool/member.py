@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from enlarger.engine import Engine
+from enlarger.engine.status import ServerStatus
 from enlarger.engine.tile import EngineFacts, TileRequest, TileResult
 from enlarger.errors import DeadlineExceeded, EngineLost
 from enlarger.pool.health import Health, State
@@ -98,11 +99,23 @@ class Member:
             return False
         return self.restart is not None or self.state not in {State.GONE, State.DRAINING}
 
-    @property
-    def shown_state(self) -> str:
-        """Its state for people, who also want to see that it is busy."""
+    def status(self, *, is_ready: bool) -> ServerStatus:
+        """What is shown of it; a ready one that has no seat left is shown as busy."""
         full = self.facts is not None and self.in_flight >= self.facts.capacity
-        return "busy" if self.state is State.READY and full else self.state.value
+        return ServerStatus(
+            name=self.name,
+            state=self.state.value,
+            shown_state="busy" if self.state is State.READY and full else self.state.value,
+            is_ready=is_ready,
+            may_return=self.may_return,
+            tiles_in_flight=self.in_flight,
+            tiles_done=self.tiles_done,
+            strikes=self.strikes,
+            ejections=self.ejections,
+            restarts=self.restarts,
+            rss_bytes=self.rss_bytes,
+            facts=self.facts,
+        )
 
     def take(self, mflop: float, turn: int) -> None:
         """It holds one tile more."""

@@ -12,6 +12,7 @@ from statistics import fmean
 
 import structlog
 
+from enlarger.engine.status import ServerStatus
 from enlarger.engine.tile import EngineFacts, ModelFacts, Need, TileRequest, TileResult
 from enlarger.errors import (
     BadTile,
@@ -155,6 +156,17 @@ class Pool:
     def ready(self) -> list[Member]:
         """Members that take tiles now."""
         return in_rotation(self.members)
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """All states of a member; see ``EngineStatus``."""
+        return tuple(state.value for state in State)
+
+    @property
+    def servers(self) -> tuple[ServerStatus, ...]:
+        """The members as they are now; see ``EngineStatus``."""
+        ready = self.ready
+        return tuple(member.status(is_ready=member in ready) for member in self.members)
 
     @property
     def _in_flight(self) -> int:

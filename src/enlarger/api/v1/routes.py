@@ -49,6 +49,7 @@ from enlarger.api.v1.requests import (
     webhook_fault,
 )
 from enlarger.config import Settings
+from enlarger.engine.status import EngineStatus
 from enlarger.errors import (
     EnlargerError,
     Fault,
@@ -65,7 +66,6 @@ from enlarger.models import Catalogue, Model
 from enlarger.picture.preview import MEDIA_TYPE as PREVIEW_TYPE
 from enlarger.pipeline.outcome import Outcome
 from enlarger.pipeline.pipeline import Pipeline
-from enlarger.pool.pool import Pool
 from enlarger.store import Store, StoredFile
 from enlarger.threads import dropped, in_thread
 
@@ -88,7 +88,7 @@ class V1:
     pipeline: Pipeline
     jobs: Jobs
     batches: Batches
-    pool: Pool
+    engines: EngineStatus
     store: Store
     catalogue: Catalogue
     executor: Executor
@@ -433,9 +433,11 @@ class V1:
         raise NotFound("there is no such model")
 
     def _model_object(self, model: Model) -> dict[str, Any]:
-        known = [member.facts for member in self.pool.ready if member.facts is not None]
+        known = [
+            one.facts for one in self.engines.servers if one.is_ready and one.facts is not None
+        ]
         here = [(server, facts) for server in known if (facts := server.model(model.id))]
-        mflop_per_s = self.pool.facts().all_mflop_per_s
+        mflop_per_s = self.engines.facts().all_mflop_per_s
         speed = None if mflop_per_s is None else mflop_per_s / model.mflop_per_px / 1e6
         return {
             "id": model.id,
