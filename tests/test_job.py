@@ -14,6 +14,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from enlarger.errors import InvalidOption
+from enlarger.geometry.rect import Rect
 from enlarger.job import Options, read_options
 
 DEFAULTS = {
@@ -73,9 +74,9 @@ GOOD_JSON = [
     ("width", 10.0, 10),
     ("fit", "inside", "inside"),
     ("fit", "fill", "fill"),
-    ("region", "0,0,1,1", (0, 0, 1, 1)),
-    ("region", " 3 , 4,50 ,60 ", (3, 4, 50, 60)),
-    ("region", [3, 4, 50, 60], (3, 4, 50, 60)),
+    ("region", "0,0,1,1", Rect(0, 0, 1, 1)),
+    ("region", " 3 , 4,50 ,60 ", Rect(3, 4, 53, 64)),
+    ("region", [3, 4, 50, 60], Rect(3, 4, 53, 64)),
     ("model", "realesrgan-x4plus", "realesrgan-x4plus"),
     *[("precision", value, value) for value in ("auto", "f32", "bf16", "int8")],
     ("color_lock", True, True),
@@ -99,7 +100,7 @@ GOOD_TEXT = [
     ("scale", "2.5", 2.5),
     *[(name, "8192", 8192) for name in SIDES],
     ("fit", "fill", "fill"),
-    ("region", "3,4,50,60", (3, 4, 50, 60)),
+    ("region", "3,4,50,60", Rect(3, 4, 53, 64)),
     ("model", "realesrgan-x4plus", "realesrgan-x4plus"),
     ("precision", "bf16", "bf16"),
     ("color_lock", "true", True),

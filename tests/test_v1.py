@@ -91,7 +91,7 @@ async def test_bytes_in_bytes_out(start: Start) -> None:
         "X-Upscale-Scale": "4",
         "X-Upscale-Engine": "nearest",
         "X-Upscale-Precision": "f32",
-        "X-Upscale-Tiles": "2;servers=1;retried=0;repeated=0;reused=0",
+        "X-Upscale-Tiles": "1;servers=1;retried=0;repeated=0;reused=0",
         "X-Upscale-Notes": "",
         "X-Upscale-Kept": "",
         "X-Upscale-Cache": "miss",
