@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextvars import copy_context
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -28,21 +26,22 @@ from enlarger.errors import (
 )
 from enlarger.job import SCALES, BytesSource, Job, Options
 from enlarger.models import Catalogue, Model
-from enlarger.picture.encode import suffix_of
 from enlarger.picture.preview import preview
 from enlarger.picture.values import Header, Picture
 from enlarger.picture.workers import Decoders
 from enlarger.pipeline.admission import INPUT_SHARE, Arrivals, Charge, admit, eta_s, time_limit_s
 from enlarger.pipeline.enlarging import enlarge
+from enlarger.pipeline.keeping import Keeper
 from enlarger.pipeline.ledger import Cost, Handling, Ledger, Load
 from enlarger.pipeline.memory_budget import MemoryBudget
-from enlarger.pipeline.outcome import Enlarged, Estimate, Outcome
+from enlarger.pipeline.outcome import Estimate, Outcome
 from enlarger.pipeline.plan import Limits, Plan, choose_precision, model_for
 from enlarger.pipeline.plan import plan as plan_of
 from enlarger.pipeline.progress import Listener, OnTile
 from enlarger.pipeline.result_cache import Results
-from enlarger.pipeline.size_limit import kept, write
-from enlarger.store import Store, StoredFile
+from enlarger.pipeline.size_limit import kept
+from enlarger.pipeline.stopwatch import Stopwatch
+from enlarger.store import Store
 from enlarger.threads import in_thread
 
 if TYPE_CHECKING:  # a command line that fetches nothing need not load what that takes
@@ -62,26 +61,6 @@ T = TypeVar("T")
 
 
 _NOBODY = Listener()
-
-
-class _Watch:
-    """Seconds from one lap to the next."""
-
-    def __init__(self) -> None:
-        self._started = self._lapped = time.monotonic()
-        self.stages_s: dict[str, float] = {}
-
-    def lap(self, stage: str) -> None:
-        """What was done since the last lap was this stage."""
-        now = time.monotonic()
-        self.stages_s[stage] = now - self._lapped
-        self._lapped = now
-        tracing.record(stage, self.stages_s[stage])
-
-    @property
-    def total_s(self) -> float:
-        """Seconds since it was started."""
-        return time.monotonic() - self._started
 
 
 class Pipeline:
@@ -117,8 +96,7 @@ class Pipeline:
         self._fetcher = fetcher
         self._decoders = decoders
         self._executor = executor
-        self._encoders = encoders
-        self._store = store
+        self._keeper = Keeper(store, executor=executor, encoders=encoders)
         self._settings = settings
         self._limits = Limits(
             max_side_px=settings.max_image_dimension_px,
@@ -132,7 +110,7 @@ class Pipeline:
             limit_bytes=(settings.picture_memory_mib << 20) // _ARRIVALS_SHARE,
         )
         self._draining = draining
-        self._results = Results(self._copy)
+        self._results = Results(self._keeper.copy)
 
     @property
     def load(self) -> Load:
@@ -170,7 +148,7 @@ class Pipeline:
             EngineError: the engines failed on it.
             StorageFull: the result could not be written.
         """
-        watch = _Watch()
+        watch = Stopwatch()
         if self._draining():
             raise Draining("the server is stopping", retry_after_s=10)
         self._catalogue.choose(job.options.model, scale=SCALES[0])
@@ -294,7 +272,7 @@ class Pipeline:
     ) -> Outcome:
         """Admit it, and do it."""
         options = job.options
-        watch = _Watch()
+        watch = Stopwatch()
         cost = plan.cost(len(data))
         eta = self._admit(cost)
         if charge is not None:
@@ -342,8 +320,7 @@ class Pipeline:
                     )
                     watch.lap("infer")
                     listener.stage("encode")
-                    keep = partial(self._keep, enlarged, options, plan)
-                    written, stored = await self._file(self._encoders, keep, lambda kept: kept[1])
+                    written, stored = await self._keeper.keep(enlarged, options, plan)
                     entry.finished()
                     watch.lap("encode")
             except TimeoutError as error:
@@ -382,12 +359,6 @@ class Pipeline:
             raise Draining("the server is stopping", retry_after_s=10)
         return eta_s(here, new)
 
-    async def _copy(self, outcome: Outcome) -> Outcome | None:
-        """The same result for another request, in a file of its own."""
-        copy = partial(self._store.copy, outcome.stored)
-        stored = await self._file(self._executor, copy, lambda copied: copied)
-        return None if stored is None else replace(outcome, stored=stored)
-
     async def _bytes(self, job: Job) -> bytes:
         if not isinstance(job.source, BytesSource):
             return await self._fetcher.fetch(job.source.url)
@@ -412,37 +383,6 @@ class Pipeline:
             depth_bits=header.depth_bits,
             model=facts,
         )
-
-    def _keep(self, enlarged: Enlarged, options: Options, plan: Plan) -> tuple[Picture, StoredFile]:
-        """On a thread: encode into the store."""
-        return self._store.put(
-            lambda aside: write(
-                enlarged, options, aside, kind=plan.kind, least_px=plan.least_size_px
-            ),
-            suffix=suffix_of(plan.kind),
-        )
-
-    async def _file(
-        self,
-        executor: ThreadPoolExecutor,
-        make: Callable[[], T],
-        file_of: Callable[[T], StoredFile | None],
-    ) -> T:
-        """On a thread, which cannot be interrupted: a file made for one who has gone meanwhile is deleted."""
-
-        def discard(done: Future[T]) -> None:
-            if not done.cancelled() and done.exception() is None:
-                file = file_of(done.result())
-                if file is not None:
-                    self._store.delete(file)
-
-        # In the request's context, so that what is logged there has its id.
-        making = executor.submit(copy_context().run, make)
-        try:
-            return await asyncio.wrap_future(making)
-        except asyncio.CancelledError:
-            making.add_done_callback(discard)
-            raise
 
 
 def _key(data: bytes, job: Job, model: Model) -> str:
