@@ -140,7 +140,7 @@ async def test_job_is_taken_done_and_fetched(start: Start) -> None:
     assert np.array_equal(samples(data), nearest(RED, 4))
     async with gateway.http.get(result["url"]) as response:
         assert await response.read() == data
-    asked = {"scale": 4, "model": "nearest"}
+    asked = {"scale": "4", "model": "nearest"}
     direct = await gateway.http.post("/v1/upscale", params=asked, data=PNG)
     assert await direct.read() == data
 

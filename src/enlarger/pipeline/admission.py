@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
-from enlarger.errors import DeadlineTooShort, QueueFull
-from enlarger.pipeline.ledger import Load
+from enlarger.config import Settings
+from enlarger.engine import Engine
+from enlarger.errors import DeadlineTooShort, Draining, QueueFull
+from enlarger.pipeline.ledger import Cost, Entry, Handling, Ledger, Load
 
 MIN_DEADLINE_S = 600
 _DEADLINE_FACTOR = 4
@@ -145,3 +147,89 @@ class Arrivals:
         finally:
             self.count -= 1
             self.held_bytes -= held_bytes
+
+
+_ARRIVALS_PER_PLACE = 2
+_ARRIVALS_SHARE = 2
+"""All who are here may be twice as many as are admitted, and hold half of the memory for pixels in files."""
+
+
+class Admission:
+    """The door of a gateway: who is here, who may come in, and when they will be done.
+
+    Args:
+        engine: tells how fast it is.
+        settings: the operator's limits.
+        decoders: processes that decode at the same time.
+        draining: whether nothing new is taken.
+    """
+
+    def __init__(
+        self, engine: Engine, *, settings: Settings, decoders: int, draining: Callable[[], bool]
+    ) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._draining = draining
+        self._ledger = Ledger(Handling(decoders))
+        memory_bytes = settings.picture_memory_mib << 20
+        self._input_limit_bytes = memory_bytes // INPUT_SHARE
+        self._arrivals = Arrivals(
+            limit=_ARRIVALS_PER_PLACE * settings.queue_limit,
+            limit_bytes=memory_bytes // _ARRIVALS_SHARE,
+        )
+
+    @property
+    def load(self) -> Load:
+        """What is admitted now."""
+        return self._ledger.load(self._engine.facts().all_mflop_per_s)
+
+    @property
+    def queued_px(self) -> int:
+        """LR pixels of the pictures admitted and unfinished."""
+        return self._ledger.lr_px
+
+    def check_open(self) -> None:
+        """Raise ``Draining`` if nothing new is taken."""
+        if self._draining():
+            raise Draining("the server is stopping", retry_after_s=10)
+
+    def arrival(self, size_bytes: int) -> AbstractContextManager[Callable[[int], None]]:
+        """A request that came with so many bytes, and is here as long as this lasts; see ``Arrivals``.
+
+        Raises:
+            QueueFull: too many are here.
+        """
+        load = self.load
+        one_s = load.wait_s / max(1, load.requests)
+        return self._arrivals.arrival(size_bytes, retry_after_s=one_s)
+
+    def admit(self, cost: Cost) -> float | None:
+        """Let a request in; gives the estimate of how long it will take, in seconds, if a speed is known.
+
+        Raises:
+            CapacityError: not now, or not in time.
+        """
+        here, new = self.load, self._load_of(cost)
+        admit(
+            here,
+            new,
+            queue_limit=self._settings.queue_limit,
+            max_wait_s=self._settings.max_wait_s,
+            input_limit_bytes=self._input_limit_bytes,
+            deadline_s=self._settings.deadline_s,
+        )
+        self.check_open()
+        return eta_s(here, new)
+
+    def eta_s(self, cost: Cost) -> float | None:
+        """Estimated seconds until a request would be done; None while no speed is known."""
+        return eta_s(self.load, self._load_of(cost))
+
+    def entry(self, cost: Cost) -> AbstractContextManager[Entry]:
+        """An admitted request, which counts as long as this lasts; see ``Ledger``."""
+        return self._ledger.entry(cost)
+
+    def _load_of(self, cost: Cost) -> Load:
+        """What one more request would be."""
+        facts = self._engine.facts()
+        return self._ledger.load_of(cost, facts.all_mflop_per_s, parallel=facts.parallel)

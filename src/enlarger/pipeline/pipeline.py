@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -19,7 +19,6 @@ from enlarger.engine.tile import ModelFacts
 from enlarger.errors import (
     CapacityError,
     DeadlineExceeded,
-    Draining,
     EnlargerError,
     FileTooLarge,
     UnreadableImage,
@@ -29,10 +28,10 @@ from enlarger.models import Catalogue, Model
 from enlarger.picture.preview import preview
 from enlarger.picture.values import Header, Picture
 from enlarger.picture.workers import Decoders
-from enlarger.pipeline.admission import INPUT_SHARE, Arrivals, Charge, admit, eta_s, time_limit_s
+from enlarger.pipeline.admission import Admission, Charge, time_limit_s
 from enlarger.pipeline.enlarging import enlarge
 from enlarger.pipeline.keeping import Keeper
-from enlarger.pipeline.ledger import Cost, Handling, Ledger, Load
+from enlarger.pipeline.ledger import Load
 from enlarger.pipeline.memory_budget import MemoryBudget
 from enlarger.pipeline.outcome import Estimate, Outcome
 from enlarger.pipeline.plan import Limits, Plan, choose_precision, model_for
@@ -51,14 +50,6 @@ log = structlog.get_logger()
 
 _PLACEHOLDER_BYTES = 8
 """Per pixel of a placeholder: resampled, on white, and written."""
-
-_ARRIVALS_PER_PLACE = 2
-_ARRIVALS_SHARE = 2
-"""All who are here may be twice as many as are admitted, and hold half of the memory for pixels in files."""
-
-
-T = TypeVar("T")
-
 
 _NOBODY = Listener()
 
@@ -103,24 +94,21 @@ class Pipeline:
             max_output_px=settings.output_limit_px,
             max_frames=settings.max_frames,
         )
-        self._ledger = Ledger(Handling(decoders.processes))
-        self._memory = MemoryBudget(settings.picture_memory_mib << 20)
-        self._arrivals = Arrivals(
-            limit=_ARRIVALS_PER_PLACE * settings.queue_limit,
-            limit_bytes=(settings.picture_memory_mib << 20) // _ARRIVALS_SHARE,
+        self._admission = Admission(
+            engine, settings=settings, decoders=decoders.processes, draining=draining
         )
-        self._draining = draining
+        self._memory = MemoryBudget(settings.picture_memory_mib << 20)
         self._results = Results(self._keeper.copy)
 
     @property
     def load(self) -> Load:
         """What is admitted now."""
-        return self._ledger.load(self._engine.facts().all_mflop_per_s)
+        return self._admission.load
 
     @property
     def mflop_per_s(self) -> float | None:
         """Measured speed of all servers together: see ``Load``."""
-        return self._engine.facts().all_mflop_per_s
+        return self._admission.load.mflop_per_s
 
     @property
     def held_bytes(self) -> int:
@@ -130,7 +118,7 @@ class Pipeline:
     @property
     def queued_px(self) -> int:
         """LR pixels of the pictures admitted and unfinished."""
-        return self._ledger.lr_px
+        return self._admission.queued_px
 
     async def run(
         self, job: Job, *, listener: Listener = _NOBODY, charge: Charge | None = None
@@ -149,13 +137,10 @@ class Pipeline:
             StorageFull: the result could not be written.
         """
         watch = Stopwatch()
-        if self._draining():
-            raise Draining("the server is stopping", retry_after_s=10)
+        self._admission.check_open()
         self._catalogue.choose(job.options.model, scale=SCALES[0])
         come_bytes = len(job.source.data) if isinstance(job.source, BytesSource) else 0
-        load = self.load
-        one_s = load.wait_s / max(1, load.requests)
-        with self._arrivals.arrival(come_bytes, retry_after_s=one_s) as holds:
+        with self._admission.arrival(come_bytes) as holds:
             listener.stage("fetch")
             data = await self._bytes(job)
             holds(len(data) - come_bytes)
@@ -231,7 +216,7 @@ class Pipeline:
         precision = None if facts is None else self._precision(header, options, facts)
         refusal: EnlargerError | None = None
         try:
-            self._admit(cost)
+            self._admission.admit(cost)
         except CapacityError as error:
             refusal = error
         return Estimate(
@@ -242,8 +227,8 @@ class Pipeline:
             tiles=plan.tiles,
             mflop=cost.mflop,
             held_bytes=plan.held_bytes,
-            waiting=self._ledger.requests,
-            eta_s=eta_s(self.load, self._load_of(cost)),
+            waiting=self._admission.load.requests,
+            eta_s=self._admission.eta_s(cost),
             refusal=refusal,
         )
 
@@ -274,7 +259,7 @@ class Pipeline:
         options = job.options
         watch = Stopwatch()
         cost = plan.cost(len(data))
-        eta = self._admit(cost)
+        eta = self._admission.admit(cost)
         if charge is not None:
             charge(cost.out_px)
         limit_s = time_limit_s(eta, setting=self._settings.deadline_s)
@@ -288,7 +273,7 @@ class Pipeline:
             mflop=round(cost.mflop),
             held_mb=round(plan.held_bytes / 1e6, 1),
         )
-        with self._ledger.entry(cost) as entry:
+        with self._admission.entry(cost) as entry:
 
             def progress(done: int, total: int) -> None:
                 entry.progress(done, total)
@@ -338,26 +323,6 @@ class Pipeline:
             stages_s=watch.stages_s,
             eta_s=eta,
         )
-
-    def _load_of(self, cost: Cost) -> Load:
-        """What one more request would be."""
-        facts = self._engine.facts()
-        return self._ledger.load_of(cost, facts.all_mflop_per_s, parallel=facts.parallel)
-
-    def _admit(self, cost: Cost) -> float | None:
-        """Let it in; gives the estimate of how long it will take."""
-        here, new = self.load, self._load_of(cost)
-        admit(
-            here,
-            new,
-            queue_limit=self._settings.queue_limit,
-            max_wait_s=self._settings.max_wait_s,
-            input_limit_bytes=(self._settings.picture_memory_mib << 20) // INPUT_SHARE,
-            deadline_s=self._settings.deadline_s,
-        )
-        if self._draining():
-            raise Draining("the server is stopping", retry_after_s=10)
-        return eta_s(here, new)
 
     async def _bytes(self, job: Job) -> bytes:
         if not isinstance(job.source, BytesSource):
