@@ -33,7 +33,7 @@ from enlarger.engine.tile import ModelFacts
 from enlarger.fetch import Fetcher
 from enlarger.geometry.rect import Pixels
 from enlarger.models import Catalogue
-from enlarger.picture.workers import Decoders
+from enlarger.picture.sandbox.pool import Decoders
 from enlarger.pipeline.pipeline import Pipeline
 from enlarger.pool.member import Member
 from enlarger.pool.pool import Pool

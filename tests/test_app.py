@@ -40,7 +40,7 @@ from enlarger.api.app import http_error
 from enlarger.engine.tile import ModelFacts, TileRequest, TileResult
 from enlarger.errors import EngineFailed, EngineLost, EnlargerError, OutOfMemory, WrongOutput
 from enlarger.models import Catalogue
-from enlarger.picture.workers import Decoders
+from enlarger.picture.sandbox.pool import Decoders
 from enlarger.pool.health import Health, State
 from enlarger.pool.member import Member
 from enlarger.pool.pool import Pool

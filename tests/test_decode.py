@@ -40,8 +40,8 @@ from enlarger.errors import UnreadableImage, UnsupportedFormat
 from enlarger.geometry.rect import Pixels
 from enlarger.picture.decode import decode, probe
 from enlarger.picture.metadata import png_chunks
+from enlarger.picture.sandbox.pool import Decoders
 from enlarger.picture.values import Picture
-from enlarger.picture.workers import Decoders
 
 COLOURS = np.array([[1, 2, 3], [200, 100, 50], [255, 255, 255], [0, 0, 0]], np.uint8)
 """A palette of four."""

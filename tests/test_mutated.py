@@ -138,7 +138,7 @@ def most_mib(service: RunningService) -> dict[str, int]:
     found = {"gateway": _high_water_mib(service.process.pid), "decoder": 0}
     for children in Path(f"/proc/{service.process.pid}/task").glob("*/children"):
         for child in map(int, children.read_text().split()):
-            if b"enlarger.picture.worker" in Path(f"/proc/{child}/cmdline").read_bytes():
+            if b"enlarger.picture.sandbox" in Path(f"/proc/{child}/cmdline").read_bytes():
                 found["decoder"] = max(found["decoder"], _high_water_mib(child))
     return found
 

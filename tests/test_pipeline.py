@@ -50,8 +50,8 @@ from enlarger.fetch import Fetcher
 from enlarger.geometry.tiles import plan
 from enlarger.job import BytesSource, Job, Options, UrlSource, read_options
 from enlarger.models import Catalogue
+from enlarger.picture.sandbox.pool import Decoders
 from enlarger.picture.values import Header, Picture
-from enlarger.picture.workers import Decoders
 from enlarger.pipeline.pipeline import Pipeline
 from enlarger.pipeline.progress import Listener
 from enlarger.pool.member import Member

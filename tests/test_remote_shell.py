@@ -24,7 +24,7 @@ from sites import Site, page
 
 from enlarger.client import AsyncClient
 from enlarger.job import read_options
-from enlarger.picture.workers import Decoders
+from enlarger.picture.sandbox.pool import Decoders
 from enlarger.shell import run as shell_run
 from enlarger.shell.arguments import asked_of
 from enlarger.shell.remote import RemoteWorker

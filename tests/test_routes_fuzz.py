@@ -23,7 +23,7 @@ from enlarger import config
 from enlarger.engine.tile import ModelFacts
 from enlarger.job import Options
 from enlarger.models import Catalogue
-from enlarger.picture.workers import Decoders
+from enlarger.picture.sandbox.pool import Decoders
 from enlarger.pool.member import Member
 from enlarger.pool.pool import Pool
 

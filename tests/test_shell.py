@@ -33,7 +33,7 @@ from enlarger.errors import EnlargerError
 from enlarger.geometry.rect import Pixels
 from enlarger.job import read_options
 from enlarger.models import Catalogue
-from enlarger.picture.workers import Decoders
+from enlarger.picture.sandbox.pool import Decoders
 from enlarger.shell import run as shell_run
 from enlarger.shell.arguments import asked_of
 from enlarger.shell.local import LocalWorker

@@ -267,7 +267,7 @@ def _format(name: str | None) -> str | None:
 async def _upscale_remotely(asked: Asked, options: Options, url: str, api_key: str | None) -> int:
     """Have pictures enlarged by a server; returns the exit status."""
     from enlarger.client import AsyncClient
-    from enlarger.picture.workers import Decoders
+    from enlarger.picture.sandbox.pool import Decoders
     from enlarger.shell.remote import RemoteWorker
     from enlarger.shell.run import run
     from enlarger.shell.sources import Reader
@@ -279,7 +279,7 @@ async def _upscale_remotely(asked: Asked, options: Options, url: str, api_key: s
 
 async def _upscale(asked: Asked, options: Options, settings: config.Settings) -> int:
     """Enlarge pictures with an engine in this process; returns the exit status."""
-    from enlarger.picture.process import DecoderProcess
+    from enlarger.picture.sandbox.process import DecoderProcess
 
     decoder = DecoderProcess()
     async with AsyncExitStack() as stack:
@@ -287,7 +287,7 @@ async def _upscale(asked: Asked, options: Options, settings: config.Settings) ->
         with importing():
             from enlarger.engine.openvino import OpenVINOEngine
             from enlarger.models import Catalogue
-            from enlarger.picture.workers import Decoders
+            from enlarger.picture.sandbox.pool import Decoders
 
         decoders = await stack.enter_async_context(Decoders(1, first=decoder))
         catalogue = Catalogue.installed(settings.model_dir)
@@ -430,7 +430,7 @@ async def _serve(settings: config.Settings, host: str, port: int) -> int:
             from enlarger.api.opened import opened_jobs
             from enlarger.api.rates import Rates
             from enlarger.fetch import Fetcher, FetchRule
-            from enlarger.picture.workers import Decoders
+            from enlarger.picture.sandbox.pool import Decoders
             from enlarger.pipeline.pipeline import Pipeline
             from enlarger.pool.member import Member
             from enlarger.pool.policy import Wear

@@ -26,8 +26,8 @@ from enlarger.errors import (
 from enlarger.job import SCALES, BytesSource, Job, Options
 from enlarger.models import Catalogue, Model
 from enlarger.picture.preview import preview
+from enlarger.picture.sandbox.pool import Decoders
 from enlarger.picture.values import Header, Picture
-from enlarger.picture.workers import Decoders
 from enlarger.pipeline.admission import Admission, Charge, time_limit_s
 from enlarger.pipeline.enlarging import enlarge
 from enlarger.pipeline.keeping import Keeper

@@ -13,8 +13,8 @@ from enlarger.engine import Engine
 from enlarger.job import Options
 from enlarger.models import Catalogue, Model
 from enlarger.picture.encode import holds_frames, kind_for
+from enlarger.picture.sandbox.pool import Decoders
 from enlarger.picture.values import Header, Picture
-from enlarger.picture.workers import Decoders
 from enlarger.pipeline.enlarging import enlarge
 from enlarger.pipeline.outcome import Enlarged
 from enlarger.pipeline.plan import Limits, Plan, choose_precision

@@ -17,8 +17,8 @@ from enlarger.errors import (
 )
 from enlarger.job import Options
 from enlarger.picture.encode import MEDIA_TYPES, holds_frames, kind_for, suffix_of
+from enlarger.picture.sandbox.pool import Decoders
 from enlarger.picture.values import Header
-from enlarger.picture.workers import Decoders
 from enlarger.shell import names
 from enlarger.shell.estimates import Estimated, file_bytes
 from enlarger.shell.progress import Shown

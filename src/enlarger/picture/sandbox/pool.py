@@ -10,8 +10,8 @@ from typing import cast
 import structlog
 
 from enlarger.errors import EnlargerError, UnreadableImage
-from enlarger.picture import worker
-from enlarger.picture.process import DecoderProcess
+from enlarger.picture.sandbox import protocol
+from enlarger.picture.sandbox.process import DecoderProcess
 from enlarger.picture.values import Header, Picture
 
 log = structlog.get_logger()
@@ -68,7 +68,7 @@ class Decoders:
             self._busy.add(process)
             try:
                 async with asyncio.timeout(self._timeout_s):
-                    ask = partial(worker.ask, process.connection, question, data, **options)
+                    ask = partial(protocol.ask, process.connection, question, data, **options)
                     answer = await loop.run_in_executor(self._threads, ask)
             except EnlargerError:
                 reusable = process  # a refusal is an answer: the process is sound

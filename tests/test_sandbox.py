@@ -34,11 +34,13 @@ from pictures import (
 from PIL import Image
 
 from enlarger.errors import EnlargerError, UnreadableImage, UnsupportedFormat
-from enlarger.picture import worker
+from enlarger.picture import sandbox
 from enlarger.picture.decode import decode, probe
-from enlarger.picture.process import DecoderProcess
+from enlarger.picture.sandbox import protocol
+from enlarger.picture.sandbox.limits import CPU_LIMIT_S
+from enlarger.picture.sandbox.pool import Decoders
+from enlarger.picture.sandbox.process import DecoderProcess
 from enlarger.picture.values import Picture
-from enlarger.picture.workers import Decoders
 
 SMALL = encoded(noise(5, 7, 3))
 
@@ -77,8 +79,8 @@ LONG_S = 60
 PARENT = """
 import asyncio, sys
 from pathlib import Path
-from enlarger.picture.process import DecoderProcess
-from enlarger.picture.workers import Decoders
+from enlarger.picture.sandbox.process import DecoderProcess
+from enlarger.picture.sandbox.pool import Decoders
 
 async def main():
     data = Path(sys.argv[1]).read_bytes()
@@ -103,7 +105,7 @@ def decoder_processes(parent: int) -> set[int]:
             fields = (folder / "stat").read_text().rpartition(")")[2].split()
         except OSError:
             continue  # no process, or one that ended in between
-        if b"enlarger.picture.worker" in command and int(fields[1]) == parent:
+        if b"enlarger.picture.sandbox" in command and int(fields[1]) == parent:
             found.add(int(folder.name))
     return found
 
@@ -373,13 +375,15 @@ async def test_decoder_has_so_much_processor_time_for_each_picture(running: Runn
         assert resource.prlimit(process, resource.RLIMIT_CPU) in [
             (soft + more, hard) for more in (0, 1)
         ]
-        assert worker.CPU_LIMIT_S < soft <= worker.CPU_LIMIT_S + 10
+        assert CPU_LIMIT_S < soft <= CPU_LIMIT_S + 10
         assert resource.prlimit(process, resource.RLIMIT_CORE) == (0, 0)
 
 
 async def test_process_that_computes_for_too_long_is_killed_by_the_kernel() -> None:
     """Whoever waits for it or not; to the gateway it is a decoder that died."""
-    endless = "from enlarger.picture.worker import limit_cpu\nlimit_cpu(1)\nwhile True: pass"
+    endless = (
+        "from enlarger.picture.sandbox.limits import limit_cpu\nlimit_cpu(1)\nwhile True: pass"
+    )
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", endless)
     assert await asyncio.wait_for(process.wait(), LONG_S) == -signal.SIGXCPU
 
@@ -398,7 +402,7 @@ async def test_file_writes_nothing_into_the_log(
             await decoders.decode(damaged)
     assert capfd.readouterr().err == ""
     failing = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", worker.__name__, "no number", stderr=asyncio.subprocess.PIPE
+        sys.executable, "-m", sandbox.__name__, "no number", stderr=asyncio.subprocess.PIPE
     )
     _, told = await failing.communicate()
     assert b"ValueError" in told
@@ -451,8 +455,8 @@ def test_message_and_memory_cross_the_socket(ends: tuple[socket.socket, socket.s
         ({}, b"x"),
     ]
     for message, data in sent:
-        worker.send(ours, message, worker.shared_memory(data))
-        received, memory = worker.receive(theirs)
+        protocol.send(ours, message, protocol.shared_memory(data))
+        received, memory = protocol.receive(theirs)
         assert received == message
         assert memory is not None
         with memory:
@@ -462,8 +466,8 @@ def test_message_and_memory_cross_the_socket(ends: tuple[socket.socket, socket.s
 def test_empty_memory_is_none(ends: tuple[socket.socket, socket.socket]) -> None:
     """Nothing can be mapped of a length of zero."""
     ours, theirs = ends
-    worker.send(ours, {"question": "probe"}, worker.shared_memory(b""))
-    assert worker.receive(theirs) == ({"question": "probe"}, None)
+    protocol.send(ours, {"question": "probe"}, protocol.shared_memory(b""))
+    assert protocol.receive(theirs) == ({"question": "probe"}, None)
 
 
 @pytest.mark.parametrize("sent", [b"", b"\x05", b"\x05\0\0\0{}"])
@@ -472,13 +476,13 @@ def test_other_side_that_goes_away_is_an_end(
 ) -> None:
     """Before a message or in the middle of it."""
     ours, theirs = ends
-    descriptor = worker.shared_memory(b"")
+    descriptor = protocol.shared_memory(b"")
     if sent:
         socket.send_fds(ours, [sent], [descriptor])
     os.close(descriptor)
     ours.close()
     with pytest.raises(EOFError):
-        worker.receive(theirs)
+        protocol.receive(theirs)
 
 
 @pytest.mark.parametrize(
@@ -494,18 +498,18 @@ def test_refusal_crosses_the_socket_as_its_code(
 ) -> None:
     """And comes out as the class of that code, with its text."""
     ours, theirs = ends
-    worker.send(theirs, answer, worker.shared_memory(b""))
+    protocol.send(theirs, answer, protocol.shared_memory(b""))
     with pytest.raises(error, match=r"^no picture$"):
-        worker.ask(ours, "decode", SMALL)
-    assert worker.receive(theirs)[0] == {"question": "decode"}
+        protocol.ask(ours, "decode", SMALL)
+    assert protocol.receive(theirs)[0] == {"question": "decode"}
 
 
 def test_picture_without_its_memory_is_an_end(ends: tuple[socket.socket, socket.socket]) -> None:
     """The process has lost its way, and is replaced as if it had died."""
     ours, theirs = ends
-    worker.send(theirs, {"shape": [1, 1, 3]}, worker.shared_memory(b""))
+    protocol.send(theirs, {"shape": [1, 1, 3]}, protocol.shared_memory(b""))
     with pytest.raises(EOFError):
-        worker.ask(ours, "decode", SMALL)
+        protocol.ask(ours, "decode", SMALL)
 
 
 # Animations

@@ -16,7 +16,7 @@ class DecoderProcess:
         with theirs:
             self.connection = ours
             self._process = subprocess.Popen(  # noqa: S603 - our own module, no word from outside
-                [sys.executable, "-m", "enlarger.picture.worker", str(theirs.fileno())],
+                [sys.executable, "-m", "enlarger.picture.sandbox", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 # One thread decodes; numpy's library would reserve address space for one per core.

@@ -1,23 +1,18 @@
-"""The process that decodes strangers' bytes: ``python -m enlarger.picture.worker FD``.
+"""What crosses between a gateway and a process that decodes: a question, and a header or a picture.
 
-It reads questions from a Unix socket and answers them. File bytes and samples cross in anonymous shared
-memory whose descriptor travels with the message, so nothing has a name and nothing can be left behind.
-It ends when the socket closes, that is, with its parent, however that died.
+File bytes and samples cross in anonymous shared memory whose descriptor travels with the message over a Unix
+socket, so nothing has a name and nothing can be left behind.
 """
 
 from __future__ import annotations
 
 import array
 import json
-import math
 import mmap
 import os
-import resource
 import socket
 import struct
-import sys
 import tempfile
-import warnings
 from dataclasses import asdict
 from typing import Any
 
@@ -28,11 +23,6 @@ from enlarger.picture.decode import decode, probe
 from enlarger.picture.values import Header, Motion, Note, Picture, Text
 
 _LENGTH = struct.Struct("<I")
-_MEMORY_LIMIT_BYTES = 4 << 30
-"""Address space: many times what the largest allowed picture takes, far less than a bomb wants."""
-
-CPU_LIMIT_S = 60
-"""Processor time for one picture, all threads together: the end of a decoder whose gateway no longer looks."""
 
 
 def shared_memory(data: bytes | memoryview) -> int:
@@ -154,58 +144,3 @@ def answer(
     }
     samples = [np.ascontiguousarray(frame).data for frame in picture.frames]
     return message, memoryview(b"".join([*samples, *blocks]))
-
-
-def limit_cpu(limit_s: int) -> None:
-    """Let the kernel kill this process once it has computed for so long from now on."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-    ends = math.ceil(used.ru_utime + used.ru_stime) + limit_s
-    within = ends if hard == resource.RLIM_INFINITY else min(ends, hard)
-    resource.setrlimit(resource.RLIMIT_CPU, (within, hard))
-
-
-def _limit_memory() -> None:
-    """Hold this process to its address space, or to less where whoever started it set a limit."""
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    limit = (
-        _MEMORY_LIMIT_BYTES if hard == resource.RLIM_INFINITY else min(_MEMORY_LIMIT_BYTES, hard)
-    )
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-
-
-def _quiet_libraries() -> None:
-    """What libraries print of a stranger's file goes nowhere; a fault of ours is still told in the log.
-
-    A file may make libtiff print a line for each of thousands of tags, with the file's own words in it.
-    """
-    warnings.simplefilter("ignore")
-    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    os.close(nowhere)
-
-
-def main() -> None:
-    """Answer until the socket closes."""
-    _quiet_libraries()
-    _limit_memory()
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core holds somebody's picture
-    with socket.socket(fileno=int(sys.argv[1])) as connection:
-        while True:
-            try:
-                message, memory = receive(connection)
-            except (EOFError, ConnectionError):
-                return
-            limit_cpu(CPU_LIMIT_S)
-            try:
-                data = bytes(memory) if memory is not None else b""
-                reply, shared = answer(**message, data=data)
-            except MemoryError:
-                text = "decoding it takes too much memory"
-                reply, shared = {"error": UnreadableImage.code, "text": text}, b""
-            send(connection, reply, shared_memory(shared))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,54 @@
+"""The process that decodes strangers' bytes: ``python -m enlarger.picture.sandbox FD``.
+
+It reads questions from a Unix socket and answers them. It ends when the socket closes, that is, with its parent,
+however that died.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import sys
+import warnings
+
+from enlarger.errors import UnreadableImage
+from enlarger.picture.sandbox.limits import CPU_LIMIT_S, limit_cpu, limit_memory
+from enlarger.picture.sandbox.protocol import answer, receive, send, shared_memory
+
+
+def _quiet_libraries() -> None:
+    """What libraries print of a stranger's file goes nowhere; a fault of ours is still told in the log.
+
+    A file may make libtiff print a line for each of thousands of tags, with the file's own words in it.
+    """
+    warnings.simplefilter("ignore")
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+
+
+def main() -> None:
+    """Answer until the socket closes."""
+    _quiet_libraries()
+    limit_memory()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core holds somebody's picture
+    with socket.socket(fileno=int(sys.argv[1])) as connection:
+        while True:
+            try:
+                message, memory = receive(connection)
+            except (EOFError, ConnectionError):
+                return
+            limit_cpu(CPU_LIMIT_S)
+            try:
+                data = bytes(memory) if memory is not None else b""
+                reply, shared = answer(**message, data=data)
+            except MemoryError:
+                text = "decoding it takes too much memory"
+                reply, shared = {"error": UnreadableImage.code, "text": text}, b""
+            send(connection, reply, shared_memory(shared))
+
+
+if __name__ == "__main__":
+    main()
