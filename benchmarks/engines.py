@@ -158,7 +158,7 @@ def ncnn_run(model: Model, threads: int, bf16: bool, winograd: bool) -> RunOne:
     network.opt.num_threads = threads
     network.opt.use_bf16_storage = bf16
     network.opt.use_winograd_convolution = winograd
-    for file, load in ((model.param, network.load_param), (model.binary, network.load_model)):
+    for file, load in zip(model.files.paths, (network.load_param, network.load_model), strict=True):
         assert load(str(file)) == 0, file
 
     def run(tile: Pixels) -> Floats:
@@ -184,7 +184,7 @@ def torch_network(model: Model) -> torch.nn.Module:
         network = residual_network((layers - 6) // 15)
     else:
         network = compact_network((layers - 3) // 2)
-    load_weights(network, model.binary.read_bytes())
+    load_weights(network, model.files.binary.read_bytes())
     return network.eval()
 
 

@@ -20,7 +20,6 @@ from enlarger.engine.openvino import OpenVINOEngine, _cuts
 from enlarger.geometry.rect import Pixels, Rect
 from enlarger.geometry.tiles import BLEND_PX, TileBox, plan
 from enlarger.models import Catalogue, Model
-from enlarger.models.weights import read_outline
 
 
 def main() -> None:
@@ -95,7 +94,7 @@ def work_factor(model: Model, boxes: list[TileBox]) -> float:
     read_px = sum(box.lr_px for box in boxes)
     if model.architecture == "compact":
         return read_px
-    weights = [outline.weights for outline in read_outline(model.param) if outline.weights]
+    weights = [outline.weights for outline in model.files.graph.outlines]
     tail_share = 1 - 2e-6 * sum(weights[:-4]) / model.mflop_per_px
     return (1 - tail_share) * read_px + tail_share * sum(map(tail_px, boxes))
 

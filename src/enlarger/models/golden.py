@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from enlarger.errors import WeightsError
-from enlarger.models.weights import read_bounded
+from enlarger.models.files import read_bounded
 
 GOLDEN_FOLDER = Path(__file__).parent / "golden"
 

@@ -7,27 +7,27 @@ import os
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePath
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, TypeVar
 
 import pydantic
 
 from enlarger.errors import ConfigError, WeightsError
-from enlarger.models.architectures import SCALE, Architecture, dense_blocks, growth, misfit
+from enlarger.models.architectures import KINDS, Architecture
+from enlarger.models.architectures.rrdb import dense_blocks, growth
+from enlarger.models.files import MOST_TEXT_BYTES, open_regular, read_bounded
 from enlarger.models.golden import read_golden
 from enlarger.models.ranges import Ranges
-from enlarger.models.weights import (
-    MOST_TEXT_BYTES,
-    check_size,
-    open_regular,
-    read_binary,
-    read_bounded,
-    read_outline,
-    read_scale,
-)
+from enlarger.models.readers.ncnn import NcnnFiles, read_binary
 
 SUFFIX = ".toml"
 
 T = TypeVar("T")
+
+SCALES = sorted({scale for kind in KINDS.values() for scale in kind.scales})
+
+_ALLOWED_SCALE = (
+    f"it must be {' or '.join(map(str, SCALES))}: networks of other scales cannot run here"
+)
 
 
 def _beside_the_row(name: str) -> str:
@@ -35,6 +35,12 @@ def _beside_the_row(name: str) -> str:
     if path.is_absolute() or ".." in path.parts or not path.name or not name.isprintable():
         raise ValueError("it must name a file in MODEL_DIR, relative to the row and without '..'")
     return name
+
+
+def _runs_here(scale: int) -> int:
+    if scale not in SCALES:
+        raise ValueError(_ALLOWED_SCALE)
+    return scale
 
 
 FileName = pydantic.AfterValidator(_beside_the_row)
@@ -47,7 +53,7 @@ class Row(pydantic.BaseModel):
 
     id: str = pydantic.Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
     title: str
-    scale: Literal[4]
+    scale: Annotated[int, pydantic.Strict(), pydantic.AfterValidator(_runs_here)]
     architecture: Architecture
     param: Annotated[str, FileName]
     bin: Annotated[str, FileName]
@@ -67,8 +73,8 @@ class Row(pydantic.BaseModel):
 
 _ALLOWED = {
     "id": "it must be 1 to 64 of the characters a-z 0-9 . _ -, the first one a letter or digit",
-    "scale": f"it must be {SCALE}: networks of other scales cannot run here",
-    "architecture": 'it must be "rrdb" or "compact"',
+    "scale": _ALLOWED_SCALE,
+    "architecture": "it must be " + " or ".join(f'"{name}"' for name in KINDS),
     "sha256": "it must be the 64 digits that `sha256sum` prints of the .bin file, in lower case",
 }
 """What may stand in a field; in all others a text."""
@@ -177,22 +183,22 @@ def check_files(path: Path, row: Row) -> None:
     for field, name in named.items():
         if name is not None:
             _check_file(path, field, name)
-    outlines = _checked(path, "param", lambda: read_outline(param))
-    why = misfit(row.architecture, outlines)
-    scale = read_scale(param)
-    if why is None and scale not in (None, SCALE):
-        why = f"it makes {scale:g} times the size; only scale {SCALE} can run here"
+    kind, files = KINDS[row.architecture], NcnnFiles(param, binary)
+    graph = _checked(path, "param", lambda: files.graph)
+    why = kind.misfit(graph)
+    if graph.scale not in (None, row.scale):
+        why = f"it makes {graph.scale:g} times the size; only scale {row.scale} can run here"
     if why is not None:
         raise WeightsError(
             f"{path.name}: param: {row.param} is no {row.architecture} network that can run here: {why}"
         )
-    _checked(path, "bin", lambda: check_size(param, binary))
+    _checked(path, "bin", files.check_size)
     if row.golden is not None:
         golden = folder / row.golden
         _checked(path, "golden", lambda: read_golden(golden, scale=row.scale))
     if row.ranges is not None:
         table = folder / row.ranges
-        if row.architecture != "rrdb":
+        if not kind.has_int8:
             raise WeightsError(
                 f"{path.name}: ranges: only rrdb networks have int8; leave the line out"
             )
@@ -201,7 +207,9 @@ def check_files(path: Path, row: Row) -> None:
             path,
             "ranges",
             lambda: ranges.check_shape(
-                table, dense_blocks=dense_blocks(outlines), growth=growth(outlines)
+                table,
+                dense_blocks=dense_blocks(graph.outlines),
+                growth=growth(graph.outlines),
             ),
         )
 

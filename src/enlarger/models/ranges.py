@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from enlarger.errors import WeightsError
-from enlarger.models.architectures import FEATURES
-from enlarger.models.weights import read_bounded
+from enlarger.models.architectures.rrdb import FEATURES
+from enlarger.models.files import read_bounded
 
 RANGES_FOLDER = Path(__file__).parent / "ranges"
 

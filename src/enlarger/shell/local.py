@@ -40,9 +40,6 @@ _NO_DEADLINE_S = 10 * 365 * 86_400
 _MAY_BE_LONG_MFLOP = 300_000
 """Computing from which on a picture may take a minute: the slowest machines seen make 5,000 MFLOP/s."""
 
-_BYTES_PER_TILE_PX = {"rrdb": 2400, "compact": 1000}
-"""Memory that a network holds for each pixel of a tile, in f32 (benchmarks/tile_memory.py)."""
-
 _BASE_BYTES = 110_000_000
 _BYTES_PER_WEIGHTS_BYTE = 6
 """Memory of this process without a network, and of a compiled one: of x4plus six times its file of f16. Both as the
@@ -55,7 +52,7 @@ BeginToLoad = Callable[[str, int, str], Future[object]]
 def _memory_bytes(plan: Plan, model: Model, *, parallel: int) -> int:
     """Memory that this process takes for a picture at most, with so many tiles at once."""
     network = _BYTES_PER_WEIGHTS_BYTE * (model.size_bytes or 0)
-    tile = _BYTES_PER_TILE_PX[model.architecture] * plan.way.tile_lr_px
+    tile = model.kind.tile_bytes_per_px * plan.way.tile_lr_px
     return _BASE_BYTES + network + parallel * tile + plan.held_bytes
 
 

@@ -16,7 +16,8 @@ from networks import TAG_F16, TAG_F32, TAG_RAW, layer_line, pack, random_layers
 
 from enlarger.errors import WeightsError
 from enlarger.models import Convolution, Layer, Slopes
-from enlarger.models.weights import Outline, read_binary, read_layers, read_outline
+from enlarger.models.layers import Outline
+from enlarger.models.readers.ncnn import NcnnFiles, read_binary, read_graph
 
 TAGS = {"f32": TAG_F32, "f16": TAG_F16, "raw": TAG_RAW}
 CONVOLUTION = "Convolution c 1 1 a b 0=4 1=3 4=1 5=1 6=108"
@@ -34,7 +35,7 @@ def write(folder: Path, lines: Sequence[str], binary: bytes) -> tuple[Path, Path
 def read(folder: Path, lines: Sequence[str], binary: bytes) -> list[Layer]:
     """The layers of a network whose hash is right."""
     param, weights, sha256 = write(folder, lines, binary)
-    return read_layers(param, weights, sha256=sha256)
+    return NcnnFiles(param, weights).layers(sha256)
 
 
 def lines_of(layers: Sequence[Layer]) -> list[str]:
@@ -131,7 +132,7 @@ def test_outline_is_that_of_the_text(tmp_path: Path) -> None:
         ],
         b"",
     )
-    assert read_outline(param) == (
+    assert read_graph(param).outlines == (
         Outline("Convolution", 64, 1728, slope=0.2),
         Outline("PReLU", 64, 0),
     )
@@ -143,14 +144,14 @@ def test_names_of_blobs_are_no_parameters(tmp_path: Path, inputs: int) -> None:
     names = " ".join(["0=9"] * inputs)
     line = f"Convolution c {inputs} 1 {names} 6=9 0=4 1=3 4=1 5=1 6=108"
     param, _, _ = write(tmp_path, [line], b"")
-    assert read_outline(param) == (Outline("Convolution", 4, 108),)
+    assert read_graph(param).outlines == (Outline("Convolution", 4, 108),)
 
 
 def test_keys_of_their_usual_values_may_be_there(tmp_path: Path) -> None:
     """Dilation 1, stride 1, and the same kernel, stride and padding for both axes."""
     line = f"{CONVOLUTION} 2=1 3=1 11=3 12=1 13=1 14=1 15=1 16=1 18=0.0"
     param, _, _ = write(tmp_path, [line], b"")
-    assert read_outline(param) == (Outline("Convolution", 4, 108),)
+    assert read_graph(param).outlines == (Outline("Convolution", 4, 108),)
 
 
 # What is refused
@@ -191,14 +192,14 @@ def test_weights_of_another_hash_are_refused(tmp_path: Path) -> None:
     weights.write_bytes(damaged)
     found = hashlib.sha256(damaged).hexdigest()
     with pytest.raises(WeightsError, match=f"{found}.*{sha256}"):
-        read_layers(param, weights, sha256=sha256)
+        NcnnFiles(param, weights).layers(sha256)
 
 
 @pytest.mark.parametrize(
     ("name", "size_bytes", "read_file"),
     [
         ("net.bin", 2**29, partial(read_binary, sha256="0" * 64)),
-        ("net.param", 2**20, read_outline),
+        ("net.param", 2**20, read_graph),
     ],
 )
 def test_file_longer_than_any_model_is_refused_unread(
@@ -227,7 +228,7 @@ def test_folder_in_place_of_weights_is_refused(tmp_path: Path) -> None:
 def test_missing_text_is_refused_by_name(tmp_path: Path) -> None:
     """The same for the ``.param``."""
     with pytest.raises(WeightsError) as refused:
-        read_outline(tmp_path / "net.param")
+        read_graph(tmp_path / "net.param")
     assert str(refused.value) == "net.param: cannot be read as an ncnn .param file"
 
 
@@ -239,7 +240,7 @@ def test_text_of_another_kind_is_refused(tmp_path: Path, text: bytes) -> None:
     param = tmp_path / "net.param"
     param.write_bytes(text)
     with pytest.raises(WeightsError, match=r"net\.param: .* an ncnn \.param file"):
-        read_outline(param)
+        read_graph(param)
 
 
 @pytest.mark.parametrize(
@@ -269,7 +270,7 @@ def test_other_convolutions_are_refused(tmp_path: Path, line: str) -> None:
     """A network with such a layer would make another picture here than at its author's."""
     param, _, _ = write(tmp_path, [line], b"")
     with pytest.raises(WeightsError, match=r"net\.param: only 3x3 convolutions"):
-        read_outline(param)
+        read_graph(param)
 
 
 @pytest.mark.parametrize(
@@ -287,7 +288,7 @@ def test_layer_of_a_kind_that_cannot_run_is_refused(tmp_path: Path, line: str) -
     """Leaving it out would make another picture, with parameters or without."""
     param, _, _ = write(tmp_path, [line], b"")
     with pytest.raises(WeightsError, match=line.split()[0]):
-        read_outline(param)
+        read_graph(param)
 
 
 @pytest.mark.parametrize(
@@ -325,5 +326,5 @@ def test_long_line_is_not_repeated_whole(tmp_path: Path) -> None:
     """A message stays readable."""
     param, _, _ = write(tmp_path, [f"PReLU p 1 1 a b 0={'x' * 5000}"], b"")
     with pytest.raises(WeightsError) as refused:
-        read_outline(param)
+        read_graph(param)
     assert len(str(refused.value)) < 200

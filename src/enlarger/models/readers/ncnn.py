@@ -8,34 +8,31 @@ without a tag.
 
 from __future__ import annotations
 
-import errno
 import functools
 import hashlib
 import os
-import stat
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from enlarger.errors import WeightsError
-
-Floats = npt.NDArray[np.float32]
+from enlarger.models.files import MOST_TEXT_BYTES, open_regular, read_bounded
+from enlarger.models.layers import Convolution, Graph, Layer, Operation, Outline, Slopes
 
 _MAGIC = "7767517"
 _TAG_F16 = 0x01306B47
 _TAGS_F32 = (0, 0x0002C056)
 
-MOST_TEXT_BYTES = 1 << 20
 _MOST_WEIGHTS_BYTES = 1 << 29
 """Of files that are read whole: fifteen times x4plus, which is the largest model here."""
 
 _WITHOUT_PARAMETERS = {
     *("Input", "Split", "Concat", "Eltwise", "BinaryOp", "Interp", "PixelShuffle"),
 }
-"""Layers whose work the architecture names already."""
+"""Layers without parameters; the architecture says which of them it has."""
 
 _FACTOR = {"Interp": "1", "PixelShuffle": "0"}
 """By layers that change the size, the key of how many times as high their result is."""
@@ -51,92 +48,98 @@ _OTHER_AXIS = {"11": "3", "12": "1", "13": "1", "14": "1", "15": "1", "16": "1"}
 
 
 @dataclass(frozen=True, slots=True)
-class Convolution:
-    """A 3x3 convolution with stride 1 and zero padding 1."""
+class NcnnFiles:
+    """A network in two files; what the text states is read once for each of these values."""
 
-    weight: Floats
-    """Shape (out, in, 3, 3)."""
+    param: Path
+    """The text: layers and how they are joined."""
 
-    bias: Floats
-    """Shape (out,)."""
+    binary: Path
+    """The weights."""
 
-
-@dataclass(frozen=True, slots=True)
-class Slopes:
-    """A PReLU: ``x if x > 0 else slope * x``, a slope per channel."""
-
-    slope: Floats
-    """Shape (channels,)."""
-
-
-Layer = Convolution | Slopes
-
-
-@dataclass(frozen=True, slots=True)
-class Outline:
-    """One parametrised layer as the ``.param`` text states it."""
-
-    kind: str
-    outputs: int
-    weights: int
-    """Number of weights of a convolution; 0 for a PReLU."""
-
-    slope: float = 1.0
-    """What a convolution's negative results are multiplied by, where the text states a ReLU with it or after it."""
+    _known: list[Graph] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @property
-    def inputs(self) -> int:
-        """Channels that a convolution takes; 0 for a PReLU."""
-        return self.weights // (9 * self.outputs)
+    def paths(self) -> tuple[Path, ...]:
+        """All files that it is read from."""
+        return self.param, self.binary
+
+    @property
+    def size_bytes(self) -> int | None:
+        """Bytes of the weights; None where they are gone."""
+        try:
+            return self.binary.stat().st_size
+        except OSError:
+            return None
+
+    @property
+    def graph(self) -> Graph:
+        """What the text states.
+
+        Raises:
+            WeightsError: it is not an ncnn network, or has a layer that cannot run here.
+        """
+        if not self._known:
+            self._known.append(read_graph(self.param))
+        return self._known[0]
+
+    def verify(self, sha256: str) -> None:
+        """Raise ``WeightsError`` unless the weights are there and hash to that."""
+        read_binary(self.binary, sha256=sha256)
+
+    def layers(self, sha256: str) -> list[Layer]:
+        """The layers with their parameters.
+
+        Args:
+            sha256: what the weights must hash to.
+
+        Raises:
+            WeightsError: a file is missing, damaged, or another one.
+        """
+        return read_layers(self.graph, self.param.name, self.binary, sha256=sha256)
+
+    def check_size(self) -> None:
+        """Compare the length of the weights with what the text describes; see ``check_size``."""
+        check_size(self.graph, self.param.name, self.binary)
 
 
-def read_outline(param: Path) -> tuple[Outline, ...]:
-    """The parametrised layers in order, from the ``.param`` text alone.
+def read_graph(param: Path) -> Graph:
+    """What a ``.param`` text states.
 
     Raises:
-        WeightsError: the text is not an ncnn network, or has a layer that we cannot run.
+        WeightsError: it is not an ncnn network, or has a layer that cannot run here.
     """
-    return _read_text(param).outlines
-
-
-def read_scale(param: Path) -> float | None:
-    """How many times as high as its input the text makes the result; None if no layer of it changes the size.
-
-    Raises:
-        WeightsError: as ``read_outline``.
-    """
-    return _read_text(param).scale
-
-
-@dataclass(frozen=True, slots=True)
-class _Text:
-    """What a ``.param`` text states."""
-
-    outlines: tuple[Outline, ...]
-    scale: float | None
-
-
-@functools.cache
-def _read_text(param: Path) -> _Text:
     try:
-        lines = read_bounded(param, MOST_TEXT_BYTES).decode("ascii").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        data = read_bounded(param, MOST_TEXT_BYTES)
+    except OSError as error:
         raise WeightsError(f"{param.name}: cannot be read as an ncnn .param file") from error
+    return _parsed(param.name, data)
+
+
+@functools.lru_cache(maxsize=16)
+def _parsed(name: str, data: bytes) -> Graph:
+    try:
+        lines = data.decode("ascii").splitlines()
+    except UnicodeDecodeError as error:
+        raise WeightsError(f"{name}: cannot be read as an ncnn .param file") from error
     if not lines or lines[0].strip() != _MAGIC:
-        raise WeightsError(f"{param.name}: not an ncnn .param file (first line must be {_MAGIC})")
-    graph = _Graph(param.name)
+        raise WeightsError(f"{name}: not an ncnn .param file (first line must be {_MAGIC})")
+    graph = _Reading(name)
     for line in lines[2:]:
         if line.strip():
             graph.add(line)
-    return _Text(tuple(graph.outlines), graph.scale if graph.resizes else None)
+    return Graph(
+        tuple(graph.outlines), tuple(graph.operations), graph.scale if graph.resizes else None
+    )
 
 
-class _Graph:
+class _Reading:
     """The layers of a text, one line after the other."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self.outlines: list[Outline] = []
+        self.operations: list[Operation] = []
         self.scale = 1.0
         """The scale of what the last layer makes, against the input."""
 
@@ -167,6 +170,7 @@ class _Graph:
                 self._maker[made[0]] = number
                 return
             if kind in _WITHOUT_PARAMETERS:
+                self.operations.append(Operation(kind, tuple(sorted(values.items()))))
                 return
             outline = _outline(self._name, kind, values)
         except (ValueError, KeyError, IndexError) as error:
@@ -214,23 +218,24 @@ def _slope(name: str, values: dict[str, str]) -> float:
     return 1.0 if activation == 0 else 0.0
 
 
-def read_layers(param: Path, binary: Path, *, sha256: str) -> list[Layer]:
+def read_layers(graph: Graph, param_name: str, binary: Path, *, sha256: str) -> list[Layer]:
     """The network's layers with their parameters.
 
     Args:
-        param: the ``.param`` text.
+        graph: what the ``.param`` text states.
+        param_name: its name, for errors.
         binary: the ``.bin`` file.
         sha256: what the ``.bin`` file must hash to.
 
     Raises:
-        WeightsError: a file is missing, damaged, or another one.
+        WeightsError: the ``.bin`` file is missing, damaged, or another one.
     """
     buffer = read_binary(binary, sha256=sha256)
     reader = _Reader(buffer, binary.name)
-    layers = [_layer(outline, reader) for outline in read_outline(param)]
+    layers = [_layer(outline, reader) for outline in graph.outlines]
     if reader.position != len(buffer):
         raise WeightsError(
-            f"{binary.name}: {len(buffer) - reader.position} bytes more than {param.name} describes"
+            f"{binary.name}: {len(buffer) - reader.position} bytes more than {param_name} describes"
         )
     return layers
 
@@ -251,35 +256,7 @@ def read_binary(binary: Path, *, sha256: str) -> bytes:
     return buffer
 
 
-def read_bounded(path: Path, limit_bytes: int) -> bytes:
-    """The bytes of a file.
-
-    Raises:
-        OSError: it cannot be read.
-        WeightsError: it is longer than any such file.
-    """
-    with open_regular(path) as file:
-        size_bytes = os.fstat(file.fileno()).st_size
-        if size_bytes > limit_bytes:
-            raise WeightsError(f"{path.name}: {size_bytes} bytes, at most {limit_bytes} are read")
-        return file.read(size_bytes)
-
-
-def open_regular(path: Path, *, buffering: int = -1) -> BinaryIO:
-    """A file to read. To open a pipe would wait for somebody who writes into it.
-
-    Raises:
-        OSError: it cannot be read, or is a folder, a pipe or a device.
-    """
-    mode = path.stat().st_mode
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError(errno.EISDIR, "it is a folder")
-    if not stat.S_ISREG(mode):
-        raise OSError(errno.EINVAL, "it is a pipe or a device")
-    return path.open("rb", buffering=buffering)
-
-
-def check_size(param: Path, binary: Path) -> None:
+def check_size(graph: Graph, param_name: str, binary: Path) -> None:
     """Compare the length of a ``.bin`` file with what the ``.param`` text describes. Only tags are read.
 
     Raises:
@@ -293,7 +270,7 @@ def check_size(param: Path, binary: Path) -> None:
                 f"{binary.name}: {size_bytes} bytes, at most {_MOST_WEIGHTS_BYTES} are read"
             )
         position = 0
-        for outline in read_outline(param):
+        for outline in graph.outlines:
             if outline.kind == "Convolution":
                 file.seek(position)
                 tag = file.read(4)
@@ -302,10 +279,10 @@ def check_size(param: Path, binary: Path) -> None:
                     position += 4 + _padded(weight_bytes * outline.weights)
             position += 4 * outline.outputs
             if position > size_bytes:
-                raise WeightsError(f"{binary.name}: ends too early for {param.name}")
+                raise WeightsError(f"{binary.name}: ends too early for {param_name}")
         if position != size_bytes:
             raise WeightsError(
-                f"{binary.name}: {size_bytes - position} bytes more than {param.name} describes"
+                f"{binary.name}: {size_bytes - position} bytes more than {param_name} describes"
             )
 
 

@@ -1,0 +1,128 @@
+"""What a kind of network states: how its layers must be, how far it sees, what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from enlarger.models.layers import Graph, Operation, Outline
+
+COLOURS = 3
+"""Channels of a picture."""
+
+_LEAK = 0.2
+_LEAK_TOLERANCE = 1e-4
+
+
+class Kind(Protocol):
+    """A kind of network that can run here."""
+
+    @property
+    def name(self) -> str:
+        """What rows of the catalogue call it."""
+
+    @property
+    def scales(self) -> tuple[int, ...]:
+        """HR pixels per LR pixel along an edge, for each of its forms."""
+
+    @property
+    def most_halo_px(self) -> int:
+        """LR pixels that a tile reads around its core at most, however far the network sees."""
+
+    @property
+    def max_tile_px(self) -> int:
+        """LR pixels of the largest tile, for the memory of a model server."""
+
+    @property
+    def tile_bytes_per_px(self) -> int:
+        """Memory that it holds for each LR pixel of a tile, in f32 (benchmarks/tile_memory.py)."""
+
+    @property
+    def has_int8(self) -> bool:
+        """Whether it can be computed in int8, where somebody measured the ranges of its features."""
+
+    def misfit(self, graph: Graph) -> str | None:
+        """Why a network is none of this kind, or would be run as another one than it is; None if it is one."""
+
+    def reach_px(self, graph: Graph) -> int:
+        """How far a result pixel sees, in LR pixels. A 3x3 convolution reaches one pixel of its own grid."""
+
+    def mflop_per_px(self, graph: Graph) -> float:
+        """Computing for one LR pixel, in million floating-point operations (a multiply-add is two)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """A convolution that a kind of network has at some place."""
+
+    inputs: int
+    outputs: int
+    is_leaky: bool = False
+
+    def fits(self, outline: Outline) -> bool:
+        """Whether a layer is one."""
+        slope = _LEAK if self.is_leaky else 1.0
+        return (
+            outline.kind == "Convolution"
+            and (outline.inputs, outline.outputs) == (self.inputs, self.outputs)
+            and abs(outline.slope - slope) < _LEAK_TOLERANCE
+        )
+
+    def __str__(self) -> str:
+        return f"{self.inputs} to {self.outputs} channels{' with a leak of 0.2' if self.is_leaky else ''}"
+
+
+def first_misfit(found: Sequence[Outline], expected: Iterable[Expected]) -> str | None:
+    """The first convolution that is not as expected, in words; None if all are."""
+    for number, (outline, rule) in enumerate(zip(found, expected, strict=True), start=1):
+        if not rule.fits(outline):
+            return f"convolution {number} is one of {_described(outline)}, where this architecture has {rule}"
+    return None
+
+
+def _described(outline: Outline) -> str:
+    leak = "" if outline.slope == 1 else f" with a leak of {outline.slope:g}"
+    return f"{outline.inputs} to {outline.outputs} channels{leak}"
+
+
+def strange_operation(graph: Graph, allowed: Sequence[tuple[Operation, int | None]]) -> str | None:
+    """The first layer without parameters that would be left out, in words; None if there is none.
+
+    What builds the network puts such layers in by itself, where the architecture has them: so one that the
+    architecture does not have, or has with other settings, would be missing without a word.
+
+    Args:
+        graph: the network.
+        allowed: what the architecture has, with how many of each at most.
+    """
+    left = dict(allowed)
+    for operation in graph.operations:
+        like = _normal(operation)
+        if like not in left:
+            return f"it has a layer {_in_words(operation)}, which this architecture has not"
+        most = left[like]
+        if most == 0:
+            return f"it has more layers {_in_words(operation)} than this architecture has"
+        left[like] = None if most is None else most - 1
+    return None
+
+
+def _normal(operation: Operation) -> Operation:
+    """The same with numbers in one form, without settings that are the usual ones."""
+    values = {key: _number(value) for key, value in operation.values}
+    return Operation(
+        operation.kind, tuple((key, value) for key, value in values.items() if value != "0")
+    )
+
+
+def _number(value: str) -> str:
+    try:
+        return ",".join(f"{float(part):g}" for part in value.split(","))
+    except ValueError:
+        return value
+
+
+def _in_words(operation: Operation) -> str:
+    values = " ".join(f"{key}={value}" for key, value in operation.values)
+    return f"'{operation.kind} {values}'"[:80] if values else f"'{operation.kind}'"

@@ -1,0 +1,41 @@
+"""Reading the files that a model names: bounded, and never a pipe or a device."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+from enlarger.errors import WeightsError
+
+MOST_TEXT_BYTES = 1 << 20
+
+
+def read_bounded(path: Path, limit_bytes: int) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        OSError: it cannot be read.
+        WeightsError: it is longer than any such file.
+    """
+    with open_regular(path) as file:
+        size_bytes = os.fstat(file.fileno()).st_size
+        if size_bytes > limit_bytes:
+            raise WeightsError(f"{path.name}: {size_bytes} bytes, at most {limit_bytes} are read")
+        return file.read(size_bytes)
+
+
+def open_regular(path: Path, *, buffering: int = -1) -> BinaryIO:
+    """A file to read. To open a pipe would wait for somebody who writes into it.
+
+    Raises:
+        OSError: it cannot be read, or is a folder, a pipe or a device.
+    """
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a folder")
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "it is a pipe or a device")
+    return path.open("rb", buffering=buffering)
