@@ -40,6 +40,9 @@ _UNEXPLAINED_OF_OUTLINE = 0.6
 _CONSISTENT, _CONSISTENT_STEPS = 0.9, 24
 """A pixel is taken as mixed if without the ground it is so much nearer to the colours inside, or within so many steps."""
 
+_SURE_STEPS = 3
+"""Samples are rounded and the ground is estimated: so sure is the mixture, and what is left of a faint pixel so much less."""
+
 _NOISE = 0.1
 """Where alpha is lower than this, what is left after the ground is taken out counts less than the colours inside."""
 
@@ -70,7 +73,8 @@ def without_ground(colour: Samples, alpha: Samples) -> Samples:
     ):
         return colour
     shape = ((own - (1 - share) * ground) / share).clip(0, 255)
-    limit = np.maximum(_CONSISTENT * _length(own - inner), _CONSISTENT_STEPS)
+    limit = np.maximum(_CONSISTENT_STEPS, _SURE_STEPS / share)
+    limit = np.maximum(limit, _CONSISTENT * _length(own - inner))
     trust = share**2 / (share**2 + _NOISE**2)
     clean = np.where(_length(shape - inner) < limit, inner + trust * (shape - inner), own)
     result = colour.copy()
