@@ -26,13 +26,19 @@ help:  ## what can be made
 	$(BIN)/python -m pip install -q --group dev
 	@touch $@
 
+# The generator of the tests' client; apart, since it allows other versions of typer than the command line needs.
+.venv-clients/ready: .venv/ready
+	[ -d .venv-clients ] || $(BIN)/python -m venv --without-pip .venv-clients
+	$(BIN)/python -m pip --python .venv-clients/bin/python install -q --group clients
+	@touch $@
+
 serve: .venv/ready  ## start the gateway on port 8000 and its model servers; ARGS="--port 9000"
 	exec $(BIN)/enlarger serve $(ARGS)
 
 demo: .venv/ready  ## enlarge a photo through a service on free ports, and stop it
 	$(BIN)/python scripts/demo.py
 
-test: .venv/ready-dev  ## all that needs no accelerator; ARGS="-k pool" narrows it
+test: .venv/ready-dev .venv-clients/ready  ## all that needs no accelerator; ARGS="-k pool" narrows it
 	$(BIN)/python -m pytest -ra -m "not gpu" $(ARGS)
 
 check: .venv/ready-dev  ## lint, format, layers, types, spelling
@@ -105,4 +111,4 @@ golden: .venv/ready-dev  ## make the golden pictures again, with PyTorch (a larg
 	$(BIN)/python scripts/make_golden.py
 
 clean:  ## remove what was installed and made
-	rm -rf .venv build dist demo .*_cache
+	rm -rf .venv .venv-clients build dist demo .*_cache
