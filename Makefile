@@ -7,7 +7,7 @@ TOO_OLD := "Python 2"*|"Python 3."[0-9]|"Python 3."[0-9].*|"Python 3.10"*
 # Empty where .venv has no Python, one that is gone, or one that is too old.
 USABLE := $(shell case "$$($(BIN)/python --version 2>&1)" in ($(TOO_OLD)) ;; ("Python 3."*) echo yes ;; esac)
 
-.PHONY: FORCE help serve demo test check smoke bench bench-smoke bench-all chaos fuzz schemathesis golden clean
+.PHONY: FORCE help serve demo test check smoke bench bench-smoke bench-all chaos fuzz schemathesis swagger-ui golden clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z%-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
@@ -105,6 +105,9 @@ fuzz: .venv/ready-fuzz  ## what reads strangers' bytes, a minute for each part; 
 
 schemathesis: .venv/ready-dev  ## many requests made of the OpenAPI document; EXAMPLES=300
 	SCHEMATHESIS_PHASES=examples,coverage,fuzzing SCHEMATHESIS_EXAMPLES=$(or $(EXAMPLES),100) $(BIN)/python -m pytest -q tests/test_schemathesis.py
+
+swagger-ui: .venv/ready  ## the vendored files of /docs, as the script says; needs npm
+	$(BIN)/python scripts/vendor_swagger_ui.py
 
 golden: .venv/ready-dev  ## make the golden pictures again, with PyTorch (a large download)
 	$(BIN)/python -m pip install -q --group golden

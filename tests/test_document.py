@@ -10,7 +10,6 @@ import shlex
 import subprocess
 import time
 from collections.abc import Mapping
-from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -26,8 +25,7 @@ from sites import page as page_of
 from yarl import URL
 
 from enlarger.api.document.openapi import HIDDEN, OPERATIONS, document
-from enlarger.api.document.operations import ELSEWHERE, EXAMPLE_B64, RATES
-from enlarger.api.document.page import STYLE, page
+from enlarger.api.document.operations import ELSEWHERE, RATES
 from enlarger.errors import all_codes
 from enlarger.job import Options
 from enlarger.wire import ModelFacts
@@ -267,60 +265,7 @@ async def test_commands_of_the_document_run(
             await ran(gateway, tmp_path, command)
 
 
-# The page, and the text
-
-
-class Seen(HTMLParser):
-    """What is in a page."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: set[str] = set()
-        self.ids: set[str] = set()
-        self.links: set[str] = set()
-        self.text = ""
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        for name, value in attrs:
-            assert name in ("id", "href", "class", "lang", "charset", "name", "content")
-            if name == "id":
-                self.ids.add(value or "")
-            if name == "href":
-                self.links.add(value or "")
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-
-async def test_page_loads_nothing_and_runs_nothing(start: Start) -> None:
-    """Its policy lets in its own style alone, its links stay here, and it has all routes."""
-    gateway = await start()
-    async with gateway.http.get("/docs") as response:
-        policy = response.headers["Content-Security-Policy"]
-        seen = Seen()
-        seen.feed(await response.text())
-    assert re.fullmatch(
-        r"default-src 'none'; style-src 'sha256-\S+'; frame-ancestors 'none'", policy
-    )
-    assert not seen.tags & {"script", "link", "img", "iframe", "object", "embed", "form"}
-    assert "url(" not in STYLE
-    assert {link[1:] for link in seen.links if link[0] == "#"} <= seen.ids
-    assert {link for link in seen.links if link[0] != "#"} == {"openapi.json", "llms.txt"}
-    assert {operation.id for operation in OPERATIONS.values()} <= seen.ids
-    assert all(sample in seen.text for sample in ("curl --data-binary @cat.png", EXAMPLE_B64))
-
-
-async def test_page_shows_text_as_text(start: Start) -> None:
-    """Whatever it is."""
-    shown = await fetched(await start())
-    for _, _, operation in each(shown):
-        operation["summary"] = operation["description"] = "<script>alert(1)</script>"
-    shown["components"]["schemas"]['"><script>'] = {"description": "`<b>`"}
-    seen = Seen()
-    seen.feed(page(shown))
-    assert "script" not in seen.tags
-    assert "<script>alert(1)</script>" in seen.text
+# The text
 
 
 def commands_in(text: str) -> list[str]:

@@ -40,6 +40,8 @@ OPERATIONS = {
 """All that is documented, by method and rule."""
 
 HIDDEN: Mapping[tuple[str, str], str] = {
+    ("GET", "/"): "leads to the page",
+    ("GET", "/docs/<name>"): "what the page loads",
     ("GET", "/static/<path:filename>"): "Quart's own, and there are no such files",
 }
 """All that is not, and why."""
