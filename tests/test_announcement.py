@@ -51,7 +51,7 @@ def test_printed_command_leaves_a_picture(
                 cwd=here,
                 env={**known, "ENLARGER_API_KEY": KEY},
                 capture_output=True,
-                timeout=120,
+                timeout=180,
                 check=False,
             )
             assert done.returncode == 0, (command, done.stderr)
