@@ -7,7 +7,7 @@ TOO_OLD := "Python 2"*|"Python 3."[0-9]|"Python 3."[0-9].*|"Python 3.10"*
 # Empty where .venv has no Python, one that is gone, or one that is too old.
 USABLE := $(shell case "$$($(BIN)/python --version 2>&1)" in ($(TOO_OLD)) ;; ("Python 3."*) echo yes ;; esac)
 
-.PHONY: FORCE help serve demo test check smoke bench bench-smoke bench-all chaos fuzz schemathesis golden clean
+.PHONY: FORCE help serve demo test check smoke bench bench-smoke bench-all chaos fuzz schemathesis swagger-ui golden clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z%-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
@@ -26,13 +26,19 @@ help:  ## what can be made
 	$(BIN)/python -m pip install -q --group dev
 	@touch $@
 
+# The generator of the tests' client; apart, since it allows other versions of typer than the command line needs.
+.venv-clients/ready: .venv/ready
+	[ -d .venv-clients ] || $(BIN)/python -m venv --without-pip .venv-clients
+	$(BIN)/python -m pip --python .venv-clients/bin/python install -q --group clients
+	@touch $@
+
 serve: .venv/ready  ## start the gateway on port 8000 and its model servers; ARGS="--port 9000"
 	exec $(BIN)/enlarger serve $(ARGS)
 
 demo: .venv/ready  ## enlarge a photo through a service on free ports, and stop it
 	$(BIN)/python scripts/demo.py
 
-test: .venv/ready-dev  ## all that needs no accelerator; ARGS="-k pool" narrows it
+test: .venv/ready-dev .venv-clients/ready  ## all that needs no accelerator; ARGS="-k pool" narrows it
 	$(BIN)/python -m pytest -ra -m "not gpu" $(ARGS)
 
 check: .venv/ready-dev  ## lint, format, layers, types, spelling
@@ -79,6 +85,7 @@ bench-all: .venv/ready-bench  ## all of RESULTS.md, with --record: keep the mach
 	$(MEASURE)/seams.py --record --halo 23 24 --photo retina.jpg --side 1024
 	$(MEASURE)/seams.py --record --halo 4 8 12 18 --model realesr-animevideov3
 	$(MEASURE)/alpha.py --record
+	$(MEASURE)/cutouts.py --record
 	$(MEASURE)/plots.py
 
 bench-%: .venv/ready-bench  ## one of them: make bench-service ARGS="--side 256"
@@ -100,9 +107,12 @@ fuzz: .venv/ready-fuzz  ## what reads strangers' bytes, a minute for each part; 
 schemathesis: .venv/ready-dev  ## many requests made of the OpenAPI document; EXAMPLES=300
 	SCHEMATHESIS_PHASES=examples,coverage,fuzzing SCHEMATHESIS_EXAMPLES=$(or $(EXAMPLES),100) $(BIN)/python -m pytest -q tests/test_schemathesis.py
 
+swagger-ui: .venv/ready  ## the vendored files of /docs, as the script says; needs npm
+	$(BIN)/python scripts/vendor_swagger_ui.py
+
 golden: .venv/ready-dev  ## make the golden pictures again, with PyTorch (a large download)
 	$(BIN)/python -m pip install -q --group golden
 	$(BIN)/python scripts/make_golden.py
 
 clean:  ## remove what was installed and made
-	rm -rf .venv build dist demo .*_cache
+	rm -rf .venv .venv-clients build dist demo .*_cache

@@ -168,6 +168,8 @@ def _tiffs() -> dict[str, bytes]:
         "tiff fax": encoded(bits, "TIFF", compression="group4"),
         "tiff palette": encoded(smooth.quantize(9), "TIFF"),
         "tiff cmyk": tiff(noise(8, 9, 4), "separated", iccprofile=cmyk_profile()),
+        "tiff cmyk alpha": tiff(noise(8, 9, 5), "separated", planar=True, compression="lzw"),
+        "tiff gray alpha": tiff(noise(9, 7, 2), "miniswhite", compression="zstd", predictor=True),
         "tiff lab": encoded(Image.fromarray(noise(9, 8, 3), mode="LAB"), "TIFF"),
         "tiff 16 bits": tiff(noise16(12, 9, 3), "rgb"),
         "tiff 16 bits deflate": tiff(noise16(12, 9, 4), "rgb", compression="adobe_deflate"),

@@ -17,6 +17,7 @@ FOLDER = REPOSITORY / "benchmarks"
 
 SMALLEST = {
     "alpha": "--model nearest",
+    "cutouts": "--model nearest --side 16 --shapes disc outline --edges clean jpeg photo",
     "cold_start": "--model nearest --rounds 1 --ways help warm",
     "encoders": "--model nearest --side 24 --rounds 1",
     "memory": "--server-model nearest --gateway-model nearest --side 64 --servers 1",

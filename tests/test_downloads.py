@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from quart import Quart, Response, request
 from werkzeug.datastructures import Headers
 
-from enlarger.api.downloads import Part, part_of
+from enlarger.api.downloads import Part, part_of, typed_as_accepted
 
 TAG = '"sha256-ab"'
 WHOLE = Part(200, 0, 100)
@@ -122,3 +123,26 @@ def test_empty_file_has_no_parts() -> None:
     """All of it, or refused."""
     assert part(0) == Part(200, 0, 0)
     assert part(0, Range="bytes=0-") == Part(416, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("own", "accept", "sent"),
+    [
+        ("image/png", "", "image/png"),
+        ("image/png", "*/*", "image/png"),
+        ("image/png", "image/*, application/octet-stream", "image/png"),
+        ("image/png", "application/octet-stream", "application/octet-stream"),
+        ("image/webp", "image/png, application/octet-stream;q=0.1", "application/octet-stream"),
+        ("application/zip", "application/octet-stream", "application/octet-stream"),
+        ("image/png", "image/webp", "image/png"),  # which is better than nothing
+        ("application/json", "application/octet-stream", "application/json"),
+        ("text/html", "application/octet-stream", "text/html"),
+    ],
+)
+async def test_file_has_the_type_that_is_accepted(own: str, accept: str, sent: str) -> None:
+    """Its own, unless only that of any bytes is accepted; what is no file keeps its type."""
+    app = Quart(__name__)
+    async with app.test_request_context("/", headers={"Accept": accept} if accept else {}):
+        answer = typed_as_accepted(Response(b"", content_type=own), request.accept_mimetypes)
+    assert answer.content_type == sent
+    assert ("Accept" in answer.vary) == own.startswith(("image/", "application/zip"))

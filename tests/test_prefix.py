@@ -26,6 +26,7 @@ from typer.testing import CliRunner
 from yarl import URL
 
 from enlarger import AsyncClient, Client, cli
+from enlarger.api.document.page import ASSETS
 from enlarger.engine.tile import ModelFacts
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -244,11 +245,14 @@ async def test_page_leads_back_also_where_nobody_said_where_it_is(through: Throu
 
 
 async def check_documents(site: Below) -> None:
-    """All links of the page lead somewhere below the prefix."""
+    """All that the page loads or links to is below the prefix, and so is the page, to which the root leads."""
+    status, headers, _ = await site.call("GET", "/", allow_redirects=False)
+    assert status == 307
+    assert urljoin(f"{site.url}/", headers["Location"]) == f"{site.url}/docs"
     status, _, text = await site.call("GET", "/docs")
     assert status == 200
-    found = {link for link in re.findall(r'href="([^"]+)"', text.decode()) if link[0] != "#"}
-    assert len(found) == 2
+    found = set(re.findall(r'(?:href|src)="([^"]+)"', text.decode()))
+    assert len(found) == 2 + len(ASSETS)
     for link in found:
         there = urljoin(f"{site.url}/docs", link)
         assert there.startswith(f"{site.url}/")

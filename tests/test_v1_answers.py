@@ -28,6 +28,12 @@ from enlarger.errors import NotAcceptable
         ("application/json", "webp", "json", "webp"),
         ("application/json, image/png;q=0.5", None, "json", None),
         ("application/json;q=0.1, image/png", None, "image", "png"),
+        ("application/*", None, "json", None),
+        ("application/octet-stream", None, "image", None),
+        ("application/octet-stream", "webp", "image", "webp"),
+        ("application/octet-stream, application/json;q=0.5", "auto", "image", "auto"),
+        ("application/json, application/octet-stream;q=0.5", None, "json", None),
+        ("image/webp, application/octet-stream;q=0.5", None, "image", "webp"),
     ],
 )
 def test_answer_is_what_the_caller_accepts(

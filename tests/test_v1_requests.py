@@ -23,7 +23,7 @@ from enlarger.errors import (
     RequestError,
     UnknownModel,
 )
-from enlarger.job import BytesSource, UrlSource
+from enlarger.job import BytesSource, Options, UrlSource
 from enlarger.models import Catalogue
 
 NO_QUERY: MultiDict[str, str] = MultiDict()
@@ -46,10 +46,14 @@ def part(name: str, value: bytes | str, *, file: str | None = None, type_: str =
     return head.encode() + data + b"\r\n"
 
 
+def joined(*parts: bytes) -> bytes:
+    """A multipart body."""
+    return b"".join(parts) + f"--{BOUNDARY}--\r\n".encode()
+
+
 def multipart(*parts: bytes) -> Form:
     """The form of a multipart request."""
-    body = b"".join(parts) + f"--{BOUNDARY}--\r\n".encode()
-    return read_form(f'multipart/form-data; boundary="{BOUNDARY}"', NO_QUERY, body)
+    return read_form(f'multipart/form-data; boundary="{BOUNDARY}"', NO_QUERY, joined(*parts))
 
 
 def faults(error: pytest.ExceptionInfo[InvalidOption]) -> list[tuple[str, str]]:
@@ -78,6 +82,57 @@ def test_options_do_not_stand_beside_a_form(kind: str) -> None:
         ("scale", "conflict")
     ]
     assert "body" in str(refusal.value)
+
+
+FORM_TYPES = ["application/json", f"multipart/form-data; boundary={BOUNDARY}"]
+
+
+def read_beside(kind: str, query: MultiDict[str, str]) -> Form:
+    """A form or JSON with a query beside it."""
+    body = b'{"img_url": "u"}' if kind == FORM_TYPES[0] else joined(part("img_url", "u"))
+    return read_form(kind, query, body)
+
+
+DEFAULTS = {
+    name: field.default for name, field in Options.model_fields.items() if field.default is not None
+}
+
+
+@pytest.mark.parametrize("kind", FORM_TYPES)
+def test_defaults_beside_a_form_mean_nothing(kind: str) -> None:
+    """Generated clients send all that the document has, whatever they send with it."""
+    query = MultiDict({name: str(value) for name, value in (DEFAULTS | {"inline": False}).items()})
+    assert len(query) > 5
+    assert read_beside(kind, query).fields == {"img_url": "u"}
+    lower = MultiDict({name: text.lower() for name, text in query.items()})
+    assert read_beside(kind, lower).fields == {"img_url": "u"}
+
+
+@pytest.mark.parametrize("kind", FORM_TYPES)
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *((name, "other") for name in DEFAULTS),
+        *((name, "") for name in Options.model_fields),
+        *((name, text) for name in ("scale", "frames", "format") for text in ("null", "None")),
+        *(("color_lock", text) for text in ("false", "0")),
+        *(("inline", text) for text in ("true", "1", "", "no")),
+        ("scale", "2"),  # what it comes to where none is given, and yet no default
+        ("webhook", ""),
+        ("image_b64", ""),
+        ("anything", "at all"),
+    ],
+)
+def test_all_else_beside_a_form_is_refused(kind: str, name: str, value: str) -> None:
+    """Also beside a default, and beside itself."""
+    for query in (
+        MultiDict({name: value}),
+        MultiDict([("fit", "inside"), (name, value), ("inline", "false")]),
+        MultiDict([("color_lock", "true"), (name, value), (name, value)]),
+    ):
+        with pytest.raises(InvalidOption) as refusal:
+            read_beside(kind, query)
+        assert faults(refusal) == [(name, "conflict")]
 
 
 @pytest.mark.parametrize("kind", [None, "", "image/png", "application/octet-stream", "text/plain"])

@@ -511,7 +511,12 @@ async def _serve(settings: config.Settings, host: str, port: int) -> int:
             settings=settings,
         )
         announcer = asyncio.create_task(
-            _announce(pool, listener.getsockname()[:2], settings.public_url)
+            _announce(
+                pool,
+                listener.getsockname()[:2],
+                settings.public_url,
+                needs_key=bool(settings.api_keys),
+            )
         )
         stack.callback(announcer.cancel)
         await launcher.serve(gateway.asgi(), listener=listener, service=service)
@@ -535,7 +540,7 @@ def _environment(settings: config.Settings) -> dict[str, str]:
 
 
 async def _announce(
-    engines: EngineStatus, address: tuple[str, int], public_url: str | None
+    engines: EngineStatus, address: tuple[str, int], public_url: str | None, *, needs_key: bool
 ) -> None:
     """Say on stdout when the model servers are ready, with a line to paste."""
     await engines.started(patience_s=_START_PATIENCE_S)
@@ -545,28 +550,31 @@ async def _announce(
     for line in (
         f"enlarger is ready on {url}",
         *([f"Links in its answers begin with {public_url.rstrip('/')}"] if public_url else []),
-        "Try it with a picture that is here already:",
+        "Try it with a picture that is here already"
+        + (", and with one of your keys in ENLARGER_API_KEY:" if needs_key else ":"),
         "",
-        _paste_line(url),
+        paste_line(url, needs_key=needs_key),
         "",
     ):
         _console.print(line, highlight=False, soft_wrap=True)
 
 
-def _paste_line(url: str) -> str:
-    """A shell command that enlarges the sample picture; curl where there is one, else the Python that runs this."""
+def paste_line(url: str, *, needs_key: bool) -> str:
+    """A shell command that writes the sample picture, enlarged, into the current folder.
+
+    It is curl where that is installed, else this program as a client. Keys are known here by their hashes alone, so
+    that the command takes the caller's from the variable that clients read.
+    """
+    sample = shlex.quote(str(SAMPLE))
     if shutil.which("curl"):
-        return (
-            f"""printf '{{"scale": 4, "inline": false, "image_b64": "%s"}}' "$(base64 < {shlex.quote(str(SAMPLE))} | tr -d '\\n')" """
-            f"| curl -s {url}/upscale -H 'Content-Type: application/json' -d @-"
-        )
-    code = (
-        "import base64, json, urllib.request as http; "
-        f"picture = base64.b64encode(open({str(SAMPLE)!r}, 'rb').read()).decode(); "
-        "body = json.dumps({'scale': 4, 'inline': False, 'image_b64': picture}).encode(); "
-        f"print(http.urlopen(http.Request('{url}/upscale', body, {{'Content-Type': 'application/json'}})).read().decode())"
-    )
-    return f"{shlex.quote(sys.executable)} -c {shlex.quote(code)}"
+        key = '-H "X-API-Key: $ENLARGER_API_KEY" ' if needs_key else ""
+        return f'curl {key}-o {_PASTED} --data-binary @{sample} "{url}/v1/upscale?scale=4"'
+    program = f"{shlex.quote(sys.executable)} -m enlarger upscale"
+    return f"{program} --server {url} --scale 4 --overwrite {sample} {_PASTED}"
+
+
+_PASTED = "cat-4x.png"
+"""What that command writes."""
 
 
 _BEHIND_THE_GATEWAY = 5

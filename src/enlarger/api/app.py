@@ -25,7 +25,7 @@ from enlarger.api import compatible, dialects
 from enlarger.api.callers import SECRET_FOLDERS, Callers, caller_of
 from enlarger.api.dialects import Maker
 from enlarger.api.document.routes import DocumentRoutes
-from enlarger.api.downloads import download
+from enlarger.api.downloads import download, typed_as_accepted
 from enlarger.api.facts import server_timing
 from enlarger.api.metrics import Metrics
 from enlarger.api.rates import Rates
@@ -419,6 +419,7 @@ class Gateway:
     async def _end(self, response: Response) -> Response:
         for name, value in _GUARDS.items():
             response.headers.setdefault(name, value)
+        response = typed_as_accepted(response, request.accept_mimetypes)
         # By path too: a request with another method has no rule.
         if request.path in _PICTURES or str(request.url_rule) in _PICTURES:
             response.headers.setdefault("Cache-Control", "no-store")

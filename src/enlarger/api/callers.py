@@ -19,6 +19,7 @@ from enlarger.web.access import note
 from enlarger.web.bodies import Answer, AsgiApp, Receive, Scope, Send, answer_early
 
 OPEN_PATHS = (
+    "/",
     "/health",
     "/health-check",
     "/livez",
@@ -32,7 +33,7 @@ OPEN_PATHS = (
 SECRET_FOLDERS = ("/files/",)
 """The name of a result is the permission to read it."""
 
-OPEN_FOLDERS = (*SECRET_FOLDERS, "/errors/")
+OPEN_FOLDERS = (*SECRET_FOLDERS, "/errors/", "/docs/")
 """What is below them needs no key either: who is told of an error may read what it means."""
 
 _SCOPE_KEY = "enlarger.caller"

@@ -6,8 +6,12 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 
 from quart import Response
-from werkzeug.datastructures import Headers
+from werkzeug.datastructures import Headers, MIMEAccept
 from werkzeug.http import parse_etags, parse_range_header
+
+OCTETS = "application/octet-stream"
+"""The type of any file, for clients that know no other one. Many that are generated from the OpenAPI document do not:
+they decode an answer as bytes only where this type is documented."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,4 +85,15 @@ def download(
     body = read(part.start, part.end) if method != "HEAD" else b""
     answer = Response(body, status=part.status, headers=shared)
     answer.content_length = part.end - part.start
+    return answer
+
+
+def typed_as_accepted(answer: Response, accept: MIMEAccept) -> Response:
+    """A file as ``application/octet-stream`` where the request accepts that, and not the file's own type."""
+    own = answer.mimetype or ""
+    if not own.startswith("image/") and own != "application/zip":
+        return answer
+    answer.vary.add("Accept")
+    if accept and not accept.quality(own) and accept.quality(OCTETS):
+        answer.content_type = OCTETS
     return answer

@@ -23,9 +23,13 @@ def bled(colour: Samples, alpha: Samples) -> Samples:
     if not clear.any() or clear.all():
         return colour
     weight = np.where(clear, 0, 1).astype(np.float32)[:, :, np.newaxis]
-    spread = _spread(colour.astype(np.float32) * weight, weight)
-    filled = np.rint(spread).astype(colour.dtype)
+    filled = np.rint(spread(colour.astype(np.float32), weight)).astype(colour.dtype)
     return np.where(clear[:, :, np.newaxis], filled, colour)
+
+
+def spread(colour: Floats, weight: Floats) -> Floats:
+    """Colour (H, W, C) where its weight (H, W, 1) is 1, and that of the surroundings where it is 0."""
+    return _spread(colour * weight, weight)
 
 
 def _spread(summed: Floats, weight: Floats) -> Floats:

@@ -150,9 +150,6 @@ class _Stored:
     oriented_by: str = "EXIF"
     """What states the orientation."""
 
-    is_upright: bool = False
-    """Whether the decoder has applied the orientation already."""
-
     frames: int = 1
     """In the file."""
 
@@ -184,8 +181,7 @@ def _picture(stored: _Stored, *, to_srgb: bool) -> Picture:
     if is_turned:
         source = f"{stored.oriented_by} orientation {stored.orientation}"
         notes.append(Note("orientation_applied", source))
-        if not stored.is_upright:
-            frames = [_UPRIGHT[stored.orientation](frame) for frame in frames]
+        frames = [_UPRIGHT[stored.orientation](frame) for frame in frames]
     if stored.depth_bits > 8 and samples.dtype == np.uint8:
         notes.append(Note("depth_reduced", f"{stored.depth_bits} bits to 8"))
     first, *later = (np.ascontiguousarray(frame) for frame in frames)
@@ -387,24 +383,27 @@ def _plays(image: Image.Image) -> int:
 
 
 def _stored_tiff(data: bytes) -> _Stored:
-    """16 bits through tifffile; fewer through Pillow, which applies the orientation."""
+    """Through tifffile, or through Pillow where the compression is fax or JPEG."""
     page = pages.main_page(data)
     data = page.file
     facts = tiff.facts(data)
     _check_memory(
         facts.width_px, facts.height_px, depth_bits=facts.depth_bits, channels=facts.channels
     )
-    if facts.depth_bits == 16:
-        channels, alpha = tiff.samples_of_16_bits(data)
+    if facts.is_unpacked_here:
+        channels, alpha = tiff.samples(data, facts)
         space = facts.space
     else:
-        with _opened(data) as image:
-            image.load()
-            channels, alpha, space = _channels(image, data)
-        turned = facts.orientation in _TURNED
-        stored_px = (facts.width_px, facts.height_px)
-        if channels.shape[1::-1] != (stored_px[::-1] if turned else stored_px):
-            raise UnreadableImage("the pixels do not have the size that the header says")
+        try:
+            with _opened(tiff.for_pillow(data, facts)) as image:
+                image.load()
+                channels, alpha, space = _channels(image, data)
+        except UnidentifiedImageError as error:
+            raise tiff.unsupported_layout(facts) from error
+    if channels.shape[1::-1] != (facts.width_px, facts.height_px):
+        raise UnreadableImage("the pixels do not have the size that the header says")
+    found = carried(data, "tiff", exif=None, xmp=facts.xmp)
+    found.notes += [*page.notes, *facts.notes]
     return _Stored(
         format="tiff",
         colour=channels,
@@ -412,11 +411,10 @@ def _stored_tiff(data: bytes) -> _Stored:
         space=space,
         depth_bits=facts.depth_bits,
         orientation=facts.orientation,
-        is_upright=facts.depth_bits < 16,
         frames=page.full_pages,
         choice=page.choice,
         icc=facts.icc,
-        carried=carried(data, "tiff", exif=None, xmp=facts.xmp),
+        carried=found,
         dpi=_dpi(facts.dpi),
     )
 

@@ -48,6 +48,9 @@ _OF_SAMPLES = frozenset(
 )
 """Tags that point to samples or to further pictures or state their colour, which a block for another file must not."""
 
+_NOTED_ALONE = {0x8773: "icc_dropped", XMP: "xmp_dropped", IPTC: "iptc_dropped"}
+"""Codes of notes for blocks of their own that are damaged."""
+
 _ELSEWHERE = frozenset({XMP, IPTC, PHOTOSHOP})
 """Blocks of their own that some programs repeat inside EXIF. They are read from there and written in their own place."""
 
@@ -135,6 +138,9 @@ class Block:
     directory: Directory
     damaged: tuple[str, ...] = ()
     """Names of entries that cannot be read."""
+
+    damaged_tags: frozenset[int] = frozenset()
+    """Tags of those of them that stand in the first directory."""
 
     @property
     def details(self) -> Directory:
@@ -240,7 +246,7 @@ def exif_for(
 def exif_of_tiff(block: Block) -> tuple[bytes | None, tuple[Note, ...]]:
     """What a TIFF says of the photo, as an EXIF block, and what was left out; None where it says nothing."""
     kept = {tag: value for tag, value in block.directory.items() if tag in _OF_PHOTO}
-    notes = _damage(block)
+    notes = _damage_of_tiff(block)
     others = [tag for tag in block.directory if tag not in _OF_PHOTO | _OF_LAYOUT]
     if others:
         notes.append(
@@ -378,6 +384,23 @@ def _damage(block: Block) -> list[Note]:
     ]
 
 
+def _damage_of_tiff(block: Block) -> list[Note]:
+    """What could not be read of a TIFF's first directory: entries on the photo, blocks of their own, and the rest."""
+    lost = {tag for tag in block.damaged_tags if tag not in _OF_PHOTO}
+    names = {_name(tag) for tag in lost}
+    notes = _damage(
+        replace(block, damaged=tuple(name for name in block.damaged if name not in names))
+    )
+    for tag in sorted(lost & set(_NOTED_ALONE) - set(block.directory)):
+        notes.append(Note(_NOTED_ALONE[tag], "its entry in the file is damaged"))
+    others = sorted(_name(tag) for tag in lost if tag not in _NOTED_ALONE or tag in block.directory)
+    if others:
+        more = f" and {len(others) - _MOST_NAMED} more" if len(others) > _MOST_NAMED else ""
+        named = ", ".join(others[:_MOST_NAMED])
+        notes.append(Note("damage_ignored", f"damaged entries of the TIFF: {named}{more}"))
+    return notes
+
+
 def _name(tag: int, names: Mapping[int, str] = TAGS) -> str:
     """A tag for people: its name, if it has one, and its number."""
     name = names.get(tag)
@@ -401,6 +424,7 @@ class _Reader:
         self._left = len(block)  # values that overlap would make much of little
         self._open: set[int] = set()
         self._damaged: dict[str, None] = {}
+        self._damaged_tags: set[int] = set()
 
     def block(self) -> Block:
         try:
@@ -410,8 +434,14 @@ class _Reader:
         directory = self._directory(offset)
         if directory is None:
             raise DamagedExifError
+        damaged_tags = self._damaged_tags.copy()
         self._look_at_thumbnail(offset)
-        return Block(order=self._order, directory=directory, damaged=tuple(self._damaged))
+        return Block(
+            order=self._order,
+            directory=directory,
+            damaged=tuple(self._damaged),
+            damaged_tags=frozenset(damaged_tags),
+        )
 
     def _look_at_thumbnail(self, first: int) -> None:
         """Name the thumbnail where it is damaged. It is in the second directory, and is never kept."""
@@ -458,6 +488,8 @@ class _Reader:
                 value = self._value(type_, count, stored, at, stays=stays)
             if value is None:
                 self._damaged[_name(tag, names)] = None
+                if len(self._open) == 1:
+                    self._damaged_tags.add(tag)
             else:
                 directory[tag] = value
         if stated > there:

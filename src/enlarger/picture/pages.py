@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from enlarger.errors import UnreadableImage, UnsupportedFormat
 from enlarger.picture import kinds
+from enlarger.picture.values import Note
 
 # Tags of TIFF 6.0, of its first technical note (SubIFDs), and of DNG 1.7.
 _NEW_SUBFILE_TYPE, _SUBFILE_TYPE = 254, 255
@@ -83,6 +84,9 @@ class MainPage:
     choice: str | None
     """Why it is not the first page, in words; None where it is."""
 
+    notes: tuple[Note, ...] = ()
+    """What is damaged of the structure of the file."""
+
 
 def main_page(data: bytes) -> MainPage:
     """The first page; where that is a preview or a mask, the largest full page.
@@ -105,10 +109,11 @@ def main_page(data: bytes) -> MainPage:
         raise kinds.unsupported(kinds.raw_photo("DNG" if is_dng else _named_by(chain[0].maker)))
     first = chain[0]
     if first.is_full:
-        full_pages = sum(page.is_full for page in chain)
+        # What an offset that is damaged leads to has no size.
+        full_pages = max(1, sum(page.is_full and page.area_px > 0 for page in chain))
         if first.next_offset:
             data = walk.alone(walk.entries(first))
-        return MainPage(file=data, full_pages=full_pages, choice=None)
+        return MainPage(file=data, full_pages=full_pages, choice=None, notes=walk.notes())
     full = [page for page in pages if page.is_full and page.area_px]
     what = "a preview" if first.is_reduced else "a mask"
     if not full:
@@ -121,6 +126,7 @@ def main_page(data: bytes) -> MainPage:
         file=walk.alone(_inherited(walk, first, main) | walk.entries(main)),
         full_pages=len(full),
         choice=f"the first page is {what} of {first.size}; the largest full page{among} was taken, {main.size}",
+        notes=walk.notes(),
     )
 
 
@@ -188,20 +194,27 @@ class _Walk:
         self._entry = struct.Struct(f"{self._order}HH{offset}{self._offset.size}s")
         self._seen: set[int] = set()
         self._bytes_left = len(data)  # directories that overlap would make much work of little
+        self._damage: dict[str, None] = {}
 
     def first_offset(self) -> int:
         """Where the first directory stands; 0 where the file is too short to say."""
         return self._number_at(self._offset, 8 if self._is_big else 4) or 0
 
+    def notes(self) -> tuple[Note, ...]:
+        """What was damaged on the way so far."""
+        return tuple(Note("damage_ignored", damage) for damage in self._damage)
+
     def chain(self, offset: int) -> Iterator[_Directory]:
         """The directory that stands there, and those that follow it, each directory once."""
+        is_first = not self._seen
         while offset and offset not in self._seen and len(self._seen) < _MOST_DIRECTORIES:
             self._seen.add(offset)
-            directory = self._directory(offset)
+            directory = self._directory(offset, may_be_cut=is_first)
             if directory is None:
+                self._damage["an offset of a further page leads nowhere"] = None
                 return
             yield directory
-            offset = directory.next_offset
+            offset, is_first = directory.next_offset, False
 
     def below(self, chain: list[_Directory]) -> Iterator[_Directory]:
         """The directories below these, at any depth."""
@@ -238,10 +251,16 @@ class _Walk:
             ]
         )
 
-    def _directory(self, offset: int) -> _Directory | None:
-        """The directory that stands there; None where it is not whole."""
+    def _directory(self, offset: int, *, may_be_cut: bool) -> _Directory | None:
+        """The directory that stands there; None where it is not whole, unless it may be cut by the file's end."""
         count = self._number_at(self._count, offset)
-        if count is None or count > _MOST_ENTRIES:
+        if count is None:
+            return None
+        there = (len(self._data) - offset - self._count.size) // self._entry.size
+        if may_be_cut and there and count > there:
+            count = there
+            self._damage["the directory states more entries than there are"] = None
+        if count > _MOST_ENTRIES:
             return None
         table = slice(
             offset + self._count.size, offset + self._count.size + count * self._entry.size

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from typing import TypeVar
 from uuid import uuid4
 
@@ -27,6 +28,8 @@ from enlarger.geometry.rect import Rect
 from enlarger.geometry.route import Pass, Route, result_window
 from enlarger.geometry.tiles import TileBox
 from enlarger.picture.bleed import bled
+from enlarger.picture.extremes import NETWORK_REACH_PX, Extremes
+from enlarger.picture.rim import without_ground
 from enlarger.picture.values import Note, Picture, Samples
 from enlarger.pipeline.dedupe import Once
 from enlarger.pipeline.outcome import Enlarged, Ran
@@ -193,6 +196,7 @@ class _Work:
                     goal,
                     is_colour=source is sources[0],
                     locked=self.plan.color_lock,
+                    extremes=None if source is sources[0] else self._extremes(picture, step),
                 )
                 for source, goal in zip(sources, goals, strict=True)
             ]
@@ -209,6 +213,32 @@ class _Work:
         if picture.alpha is not None and len(sources) == 1:
             await in_thread(self.executor, made[:, :, -1].fill, picture.alpha[0, 0])
         return _Made(made, deltas[0])
+
+    def _extremes(self, picture: Picture, step: Pass) -> Extremes | None:
+        """Where alpha is sure to be 0 or full after a pass."""
+        if picture.alpha is None:
+            return None
+        scale, way = self.plan.model.scale, self.plan.way
+        number, made = way.passes.index(step) + 1, step.made.times(scale)
+        # Between two passes a goal is all that the first one makes, at its own size.
+        is_last = number == len(way.passes)
+        width, height = (
+            self.plan.size_px
+            if is_last
+            else (picture.width_px * scale**number, picture.height_px * scale**number)
+        )
+        left, top = (way.out.left, way.out.top) if is_last else (made.left, made.top)
+        return Extremes(
+            alpha=picture.alpha,
+            width_px=width,
+            height_px=height,
+            left=left,
+            top=top,
+            network_reach_px=sum(
+                (Fraction(NETWORK_REACH_PX, scale**before) for before in range(number)), Fraction(0)
+            ),
+            is_reduced=is_last and not (way.rows.is_cut and way.columns.is_cut),
+        )
 
     async def _tile(self, box: TileBox, plane: Plane, keep: Rect, *, is_shown: bool) -> None:
         """A tile of which ``keep`` is made, its own part or more."""
@@ -284,7 +314,9 @@ def _plane_count(frame: Samples) -> int:
 def _sources(picture: Picture) -> list[Source]:
     """Colour, and alpha where it is not the same everywhere."""
     whole = Rect.whole(picture.width_px, picture.height_px)
-    colour = picture.colour if picture.alpha is None else bled(picture.colour, picture.alpha)
+    colour, alpha = picture.colour, picture.alpha
+    if alpha is not None:
+        colour = bled(without_ground(colour, alpha), alpha)
     sources = [Source(_widened(colour), whole)]
     if picture.alpha is not None and _plane_count(picture.samples) == 2:
         sources.append(Source(_widened(picture.alpha[:, :, np.newaxis]), whole))

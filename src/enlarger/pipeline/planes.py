@@ -18,6 +18,7 @@ from enlarger.geometry.rect import Rect
 from enlarger.geometry.route import Pass
 from enlarger.geometry.tiles import TileBox
 from enlarger.picture.colour_lock import ColourLock
+from enlarger.picture.extremes import Extremes
 from enlarger.picture.resample import reduce
 from enlarger.picture.values import Samples
 
@@ -55,17 +56,27 @@ class Plane:
         step: which tiles of it, and what of them is kept.
         scale: of the network.
         goal: what is made.
-        is_colour: alpha is none: where it is 0 or full it must stay so, and it has no tint to lose.
+        is_colour: alpha is none: it has no tint to lose.
         locked: whether colours are locked.
+        extremes: of alpha, where it is sure to be 0 or full.
     """
 
     def __init__(
-        self, source: Source, step: Pass, scale: int, goal: Goal, *, is_colour: bool, locked: bool
+        self,
+        source: Source,
+        step: Pass,
+        scale: int,
+        goal: Goal,
+        *,
+        is_colour: bool,
+        locked: bool,
+        extremes: Extremes | None = None,
     ) -> None:
         self._source = source
         self._step = step
         self._scale = scale
         self._goal = goal
+        self._extremes = extremes
         self._channels = source.samples.shape[2]
         made = step.made.times(scale)
         self._canvas = _Canvas((made.height_px, made.width_px, self._channels))
@@ -136,6 +147,8 @@ class Plane:
             if target.dtype == np.uint8:
                 band = (band.astype(np.uint32) + 128) // 257
             target[top : top + band_px] = band
+            if self._extremes is not None:
+                self._extremes.settle(target[top : top + band_px], first + top)
 
 
 class _Canvas:

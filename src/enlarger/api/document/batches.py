@@ -22,6 +22,7 @@ from enlarger.api.document.operations import (
     Operation,
     Schema,
     options,
+    without_defaults,
 )
 from enlarger.api.v1.batches import MOST_ITEMS
 
@@ -31,11 +32,14 @@ _ASKED: Schema = {
     "properties": {
         "items": {
             "type": "array",
-            "items": options(id=_ID, img_url=URL, image_b64=B64),
+            "items": without_defaults(options(id=_ID, img_url=URL, image_b64=B64)),
             "minItems": 1,
             "maxItems": MOST_ITEMS,
         },
-        "options": {**options(), "description": "For all of them; an item's own win."},
+        "options": {
+            **options(),
+            "description": "For all of them. An option that an item has itself is taken instead.",
+        },
         "webhook": WEBHOOK,
     },
     "required": ["items"],

@@ -64,7 +64,7 @@ def _extras(**more: Schema) -> Schema:
 _INPUT: Schema = options(
     image=_PICTURE,
     img=_PICTURE,
-    face_enhance={"enum": [False, None]},
+    face_enhance={"anyOf": [{"const": False}, {"type": "null"}]},
     tile={},
     version={"type": "string"},
 )
@@ -230,6 +230,9 @@ OPERATIONS = (
         tag="dialects",
         summary="LocalAI: enlarge a picture",
         text=_TEXT,
+        # Any request may have this one. Here it is documented because openapi-python-client 0.29 generates code that does
+        # not run for an operation that takes several kinds of bodies and has no parameter that may be left out.
+        headers=("X-Request-Id",),
         bodies=(
             Body(
                 media_type="application/json",

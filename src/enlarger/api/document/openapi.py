@@ -27,6 +27,7 @@ from enlarger.api.document.operations import (
     Operation,
     Schema,
 )
+from enlarger.api.downloads import OCTETS
 from enlarger.errors import EnlargerError, all_codes
 
 Document = dict[str, Any]
@@ -39,6 +40,8 @@ OPERATIONS = {
 """All that is documented, by method and rule."""
 
 HIDDEN: Mapping[tuple[str, str], str] = {
+    ("GET", "/"): "leads to the page",
+    ("GET", "/docs/<name>"): "what the page loads",
     ("GET", "/static/<path:filename>"): "Quart's own, and there are no such files",
 }
 """All that is not, and why."""
@@ -164,7 +167,9 @@ class _Provider(OpenAPIProvider):
 
     def _answer(self, answer: Answer, components: Document) -> Document:
         made: Document = {"description": answer.text, "headers": _headers(answer.headers)}
-        content: Document = {name: {} for name in answer.media_types}
+        content: Document = {name: {"schema": _content(name)} for name in answer.media_types}
+        if any(media["schema"] is _FILE for media in content.values()):
+            content[OCTETS] = {"schema": _FILE}
         if answer.model is not None:
             content["application/json"] = {"schema": self.named(answer.model, components)}
         return {**made, "content": content} if content else made
@@ -191,6 +196,18 @@ class _Provider(OpenAPIProvider):
                 "x-codes": list(found),
             }
         return made
+
+
+_TEXT: Schema = {"type": "string"}
+_FILE: Schema = {"type": "string", "format": "binary"}
+"""As generators know it: to most of them an answer without a schema has no body."""
+
+
+def _content(media_type: str) -> Schema:
+    """The schema of an answer that is no JSON."""
+    if media_type == "text/event-stream":
+        return {}  # some read a schema as that of each event
+    return _TEXT if media_type.startswith("text/") else _FILE
 
 
 def curl(operation: Operation, path: str, base_url: str) -> str:

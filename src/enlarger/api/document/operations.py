@@ -116,7 +116,8 @@ TAGS = {
 HEADERS: dict[str, tuple[Schema, str]] = {
     "Accept": (
         {"type": "string"},
-        "A type of picture, which then is the format, or `application/json`. Without it: the picture.",
+        "A type of picture, which then is the format, `application/octet-stream` for the same bytes whatever their format "
+        "is, or `application/json`. Without it: the picture.",
     ),
     "Prefer": (
         {"type": "string"},
@@ -262,9 +263,20 @@ def without_null(value: Schema) -> Schema:
 def as_texts(wanted: Schema) -> Schema:
     """The same object where all values are texts."""
     properties = {name: without_null(value) for name, value in wanted["properties"].items()}
-    if "region" in properties:
-        shown = properties["region"]
-        properties["region"] = {"description": shown["description"], **shown["anyOf"][0]}
+    # Lists are written with commas: a list that a client repeats a name for is refused.
+    for name in {"region", "models"} & set(properties):
+        shown = properties[name]
+        (text,) = (kind for kind in shown["anyOf"] if kind["type"] == "string")
+        properties[name] = {"description": shown["description"], **text}
+    return {**wanted, "properties": properties}
+
+
+def without_defaults(wanted: Schema) -> Schema:
+    """The same object where what is not given is taken from somewhere else: clients that send defaults would hide that."""
+    properties = {
+        name: {key: part for key, part in value.items() if key != "default"}
+        for name, value in wanted["properties"].items()
+    }
     return {**wanted, "properties": properties}
 
 

@@ -91,7 +91,7 @@ _COMPARED: Schema = options(
             {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": 16},
             {"type": "string"},
         ],
-        "description": "Ids, also as a text with commas. All that are installed, if not given.",
+        "description": "Ids, also as a text with commas between them. All models that are installed, if not given.",
     },
 )
 
@@ -235,7 +235,7 @@ OPERATIONS = (
         tag="pictures",
         summary="One part of a picture through several models",
         text=f"{FORMS_TEXT} `region` must be given.",
-        query={**as_texts(_COMPARED), "required": ["region"]},
+        query=as_texts(_COMPARED),  # region is required, but not here where the body has it
         bodies=(
             Body(
                 media_type="application/json",

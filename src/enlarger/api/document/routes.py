@@ -1,18 +1,22 @@
-"""``/openapi.json``, ``/docs`` and ``/llms.txt``."""
+"""``/openapi.json``, ``/docs``, ``/llms.txt``, and ``/``, which leads to the page."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import cached_property
 
-from quart import Blueprint, Quart, Response
+from quart import Blueprint, Quart, Response, abort, request
 
 from enlarger.api.document.llms import llms_text
 from enlarger.api.document.openapi import document
-from enlarger.api.document.page import POLICY, page
+from enlarger.api.document.page import ASSETS, POLICY, asset, page
+from enlarger.api.downloads import download
 from enlarger.threads import in_thread
+
+_CACHED = "public, max-age=300"
 
 
 @dataclass
@@ -28,29 +32,52 @@ class DocumentRoutes:
     def _texts(self) -> dict[str, str]:
         """By path. Half a second of work, done when one is asked for first: a start need not wait for it."""
         made = document(self.app, public_url=self.public_url)
-        return {
-            "/openapi.json": json.dumps(made),
-            "/docs": page(made),
-            "/llms.txt": llms_text(made),
-        }
+        return {"/openapi.json": json.dumps(made), "/llms.txt": llms_text(made)}
 
     def register(self) -> None:
         """Add the routes to the application."""
         routes = Blueprint("document", __name__)
+        routes.add_url_rule("/", view_func=self.home)
         routes.add_url_rule("/openapi.json", view_func=self.openapi)
         routes.add_url_rule("/docs", view_func=self.docs)
+        routes.add_url_rule("/docs/<name>", view_func=self.asset)
         routes.add_url_rule("/llms.txt", view_func=self.llms)
         self.app.register_blueprint(routes)
+
+    async def home(self) -> Response:
+        """``GET /``: leads to the page; not for good, since there may be another one some day.
+
+        The target is relative, so that it is right below any path that a proxy takes off.
+        """
+        return Response(b"", status=307, headers={"Location": "docs", "Cache-Control": "no-store"})
 
     async def openapi(self) -> Response:
         """``GET /openapi.json``."""
         return await self._answer("/openapi.json", "application/json")
 
     async def docs(self) -> Response:
-        """``GET /docs``: with a policy that lets its own style in."""
-        answer = await self._answer("/docs", "text/html; charset=utf-8")
-        answer.headers["Content-Security-Policy"] = POLICY
-        return answer
+        """``GET /docs``: with a policy that lets in what it loads."""
+        headers = {"Cache-Control": _CACHED, "Content-Security-Policy": POLICY}
+        html = await in_thread(self.executor, page)
+        return Response(html, content_type="text/html; charset=utf-8", headers=headers)
+
+    async def asset(self, name: str) -> Response:
+        """``GET /docs/{name}``: what the page loads."""
+        if name not in ASSETS:
+            abort(404)
+        content, etag = await in_thread(self.executor, asset, name)
+
+        async def read(start: int, end: int) -> AsyncIterator[bytes]:
+            yield content[start:end]
+
+        return download(
+            request.headers,
+            request.method,
+            etag=etag,
+            size_bytes=len(content),
+            headers={"Content-Type": ASSETS[name].media_type, "Cache-Control": _CACHED},
+            read=read,
+        )
 
     async def llms(self) -> Response:
         """``GET /llms.txt``."""
@@ -58,5 +85,4 @@ class DocumentRoutes:
 
     async def _answer(self, path: str, content_type: str) -> Response:
         texts = await in_thread(self.executor, lambda: self._texts)
-        headers = {"Cache-Control": "public, max-age=300"}
-        return Response(texts[path], content_type=content_type, headers=headers)
+        return Response(texts[path], content_type=content_type, headers={"Cache-Control": _CACHED})

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header
 
+from enlarger.api.downloads import OCTETS
 from enlarger.api.facts import absolute, facts_of, link, time_text
 from enlarger.api.streaming import sha256_of
 from enlarger.api.v1.problems import linked, of_job
@@ -53,13 +54,15 @@ def negotiate(accept: str | None, format_: str | None) -> tuple[Kind, str | None
     accepted = parse_accept_header(accept, MIMEAccept) if accept else MIMEAccept([("*/*", 1)])
     own = suffix_type(format_) if format_ not in (None, "auto") else None
     offers = [own] if own else list(_TYPES)
-    best = accepted.best_match([*offers, _JSON])
+    best = accepted.best_match([*offers, _JSON, OCTETS])
     if best is None:
         raise NotAcceptable(
-            f"there is {', '.join([*offers, _JSON])}; the request accepts none of these"
+            f"there is {', '.join([*offers, _JSON, OCTETS])}; the request accepts none of these"
         )
     if best == _JSON:
         return "json", format_
+    if best == OCTETS:
+        return "image", format_
     # A wildcard names no type: then the option decides, and without it PNG.
     named = any(value == best for value, quality in accepted if quality > 0)
     return "image", _TYPES[best] if named and own is None else format_

@@ -45,6 +45,9 @@ _MOST_COMPARED = 16
 _MOST_PARTS = 64
 """More than there are options."""
 
+_FLAGS = {"true": True, "1": True, "false": False, "0": False}
+"""Booleans as texts, in lower case."""
+
 _MOST_TEXT_BYTES = 65536
 _MOST_URL_SIGNS = 2048
 """Of a webhook."""
@@ -84,23 +87,41 @@ def read_form(content_type: str | None, query: MultiDict[str, str], body: bytes)
     kind, parameters = parse_options_header(content_type or "")
     kind = kind.lower()
     if kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json")):
-        _check_no_query(query)
+        _check_query_has_defaults_alone(query)
         return Form(json_object(body), None, strict=True)
     if kind == "multipart/form-data":
-        _check_no_query(query)
+        _check_query_has_defaults_alone(query)
         return _multipart(body, parameters)
     _check_once(name for name, _ in query.items(multi=True))
     return Form(dict(query), body, strict=False)
 
 
-def _check_no_query(query: MultiDict[str, str]) -> None:
-    """Who writes ``?scale=4`` behind a form's address means it."""
-    if query:
+def _check_query_has_defaults_alone(query: MultiDict[str, str]) -> None:
+    """Refuse options in the query of a form or of JSON, except for those that say what holds anyway.
+
+    Whoever writes ``?scale=4`` behind a form's address means it. A client that is generated from the OpenAPI document
+    sends every default of the query with every request, whatever its body is, and means nothing by it.
+    """
+    meant = [name for name, text in query.items(multi=True) if not _is_default(name, text)]
+    if meant:
         detail = (
             "it stands in the query; options of this form belong into the body, beside the picture"
         )
-        faults = [Fault(name[:40], "conflict", detail) for name in query]
+        faults = [Fault(name[:40], "conflict", detail) for name in dict.fromkeys(meant)]
         raise InvalidOption(f"Invalid {faults[0].option}: {detail}", faults=faults)
+
+
+def _is_default(name: str, text: str) -> bool:
+    """Whether a text in a query is the default of the option of that name, which no text is where there is none."""
+    if name == "inline":
+        return _FLAGS.get(text.lower()) is False
+    if name not in Options.model_fields:
+        return False
+    try:
+        given = read_options({name: text}, strict=False)
+    except InvalidOption:
+        return False
+    return given == Options() and getattr(given, name) is not None
 
 
 def json_object(body: bytes) -> dict[str, Any]:
@@ -251,7 +272,7 @@ def options_of(form: Form, *, catalogue: Catalogue) -> tuple[Options, bool]:
     fields = dict(form.fields)
     inline = fields.pop("inline", False)
     if not form.strict and isinstance(inline, str):
-        inline = {"true": True, "1": True, "false": False, "0": False}.get(inline.lower(), inline)
+        inline = _FLAGS.get(inline.lower(), inline)
     if not isinstance(inline, bool):
         faults.append(Fault("inline", "type", "it must be true or false"))
     options = None
@@ -272,7 +293,7 @@ def read_flag(text: str, name: str) -> bool:
     Raises:
         InvalidOption: it is none.
     """
-    value = {"true": True, "1": True, "false": False, "0": False}.get(text.lower())
+    value = _FLAGS.get(text.lower())
     if value is None:
         detail = "it must be true or false"
         raise InvalidOption(f"Invalid {name}: {detail}", faults=[Fault(name, "type", detail)])
