@@ -96,7 +96,7 @@ async def test_picture_is_enlarged(start: Start, ask: Ask, tmp_path: Path, form:
     )
     assert_enlarged(picture)
     assert picture.model == "realesrgan-x4plus"
-    assert (picture.precision, picture.tiles, picture.notes) == ("f32", 2, ())
+    assert (picture.precision, picture.tiles, picture.notes) == ("f32", 1, ())
     assert picture.request_id
     assert picture.save(tmp_path / "out.png").read_bytes() == picture.data
     assert names(tmp_path) == {"in.png", "out.png"}

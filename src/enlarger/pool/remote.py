@@ -132,7 +132,7 @@ class RemoteEngine:
 
     async def enlarge(self, request: TileRequest) -> TileResult:
         """Have the server enlarge a tile; see ``Engine``."""
-        if self._facts.meeting(request.need) is None:
+        if self._facts.model(request.model) is None:
             # Nor did it answer its last probe, or it is another one by now: of the tile that says nothing.
             raise ModelNotHere(f"the model server does not have {request.model} now")
         left_s = request.deadline - asyncio.get_running_loop().time()
