@@ -24,6 +24,7 @@ from enlarger.errors import InvalidOption
 from enlarger.job import Options
 from enlarger.picture import colour_lock
 from enlarger.picture.bleed import bled
+from enlarger.picture.encoding import Statement
 from enlarger.picture.resample import whole
 from enlarger.picture.values import Note, Picture, Samples
 from enlarger.pipeline.once import Once
@@ -69,6 +70,10 @@ class Piece:
     pixels: Samples
     """As the network made them, (H, W, 3), uint16: before colours are locked, and of another size than ``place``
     where the result is not of the network's own scale."""
+
+    icc: bytes | None = None
+    stated: Statement | None = None
+    """What says which colours they are, as of the picture; its profile may be for gray."""
 
 
 OnPiece = Callable[[Piece], None]
@@ -183,6 +188,8 @@ async def enlarge(
             total=sum(len(step.boxes) for step in way.passes) * planes,
             on_tile=on_tile,
             on_piece=on_piece,
+            icc=picture.icc,
+            stated=picture.stated,
         )
         if on_planes is not None:
             on_planes(planes)
@@ -294,6 +301,8 @@ class _Work:
     total: int
     on_tile: OnTile | None
     on_piece: OnPiece | None
+    icc: bytes | None
+    stated: Statement | None
     owner: object = field(default_factory=object)
     numbers: Iterator[int] = field(default_factory=itertools.count)
     done: list[TileResult] = field(default_factory=list)
@@ -387,7 +396,12 @@ class _Work:
             return None
         pixels = result.pixels[shared.within(kept).times(scale).slices]
         return Piece(
-            index=request.index, total=request.total, place=place.within(out), pixels=pixels
+            index=request.index,
+            total=request.total,
+            place=place.within(out),
+            pixels=pixels,
+            icc=self.icc,
+            stated=self.stated,
         )
 
 

@@ -179,7 +179,7 @@ class LocalWorker:
         if self._begin_to_load and (plan.tiles > 1 or header.mode in _OPAQUE):
             loading = self._begin_to_load(plan.model.id, plan.tiles, plan.precision)
         picture = await self._decoders.decode(
-            data, to_srgb=options.color == "srgb", frames=plan.frames
+            data, to_srgb=options.color == "srgb", frames=plan.frames, kind=item.kind
         )
         check_kind(
             item.kind,
