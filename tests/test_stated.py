@@ -317,6 +317,18 @@ def test_damaged_boxes_raise_nothing(data: st.DataObject) -> None:
 AVIF = avif(12, 13)
 
 
+def test_profile_inside_a_gif_is_found() -> None:
+    """The extension ICCRGBG1012, in blocks of up to 255 bytes."""
+    plain = encoded(Image.fromarray(SAMPLES), "GIF")
+    blocks = [WIDE[at : at + 255] for at in range(0, len(WIDE), 255)]
+    extension = b"\x21\xff\x0bICCRGBG1012"
+    extension += b"".join(bytes([len(block)]) + block for block in blocks) + b"\0"
+    at = 13 + 3 * 2 ** ((plain[10] & 7) + 1)
+    picture = decode(plain[:at] + extension + plain[at:])
+    assert picture.icc == WIDE
+    assert picture.notes == ()
+
+
 def test_profile_inside_a_bmp_is_found() -> None:
     """PROFILE_EMBEDDED of BITMAPV5HEADER."""
     picture = decode(bmp(EMBEDDED, profile=WIDE))

@@ -290,8 +290,8 @@ def _in_full_range(samples: Samples) -> Samples:
     """Samples of video's range, where black and white are at 16 and 235 of 8 bits (H.273, 8.3), stretched and clipped."""
     unit = 1 << (8 * samples.itemsize - 8)
     most = np.iinfo(samples.dtype).max
-    stretched = (samples.astype(np.float64) - 16 * unit) * (most / (219 * unit))
-    full: Samples = np.rint(stretched.clip(0, most)).astype(samples.dtype)
+    stretched = (np.arange(most + 1) - 16 * unit) * (most / (219 * unit))
+    full: Samples = np.rint(stretched.clip(0, most)).astype(samples.dtype)[samples]
     return full
 
 

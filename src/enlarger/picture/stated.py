@@ -205,6 +205,21 @@ def _of_avif(data: bytes, found: Stated) -> None:
         found.second = found.usable(encoding)
 
 
+_GIF_PROFILE = b"\x21\xff\x0bICCRGBG1012"
+"""The extension of a GIF that holds a profile (ICC.1:2022, B.5)."""
+
+
+def _of_gif(data: bytes, found: Stated) -> None:
+    at = data.find(_GIF_PROFILE)
+    if at < 0:
+        return
+    parts, at = [], at + len(_GIF_PROFILE)
+    while at < len(data) and data[at]:
+        parts.append(data[at + 1 : at + 1 + data[at]])
+        at += 1 + data[at]
+    found.icc = b"".join(parts) or None
+
+
 _CALIBRATED, _EMBEDDED, _LINKED = 0, 0x4D424544, 0x4C494E4B
 """Of bV4CSType (Windows' BITMAPV5HEADER); others are sRGB, or the screen's colours."""
 
@@ -332,5 +347,6 @@ _READERS: dict[str, Callable[[bytes, Stated], None]] = {
     "png": _of_png,
     "avif": _of_avif,
     "bmp": _of_bmp,
+    "gif": _of_gif,
     "tiff": _of_tiff,
 }
