@@ -86,6 +86,7 @@ bench-all: .venv/ready-bench  ## all of RESULTS.md, with --record: keep the mach
 	$(MEASURE)/seams.py --record --halo 4 8 12 18 --model realesr-animevideov3
 	$(MEASURE)/alpha.py --record
 	$(MEASURE)/cutouts.py --record
+	$(MEASURE)/linear_light.py --record
 	$(MEASURE)/plots.py
 
 bench-%: .venv/ready-bench  ## one of them: make bench-service ARGS="--side 256"

@@ -20,6 +20,7 @@ SMALLEST = {
     "cutouts": "--model nearest --side 16 --shapes disc outline --edges clean jpeg photo",
     "cold_start": "--model nearest --rounds 1 --ways help warm",
     "encoders": "--model nearest --side 24 --rounds 1",
+    "linear_light": "--model nearest --side 32",
     "memory": "--server-model nearest --gateway-model nearest --side 64 --servers 1",
     "precisions": "f32 --model tiny-rrdb --side 16 --tile 24 --rounds 1",
     "seams": "--model tiny-rrdb --halo 4 --side 64",

@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from colours import cicp, png_with
 from fakes import NEAREST, FailsFirst, NearestEngine, StuckEngine, nearest
 from hypothesis import given
 from hypothesis import strategies as st
 from oracles import lanczos, lanczos_to
-from pictures import icc_profile, noise, noise16, visible
+from pictures import WIDE, icc_profile, noise, noise16, visible
 from plans import planned
 
 from enlarger.engine import Engine
@@ -26,6 +27,9 @@ from enlarger.geometry.rect import Pixels, Rect
 from enlarger.geometry.route import result_window
 from enlarger.geometry.route import tiles_of as tiles_for
 from enlarger.geometry.tiles import plan
+from enlarger.picture.decode import decode
+from enlarger.picture.encode import prepare
+from enlarger.picture.encoding import Statement
 from enlarger.picture.values import Note, Picture
 from enlarger.pipeline.enlarging import enlarge
 from enlarger.pipeline.outcome import Enlarged
@@ -273,6 +277,32 @@ async def test_pieces_are_the_picture(
         shown[piece.place.slices] = (piece.pixels // 257).astype(np.uint8)
     assert np.array_equal(shown, np.broadcast_to(colour, shown.shape))
     assert len({piece.index for piece in pieces}) == len(pieces) > 1
+
+
+async def test_pieces_say_which_colours_they_have(executor: ThreadPoolExecutor) -> None:
+    """As the picture does, so that who looks on sees the same colours."""
+    stated = Statement(code_points=(12, 13))
+    picture = Picture(samples=noise(60, 80, 3), icc=WIDE, stated=stated)
+    pieces: list[Piece] = []
+    await enlarged(picture, NearestEngine(), executor, on_piece=pieces.append)
+    assert {(piece.icc, piece.stated) for piece in pieces} == {(WIDE, stated)}
+
+
+@pytest.mark.parametrize(("primaries", "transfer"), [(9, 16), (9, 18), (12, 8)])
+@pytest.mark.parametrize("kind", ["tiff", "png"])
+async def test_region_of_stated_colours_has_the_pixels_of_the_whole(
+    executor: ThreadPoolExecutor, kind: str, primaries: int, transfer: int
+) -> None:
+    """Light is made darker by the peak of the whole picture, whichever part of it is wanted."""
+    samples = noise16(60, 80, 3) // 2
+    samples[:20, :20] = 65535
+    picture = decode(png_with(cicp(primaries, transfer), samples=samples), kind=kind)
+    whole = prepare((await enlarged(picture, NearestEngine(), executor)).picture, kind=kind)
+    region = Rect(30, 25, 46, 37)
+    part = await enlarged(picture, NearestEngine(), executor, region=region)
+    made = prepare(part.picture, kind=kind)
+    assert np.array_equal(made.samples, whole.samples[region.times(4).slices])
+    assert (made.icc, made.stated) == (whole.icc, whole.stated)
 
 
 @pytest.mark.parametrize("scale", [1, 2, 3.3, 5])

@@ -641,11 +641,13 @@ class HeldDecoders(Decoders):
         self.asked = asyncio.Event()
         self.may_go = asyncio.Event()
 
-    async def decode(self, data: bytes, *, to_srgb: bool = False, frames: int = 1) -> Picture:
+    async def decode(
+        self, data: bytes, *, to_srgb: bool = False, frames: int = 1, kind: str | None = None
+    ) -> Picture:
         """In time."""
         self.asked.set()
         await self.may_go.wait()
-        return await super().decode(data, to_srgb=to_srgb, frames=frames)
+        return await super().decode(data, to_srgb=to_srgb, frames=frames, kind=kind)
 
 
 class HeldStore(Store):

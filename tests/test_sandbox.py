@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from colours import cicp, gama, png_with
 from pictures import (
     RGB,
     RGB_ALPHA,
@@ -214,6 +215,20 @@ async def test_conversion_to_srgb_is_asked_for_across_the_socket(running: Runnin
         picture = await decoders.decode(data, to_srgb=True)
     assert picture.icc is None
     assert_same(picture, decode(data, to_srgb=True))
+
+
+async def test_stated_colours_come_across_the_socket(running: Running) -> None:
+    """What a file says of its colours without a profile is whole, and the format of the result reaches the process."""
+    data = png_with(cicp(9, 16), {b"cLLI": bytes(8)}, samples=noise16(6, 8, 3))
+    async with Decoders(1) as decoders:
+        kept = await decoders.decode(data, kind="png")
+        converted = await decoders.decode(data, kind="jpeg")
+        linear = await decoders.decode(png_with(gama(100_000)))
+    assert kept.stated is not None
+    assert kept.stated == decode(data).stated
+    assert linear.own == decode(png_with(gama(100_000))).own is not None
+    assert converted.stated is None
+    assert_same(converted, decode(data, kind="jpeg"))
 
 
 async def test_refusal_is_that_of_the_function_and_keeps_the_process(running: Running) -> None:

@@ -453,7 +453,8 @@ class _Pieces:
 
     async def _keep(self, piece: Piece) -> None:
         size_px = (piece.place.width_px, piece.place.height_px)
-        data = await in_thread(self._executor, preview, piece.pixels, size_px)
+        show = partial(preview, piece.pixels, size_px, icc=piece.icc, stated=piece.stated)
+        data = await in_thread(self._executor, show)
         with contextlib.suppress(EnlargerError):
             await self._blobs.put(piece_key(self._feed.record, piece.index), data)
             self._feed.show(Shown(piece.index, piece.place))

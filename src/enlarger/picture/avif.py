@@ -1,6 +1,6 @@
-"""The EXIF item of an AVIF: read from the file, and hidden from libavif, which refuses the picture if the item is damaged.
+"""What Pillow does not tell of an AVIF, and cannot write: its EXIF item, and the numbers that state its colours.
 
-An AVIF is a tree of boxes; one lists its items, another says where each of them stands (ISO/IEC 14496-12, 8.11).
+EXIF is read from the file, and hidden from libavif, which refuses the picture if the item is damaged. An AVIF is a tree of boxes; one lists its items, another says where each of them stands (ISO/IEC 14496-12, 8.11).
 """
 
 from __future__ import annotations
@@ -16,6 +16,17 @@ _HIDDEN = b"skip"
 """A kind of item that nobody reads."""
 
 _MOST_ITEMS = 4096
+
+_INSIDE = {
+    b"meta": 4,
+    b"stsd": 8,
+    b"av01": 78,
+    **dict.fromkeys((b"iprp", b"ipco", b"moov", b"trak", b"mdia", b"minf", b"stbl"), 0),
+}
+"""Boxes that lead to colours, and how many bytes stand in each before the boxes inside (ISO/IEC 14496-12, 8; 23008-12, 9.3)."""
+
+_COLOURS = b"nclx"
+"""What a box ``colr`` begins with that has numbers of H.273; others hold a profile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +64,72 @@ def without_exif(data: bytes) -> bytes:
     if item is None:
         return data
     return data[: item.kind_at] + _HIDDEN + data[item.kind_at + 4 :]
+
+
+def code_points(data: bytes) -> tuple[int, int] | None:
+    """Colour primaries and transfer characteristics of the picture (ITU-T H.273); None where the file states none.
+
+    They are those of the main item, or of the first track of an animation. Other items, such as a gain map or what it leads
+    to, have some of their own.
+    """
+    stated = list(_stated_colours(data, 0, len(data)))
+    if data[8:12] == b"avis":
+        stated.sort(key=lambda place: not place[1])
+    own = _main_properties(data)
+    for at, is_of_a_track, number in stated:
+        if is_of_a_track or not own or number in own:
+            return struct.unpack_from(">2H", data, at)
+    return None
+
+
+def with_code_points(data: bytes, points: tuple[int, int]) -> bytes:
+    """A file of one picture, or one animation, that states these colours."""
+    written = bytearray(data)
+    for at, _, _ in _stated_colours(data, 0, len(data)):
+        struct.pack_into(">2H", written, at, *points)
+    return bytes(written)
+
+
+def _stated_colours(
+    data: bytes, begin: int, end: int, *, is_of_a_track: bool = False
+) -> Iterator[tuple[int, bool, int]]:
+    """Where numbers of H.273 stand, whether they are a track's, and which property of the file they are, from 1."""
+    for number, (kind, start, stop) in enumerate(boxes(data, begin, end), start=1):
+        if number > _MOST_ITEMS:
+            return
+        if kind == b"colr" and data[start : start + 4] == _COLOURS and start + 8 <= stop:
+            yield start + 4, is_of_a_track, number
+        elif kind in _INSIDE:
+            inside = start + _INSIDE[kind]
+            of_a_track = is_of_a_track or kind == b"trak"
+            yield from _stated_colours(data, inside, stop, is_of_a_track=of_a_track)
+
+
+def _main_properties(data: bytes) -> frozenset[int]:
+    """Numbers of the properties of the main item; empty where the file does not say."""
+    try:
+        meta = _box(data, b"meta", 0, len(data))
+        main = meta and _box(data, b"pitm", meta[0] + 4, meta[1])
+        held = meta and _box(data, b"iprp", meta[0] + 4, meta[1])
+        listed = held and _box(data, b"ipma", *held)
+        if not (meta and main and listed):
+            return frozenset()
+        wanted, _ = _number(data, main[0] + 4, 2 if data[main[0]] == 0 else 4)
+        item_bytes = 2 if data[listed[0]] == 0 else 4
+        width = 2 if data[listed[0] + 3] & 1 else 1
+        count, at = _number(data, listed[0] + 4, 4)
+        for _ in range(min(count, _MOST_ITEMS)):
+            item, at = _number(data, at, item_bytes)
+            properties, at = _number(data, at, 1)
+            if item == wanted:
+                # The highest bit says that the property is essential.
+                mask = (1 << (8 * width - 1)) - 1
+                places = range(at, at + properties * width, width)
+                return frozenset(_number(data, place, width)[0] & mask for place in places)
+            at += properties * width
+    except (struct.error, IndexError):
+        pass
+    return frozenset()
 
 
 def boxes(data: bytes, begin: int, end: int) -> Iterator[tuple[bytes, int, int]]:

@@ -1,10 +1,11 @@
-"""From any kind of colour to sRGB, through the profile that came with the samples.
+"""What becomes of the colours that a file states, and from any kind of colour to sRGB.
 
 8 bits go through Pillow's LittleCMS, 16 bits through that of imagecodecs, since Pillow has no such mode.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Literal
 
@@ -12,7 +13,11 @@ import imagecodecs
 import numpy as np
 from PIL import Image, ImageCms
 
-from enlarger.picture.values import Samples
+from enlarger.picture import tone
+from enlarger.picture.encoding import Encoding, Statement, coded_of, light_of
+from enlarger.picture.profile import Curve
+from enlarger.picture.stated import Stated
+from enlarger.picture.values import Note, Samples
 
 Space = Literal["gray", "rgb", "cmyk", "lab"]
 """Kinds of colour that files hold."""
@@ -24,6 +29,8 @@ _IN_PILLOW = {"gray": "L", "rgb": "RGB", "cmyk": "CMYK", "lab": "LAB"}
 
 _INTENT = ImageCms.Intent.RELATIVE_COLORIMETRIC
 """White stays white; with black point compensation, black stays black."""
+
+_SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 _LAB_ZERO = 0x8000
 """What a TIFF's signed a* and b* differ by from a profile's, which begin at -128."""
@@ -47,6 +54,135 @@ def is_readable(icc: bytes) -> bool:
     return True
 
 
+_HOLD_HDR = ("png", "avif")
+"""Formats that state PQ and HLG."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Colours:
+    """Colour channels, and all that their file says of what they mean."""
+
+    samples: Samples
+    """(H, W, C), uint8 or uint16, as ``to_srgb`` takes them."""
+
+    alpha: Samples | None
+    space: Space
+    icc: bytes | None
+    stated: Stated
+
+    def for_result(self, kind: str | None, *, wants_srgb: bool) -> Made:
+        """Gray or RGB, and what belongs to it.
+
+        Args:
+            kind: the format of the result; None for one that holds everything.
+            wants_srgb: convert to sRGB whatever is something else.
+        """
+        notes = list(self.stated.notes)
+        icc = self._usable_profile(notes)
+        if self.space in ("gray", "rgb"):
+            first = self.stated.first
+            if first is not None:
+                if icc is not None and not self._is_made_of(first):
+                    notes.append(Note("icc_dropped", f"{first.source} holds before it"))
+                return self._as_stated(first, notes, kind, wants_srgb=wants_srgb)
+            second = self.stated.second
+            if second is not None and (icc is None or self._is_made_of(second)):
+                return self._as_stated(second, notes, kind, wants_srgb=wants_srgb)
+            if icc is None or not wants_srgb:
+                return Made(samples=self.samples, icc=icc, notes=notes)
+        return self._through_profile(icc, notes)
+
+    def _is_made_of(self, encoding: Encoding) -> bool:
+        """Whether the file's profile is what we make of the statement beside it: so the file is a result of ours."""
+        return encoding.hdr is None and self.icc == encoding.profile(gray=self.space == "gray")
+
+    def _usable_profile(self, notes: list[Note]) -> bytes | None:
+        if self.icc is None:
+            return None
+        trouble = None
+        if not fits(self.icc, self.space):
+            trouble = "the profile is for another kind of colour"
+        elif not is_readable(self.icc):
+            trouble = "the profile is damaged"
+        if trouble is not None:
+            notes.append(Note("icc_dropped", trouble))
+            return None
+        return self.icc
+
+    def _through_profile(self, icc: bytes | None, notes: list[Note]) -> Made:
+        """In sRGB, as the file's profile says."""
+        space = self.space
+        try:
+            samples = to_srgb(self.samples, space, icc)
+        except BrokenProfileError:
+            notes.append(Note("icc_dropped", "the profile is damaged"))
+            icc = None
+            samples = to_srgb(self.samples, space, None)
+            if space in ("gray", "rgb"):
+                return Made(samples=samples, notes=notes)
+        name = {"gray": "gray", "rgb": "RGB", "cmyk": "CMYK", "lab": "Lab"}[space]
+        how = "through the file's profile" if icc else "without a profile"
+        notes.append(Note("colorspace_converted", f"{name} to sRGB {how}"))
+        return Made(samples=samples, notes=notes)
+
+    def _as_stated(
+        self, encoding: Encoding, notes: list[Note], kind: str | None, *, wants_srgb: bool
+    ) -> Made:
+        """As the file states it without a profile: kept with a marking, or converted."""
+        samples, gray, statement = self.samples, self.space == "gray", encoding.statement
+        if encoding.is_narrow:
+            samples = _in_full_range(samples)
+            notes.append(Note("colorspace_converted", "narrow range, stated by cICP, to full"))
+        words = f"{encoding.name}, stated by {encoding.source}, to sRGB"
+        if encoding.hdr is not None:
+            peak = tone.peak_nits(samples, self.alpha, encoding.hdr)
+            statement = replace(statement, peak_nits=peak)
+            if not wants_srgb and (kind is None or kind in _HOLD_HDR):
+                return Made(samples=samples, statement=statement, notes=notes)
+            how = f"white at {tone.WHITE_NITS:.0f} cd/m2"
+            if peak > tone.WHITE_NITS:
+                how += f", and what is brighter, to {peak:.0f}, made darker"
+            notes.append(Note("colorspace_converted", f"{words}; {how}"))
+            return Made(samples=tone.to_srgb(samples, statement), notes=notes)
+        if encoding.is_srgb(gray=gray):
+            return Made(samples=samples, statement=statement, notes=notes)
+        icc = encoding.profile(gray=gray)
+        try:
+            if wants_srgb:
+                samples = to_srgb(samples, self.space, icc)
+                notes.append(Note("colorspace_converted", words))
+                return Made(samples=samples, notes=notes)
+        except BrokenProfileError:
+            notes.append(Note("color_statement_dropped", f"{encoding.source}: it is no colour"))
+            return Made(samples=self.samples, notes=notes)
+        if encoding.is_linear:
+            seen = encoding.with_curve_of_srgb()
+            is_srgb = seen.is_srgb(gray=gray)
+            return Made(
+                samples=with_curves(samples, encoding.curves, seen.curves),
+                icc=None if is_srgb else seen.profile(gray=gray),
+                statement=None if is_srgb else seen.statement,
+                own=encoding,
+                notes=notes,
+            )
+        return Made(samples=samples, icc=icc, statement=statement, notes=notes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """Colour channels of a picture, and what belongs to them."""
+
+    samples: Samples
+    """(H, W, 1) or (H, W, 3)."""
+
+    icc: bytes | None = None
+    statement: Statement | None = None
+    own: Encoding | None = None
+    """As of ``Picture``."""
+
+    notes: list[Note]
+
+
 def to_srgb(colour: Samples, space: Space, icc: bytes | None) -> Samples:
     """Colour channels in sRGB: (H, W, 3), or (H, W, 1) for gray, in the dtype they came in.
 
@@ -67,22 +203,61 @@ def to_srgb(colour: Samples, space: Space, icc: bytes | None) -> Samples:
         icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
     if space == "lab" and colour.dtype == np.uint16:
         colour = _lab_of_profile(colour)
-    converted = _in_16_bits if colour.dtype == np.uint16 else _in_8_bits
-    rgb = converted(np.ascontiguousarray(colour), space, icc)
+    rgb = _transformed(colour, space, icc, _SRGB)
     return rgb[:, :, 1:2] if space == "gray" else rgb  # neutral: all three are the same
 
 
-def _in_8_bits(colour: Samples, space: Space, icc: bytes) -> Samples:
+def with_curves(
+    colour: Samples, curves: tuple[Curve, Curve, Curve], wanted: tuple[Curve, Curve, Curve]
+) -> Samples:
+    """Colour channels, (H, W, 1 or 3), of the same light in other curves, in the dtype they came in; gray has that of green."""
+    most = int(np.iinfo(colour.dtype).max)
+    codes = np.arange(most + 1) / most
+    made = np.empty_like(colour)
+    pairs = list(zip(curves, wanted, strict=True))
+    if colour.shape[2] == 1:
+        pairs = pairs[1:2]
+    for channel, (curve, other) in enumerate(pairs):
+        table = np.rint(coded_of(other, light_of(curve, codes).clip(0, 1)) * most)
+        made[:, :, channel] = table.astype(colour.dtype)[colour[:, :, channel]]
+    return made
+
+
+def from_srgb(rgb: tuple[int, int, int], icc: bytes) -> Samples:
+    """A colour of sRGB, 0 to 255, in that of a profile made here for gray or RGB: (1,) or (3,), uint16."""
+    space: Space = "gray" if fits(icc, "gray") else "rgb"
+    wide = np.array(rgb, np.uint16).reshape(1, 1, 3) * np.uint16(257)
+    made: Samples = imagecodecs.cms_transform(
+        wide,
+        _SRGB,
+        icc,
+        colorspace="rgb",
+        outcolorspace=space,
+        intent=int(_INTENT),
+        flags=imagecodecs.CMS.FLAGS.NOOPTIMIZE,
+    )
+    flat: Samples = made.reshape(-1)
+    return flat
+
+
+def _transformed(colour: Samples, space: Space, icc: bytes, wanted: bytes) -> Samples:
+    """Colours of one profile in those of another, for RGB: (H, W, 3)."""
+    in_depth = _in_16_bits if colour.dtype == np.uint16 else _in_8_bits
+    return in_depth(np.ascontiguousarray(colour), space, icc, wanted)
+
+
+def _in_8_bits(colour: Samples, space: Space, icc: bytes, wanted: bytes) -> Samples:
     height, width, _ = colour.shape
     flags = ImageCms.Flags.BLACKPOINTCOMPENSATION
-    if space == "lab":
-        flags |= ImageCms.Flags.NOOPTIMIZE  # most of Lab is out of gamut: see below
+    if space in ("gray", "lab"):
+        # A gray of linear light was 10 of 255 code values off without; most of Lab is out of gamut: see below.
+        flags |= ImageCms.Flags.NOOPTIMIZE
     image = Image.frombytes(_IN_PILLOW[space], (width, height), colour.tobytes())
     try:
         converted = ImageCms.profileToProfile(
             image,
             _opened(icc),
-            ImageCms.createProfile("sRGB"),
+            _opened(wanted),
             renderingIntent=_INTENT,
             outputMode="RGB",
             flags=flags,
@@ -92,14 +267,13 @@ def _in_8_bits(colour: Samples, space: Space, icc: bytes) -> Samples:
     return np.array(converted)
 
 
-def _in_16_bits(colour: Samples, space: Space, icc: bytes) -> Samples:
-    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+def _in_16_bits(colour: Samples, space: Space, icc: bytes, wanted: bytes) -> Samples:
     flags = imagecodecs.CMS.FLAGS
     try:
-        return imagecodecs.cms_transform(
+        made: Samples = imagecodecs.cms_transform(
             colour[:, :, 0] if space == "gray" else colour,
             icc,
-            srgb,
+            wanted,
             colorspace=space,
             outcolorspace="rgb",
             intent=int(_INTENT),
@@ -109,6 +283,16 @@ def _in_16_bits(colour: Samples, space: Space, icc: bytes) -> Samples:
         )
     except (imagecodecs.CmsError, ValueError) as error:
         raise BrokenProfileError from error
+    return made
+
+
+def _in_full_range(samples: Samples) -> Samples:
+    """Samples of video's range, where black and white are at 16 and 235 of 8 bits (H.273, 8.3), stretched and clipped."""
+    unit = 1 << (8 * samples.itemsize - 8)
+    most = np.iinfo(samples.dtype).max
+    stretched = (np.arange(most + 1) - 16 * unit) * (most / (219 * unit))
+    full: Samples = np.rint(stretched.clip(0, most)).astype(samples.dtype)[samples]
+    return full
 
 
 def _without_profile(inks: Samples) -> Samples:

@@ -18,10 +18,11 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from enlarger.errors import EnlargerError, UnreadableImage, UnsupportedFormat
-from enlarger.picture import avif, colour, exif, kinds, pages, patches, tiff
+from enlarger.picture import avif, exif, kinds, pages, patches, tiff
 from enlarger.picture.carried import Carried, carried
-from enlarger.picture.colour import Space
+from enlarger.picture.colour import Colours, Space
 from enlarger.picture.patches import Patch
+from enlarger.picture.stated import Stated, stated, without_odd_chunks
 from enlarger.picture.values import (
     FORMATS,
     Header,
@@ -115,15 +116,19 @@ def probe(data: bytes) -> Header:
         )
 
 
-def decode(data: bytes, *, to_srgb: bool = False, frames: int = 1) -> Picture:
+def decode(
+    data: bytes, *, to_srgb: bool = False, frames: int = 1, kind: str | None = None
+) -> Picture:
     """The picture, upright, as gray or RGB with or without alpha, and notes on what that changed.
 
     Args:
         data: the file.
         frames: how many of an animation are wanted at most; each comes as it is seen, in 8 bits. With 1 it
             is the picture that programs show which know no animation.
-        to_srgb: convert RGB and gray with a profile to sRGB; the picture then has no profile. CMYK and
-            Lab are converted in any case.
+        to_srgb: convert RGB and gray that are something else, as a profile or another statement of the file says,
+            to sRGB; the picture then has no profile. CMYK and Lab are converted in any case.
+        kind: the format of the result. Colours that it cannot hold are converted here, before the network sees
+            them; None keeps them.
 
     Raises:
         UnsupportedFormat: not a picture of a format that we read.
@@ -131,7 +136,7 @@ def decode(data: bytes, *, to_srgb: bool = False, frames: int = 1) -> Picture:
     """
     with _in_our_words(data):
         stored = _stored_tiff(data) if data.startswith(tiff.PREFIXES) else _stored(data, frames)
-        return _picture(stored, to_srgb=to_srgb)
+        return _picture(stored, to_srgb=to_srgb, kind=kind)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +151,9 @@ class _Stored:
     space: Space
     depth_bits: int
     carried: Carried
+    stated: Stated
+    """What it says of its colours beside a profile."""
+
     orientation: int
     oriented_by: str = "EXIF"
     """What states the orientation."""
@@ -164,7 +172,7 @@ class _Stored:
     dpi: tuple[float, float] | None = None
 
 
-def _picture(stored: _Stored, *, to_srgb: bool) -> Picture:
+def _picture(stored: _Stored, *, to_srgb: bool, kind: str | None) -> Picture:
     """Frames left out, colour converted, samples turned: each with its note."""
     notes = list(stored.carried.notes)
     taken = len(stored.durations_ms)
@@ -174,8 +182,15 @@ def _picture(stored: _Stored, *, to_srgb: bool) -> Picture:
         notes.append(Note("first_frame_only", f"{stored.frames} frames"))
     elif stored.frames > taken > 1:
         notes.append(Note("frames_left_out", f"the first {taken} of {stored.frames} were taken"))
-    channels, icc = _converted(stored, notes, to_srgb=to_srgb)
-    samples = with_alpha(channels, stored.alpha)
+    colours = Colours(
+        samples=stored.colour,
+        alpha=stored.alpha,
+        space=stored.space,
+        icc=stored.icc or stored.stated.icc,
+        stated=stored.stated,
+    ).for_result(kind, wants_srgb=to_srgb)
+    notes += colours.notes
+    samples = with_alpha(colours.samples, stored.alpha)
     frames = np.split(samples, taken)
     is_turned = stored.orientation in _UPRIGHT
     if is_turned:
@@ -191,7 +206,9 @@ def _picture(stored: _Stored, *, to_srgb: bool) -> Picture:
         if later
         else None,
         format=stored.format,
-        icc=icc,
+        icc=colours.icc,
+        stated=colours.statement,
+        own=colours.own,
         exif=stored.carried.exif or None,
         xmp=stored.carried.xmp or None,
         iptc=stored.carried.iptc or None,
@@ -203,36 +220,6 @@ def _picture(stored: _Stored, *, to_srgb: bool) -> Picture:
     )
 
 
-def _converted(
-    stored: _Stored, notes: list[Note], *, to_srgb: bool
-) -> tuple[Samples, bytes | None]:
-    """Gray or RGB, and the profile that belongs to it; none after a conversion, which means sRGB."""
-    space, icc = stored.space, stored.icc or None
-    if icc is not None:
-        trouble = None
-        if not colour.fits(icc, space):
-            trouble = "the profile is for another kind of colour"
-        elif not colour.is_readable(icc):
-            trouble = "the profile is damaged"
-        if trouble is not None:
-            notes.append(Note("icc_dropped", trouble))
-            icc = None
-    if space in ("gray", "rgb") and (icc is None or not to_srgb):
-        return stored.colour, icc
-    try:
-        channels = colour.to_srgb(stored.colour, space, icc)
-    except colour.BrokenProfileError:
-        notes.append(Note("icc_dropped", "the profile is damaged"))
-        icc = None
-        channels = colour.to_srgb(stored.colour, space, None)
-        if space in ("gray", "rgb"):
-            return channels, None
-    name = {"gray": "gray", "rgb": "RGB", "cmyk": "CMYK", "lab": "Lab"}[space]
-    how = "through the file's profile" if icc else "without a profile"
-    notes.append(Note("colorspace_converted", f"{name} to sRGB {how}"))
-    return channels, None
-
-
 def _stored(data: bytes, wanted_frames: int) -> _Stored:
     """Through Pillow, or beside it for a PNG of 16 bits, which it would narrow without a word."""
     with _opened(data) as image:
@@ -242,6 +229,8 @@ def _stored(data: bytes, wanted_frames: int) -> _Stored:
         frames = _frame_count(image)
         _check_memory(*stored_size, depth_bits=depth_bits, frames=min(frames, wanted_frames))
         found = _carried(image, data)
+        said = stated(data, format_, exif_block=found.exif)
+        icc = image.info.get("icc_profile")
         orientation, oriented_by = found.orientation()
         durations_ms: tuple[float, ...] = (0,)
         if min(frames, wanted_frames) > 1:
@@ -249,6 +238,10 @@ def _stored(data: bytes, wanted_frames: int) -> _Stored:
             found_size = (channels.shape[1], len(channels) // len(durations_ms))
         elif format_ == "png" and depth_bits == 16:
             channels, alpha = _png_of_16_bits(data)
+            space = "gray" if channels.shape[2] == 1 else "rgb"
+            found_size = channels.shape[1::-1]
+        elif format_ == "avif" and depth_bits > 8 and not icc and said.needs_depth:
+            channels, alpha = _deep_avif(data, depth_bits)
             space = "gray" if channels.shape[2] == 1 else "rgb"
             found_size = channels.shape[1::-1]
         else:
@@ -268,7 +261,8 @@ def _stored(data: bytes, wanted_frames: int) -> _Stored:
             frames=frames,
             durations_ms=durations_ms,
             plays=_plays(image),
-            icc=image.info.get("icc_profile"),
+            icc=icc,
+            stated=said,
             carried=found,
             dpi=_dpi(image.info.get("dpi")) if _states_dpi(image, found) else None,
         )
@@ -414,6 +408,7 @@ def _stored_tiff(data: bytes) -> _Stored:
         frames=page.full_pages,
         choice=page.choice,
         icc=facts.icc,
+        stated=stated(data, "tiff", exif_block=found.exif),
         carried=found,
         dpi=_dpi(facts.dpi),
     )
@@ -472,6 +467,19 @@ def _png_of_16_bits(data: bytes) -> tuple[Samples, Samples | None]:
     return pixels, None
 
 
+def _deep_avif(data: bytes, depth_bits: int) -> tuple[Samples, Samples | None]:
+    """Colour and alpha with all their bits, as uint16, of which Pillow would keep 8."""
+    pixels: Samples = imagecodecs.avif_decode(avif.without_exif(data), numthreads=1)
+    if pixels.dtype != np.uint16:
+        raise UnreadableImage("the pixels do not have the depth that the header says")
+    most = (1 << depth_bits) - 1
+    pixels = ((pixels.astype(np.uint32) * 65535 + most // 2) // most).astype(np.uint16)
+    pixels = pixels.reshape(*pixels.shape[:2], -1)
+    if pixels.shape[2] in (2, 4):
+        return pixels[:, :, :-1], pixels[:, :, -1]
+    return pixels, None
+
+
 def _format(image: Image.Image) -> str:
     name = (image.format or "").lower()
     return "jpeg" if name == "mpo" else name
@@ -513,6 +521,8 @@ def _dpi(stated: object) -> tuple[float, float] | None:
 def _opened(data: bytes) -> Iterator[Image.Image]:
     """The file as Pillow sees it."""
     seen = avif.without_exif(data) if data[4:12] in avif.BRANDS else data
+    if data.startswith(b"\x89PNG"):
+        seen = without_odd_chunks(data)
     # Others are held against our own limits before anything is decoded. Pillow's error comes at twice its number.
     Image.MAX_IMAGE_PIXELS = _MOST_GIF_PX // 2 if data.startswith(b"GIF8") else None
     with (

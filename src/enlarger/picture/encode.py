@@ -19,9 +19,10 @@ import tifffile
 from PIL import Image, PngImagePlugin
 
 from enlarger.errors import InvalidOption
-from enlarger.picture import carried, xmp
+from enlarger.picture import carried, marking, xmp
 from enlarger.picture import exif as exif_
 from enlarger.picture import metadata as metadata_
+from enlarger.picture import profile as profile_
 from enlarger.picture.values import Motion, Note, Picture, Samples, Text, to_8_bits, with_alpha
 
 PNG_LEVEL = 1
@@ -182,7 +183,13 @@ def prepare(
     frames = picture.frames
     if background is not None and picture.has_alpha:
         notes.append(Note("alpha_flattened", "onto #{:02x}{:02x}{:02x}".format(*background)))
-        frames = tuple(_flattened(frame, background) for frame in frames)
+        frames = _flattened(picture, background)
+    icc, stated = picture.icc, picture.stated
+    if picture.own is not None and kind in _WITH_16_BITS:
+        frames, icc, stated = marking.as_it_was(frames, picture.own)
+    elif picture.own is not None:
+        detail = f"{picture.own.name} to the curve of sRGB, since {kind} holds 8 bits"
+        notes.append(Note("colorspace_converted", detail))
     if picture.samples.dtype == np.uint16 and kind not in _WITH_16_BITS:
         notes.append(Note("depth_reduced", f"16 bits to 8, which is what {kind} holds"))
         frames = tuple(to_8_bits(frame) for frame in frames)
@@ -194,7 +201,9 @@ def prepare(
     return replace(
         replace(picture, motion=motion).with_frames(frames),
         format=kind,
-        icc=_profile(picture, samples, kind, notes),
+        icc=_profile(icc, samples, kind, notes),
+        stated=stated,
+        own=None,
         exif=_exif(picture, kind, notes, keep=keep, provenance=provenance),
         xmp=_xmp(picture, notes, keep=keep),
         iptc=_iptc(picture, kind, notes, keep=keep),
@@ -235,8 +244,19 @@ def encode(picture: Picture, path: Path, *, kind: str, quality: int | None = Non
         # Into a real file: then Pillow compresses without holding the interpreter's lock.
         with path.open("wb") as file:
             image.save(file, format=kind, **options)
-        if kind == "avif" and picture.motion is not None:
-            path.write_bytes(_without_time_of_day(path.read_bytes()))
+        _finish(picture, path, kind)
+
+
+def _finish(picture: Picture, path: Path, kind: str) -> None:
+    """Write what Pillow cannot, and take out what it should not have written."""
+    stated = picture.stated
+    if kind == "avif" and (picture.motion is not None or (stated and stated.code_points)):
+        data = path.read_bytes()
+        if picture.motion is not None:
+            data = _without_time_of_day(data)
+        path.write_bytes(marking.marked_avif(data, stated))
+    elif kind == "png" and (chunks := marking.png_chunks_of(stated)):
+        path.write_bytes(marking.with_png_chunks(path.read_bytes(), chunks))
 
 
 def _without_time_of_day(avif: bytes) -> bytes:
@@ -284,13 +304,23 @@ def _as_fraction(duration_ms: float) -> float:
     return float(Fraction(duration_ms / 1000).limit_denominator(most) * 1000)
 
 
-def _flattened(samples: Samples, background: tuple[int, int, int]) -> Samples:
-    """Colour and alpha over a background, mixed in code values as browsers do; gray only over gray."""
+def _flattened(picture: Picture, background: tuple[int, int, int]) -> tuple[Samples, ...]:
+    """All frames over a background, mixed in code values as browsers do; gray only over gray."""
+    stays_gray = picture.is_gray and len(set(background)) == 1
+    icc = picture.icc
+    if icc is not None and picture.is_gray and not stays_gray:
+        icc = profile_.rgb_of_gray(icc)
+    under = marking.in_colours_of(picture, background, icc)
+    # In 16 bits; (value + 128) // 257 is the nearest of 8 bits.
+    most = int(np.iinfo(picture.samples.dtype).max)
+    under = under.astype(np.uint64) if most == 65535 else (under.astype(np.uint64) + 128) // 257
+    return tuple(_over(frame, under[:1] if stays_gray else under) for frame in picture.frames)
+
+
+def _over(samples: Samples, under: Samples) -> Samples:
+    """Colour and alpha over one colour."""
     colour, alpha = samples[:, :, :-1], samples[:, :, -1]
     most = int(np.iinfo(colour.dtype).max)
-    under = np.array(background, np.uint64) * (most // 255)
-    if colour.shape[2] == 1 and len(set(background)) == 1:
-        under = under[:1]
     cover = alpha[:, :, np.newaxis].astype(np.uint64)
     mixed: Samples = (colour * cover + under * (most - cover) + most // 2) // most
     return mixed.astype(colour.dtype)
@@ -304,13 +334,14 @@ def _in_colour(samples: Samples) -> Samples:
     return with_alpha(gray, samples[:, :, 1] if samples.shape[2] == 2 else None)
 
 
-def _profile(picture: Picture, samples: Samples, kind: str, notes: list[Note]) -> bytes | None:
-    icc = picture.icc
+def _profile(icc: bytes | None, samples: Samples, kind: str, notes: list[Note]) -> bytes | None:
     if icc is None:
         return None
-    if picture.is_gray and samples.shape[2] > 2:
-        notes.append(Note("icc_dropped", "gray became RGB, and the profile is for gray"))
-        return None
+    if profile_.is_for_gray(icc) and samples.shape[2] > 2:
+        icc = profile_.rgb_of_gray(icc)
+        if icc is None:
+            notes.append(Note("icc_dropped", "gray became RGB, and the profile is for gray"))
+            return None
     if kind == "jpeg" and len(icc) > _JPEG_ICC_BYTES:
         notes.append(Note("icc_dropped", f"{len(icc)} bytes are more than jpeg holds"))
         return None
@@ -364,6 +395,9 @@ def _exif_block(
         height_px=picture.height_px,
         magnification=picture.magnification,
         is_whole=picture.is_whole,
+        is_srgb=picture.icc is None
+        and picture.own is None
+        and not (picture.stated and picture.stated.is_hdr),
     )
     return exif_.exif_for(
         exif,
@@ -456,6 +490,8 @@ def _options(picture: Picture, kind: str, quality: int | None) -> dict[str, Any]
         options["xmp"] = picture.xmp
     if kind == "avif":
         options["speed"] = _AVIF_SPEED
+        if told := marking.avif_options(picture.stated):
+            options["advanced"] = told
     if kind == "jpeg" and options["quality"] >= _FULL_CHROMA_QUALITY:
         options["subsampling"] = "4:4:4"
     if picture.exif is not None:
@@ -474,7 +510,7 @@ def _flat(samples: Samples) -> Samples:
 def _png(picture: Picture) -> list[bytes | memoryview]:
     """Samples by imagecodecs, and the chunks of PNG (third edition, 11.3) that it does not write."""
     pixels = bare_png(_flat(picture.samples))
-    chunks = []
+    chunks = marking.png_chunks_of(picture.stated)
     if picture.icc is not None:
         chunks.append((b"iCCP", b"ICC Profile\0\0" + zlib.compress(picture.icc)))
     if picture.dpi is not None:

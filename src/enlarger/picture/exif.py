@@ -29,6 +29,13 @@ _SOFTWARE, _WIDTH, _HEIGHT = 0x0131, 0x0100, 0x0101
 _EXIF, _GPS, _INTEROPERABILITY = 0x8769, 0x8825, 0xA005
 _EXIF_WIDTH, _EXIF_HEIGHT, _USER_COMMENT, _MAKER_NOTE = 0xA002, 0xA003, 0x9286, 0x927C
 _RELATED_WIDTH, _RELATED_HEIGHT = 0x1001, 0x1002
+_COLOUR_SPACE, _GAMMA, _INDEX = 0xA001, 0xA500, 0x0001
+_CALIBRATION = (0x012D, 0x013E, 0x013F)
+"""TransferFunction, WhitePoint and PrimaryChromaticities."""
+
+_SRGB_SPACE, _ADOBE_SPACE = 1, 2
+"""Of ColorSpace; the second is of no standard."""
+
 _SUBJECT_PLACES = (0x9214, 0xA214)
 """SubjectArea and SubjectLocation: a point, with a diameter or with a width and height behind it, in pixels."""
 
@@ -158,6 +165,33 @@ class Block:
         entry = self.directory.get(tag)
         return entry.data or None if isinstance(entry, Entry) else None
 
+    def fractions_of(self, tag: int, count: int) -> tuple[float, ...] | None:
+        """So many rational numbers of the first directory; None where they are not there, or one has no value."""
+        entry = self.directory.get(tag)
+        if not isinstance(entry, Entry) or (entry.type, entry.count) != (_RATIONAL, count):
+            return None
+        stored = struct.unpack(f"{self.order}{2 * count}I", entry.data)
+        pairs = list(zip(stored[::2], stored[1::2], strict=True))
+        return tuple(above / below for above, below in pairs) if all(stored[1::2]) else None
+
+    def shorts_of(self, tag: int) -> tuple[int, ...] | None:
+        """All numbers of an entry of 16 bits each; None where there is none."""
+        entry = self.directory.get(tag)
+        if not isinstance(entry, Entry) or entry.type != _SHORT or not entry.count:
+            return None
+        return struct.unpack(f"{self.order}{entry.count}H", entry.data)
+
+    @property
+    def states_adobe_rgb(self) -> bool:
+        """Whether a camera says that samples are Adobe RGB: by the index R03 (DCF 2.0), or by a ColorSpace of its own."""
+        stated = self.details.get(_COLOUR_SPACE)
+        space = _number(stated, self.order) if isinstance(stated, Entry) else None
+        related = self.details.get(_INTEROPERABILITY)
+        index = related.get(_INDEX) if isinstance(related, dict) else None
+        is_r03 = isinstance(index, Entry) and index.data.startswith(b"R03")
+        # Programs that convert to sRGB and say so often leave the index.
+        return space == _ADOBE_SPACE or (is_r03 and space != _SRGB_SPACE)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
@@ -170,6 +204,9 @@ class Shown:
 
     is_whole: bool = True
     """Whether it shows all of the picture, as that was stored, so that places in it can be scaled."""
+
+    is_srgb: bool = False
+    """Whether its samples are sRGB and nothing says otherwise, so that the block must not."""
 
 
 def read(block: bytes) -> Block:
@@ -229,6 +266,8 @@ def exif_for(
         if states_orientation:
             directory[ORIENTATION] = Entry(_SHORT, 1, struct.pack(f"{order}H", 1))
         _resize(directory, details, order, shown)
+        if shown.is_srgb and block.states_adobe_rgb:
+            _state_srgb(directory, details, order)
         untrue = _scale(details, order, shown)
         if untrue:
             names = ", ".join(_name(tag) for tag in untrue)
@@ -320,6 +359,17 @@ def _resize(directory: Directory, details: Directory, order: ByteOrder, shown: S
             if tag in place:
                 place[tag] = entry
     details[_EXIF_WIDTH], details[_EXIF_HEIGHT] = width, height
+
+
+def _state_srgb(directory: Directory, details: Directory, order: ByteOrder) -> None:
+    """Say that samples are sRGB, where the block says that they are Adobe RGB."""
+    details[_COLOUR_SPACE] = Entry(_SHORT, 1, struct.pack(f"{order}H", _SRGB_SPACE))
+    details.pop(_GAMMA, None)
+    for tag in _CALIBRATION:
+        directory.pop(tag, None)
+    related = details.get(_INTEROPERABILITY)
+    if isinstance(related, dict) and _INDEX in related:
+        related[_INDEX] = Entry(_ASCII, 4, b"R98\0")
 
 
 def _scale(details: Directory, order: ByteOrder, shown: Shown) -> list[int]:

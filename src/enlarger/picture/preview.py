@@ -8,20 +8,34 @@ import numpy as np
 from PIL import Image
 
 from enlarger.geometry.rect import Rect
+from enlarger.picture import profile, tone
+from enlarger.picture.encoding import Statement
 from enlarger.picture.values import Samples
 
 MEDIA_TYPE = "image/jpeg"
 
 _QUALITY = 85
 
+_LARGEST_PROFILE_BYTES = 1 << 15
+"""Those of displays are smaller; a larger one would outweigh the picture."""
 
-def preview(samples: Samples, size_px: tuple[int, int], *, part: Rect | None = None) -> bytes:
+
+def preview(
+    samples: Samples,
+    size_px: tuple[int, int],
+    *,
+    part: Rect | None = None,
+    icc: bytes | None = None,
+    stated: Statement | None = None,
+) -> bytes:
     """Samples as a JPEG file, resampled plainly; what is transparent is put on white.
 
     Args:
         samples: (H, W, C) of 1 to 4 channels, uint8 or uint16.
         size_px: width and height of the whole picture as it is shown.
         part: the part of that which the file holds; None for all.
+        icc: the profile of the samples, for gray or RGB; None for sRGB. It is passed on, and not opened.
+        stated: what is said of them besides; PQ and HLG are made sRGB.
     """
     eight_bits = samples if samples.dtype == np.uint8 else (samples >> 8).astype(np.uint8)
     image = Image.fromarray(eight_bits[:, :, 0] if eight_bits.shape[2] == 1 else eight_bits)
@@ -34,6 +48,15 @@ def preview(samples: Samples, size_px: tuple[int, int], *, part: Rect | None = N
     out_px = (part.width_px, part.height_px)
     grows = out_px[0] >= image.width
     method = Image.Resampling.BICUBIC if grows else Image.Resampling.BOX
+    image = image.resize(out_px, method, box=box)
+    if stated is not None and stated.is_hdr:
+        shown = np.asarray(image).reshape(out_px[1], out_px[0], -1)
+        shown = tone.to_srgb(shown, stated)
+        image = Image.fromarray(shown[:, :, 0] if shown.shape[2] == 1 else shown)
+    if icc is not None and profile.is_for_gray(icc) and image.mode != "L":
+        icc = profile.rgb_of_gray(icc)
+    if icc is not None and len(icc) > _LARGEST_PROFILE_BYTES:
+        icc = None
     file = io.BytesIO()
-    image.resize(out_px, method, box=box).save(file, "JPEG", quality=_QUALITY)
+    image.save(file, "JPEG", quality=_QUALITY, icc_profile=icc)
     return file.getvalue()

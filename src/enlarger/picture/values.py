@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from enlarger.picture.encoding import Encoding, Statement
+
 Samples = npt.NDArray[Any]
 """Shape (H, W, C) with C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha; uint8 or uint16."""
 
@@ -98,7 +100,14 @@ class Picture:
     """Of the file it came from, or of the one it was prepared for: as ``Header.format``."""
 
     icc: bytes | None = None
-    """Colour profile that belongs to ``samples``; None means sRGB, or gray with the same curve."""
+    """Colour profile that belongs to ``samples``; None means sRGB, or gray with the same curve, unless they are HDR."""
+
+    stated: Statement | None = None
+    """What the file said of its colours, if that was no profile. It belongs to ``samples``, too."""
+
+    own: Encoding | None = None
+    """The file's encoding, where ``samples`` have the curve of sRGB instead, since networks know no linear light. Results
+    that can hold it get it back."""
 
     exif: bytes | None = None
     """EXIF block as it stood in the file."""

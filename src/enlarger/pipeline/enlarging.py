@@ -28,6 +28,7 @@ from enlarger.geometry.rect import Rect
 from enlarger.geometry.route import Pass, Route, result_window
 from enlarger.geometry.tiles import TileBox
 from enlarger.picture.bleed import bled
+from enlarger.picture.encoding import Statement
 from enlarger.picture.extremes import NETWORK_REACH_PX, Extremes
 from enlarger.picture.rim import without_ground
 from enlarger.picture.values import Note, Picture, Samples
@@ -95,6 +96,8 @@ async def enlarge(
             total=sum(len(step.boxes) for step in plan.way.passes) * planes,
             on_tile=on_tile,
             on_piece=on_piece,
+            icc=picture.icc,
+            stated=picture.stated,
         )
         if on_planes is not None:
             on_planes(planes)
@@ -163,6 +166,8 @@ class _Work:
     total: int
     on_tile: OnTile | None
     on_piece: OnPiece | None
+    icc: bytes | None
+    stated: Statement | None
     owner: str = field(default_factory=lambda: uuid4().hex)
     numbers: Iterator[int] = field(default_factory=itertools.count)
     done: list[TileResult] = field(default_factory=list)
@@ -283,7 +288,12 @@ class _Work:
             return None
         pixels = result.pixels[shared.within(kept).times(scale).slices]
         return Piece(
-            index=request.index, total=request.total, place=place.within(out), pixels=pixels
+            index=request.index,
+            total=request.total,
+            place=place.within(out),
+            pixels=pixels,
+            icc=self.icc,
+            stated=self.stated,
         )
 
 

@@ -336,7 +336,9 @@ class Pipeline:
 
     async def _decode(self, data: bytes, plan: Plan, *, to_srgb: bool) -> Picture:
         header = plan.header
-        picture = await self._decoders.decode(data, to_srgb=to_srgb, frames=plan.frames)
+        picture = await self._decoders.decode(
+            data, to_srgb=to_srgb, frames=plan.frames, kind=plan.kind
+        )
         if (picture.width_px, picture.height_px) != (header.width_px, header.height_px):
             raise UnreadableImage("the pixels do not have the size that the header says")
         return picture

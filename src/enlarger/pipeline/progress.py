@@ -8,6 +8,7 @@ from typing import Literal
 
 from enlarger.engine import Engine
 from enlarger.geometry.rect import Rect
+from enlarger.picture.encoding import Statement
 from enlarger.picture.values import Header, Samples
 
 OnTile = Callable[[int, int], None]
@@ -28,6 +29,10 @@ class Piece:
     pixels: Samples
     """As the network made them, (H, W, 3), uint16: before colours are locked, and of another size than ``place``
     where the result is not of the network's own scale."""
+
+    icc: bytes | None = None
+    stated: Statement | None = None
+    """What says which colours they are, as of the picture; its profile may be for gray."""
 
 
 OnPiece = Callable[[Piece], None]

@@ -130,7 +130,8 @@ def kept(picture: Picture, written: Picture) -> tuple[str, ...]:
         "alpha": picture.has_alpha and written.has_alpha,
         "gray": picture.is_gray and written.is_gray,
         "depth_16": picture.samples.itemsize == 2 and written.samples.itemsize == 2,
-        "icc": bool(picture.icc and written.icc),
+        # Not one that was made here of another statement.
+        "icc": bool(picture.icc and written.icc and picture.stated is None),
         "exif": bool(picture.exif and written.exif),
         "xmp": bool(picture.xmp and written.xmp),
         "iptc": bool(picture.iptc and written.iptc),

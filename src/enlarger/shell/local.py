@@ -133,7 +133,7 @@ class LocalWorker:
         if self._begin_to_load and (plan.tiles > 1 or header.mode in _OPAQUE):
             loading = self._begin_to_load(plan.model.id, plan.tiles, precision)
         picture = await self._decoders.decode(
-            data, to_srgb=options.color == "srgb", frames=plan.frames
+            data, to_srgb=options.color == "srgb", frames=plan.frames, kind=item.kind
         )
         plan.check_alpha(options, has_alpha=picture.has_alpha)
         if loading is not None and plan.mflop > _MAY_BE_LONG_MFLOP:

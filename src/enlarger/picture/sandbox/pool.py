@@ -54,11 +54,14 @@ class Decoders:
         """See ``decode.probe``."""
         return cast(Header, await self._ask("probe", data))
 
-    async def decode(self, data: bytes, *, to_srgb: bool = False, frames: int = 1) -> Picture:
+    async def decode(
+        self, data: bytes, *, to_srgb: bool = False, frames: int = 1, kind: str | None = None
+    ) -> Picture:
         """See ``decode.decode``. The samples live in memory shared with the process that made them."""
-        return cast(Picture, await self._ask("decode", data, to_srgb=to_srgb, frames=frames))
+        answer = await self._ask("decode", data, to_srgb=to_srgb, frames=frames, kind=kind)
+        return cast(Picture, answer)
 
-    async def _ask(self, question: str, data: bytes, **options: int) -> Header | Picture:
+    async def _ask(self, question: str, data: bytes, **options: object) -> Header | Picture:
         loop = asyncio.get_running_loop()
         process = await self._idle.get()
         reusable: DecoderProcess | None = None

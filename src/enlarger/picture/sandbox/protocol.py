@@ -20,6 +20,7 @@ import numpy as np
 
 from enlarger.errors import EnlargerError, UnreadableImage, by_code
 from enlarger.picture.decode import decode, probe
+from enlarger.picture.encoding import encoding_of, statement_of
 from enlarger.picture.values import Header, Motion, Note, Picture, Text
 
 _LENGTH = struct.Struct("<I")
@@ -74,7 +75,9 @@ def receive(connection: socket.socket) -> tuple[dict[str, Any], mmap.mmap | None
         os.close(descriptor)
 
 
-def ask(connection: socket.socket, question: str, data: bytes, **options: int) -> Header | Picture:
+def ask(
+    connection: socket.socket, question: str, data: bytes, **options: object
+) -> Header | Picture:
     """``probe`` or ``decode``, with its options, in the process behind ``connection``.
 
     Raises:
@@ -105,6 +108,8 @@ def ask(connection: socket.socket, question: str, data: bytes, **options: int) -
         else None,
         format=answer["format"],
         icc=icc,
+        stated=answer["stated"] and statement_of(answer["stated"]),
+        own=answer["own"] and encoding_of(answer["own"]),
         exif=exif,
         xmp=xmp,
         iptc=iptc,
@@ -117,13 +122,13 @@ def ask(connection: socket.socket, question: str, data: bytes, **options: int) -
 
 
 def answer(
-    question: str, data: bytes, *, to_srgb: bool = False, frames: int = 1
+    question: str, data: bytes, *, to_srgb: bool = False, frames: int = 1, kind: str | None = None
 ) -> tuple[dict[str, Any], bytes | memoryview]:
     """The message and the shared bytes for a question."""
     try:
         if question == "probe":
             return {"header": asdict(probe(data))}, b""
-        picture = decode(data, to_srgb=to_srgb, frames=frames)
+        picture = decode(data, to_srgb=to_srgb, frames=frames, kind=kind)
     except EnlargerError as error:
         return {"error": error.code, "text": str(error)}, b""
     texts = json.dumps([asdict(text) for text in picture.texts]).encode()
@@ -137,6 +142,8 @@ def answer(
         "durations_ms": picture.motion.durations_ms if picture.motion else [],
         "plays": picture.motion.plays if picture.motion else 0,
         "format": picture.format,
+        "stated": picture.stated and asdict(picture.stated),
+        "own": picture.own and asdict(picture.own),
         "dpi": picture.dpi,
         "depth_bits": picture.depth_bits,
         "is_whole": picture.is_whole,

@@ -1,0 +1,92 @@
+"""How results say what their colours are: in the way of their format, beside a profile or in its place."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+
+import numpy as np
+
+from enlarger.picture import avif, colour, tone
+from enlarger.picture.encoding import Encoding, Statement
+from enlarger.picture.metadata import png_chunk
+from enlarger.picture.values import Picture, Samples
+
+_FULL_RANGE = 1
+_RGB_MATRIX = 0
+"""Of cICP (PNG third edition, 11.3.2.6)."""
+
+_PNG_HEADER_BYTES = 33
+"""Signature and IHDR; chunks on the whole picture stand behind them."""
+
+
+def png_chunks_of(statement: Statement | None) -> list[tuple[bytes, bytes]]:
+    """The chunks of a PNG that say again what a file said (PNG third edition, 11.3.2)."""
+    if statement is None:
+        return []
+    chunks = []
+    if statement.code_points is not None:
+        content = bytes([*statement.code_points, _RGB_MATRIX, _FULL_RANGE])
+        chunks.append((b"cICP", content))
+    if statement.mastering_display is not None:
+        chunks.append((b"mDCV", struct.pack(">8H2I", *statement.mastering_display)))
+    if statement.light_levels is not None:
+        chunks.append((b"cLLI", struct.pack(">2I", *statement.light_levels)))
+    if statement.rendering_intent is not None:
+        chunks.append((b"sRGB", bytes([statement.rendering_intent])))
+    if statement.gamma is not None:
+        chunks.append((b"gAMA", struct.pack(">I", statement.gamma)))
+    if statement.chromaticities is not None:
+        chunks.append((b"cHRM", struct.pack(">8I", *statement.chromaticities)))
+    return chunks
+
+
+def with_png_chunks(png: bytes, chunks: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """A PNG with these chunks before all others that are not its header."""
+    written = (png_chunk(kind, content) for kind, content in chunks)
+    return b"".join([png[:_PNG_HEADER_BYTES], *written, png[_PNG_HEADER_BYTES:]])
+
+
+def avif_options(statement: Statement | None) -> dict[str, str]:
+    """What the encoder of AV1 is to be told, so that the pixels' own header says the same as the file."""
+    if statement is None or statement.code_points is None:
+        return {}
+    primaries, transfer = statement.code_points
+    return {"color-primaries": str(primaries), "transfer-characteristics": str(transfer)}
+
+
+def marked_avif(data: bytes, statement: Statement | None) -> bytes:
+    """An AVIF of Pillow's, which says that it is sRGB, saying what the samples are."""
+    if statement is None or statement.code_points is None:
+        return data
+    return avif.with_code_points(data, statement.code_points)
+
+
+def as_it_was(
+    frames: Sequence[Samples], own: Encoding
+) -> tuple[tuple[Samples, ...], bytes, Statement]:
+    """Frames that have the curve of sRGB in that of their file again, with its profile and statement."""
+    gray = frames[0].shape[2] <= 2
+    seen = own.with_curve_of_srgb().curves
+    restored = []
+    for frame in frames:
+        colours = colour.with_curves(frame[:, :, : 1 if gray else 3], seen, own.curves)
+        restored.append(np.concatenate([colours, frame[:, :, colours.shape[2] :]], axis=2))
+    return tuple(restored), own.profile(gray=gray), own.statement
+
+
+def in_colours_of(picture: Picture, rgb: tuple[int, int, int], icc: bytes | None) -> Samples:
+    """A colour of sRGB in the picture's own, (1 or 3,), uint16.
+
+    Args:
+        picture: whose statement holds. Through a profile that came with the file the colour is not converted, since
+            strangers' profiles are opened in the decoder alone.
+        rgb: red, green and blue, 0 to 255.
+        icc: the profile of the samples that the colour is to be among.
+    """
+    statement = picture.stated
+    if statement is not None and statement.is_hdr:
+        return np.rint(tone.from_srgb(rgb, statement) * 65535).astype(np.uint16)
+    if statement is not None and icc is not None:
+        return colour.from_srgb(rgb, icc)
+    return np.array(rgb, np.uint16) * np.uint16(257)
