@@ -10,15 +10,16 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 
 import imagecodecs
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from enlarger.errors import EnlargerError, UnreadableImage, UnsupportedFormat
-from enlarger.picture import avif, colour, exif, kinds, pages, patches, tiff
+from enlarger.picture import avif, colour, exif, gif, kinds, pages, patches, tiff
+from enlarger.picture.bare import bare
 from enlarger.picture.carried import Carried, carried
 from enlarger.picture.colour import Space
 from enlarger.picture.patches import Patch
@@ -76,8 +77,10 @@ _MOST_DECODED_BYTES = 1 << 30
 # Pillow warns of pictures, and we refuse them: by what the header says of all frames, before anything is decoded.
 Image.MAX_IMAGE_PIXELS = None
 
-_MOST_GIF_PX = 8192**2
-"""What Pillow may fill for the first frame of a GIF, which it does as soon as the file is opened."""
+_GIF_SIGNATURE = b"GIF8"
+
+_MOST_NAMED = 8
+"""Frames that a note names."""
 
 
 def probe(data: bytes) -> Header:
@@ -94,8 +97,14 @@ def probe(data: bytes) -> Header:
             stored_px, format_, mode = (facts.width_px, facts.height_px), "tiff", facts.mode
             orientation, depth_bits, frames = facts.orientation, facts.depth_bits, page.full_pages
             may_be_transparent = facts.alpha is not None
+        elif data.startswith(_GIF_SIGNATURE):
+            film = _film(data)
+            stored_px, format_, mode = (film.width_px, film.height_px), "gif", "P"
+            orientation, depth_bits, frames = 1, 8, len(film.frames)
+            first = film.frames[0]
+            may_be_transparent = first.has_clear_index or not film.is_covered_by(first)
         else:
-            with _opened(data) as image:
+            with _opened(bare(data).file) as image:
                 may_be_transparent = image.has_transparency_data
                 stored_px, format_, mode = image.size, _format(image), image.mode
                 orientation, _ = _carried(image, data).orientation()
@@ -130,7 +139,12 @@ def decode(data: bytes, *, to_srgb: bool = False, frames: int = 1) -> Picture:
         UnreadableImage: such a picture, but broken or cut short.
     """
     with _in_our_words(data):
-        stored = _stored_tiff(data) if data.startswith(tiff.PREFIXES) else _stored(data, frames)
+        if data.startswith(tiff.PREFIXES):
+            stored = _stored_tiff(data)
+        elif data.startswith(_GIF_SIGNATURE):
+            stored = _stored_gif(data, frames)
+        else:
+            stored = _stored(data, frames)
         return _picture(stored, to_srgb=to_srgb)
 
 
@@ -165,11 +179,13 @@ class _Stored:
     plays: int = 0
     icc: bytes | None = None
     dpi: tuple[float, float] | None = None
+    notes: tuple[Note, ...] = ()
+    """What was wrong with the file and did not harm its pixels."""
 
 
 def _picture(stored: _Stored, *, to_srgb: bool) -> Picture:
     """Frames left out, colour converted, samples turned: each with its note."""
-    notes = list(stored.carried.notes)
+    notes = [*stored.notes, *stored.carried.notes]
     taken = len(stored.durations_ms)
     if stored.choice:
         notes.append(Note("largest_page_taken", stored.choice))
@@ -239,7 +255,8 @@ def _converted(
 
 def _stored(data: bytes, wanted_frames: int) -> _Stored:
     """Through Pillow, or beside it for a PNG of 16 bits, which it would narrow without a word."""
-    with _opened(data) as image:
+    seen = bare(data)
+    with _opened(seen.file) as image:
         stored_size = image.size
         format_ = _format(image)
         depth_bits = _depth_bits(data, format_)
@@ -247,20 +264,30 @@ def _stored(data: bytes, wanted_frames: int) -> _Stored:
         _check_memory(*stored_size, depth_bits=depth_bits, frames=min(frames, wanted_frames))
         found = _carried(image, data)
         orientation, oriented_by = found.orientation()
+        notes = list(seen.notes)
         durations_ms: tuple[float, ...] = (0,)
         if min(frames, wanted_frames) > 1:
-            channels, alpha, space, durations_ms = _frames(image, data, min(frames, wanted_frames))
+            shown = (
+                _composed(patches.of_png(seen.file), stored_size)
+                if image.format == "PNG"
+                else _decoded(image)
+            )
+            channels, alpha, space, durations_ms = _frames(
+                shown, stored_size, min(frames, wanted_frames)
+            )
             found_size = (channels.shape[1], len(channels) // len(durations_ms))
-        elif format_ == "png" and depth_bits == 16:
-            channels, alpha = _png_of_16_bits(data)
-            space = "gray" if channels.shape[2] == 1 else "rgb"
-            found_size = channels.shape[1::-1]
         else:
-            image.load()
-            channels, alpha, space = _channels(image, data)
-            found_size = image.size
+            unused = _unused_alpha(image, seen.file) if format_ == "bmp" else None
+            channels, alpha, space = _still(image, seen.file, depth_bits)
+            found_size = channels.shape[1::-1]
+            if format_ == "bmp" and alpha is not None and not alpha.any():
+                alpha, unused = None, "alpha is 0 everywhere"
+            if unused is not None:
+                notes.append(Note("alpha_ignored", unused))
         if found_size != stored_size:
             raise UnreadableImage("the pixels do not have the size that the header says")
+        if seen.is_cut or any(_differs(image, proof) for proof in seen.proofs):
+            raise UnreadableImage("the file is broken or cut short")
         return _Stored(
             format=format_,
             colour=channels,
@@ -271,11 +298,103 @@ def _stored(data: bytes, wanted_frames: int) -> _Stored:
             oriented_by=oriented_by,
             frames=frames,
             durations_ms=durations_ms,
-            plays=_plays(image),
+            plays=int(image.info.get("loop", 0)),
             icc=image.info.get("icc_profile"),
             carried=found,
-            dpi=_dpi(image.info.get("dpi")) if _states_dpi(image, found) else None,
+            dpi=_dpi(image.info.get("dpi") or (_exif_dpi(found) if format_ == "jpeg" else None)),
+            notes=tuple(notes),
         )
+
+
+def _still(
+    image: Image.Image, file: bytes, depth_bits: int
+) -> tuple[Samples, Samples | None, Space]:
+    """The pixels of the picture that was opened."""
+    if image.format == "PNG" and depth_bits == 16:
+        channels, alpha = _png_of_16_bits(file)
+        return channels, alpha, "gray" if channels.shape[2] == 1 else "rgb"
+    image.load()
+    return _channels(image, file)
+
+
+def _differs(image: Image.Image, proof: bytes) -> bool:
+    """Whether another file shows another picture."""
+    with _opened(proof) as other:
+        other.load()
+        return not np.array_equal(np.asarray(image), np.asarray(other))
+
+
+def _unused_alpha(image: Image.Image, file: bytes) -> str | None:
+    """What is left out of a BMP of 32 bits that states no alpha; None where its fourth bytes are full.
+
+    Windows and browsers show such a picture without them (MS-WMF, 2.2.2.3: the high byte is not used).
+    """
+    tile = image.tile[0] if isinstance(image, ImageFile.ImageFile) else None
+    if tile is None:
+        return None
+    raw_mode = tile.args[0] if isinstance(tile.args, tuple) else None
+    if raw_mode != "BGRX":
+        return None
+    fourth = np.frombuffer(file, np.uint8, offset=tile.offset)[3::4][: image.width * image.height]
+    if not fourth.any():
+        return "the fourth byte of each pixel is 0"
+    return (
+        None if fourth.min() == 255 else "the file does not state that its fourth bytes are alpha"
+    )
+
+
+def _film(data: bytes) -> gif.Film:
+    """The frames of a GIF, without one at the end that the file has not all of.
+
+    Raises:
+        UnreadableImage: the file has no frame, or they take too much memory.
+    """
+    film = gif.read(data)
+    _check_memory(film.width_px, film.height_px, depth_bits=8)
+    *before, last = film.frames
+    if last.is_whole or not before:
+        return film
+    try:
+        with _opened(gif.still(film, last)) as image:
+            _check_memory(*image.size, depth_bits=8)
+            image.load()
+    except (UnreadableImage, OSError, EOFError, SyntaxError, ValueError, IndexError):
+        lost = f"frame {len(film.frames)}, which is cut short, was left out"
+        return replace(film, frames=tuple(before), damage=(*film.damage, lost))
+    return film
+
+
+def _stored_gif(data: bytes, wanted_frames: int) -> _Stored:
+    """One frame is put on the screen as all are: what it leaves of that is clear."""
+    film = _film(data)
+    size, frames = (film.width_px, film.height_px), len(film.frames)
+    taken = min(frames, wanted_frames)
+    _check_memory(*size, depth_bits=8, frames=taken)
+    notes = [Note("damage_ignored", said) for said in film.damage]
+    clipped = [
+        str(number)
+        for number, frame in enumerate(film.frames[:taken], start=1)
+        if film.is_clipped(frame)
+    ]
+    if clipped:
+        more = f" and {len(clipped) - _MOST_NAMED} more" if len(clipped) > _MOST_NAMED else ""
+        which = f"frame{'s' if len(clipped) > 1 else ''} {', '.join(clipped[:_MOST_NAMED])}{more}"
+        notes.append(Note("frames_clipped", f"{which}, to {size[0]}x{size[1]} px"))
+    shown = _composed(patches.of_gif(film), size)
+    channels, alpha, space, durations_ms = _frames(shown, size, taken)
+    return _Stored(
+        format="gif",
+        colour=channels,
+        alpha=alpha,
+        space=space,
+        depth_bits=8,
+        orientation=1,
+        frames=frames,
+        durations_ms=durations_ms,
+        plays=film.plays,
+        carried=carried(data, "gif", exif=None, xmp=None),
+        notes=tuple(notes),
+    )
 
 
 def _check_memory(
@@ -301,21 +420,20 @@ def _frame_count(image: Image.Image) -> int:
 
 
 def _frames(
-    image: Image.Image, data: bytes, count: int
+    shown: Iterable[Frame], size: tuple[int, int], count: int
 ) -> tuple[Samples, Samples | None, Space, tuple[float, ...]]:
     """The first frames of an animation as they are seen, below one another, and how long each is shown."""
-    read = {"PNG": patches.of_png, "GIF": patches.of_gif}.get(image.format or "")
-    frames = _composed(read(data), image.size) if read else _decoded(image)
-    stacked = np.empty((count, image.height, image.width, 4), np.uint8)
+    width, height = size
+    stacked = np.empty((count, height, width, 4), np.uint8)
     durations_ms: list[float] = []
     is_gray = True
-    for number, (pixels, space, duration_ms) in enumerate(itertools.islice(frames, count)):
+    for number, (pixels, space, duration_ms) in enumerate(itertools.islice(shown, count)):
         stacked[number] = pixels
         is_gray = is_gray and space == "gray"
         durations_ms.append(duration_ms)
     if len(durations_ms) < count:
         raise UnreadableImage(f"it has {len(durations_ms)} frames and says that there are more")
-    rows: Samples = stacked.reshape(-1, image.width, 4)
+    rows: Samples = stacked.reshape(-1, width, 4)
     # Where nothing shows through in any frame, there is no alpha.
     alpha = None if rows[:, :, 3].min() == 255 else rows[:, :, 3]
     return (
@@ -343,26 +461,38 @@ def _decoded(image: Image.Image) -> Iterator[Frame]:
 
 
 def _composed(drawn: Iterable[Patch], size: tuple[int, int]) -> Iterator[Frame]:
-    """Frames put together from what each draws, on what is clear at first."""
+    """Frames put together from what each draws, on what is clear at first; what is drawn beside it is not seen."""
     canvas = np.zeros((size[1], size[0], 4), np.uint8)
-    for number, patch in enumerate(drawn, start=1):
-        right, bottom = patch.left + patch.width_px, patch.top + patch.height_px
-        # Before it is decoded: a few bytes may speak of any size.
-        if right > size[0] or bottom > size[1]:
-            raise UnreadableImage(f"frame {number} is larger than the picture")
-        stored = _stored(patch.file, 1)
-        place = canvas[patch.top : bottom, patch.left : right]
+    space: Space = "gray"
+    for patch in drawn:
+        place = canvas[patch.top :, patch.left :][: patch.height_px, : patch.width_px]
         before = place.copy()
-        pixels = np.full_like(place, 255)
-        pixels[:, :, :3] = to_8_bits(stored.colour)
-        if stored.alpha is not None:
-            pixels[:, :, 3] = to_8_bits(stored.alpha)
-        place[:] = _blended(pixels, before) if patch.is_blended else pixels
-        yield canvas, stored.space, patch.duration_ms
+        if place.size:
+            pixels, space = _drawn(patch, place.shape[1], place.shape[0])
+            place[:] = _blended(pixels, before) if patch.is_blended else pixels
+        yield canvas, space, patch.duration_ms
         if patch.then == "clear":
             place[:] = 0
         elif patch.then == "restore":
             place[:] = before
+
+
+def _drawn(patch: Patch, width_px: int, height_px: int) -> tuple[Samples, Space]:
+    """The part of what a frame draws that is on the canvas, as RGB and alpha, and whether it is gray."""
+    with _opened(patch.file) as image:
+        if image.size != (patch.width_px, patch.height_px):
+            raise UnreadableImage("the pixels do not have the size that the header says")
+        depth_bits = _depth_bits(patch.file, _format(image))
+        _check_memory(*image.size, depth_bits=depth_bits)
+        # What is cut off never has four bytes a pixel.
+        is_clipped = image.size != (width_px, height_px)
+        seen = image.crop((0, 0, width_px, height_px)) if is_clipped else image
+        channels, alpha, space = _still(seen, patch.file, depth_bits)
+    pixels = np.full((height_px, width_px, 4), 255, np.uint8)
+    pixels[:, :, :3] = to_8_bits(channels)
+    if alpha is not None:
+        pixels[:, :, 3] = to_8_bits(alpha)
+    return pixels, space
 
 
 def _blended(front: Samples, back: Samples) -> Samples:
@@ -375,15 +505,6 @@ def _blended(front: Samples, back: Samples) -> Samples:
     channels = (upper[:, :3] * covers + lower[:, :3] * remains) / (covers + remains)
     shown[mixed] = np.rint(np.hstack([channels, (covers + remains) * 255]))
     return shown
-
-
-def _plays(image: Image.Image) -> int:
-    """How often an animation is played; 0 for ever."""
-    if image.format == "GIF":
-        # The block says how often to begin again, and is missing where it is not; as gif2webp of libwebp reads it.
-        again = image.info.get("loop")
-        return 1 if again is None else int(again) + 1 if again else 0
-    return int(image.info.get("loop", 0))
 
 
 def _stored_tiff(data: bytes) -> _Stored:
@@ -494,12 +615,9 @@ def _png_bits(data: bytes) -> int:
     return data[24] if data[12:16] == b"IHDR" else 8
 
 
-def _states_dpi(image: Image.Image, found: Carried) -> bool:
-    """Whether the resolution is the file's: for a JPEG that has EXIF but states none, Pillow says 72."""
-    if _format(image) != "jpeg" or image.info.get("jfif_unit"):
-        return True
+def _exif_dpi(found: Carried) -> tuple[float, float] | None:
     block = exif.read_or_none(found.exif)
-    return block is not None and exif.X_RESOLUTION in block.directory
+    return block.dpi if block else None
 
 
 def _dpi(stated: object) -> tuple[float, float] | None:
@@ -514,12 +632,9 @@ def _dpi(stated: object) -> tuple[float, float] | None:
 @contextmanager
 def _opened(data: bytes) -> Iterator[Image.Image]:
     """The file as Pillow sees it."""
-    seen = avif.without_exif(data) if data[4:12] in avif.BRANDS else data
-    # Others are held against our own limits before anything is decoded. Pillow's error comes at twice its number.
-    Image.MAX_IMAGE_PIXELS = _MOST_GIF_PX // 2 if data.startswith(b"GIF8") else None
     with (
         warnings.catch_warnings(action="ignore"),
-        Image.open(BytesIO(seen), formats=[name.upper() for name in FORMATS]) as image,
+        Image.open(BytesIO(data), formats=[name.upper() for name in FORMATS]) as image,
     ):
         if 0 in image.size:
             raise UnreadableImage("the picture has no pixels")
