@@ -44,8 +44,15 @@ _LEAST_BYTES = {
     b"pHYs": 9,
     b"acTL": 8,
     b"fcTL": 26,
+    b"bKGD": 1,
+    b"hIST": 2,
+    b"sPLT": 2,
+    b"tIME": 7,
 }
 """Chunks that describe pixels and frames, and how long each is at least (PNG third edition, 11.3)."""
+
+_UNUSED = frozenset({b"bKGD", b"hIST", b"sPLT", b"tIME"})
+"""Those among them that make no difference to what is seen."""
 
 _COLOUR_TYPE_AT = 25
 _CLEAR_VALUE_BYTES = {0: 2, 2: 6}
@@ -59,10 +66,11 @@ PngImagePlugin.MAX_TEXT_CHUNK = _MOST_PROFILE_BYTES
 
 _DESCRIBING_SEGMENTS = (
     (jpeg.APP0, b"JFIF\0", 14),
-    (jpeg.APP2, b"ICC_PROFILE\0", 14),
     (jpeg.APP14, b"Adobe", 12),
 )
-"""Segments of a JPEG that describe pixels (resolution, profile, what its components are): beginning and least length."""
+"""Segments of a JPEG that describe pixels (resolution, and what its components are): beginning and least length."""
+
+_PROFILE_PREFIX = b"ICC_PROFILE\0"
 
 _PADDING = bytes(16)
 """So many zeros at the end of a JPEG are no pixels: programs that reserve room for a file leave them."""
@@ -160,7 +168,7 @@ def _png(data: bytes) -> Bare:
         trouble = troubles.get(place)
         if kind == b"IEND" or (kind in _FRAMES and not is_animation):
             continue
-        if trouble is None and stop <= len(data):
+        if trouble is None and kind not in _UNUSED and stop <= len(data):
             kept.keep(begin, stop)  # decoders find by themselves whether pixels are damaged
         elif trouble is not None and kind in _FRAMES:
             raise UnreadableImage(f"the file is broken: {trouble.detail}")
@@ -254,24 +262,52 @@ def _jpeg(data: bytes) -> Bare:
         raise UnsupportedFormat(
             f"{reason} is not read here; save the picture as an ordinary JPEG, or as PNG or TIFF"
         )
+    profile, trouble = _profile_segments(data, walked)
+    notes = [trouble] if trouble else []
     kept = _Parts(data)
     kept.keep(0, 2)
+    is_late = frame is not None and any(segment.begin > frame.begin for segment in profile)
+    if is_late:  # Pillow looks for it before the frame
+        for segment in profile:
+            kept.add(data[segment.begin : segment.stop])
     for segment in walked:
-        if segment.stop <= len(data) and _holds_pixels(segment, data):
+        is_wanted = _holds_pixels(segment, data) or (segment in profile and not is_late)
+        if is_wanted and segment.stop <= len(data):
             kept.keep(segment.begin, segment.stop)
     has_scans = any(segment.marker == jpeg.SOS for segment in walked)
     if not has_scans or walked[-1].marker == jpeg.EOI:
-        return Bare(file=kept.joined())
+        return Bare(file=kept.joined(), notes=tuple(notes))
     file = kept.joined()
     if walked[-1].marker == jpeg.SOS:
         file = file.rstrip(b"\0") if file.endswith(_PADDING) else file
         file = file.rstrip(b"\xff")  # of the end marker; of pixels it would be the half of one
     return Bare(
         file=file + b"\xff\xd9",
-        notes=(Note("damage_ignored", "the end marker is missing"),),
+        notes=(*notes, Note("damage_ignored", "the end marker is missing")),
         proofs=jpeg.with_other_pixels(file, walked) if walked[-1].marker == jpeg.SOS else (),
         is_cut=jpeg.are_scans_missing(data, walked),
     )
+
+
+def _profile_segments(
+    data: bytes, walked: list[jpeg.Segment]
+) -> tuple[list[jpeg.Segment], Note | None]:
+    """The segments of the colour profile, each once, or why it cannot be read (ICC.1, B.4: number, and how many)."""
+    found: dict[int, jpeg.Segment] = {}
+    counts = set()
+    for segment in walked:
+        head = data[segment.content][: len(_PROFILE_PREFIX) + 2]
+        if segment.marker == jpeg.APP2 and head.startswith(_PROFILE_PREFIX):
+            if len(head) < len(_PROFILE_PREFIX) + 2:
+                continue
+            found.setdefault(head[-2], segment)
+            counts.add(head[-1])
+    if not found:
+        return [], None
+    first = min(found)  # 1; some programs count from 0
+    if len(counts) > 1 or set(found) != set(range(first, first + counts.pop())):
+        return [], Note("icc_dropped", "parts of the profile are missing")
+    return list(found.values()), None
 
 
 def _holds_pixels(segment: jpeg.Segment, data: bytes) -> bool:

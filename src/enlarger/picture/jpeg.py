@@ -21,6 +21,10 @@ FRAMES = frozenset(range(0xC0, 0xD0)) - {_DHT, _JPG, _DAC}
 NEEDED = FRAMES | {_DHT, _DAC, _DQT, _DRI, _DNL, _DHP, _EXP, SOS, EOI}
 """Markers of all that a decoder needs: frames, tables, restart intervals, numbers of lines, scans, and the end."""
 
+_DEEP_BITS = 12
+_COMPONENT_COUNTS = (1, 3, 4)
+"""Gray, three colours, or four inks."""
+
 _LOSSLESS = frozenset({0xC3, 0xC7, 0xCB, 0xCF})
 _HIERARCHICAL = frozenset({0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF, 0xDE})
 _PROGRESSIVE, _ARITHMETIC = frozenset({0xC2, 0xCA}), frozenset({0xC9, 0xCA})
@@ -94,7 +98,8 @@ def end(data: bytes) -> int:
 def unsupported(frame: Segment, data: bytes) -> str | None:
     """What no decoder here reads of the frame's kind, in words; None for what is read.
 
-    libjpeg-turbo reads sequential and progressive frames of 8 bits, with Huffman and with arithmetic coding.
+    libjpeg-turbo reads sequential and progressive frames of 8 bits, with Huffman and with arithmetic coding; Pillow knows
+    what one, three and four components are.
     """
     content = data[frame.content]
     depth_bits = content[0] if content else 0
@@ -102,7 +107,12 @@ def unsupported(frame: Segment, data: bytes) -> str | None:
         return "a hierarchical JPEG"
     if frame.marker in _LOSSLESS:
         return "a lossless JPEG"
-    return "a JPEG of 12 bits per sample" if depth_bits == 12 else None
+    if depth_bits == _DEEP_BITS:
+        return "a JPEG of 12 bits per sample"
+    count = content[5] if len(content) > 5 else 0
+    if count not in _COMPONENT_COUNTS and len(content) == 6 + 3 * count:
+        return f"a JPEG of {count} components"
+    return None
 
 
 def are_scans_missing(data: bytes, walked: list[Segment]) -> bool:
