@@ -174,7 +174,7 @@ def _png(data: bytes) -> Bare:
             raise UnreadableImage(f"the file is broken: {trouble.detail}")
         elif trouble is not None:
             notes[trouble] = None
-    for trouble in _end_png(data, places, kept):
+    for trouble in _end_png(data, places, kept, is_animation=is_animation):
         notes[trouble] = None
     return Bare(file=kept.joined(), notes=tuple(notes))
 
@@ -205,7 +205,9 @@ def _png_places(data: bytes) -> Iterator[_PngPlace]:
         at = stop
 
 
-def _end_png(data: bytes, places: list[_PngPlace], kept: _Parts) -> Iterator[Note]:
+def _end_png(
+    data: bytes, places: list[_PngPlace], kept: _Parts, *, is_animation: bool
+) -> Iterator[Note]:
     """Put the end there, and say what is wrong with that of the file."""
     kind, begin, stop = places[-1] if places else (b"", 0, 0)
     if kind == b"IEND" and data[begin:stop] == _PNG_END:
@@ -215,7 +217,7 @@ def _end_png(data: bytes, places: list[_PngPlace], kept: _Parts) -> Iterator[Not
         yield Note("damage_ignored", "the last chunk is damaged")
     else:
         yield Note("damage_ignored", "the end of the file is missing")
-    if kind in (b"IDAT", b"fdAT") and stop > len(data):
+    if stop > len(data) and (kind == b"IDAT" or (kind == b"fdAT" and is_animation)):
         # All pixels may be there, and just the checksum behind them missing.
         kept.add(png_chunk(kind, data[begin + 8 : stop - 4]))
     kept.add(_PNG_END)
@@ -297,9 +299,8 @@ def _profile_segments(
     counts = set()
     for segment in walked:
         head = data[segment.content][: len(_PROFILE_PREFIX) + 2]
-        if segment.marker == jpeg.APP2 and head.startswith(_PROFILE_PREFIX):
-            if len(head) < len(_PROFILE_PREFIX) + 2:
-                continue
+        is_whole = segment.stop <= len(data) and len(head) == len(_PROFILE_PREFIX) + 2
+        if segment.marker == jpeg.APP2 and head.startswith(_PROFILE_PREFIX) and is_whole:
             found.setdefault(head[-2], segment)
             counts.add(head[-1])
     if not found:
