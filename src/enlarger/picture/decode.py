@@ -464,12 +464,13 @@ def _composed(drawn: Iterable[Patch], size: tuple[int, int]) -> Iterator[Frame]:
     """Frames put together from what each draws, on what is clear at first; what is drawn beside it is not seen."""
     canvas = np.zeros((size[1], size[0], 4), np.uint8)
     space: Space = "gray"
-    for patch in drawn:
+    for number, patch in enumerate(drawn):
         place = canvas[patch.top :, patch.left :][: patch.height_px, : patch.width_px]
         before = place.copy()
         if place.size:
             pixels, space = _drawn(patch, place.shape[1], place.shape[0])
-            place[:] = _blended(pixels, before) if patch.is_blended else pixels
+            # Over nothing it is what is drawn, with whatever colour is under what is clear.
+            place[:] = _blended(pixels, before) if patch.is_blended and number else pixels
         yield canvas, space, patch.duration_ms
         if patch.then == "clear":
             place[:] = 0
