@@ -8,7 +8,7 @@ import re
 import struct
 import warnings
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from io import BytesIO
@@ -22,6 +22,7 @@ from enlarger.picture import avif, colour, exif, gif, kinds, pages, patches, tif
 from enlarger.picture.bare import bare
 from enlarger.picture.carried import Carried, carried
 from enlarger.picture.colour import Space
+from enlarger.picture.frames import Frame, composed, stacked
 from enlarger.picture.patches import Patch
 from enlarger.picture.values import (
     FORMATS,
@@ -268,11 +269,11 @@ def _stored(data: bytes, wanted_frames: int) -> _Stored:
         durations_ms: tuple[float, ...] = (0,)
         if min(frames, wanted_frames) > 1:
             shown = (
-                _composed(patches.of_png(seen.file), stored_size)
+                composed(patches.of_png(seen.file), stored_size, _drawn)
                 if image.format == "PNG"
                 else _decoded(image)
             )
-            channels, alpha, space, durations_ms = _frames(
+            channels, alpha, space, durations_ms = stacked(
                 shown, stored_size, min(frames, wanted_frames)
             )
             found_size = (channels.shape[1], len(channels) // len(durations_ms))
@@ -380,8 +381,8 @@ def _stored_gif(data: bytes, wanted_frames: int) -> _Stored:
         more = f" and {len(clipped) - _MOST_NAMED} more" if len(clipped) > _MOST_NAMED else ""
         which = f"frame{'s' if len(clipped) > 1 else ''} {', '.join(clipped[:_MOST_NAMED])}{more}"
         notes.append(Note("frames_clipped", f"{which}, to {size[0]}x{size[1]} px"))
-    shown = _composed(patches.of_gif(film), size)
-    channels, alpha, space, durations_ms = _frames(shown, size, taken)
+    shown = composed(patches.of_gif(film), size, _drawn)
+    channels, alpha, space, durations_ms = stacked(shown, size, taken)
     return _Stored(
         format="gif",
         colour=channels,
@@ -419,35 +420,6 @@ def _frame_count(image: Image.Image) -> int:
     return int(getattr(image, "n_frames", 1)) - bool(getattr(image, "default_image", False))
 
 
-def _frames(
-    shown: Iterable[Frame], size: tuple[int, int], count: int
-) -> tuple[Samples, Samples | None, Space, tuple[float, ...]]:
-    """The first frames of an animation as they are seen, below one another, and how long each is shown."""
-    width, height = size
-    stacked = np.empty((count, height, width, 4), np.uint8)
-    durations_ms: list[float] = []
-    is_gray = True
-    for number, (pixels, space, duration_ms) in enumerate(itertools.islice(shown, count)):
-        stacked[number] = pixels
-        is_gray = is_gray and space == "gray"
-        durations_ms.append(duration_ms)
-    if len(durations_ms) < count:
-        raise UnreadableImage(f"it has {len(durations_ms)} frames and says that there are more")
-    rows: Samples = stacked.reshape(-1, width, 4)
-    # Where nothing shows through in any frame, there is no alpha.
-    alpha = None if rows[:, :, 3].min() == 255 else rows[:, :, 3]
-    return (
-        rows[:, :, : 1 if is_gray else 3],
-        alpha,
-        "gray" if is_gray else "rgb",
-        tuple(durations_ms),
-    )
-
-
-Frame = tuple[Samples, Space, float]
-"""RGB and alpha, whether it is gray, and how long it is shown."""
-
-
 def _decoded(image: Image.Image) -> Iterator[Frame]:
     """The frames of a format whose library puts them together."""
     space: Space = "gray" if image.mode in {"1", "L", "LA"} else "rgb"
@@ -458,24 +430,6 @@ def _decoded(image: Image.Image) -> Iterator[Frame]:
             return
         image.load()
         yield np.asarray(image.convert("RGBA")), space, float(image.info.get("duration", 0))
-
-
-def _composed(drawn: Iterable[Patch], size: tuple[int, int]) -> Iterator[Frame]:
-    """Frames put together from what each draws, on what is clear at first; what is drawn beside it is not seen."""
-    canvas = np.zeros((size[1], size[0], 4), np.uint8)
-    space: Space = "gray"
-    for number, patch in enumerate(drawn):
-        place = canvas[patch.top :, patch.left :][: patch.height_px, : patch.width_px]
-        before = place.copy()
-        if place.size:
-            pixels, space = _drawn(patch, place.shape[1], place.shape[0])
-            # Over nothing it is what is drawn, with whatever colour is under what is clear.
-            place[:] = _blended(pixels, before) if patch.is_blended and number else pixels
-        yield canvas, space, patch.duration_ms
-        if patch.then == "clear":
-            place[:] = 0
-        elif patch.then == "restore":
-            place[:] = before
 
 
 def _drawn(patch: Patch, width_px: int, height_px: int) -> tuple[Samples, Space]:
@@ -494,18 +448,6 @@ def _drawn(patch: Patch, width_px: int, height_px: int) -> tuple[Samples, Space]
     if alpha is not None:
         pixels[:, :, 3] = to_8_bits(alpha)
     return pixels, space
-
-
-def _blended(front: Samples, back: Samples) -> Samples:
-    """One over the other, both with their own alpha (PNG third edition, 13.16; Porter and Duff's over)."""
-    shown = np.where(front[:, :, 3:] == 0, back, front)
-    mixed = (front[:, :, 3] % 255 > 0) & (back[:, :, 3] > 0)
-    upper, lower = front[mixed].astype(np.float64), back[mixed].astype(np.float64)
-    covers = upper[:, 3:] / 255
-    remains = lower[:, 3:] / 255 * (1 - covers)
-    channels = (upper[:, :3] * covers + lower[:, :3] * remains) / (covers + remains)
-    shown[mixed] = np.rint(np.hstack([channels, (covers + remains) * 255]))
-    return shown
 
 
 def _stored_tiff(data: bytes) -> _Stored:
