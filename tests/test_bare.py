@@ -183,10 +183,19 @@ def test_png_that_ends_in_its_last_checksum_is_whole(data: bytes, missing: int) 
     assert assert_whole(data[:-missing], decode(data).samples) == ["damage_ignored"]
 
 
-def test_bytes_behind_a_png_are_nothing() -> None:
-    """Whatever they look like."""
-    for behind in (b"\0" * 9, PNG, b"\xff" * 40, b"\0\0\0\4IDAT"):
-        assert_whole(PNG + behind, SAMPLES)
+FILLING, ATTACHED = (
+    (b"\0" * 9, b"\xff" * 40),
+    (PNG, b"more", b"\0\0\0\4IDAT", b"\0\0\0\4tEXta\0bc1234"),
+)
+"""What may lie behind the end of a picture: nothing, and something that is not in the result."""
+
+
+def test_bytes_behind_a_png_cost_no_pixel() -> None:
+    """Whatever they look like; what is more than filling is noted."""
+    for behind in FILLING:
+        assert assert_whole(PNG + behind, SAMPLES) == []
+    for behind in ATTACHED:
+        assert assert_whole(PNG + behind, SAMPLES) == ["attachment_dropped"]
 
 
 def test_png_for_iphones_is_not_called_broken() -> None:
@@ -446,11 +455,14 @@ def test_unknown_chunk_of_a_webp_costs_no_pixel() -> None:
             )
 
 
-def test_bytes_behind_a_webp_are_nothing() -> None:
-    """Whatever they look like."""
+def test_bytes_behind_a_webp_cost_no_pixel() -> None:
+    """Whatever they look like; what is more than filling is noted."""
     for data in WEBPS.values():
-        for behind in (b"\0" * 9, data, b"\xff" * 40, b"more"):
+        for behind in FILLING:
             assert assert_whole(data + behind, decode(data).samples) == []
+        for behind in (*ATTACHED, data):
+            noted = assert_whole(data + behind, decode(data).samples)
+            assert noted == ["attachment_dropped"]
 
 
 def test_webp_whose_chunks_are_not_padded_is_mended() -> None:

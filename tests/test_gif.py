@@ -77,11 +77,15 @@ def test_gif_without_its_end_has_all_its_frames(end: bytes) -> None:
     assert codes(data) == ["damage_ignored"]
 
 
-def test_bytes_behind_the_end_are_nothing() -> None:
-    """Whatever they look like."""
-    for behind in (b"\0", DATA, b"," * 40):
+def test_bytes_behind_the_end_cost_no_frame() -> None:
+    """Whatever they look like; what is more than filling is noted."""
+    for behind, noted in (
+        (b"\0", []),
+        (DATA, ["attachment_dropped"]),
+        (b",,", ["attachment_dropped"]),
+    ):
         assert np.array_equal(decode(DATA + behind, frames=9).frames, WHOLE.frames)
-        assert codes(DATA + behind) == []
+        assert codes(DATA + behind) == noted
 
 
 def test_frame_that_is_cut_is_left_out_with_a_note() -> None:

@@ -324,7 +324,7 @@ def _of_png(data: bytes, found: Carried) -> None:
     unknown: dict[str, None] = {}
     raw: dict[str, bytes] = {}
     found.exif = found.xmp = None
-    for kind, content in _sound_chunks(data, unknown):
+    for kind, content in _sound_chunks(data, unknown, found):
         if kind == b"eXIf":
             found.exif = found.exif or EXIF_PREFIX + content.removeprefix(EXIF_PREFIX)
             continue
@@ -350,11 +350,16 @@ def _of_png(data: bytes, found: Carried) -> None:
     _note_unknown(unknown, found)
 
 
-def _sound_chunks(data: bytes, damaged: dict[str, None]) -> Iterator[tuple[bytes, bytes]]:
+def _sound_chunks(
+    data: bytes, damaged: dict[str, None], found: Carried
+) -> Iterator[tuple[bytes, bytes]]:
     """The chunks that do not hold or describe samples; those with a wrong checksum are named instead."""
     end = 8
     for kind, content in png_chunks(data):
         end += 12 + len(content)
+        if kind == b"IEND":
+            _look_behind(data[end:], found)
+            return
         if kind in _OF_SAMPLES:
             continue
         if data[end - 4 : end] == struct.pack(">I", zlib.crc32(kind + content)):
@@ -429,7 +434,9 @@ def _use_raw_profiles(raw: dict[str, bytes], found: Carried) -> None:
 
 def _of_gif(data: bytes, found: Carried) -> None:
     unknown: dict[str, None] = {}
+    end = len(data)
     for block in gif.blocks(data):
+        end = block.stop
         if block.label == gif.COMMENT and len(found.texts) < _MOST_TEXTS:
             found.texts.append(Text(COMMENT, _decoded(b"".join(gif.sub_blocks(data, block)))))
         elif block.label == gif.APPLICATION:
@@ -439,6 +446,9 @@ def _of_gif(data: bytes, found: Carried) -> None:
             elif name and name not in _KNOWN_APPLICATIONS:
                 unknown[_decoded(name)] = None
     _note_unknown(unknown, found)
+    rest = data[end:].lstrip(b"\0")
+    if rest.startswith(b";"):
+        _look_behind(rest[1:], found)
 
 
 _KNOWN_APPLICATIONS = (*gif.LOOPS, b"ICCRGBG1012")
@@ -455,6 +465,7 @@ def _gif_xmp(data: bytes, end: int) -> bytes | None:
 def _of_webp(data: bytes, found: Carried) -> None:
     unknown: dict[str, None] = {}
     found.exif = found.xmp = None
+    stop = len(data)
     for kind, begin, stop in webp_chunks(data):
         if kind == b"EXIF":
             found.exif = found.exif or data[begin + 8 : stop]
@@ -464,6 +475,7 @@ def _of_webp(data: bytes, found: Carried) -> None:
             name = kind.decode().strip()
             unknown[f"{name} (content credentials)" if kind == b"C2PA" else name] = None
     _note_unknown(unknown, found)
+    _look_behind(data[stop:], found)
 
 
 def _of_avif(data: bytes, found: Carried) -> None:
