@@ -21,6 +21,7 @@ from enlarger.errors import EnlargerError
 from enlarger.job import Options
 from enlarger.models import Catalogue
 from enlarger.picture import exif, metadata, tiff, xmp
+from enlarger.picture.bare import bare
 from enlarger.picture.carried import carried
 from enlarger.picture.decode import decode, probe
 from enlarger.picture.values import FORMATS
@@ -67,6 +68,7 @@ def _check_decoder(data: bytes) -> None:
     """``probe`` and ``decode``: a picture of the size that the header says, or a refusal."""
     with contextlib.suppress(EnlargerError):
         data = with_checksums(data)
+        assert bare(bare(data).file).file == bare(data).file
         header = probe(data)
         sides_px = (header.width_px, header.height_px)
         if max(sides_px) > _MOST_SIDE_PX:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pictures import encoded, noise
 from PIL import Image
 
-from enlarger.picture.avif import boxes, exif_item, without_exif
+from enlarger.picture.avif import boxes, exif_item, without_metadata
 from enlarger.picture.decode import decode, probe
 
 MAKE = exif_block(exif_entry(0x010F, 2, 4, b"Abc\0"))
@@ -23,13 +23,13 @@ def test_block_is_found_and_hidden() -> None:
     item = exif_item(DATA)
     assert item is not None
     assert item.block == MAKE[6:]
-    hidden = without_exif(DATA)
+    hidden = without_metadata(DATA)
     assert len(hidden) == len(DATA)
     assert exif_item(hidden) is None
     with Image.open(BytesIO(hidden)) as image:
         assert "exif" not in image.info
     plain = encoded(noise(16, 24, 3), "AVIF")
-    assert without_exif(plain) is plain
+    assert without_metadata(plain) is plain
 
 
 def test_maker_note_is_as_it_was_written() -> None:
@@ -58,7 +58,7 @@ def test_orientation_is_that_of_the_picture_not_of_exif() -> None:
 def test_boxes_that_are_cut_end(data: bytes) -> None:
     """And hold nothing."""
     assert list(boxes(data, 0, len(data))) == []
-    assert without_exif(data) is data
+    assert without_metadata(data) is data
 
 
 @given(
@@ -71,4 +71,4 @@ def test_damaged_files_raise_nothing(changes: list[tuple[int, int]], cut: int) -
     for position, value in changes:
         if damaged:
             damaged[position % len(damaged)] = value
-    assert len(without_exif(bytes(damaged))) == len(damaged)
+    assert len(without_metadata(bytes(damaged))) == len(damaged)

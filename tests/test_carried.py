@@ -29,8 +29,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import encoded, noise, noise16, png, png_chunk, tiff
 
-from enlarger.picture.carried import Carried, carried, jpeg_end
+from enlarger.picture.carried import Carried, carried
 from enlarger.picture.decode import decode, probe
+from enlarger.picture.jpeg import end as jpeg_end
 from enlarger.picture.values import Text
 from enlarger.picture.xmp import guid
 

@@ -1081,10 +1081,52 @@ def test_durations_of_a_gif_are_hundredths() -> None:
 
 
 @pytest.mark.parametrize("block", [Block(indices=noise(7, 8) % 8), Block(indices=noise(6, 9) % 8), Block(indices=noise(6, 8) % 8, left=1)])  # fmt: skip
-def test_gif_frame_beyond_the_picture_is_refused(block: Block) -> None:
-    """Nothing is cut off without a word."""
-    with pytest.raises(UnreadableImage, match="frame 2 is larger than the picture"):
-        decode(gif([*gif_blocks()[:1], block]), frames=2)
+def test_gif_frame_beyond_the_picture_is_clipped_with_a_note(block: Block) -> None:
+    """As ImageMagick and browsers show it; what is on the screen stays where it is."""
+    data = gif([*gif_blocks()[:1], block])
+    inside = block.indices[:6, : 8 - block.left]
+    seen = seen_in_gif([*gif_blocks()[:1], replace(block, indices=inside)])
+    assert codes(assert_shown(data, seen)) == ["frames_clipped"]
+    assert codes(decode(data)) == ["first_frame_only"]
+
+
+FIRST_PLACES = {
+    "at-the-corner": (0, 0, 3, 4),
+    "in-the-midst": (2, 1, 3, 4),
+    "sticking-out": (5, 4, 6, 8),
+    "outside": (9, 7, 2, 2),
+}
+"""Left, top, height and width of a first frame on a screen of 8 x 6."""
+
+
+@pytest.mark.parametrize("clear", [None, 3], ids=["opaque", "clear-index"])
+@pytest.mark.parametrize("place", FIRST_PLACES.values(), ids=FIRST_PLACES)
+def test_first_frame_of_a_gif_is_the_same_alone_and_among_all(
+    place: tuple[int, int, int, int], clear: int | None
+) -> None:
+    """What it leaves of the screen is clear, and what is beside that is cut off."""
+    left, top, height, width = place
+    first = Block(indices=noise(height, width) % 8, left=left, top=top, clear=clear)
+    data = gif([first, *gif_blocks()[1:]])
+    screen = (8, 6)
+    still, moving = decode(data), decode(data, frames=4)
+    shown = replace(first, indices=first.indices[: max(6 - top, 0), : max(8 - left, 0)])
+    expected = seen_in_gif([shown])[0]
+    for frame in (still.samples, moving.samples):
+        assert np.array_equal(as_rgba(frame)[:, :, 3], expected[:, :, 3])
+        visible = expected[:, :, 3] > 0
+        assert np.array_equal(as_rgba(frame)[visible], expected[visible])
+    assert (still.width_px, still.height_px) == screen
+    assert ("frames_clipped" in codes(still)) is (left + width > 8 or top + height > 6)
+    assert probe(data).may_be_transparent is still.has_alpha
+
+
+def test_screen_smaller_than_the_first_frame_grows() -> None:
+    """As in browsers: no pixel of a picture is lost to a header that lies."""
+    block = Block(indices=noise(6, 8) % 8)
+    picture = decode(gif([block], size_px=(5, 0)))
+    assert np.array_equal(picture.samples, GIF_COLOURS[block.indices])
+    assert codes(picture) == ["damage_ignored"]
 
 
 def animation(kind: str, *, channels: int = 3, **options: Any) -> bytes:

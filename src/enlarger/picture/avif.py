@@ -1,13 +1,15 @@
-"""What Pillow does not tell of an AVIF, and cannot write: its EXIF item, and the numbers that state its colours.
+"""What Pillow does not tell of an AVIF, and cannot write: its EXIF and XMP, and the numbers that state its colours.
 
-EXIF is read from the file, and hidden from libavif, which refuses the picture if the item is damaged. An AVIF is a tree of boxes; one lists its items, another says where each of them stands (ISO/IEC 14496-12, 8.11).
+EXIF and XMP are read from the file, and hidden from libavif, which refuses the picture if they are damaged. An AVIF is a
+tree of boxes; one lists its items, another says where each of them stands (ISO/IEC 14496-12, 8.11).
 """
 
 from __future__ import annotations
 
+import itertools
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 BRANDS = (b"ftypavif", b"ftypavis")
 """Bytes 4 to 12 of a file."""
@@ -29,41 +31,67 @@ _COLOURS = b"nclx"
 """What a box ``colr`` begins with that has numbers of H.273; others hold a profile."""
 
 
+_XMP_TYPE = b"application/rdf+xml"
+"""The content type of XMP among items of kind ``mime`` (ISO/IEC 23008-12, A.3)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExifItem:
-    """Where EXIF stands in an AVIF."""
+class Item:
+    """Where EXIF or XMP stands in an AVIF."""
 
     kind_at: int
     """Where the file says what kind of item it is."""
 
     block: bytes
-    """As it stands there, without the number before it; empty where it is not in the file."""
+    """As it stands there, of EXIF without the number before it; empty where it is not in the file."""
 
 
-def exif_item(data: bytes) -> ExifItem | None:
+def exif_item(data: bytes) -> Item | None:
     """The first EXIF item of a file; None where there is none, or what lists the items is damaged."""
+    found = _item(data, b"Exif")
+    if found is None:
+        return None
+    skipped = int.from_bytes(found.block[:4].ljust(4, b"\0"), "big")
+    return replace(found, block=found.block[4 + skipped :])
+
+
+def xmp_item(data: bytes) -> Item | None:
+    """The first item of XMP, likewise."""
+    return _item(data, b"mime")
+
+
+def without_metadata(data: bytes) -> bytes:
+    """The file with its items of EXIF and XMP called something else, in as many bytes."""
     try:
-        meta = _box(data, b"meta", 0, len(data))
-        if meta is None:
+        meta = _meta(data)
+        listed = list(_listed(data, *meta)) if meta else []
+    except (struct.error, IndexError):
+        return data
+    if not listed:
+        return data
+    hidden = bytearray(data)
+    for _, _, kind_at in listed:
+        hidden[kind_at : kind_at + 4] = _HIDDEN
+    return bytes(hidden)
+
+
+def _item(data: bytes, wanted: bytes) -> Item | None:
+    try:
+        meta = _meta(data)
+        listed = _listed(data, *meta) if meta else iter(())
+        found = next(((number, at) for kind, number, at in listed if kind == wanted), None)
+        if meta is None or found is None:
             return None
-        begin, end = meta[0] + 4, meta[1]  # behind version and flags
-        listed = _listed_exif(data, begin, end)
-        if listed is None:
-            return None
-        number, kind_at = listed
-        payload = b"".join(_extents(data, begin, end, number))
-        (skipped,) = struct.unpack_from(">I", payload.ljust(4, b"\0"))
-        return ExifItem(kind_at=kind_at, block=payload[4 + skipped :])
+        number, kind_at = found
+        return Item(kind_at=kind_at, block=b"".join(_extents(data, *meta, number)))
     except (struct.error, IndexError):
         return None
 
 
-def without_exif(data: bytes) -> bytes:
-    """The file with its EXIF item called something else, in as many bytes."""
-    item = exif_item(data)
-    if item is None:
-        return data
-    return data[: item.kind_at] + _HIDDEN + data[item.kind_at + 4 :]
+def _meta(data: bytes) -> tuple[int, int] | None:
+    """Where the boxes about the items begin and end, behind version and flags."""
+    meta = _box(data, b"meta", 0, len(data))
+    return meta and (meta[0] + 4, meta[1])
 
 
 def code_points(data: bytes) -> tuple[int, int] | None:
@@ -152,24 +180,22 @@ def _box(data: bytes, kind: bytes, begin: int, end: int) -> tuple[int, int] | No
     return next(((start, stop) for start, stop in found), None)
 
 
-def _listed_exif(data: bytes, begin: int, end: int) -> tuple[int, int] | None:
-    """Number of the first EXIF item, and where its kind stands."""
+def _listed(data: bytes, begin: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """Kind and number of each item of EXIF and XMP, and where its kind stands."""
     listing = _box(data, b"iinf", begin, end)
     if listing is None:
-        return None
+        return
     at, stop = listing
     at += 4 + (2 if data[at] == 0 else 4)
-    for count, (kind, inside, _) in enumerate(boxes(data, at, stop)):
-        if count == _MOST_ITEMS:
-            break
+    for kind, inside, end_ in itertools.islice(boxes(data, at, stop), _MOST_ITEMS):
         version = data[inside]
         if kind != b"infe" or version not in (2, 3):
             continue
         width = 2 if version == 2 else 4
         kind_at = inside + 4 + width + 2
-        if data[kind_at : kind_at + 4] == b"Exif":
-            return int.from_bytes(data[inside + 4 : inside + 4 + width], "big"), kind_at
-    return None
+        kind = data[kind_at : kind_at + 4]
+        if kind == b"Exif" or (kind == b"mime" and _XMP_TYPE in data[kind_at + 4 : end_]):
+            yield kind, int.from_bytes(data[inside + 4 : inside + 4 + width], "big"), kind_at
 
 
 def _extents(data: bytes, begin: int, end: int, wanted: int) -> Iterator[bytes]:

@@ -12,11 +12,11 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from enlarger.picture import avif
+from enlarger.picture import avif, gif, jpeg
 from enlarger.picture import exif as exif_
 from enlarger.picture import xmp as xmp_
 from enlarger.picture.exif import EXIF_PREFIX
-from enlarger.picture.metadata import XMP_KEYWORD, png_chunks
+from enlarger.picture.metadata import WEBP_KNOWN, XMP_KEYWORD, png_chunks, webp_chunks
 from enlarger.picture.values import Note, Text
 
 COMMENT = "Comment"
@@ -75,9 +75,6 @@ _OF_SAMPLES = frozenset(
 )
 """Kinds of PNG chunks that hold or describe samples, or state the file's time."""
 
-_OF_WEBP = frozenset(
-    {b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF", b"ICCP", b"EXIF", b"XMP "}
-)
 _OF_AVIF = frozenset(
     {b"ftyp", b"styp", b"meta", b"mdat", b"moov", b"moof", b"free", b"skip", b"wide", b"sidx"}
 )
@@ -194,7 +191,11 @@ def _settle(found: Carried) -> None:
 def _of_jpeg(data: bytes, found: Carried) -> None:
     kinds: dict[str, list[bytes]] = {name: [] for _, _, name in _SEGMENTS}
     unknown: dict[str, None] = {}
-    for marker, content in jpeg_segments(data):
+    end = len(data)
+    for segment in jpeg.segments(data):
+        marker, content = segment.marker, data[segment.content]
+        if marker == jpeg.EOI:
+            end = segment.stop
         for its_marker, prefix, name in _SEGMENTS:
             if marker == its_marker and content.startswith(prefix):
                 kinds[name].append(content[len(prefix) :])
@@ -219,7 +220,7 @@ def _of_jpeg(data: bytes, found: Carried) -> None:
     _use_resources(b"".join(kinds["resources"]), found)
     _note_unknown(unknown, found)
     _join_extension(found, kinds["extension"])
-    _look_behind(data[jpeg_end(data) :], found)
+    _look_behind(data[end:], found)
 
 
 def _segment_name(marker: int, content: bytes) -> str:
@@ -259,38 +260,6 @@ def _whole(segments: list[bytes]) -> bytes | None:
         if at + len(segment) - _EXTENSION_HEAD_BYTES != len(content) or size != parts[0][0][1]:
             return None
     return content if parts and len(content) == parts[0][0][1] else None
-
-
-def jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Marker and content of each segment before the first scan, as far as the file goes."""
-    position = 2
-    while position + 4 <= len(data):
-        if data[position] != 0xFF:
-            return
-        marker = data[position + 1]
-        if marker == 0xFF:
-            position += 1
-            continue
-        if marker in (0xDA, 0xD9):
-            return
-        length = int.from_bytes(data[position + 2 : position + 4], "big")
-        yield marker, data[position + 4 : position + 2 + length]
-        position += 2 + length
-
-
-_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
-"""A marker among the pixels of a JPEG: neither a stuffed byte nor a restart."""
-
-
-def jpeg_end(data: bytes) -> int:
-    """Where a JPEG ends, behind its end marker; the length of the file if it has none."""
-    position = 2
-    while (found := _MARKER.search(data, position)) is not None:
-        position = found.end()
-        if found[0] == b"\xff\xd9":
-            return position
-        position += int.from_bytes(data[position : position + 2], "big")
-    return len(data)
 
 
 def _look_behind(rest: bytes, found: Carried) -> None:
@@ -355,7 +324,7 @@ def _of_png(data: bytes, found: Carried) -> None:
     unknown: dict[str, None] = {}
     raw: dict[str, bytes] = {}
     found.exif = found.xmp = None
-    for kind, content in _sound_chunks(data, unknown):
+    for kind, content in _sound_chunks(data, unknown, found):
         if kind == b"eXIf":
             found.exif = found.exif or EXIF_PREFIX + content.removeprefix(EXIF_PREFIX)
             continue
@@ -381,11 +350,16 @@ def _of_png(data: bytes, found: Carried) -> None:
     _note_unknown(unknown, found)
 
 
-def _sound_chunks(data: bytes, damaged: dict[str, None]) -> Iterator[tuple[bytes, bytes]]:
+def _sound_chunks(
+    data: bytes, damaged: dict[str, None], found: Carried
+) -> Iterator[tuple[bytes, bytes]]:
     """The chunks that do not hold or describe samples; those with a wrong checksum are named instead."""
     end = 8
     for kind, content in png_chunks(data):
         end += 12 + len(content)
+        if kind == b"IEND":
+            _look_behind(data[end:], found)
+            return
         if kind in _OF_SAMPLES:
             continue
         if data[end - 4 : end] == struct.pack(">I", zlib.crc32(kind + content)):
@@ -459,30 +433,25 @@ def _use_raw_profiles(raw: dict[str, bytes], found: Carried) -> None:
 
 
 def _of_gif(data: bytes, found: Carried) -> None:
-    at = 13 + (3 * 2 ** ((data[10] & 7) + 1) if data[10] & 0x80 else 0)
     unknown: dict[str, None] = {}
-    while at < len(data):
-        if data[at] == 0x2C:
-            flags = data[at + 9]
-            at += 11 + (3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0)
-            _, at = _sub_blocks(data, at)
-        elif data[at] == 0x21:
-            label = data[at + 1]
-            parts, at = _sub_blocks(data, at + 2)
-            if label == 0xFE and len(found.texts) < _MOST_TEXTS:
-                found.texts.append(Text(COMMENT, _decoded(b"".join(parts))))
-            elif label == 0xFF and parts and parts[0] == b"XMP DataXMP":
-                found.xmp = found.xmp or _gif_xmp(data, at)
-            elif label == 0xFF and parts and not parts[0].startswith(_GIF_LOOPS):
-                unknown[_decoded(parts[0][:11])] = None
-        elif data[at] == 0:
-            at += 1
-        else:
-            break
+    end = len(data)
+    for block in gif.blocks(data):
+        end = block.stop
+        if block.label == gif.COMMENT and len(found.texts) < _MOST_TEXTS:
+            found.texts.append(Text(COMMENT, _decoded(b"".join(gif.sub_blocks(data, block)))))
+        elif block.label == gif.APPLICATION:
+            name = next(iter(gif.sub_blocks(data, block)), b"")[:11]
+            if name == b"XMP DataXMP":
+                found.xmp = found.xmp or _gif_xmp(data, block.stop)
+            elif name and name not in _KNOWN_APPLICATIONS:
+                unknown[_decoded(name)] = None
     _note_unknown(unknown, found)
+    rest = data[end:].lstrip(b"\0")
+    if rest.startswith(b";"):
+        _look_behind(rest[1:], found)
 
 
-_GIF_LOOPS = (b"NETSCAPE2.0", b"ANIMEXTS1.0", b"ICCRGBG1012")
+_KNOWN_APPLICATIONS = (*gif.LOOPS, b"ICCRGBG1012")
 """Applications whose blocks say how often to play, and in which colours."""
 
 
@@ -493,25 +462,20 @@ def _gif_xmp(data: bytes, end: int) -> bytes | None:
     return data[begin : stop + 1] if stop > 0 else None
 
 
-def _sub_blocks(data: bytes, at: int) -> tuple[list[bytes], int]:
-    """The sub-blocks that begin there, and where they end."""
-    parts = []
-    while at < len(data) and data[at]:
-        parts.append(data[at + 1 : at + 1 + data[at]])
-        at += 1 + data[at]
-    return parts, at + 1
-
-
 def _of_webp(data: bytes, found: Carried) -> None:
     unknown: dict[str, None] = {}
-    at = 12
-    while at + 8 <= len(data):
-        kind, size = struct.unpack_from("<4sI", data, at)
-        if kind not in _OF_WEBP and _FOUR_LETTERS.fullmatch(kind):
+    found.exif = found.xmp = None
+    stop = len(data)
+    for kind, begin, stop in webp_chunks(data):
+        if kind == b"EXIF":
+            found.exif = found.exif or data[begin + 8 : stop]
+        elif kind == b"XMP ":
+            found.xmp = found.xmp or data[begin + 8 : stop].rstrip(b"\0")
+        elif kind not in WEBP_KNOWN and _FOUR_LETTERS.fullmatch(kind):
             name = kind.decode().strip()
             unknown[f"{name} (content credentials)" if kind == b"C2PA" else name] = None
-        at += 8 + size + size % 2
     _note_unknown(unknown, found)
+    _look_behind(data[stop:], found)
 
 
 def _of_avif(data: bytes, found: Carried) -> None:
@@ -528,6 +492,8 @@ def _of_avif(data: bytes, found: Carried) -> None:
     # Properties of the picture say how it is turned, whatever EXIF says; Pillow hands them out as a block.
     block = exif_.read_or_none(found.exif)
     found.turned = ((block and block.number(exif_.ORIENTATION)) or 1, "AVIF")
+    packet = avif.xmp_item(data)
+    found.xmp = (packet and packet.block) or None
     item = avif.exif_item(data)
     if item is not None or (block is not None and set(block.directory) == {exif_.ORIENTATION}):
         found.exif = None

@@ -8,19 +8,21 @@ import re
 import struct
 import warnings
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 
 import imagecodecs
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from enlarger.errors import EnlargerError, UnreadableImage, UnsupportedFormat
-from enlarger.picture import avif, exif, kinds, pages, patches, tiff
+from enlarger.picture import avif, exif, gif, kinds, pages, patches, tiff
+from enlarger.picture.bare import bare
 from enlarger.picture.carried import Carried, carried
 from enlarger.picture.colour import Colours, Space
+from enlarger.picture.frames import Frame, composed, stacked
 from enlarger.picture.patches import Patch
 from enlarger.picture.stated import Stated, stated, without_odd_chunks
 from enlarger.picture.values import (
@@ -77,8 +79,10 @@ _MOST_DECODED_BYTES = 1 << 30
 # Pillow warns of pictures, and we refuse them: by what the header says of all frames, before anything is decoded.
 Image.MAX_IMAGE_PIXELS = None
 
-_MOST_GIF_PX = 8192**2
-"""What Pillow may fill for the first frame of a GIF, which it does as soon as the file is opened."""
+_GIF_SIGNATURE = b"GIF8"
+
+_MOST_NAMED = 8
+"""Frames that a note names."""
 
 
 def probe(data: bytes) -> Header:
@@ -95,8 +99,14 @@ def probe(data: bytes) -> Header:
             stored_px, format_, mode = (facts.width_px, facts.height_px), "tiff", facts.mode
             orientation, depth_bits, frames = facts.orientation, facts.depth_bits, page.full_pages
             may_be_transparent = facts.alpha is not None
+        elif data.startswith(_GIF_SIGNATURE):
+            film = _film(data)
+            stored_px, format_, mode = (film.width_px, film.height_px), "gif", "P"
+            orientation, depth_bits, frames = 1, 8, len(film.frames)
+            first = film.frames[0]
+            may_be_transparent = first.has_clear_index or not film.is_covered_by(first)
         else:
-            with _opened(data) as image:
+            with _opened(bare(data).file) as image:
                 may_be_transparent = image.has_transparency_data
                 stored_px, format_, mode = image.size, _format(image), image.mode
                 orientation, _ = _carried(image, data).orientation()
@@ -135,7 +145,12 @@ def decode(
         UnreadableImage: such a picture, but broken or cut short.
     """
     with _in_our_words(data):
-        stored = _stored_tiff(data) if data.startswith(tiff.PREFIXES) else _stored(data, frames)
+        if data.startswith(tiff.PREFIXES):
+            stored = _stored_tiff(data)
+        elif data.startswith(_GIF_SIGNATURE):
+            stored = _stored_gif(data, frames)
+        else:
+            stored = _stored(data, frames)
         return _picture(stored, to_srgb=to_srgb, kind=kind)
 
 
@@ -170,11 +185,13 @@ class _Stored:
     plays: int = 0
     icc: bytes | None = None
     dpi: tuple[float, float] | None = None
+    notes: tuple[Note, ...] = ()
+    """What was wrong with the file and did not harm its pixels."""
 
 
 def _picture(stored: _Stored, *, to_srgb: bool, kind: str | None) -> Picture:
     """Frames left out, colour converted, samples turned: each with its note."""
-    notes = list(stored.carried.notes)
+    notes = [*stored.notes, *stored.carried.notes]
     taken = len(stored.durations_ms)
     if stored.choice:
         notes.append(Note("largest_page_taken", stored.choice))
@@ -222,7 +239,8 @@ def _picture(stored: _Stored, *, to_srgb: bool, kind: str | None) -> Picture:
 
 def _stored(data: bytes, wanted_frames: int) -> _Stored:
     """Through Pillow, or beside it for a PNG of 16 bits, which it would narrow without a word."""
-    with _opened(data) as image:
+    seen = bare(data)
+    with _opened(seen.file) as image:
         stored_size = image.size
         format_ = _format(image)
         depth_bits = _depth_bits(data, format_)
@@ -232,24 +250,34 @@ def _stored(data: bytes, wanted_frames: int) -> _Stored:
         said = stated(data, format_, exif_block=found.exif)
         icc = image.info.get("icc_profile")
         orientation, oriented_by = found.orientation()
+        notes = list(seen.notes)
         durations_ms: tuple[float, ...] = (0,)
         if min(frames, wanted_frames) > 1:
-            channels, alpha, space, durations_ms = _frames(image, data, min(frames, wanted_frames))
+            shown = (
+                composed(patches.of_png(seen.file), stored_size, _drawn)
+                if image.format == "PNG"
+                else _decoded(image)
+            )
+            channels, alpha, space, durations_ms = stacked(
+                shown, stored_size, min(frames, wanted_frames)
+            )
             found_size = (channels.shape[1], len(channels) // len(durations_ms))
-        elif format_ == "png" and depth_bits == 16:
-            channels, alpha = _png_of_16_bits(data)
-            space = "gray" if channels.shape[2] == 1 else "rgb"
-            found_size = channels.shape[1::-1]
         elif format_ == "avif" and depth_bits > 8 and not icc and said.needs_depth:
-            channels, alpha = _deep_avif(data, depth_bits)
+            channels, alpha = _deep_avif(seen.file, depth_bits)
             space = "gray" if channels.shape[2] == 1 else "rgb"
             found_size = channels.shape[1::-1]
         else:
-            image.load()
-            channels, alpha, space = _channels(image, data)
-            found_size = image.size
+            unused = _unused_alpha(image, seen.file) if format_ == "bmp" else None
+            channels, alpha, space = _still(image, seen.file, depth_bits)
+            found_size = channels.shape[1::-1]
+            if format_ == "bmp" and alpha is not None and not alpha.any():
+                alpha, unused = None, "alpha is 0 everywhere"
+            if unused is not None:
+                notes.append(Note("alpha_ignored", unused))
         if found_size != stored_size:
             raise UnreadableImage("the pixels do not have the size that the header says")
+        if seen.is_cut or any(_differs(image, proof) for proof in seen.proofs):
+            raise UnreadableImage("the file is broken or cut short")
         return _Stored(
             format=format_,
             colour=channels,
@@ -260,12 +288,105 @@ def _stored(data: bytes, wanted_frames: int) -> _Stored:
             oriented_by=oriented_by,
             frames=frames,
             durations_ms=durations_ms,
-            plays=_plays(image),
+            plays=int(image.info.get("loop", 0)),
             icc=icc,
             stated=said,
             carried=found,
-            dpi=_dpi(image.info.get("dpi")) if _states_dpi(image, found) else None,
+            dpi=_dpi(image.info.get("dpi") or (_exif_dpi(found) if format_ == "jpeg" else None)),
+            notes=tuple(notes),
         )
+
+
+def _still(
+    image: Image.Image, file: bytes, depth_bits: int
+) -> tuple[Samples, Samples | None, Space]:
+    """The pixels of the picture that was opened."""
+    if image.format == "PNG" and depth_bits == 16:
+        channels, alpha = _png_of_16_bits(file)
+        return channels, alpha, "gray" if channels.shape[2] == 1 else "rgb"
+    image.load()
+    return _channels(image, file)
+
+
+def _differs(image: Image.Image, proof: bytes) -> bool:
+    """Whether another file shows another picture."""
+    with _opened(proof) as other:
+        other.load()
+        return not np.array_equal(np.asarray(image), np.asarray(other))
+
+
+def _unused_alpha(image: Image.Image, file: bytes) -> str | None:
+    """What is left out of a BMP of 32 bits that states no alpha; None where its fourth bytes are full.
+
+    Windows and browsers show such a picture without them (MS-WMF, 2.2.2.3: the high byte is not used).
+    """
+    tile = image.tile[0] if isinstance(image, ImageFile.ImageFile) else None
+    if tile is None:
+        return None
+    raw_mode = tile.args[0] if isinstance(tile.args, tuple) else None
+    if raw_mode != "BGRX":
+        return None
+    fourth = np.frombuffer(file, np.uint8, offset=tile.offset)[3::4][: image.width * image.height]
+    if not fourth.any():
+        return "the fourth byte of each pixel is 0"
+    return (
+        None if fourth.min() == 255 else "the file does not state that its fourth bytes are alpha"
+    )
+
+
+def _film(data: bytes) -> gif.Film:
+    """The frames of a GIF, without one at the end that the file has not all of.
+
+    Raises:
+        UnreadableImage: the file has no frame, or they take too much memory.
+    """
+    film = gif.read(data)
+    _check_memory(film.width_px, film.height_px, depth_bits=8)
+    *before, last = film.frames
+    if last.is_whole or not before:
+        return film
+    try:
+        with _opened(gif.still(film, last)) as image:
+            _check_memory(*image.size, depth_bits=8)
+            image.load()
+    except (UnreadableImage, OSError, EOFError, SyntaxError, ValueError, IndexError):
+        lost = f"frame {len(film.frames)}, which is cut short, was left out"
+        return replace(film, frames=tuple(before), damage=(*film.damage, lost))
+    return film
+
+
+def _stored_gif(data: bytes, wanted_frames: int) -> _Stored:
+    """One frame is put on the screen as all are: what it leaves of that is clear."""
+    film = _film(data)
+    size, frames = (film.width_px, film.height_px), len(film.frames)
+    taken = min(frames, wanted_frames)
+    _check_memory(*size, depth_bits=8, frames=taken)
+    notes = [Note("damage_ignored", said) for said in film.damage]
+    clipped = [
+        str(number)
+        for number, frame in enumerate(film.frames[:taken], start=1)
+        if film.is_clipped(frame)
+    ]
+    if clipped:
+        more = f" and {len(clipped) - _MOST_NAMED} more" if len(clipped) > _MOST_NAMED else ""
+        which = f"frame{'s' if len(clipped) > 1 else ''} {', '.join(clipped[:_MOST_NAMED])}{more}"
+        notes.append(Note("frames_clipped", f"{which}, to {size[0]}x{size[1]} px"))
+    shown = composed(patches.of_gif(film), size, _drawn)
+    channels, alpha, space, durations_ms = stacked(shown, size, taken)
+    return _Stored(
+        format="gif",
+        colour=channels,
+        alpha=alpha,
+        space=space,
+        depth_bits=8,
+        orientation=1,
+        frames=frames,
+        durations_ms=durations_ms,
+        plays=film.plays,
+        stated=stated(data, "gif", exif_block=None),
+        carried=carried(data, "gif", exif=None, xmp=None),
+        notes=tuple(notes),
+    )
 
 
 def _check_memory(
@@ -290,36 +411,6 @@ def _frame_count(image: Image.Image) -> int:
     return int(getattr(image, "n_frames", 1)) - bool(getattr(image, "default_image", False))
 
 
-def _frames(
-    image: Image.Image, data: bytes, count: int
-) -> tuple[Samples, Samples | None, Space, tuple[float, ...]]:
-    """The first frames of an animation as they are seen, below one another, and how long each is shown."""
-    read = {"PNG": patches.of_png, "GIF": patches.of_gif}.get(image.format or "")
-    frames = _composed(read(data), image.size) if read else _decoded(image)
-    stacked = np.empty((count, image.height, image.width, 4), np.uint8)
-    durations_ms: list[float] = []
-    is_gray = True
-    for number, (pixels, space, duration_ms) in enumerate(itertools.islice(frames, count)):
-        stacked[number] = pixels
-        is_gray = is_gray and space == "gray"
-        durations_ms.append(duration_ms)
-    if len(durations_ms) < count:
-        raise UnreadableImage(f"it has {len(durations_ms)} frames and says that there are more")
-    rows: Samples = stacked.reshape(-1, image.width, 4)
-    # Where nothing shows through in any frame, there is no alpha.
-    alpha = None if rows[:, :, 3].min() == 255 else rows[:, :, 3]
-    return (
-        rows[:, :, : 1 if is_gray else 3],
-        alpha,
-        "gray" if is_gray else "rgb",
-        tuple(durations_ms),
-    )
-
-
-Frame = tuple[Samples, Space, float]
-"""RGB and alpha, whether it is gray, and how long it is shown."""
-
-
 def _decoded(image: Image.Image) -> Iterator[Frame]:
     """The frames of a format whose library puts them together."""
     space: Space = "gray" if image.mode in {"1", "L", "LA"} else "rgb"
@@ -332,48 +423,22 @@ def _decoded(image: Image.Image) -> Iterator[Frame]:
         yield np.asarray(image.convert("RGBA")), space, float(image.info.get("duration", 0))
 
 
-def _composed(drawn: Iterable[Patch], size: tuple[int, int]) -> Iterator[Frame]:
-    """Frames put together from what each draws, on what is clear at first."""
-    canvas = np.zeros((size[1], size[0], 4), np.uint8)
-    for number, patch in enumerate(drawn, start=1):
-        right, bottom = patch.left + patch.width_px, patch.top + patch.height_px
-        # Before it is decoded: a few bytes may speak of any size.
-        if right > size[0] or bottom > size[1]:
-            raise UnreadableImage(f"frame {number} is larger than the picture")
-        stored = _stored(patch.file, 1)
-        place = canvas[patch.top : bottom, patch.left : right]
-        before = place.copy()
-        pixels = np.full_like(place, 255)
-        pixels[:, :, :3] = to_8_bits(stored.colour)
-        if stored.alpha is not None:
-            pixels[:, :, 3] = to_8_bits(stored.alpha)
-        place[:] = _blended(pixels, before) if patch.is_blended else pixels
-        yield canvas, stored.space, patch.duration_ms
-        if patch.then == "clear":
-            place[:] = 0
-        elif patch.then == "restore":
-            place[:] = before
-
-
-def _blended(front: Samples, back: Samples) -> Samples:
-    """One over the other, both with their own alpha (PNG third edition, 13.16; Porter and Duff's over)."""
-    shown = np.where(front[:, :, 3:] == 0, back, front)
-    mixed = (front[:, :, 3] % 255 > 0) & (back[:, :, 3] > 0)
-    upper, lower = front[mixed].astype(np.float64), back[mixed].astype(np.float64)
-    covers = upper[:, 3:] / 255
-    remains = lower[:, 3:] / 255 * (1 - covers)
-    channels = (upper[:, :3] * covers + lower[:, :3] * remains) / (covers + remains)
-    shown[mixed] = np.rint(np.hstack([channels, (covers + remains) * 255]))
-    return shown
-
-
-def _plays(image: Image.Image) -> int:
-    """How often an animation is played; 0 for ever."""
-    if image.format == "GIF":
-        # The block says how often to begin again, and is missing where it is not; as gif2webp of libwebp reads it.
-        again = image.info.get("loop")
-        return 1 if again is None else int(again) + 1 if again else 0
-    return int(image.info.get("loop", 0))
+def _drawn(patch: Patch, width_px: int, height_px: int) -> tuple[Samples, Space]:
+    """The part of what a frame draws that is on the canvas, as RGB and alpha, and whether it is gray."""
+    with _opened(patch.file) as image:
+        if image.size != (patch.width_px, patch.height_px):
+            raise UnreadableImage("the pixels do not have the size that the header says")
+        depth_bits = _depth_bits(patch.file, _format(image))
+        _check_memory(*image.size, depth_bits=depth_bits)
+        # What is cut off never has four bytes a pixel.
+        is_clipped = image.size != (width_px, height_px)
+        seen = image.crop((0, 0, width_px, height_px)) if is_clipped else image
+        channels, alpha, space = _still(seen, patch.file, depth_bits)
+    pixels = np.full((height_px, width_px, 4), 255, np.uint8)
+    pixels[:, :, :3] = to_8_bits(channels)
+    if alpha is not None:
+        pixels[:, :, 3] = to_8_bits(alpha)
+    return pixels, space
 
 
 def _stored_tiff(data: bytes) -> _Stored:
@@ -469,7 +534,7 @@ def _png_of_16_bits(data: bytes) -> tuple[Samples, Samples | None]:
 
 def _deep_avif(data: bytes, depth_bits: int) -> tuple[Samples, Samples | None]:
     """Colour and alpha with all their bits, as uint16, of which Pillow would keep 8."""
-    pixels: Samples = imagecodecs.avif_decode(avif.without_exif(data), numthreads=1)
+    pixels: Samples = imagecodecs.avif_decode(data, numthreads=1)
     if pixels.dtype != np.uint16:
         raise UnreadableImage("the pixels do not have the depth that the header says")
     most = (1 << depth_bits) - 1
@@ -500,12 +565,9 @@ def _png_bits(data: bytes) -> int:
     return data[24] if data[12:16] == b"IHDR" else 8
 
 
-def _states_dpi(image: Image.Image, found: Carried) -> bool:
-    """Whether the resolution is the file's: for a JPEG that has EXIF but states none, Pillow says 72."""
-    if _format(image) != "jpeg" or image.info.get("jfif_unit"):
-        return True
+def _exif_dpi(found: Carried) -> tuple[float, float] | None:
     block = exif.read_or_none(found.exif)
-    return block is not None and exif.X_RESOLUTION in block.directory
+    return block.dpi if block else None
 
 
 def _dpi(stated: object) -> tuple[float, float] | None:
@@ -520,14 +582,11 @@ def _dpi(stated: object) -> tuple[float, float] | None:
 @contextmanager
 def _opened(data: bytes) -> Iterator[Image.Image]:
     """The file as Pillow sees it."""
-    seen = avif.without_exif(data) if data[4:12] in avif.BRANDS else data
     if data.startswith(b"\x89PNG"):
-        seen = without_odd_chunks(data)
-    # Others are held against our own limits before anything is decoded. Pillow's error comes at twice its number.
-    Image.MAX_IMAGE_PIXELS = _MOST_GIF_PX // 2 if data.startswith(b"GIF8") else None
+        data = without_odd_chunks(data)
     with (
         warnings.catch_warnings(action="ignore"),
-        Image.open(BytesIO(seen), formats=[name.upper() for name in FORMATS]) as image,
+        Image.open(BytesIO(data), formats=[name.upper() for name in FORMATS]) as image,
     ):
         if 0 in image.size:
             raise UnreadableImage("the picture has no pixels")

@@ -23,7 +23,8 @@ EXIF_PREFIX = b"Exif\0\0"
 """What stands before the block in a JPEG, and in what Pillow hands out."""
 
 # Tags of EXIF 3.0, 4.6, and of TIFF 6.0.
-ORIENTATION, X_RESOLUTION = 0x0112, 0x011A
+ORIENTATION = 0x0112
+_X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
 XMP, IPTC, PHOTOSHOP = 0x02BC, 0x83BB, 0x8649
 _SOFTWARE, _WIDTH, _HEIGHT = 0x0131, 0x0100, 0x0101
 _EXIF, _GPS, _INTEROPERABILITY = 0x8769, 0x8825, 0xA005
@@ -41,6 +42,9 @@ _SUBJECT_PLACES = (0x9214, 0xA214)
 
 _PIXELS_PER_UNIT = {0xA20E: 0, 0xA20F: 1}
 """FocalPlaneXResolution and FocalPlaneYResolution: pixels of the picture per unit of the sensor, by axis."""
+
+_INCHES_PER_UNIT = {2: 1.0, 3: 1 / 2.54}
+"""By ResolutionUnit: inch, which it is where nothing is stated, and centimetre."""
 
 _OFFSET_SCHEMA = 0xEA1D
 """How far Windows has moved the maker's note. It is left out where the note stays where it is."""
@@ -191,6 +195,22 @@ class Block:
         is_r03 = isinstance(index, Entry) and index.data.startswith(b"R03")
         # Programs that convert to sRGB and say so often leave the index.
         return space == _ADOBE_SPACE or (is_r03 and space != _SRGB_SPACE)
+
+    @property
+    def dpi(self) -> tuple[float, float] | None:
+        """Pixels per inch across and down; None where the block does not state both of them, or no unit."""
+        stated = [self.directory.get(tag) for tag in (_X_RESOLUTION, _Y_RESOLUTION)]
+        unit = self.number(_RESOLUTION_UNIT)
+        inches = _INCHES_PER_UNIT.get(2 if unit is None else unit)
+        found = []
+        for entry in stated:
+            if not isinstance(entry, Entry) or entry.type != _RATIONAL or len(entry.data) < 8:
+                return None
+            upper, lower = struct.unpack_from(f"{self.order}II", entry.data)
+            if not lower or inches is None:
+                return None
+            found.append(upper / lower / inches)
+        return found[0], found[1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from enlarger.errors import UnreadableImage
+from enlarger.picture import gif
 from enlarger.picture.metadata import png_chunk, png_chunks
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_GIF_SCREEN_BYTES = 13
-_GIF_IMAGE, _GIF_EXTENSION, _GIF_CONTROL = 0x2C, 0x21, 0xF9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +46,7 @@ def of_png(data: bytes) -> Iterator[Patch]:
 
     Raises:
         ValueError, struct.error, LookupError: it is damaged.
+        UnreadableImage: a frame is larger than the picture.
     """
     shared: list[tuple[bytes, bytes]] = []
     control: bytes | None = None
@@ -67,6 +68,11 @@ def of_png(data: bytes) -> Iterator[Patch]:
 def _png_patch(shared: list[tuple[bytes, bytes]], control: bytes, pixels: bytes) -> Patch:
     _, width, height, left, top, count, per_s, then, blend = struct.unpack(">5I2H2B", control)
     (_, header), *others = shared
+    # Before it is decoded: a few bytes may speak of any size.
+    if left + width > int.from_bytes(header[:4], "big") or top + height > int.from_bytes(
+        header[4:8], "big"
+    ):
+        raise UnreadableImage("a frame is larger than the picture")
     chunks = [(b"IHDR", struct.pack(">II", width, height) + header[8:]), *others]
     chunks += [(b"IDAT", pixels), (b"IEND", b"")]
     return Patch(
@@ -81,51 +87,17 @@ def _png_patch(shared: list[tuple[bytes, bytes]], control: bytes, pixels: bytes)
     )
 
 
-def of_gif(data: bytes) -> Iterator[Patch]:
-    """The frames of a GIF (GIF89a, 20 to 23).
-
-    Raises:
-        struct.error, LookupError: it is damaged.
-    """
-    head = _GIF_SCREEN_BYTES + _table_bytes(data[10])
-    control, at = bytes(4), head
-    while data[at] in (_GIF_IMAGE, _GIF_EXTENSION):
-        begin = at
-        if data[at] == _GIF_EXTENSION:
-            at = _behind_blocks(data, at + 2)
-            if data[begin + 1] == _GIF_CONTROL:
-                control = data[begin + 3 : begin + 7]
-            continue
-        left, top, width, height, flags = struct.unpack_from("<4HB", data, at + 1)
-        at = _behind_blocks(data, at + 10 + _table_bytes(flags) + 1)
-        disposal, duration_cs = control[0] >> 2 & 7, int.from_bytes(control[1:3], "little")
+def of_gif(film: gif.Film) -> Iterator[Patch]:
+    """The frames of a GIF (GIF89a, 20 to 23)."""
+    for frame in film.frames:
+        disposal = frame.control[0] >> 2 & 7
         yield Patch(
-            # Its own screen, the colours of all, what is clear in it, and then the frame at the corner.
-            file=b"".join(
-                [
-                    b"GIF89a" + struct.pack("<HH", width, height) + data[10:head],
-                    b"\x21\xf9\x04" + bytes([control[0] & 1, 0, 0, control[3], 0]),
-                    b"\x2c" + bytes(4) + data[begin + 5 : at] + b";",
-                ]
-            ),
-            left=left,
-            top=top,
-            width_px=width,
-            height_px=height,
-            duration_ms=10.0 * duration_cs,
+            file=gif.still(film, frame),
+            left=frame.left,
+            top=frame.top,
+            width_px=frame.width_px,
+            height_px=frame.height_px,
+            duration_ms=10.0 * int.from_bytes(frame.control[1:3], "little"),
             is_blended=True,
             then="clear" if disposal == 2 else "restore" if disposal == 3 else "leave",
         )
-        control = bytes(4)
-
-
-def _table_bytes(flags: int) -> int:
-    """Of the colour table that the flags speak of."""
-    return 3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0
-
-
-def _behind_blocks(data: bytes, at: int) -> int:
-    """Where the blocks end that begin there."""
-    while data[at]:
-        at += 1 + data[at]
-    return at + 1

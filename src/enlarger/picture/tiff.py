@@ -99,8 +99,6 @@ _SUBSAMPLINGS = (1, 2, 4)
 """Values of YCbCrSubSampling."""
 
 _ICC = 34675
-_Y_RESOLUTION, _RESOLUTION_UNIT = 283, 296
-_INCHES_PER_UNIT = {2: 1.0, 3: 1 / 2.54}
 """By ResolutionUnit: inch and centimetre."""
 
 # What libraries think of a stranger's file is not the operator's business.
@@ -202,7 +200,7 @@ def facts(data: bytes) -> Facts:
         orientation=orientation if orientation is not None else 1,
         icc=block.bytes_of(_ICC),
         xmp=xmp and xmp.rstrip(b"\0"),
-        dpi=_dpi(block),
+        dpi=block.dpi,
     )
 
 
@@ -383,16 +381,3 @@ def _check_ycbcr(how: Layout) -> None:
 
 def _refusal(what: str, instead: str) -> UnsupportedFormat:
     return UnsupportedFormat(f"a TIFF{what} is not read here; {instead}")
-
-
-def _dpi(block: exif.Block) -> tuple[float, float] | None:
-    """Pixels per inch, unless the unit is none; an inch where the file does not say."""
-    unit = block.number(_RESOLUTION_UNIT)
-    scale = _INCHES_PER_UNIT.get(2 if unit is None else unit)
-    found: list[float] = []
-    for tag in (exif.X_RESOLUTION, _Y_RESOLUTION):
-        entry = block.directory.get(tag)
-        found += layout.ratios(entry, block.order)[:1] if isinstance(entry, exif.Entry) else ()
-    if scale is None or len(found) != 2:
-        return None
-    return found[0] / scale, found[1] / scale

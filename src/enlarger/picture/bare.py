@@ -1,0 +1,360 @@
+"""A file without what holds no pixels, and mended where its pixels end: what decoders get to see.
+
+Decoders refuse a whole picture because of a text that is too long, a wrong checksum of a chunk that states the
+resolution, a length that somebody has miscounted, or an end marker that got lost. So each file is written anew before
+a decoder sees it, of the parts that hold or describe its pixels. What the file carries besides is read from the file
+itself: see ``carried``. GIF has its own way: see ``gif``.
+
+Files are strangers': each is walked over once, and a part that reaches beyond the end of the file ends there. Bytes are
+copied once, and only where something is left out.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from PIL import PngImagePlugin
+
+from enlarger.errors import UnreadableImage, UnsupportedFormat
+from enlarger.picture import avif, jpeg
+from enlarger.picture.metadata import png_chunk, webp_chunks
+from enlarger.picture.values import Note
+
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_JPEG_SIGNATURE = b"\xff\xd8\xff"
+
+_FRAMES = frozenset({b"fcTL", b"fdAT"})
+"""Chunks of frames: ancillary by their names, but they hold pixels."""
+
+_LEAST_BYTES = {
+    b"tRNS": 1,
+    b"gAMA": 4,
+    b"cHRM": 32,
+    b"sRGB": 1,
+    b"iCCP": 3,
+    b"cICP": 4,
+    b"mDCV": 24,
+    b"mDCv": 24,
+    b"cLLI": 8,
+    b"cLLi": 8,
+    b"sBIT": 1,
+    b"pHYs": 9,
+    b"acTL": 8,
+    b"fcTL": 26,
+    b"bKGD": 1,
+    b"hIST": 2,
+    b"sPLT": 2,
+    b"tIME": 7,
+}
+"""Chunks that describe pixels and frames, and how long each is at least (PNG third edition, 11.3)."""
+
+_UNUSED = frozenset({b"bKGD", b"hIST", b"sPLT", b"tIME"})
+"""Those among them that make no difference to what is seen."""
+
+_COLOUR_TYPE_AT = 25
+_CLEAR_VALUE_BYTES = {0: 2, 2: 6}
+"""Length of ``tRNS`` by colour type: gray, RGB (11.3.1.1)."""
+
+_MOST_PROFILE_BYTES = 8 << 20
+"""A colour profile in a PNG, unpacked. Large ones, for printing, have 3 MiB."""
+
+# Profiles are the only packed blocks that Pillow still gets, and they have been held against the limit.
+PngImagePlugin.MAX_TEXT_CHUNK = _MOST_PROFILE_BYTES
+
+_DESCRIBING_SEGMENTS = (
+    (jpeg.APP0, b"JFIF\0", 14),
+    (jpeg.APP14, b"Adobe", 12),
+)
+"""Segments of a JPEG that describe pixels (resolution, and what its components are): beginning and least length."""
+
+_PROFILE_PREFIX = b"ICC_PROFILE\0"
+
+_PADDING = bytes(16)
+"""So many zeros at the end of a JPEG are no pixels: programs that reserve room for a file leave them."""
+
+_WEBP_PIXELS = frozenset({b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF", b"ICCP"})
+_WEBP_HEAD_BYTES = 12
+_LEAST_FRAME_BYTES = 32
+"""What a frame of an animation takes at least: two chunks, and its place."""
+
+_UNSET_LENGTH = (1 << 32) - 256
+"""What programs state that did not know the length when they began is no less."""
+
+_WEBP_ANNOUNCES = 0b1100
+"""Flags of VP8X that speak of EXIF and XMP (RFC 9649, 2.7.1.1)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bare:
+    """A file as decoders get it."""
+
+    file: bytes
+    notes: tuple[Note, ...] = ()
+    """What is wrong with the rest of it."""
+
+    proofs: tuple[bytes, ...] = ()
+    """The same with other bytes behind its pixels. If one of them is another picture, pixels are missing."""
+
+    is_cut: bool = False
+    """Whether pixels are missing for certain, although a decoder makes some up."""
+
+
+def bare(data: bytes) -> Bare:
+    """The parts of a file that hold or describe its pixels. A file of a format that needs no mending stays as it is.
+
+    Raises:
+        UnsupportedFormat: no decoder here reads this kind of the format.
+        UnreadableImage: what says where pixels belong is damaged.
+    """
+    if data.startswith(_PNG_SIGNATURE):
+        return _png(data)
+    if data.startswith(_JPEG_SIGNATURE):
+        return _jpeg(data)
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return _webp(data)
+    if data[4:12] in avif.BRANDS:
+        return Bare(file=avif.without_metadata(data))
+    return Bare(file=data)
+
+
+class _Parts:
+    """Parts of a file in their order, some of them new."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._parts: list[slice | bytes] = []
+
+    def keep(self, begin: int, stop: int) -> None:
+        """Take the next part as it is."""
+        last = self._parts[-1] if self._parts else None
+        if isinstance(last, slice) and last.stop == begin:
+            self._parts[-1] = slice(last.start, stop)
+        else:
+            self._parts.append(slice(begin, stop))
+
+    def add(self, new: bytes) -> None:
+        """Put other bytes here."""
+        self._parts.append(new)
+
+    def joined(self) -> bytes:
+        """The file; the very one where nothing was left out."""
+        if self._parts == [slice(0, len(self._data))]:
+            return self._data
+        view = memoryview(self._data)
+        return b"".join(view[part] if isinstance(part, slice) else part for part in self._parts)
+
+
+_PngPlace = tuple[bytes, int, int]
+"""Kind of a chunk, where it begins, and where the next one does."""
+
+_PNG_END = png_chunk(b"IEND", b"")
+
+
+def _png(data: bytes) -> Bare:
+    places = list(_png_places(data))
+    troubles = {place: _trouble(data, *place) for place in places if place[0] in _LEAST_BYTES}
+    # Without a sound chunk that says so it is no animation, as the standard has it.
+    is_animation = any(
+        kind == b"acTL" and trouble is None for (kind, *_), trouble in troubles.items()
+    )
+    kept = _Parts(data)
+    kept.keep(0, len(_PNG_SIGNATURE))
+    notes: dict[Note, None] = {}
+    for place in places:
+        kind, begin, stop = place
+        trouble = troubles.get(place)
+        if kind == b"IEND" or (kind in _FRAMES and not is_animation):
+            continue
+        if trouble is None and kind not in _UNUSED and stop <= len(data):
+            kept.keep(begin, stop)  # decoders find by themselves whether pixels are damaged
+        elif trouble is not None and kind in _FRAMES:
+            raise UnreadableImage(f"the file is broken: {trouble.detail}")
+        elif trouble is not None:
+            notes[trouble] = None
+    for trouble in _end_png(data, places, kept, is_animation=is_animation):
+        notes[trouble] = None
+    return Bare(file=kept.joined(), notes=tuple(notes))
+
+
+def _png_places(data: bytes) -> Iterator[_PngPlace]:
+    """The chunks that decoders need, up to the end or to one that the file has not all of.
+
+    Chunks that describe all of the picture come once; of more the first one counts.
+    """
+    at, seen = len(_PNG_SIGNATURE), set[bytes]()
+    while at + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        if kind == b"CgBI":
+            raise UnsupportedFormat(
+                "a PNG that Xcode has changed for iPhones (CgBI) is not read here; send the original"
+            )
+        if not kind.isalpha():
+            return  # a decoder would stop here, too
+        stop = at + 12 + length
+        is_critical = not kind[0] & 0x20
+        if is_critical or kind in _FRAMES:
+            yield kind, at, stop
+        elif kind in _LEAST_BYTES and kind not in seen:
+            seen.add(kind)
+            yield kind, at, stop
+        if kind == b"IEND":
+            return
+        at = stop
+
+
+def _end_png(
+    data: bytes, places: list[_PngPlace], kept: _Parts, *, is_animation: bool
+) -> Iterator[Note]:
+    """Put the end there, and say what is wrong with that of the file."""
+    kind, begin, stop = places[-1] if places else (b"", 0, 0)
+    if kind == b"IEND" and data[begin:stop] == _PNG_END:
+        kept.keep(begin, stop)
+        return
+    if kind == b"IEND":
+        yield Note("damage_ignored", "the last chunk is damaged")
+    else:
+        yield Note("damage_ignored", "the end of the file is missing")
+    if stop > len(data) and (kind == b"IDAT" or (kind == b"fdAT" and is_animation)):
+        # All pixels may be there, and just the checksum behind them missing.
+        kept.add(png_chunk(kind, data[begin + 8 : stop - 4]))
+    kept.add(_PNG_END)
+
+
+def _trouble(data: bytes, kind: bytes, begin: int, stop: int) -> Note | None:
+    """Why a chunk of a PNG cannot be used; None where it can."""
+    name = kind.decode()
+    code = "icc_dropped" if kind == b"iCCP" else "damage_ignored"
+    view = memoryview(data)
+    if stop > len(data):
+        return Note(code, f"the chunk {name} is cut short")
+    if zlib.crc32(view[begin + 4 : stop - 4]) != int.from_bytes(view[stop - 4 : stop], "big"):
+        return Note(code, f"the chunk {name} has a wrong checksum")
+    least = _LEAST_BYTES[kind]
+    if kind == b"tRNS" and len(data) > _COLOUR_TYPE_AT:
+        least = _CLEAR_VALUE_BYTES.get(data[_COLOUR_TYPE_AT], least)
+    if stop - begin - 12 < least:
+        return Note(code, f"the chunk {name} is too short")
+    return _profile_trouble(data[begin + 8 : stop - 4]) if kind == b"iCCP" else None
+
+
+def _profile_trouble(content: bytes) -> Note | None:
+    name, _, rest = content.partition(b"\0")
+    inflate = zlib.decompressobj()
+    try:
+        unpacked = inflate.decompress(rest[1:], _MOST_PROFILE_BYTES + 1)
+    except zlib.error:
+        unpacked = b""
+    if len(unpacked) > _MOST_PROFILE_BYTES:
+        return Note(
+            "icc_dropped", f"the profile has more than {_MOST_PROFILE_BYTES >> 20} MiB unpacked"
+        )
+    if not name or rest[:1] != b"\0" or not inflate.eof:
+        return Note("icc_dropped", "the profile is damaged")
+    return None
+
+
+def _jpeg(data: bytes) -> Bare:
+    walked = list(jpeg.segments(data))
+    frame = next((segment for segment in walked if segment.marker in jpeg.FRAMES), None)
+    reason = jpeg.unsupported(frame, data) if frame else None
+    if reason is not None:
+        raise UnsupportedFormat(
+            f"{reason} is not read here; save the picture as an ordinary JPEG, or as PNG or TIFF"
+        )
+    profile, trouble = _profile_segments(data, walked)
+    notes = [trouble] if trouble else []
+    kept = _Parts(data)
+    kept.keep(0, 2)
+    is_late = frame is not None and any(segment.begin > frame.begin for segment in profile)
+    if is_late:  # Pillow looks for it before the frame
+        for segment in profile:
+            kept.add(data[segment.begin : segment.stop])
+    for segment in walked:
+        is_wanted = _holds_pixels(segment, data) or (segment in profile and not is_late)
+        if is_wanted and segment.stop <= len(data):
+            kept.keep(segment.begin, segment.stop)
+    has_scans = any(segment.marker == jpeg.SOS for segment in walked)
+    if not has_scans or walked[-1].marker == jpeg.EOI:
+        return Bare(file=kept.joined(), notes=tuple(notes))
+    file = kept.joined()
+    if walked[-1].marker == jpeg.SOS:
+        file = file.rstrip(b"\0") if file.endswith(_PADDING) else file
+        file = file.rstrip(b"\xff")  # of the end marker; of pixels it would be the half of one
+    return Bare(
+        file=file + b"\xff\xd9",
+        notes=(*notes, Note("damage_ignored", "the end marker is missing")),
+        proofs=jpeg.with_other_pixels(file, walked) if walked[-1].marker == jpeg.SOS else (),
+        is_cut=jpeg.are_scans_missing(data, walked),
+    )
+
+
+def _profile_segments(
+    data: bytes, walked: list[jpeg.Segment]
+) -> tuple[list[jpeg.Segment], Note | None]:
+    """The segments of the colour profile, each once, or why it cannot be read (ICC.1, B.4: number, and how many)."""
+    found: dict[int, jpeg.Segment] = {}
+    counts = set()
+    for segment in walked:
+        head = data[segment.content][: len(_PROFILE_PREFIX) + 2]
+        is_whole = segment.stop <= len(data) and len(head) == len(_PROFILE_PREFIX) + 2
+        if segment.marker == jpeg.APP2 and head.startswith(_PROFILE_PREFIX) and is_whole:
+            found.setdefault(head[-2], segment)
+            counts.add(head[-1])
+    if not found:
+        return [], None
+    first = min(found)  # 1; some programs count from 0
+    if len(counts) > 1 or set(found) != set(range(first, first + counts.pop())):
+        return [], Note("icc_dropped", "parts of the profile are missing")
+    return list(found.values()), None
+
+
+def _holds_pixels(segment: jpeg.Segment, data: bytes) -> bool:
+    if segment.marker in jpeg.NEEDED:
+        return True
+    length = segment.content.stop - segment.content.start
+    return any(
+        segment.marker == marker
+        and length >= least
+        and data.startswith(prefix, segment.content.start)
+        for marker, prefix, least in _DESCRIBING_SEGMENTS
+    )
+
+
+def _webp(data: bytes) -> Bare:
+    stated = 8 + int.from_bytes(data[4:8], "little")
+    kept = _Parts(data)
+    kept.keep(0, _WEBP_HEAD_BYTES)
+    notes: dict[Note, None] = {}
+    is_animation, end = False, _WEBP_HEAD_BYTES
+    for kind, begin, stop in webp_chunks(data):
+        holds_pixels = kind in _WEBP_PIXELS
+        if stop > len(data):
+            if holds_pixels:
+                return Bare(file=data)  # which decoders refuse
+            notes[Note("damage_ignored", "the end of the file is missing")] = None
+            break
+        end = stop
+        is_animation = is_animation or kind == b"ANMF"
+        if not holds_pixels:
+            continue
+        is_padded = (stop - begin) % 2 == 0
+        flags = data[begin + 8 : begin + 9]
+        if kind == b"VP8X" and flags and flags[0] & _WEBP_ANNOUNCES:
+            kept.add(data[begin : begin + 8] + bytes([flags[0] & ~_WEBP_ANNOUNCES]))
+            begin += 9
+        kept.keep(begin, stop)
+        if not is_padded:
+            kept.add(b"\0")
+            notes[Note("damage_ignored", "a chunk of an odd length has no byte behind it")] = None
+    if is_animation and stated - end >= _LEAST_FRAME_BYTES and stated < _UNSET_LENGTH:
+        return Bare(file=data)  # frames may be missing, and nothing else says how many there are
+    file = kept.joined()
+    if end != stated:
+        detail = f"the file states a length of {stated} bytes, and its chunks take {end}"
+        notes[Note("damage_ignored", detail)] = None
+    if len(file) != stated:
+        file = b"".join([b"RIFF", struct.pack("<I", len(file) - 8), memoryview(file)[8:]])
+    return Bare(file=file, notes=tuple(notes))
