@@ -112,6 +112,11 @@ def test_json_media_types_are_read(content_type: str) -> None:
     assert parse_body(content_type, b'{"scale": 4, "x": "\xc3\xa4"}') == {"scale": 4, "x": "ä"}
 
 
+def test_byte_order_mark_is_none_of_the_json() -> None:
+    """Windows writes one before UTF-8."""
+    assert parse_body(JSON, b'\xef\xbb\xbf{"scale": 4}') == {"scale": 4}
+
+
 @pytest.mark.parametrize(
     "content_type",
     [

@@ -351,7 +351,7 @@ BODIES = {
         {"content_type": "application/json; charset=utf-16"},
         "malformed_json",
     ),
-    "a byte order mark": (b"\xef\xbb\xbf" + GOOD, {}, "malformed_json"),
+    "two byte order marks": (b"\xef\xbb\xbf" * 2 + GOOD, {}, "malformed_json"),
     "Latin-1": (
         '{"model":"é"}'.encode("latin1"),
         {"content_type": "application/json; charset=latin-1"},

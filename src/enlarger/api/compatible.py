@@ -93,7 +93,7 @@ def parse_body(content_type: str | None, body: bytes) -> dict[str, Any]:
     if has_thousands_of_parts(body):
         raise MalformedJson("Malformed JSON")
     try:
-        value = json.loads(body.decode("utf-8"), parse_constant=_no_number)
+        value = json.loads(body.decode("utf-8-sig"), parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise MalformedJson("Malformed JSON") from error
     if not value:
