@@ -58,6 +58,8 @@ ON_V1 = {
     "result_expired": 410,
     "idempotency_key_reused": 422,
     "malformed_multipart": 400,
+    "malformed_encoding": 400,
+    "unsupported_encoding": 415,
     "rate_limited": 429,
     "source_timeout": 504,
     "source_failed": 502,

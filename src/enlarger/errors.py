@@ -6,6 +6,7 @@ EnlargerError
 |-- WeightsError        a model's files are missing, damaged or not what the catalogue says
 |-- RequestError        the sender can mend it
 |   |-- BodyTooSlow, MissingBody, MalformedJson, MalformedMultipart, NotAcceptable, NotFound
+|   |-- MalformedEncoding, UnsupportedEncoding
 |   |-- InvalidOption, UnknownModel, MissingInput, InvalidUrl
 |   |-- FileTooLarge (BodyTooLarge, DownloadTooLarge), ImageTooLarge, OutputTooLarge
 |   |-- UnsupportedFormat, UnreadableImage, AnimationUnsupported
@@ -133,6 +134,20 @@ class MalformedMultipart(RequestError):
 
     code = "malformed_multipart"
     status = 400
+
+
+class MalformedEncoding(RequestError):
+    """The body is not in the encoding that its ``Content-Encoding`` names, or is cut short."""
+
+    code = "malformed_encoding"
+    status = 400
+
+
+class UnsupportedEncoding(RequestError):
+    """The body has a ``Content-Encoding`` that is not read here; the text names those that are."""
+
+    code = "unsupported_encoding"
+    status = 415
 
 
 class NotAcceptable(RequestError):

@@ -46,6 +46,7 @@ from enlarger.errors import (
     Draining,
     EnlargerError,
     StorageFull,
+    UnsupportedEncoding,
     reason_of,
 )
 from enlarger.job import SCALES, Job
@@ -62,6 +63,7 @@ from enlarger.threads import in_thread
 from enlarger.web.access import Access, note
 from enlarger.web.bodies import TOO_SLOW, Answer, AsgiApp, LimitedBodies, Scope
 from enlarger.web.cors import Cors
+from enlarger.web.encodings import TAKEN, DecodedBodies
 from enlarger.web.launcher import Service
 from enlarger.web.request_ids import HEADER, follow, id_of
 
@@ -85,7 +87,7 @@ _PICTURES = (
 """Rules of the routes that make pictures, now or later: all that charge."""
 
 _SENT = (
-    *("Authorization", "X-API-Key", "X-Request-Id", "Content-Type", "Accept"),
+    *("Authorization", "X-API-Key", "X-Request-Id", "Content-Type", "Content-Encoding", "Accept"),
     *(
         "If-None-Match",
         "If-Range",
@@ -184,11 +186,17 @@ class Gateway:
         )
         DocumentRoutes(app, self.executor, self.settings.public_url).register()
         self.app = app
-        limited = LimitedBodies(
+        limit_bytes = self.settings.body_limit_bytes
+        others_bytes = {BATCHES: max(BATCH_LIMIT_BYTES, limit_bytes)}
+        plain = DecodedBodies(
             app,
-            limit_bytes=self.settings.body_limit_bytes,
-            others_bytes={BATCHES: max(BATCH_LIMIT_BYTES, self.settings.body_limit_bytes)},
-            refuse=self._refuse_body,
+            executor=self.executor,
+            limit_bytes=limit_bytes,
+            others_bytes=others_bytes,
+            refuse=self._refuse_raw,
+        )
+        limited = LimitedBodies(
+            plain, limit_bytes=limit_bytes, others_bytes=others_bytes, refuse=self._refuse_body
         )
         callers = Callers(
             self.settings.api_keys,
@@ -446,8 +454,12 @@ class Gateway:
         note(scope, code=error.code)
         self._log_refusal(error, request_id)
         self.metrics.failed(error.code)
-        answer = _error_answer(scope["path"], error, request_id=request_id)
-        return _raw_answer(request_id, *self._linked(answer))
+        body, status, headers = self._linked(
+            _error_answer(scope["path"], error, request_id=request_id)
+        )
+        if isinstance(error, UnsupportedEncoding):
+            headers = {**headers, "Accept-Encoding": ", ".join(TAKEN)}  # RFC 9110, section 15.5.16
+        return _raw_answer(request_id, body, status, headers)
 
 
 class _App(Quart):

@@ -36,6 +36,7 @@ from enlarger.errors import (
     Unauthorized,
     UnknownModel,
     UnreadableImage,
+    UnsupportedEncoding,
     UnsupportedFormat,
 )
 from enlarger.job import SCALES, Job, read_options
@@ -71,6 +72,7 @@ _STATUS: dict[type[EnlargerError], int] = {
     Unauthorized: 401,
     BodyTooSlow: 408,
     ResultExpired: 410,
+    UnsupportedEncoding: 415,
     RequestError: 400,
     EngineError: 500,
     StorageFull: 500,
