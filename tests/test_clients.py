@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 import zlib
@@ -202,3 +203,18 @@ async def test_packed_body_may_be_sent_again_plain(start: Start) -> None:
     ):
         assert (await first.json())["id"] == (await second.json())["id"]
     assert second.headers["Idempotency-Replayed"] == "true"
+
+
+@pytest.mark.parametrize(
+    ("query", "accept"), [("format=jpg", "*/*"), ("", "image/jpg"), ("format=jpg", "image/jpg")]
+)
+async def test_jpg_is_jpeg(start: Start, query: str, accept: str) -> None:
+    """People know the format by two names; the answer has the registered one."""
+    gateway = await start()
+    headers = {"Accept": accept}
+    async with gateway.http.post(f"/v1/upscale?{query}", data=PNG, headers=headers) as response:
+        assert (response.status, response.content_type) == (200, "image/jpeg")
+        assert (await response.read()).startswith(b"\xff\xd8\xff")
+    body = {"image_b64": B64, "format": "jpg"}
+    async with gateway.http.post("/upscale", json=body) as response:
+        assert base64.b64decode((await response.json())["base64"]).startswith(b"\xff\xd8\xff")

@@ -256,12 +256,10 @@ async def _until_told(working: Coroutine[Any, Any, int]) -> int:
         return 128 + received[0]  # as shells count it
 
 
-_FORMATS = {"jpg": "jpeg", "tif": "tiff"}
-"""Formats by the other names that people have for them."""
-
-
 def _format(name: str | None) -> str | None:
-    return None if name is None else _FORMATS.get(name.lower(), name.lower())
+    from enlarger.job import FORMAT_ALIASES
+
+    return None if name is None else FORMAT_ALIASES.get(name.lower(), name.lower())
 
 
 async def _upscale_remotely(asked: Asked, options: Options, url: str, api_key: str | None) -> int:
