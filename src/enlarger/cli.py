@@ -512,7 +512,9 @@ async def _serve(settings: config.Settings, host: str, port: int) -> int:
             _announce(pool, listener.getsockname()[:2], settings.public_url)
         )
         stack.callback(announcer.cancel)
-        await launcher.serve(gateway.asgi(), listener=listener, service=service)
+        await launcher.serve(
+            gateway.asgi(), listener=listener, service=service, refuse_head=gateway.refuse_head
+        )
         launcher.end_surely(status)
     return status
 

@@ -64,8 +64,9 @@ from enlarger.web.access import Access, note
 from enlarger.web.bodies import TOO_SLOW, Answer, AsgiApp, LimitedBodies, Scope
 from enlarger.web.cors import Cors
 from enlarger.web.encodings import TAKEN, DecodedBodies
+from enlarger.web.heads import LIMIT_BYTES, TOO_LONG
 from enlarger.web.launcher import Service
-from enlarger.web.request_ids import HEADER, follow, id_of
+from enlarger.web.request_ids import HEADER, follow, id_of, request_id
 
 log = structlog.get_logger()
 
@@ -460,6 +461,26 @@ class Gateway:
         if isinstance(error, UnsupportedEncoding):
             headers = {**headers, "Accept-Encoding": ", ".join(TAKEN)}  # RFC 9110, section 15.5.16
         return _raw_answer(request_id, body, status, headers)
+
+    def refuse_head(self, status: int) -> Answer:
+        """The answer to a request whose head is too long, or is none: nothing is known of it."""
+        known = HTTPStatus(status)
+        code, id_ = known.name.lower(), request_id(None)
+        text = _HEADS.get(status, known.phrase.capitalize())
+        log.info("refused", code=code, reason=text, request_id=id_, left_out=0)
+        self.metrics.failed(code)
+        body = problem(code, text, status=status, request_id=id_)
+        return _raw_answer(
+            id_, linked(body, self.settings.public_url), status, {"Content-Type": PROBLEM}
+        )
+
+
+_HEADS = {
+    400: "Bad request: this is no HTTP request that can be read",
+    TOO_LONG: f"Request head too long: its first line and headers may have {LIMIT_BYTES} bytes in all; "
+    "send a shorter URL, or fewer cookies and other headers; a picture belongs into the body",
+}
+"""What is wrong with heads, and what is allowed."""
 
 
 class _App(Quart):
