@@ -266,11 +266,12 @@ async def _upscale_remotely(asked: Asked, options: Options, url: str, api_key: s
     """Have pictures enlarged by a server; returns the exit status."""
     from enlarger.client import AsyncClient
     from enlarger.picture.workers import Decoders
-    from enlarger.shell.remote import RemoteWorker
+    from enlarger.shell.remote import RemoteWorker, checked
     from enlarger.shell.run import run
     from enlarger.shell.sources import Reader
 
     async with AsyncClient(url, api_key=api_key) as client, Decoders(1) as decoders:
+        await checked(client)
         worker = RemoteWorker(client, decoders, Reader(), is_watched=_errors.is_terminal)
         return await run(asked, options, worker, _errors, output=_print)
 

@@ -487,6 +487,9 @@ class ServerUnreachable(ClientError):
     code = "server_unreachable"
     retryable = True
 
+    is_refused: bool = False
+    """Whether there was no connection at all: nobody listens there, or the name is unknown."""
+
 
 class TimedOut(ClientError):
     """The call took longer than it may; a job goes on at the server."""

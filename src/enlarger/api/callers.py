@@ -37,6 +37,12 @@ OPEN_FOLDERS = (*SECRET_FOLDERS, "/errors/")
 
 _SCOPE_KEY = "enlarger.caller"
 
+_HOW = "send it as 'Authorization: Bearer <key>' or as 'X-API-Key: <key>'"
+_NO_KEY = f"an API key is needed: {_HOW}"
+_UNKNOWN_KEY = (
+    f"the API key is not known here: it is mistyped, or was withdrawn; ask the operator, and {_HOW}"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
@@ -106,13 +112,12 @@ class Callers:
         """
         headers = [(name.lower(), value.decode("latin1")) for name, value in scope["headers"]]
         if self._keys:
-            name = self._name_of(_shown_key(headers))
+            key = _shown_key(headers)
+            name = self._name_of(key)
             if name is not None:
                 return Caller(f"key:{name}", has_key=True)
             if not is_open(scope["path"]):
-                raise Unauthorized(
-                    "an API key is needed: send it as 'Authorization: Bearer <key>' or as 'X-API-Key: <key>'"
-                )
+                raise Unauthorized(_UNKNOWN_KEY if key else _NO_KEY)
         return Caller(f"address:{_counted(self._address(scope, headers))}", has_key=False)
 
     def _name_of(self, key: str | None) -> str | None:

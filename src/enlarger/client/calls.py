@@ -150,6 +150,7 @@ def sent(budget: Budget, request: Request, *, silence_s: float = _SILENCE_S) -> 
         EnlargerError: the server refuses, or cannot be reached.
     """
     failures = 0
+    refused_since: float | None = None
     while True:
         error: EnlargerError | None
         try:
@@ -160,6 +161,11 @@ def sent(budget: Budget, request: Request, *, silence_s: float = _SILENCE_S) -> 
         except ServerUnreachable as unreachable:
             budget.left_s()  # Silence until the end of our own time is no fault of the server.
             error = unreachable
+        now = budget.clock()
+        if not (isinstance(error, ServerUnreachable) and error.is_refused):
+            refused_since = None
+        elif refused_since is None:
+            refused_since = now
         failures = 1 if error.code in ONGOING else failures + 1
         pause = pause_s(
             budget.patience,
@@ -167,6 +173,7 @@ def sent(budget: Budget, request: Request, *, silence_s: float = _SILENCE_S) -> 
             failures=failures,
             left_s=budget.left_s(),
             chance=budget.chance(),
+            refused_for_s=None if refused_since is None else now - refused_since,
         )
         if pause is None:
             raise error
