@@ -50,6 +50,7 @@ ON_V1 = {
     "unauthorized": 401,
     "signature_invalid": 403,
     "signature_expired": 403,
+    "list_needs_keys": 403,
     "not_found": 404,
     "not_acceptable": 406,
     "request_timeout": 408,

@@ -816,6 +816,26 @@ def jobs_submit(
         _console.print(client.submit(picture, **fields).id, highlight=False)
 
 
+@jobs.command("list")
+def jobs_list(
+    state: Annotated[
+        list[str] | None,
+        typer.Option("--state", help="Only jobs that are so, such as running; may be repeated."),
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="The most that are shown.")] = 20,
+    server: ServerOption = DEFAULT_SERVER,
+    api_key: ApiKeyOption = None,
+) -> None:
+    """List the jobs of your API key, the newest first."""
+    from itertools import islice
+
+    from enlarger.client import Client
+
+    with Client(server, api_key=api_key) as client:
+        for job in islice(client.jobs.list(*(state or ())), limit):
+            _console.print(_job_line(job), highlight=False)
+
+
 @jobs.command("show")
 def jobs_show(
     job_id: JobArgument, server: ServerOption = DEFAULT_SERVER, api_key: ApiKeyOption = None

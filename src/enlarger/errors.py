@@ -11,6 +11,7 @@ EnlargerError
 |   |-- FileTooLarge (BodyTooLarge, DownloadTooLarge), ImageTooLarge, OutputTooLarge
 |   |-- UnsupportedFormat, UnreadableImage, AnimationUnsupported
 |   |-- Unauthorized, SignatureInvalid, SignatureExpired
+|   |-- ListNeedsKeys
 |   |-- JobNotFinished, JobWithoutResult, ResultExpired, IdempotencyKeyReused
 |   `-- SourceUnreachable, SourceTimeout, SourceRefused, SourceFailed
 |-- CapacityError       not now; most know when to come back
@@ -290,6 +291,13 @@ class Unauthorized(RequestError):
 
     code = "unauthorized"
     status = 401
+
+
+class ListNeedsKeys(RequestError):
+    """Jobs are listed for the API key that asked for them; without keys a job's id is the permission to see it."""
+
+    code = "list_needs_keys"
+    status = 403
 
 
 class JobNotFinished(RequestError):

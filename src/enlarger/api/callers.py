@@ -60,6 +60,11 @@ class Caller:
         return self.id if self.has_key else ""
 
     @property
+    def is_key(self) -> bool:
+        """Whether a key of their own was shown."""
+        return self.id.startswith("key:")
+
+    @property
     def is_link(self) -> bool:
         """Whether somebody signed just this request: whatever it asks to see may be seen."""
         return self.id.startswith("link:")
