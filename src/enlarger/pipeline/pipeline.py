@@ -104,6 +104,9 @@ class Listener:
     stage: Callable[[Stage], None] = _ignore
     """Told of each stage as it begins."""
 
+    total: Callable[[int], None] = _ignore
+    """Told how many tiles there are, before ``infer`` begins."""
+
     tile: OnTile = _ignore
     """Told of each finished tile."""
 
@@ -480,6 +483,11 @@ class Pipeline:
                 entry.progress(done, total)
                 on_tile(done, total)
 
+            def begin(total: int) -> None:
+                # In this order: a job that computes knows how many tiles it has.
+                listener.total(total)
+                listener.stage("infer")
+
             try:
                 async with asyncio.timeout_at(deadline), self._memory.hold(plan.held_bytes):
                     facts = await self._engine.ready_for(plan.model.id, plan.model.sha256)
@@ -490,7 +498,6 @@ class Pipeline:
                     entry.rests()
                     _check_kind(plan, options, has_alpha=picture.has_alpha)
                     watch.lap("decode")
-                    listener.stage("infer")
                     enlarged = await enlarge(
                         picture,
                         model=facts,
@@ -502,6 +509,7 @@ class Pipeline:
                         admitted_at=admitted_at,
                         request_id=job.request_id,
                         on_planes=entry.needs,
+                        on_total=begin,
                         on_tile=progress,
                         on_piece=listener.piece,
                     )

@@ -35,7 +35,7 @@ RETRY_MS = 2000
 
 EVENT_HEADERS = {
     "Content-Type": "text/event-stream",
-    "Cache-Control": "no-store",
+    "Cache-Control": "no-cache, no-transform",  # a proxy that packs them would keep them meanwhile
     "X-Accel-Buffering": "no",  # nginx, at its defaults, would keep events until it has 4 KB of them
 }
 
