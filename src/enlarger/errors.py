@@ -176,12 +176,22 @@ class InvalidOption(RequestError):
         message: str,
         *,
         faults: Sequence[Fault] = (),
+        reason: Reason = "range",
         limit: int | None = None,
         actual: int | None = None,
     ) -> None:
         super().__init__(message, limit=limit, actual=actual)
-        self.faults = tuple(faults)
-        """All that is wrong with the options; the text names the first."""
+        self.faults = tuple(faults) or _told_by(message, reason)
+        """All that is wrong with the options; the text names the first. Without ``faults`` it is the one in
+        ``Invalid <option>: <detail>``, for ``reason``; none in a text of another form, which is the shell's."""
+
+
+_TOLD = re.compile(r"Invalid ([\w-]+): (.+)", re.DOTALL)
+
+
+def _told_by(message: str, reason: Reason) -> tuple[Fault, ...]:
+    told = _TOLD.fullmatch(message)
+    return () if told is None else (Fault(told[1], reason, told[2]),)
 
 
 class UnknownModel(RequestError):

@@ -7,7 +7,7 @@ import binascii
 import re
 from urllib.parse import unquote_to_bytes
 
-from enlarger.errors import InvalidOption, InvalidUrl, MissingInput, UnreadableImage
+from enlarger.errors import Fault, InvalidOption, InvalidUrl, MissingInput, UnreadableImage
 from enlarger.fetch import check_url
 from enlarger.job import BytesSource, Source, UrlSource
 
@@ -44,10 +44,16 @@ def source_of(url: object, encoded: object) -> Source:
     if url in (None, "") and encoded in (None, ""):
         raise MissingInput("img_url is required")
     if url not in (None, "") and encoded not in (None, ""):
-        raise InvalidOption("Give either img_url or image_b64")
+        detail = "give either img_url or image_b64, not both"
+        raise InvalidOption(
+            "Give either img_url or image_b64", faults=[Fault("image_b64", "conflict", detail)]
+        )
     if encoded not in (None, ""):
         if not isinstance(encoded, str):
-            raise InvalidOption("Invalid image_b64 format")
+            raise InvalidOption(
+                "Invalid image_b64 format",
+                faults=[Fault("image_b64", "type", "it must be a string of base64, or a data URL")],
+            )
         try:
             data = data_of(encoded)
         except InvalidUrl as error:
