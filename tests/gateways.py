@@ -177,7 +177,11 @@ async def running(
     )
     listener = launcher.bind("127.0.0.1", 0, variable="--port")
     port = listener.getsockname()[1]
-    server = asyncio.create_task(launcher.serve(gateway.asgi(), listener=listener, service=service))
+    server = asyncio.create_task(
+        launcher.serve(
+            gateway.asgi(), listener=listener, service=service, refuse_head=gateway.refuse_head
+        )
+    )
     try:
         async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http:
             yield Running(gateway=gateway, store=results, http=http, port=port)

@@ -131,6 +131,23 @@ def test_what_needs_no_key(path: str, *, is_open: bool) -> None:
             Callers(KEYS).identify(scope(path))
 
 
+@pytest.mark.parametrize(
+    ("headers", "text"),
+    [
+        ({}, "an API key is needed: send it as"),
+        ({"x_api_key": ""}, "an API key is needed: send it as"),
+        ({"authorization": "Bearer "}, "an API key is needed: send it as"),
+        ({"x_api_key": "mistyped"}, "the API key is not known here: "),
+        ({"authorization": "Bearer mistyped"}, "the API key is not known here: "),
+        ({"authorization": f"Basic {b64('user:mistyped')}"}, "the API key is not known here: "),
+    ],
+)
+def test_wrong_key_reads_otherwise_than_none(headers: dict[str, str], text: str) -> None:
+    """Who forgot a header looks for it; who mistyped a key looks at the key."""
+    with pytest.raises(Unauthorized, match=f"^{text}"):
+        Callers(KEYS).identify(scope(**headers))
+
+
 def test_without_keys_everybody_calls() -> None:
     """And is told apart by address; a key that is shown means nothing."""
     caller = Callers(()).identify(scope(x_api_key="enl_a"))

@@ -8,8 +8,9 @@ import re
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from io import BytesIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
@@ -259,6 +260,34 @@ async def test_no_server_says_what_to_do(ask: Ask) -> None:
             await ask(url, lambda one: one.models(), attempts=2)
     assert url in str(caught.value)
     assert "enlarger serve" in str(caught.value)
+
+
+async def test_refused_connections_are_tried_for_two_seconds(ask: Ask) -> None:
+    """A server that restarts is back by then; a wrong address never is, whatever attempts are left."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+        began = time.monotonic()
+        with pytest.raises(errors.ServerUnreachable):
+            await ask(url, lambda one: one.models(), attempts=100)
+    assert 0.2 < time.monotonic() - began < 3.5
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview, BytesIO])
+async def test_picture_may_be_bytes_of_any_kind(start: Start, ask: Ask, kind: Any) -> None:
+    """As buffers come from other libraries."""
+    gateway = await start()
+    picture = await ask(
+        f"http://127.0.0.1:{gateway.port}", lambda one: one.upscale(kind(PNG), scale=4)
+    )
+    assert_enlarged(picture)
+
+
+@pytest.mark.parametrize("source", [None, 7, StringIO("text"), [1, 2]], ids=repr)
+async def test_what_is_no_picture_is_a_type_error_in_words(ask: Ask, source: Any) -> None:
+    """It names what is taken; nothing is sent."""
+    with pytest.raises(TypeError, match="'rb', or an http or https URL, not "):
+        await ask("http://127.0.0.1:9", lambda one: one.upscale(source))
 
 
 @pytest.mark.parametrize(

@@ -285,6 +285,33 @@ def test_work_that_goes_on_is_waited_for_beyond_all_attempts() -> None:
     assert end.value.value.body == b"done"
 
 
+def test_refusals_are_counted_from_the_last_answer() -> None:
+    """Two seconds of refused connections end a call; an answer in between begins them anew."""
+    now = 0.0
+    ends = Budget(
+        ends_at=100,
+        timeout_s=100,
+        patience=Patience(100),
+        clock=lambda: now,
+        chance=lambda: 0,
+    )
+    refused = errors.ServerUnreachable("nobody listens")
+    refused.is_refused = True
+    steps = sent(ends, Request("GET", "/"))
+    next(steps)
+    assert isinstance(steps.throw(refused), Sleep)
+    now = 1.5
+    next(steps)
+    assert steps.send(answered("queue_full", 503, 1)) == Sleep(1)
+    now = 3.0
+    next(steps)
+    assert isinstance(steps.throw(refused), Sleep)
+    now = 4.9
+    next(steps)
+    with pytest.raises(errors.ServerUnreachable, match="nobody listens"):
+        steps.throw(refused)
+
+
 def test_silence_until_the_end_of_the_time_is_a_timeout() -> None:
     """And no fault of the server."""
     seconds = iter([0.0, 10.0])

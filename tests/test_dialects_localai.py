@@ -75,6 +75,21 @@ def test_picture_may_be_fetched(catalogue: Catalogue) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "source"),
+    [
+        ("https://example.com/a.png", UrlSource("https://example.com/a.png")),
+        (B64, BytesSource(PNG)),
+        (f"data:image/png;base64,{B64}", BytesSource(PNG)),
+    ],
+)
+def test_part_of_a_form_may_name_the_picture(
+    catalogue: Catalogue, text: str, source: UrlSource | BytesSource
+) -> None:
+    """As the field of JSON does: a part without a file name is bytes like any other."""
+    assert read(Form({}, text.encode(), strict=False), catalogue).job.source == source
+
+
+@pytest.mark.parametrize(
     ("form", "option", "reason"),
     [
         (multipart(scale="9"), "scale", "range"),

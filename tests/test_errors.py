@@ -24,13 +24,32 @@ from enlarger import errors
 from enlarger.errors import (
     DeadlineExceeded,
     EnlargerError,
+    Fault,
     FileTooLarge,
     ImageTooLarge,
+    InvalidOption,
     OutputTooLarge,
     QueueFull,
     by_code,
     reason_of,
 )
+
+
+@pytest.mark.parametrize(
+    ("text", "faults"),
+    [
+        ("Invalid region: it ends at 9,9", [("region", "range", "it ends at 9,9")]),
+        ("Invalid Idempotency-Key: no\nkey", [("Idempotency-Key", "range", "no\nkey")]),
+        ("cannot write 'a.bmp': the name must end in .png", []),
+    ],
+)
+def test_option_in_the_text_is_the_fault(text: str, faults: list[tuple[str, str, str]]) -> None:
+    """Whoever raises it need not say it twice, and ``errors`` on /v1 is never empty."""
+    found = InvalidOption(text).faults
+    assert [(fault.option, fault.reason, fault.detail) for fault in found] == faults
+    given = [Fault("other", "type", "text")]
+    assert InvalidOption(text, faults=given).faults == tuple(given)
+
 
 ON_V1 = {
     "missing_body": 400,
@@ -50,6 +69,7 @@ ON_V1 = {
     "unauthorized": 401,
     "signature_invalid": 403,
     "signature_expired": 403,
+    "list_needs_keys": 403,
     "not_found": 404,
     "not_acceptable": 406,
     "request_timeout": 408,
@@ -58,6 +78,8 @@ ON_V1 = {
     "result_expired": 410,
     "idempotency_key_reused": 422,
     "malformed_multipart": 400,
+    "malformed_encoding": 400,
+    "unsupported_encoding": 415,
     "rate_limited": 429,
     "source_timeout": 504,
     "source_failed": 502,

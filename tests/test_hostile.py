@@ -340,18 +340,27 @@ BODIES = {
     "a long number": (b'{"scale":' + b"9" * 10_000_000 + b"}", {}, "malformed_json"),
     "an endless number": (b'{"scale":1e999}', {}, "invalid_option"),
     "no number": (b'{"scale":NaN}', {}, "malformed_json"),
-    "packed": (gzip.compress(GOOD), {"content_encoding": "gzip"}, "malformed_json"),
+    "packed otherwise than it says": (
+        gzip.compress(GOOD),
+        {"content_encoding": "deflate"},
+        "malformed_encoding",
+    ),
     "a packed bomb": (
-        gzip.compress(bytes(100 * MIB)),
+        gzip.compress(bytes(1000 * MIB)),
         {"content_encoding": "gzip"},
-        "malformed_json",
+        "file_too_large",
+    ),
+    "a packed picture of nothing": (
+        gzip.compress(b'{"image_b64":"' + b"A" * 10_000_000 + b'"}'),
+        {"content_encoding": "gzip"},
+        "file_too_large",
     ),
     "UTF-16": (
         GOOD.decode().encode("utf-16"),
         {"content_type": "application/json; charset=utf-16"},
         "malformed_json",
     ),
-    "a byte order mark": (b"\xef\xbb\xbf" + GOOD, {}, "malformed_json"),
+    "two byte order marks": (b"\xef\xbb\xbf" * 2 + GOOD, {}, "malformed_json"),
     "Latin-1": (
         '{"model":"é"}'.encode("latin1"),
         {"content_type": "application/json; charset=latin-1"},

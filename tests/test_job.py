@@ -84,6 +84,8 @@ GOOD_JSON = [
     ("color", "keep", "keep"),
     ("color", "srgb", "srgb"),
     *[("format", value, value) for value in ("auto", "png", "jpeg", "webp", "avif", "tiff")],
+    ("format", "jpg", "jpeg"),
+    ("format", "tif", "tiff"),
     ("quality", 1, 1),
     ("quality", 100, 100),
     ("background", "#ffffff", "#ffffff"),

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from io import StringIO
 from pathlib import Path
@@ -221,6 +223,41 @@ async def test_empty_file_is_called_empty(start: Start, tmp_path: Path) -> None:
     (tmp_path / "in.png").write_bytes(b"")
     done = await run(tmp_path, "upscale", "--server", url_of(gateway), "in.png", "out.png")
     assert (done.returncode, done.stderr) == (1, "enlarger: 'in.png': the file is empty\n")
+
+
+async def test_server_that_is_away_is_told_once_for_a_run(tmp_path: Path) -> None:
+    """Not once for each picture of a folder, with silence before each."""
+    (tmp_path / "in").mkdir()
+    for number in range(6):
+        (tmp_path / "in" / f"{number}.png").write_bytes(PNG)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+        began = time.monotonic()
+        done = await run(tmp_path, "upscale", "--server", url, "in", "out")
+    assert (
+        time.monotonic() - began < 15
+    )  # of which two seconds are ours; the rest is Python's start
+    assert done.returncode == 1
+    assert done.stderr.count("cannot reach") == 1, done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "text"), [(None, "an API key is needed"), ("no", "not known here")]
+)
+async def test_key_that_is_wrong_is_told_once_for_a_run(
+    start: Start, tmp_path: Path, key: str | None, text: str
+) -> None:
+    """And otherwise than one that is missing."""
+    gateway = await start(api_keys=f"a:sha256-{hashlib.sha256(b'secret').hexdigest()}")
+    (tmp_path / "in").mkdir()
+    for number in range(3):
+        (tmp_path / "in" / f"{number}.png").write_bytes(PNG)
+    variables = {"ENLARGER_API_KEY": key} if key else {}
+    done = await run(tmp_path, "upscale", "--server", url_of(gateway), "in", "out", **variables)
+    assert (done.returncode, done.stderr.count(text)) == (1, 1), done.stderr
 
 
 async def test_key_comes_from_the_environment(start: Start, tmp_path: Path) -> None:

@@ -68,6 +68,27 @@ def delivery(**values: Any) -> DeliveryRecord:
     return DeliveryRecord(**{"id": f"msg_{new_job_id()}", **given, **values})
 
 
+async def test_jobs_of_an_owner_are_listed_from_the_newest(rows: Rows) -> None:
+    """In these states, older than one of them; another owner's are neither listed nor a place to begin."""
+    mine = [job(owner="key:a", state="failed" if number == 2 else "queued") for number in range(5)]
+    others = [job(owner="key:b"), job()]
+    await added(rows, *mine[:3], *others, *mine[3:])
+
+    async def ids(
+        before: str | None = None, states: tuple[State, ...] = STATES, limit: int = 9
+    ) -> list[str]:
+        found = await rows.list_of("key:a", states=states, before=before, limit=limit)
+        return [record.id for record in found]
+
+    assert await ids() == [record.id for record in mine[::-1]]
+    assert await ids(limit=2) == [mine[4].id, mine[3].id]
+    assert await ids(before=mine[3].id) == [mine[2].id, mine[1].id, mine[0].id]
+    assert await ids(states=("failed", "canceled")) == [mine[2].id]
+    assert await ids(before=mine[0].id) == []
+    assert await ids(before=others[0].id) == []
+    assert await ids(before="job_0") == []
+
+
 async def added(rows: Rows, *records: JobRecord) -> Sequence[JobRecord]:
     """The same, in the rows."""
     await rows.add_all(records)

@@ -103,7 +103,7 @@ async def events(
     async with gateway.http.get(job["links"]["events"], headers=headers) as response:
         assert response.status == 200
         assert response.headers["Content-Type"] == "text/event-stream"
-        assert response.headers["Cache-Control"] == "no-store"
+        assert response.headers["Cache-Control"] == "no-cache, no-transform"
         text = ""
         async for piece in response.content.iter_any():
             text += piece.decode()
@@ -178,6 +178,26 @@ async def test_request_that_lasts_becomes_a_job(start: Start, models: list[Model
     assert len(engine.requests) == 2
     async with gateway.http.get(job["links"]["result"]) as file:
         assert np.array_equal(samples(await file.read()), nearest(RED, 4))
+
+
+async def test_job_that_computes_knows_how_many_tiles_it_has(
+    start: Start, models: list[ModelFacts]
+) -> None:
+    """``tiles_total`` is there as soon as ``stage`` is ``infer``: in the job, and in each of its events."""
+    engine = HeldEngine(models)
+    gateway = await start(engine)
+    job = await queued(gateway)
+    seen = events(gateway, job)
+    told: list[dict[str, Any]] = []
+    await engine.holds(2)
+    running = await shown(gateway, job, wait=1)
+    assert (running["stage"], running["progress"]["tiles_total"]) == ("infer", 2)
+    assert running["progress"]["tiles_done"] == 0
+    engine.let_go()
+    async for _, _, data in seen:
+        told.append(data)
+    computing = [data["progress"] for data in told if data.get("stage") == "infer"]
+    assert all(progress["tiles_total"] == 2 for progress in computing), told
 
 
 async def test_request_that_became_a_job_is_like_any_other(

@@ -148,6 +148,33 @@ def test_parts_are_picture_and_options() -> None:
     assert form == Form({"scale": "4"}, PICTURE, strict=False)
 
 
+@pytest.mark.parametrize("file", [None, ""])
+@pytest.mark.parametrize("type_", ["", "image/png", "application/octet-stream", "text/plain"])
+@pytest.mark.parametrize("picture", [bytes(range(256)) * 300, b"\r\n--b0undar\r\n\n", b"a"])
+def test_picture_without_a_file_name_is_the_picture(
+    file: str | None, type_: str, picture: bytes
+) -> None:
+    """Known by the part's name: clients that send bytes from memory have no file name. It is none of the texts."""
+    form = multipart(part("scale", "4"), part("image", picture, file=file, type_=type_))
+    assert form == Form({"scale": "4"}, picture, strict=False)
+
+
+@pytest.mark.parametrize("files", [(None, None), (None, "b.png"), ("a.png", None)])
+def test_pictures_are_not_given_twice(files: tuple[str | None, str | None]) -> None:
+    """With and without a file name they are the same part."""
+    with pytest.raises(InvalidOption) as refusal:
+        multipart(*(part("image", PICTURE, file=file) for file in files))
+    assert faults(refusal) == [("image", "conflict")]
+
+
+def test_byte_order_mark_of_json_is_none_of_it() -> None:
+    """Windows writes one before UTF-8; in a body, and in a part."""
+    form = Form({"scale": 2, "img_url": "u"}, None, strict=True)
+    body = b'\xef\xbb\xbf{"scale": 2, "img_url": "u"}'
+    assert read_form("application/json", NO_QUERY, body) == form
+    assert multipart(part("options", body)) == form
+
+
 @pytest.mark.parametrize("file", [None, "options.json"])
 def test_options_may_be_one_part_of_json(file: str | None) -> None:
     """With the types of JSON."""
@@ -166,6 +193,8 @@ def test_parts_without_a_picture_may_name_one() -> None:
     [
         ("application/json", b"", MissingBody),
         ("application/json", b" \n", MissingBody),
+        ("application/json", b"\xef\xbb\xbf", MissingBody),
+        ("application/json", b"\xef\xbb\xbf\xef\xbb\xbf{}", MalformedJson),
         ("application/json", b"{", MalformedJson),
         ("application/json", b"[]", MalformedJson),
         ("application/json", b'"x"', MalformedJson),
@@ -207,9 +236,11 @@ def test_number_of_parts_is_bounded() -> None:
 
 
 def test_length_of_texts_is_bounded() -> None:
-    """Pictures come as files."""
+    """Pictures come in the part ``image``."""
     with pytest.raises(MalformedMultipart):
         multipart(part("scale", "1" * 100_000))
+    with pytest.raises(MalformedMultipart):
+        multipart(*(part(f"p{number}", "x" * 2_000) for number in range(40)))
 
 
 @pytest.mark.parametrize(

@@ -256,23 +256,22 @@ async def _until_told(working: Coroutine[Any, Any, int]) -> int:
         return 128 + received[0]  # as shells count it
 
 
-_FORMATS = {"jpg": "jpeg", "tif": "tiff"}
-"""Formats by the other names that people have for them."""
-
-
 def _format(name: str | None) -> str | None:
-    return None if name is None else _FORMATS.get(name.lower(), name.lower())
+    from enlarger.job import FORMAT_ALIASES
+
+    return None if name is None else FORMAT_ALIASES.get(name.lower(), name.lower())
 
 
 async def _upscale_remotely(asked: Asked, options: Options, url: str, api_key: str | None) -> int:
     """Have pictures enlarged by a server; returns the exit status."""
     from enlarger.client import AsyncClient
     from enlarger.picture.sandbox.pool import Decoders
-    from enlarger.shell.remote import RemoteWorker
+    from enlarger.shell.remote import RemoteWorker, checked
     from enlarger.shell.run import run
     from enlarger.shell.sources import Reader
 
     async with AsyncClient(url, api_key=api_key) as client, Decoders(1) as decoders:
+        await checked(client)
         worker = RemoteWorker(client, decoders, Reader(), is_watched=_errors.is_terminal)
         return await run(asked, options, worker, _errors, output=_print)
 
@@ -519,7 +518,9 @@ async def _serve(settings: config.Settings, host: str, port: int) -> int:
             )
         )
         stack.callback(announcer.cancel)
-        await launcher.serve(gateway.asgi(), listener=listener, service=service)
+        await launcher.serve(
+            gateway.asgi(), listener=listener, service=service, refuse_head=gateway.refuse_head
+        )
         launcher.end_surely(status)
     return status
 
@@ -823,6 +824,26 @@ def jobs_submit(
     with Client(server, api_key=api_key) as client:
         picture = sys.stdin.buffer if source == "-" else source
         _console.print(client.submit(picture, **fields).id, highlight=False)
+
+
+@jobs.command("list")
+def jobs_list(
+    state: Annotated[
+        list[str] | None,
+        typer.Option("--state", help="Only jobs that are so, such as running; may be repeated."),
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="The most that are shown.")] = 20,
+    server: ServerOption = DEFAULT_SERVER,
+    api_key: ApiKeyOption = None,
+) -> None:
+    """List the jobs of your API key, the newest first."""
+    from itertools import islice
+
+    from enlarger.client import Client
+
+    with Client(server, api_key=api_key) as client:
+        for job in islice(client.jobs.list(*(state or ())), limit):
+            _console.print(_job_line(job), highlight=False)
 
 
 @jobs.command("show")

@@ -6,10 +6,12 @@ EnlargerError
 |-- WeightsError        a model's files are missing, damaged or not what the catalogue says
 |-- RequestError        the sender can mend it
 |   |-- BodyTooSlow, MissingBody, MalformedJson, MalformedMultipart, NotAcceptable, NotFound
+|   |-- MalformedEncoding, UnsupportedEncoding
 |   |-- InvalidOption, UnknownModel, MissingInput, InvalidUrl
 |   |-- FileTooLarge (BodyTooLarge, DownloadTooLarge), ImageTooLarge, OutputTooLarge
 |   |-- UnsupportedFormat, UnreadableImage, AnimationUnsupported
 |   |-- Unauthorized, SignatureInvalid, SignatureExpired
+|   |-- ListNeedsKeys
 |   |-- JobNotFinished, JobWithoutResult, ResultExpired, IdempotencyKeyReused
 |   `-- SourceUnreachable, SourceTimeout, SourceRefused, SourceFailed
 |-- CapacityError       not now; most know when to come back
@@ -135,6 +137,20 @@ class MalformedMultipart(RequestError):
     status = 400
 
 
+class MalformedEncoding(RequestError):
+    """The body is not in the encoding that its ``Content-Encoding`` names, or is cut short."""
+
+    code = "malformed_encoding"
+    status = 400
+
+
+class UnsupportedEncoding(RequestError):
+    """The body has a ``Content-Encoding`` that is not read here; the text names those that are."""
+
+    code = "unsupported_encoding"
+    status = 415
+
+
 class NotAcceptable(RequestError):
     """Nothing that can be made is of a type that the request accepts."""
 
@@ -160,12 +176,22 @@ class InvalidOption(RequestError):
         message: str,
         *,
         faults: Sequence[Fault] = (),
+        reason: Reason = "range",
         limit: int | None = None,
         actual: int | None = None,
     ) -> None:
         super().__init__(message, limit=limit, actual=actual)
-        self.faults = tuple(faults)
-        """All that is wrong with the options; the text names the first."""
+        self.faults = tuple(faults) or _told_by(message, reason)
+        """All that is wrong with the options; the text names the first. Without ``faults`` it is the one in
+        ``Invalid <option>: <detail>``, for ``reason``; none in a text of another form, which is the shell's."""
+
+
+_TOLD = re.compile(r"Invalid ([\w-]+): (.+)", re.DOTALL)
+
+
+def _told_by(message: str, reason: Reason) -> tuple[Fault, ...]:
+    told = _TOLD.fullmatch(message)
+    return () if told is None else (Fault(told[1], reason, told[2]),)
 
 
 class UnknownModel(RequestError):
@@ -275,6 +301,13 @@ class Unauthorized(RequestError):
 
     code = "unauthorized"
     status = 401
+
+
+class ListNeedsKeys(RequestError):
+    """Jobs are listed for the API key that asked for them; without keys a job's id is the permission to see it."""
+
+    code = "list_needs_keys"
+    status = 403
 
 
 class JobNotFinished(RequestError):
@@ -471,6 +504,9 @@ class ServerUnreachable(ClientError):
 
     code = "server_unreachable"
     retryable = True
+
+    is_refused: bool = False
+    """Whether there was no connection at all: nobody listens there, or the name is unknown."""
 
 
 class TimedOut(ClientError):

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import re
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import SplitResult, urljoin, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 import aiohttp
 import structlog
@@ -44,8 +45,30 @@ MAX_REDIRECTS = 3
 _BLOCK_BYTES = 16_384
 """What has to come within each ``READ_TIMEOUT_S``: 1.6 KB/s. One rule for sources that stop and for those that drip."""
 
+_HEADER_LIMIT_BYTES = 65_536
+"""The longest header of an answer. A Content-Security-Policy or a redirect with a signed URL may have tens of KiB."""
+
+_MOST_HEADERS = 256
+
 _PORTS = {"http": 80, "https": 443}
 _REDIRECTS = (301, 302, 303, 307, 308)
+
+_WHOLE = (200, 201, 203)
+"""Statuses whose body is the picture: a source may have made it just now, or a proxy may have changed its headers."""
+
+_PART = 206
+
+_ENCODINGS = frozenset({"gzip", "x-gzip", "deflate", "br", "zstd"})
+"""Content encodings that change the bytes. Other names stand over plain bytes in the wild: ``aws-chunked``, ``UTF-8``."""
+
+_URL = re.compile(
+    r"(?P<scheme>[a-z][a-z0-9+.-]*:)?(?P<authority>//[^/?#]*)?(?P<path>[^?#]*)(?P<query>\?[^#]*)?",
+    re.IGNORECASE,
+)
+"""The parts of a URL or of a relative reference, without the fragment (RFC 3986, appendix B)."""
+
+_NOT_IN_A_URL = re.compile(r"[^!-~]+")
+"""Spaces, control characters and what is not ASCII: no request line can hold them."""
 
 _UNREACHABLE = "could not reach the source"
 """One text for unknown, refused and forbidden hosts, so that answers do not map a private network."""
@@ -183,6 +206,67 @@ def check_url(url: str) -> SplitResult:
     return parts
 
 
+def target_url(url: str) -> URL:
+    """``url`` as it is requested: its path and query byte for byte, since what signs a URL signs its spelling.
+
+    Only what no URL may hold is percent-encoded, as UTF-8. The host is written as aiohttp connects to it.
+
+    Raises:
+        ValueError: the host cannot be used.
+    """
+    parts = _parts(url)
+    origin = URL(f"{parts['scheme']}{parts['authority']}")
+    target = f"{parts['path'] or '/'}{parts['query']}"
+    # All of it as the path: yarl would drop the question mark of an empty query.
+    return URL.build(
+        scheme=origin.scheme, authority=origin.raw_authority, path=_quoted(target), encoded=True
+    )
+
+
+def redirected(url: str, location: str) -> str:
+    """Where ``Location`` leads to from ``url``, in its own spelling (RFC 3986, section 5.2.2).
+
+    ``urljoin`` drops empty segments, and yarl decodes. Spaces and raw UTF-8 are percent-encoded, as browsers do.
+    """
+    base, new = _parts(url), _parts(location.strip())
+    if new["scheme"]:
+        origin, path, query = new["scheme"] + new["authority"], new["path"], new["query"]
+    elif new["authority"]:
+        origin, path, query = base["scheme"] + new["authority"], new["path"], new["query"]
+    else:
+        origin = base["scheme"] + base["authority"]
+        path, query = base["path"], new["query"] or base["query"]
+        if new["path"]:
+            path, query = _merged(base["path"], new["path"]), new["query"]
+    return f"{origin}{_quoted(path + query)}"
+
+
+def _parts(url: str) -> dict[str, str]:
+    match = _URL.match(url)  # always one: each part of the pattern may be empty
+    return match.groupdict(default="") if match else {}
+
+
+def _merged(base: str, path: str) -> str:
+    """A relative path below the folder of ``base``, without ``.`` and ``..``; an absolute one as it is."""
+    if path.startswith("/"):
+        return path
+    merged: list[str] = []
+    segments = [*base.split("/")[1:-1], *path.split("/")]
+    for segment in segments:
+        if segment == "..":
+            del merged[-1:]
+        elif segment != ".":
+            merged.append(segment)
+    if segments[-1] in (".", ".."):
+        merged.append("")
+    return "/" + "/".join(merged)
+
+
+def _quoted(text: str) -> str:
+    # Bytes of a header that are not UTF-8 come from aiohttp as surrogates, and go out as the bytes that they were.
+    return _NOT_IN_A_URL.sub(lambda found: quote(found[0].encode("utf-8", "surrogateescape")), text)
+
+
 class Fetcher:
     """Downloads under a rule and a size limit, and sends under the same rule.
 
@@ -216,7 +300,7 @@ class Fetcher:
             InvalidUrl: see ``check_url``.
             SourceUnreachable: host unknown, address not allowed, connection or TLS refused, too many redirects.
             SourceTimeout: no connection, or not done, in time; or slower than 16 KiB in ``read_timeout_s``.
-            SourceRefused, SourceFailed: the source answers anything but 200.
+            SourceRefused, SourceFailed: the source answers anything but 200, 201 or 203.
             DownloadTooLarge: more bytes than allowed, declared or counted.
         """
         host = check_url(url).hostname
@@ -262,7 +346,7 @@ class Fetcher:
             answer = await self._hop(url)
             if isinstance(answer, bytes):
                 return answer
-            url = urljoin(url, answer)
+            url = redirected(url, answer)
             check_url(url)
         raise _Forbidden(f"there are more than {MAX_REDIRECTS} redirects")
 
@@ -282,7 +366,7 @@ class Fetcher:
         if not self._rule.enabled:
             raise _Forbidden("ENLARGER_FETCH switches fetching off")
         # As aiohttp reads it: whom to trust is decided on the very name that is connected to.
-        target = URL(url)
+        target = target_url(url)
         host, port = str(target.host).lower(), int(target.port or 0)
         if not self._rule.allows_port(host, port):
             raise _Forbidden(f"port {port} is not allowed by ENLARGER_FETCH")
@@ -303,17 +387,26 @@ class Fetcher:
             },
             auto_decompress=False,
             trust_env=False,
+            max_line_size=_HEADER_LIMIT_BYTES,
+            max_field_size=_HEADER_LIMIT_BYTES,
+            max_headers=_MOST_HEADERS,
         ) as session:
             yield session, target
 
     async def _answer(self, response: aiohttp.ClientResponse) -> bytes | str:
         if response.status in _REDIRECTS and "Location" in response.headers:
             return response.headers["Location"]
-        if response.status != 200:
+        if response.status == _PART:
+            raise SourceRefused(
+                "HTTP 206: Failed to download image: the source sent a part of it, and all of it was asked for"
+            )
+        if response.status not in _WHOLE:
             error = SourceFailed if response.status >= 500 else SourceRefused
             raise error(f"HTTP {response.status}: Failed to download image")
-        if response.headers.get("Content-Encoding", "identity").lower() != "identity":
-            raise SourceRefused("HTTP 200 with a content encoding, which was not asked for")
+        if encoding := _encoding(response.headers.getall("Content-Encoding", [])):
+            raise SourceRefused(
+                f"HTTP {response.status} with the content encoding {encoding}, which was not asked for"
+            )
         declared = response.content_length
         if declared is not None and declared > self._limit_bytes:
             raise self._too_large(declared)
@@ -331,6 +424,12 @@ class Fetcher:
             limit=self._limit_bytes,
             actual=size_bytes,
         )
+
+
+def _encoding(values: Iterable[str]) -> str | None:
+    """The first encoding of ``Content-Encoding`` that changes the bytes."""
+    names = (name.strip().lower() for value in values for name in value.split(","))
+    return next((name for name in names if name in _ENCODINGS), None)
 
 
 async def _up_to(stream: aiohttp.StreamReader, size_bytes: int) -> bytes:

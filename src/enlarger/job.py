@@ -69,6 +69,10 @@ class BytesSource:
 Source = UrlSource | BytesSource
 
 
+FORMAT_ALIASES = {"jpg": "jpeg", "tif": "tiff"}
+"""Formats by the other names that people have for them."""
+
+
 class Options(pydantic.BaseModel):
     """How a picture is to be enlarged and written. Names are those of requests."""
 
@@ -145,6 +149,11 @@ class Options(pydantic.BaseModel):
         if min(left, top) < 0 or min(width, height) < 1:
             raise ValueError("x and y must be from 0, width and height from 1")
         return Rect.sized(left, top, width, height)
+
+    @pydantic.field_validator("format", mode="before")
+    @classmethod
+    def _usual_name(cls, value: object) -> object:
+        return FORMAT_ALIASES.get(value, value) if isinstance(value, str) else value
 
     @pydantic.field_validator("frames", mode="before")
     @classmethod

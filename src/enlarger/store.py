@@ -32,9 +32,7 @@ _LEFT_OVER_AGE_S = 3600
 _COPIED_BYTES = 1 << 20
 """At once."""
 
-_NO_ROOM = (
-    "no room for the result on the server's disk; try again later, or ask the operator to make room"
-)
+_NO_ROOM = "no room for the result on the server's disk; ask the operator to make room"
 _NOT_WRITABLE = "the server may not write into its folder of results; ask the operator to let it"
 _NO_FOLDER = "where the server's folder of results should be is something else; ask the operator to mend that"
 _WENT_AWAY = "the server's folder of results went away while the result was written; try again"

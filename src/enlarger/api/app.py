@@ -47,6 +47,7 @@ from enlarger.errors import (
     Draining,
     EnlargerError,
     StorageFull,
+    UnsupportedEncoding,
     reason_of,
 )
 from enlarger.job import SCALES, Job
@@ -62,8 +63,10 @@ from enlarger.threads import in_thread
 from enlarger.web.access import Access, note
 from enlarger.web.bodies import TOO_SLOW, Answer, AsgiApp, LimitedBodies, Scope
 from enlarger.web.cors import Cors
+from enlarger.web.encodings import TAKEN, DecodedBodies
+from enlarger.web.heads import LIMIT_BYTES, TOO_LONG
 from enlarger.web.launcher import Service
-from enlarger.web.request_ids import HEADER, follow, id_of
+from enlarger.web.request_ids import HEADER, follow, id_of, request_id
 
 log = structlog.get_logger()
 
@@ -85,7 +88,7 @@ _PICTURES = (
 """Rules of the routes that make pictures, now or later: all that charge."""
 
 _SENT = (
-    *("Authorization", "X-API-Key", "X-Request-Id", "Content-Type", "Accept"),
+    *("Authorization", "X-API-Key", "X-Request-Id", "Content-Type", "Content-Encoding", "Accept"),
     *(
         "If-None-Match",
         "If-Range",
@@ -184,11 +187,17 @@ class Gateway:
         )
         DocumentRoutes(app, self.executor, self.settings.public_url).register()
         self.app = app
-        limited = LimitedBodies(
+        limit_bytes = self.settings.body_limit_bytes
+        others_bytes = {BATCHES: max(BATCH_LIMIT_BYTES, limit_bytes)}
+        plain = DecodedBodies(
             app,
-            limit_bytes=self.settings.body_limit_bytes,
-            others_bytes={BATCHES: max(BATCH_LIMIT_BYTES, self.settings.body_limit_bytes)},
-            refuse=self._refuse_body,
+            executor=self.executor,
+            limit_bytes=limit_bytes,
+            others_bytes=others_bytes,
+            refuse=self._refuse_raw,
+        )
+        limited = LimitedBodies(
+            plain, limit_bytes=limit_bytes, others_bytes=others_bytes, refuse=self._refuse_body
         )
         callers = Callers(
             self.settings.api_keys,
@@ -444,8 +453,32 @@ class Gateway:
         note(scope, code=error.code)
         self._log_refusal(error, request_id)
         self.metrics.failed(error.code)
-        answer = _error_answer(scope["path"], error, request_id=request_id)
-        return _raw_answer(request_id, *self._linked(answer))
+        body, status, headers = self._linked(
+            _error_answer(scope["path"], error, request_id=request_id)
+        )
+        if isinstance(error, UnsupportedEncoding):
+            headers = {**headers, "Accept-Encoding": ", ".join(TAKEN)}  # RFC 9110, section 15.5.16
+        return _raw_answer(request_id, body, status, headers)
+
+    def refuse_head(self, status: int) -> Answer:
+        """The answer to a request whose head is too long, or is none: nothing is known of it."""
+        known = HTTPStatus(status)
+        code, id_ = known.name.lower(), request_id(None)
+        text = _HEADS.get(status, known.phrase.capitalize())
+        log.info("refused", code=code, reason=text, request_id=id_, left_out=0)
+        self.metrics.failed(code)
+        body = problem(code, text, status=status, request_id=id_)
+        return _raw_answer(
+            id_, linked(body, self.settings.public_url), status, {"Content-Type": PROBLEM}
+        )
+
+
+_HEADS = {
+    400: "Bad request: this is no HTTP request that can be read",
+    TOO_LONG: f"Request head too long: its first line and headers may have {LIMIT_BYTES} bytes in all; "
+    "send a shorter URL, or fewer cookies and other headers; a picture belongs into the body",
+}
+"""What is wrong with heads, and what is allowed."""
 
 
 class _App(Quart):

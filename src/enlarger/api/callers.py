@@ -38,6 +38,12 @@ OPEN_FOLDERS = (*SECRET_FOLDERS, "/errors/", "/docs/")
 
 _SCOPE_KEY = "enlarger.caller"
 
+_HOW = "send it as 'Authorization: Bearer <key>' or as 'X-API-Key: <key>'"
+_NO_KEY = f"an API key is needed: {_HOW}"
+_UNKNOWN_KEY = (
+    f"the API key is not known here: it is mistyped, or was withdrawn; ask the operator, and {_HOW}"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
@@ -53,6 +59,11 @@ class Caller:
     def owner(self) -> str:
         """Whose results and jobs are this caller's: those of its key; without keys they are everybody's."""
         return self.id if self.has_key else ""
+
+    @property
+    def is_key(self) -> bool:
+        """Whether a key of their own was shown."""
+        return self.id.startswith("key:")
 
     @property
     def is_link(self) -> bool:
@@ -107,13 +118,12 @@ class Callers:
         """
         headers = [(name.lower(), value.decode("latin1")) for name, value in scope["headers"]]
         if self._keys:
-            name = self._name_of(_shown_key(headers))
+            key = _shown_key(headers)
+            name = self._name_of(key)
             if name is not None:
                 return Caller(f"key:{name}", has_key=True)
             if not is_open(scope["path"]):
-                raise Unauthorized(
-                    "an API key is needed: send it as 'Authorization: Bearer <key>' or as 'X-API-Key: <key>'"
-                )
+                raise Unauthorized(_UNKNOWN_KEY if key else _NO_KEY)
         return Caller(f"address:{_counted(self._address(scope, headers))}", has_key=False)
 
     def _name_of(self, key: str | None) -> str | None:

@@ -36,6 +36,7 @@ from enlarger.errors import (
     Unauthorized,
     UnknownModel,
     UnreadableImage,
+    UnsupportedEncoding,
     UnsupportedFormat,
 )
 from enlarger.job import SCALES, Job, read_options
@@ -71,6 +72,7 @@ _STATUS: dict[type[EnlargerError], int] = {
     Unauthorized: 401,
     BodyTooSlow: 408,
     ResultExpired: 410,
+    UnsupportedEncoding: 415,
     RequestError: 400,
     EngineError: 500,
     StorageFull: 500,
@@ -93,7 +95,7 @@ def parse_body(content_type: str | None, body: bytes) -> dict[str, Any]:
     if has_thousands_of_parts(body):
         raise MalformedJson("Malformed JSON")
     try:
-        value = json.loads(body.decode("utf-8"), parse_constant=_no_number)
+        value = json.loads(body.decode("utf-8-sig"), parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise MalformedJson("Malformed JSON") from error
     if not value:

@@ -165,6 +165,15 @@ class JobStatus:
             )
 
 
+@dataclass(frozen=True, slots=True)
+class JobPage:
+    """Some of a key's jobs, the newest first."""
+
+    jobs: tuple[JobStatus, ...]
+    next_cursor: str | None
+    """Where the next page begins; None: there is none."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
     """What a request would take."""
@@ -304,6 +313,19 @@ def upscaled_of(answer: Answer) -> Upscaled:
 def job_of(answer: Answer) -> JobStatus:
     """The job that an answer tells of."""
     return job_from(json_of(answer))
+
+
+def job_page_of(answer: Answer) -> JobPage:
+    """What ``GET /v1/jobs`` lists.
+
+    Raises:
+        UnexpectedAnswer: it is no list of jobs.
+    """
+    fields = json_of(answer)
+    rows = fields.get("jobs")
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise UnexpectedAnswer("a list of jobs without jobs")
+    return JobPage(tuple(map(job_from, rows)), _text(fields.get("next_cursor")))
 
 
 def job_from(fields: Mapping[str, Any]) -> JobStatus:

@@ -133,6 +133,23 @@ class AsyncJobs:
         """A job by its id; nothing is asked of the server yet."""
         return AsyncJobHandle(self._client, job_id)
 
+    async def list(self, *states: str) -> AsyncIterator[JobStatus]:
+        """The jobs of the client's key, the newest first, page by page as they are looked at.
+
+        Args:
+            states: only jobs that are so, such as ``"queued", "running"``; all where none is named.
+
+        Raises:
+            ListNeedsKeys: the server has no keys; there a job is known by its id alone.
+        """
+        cursor: str | None = None
+        while True:
+            page = await self._client._run(calls.job_page(self._client._budget(), states, cursor))
+            for job in page.jobs:
+                yield job
+            if (cursor := page.next_cursor) is None:
+                return
+
 
 class AsyncJobHandle:
     """A job at the server."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -16,6 +16,7 @@ from uuid import uuid4
 from enlarger.client.answers import (
     Answer,
     Estimate,
+    JobPage,
     JobStatus,
     Models,
     Upscaled,
@@ -23,6 +24,7 @@ from enlarger.client.answers import (
     error_of,
     estimate_of,
     job_of,
+    job_page_of,
     json_of,
     models_of,
     upscaled_of,
@@ -55,6 +57,8 @@ _BROKEN_STREAMS = 3
 """After so many in a row that told nothing, jobs are asked for instead: some proxies hold streams back."""
 
 _CANCEL_S = 5.0
+
+_PAGE_JOBS = 100
 
 T = TypeVar("T")
 
@@ -150,6 +154,7 @@ def sent(budget: Budget, request: Request, *, silence_s: float = _SILENCE_S) -> 
         EnlargerError: the server refuses, or cannot be reached.
     """
     failures = 0
+    refused_since: float | None = None
     while True:
         error: EnlargerError | None
         try:
@@ -160,6 +165,11 @@ def sent(budget: Budget, request: Request, *, silence_s: float = _SILENCE_S) -> 
         except ServerUnreachable as unreachable:
             budget.left_s()  # Silence until the end of our own time is no fault of the server.
             error = unreachable
+        now = budget.clock()
+        if not (isinstance(error, ServerUnreachable) and error.is_refused):
+            refused_since = None
+        elif refused_since is None:
+            refused_since = now
         failures = 1 if error.code in ONGOING else failures + 1
         pause = pause_s(
             budget.patience,
@@ -167,6 +177,7 @@ def sent(budget: Budget, request: Request, *, silence_s: float = _SILENCE_S) -> 
             failures=failures,
             left_s=budget.left_s(),
             chance=budget.chance(),
+            refused_for_s=None if refused_since is None else now - refused_since,
         )
         if pause is None:
             raise error
@@ -224,6 +235,16 @@ def _once() -> dict[str, str]:
 def job(budget: Budget, job_id: str) -> Steps[JobStatus]:
     """A job as it is now."""
     return job_of((yield from sent(budget, Request("GET", job_path(job_id)))))
+
+
+def job_page(budget: Budget, states: Sequence[str], cursor: str | None) -> Steps[JobPage]:
+    """Some of the jobs of the client's key, the newest first; after ``cursor``, where there is one."""
+    query = {"limit": str(_PAGE_JOBS)}
+    if states:
+        query["state"] = ",".join(states)
+    if cursor is not None:
+        query["cursor"] = cursor
+    return job_page_of((yield from sent(budget, Request("GET", "/v1/jobs", query=query))))
 
 
 def canceled(budget: Budget, job_id: str) -> Steps[JobStatus]:

@@ -232,9 +232,15 @@ def _translated(http: httpx2.Client | httpx2.AsyncClient) -> Iterator[None]:
     try:
         yield
     except httpx2.ConnectError as error:
-        raise ServerUnreachable(
+        refused = ServerUnreachable(
             f"cannot reach {address}: {error}; is the server running there? `enlarger serve` starts one"
-        ) from error
+        )
+        refused.is_refused = True
+        raise refused from error
+    except httpx2.ConnectTimeout as error:
+        silent = ServerUnreachable(f"{address} does not answer; is the server running there?")
+        silent.is_refused = True
+        raise silent from error
     except httpx2.TimeoutException as error:
         raise ServerUnreachable(f"{address} does not answer") from error
     except (httpx2.TransportError, httpx2.DecodingError) as error:

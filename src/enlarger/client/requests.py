@@ -6,14 +6,15 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from io import TextIOBase
 from pathlib import Path
 from typing import BinaryIO, Literal, TypedDict
 from urllib.parse import quote
 
 from enlarger.errors import UnreadableImage
 
-Source = str | os.PathLike[str] | bytes | BinaryIO
-"""A picture: a path, its bytes, an open file, or an http or https URL, which the server fetches."""
+Source = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
+"""A picture: a path, the bytes of its file, an open file, or an http or https URL, which the server fetches."""
 
 Picture = bytes | str
 """The bytes of a file, or a URL."""
@@ -63,9 +64,10 @@ def read(source: Source) -> Picture:
 
     Raises:
         UnreadableImage: the file cannot be read.
+        TypeError: it is something else, such as a file that was opened as text.
     """
-    if isinstance(source, bytes):
-        return source
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return bytes(source)
     if isinstance(source, str) and is_url(source):
         return source
     if isinstance(source, (str, os.PathLike)):
@@ -74,7 +76,14 @@ def read(source: Source) -> Picture:
         except OSError as error:
             name = os.fspath(source)
             raise UnreadableImage(f"cannot read '{name}': {error.strerror}") from error
-    return source.read()
+    read_all = getattr(source, "read", None)
+    data = read_all() if callable(read_all) and not isinstance(source, TextIOBase) else source
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise TypeError(
+            "a picture is a path, the bytes of its file, a file opened with 'rb', or an http or https URL, "
+            f"not {type(source).__name__}"
+        )
+    return bytes(data)
 
 
 def picture_request(

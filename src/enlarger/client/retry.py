@@ -23,9 +23,19 @@ class Patience:
     longest_pause_s: float = 30.0
     """Of pauses that the server says nothing about; each may be twice as long as the one before."""
 
+    refused_s: float = 2.0
+    """A port where nobody listens is tried for so long: a server that restarts is back by then, and a wrong address
+    never is."""
+
 
 def pause_s(
-    patience: Patience, error: EnlargerError, *, failures: int, left_s: float, chance: float
+    patience: Patience,
+    error: EnlargerError,
+    *,
+    failures: int,
+    left_s: float,
+    chance: float,
+    refused_for_s: float | None = None,
 ) -> float | None:
     """Seconds until the next attempt, or None if there is to be none.
 
@@ -34,6 +44,7 @@ def pause_s(
         error: why the last attempt failed.
         failures: attempts that failed, the last one included.
         left_s: seconds that the call as a whole still has.
+        refused_for_s: seconds since connections are refused; None: the last one was not.
         chance: from 0 to 1, so that clients that were refused together do not come back together.
     """
     if not error.retryable or failures >= patience.attempts:
@@ -45,6 +56,8 @@ def pause_s(
         # No more than 2^30: the pause is long enough by then, and a float ends somewhere.
         longest = patience.first_pause_s * 2 ** min(failures - 1, 30)
         pause = min(patience.longest_pause_s, longest) * (1 + chance) / 2
+    if refused_for_s is not None and refused_for_s + pause > patience.refused_s:
+        return None
     return pause if pause < left_s else None
 
 

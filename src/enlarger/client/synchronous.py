@@ -138,6 +138,22 @@ class Jobs:
         """A job by its id; nothing is asked of the server yet."""
         return JobHandle(self._client, job_id)
 
+    def list(self, *states: str) -> Iterator[JobStatus]:
+        """The jobs of the client's key, the newest first, page by page as they are looked at.
+
+        Args:
+            states: only jobs that are so, such as ``"queued", "running"``; all where none is named.
+
+        Raises:
+            ListNeedsKeys: the server has no keys; there a job is known by its id alone.
+        """
+        cursor: str | None = None
+        while True:
+            page = self._client._run(calls.job_page(self._client._budget(), states, cursor))
+            yield from page.jobs
+            if (cursor := page.next_cursor) is None:
+                return
+
 
 class JobHandle:
     """A job at the server."""

@@ -50,9 +50,7 @@ _ATTEMPTS = 3
 _RETRY_S = 5
 """After which a sender may ask again."""
 
-_ROOM = (
-    "no room for the job on the server's disk; try again later, or ask the operator to make room"
-)
+_ROOM = "no room for the job on the server's disk; ask the operator to make room"
 _WRITABLE = "the server may not write into its folder of jobs; ask the operator to let it"
 _FOLDER = (
     "where the server's folder of jobs should be is something else; ask the operator to mend that"

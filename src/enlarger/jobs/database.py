@@ -74,9 +74,7 @@ two hours. In seconds, the last in milliseconds; a URL may say otherwise."""
 _LOCK = 0x656E_6C61
 """Who makes the tables in PostgreSQL holds the advisory lock of this number: "enla"."""
 
-_NO_ROOM = (
-    "no room for the job on the server's disk; try again later, or ask the operator to make room"
-)
+_NO_ROOM = "no room for the job on the server's disk; ask the operator to make room"
 _NOT_WRITABLE = "the server may not write into its database of jobs; ask the operator to let it"
 _DAMAGED = "the server's database of jobs is damaged; ask the operator to mend it"
 _AWAY = "the server's database of jobs cannot be reached now; try again later"

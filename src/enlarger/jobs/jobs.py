@@ -5,7 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Mapping,
+)
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -292,6 +299,19 @@ class Jobs:
         if record is None or owner not in (None, record.owner):
             raise NotFound("there is no such job; what is known of one is kept for a day")
         return record
+
+    async def list_of(
+        self, owner: str, *, states: Collection[State], before: str | None, limit: int
+    ) -> tuple[list[JobRecord], bool]:
+        """A page of an owner's jobs, the newest first, and whether there are older ones: see ``Rows.list_of``.
+
+        Raises:
+            NotFound: ``before`` is no job of this owner.
+        """
+        if before is not None:
+            await self.get(before, owner)
+        found = await self._rows.list_of(owner, states=states, before=before, limit=limit + 1)
+        return found[:limit], len(found) > limit
 
     async def view(self, record: JobRecord) -> View:
         """A job and its prospects."""

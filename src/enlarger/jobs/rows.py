@@ -114,6 +114,29 @@ class Rows:
         )
         return [_record(JobRecord, row) for row in found]
 
+    async def list_of(
+        self, owner: str, *, states: Collection[State], before: str | None, limit: int
+    ) -> list[JobRecord]:
+        """Jobs of one owner in these states, the newest first.
+
+        Args:
+            owner: whose.
+            states: all that count.
+            before: id of a job; only older ones are listed. One that is not this owner's has none.
+            limit: the most that are listed.
+        """
+        conditions = [jobs.c.owner == owner, jobs.c.state.in_(states)]
+        if before is not None:
+            known = select(jobs.c.number).where(jobs.c.id == before, jobs.c.owner == owner)
+            conditions.append(jobs.c.number < known.scalar_subquery())
+        found = await self._database.read(
+            select(*_columns(JobRecord, jobs))
+            .where(*conditions)
+            .order_by(jobs.c.number.desc())
+            .limit(limit)
+        )
+        return [_record(JobRecord, row) for row in found]
+
     async def claim(
         self, holder: str, *, now: float, lease_s: float, but: Collection[str] = ()
     ) -> JobRecord | None:

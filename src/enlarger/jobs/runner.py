@@ -91,6 +91,11 @@ class Tracked:
         self.stage = stage
         self.changed()
 
+    def on_total(self, total: int) -> None:
+        """It is known how many tiles there are; ``on_stage`` follows. Those that are done stay so."""
+        if total != self.tiles_total:
+            self.tiles_done, self.tiles_total = 0, total
+
     def on_tile(self, done: int, total: int) -> None:
         """A tile is finished. Those that another gateway made are found again, not undone meanwhile."""
         same = total == self.tiles_total
@@ -104,6 +109,7 @@ class Tracked:
         return Listener(
             plan=self.on_plan,
             stage=self.on_stage,
+            total=self.on_total,
             tile=self.on_tile,
             piece=lambda piece: self.piece(piece),
             through=lambda engine: Checkpoint(engine, lambda: self.tiles),

@@ -143,12 +143,14 @@ def check_kind(
     if frames > 1 and not holds_frames(kind):
         raise InvalidOption(
             f"Invalid format: {kind} holds one picture, and this is an animation of {frames} frames; "
-            f"use {', '.join(_ANIMATED)}, or frames=first"
+            f"use {', '.join(_ANIMATED)}, or frames=first",
+            reason="conflict",
         )
     if kind == "jpeg" and has_alpha and background is None:
         raise InvalidOption(
             "Invalid background: the picture has transparency, which jpeg cannot hold; "
-            "give a colour to put under it, such as #ffffff, or use png, webp, avif or tiff"
+            "give a colour to put under it, such as #ffffff, or use png, webp, avif or tiff",
+            reason="conflict",
         )
 
 

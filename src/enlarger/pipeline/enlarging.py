@@ -56,6 +56,7 @@ async def enlarge(
     admitted_at: float = 0.0,
     request_id: str = "-",
     on_planes: Callable[[int], None] | None = None,
+    on_total: Callable[[int], None] | None = None,
     on_tile: OnTile | None = None,
     on_piece: OnPiece | None = None,
 ) -> Enlarged:
@@ -73,6 +74,7 @@ async def enlarge(
         request_id: for the logs of all who touch a tile.
         on_planes: told how many planes go through the network, before the first tile does: colours of each frame
             that differs from those before it, and alpha that is not the same everywhere.
+        on_total: told how many tiles there are, before any is sent.
         on_tile: told of each finished tile.
         on_piece: given the pixels of finished tiles.
 
@@ -101,6 +103,8 @@ async def enlarge(
         )
         if on_planes is not None:
             on_planes(planes)
+        if on_total is not None:
+            on_total(work.total)
         made = await work.enlarge([frames[number] for number in distinct])
     by_number = dict(zip(distinct, made, strict=True))
     enlarged = picture.with_frames([by_number[number].samples for number in first_equal])

@@ -279,6 +279,11 @@ class Pipeline:
                 entry.progress(done, total)
                 on_tile(done, total)
 
+            def begin(total: int) -> None:
+                # In this order: a job that computes knows how many tiles it has.
+                listener.total(total)
+                listener.stage("infer")
+
             try:
                 async with asyncio.timeout_at(deadline), self._memory.hold(plan.held_bytes):
                     facts = await self._engine.ready_for(plan.need)
@@ -289,7 +294,6 @@ class Pipeline:
                     entry.rests()
                     plan.check_alpha(options, has_alpha=picture.has_alpha)
                     watch.lap("decode")
-                    listener.stage("infer")
                     enlarged = await enlarge(
                         picture,
                         plan=plan,
@@ -300,6 +304,7 @@ class Pipeline:
                         admitted_at=admitted_at,
                         request_id=job.request_id,
                         on_planes=entry.needs,
+                        on_total=begin,
                         on_tile=progress,
                         on_piece=listener.piece,
                     )

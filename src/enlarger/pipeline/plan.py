@@ -318,7 +318,8 @@ def choose_precision(wish: str, *, setting: str, depth_bits: int, model: ModelFa
     precision = setting if wish == "auto" else wish
     if precision not in available:
         raise InvalidOption(
-            f"Invalid precision: {precision} is not to be had on this server; there is {', '.join(available)}"
+            f"Invalid precision: {precision} is not to be had on this server; there is {', '.join(available)}",
+            reason="unsupported",
         )
     return precision
 
@@ -356,7 +357,8 @@ def frame_count(options: Options, header: Header, *, limit: int | None) -> int:
     if not header.is_animation:
         raise InvalidOption(
             f"Invalid frames: the {header.frames} pages of a {header.format} are no animation; frames=first "
-            "takes the first one"
+            "takes the first one",
+            reason="conflict",
         )
     count = header.frames if isinstance(wish, str) else min(wish, header.frames)
     if limit is not None and count > limit:

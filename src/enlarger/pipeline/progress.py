@@ -56,6 +56,9 @@ class Listener:
     stage: Callable[[Stage], None] = _ignore
     """Told of each stage as it begins."""
 
+    total: Callable[[int], None] = _ignore
+    """Told how many tiles there are, before ``infer`` begins."""
+
     tile: OnTile = _ignore
     """Told of each finished tile."""
 

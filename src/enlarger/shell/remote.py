@@ -12,6 +12,8 @@ from enlarger.errors import (
     AnimationUnsupported,
     EnlargerError,
     InvalidOption,
+    ServerUnreachable,
+    Unauthorized,
     UnexpectedAnswer,
     UnreadableImage,
 )
@@ -25,6 +27,20 @@ from enlarger.shell.progress import Shown
 from enlarger.shell.sources import Reader, Source
 from enlarger.shell.targets import Work
 from enlarger.shell.writing import written_aside
+
+
+async def checked(client: AsyncClient) -> None:
+    """Whether a server is there and takes the key: once for a run, since the answer is that to each of its pictures.
+
+    Raises:
+        ServerUnreachable, Unauthorized: it is not, or does not. What else is wrong, the pictures will say.
+    """
+    try:
+        await client.models()
+    except (ServerUnreachable, Unauthorized):
+        raise
+    except EnlargerError:
+        return
 
 
 class RemoteWorker:

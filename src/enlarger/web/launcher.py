@@ -21,9 +21,9 @@ from dataclasses import dataclass, field
 
 import structlog
 from hypercorn.asyncio import serve as hypercorn_serve
-from hypercorn.config import Config
 
 from enlarger.errors import ConfigError
+from enlarger.web import heads
 from enlarger.web.bodies import AsgiApp, Receive, Scope, Send
 
 log = structlog.get_logger()
@@ -180,7 +180,12 @@ def end_surely(status: int, *, within_s: float = _END_S) -> None:
 
 
 async def serve(
-    app: AsgiApp, *, listener: socket.socket, service: Service, idle_s: float = IDLE_S
+    app: AsgiApp,
+    *,
+    listener: socket.socket,
+    service: Service,
+    idle_s: float = IDLE_S,
+    refuse_head: heads.HeadRefusal = heads.plain_refusal,
 ) -> None:
     """Serve ``app`` until the service is stopped, by a signal or by its own means.
 
@@ -189,11 +194,14 @@ async def serve(
         listener: a socket of ``bind``; it is closed in the end.
         service: what a signal drains or stops.
         idle_s: seconds until a connection is closed that has no request, or none whose headers are complete.
+        refuse_head: makes the answer to a request whose head is too long, or is none.
     """
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, service.drain)
     loop.add_signal_handler(signal.SIGINT, service.stop)
-    config = Config()
+    heads.install()
+    config = heads.HeadConfig()
+    config.refuse_head = refuse_head
     # Hypercorn closes what it is given; detached, so that the number is not closed a second time.
     config.bind = [f"fd://{listener.detach()}"]
     config.accesslog = None

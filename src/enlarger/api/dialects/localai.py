@@ -16,7 +16,7 @@ from enlarger.api.facts import absolute
 from enlarger.api.streaming import FileText
 from enlarger.api.traced import traced
 from enlarger.api.v1.requests import Form
-from enlarger.job import BytesSource, Job, Options
+from enlarger.job import BytesSource, Job, Options, Source
 from enlarger.models import Catalogue
 
 PATH = "/v1/images/upscale"
@@ -50,8 +50,14 @@ def read(form: Form, catalogue: Catalogue) -> Request:
     options = options_of(fields, strict=form.strict)
     if form.data and image is not None:
         raise fault_of("image", "conflict", "it is given more than once")
-    source = BytesSource(form.data) if form.data else source_named(image, "image")
+    source = _in_form(form.data) if form.data else source_named(image, "image")
     return Request(Job(source=source, options=options), carrier)
+
+
+def _in_form(data: bytes) -> Source:
+    """The picture in the part of a form, which may name it as a field of JSON does: no picture is ASCII without NUL."""
+    is_text = data.isascii() and b"\0" not in data
+    return source_named(data.decode("ascii"), "image") if is_text else BytesSource(data)
 
 
 def answer(

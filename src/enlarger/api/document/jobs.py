@@ -12,6 +12,7 @@ from enlarger.api.document.operations import (
     KEYS,
     LINKS,
     PICTURE_TYPES,
+    RATES,
     RESULT,
     SENT,
     STORED,
@@ -24,6 +25,8 @@ from enlarger.api.document.operations import (
 from enlarger.api.document.pictures import FILE_HEADERS, FORMS, FORMS_TEXT, QUERY, QUEUED
 from enlarger.api.v1.answers import FIDELITY_HEADERS
 from enlarger.api.v1.jobs import MOST_WAIT_S
+from enlarger.api.v1.lists import MOST_JOBS, USUAL_JOBS
+from enlarger.jobs.record import STATES
 from enlarger.picture.preview import MEDIA_TYPE as PREVIEW_TYPE
 
 _JOB = Answer(text="The job.", model=schema.Job, headers=("Retry-After",))
@@ -46,7 +49,40 @@ _WAIT: Schema = {
     },
 }
 
+_LIST: Schema = {
+    "type": "object",
+    "properties": {
+        "state": {
+            "type": "string",
+            "pattern": f"^({'|'.join(STATES)})(,({'|'.join(STATES)}))*$",
+            "description": f"Only jobs that are so: {', '.join(STATES)}; several with commas.",
+        },
+        "limit": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": MOST_JOBS,
+            "default": USUAL_JOBS,
+            "description": "Jobs on a page.",
+        },
+        "cursor": {
+            "type": "string",
+            "description": "`next_cursor` of the page before.",
+        },
+    },
+}
+
 OPERATIONS = (
+    Operation(
+        method="GET",
+        rule="/v1/jobs",
+        id="jobs",
+        tag="jobs",
+        summary="The jobs of your key, the newest first",
+        text="Refused where the service has no keys: a job's id is the permission to see it there.",
+        query=_LIST,
+        answers={200: Answer(text="A page.", model=schema.JobList, headers=RATES)},
+        errors=(*EVERYWHERE, *KEYS, *STORED, *LINKS, errors.InvalidOption, errors.ListNeedsKeys),
+    ),
     Operation(
         method="POST",
         rule="/v1/jobs",

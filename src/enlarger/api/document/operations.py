@@ -166,7 +166,12 @@ RATES = ("RateLimit", "RateLimit-Policy")
 EVERYWHERE: Errors = (EnlargerError,)
 KEYS: Errors = (errors.Unauthorized,)
 LINKS: Errors = (errors.SignatureInvalid, errors.SignatureExpired)
-SENT: Errors = (errors.BodyTooLarge, errors.BodyTooSlow)
+SENT: Errors = (
+    errors.BodyTooLarge,
+    errors.BodyTooSlow,
+    errors.MalformedEncoding,
+    errors.UnsupportedEncoding,
+)
 READ: Errors = (errors.MissingBody, errors.MalformedJson)
 FORM: Errors = (*READ, errors.MalformedMultipart)
 PICTURE: Errors = (

@@ -236,6 +236,24 @@ class Job(Json):
     request_id: str
 
 
+class JobListLinks(Json):
+    """Where more jobs are."""
+
+    next: str | None
+    """The next page; None on the last one."""
+
+
+class JobList(Json):
+    """A page of a key's own jobs, the newest first."""
+
+    jobs: list[Job]
+    next_cursor: str | None
+    """For ``cursor`` of the next page; None on the last one."""
+
+    links: JobListLinks
+    request_id: str
+
+
 class ShownTile(Json):
     """A tile that is done, in an event."""
 

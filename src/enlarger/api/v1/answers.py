@@ -27,6 +27,15 @@ _WRITTEN = ("png", "jpeg", "webp", "avif", "tiff")
 _TYPES = {MEDIA_TYPES[suffix_of(name)]: name for name in _WRITTEN}
 """Format by media type."""
 
+_ALIASES = {
+    "image/jpg": "image/jpeg",
+    "image/pjpeg": "image/jpeg",
+    "image/x-png": "image/png",
+    "image/tif": "image/tiff",
+    "image/x-tiff": "image/tiff",
+}
+"""Names that are not registered, and that clients send."""
+
 FIDELITY_HEADERS = (
     *("X-Upscale-Model", "X-Upscale-Model-Sha256", "X-Upscale-Scale", "X-Upscale-Engine"),
     *("X-Upscale-Precision", "X-Upscale-Tiles", "X-Upscale-Notes", "X-Upscale-Kept"),
@@ -51,7 +60,10 @@ def negotiate(accept: str | None, format_: str | None) -> tuple[Kind, str | None
     Raises:
         NotAcceptable: nothing that the caller accepts can be made, or not in that format.
     """
-    accepted = parse_accept_header(accept, MIMEAccept) if accept else MIMEAccept([("*/*", 1)])
+    given = parse_accept_header(accept, MIMEAccept) if accept else MIMEAccept([("*/*", 1)])
+    accepted = MIMEAccept(
+        [(_ALIASES.get(value.lower(), value), quality) for value, quality in given]
+    )
     own = suffix_type(format_) if format_ not in (None, "auto") else None
     offers = [own] if own else list(_TYPES)
     best = accepted.best_match([*offers, _JSON, OCTETS])

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Any
 
-from quart import Blueprint, Response, request
+from quart import Blueprint, Response, g, request
 
 from enlarger.api.callers import caller_of
 from enlarger.api.downloads import download
@@ -21,7 +21,8 @@ from enlarger.api.v1.answers import (
     progress_object,
     timing_header,
 )
-from enlarger.errors import Fault, InvalidOption
+from enlarger.api.v1.lists import cursor_fault, read_page
+from enlarger.errors import Fault, InvalidOption, ListNeedsKeys, NotFound
 from enlarger.jobs import Event, JobRecord, Jobs, View
 from enlarger.picture.preview import MEDIA_TYPE as PREVIEW_TYPE
 from enlarger.pipeline.admission import retry_after
@@ -34,7 +35,7 @@ RETRY_MS = 2000
 
 EVENT_HEADERS = {
     "Content-Type": "text/event-stream",
-    "Cache-Control": "no-store",
+    "Cache-Control": "no-cache, no-transform",  # a proxy that packs them would keep them meanwhile
     "X-Accel-Buffering": "no",  # nginx, at its defaults, would keep events until it has 4 KB of them
 }
 
@@ -54,12 +55,38 @@ class JobRoutes:
 
     def register(self, routes: Blueprint) -> None:
         """Add the routes."""
+        routes.add_url_rule("/v1/jobs", view_func=self.list_jobs, methods=["GET"])
         path = "/v1/jobs/<job_id>"
         routes.add_url_rule(path, view_func=self.show, methods=["GET"])
         routes.add_url_rule(path, view_func=self.cancel, methods=["DELETE"])
         routes.add_url_rule(f"{path}/result", view_func=self.result)
         routes.add_url_rule(f"{path}/events", view_func=self.events)
         routes.add_url_rule(f"{path}/tiles/<int:index>", view_func=self.tile)
+
+    async def list_jobs(self) -> Response:
+        """``GET /v1/jobs``: those of the caller's key, the newest first."""
+        caller = caller_of(request.scope)
+        if not caller.is_key:
+            raise ListNeedsKeys(
+                "without an API key a job's id is the permission to see it, so nobody gets a list: keep the ids; "
+                "where ENLARGER_API_KEYS is set, each key has the list of its own jobs"
+            )
+        page = read_page(request.args)
+        try:
+            found, has_more = await self.jobs.list_of(
+                caller.owner, states=page.states, before=page.cursor, limit=page.limit
+            )
+        except NotFound as error:
+            raise cursor_fault() from error
+        after = page.after(found[-1].id) if has_more else None
+        body = {
+            "jobs": [self._object(await self.jobs.view(record)) for record in found],
+            "next_cursor": found[-1].id if has_more else None,
+            "links": {"next": after and absolute(f"/v1/jobs?{after}", self.public_url)},
+            "request_id": g.request_id,
+        }
+        headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+        return Response(json.dumps(body), headers=headers)
 
     async def show(self, job_id: str) -> Response:
         """``GET /v1/jobs/{id}``: the job, now or when ``wait`` seconds are over."""

@@ -5,17 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from io import BytesIO
 from typing import Any
 
-from werkzeug.datastructures import FileStorage, MultiDict
-from werkzeug.exceptions import RequestEntityTooLarge
-from werkzeug.formparser import FormDataParser
+from werkzeug.datastructures import MultiDict
 from werkzeug.http import parse_options_header
 
+from enlarger.api.forms import Part, parts_of
 from enlarger.api.sources import has_thousands_of_parts, source_of
 from enlarger.errors import (
     Fault,
@@ -41,9 +40,6 @@ _OWN = ("inline", "webhook")
 
 _MOST_COMPARED = 16
 """Models in one comparison."""
-
-_MOST_PARTS = 64
-"""More than there are options."""
 
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 """Booleans as texts, in lower case."""
@@ -131,12 +127,14 @@ def json_object(body: bytes) -> dict[str, Any]:
         MissingBody, MalformedJson: there is none.
         InvalidOption: a name is there twice.
     """
-    if not body.strip():
+    if not body.removeprefix(BOM_UTF8).strip():
         raise MissingBody("there is no JSON in the body")
     if has_thousands_of_parts(body):
         raise MalformedJson("the body has thousands of parts")
     try:
-        value = json.loads(body.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_number)
+        # A byte order mark is none of the text: files that Windows wrote begin with one, and so do bodies made of them.
+        text = body.decode("utf-8-sig")
+        value = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise MalformedJson("the body is not JSON in UTF-8") from error
     if not isinstance(value, dict):
@@ -162,52 +160,44 @@ def _check_once(names: Iterable[str]) -> None:
 
 
 def _multipart(body: bytes, parameters: dict[str, str]) -> Form:
-    parser = FormDataParser(
-        stream_factory=lambda *_, **__: BytesIO(),  # in memory: the whole body is there already
-        max_form_memory_size=_MOST_TEXT_BYTES,
-        max_form_parts=_MOST_PARTS,
-        silent=False,
-    )
-    try:
-        _, texts, files = parser.parse(BytesIO(body), "multipart/form-data", len(body), parameters)
-    except RequestEntityTooLarge as error:
-        raise MalformedMultipart(
-            f"the body has more than {_MOST_PARTS} parts, or more than {_MOST_TEXT_BYTES} bytes of text"
-        ) from error
-    except ValueError as error:
-        raise MalformedMultipart("the body is not multipart/form-data with a boundary") from error
-    if None in texts or None in files:  # werkzeug's types do not say so
-        raise MalformedMultipart("a part of the body has no name")
-    _check_once([*(name for name, _ in texts.items(multi=True)), *files.keys()])
-    for name, pictures in files.lists():
-        if name not in ("image", "options"):
-            raise InvalidOption(
-                f"Invalid {name[:40]}: the picture's part must be called image",
-                faults=[Fault(name, "unknown", "the picture's part must be called image")],
-            )
-        if len(pictures) > 1:
-            _check_once([name, name])
-    image, options = files.get("image"), _options_part(texts, files)
-    fields: dict[str, Any] = dict(texts)
+    parts = parts_of(body, parameters.get("boundary"))
+    _check_once(part.name for part in parts)
+    image, options, texts = _sorted(parts)
+    fields: dict[str, Any] = {part.name: part.text for part in texts}
     if options is not None:
-        if set(fields) - {"options"}:
+        if fields:
             raise InvalidOption(
                 "Invalid options: give them as parts of their own or as one part of JSON, not both",
                 faults=[Fault("options", "conflict", "options stand in other parts as well")],
             )
-        fields = options
-    data = image.stream.read() if image is not None else None
-    return Form(fields, data, strict=options is not None)
+        fields = json_object(options.data)
+    return Form(fields, image.data if image else None, strict=options is not None)
 
 
-def _options_part(
-    texts: MultiDict[str, str], files: MultiDict[str, FileStorage]
-) -> dict[str, Any] | None:
-    """The part ``options``, which is JSON, with or without a file name."""
-    part = files.get("options")
-    if part is not None:
-        return json_object(part.stream.read())
-    return json_object(texts["options"].encode()) if "options" in texts else None
+def _sorted(parts: list[Part]) -> tuple[Part | None, Part | None, list[Part]]:
+    """The picture, the JSON of options, and the other parts. The first two are known by their names alone.
+
+    Raises:
+        MalformedMultipart: the other parts are too long.
+        InvalidOption: a file has another name.
+    """
+    special: dict[str, Part] = {}
+    texts = []
+    for part in parts:
+        if part.name in ("image", "options"):
+            special[part.name] = part
+        elif part.has_file_name:
+            raise InvalidOption(
+                f"Invalid {part.name[:40]}: the picture's part must be called image",
+                faults=[Fault(part.name, "unknown", "the picture's part must be called image")],
+            )
+        else:
+            texts.append(part)
+    if sum(len(part.data) for part in texts) > _MOST_TEXT_BYTES:
+        raise MalformedMultipart(
+            f"the body has more than {_MOST_TEXT_BYTES} bytes of text; a picture belongs into a part called image"
+        )
+    return special.get("image"), special.get("options"), texts
 
 
 def read_request(

@@ -1,0 +1,250 @@
+"""Request bodies that are compressed (``Content-Encoding``, RFC 9110, section 8.4), under the limits of plain ones.
+
+gzip and deflate come with Python. Brotli and Zstandard are read where a library for them is installed, one that can
+stop at a limit: ``brotli`` from 1.2 on, and Python 3.14 or ``backports.zstd``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from contextlib import suppress
+from functools import partial
+from importlib import import_module
+from types import MappingProxyType
+from typing import Any, Protocol
+
+from enlarger.errors import BodyTooLarge, EnlargerError, MalformedEncoding, UnsupportedEncoding
+from enlarger.threads import in_thread
+from enlarger.web.bodies import Answer, AsgiApp, Receive, Scope, Send
+
+_BLOCK_BYTES = 65_536
+
+_MOST_MEMBERS = 1000
+"""Streams behind one another in one body. bgzip makes one of each 64 KiB; millions of empty ones only cost time."""
+
+_MOST_ENCODINGS = 2
+"""Around one another."""
+
+_AT_ONCE = 2
+"""Bodies that are decoded at the same time. A thousand small ones may be a thousand large ones once they are decoded;
+so the next is decoded when an earlier one has gone on to the application, which refuses what it has no room for."""
+
+_ZSTD_WINDOW_LOG = 23
+"""8 MiB, which RFC 9659 sets for HTTP: what a decoder may have to hold."""
+
+
+class Decoder(Protocol):
+    """One stream, as zlib has it."""
+
+    @property
+    def eof(self) -> bool:
+        """Whether its end was read."""
+
+    @property
+    def unused_data(self) -> bytes:
+        """What stood behind its end."""
+
+    def decompress(self, data: bytes, max_length: int, /) -> bytes:
+        """No more than that of what comes out."""
+
+
+def _gzip(_: bytes) -> Decoder:
+    return zlib.decompressobj(wbits=31)
+
+
+def _deflate(data: bytes) -> Decoder:
+    # RFC 9110 means the zlib format; some clients send raw deflate under that name.
+    is_zlib = data[0] & 0x0F == 8 and int.from_bytes(data[:2], "big") % 31 == 0
+    return zlib.decompressobj(wbits=15 if is_zlib else -15)
+
+
+class _Brotli:
+    unused_data = b""  # the library refuses what stands behind the end
+
+    def __init__(self, library: Any) -> None:
+        self._stream = library.Decompressor()
+
+    @property
+    def eof(self) -> bool:
+        return bool(self._stream.is_finished())
+
+    def decompress(self, data: bytes, max_length: int, /) -> bytes:
+        piece: bytes = self._stream.process(data, output_buffer_limit=max_length)
+        return piece
+
+
+def _brotli(library: Any, _: bytes) -> Decoder:
+    return _Brotli(library)
+
+
+def _zstd(library: Any, _: bytes) -> Decoder:
+    options = {library.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG}
+    stream: Decoder = library.ZstdDecompressor(options=options)
+    return stream
+
+
+def _found() -> tuple[dict[str, Callable[[bytes], Decoder]], tuple[type[Exception], ...]]:
+    """How streams are read, by the name of their encoding; and what the libraries raise."""
+    makers: dict[str, Callable[[bytes], Decoder]] = {"gzip": _gzip, "deflate": _deflate}
+    errors: list[type[Exception]] = [zlib.error, EOFError]
+    with suppress(ImportError):
+        brotli: Any = import_module("brotli")
+        if hasattr(brotli.Decompressor, "can_accept_more_data"):  # from 1.2 on it can stop
+            makers["br"] = partial(_brotli, brotli)
+            errors.append(brotli.error)
+    for name in ("compression.zstd", "backports.zstd"):
+        with suppress(ImportError):
+            zstd: Any = import_module(name)
+            makers["zstd"] = partial(_zstd, zstd)
+            errors.append(zstd.ZstdError)
+            break
+    return makers, tuple(errors)
+
+
+_MAKERS, _ERRORS = _found()
+
+TAKEN = tuple(_MAKERS)
+"""Names of the encodings that are read here."""
+
+_ALIASES = {"x-gzip": "gzip"}
+
+
+def encodings_of(scope: Scope) -> list[str]:
+    """The encodings of a request's body, in the order in which they were applied."""
+    values = [value for name, value in scope["headers"] if name.lower() == b"content-encoding"]
+    names = [name.strip().lower() for name in b",".join(values).decode("latin1").split(",")]
+    return [_ALIASES.get(name, name) for name in names if name not in ("", "identity")]
+
+
+def decoded(body: bytes, names: list[str], *, limit_bytes: int) -> bytes:
+    """A body as it was before it was encoded.
+
+    Args:
+        body: as it came.
+        names: see ``encodings_of``.
+        limit_bytes: of the body, also in between.
+
+    Raises:
+        UnsupportedEncoding: an encoding is not read here, or there are too many.
+        MalformedEncoding: the body is not in that encoding, or cut short.
+        BodyTooLarge: it becomes too large.
+    """
+    allowed = f"it may be {', '.join(TAKEN)}, or be left out"
+    for name in names:
+        if name not in _MAKERS:
+            raise UnsupportedEncoding(f"Content-Encoding '{name[:40]}' is not read here; {allowed}")
+    if len(names) > _MOST_ENCODINGS:
+        raise UnsupportedEncoding(f"Content-Encoding names {len(names)} encodings; {allowed}")
+    for name in reversed(names):
+        try:
+            body = _undone(body, _MAKERS[name], limit_bytes)
+        except _ERRORS as error:
+            raise MalformedEncoding(
+                f"the body is not {name}, as its Content-Encoding says, or is cut short"
+            ) from error
+    return body
+
+
+def _undone(body: bytes, make: Callable[[bytes], Decoder], limit_bytes: int) -> bytes:
+    """One encoding less. The body goes in piece by piece, so that what is behind a stream is not copied for each."""
+    pieces: list[bytes] = []
+    size_bytes = members = 0
+    stream: Decoder | None = None
+    for start in range(0, len(body), _BLOCK_BYTES):
+        block = body[start : start + _BLOCK_BYTES]
+        while block:
+            if stream is None or stream.eof:
+                if stream is not None and not block.strip(b"\0"):
+                    break  # tape drives pad with zeros, and gzip ignores them
+                members += 1
+                if members > _MOST_MEMBERS:
+                    raise EOFError
+                stream = make(block)
+            piece = stream.decompress(block, limit_bytes + 1 - size_bytes)
+            size_bytes += len(piece)
+            if size_bytes > limit_bytes:
+                raise BodyTooLarge(
+                    f"Request body too large once it is decoded (max: {limit_bytes})",
+                    limit=limit_bytes,
+                )
+            pieces.append(piece)
+            block = stream.unused_data if stream.eof else b""
+    if stream is not None and not stream.eof:
+        raise EOFError
+    return b"".join(pieces)
+
+
+class DecodedBodies:
+    """An ASGI application behind the decoding of request bodies, which come whole: see ``LimitedBodies``.
+
+    Args:
+        app: what gets the request, as if it had been sent plain.
+        executor: decodes.
+        limit_bytes: longest body, decoded.
+        refuse: makes the answer to a body that cannot be used.
+        others_bytes: the limit of paths that have another one.
+    """
+
+    def __init__(
+        self,
+        app: AsgiApp,
+        *,
+        executor: Executor,
+        limit_bytes: int,
+        refuse: Callable[[Scope, EnlargerError], Answer],
+        others_bytes: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
+        self._app = app
+        self._executor = executor
+        self._limit_bytes = limit_bytes
+        self._refuse = refuse
+        self._others_bytes = others_bytes
+        self._turns = asyncio.Semaphore(_AT_ONCE)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        names = encodings_of(scope) if scope["type"] == "http" else []
+        if not names:
+            await self._app(scope, receive, send)
+            return
+        message = await receive()
+        if body := message.get("body", b""):
+            limit_bytes = self._others_bytes.get(scope["path"], self._limit_bytes)
+            try:
+                async with self._turns:
+                    body = await in_thread(self._executor, _decoded, body, names, limit_bytes)
+            except EnlargerError as error:
+                await _answer(self._refuse(scope, error), send)
+                return
+        await self._app(_plain(scope, len(body)), _replay({**message, "body": body}, receive), send)
+
+
+def _decoded(body: bytes, names: list[str], limit_bytes: int) -> bytes:
+    return decoded(body, names, limit_bytes=limit_bytes)
+
+
+def _plain(scope: Scope, size_bytes: int) -> Scope:
+    """The request as if its body had been sent plain."""
+    gone = (b"content-encoding", b"content-length", b"transfer-encoding")
+    headers = [(name, value) for name, value in scope["headers"] if name.lower() not in gone]
+    return {**scope, "headers": [*headers, (b"content-length", str(size_bytes).encode())]}
+
+
+def _replay(message: dict[str, Any], receive: Receive) -> Receive:
+    messages = [message]
+
+    async def replayed() -> Any:
+        return messages.pop() if messages else await receive()
+
+    return replayed
+
+
+async def _answer(answer: Answer, send: Send) -> None:
+    """To a request that has come whole."""
+    status, headers, body = answer
+    headers = [*headers, (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
