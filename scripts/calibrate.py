@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import emulation
 import held_out
 import numpy as np
 import numpy.typing as npt
@@ -181,18 +182,7 @@ def watched(graph: Any) -> Any:
 
 def run(graph: Any, tiles: Sequence[Pixels]) -> list[list[Floats]]:
     """Each tile's results."""
-    import openvino as ov
-
-    compiled = ov.Core().compile_model(
-        graph,
-        "CPU",
-        {
-            "INFERENCE_PRECISION_HINT": "f32",
-            "NUM_STREAMS": config.cores(),
-            "INFERENCE_NUM_THREADS": config.cores(),
-            "ENABLE_CPU_PINNING": False,
-        },
-    )
+    compiled = emulation.compiled(graph, config.cores(), streams=config.cores())
 
     def infer(tile: Pixels) -> list[Floats]:
         results = compiled.create_infer_request().infer([to_floats(tile)])

@@ -17,6 +17,7 @@ FOLDER = REPOSITORY / "benchmarks"
 
 SMALLEST = {
     "alpha": "--model nearest",
+    "bf16_mixed": "--model tiny-rrdb --pictures astronaut-noisy --side 16 --gradient 12 10 --tile 16 --rounds 1",
     "cold_start": "--model nearest --rounds 1 --ways help warm",
     "encoders": "--model nearest --side 24 --rounds 1",
     "memory": "--server-model nearest --gateway-model nearest --side 64 --servers 1",

@@ -385,7 +385,7 @@ def test_both_forms_of_a_trunk_are_the_network(
         for graph in (
             networks.build(model),
             networks.build_trunk(model, in_float),
-            networks.build_tail(model),
+            networks.build_tail(model, in_float),
         )
     )
     batch = np.random.default_rng(5).random((1, 20, 30, 3), np.float32)
