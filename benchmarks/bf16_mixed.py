@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument("--record", action="store_true", help="append to results.jsonl")
     arguments = parser.parse_args()
 
-    judged = photos(arguments.pictures, arguments.side)
+    judged = held_out.hard(arguments.side, liveliest, arguments.pictures)
     model = Catalogue.installed(Path("models")).choose(arguments.model, scale=4)
     if model.architecture != "rrdb":
         raise SystemExit(f"{model.id} has no trunk and tail; it must be a network of kind rrdb")
@@ -127,21 +127,6 @@ def main() -> None:
                 "variants": figures,
             },
         )
-
-
-def photos(names: list[str], side_px: int) -> dict[str, Pixels]:
-    """The squares of the pictures, or the end of the benchmark, with a line for each that is missing."""
-    unknown = sorted(set(names) - held_out.HARD.keys())
-    if unknown:
-        raise SystemExit(f"{', '.join(unknown)}: there is {', '.join(held_out.HARD)}")
-    here, missing = held_out.found(hard=True)
-    wanted = {name: held_out.HARD[name] for name in names}
-    lacking = sorted({source for source, _ in wanted.values()} & missing.keys())
-    if lacking:
-        raise SystemExit("\n".join(f"{source}: {missing[source]}" for source in lacking))
-    return {
-        name: wear.on(liveliest(here[source], side_px)) for name, (source, wear) in wanted.items()
-    }
 
 
 def gradient(width_px: int, height_px: int) -> Pixels:

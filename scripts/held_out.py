@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -118,6 +119,27 @@ def found(*, hard: bool = False) -> tuple[dict[str, Path], dict[str, str]]:
         else:
             here[name] = path
     return here, missing
+
+
+def hard(
+    side_px: int, cut: Callable[[Path, int], Pixels], names: Iterable[str] = HARD
+) -> dict[str, Pixels]:
+    """Some of ``HARD``, by name; ends the program with a line for each that is unknown or not installed.
+
+    Args:
+        side_px: of each square.
+        cut: takes the square from a file, before it is worn.
+        names: those that are wanted.
+    """
+    unknown = [name for name in names if name not in HARD]
+    if unknown:
+        raise SystemExit(f"{', '.join(unknown)}: there is {', '.join(HARD)}")
+    here, missing = found(hard=True)
+    wanted = {name: HARD[name] for name in names}
+    lacking = {source: missing[source] for source, _ in wanted.values() if source in missing}
+    if lacking:
+        raise SystemExit("\n".join(f"{source}: {what}" for source, what in lacking.items()))
+    return {name: wear.on(cut(here[source], side_px)) for name, (source, wear) in wanted.items()}
 
 
 def _folder(package: str) -> Path:

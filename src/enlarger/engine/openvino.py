@@ -52,8 +52,8 @@ _LARGE_BYTES = 1 << 20
 """Blocks from here on are kept apart. With glibc's own choice x4plus holds 3.6 KB per LR pixel in f32 where 2.2 KB are
 in use: its buffers grow with the tile."""
 
-_GOLDEN_TOLERANCE = {"f32": (4, 0.15), "bf16": (24, 1.0), "int8": (60, 2.5)}
-"""Largest and mean difference from the golden picture, in 8-bit code values. Measured: f32 2 and 0.1, bf16 9 and 0.4,
+_GOLDEN_TOLERANCE = {"f32": (4, 0.15), "bf16": (16, 0.7), "int8": (60, 2.5)}
+"""Largest and mean difference from the golden picture, in 8-bit code values. Measured: f32 2 and 0.1, bf16 (emulated) 4 and 0.25,
 int8 25 and 0.8."""
 
 
