@@ -28,6 +28,18 @@ def test_every_picture_of_the_results_is_named() -> None:
     )
 
 
+def test_a_worn_tile_of_each_picture_is_learned_from_if_wanted(tmp_path: Path) -> None:
+    """The same wear as the hard photos have, on other pictures; the other tiles are as they were."""
+    for number in range(4):
+        (tmp_path / f"{number}.png").write_bytes(encoded(noise(60, 60, 3, seed=number)))
+    plain = list(calibrate.seen([tmp_path], 48, 1))
+    tiles = list(calibrate.seen([tmp_path], 48, 1, worn=True))
+    assert all(np.array_equal(*pair) for pair in zip(plain, tiles[::2], strict=True))
+    wears = [wear for _, wear in held_out.HARD.values() if wear != held_out.Wear()]
+    for tile, worn, wear in zip(plain, tiles[1::2], wears, strict=True):
+        assert np.array_equal(worn, wear.on(tile))
+
+
 def test_hard_photos_are_the_same_each_time_and_worn() -> None:
     """They are made of pictures that nothing is learned from; only the named wear changes them."""
     square = noise(16, 16, 3)

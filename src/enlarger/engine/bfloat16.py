@@ -19,7 +19,7 @@ def rounded(x: Node) -> Node:
 
     OpenVINO's own ``Convert`` cuts the lower bits off (2026.4), which moves all features towards zero. So they are
     rounded before: ``c - (c - x)`` with ``c = x * (2**16 + 1)`` keeps the upper 8 of the 24 significant bits (Veltkamp's
-    splitting, T. J. Dekker, Numer. Math. 18, 1971). It overflows from 5e33 on, where no picture's features are.
+    splitting; T. J. Dekker, Numerische Mathematik 18, 1971). It overflows from 5e33 on, where no picture's features are.
     """
     c = ops.multiply(x, ops.constant(_SPLIT))
     return ops.convert(ops.subtract(c, ops.subtract(c, x)), ov.Type.bf16)
