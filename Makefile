@@ -67,7 +67,6 @@ bench: .venv/ready-bench  ## against other engines (a large download), encoders,
 bench-smoke: .venv/ready-bench  ## those that `make test` leaves out, at their smallest: do they run to their end?
 	$(MEASURE)/engines.py --model realesr-animevideov3 --tile 32 --rounds 1
 	$(MEASURE)/engines.py --model realesrgan-x4plus-anime --tile 32 --rounds 1 --streams --only onnxruntime
-	$(MEASURE)/precisions.py bf16 --emulated --model realesr-animevideov3 --side 16
 	$(MEASURE)/plots.py --folder build/plots
 
 bench-all: .venv/ready-bench  ## all of RESULTS.md, with --record: keep the machine idle for an hour
@@ -87,6 +86,7 @@ bench-all: .venv/ready-bench  ## all of RESULTS.md, with --record: keep the mach
 	$(MEASURE)/alpha.py --record
 	$(MEASURE)/cutouts.py --record
 	$(MEASURE)/linear_light.py --record
+	$(MEASURE)/bf16_mixed.py --record
 	$(MEASURE)/plots.py
 
 bench-%: .venv/ready-bench  ## one of them: make bench-service ARGS="--side 256"

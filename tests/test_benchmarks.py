@@ -18,6 +18,7 @@ FOLDER = REPOSITORY / "benchmarks"
 SMALLEST = {
     "alpha": "--model nearest",
     "cutouts": "--model nearest --side 16 --shapes disc outline --edges clean jpeg photo",
+    "bf16_mixed": "--model tiny-rrdb --pictures astronaut-noisy --side 16 --gradient 12 10 --tile 16 --rounds 1",
     "cold_start": "--model nearest --rounds 1 --ways help warm",
     "encoders": "--model nearest --side 24 --rounds 1",
     "linear_light": "--model nearest --side 32",

@@ -370,5 +370,5 @@ def _depth_notes(picture: Picture, precision: str) -> list[Note]:
     # bf16 has 8 significant bits, and int8 computes with 8. A picture of 10 or 12 bits that was read as 8 loses nothing.
     if precision == "f32" or picture.samples.dtype != np.uint16:
         return []
-    detail = f"computed in {precision}, which makes about 8 of the {picture.depth_bits} bits per sample; f32 makes all"
+    detail = f"computed in {precision}, which is exact to about 8 of the {picture.depth_bits} bits per sample; f32 keeps all"
     return [Note("depth_limited", detail)]
