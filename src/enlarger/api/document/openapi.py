@@ -28,7 +28,7 @@ from enlarger.api.document.operations import (
     Schema,
 )
 from enlarger.api.downloads import OCTETS
-from enlarger.errors import EnlargerError, all_codes
+from enlarger.errors import EnlargerError, ListNeedsKeys, all_codes
 
 Document = dict[str, Any]
 
@@ -230,7 +230,10 @@ def curl(operation: Operation, path: str, base_url: str) -> str:
     made = operation.answers.get(200)
     saved = _SAVED.get(made.media_types[0]) if made and made.media_types else None
     words += ["-o", saved] if saved else []
-    return shlex.join([*words, url])
+    command = shlex.join([*words, url])
+    # In double quotes, so that the shell puts the key in.
+    needs_key = ListNeedsKeys in operation.errors
+    return f'{command} -H "Authorization: Bearer $ENLARGER_API_KEY"' if needs_key else command
 
 
 _SAVED = {"image/png": "enlarged.png", "image/jpeg": "tile.jpg", "application/zip": "results.zip"}
