@@ -21,6 +21,27 @@ _SOURCE = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Seams:
+    """How far pictures made of tiles are from those made in one piece.
+
+    In f32, without the colour lock, on photographs most of which are full of texture: benchmarks/halos.py, and
+    benchmarks/seams.py for networks whose halo is exact.
+    """
+
+    median_db: float | None
+    """PSNR of the photograph in the middle, dB; None where tiles change nothing."""
+
+    worst_db: float | None
+    """PSNR of the worst photograph."""
+
+    p999_difference: int
+    """One in a thousand samples within 24 px of a border differs by more than this, of 255."""
+
+    max_difference: int
+    """The largest difference of any sample, of 255."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
     """One row: what the model is, where its files are, and what follows for tiles."""
 
@@ -50,9 +71,8 @@ class Model:
     ranges: Path | None = None
     """What int8 rests on (``scripts/calibrate.py``); None where nobody measured: then the model has no int8."""
 
-    seam_max_diff: int | None = None
-    """How far a sample of a picture made of tiles is at most from that of one made in one piece, of 255, in f32 on photos
-    (benchmarks/seams.py); None where nobody measured."""
+    seams: Seams | None = None
+    """What cutting into tiles does to photographs; None where nobody measured."""
 
     @property
     def size_bytes(self) -> int | None:
@@ -119,8 +139,8 @@ class Model:
         return Ranges.read(self.ranges, sha256=self.sha256)
 
 
-# x4plus sees 349 px far, but what comes from there is faint: 23 px of halo leave tiles at 57.7 dB
-# from the whole picture (docs/reference/models.md has the measurement). Compact networks are exact.
+# x4plus sees 349 px far, more than is worth computing: docs/reference/models.md has what 23 px of halo do to photographs.
+# Compact networks are exact.
 _MOST_HALO_PX: dict[Architecture, int] = {"rrdb": 23, "compact": 64}
 
 # A model server's memory: an RRDB network's trunk holds about 2.4 KB per LR pixel in f32, a compact network 1 KB.
@@ -186,8 +206,18 @@ class Catalogue:
         return self._models[model_id]
 
 
-_SEAM_MAX_DIFF = {"realesrgan-x4plus": 17, "realesr-animevideov3": 0}
-"""Of the wheel's models, as the last measurements have it: benchmarks/results.jsonl."""
+_SEAMS = {
+    "realesrgan-x4plus": Seams(
+        median_db=52.7, worst_db=44.0, p999_difference=15, max_difference=52
+    ),
+    "realesrgan-x4plus-anime": Seams(
+        median_db=60.8, worst_db=40.7, p999_difference=16, max_difference=151
+    ),
+    "realesr-animevideov3": Seams(
+        median_db=None, worst_db=None, p999_difference=0, max_difference=0
+    ),
+}
+"""The wheel's models, as the last measurements in benchmarks/results.jsonl have it."""
 
 _AUTO = {2: ("realesrgan-x2plus", "realesrgan-x4plus"), 4: ("realesrgan-x4plus",)}
 
@@ -236,7 +266,7 @@ def _wheel_models() -> list[Model]:
             source=_SOURCE,
             golden=GOLDEN_FOLDER / f"{model_id}.png",
             ranges=RANGES_FOLDER / f"{model_id}.npz" if architecture == "rrdb" else None,
-            seam_max_diff=_SEAM_MAX_DIFF.get(model_id),
+            seams=_SEAMS.get(model_id),
         )
         for model_id, architecture, stem, sha256, title in rows
     ]
