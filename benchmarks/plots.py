@@ -86,15 +86,15 @@ def draw_seams(lines: list[Line]) -> Any:
             name = figure_name.removesuffix("_db")
             panel.plot(works, values, "o-", color=colour, markersize=3, label=f"{name} photograph")
             panel.axhline(LEAST_DB[figure_name], color=colour, linewidth=0.7, linestyle=":")
-        for one in points[::3]:
+        for one in (point for point in points if point["halo_px"] % 8 == 4):
             place = (one["work_factor_with_tail"], one["worst_db"])
             panel.annotate(f"{one['halo_px']} px", place, (4, -10), textcoords="offset points")
         panel.axvline(MOST_WORK, color=PEERS, linewidth=1, zorder=0)
         panel.set_title(f"{model}, {len(line['photographs'])} photographs", fontsize=9)
         panel.set_xlabel("computing of 1024 x 1024, times the picture")
         panel.set_ylabel("PSNR of tiles against whole, dB")
-        panel.margins(x=0.12, y=0.12)
-        panel.legend(frameon=False, loc="lower right")
+        panel.margins(x=0.12, y=0.2)
+        panel.legend(frameon=False, loc="upper left")
         panel.spines[["top", "right"]].set_visible(False)
     return figure
 

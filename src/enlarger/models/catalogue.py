@@ -139,12 +139,13 @@ class Model:
         return Ranges.read(self.ranges, sha256=self.sha256)
 
 
-# x4plus sees 349 px far, more than is worth computing: docs/reference/models.md has what 23 px of halo do to photographs.
-# Compact networks are exact.
-_MOST_HALO_PX: dict[Architecture, int] = {"rrdb": 23, "compact": 64}
+# RRDB networks see farther than is worth computing: x4plus 349 px. 28 px is the widest halo with which 1024 x 1024 takes at most 1.25 times
+# the computing of the network in one piece, with both networks of the wheel: docs/decisions/0025. Compact networks are exact.
+_MOST_HALO_PX: dict[Architecture, int] = {"rrdb": 28, "compact": 64}
 
 # A model server's memory: an RRDB network's trunk holds about 2.4 KB per LR pixel in f32, a compact network 1 KB.
-_MOST_TILE_PX: dict[Architecture, int] = {"rrdb": 140_000, "compact": 160_000}
+# 379 x 379 is one of nine tiles of 1024 x 1024.
+_MOST_TILE_PX: dict[Architecture, int] = {"rrdb": 379 * 379, "compact": 160_000}
 
 
 class Catalogue:
@@ -208,10 +209,10 @@ class Catalogue:
 
 _SEAMS = {
     "realesrgan-x4plus": Seams(
-        median_db=52.7, worst_db=44.0, p999_difference=15, max_difference=52
+        median_db=57.5, worst_db=45.1, p999_difference=12, max_difference=52
     ),
     "realesrgan-x4plus-anime": Seams(
-        median_db=60.8, worst_db=40.7, p999_difference=16, max_difference=151
+        median_db=64.3, worst_db=46.5, p999_difference=8, max_difference=81
     ),
     "realesr-animevideov3": Seams(
         median_db=None, worst_db=None, p999_difference=0, max_difference=0
