@@ -2,7 +2,7 @@
 
 A tile that is cut on its left and on its right is compared with the picture in one piece: that tells how wrong its samples
 are at each distance from a cut. Tiles with a halo of h pixels use what is h pixels from a cut and farther, so the figures of
-every halo follow from one tile for each photograph. Fading is left out, but for the largest difference: it gains 0.1 to 0.2 dB
+every halo follow from one tile for each photograph. Fading is left out, but for the largest difference: it gains about 0.1 dB
 on top. ``seams.py`` measures pictures of several tiles with all that the service does, but one halo at a time.
 """
 

@@ -19,7 +19,7 @@ SMALLEST = {
     "alpha": "--model nearest",
     "cold_start": "--model nearest --rounds 1 --ways help warm",
     "encoders": "--model nearest --side 24 --rounds 1",
-    "halos": "--model tiny-rrdb --halo 4 8 --blend 0 2 --photo astronaut --width 96 --height 24",
+    "halos": "--model tiny-rrdb --halo 4 8 --photo astronaut --width 96 --height 24",
     "memory": "--server-model nearest --gateway-model nearest --side 64 --servers 1",
     "precisions": "f32 --model tiny-rrdb --side 16 --tile 24 --rounds 1",
     "seams": "--model tiny-rrdb --halo 4 --blend 2 --photo astronaut --width 96 --height 48",
