@@ -7,7 +7,7 @@ TOO_OLD := "Python 2"*|"Python 3."[0-9]|"Python 3."[0-9].*|"Python 3.10"*
 # Empty where .venv has no Python, one that is gone, or one that is too old.
 USABLE := $(shell case "$$($(BIN)/python --version 2>&1)" in ($(TOO_OLD)) ;; ("Python 3."*) echo yes ;; esac)
 
-.PHONY: FORCE help serve demo test check smoke bench bench-smoke bench-all chaos fuzz schemathesis swagger-ui golden clean
+.PHONY: FORCE help serve demo test check smoke bench bench-smoke bench-all photographs chaos fuzz schemathesis swagger-ui golden clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z%-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
@@ -55,6 +55,15 @@ smoke: .venv/ready-dev  ## the wheel in a clean environment, on a real photo
 	$(BIN)/python -m pip install -q --group bench
 	@touch $@
 
+# Photographs of packages, which halos.py and seams.py measure tiles on; nothing of them is installed.
+photographs: build/photographs/ready  ## unpack photographs of packages into build/photographs, on Debian (a download of 150 MB)
+
+build/photographs/ready: .venv/ready-dev
+	mkdir -p build/photographs
+	$(BIN)/python -m pip install -q --no-deps --target build/photographs scikit-learn
+	cd build/photographs && apt-get download opencv-doc mate-backgrounds && for deb in *.deb; do dpkg-deb -x $$deb . || exit 1; done
+	@touch $@
+
 # Each benchmark in a line of its own, so that any of them can be run alone.
 MEASURE := PYTHONPATH=scripts $(BIN)/python benchmarks
 
@@ -69,7 +78,7 @@ bench-smoke: .venv/ready-bench  ## those that `make test` leaves out, at their s
 	$(MEASURE)/engines.py --model realesrgan-x4plus-anime --tile 32 --rounds 1 --streams --only onnxruntime
 	$(MEASURE)/plots.py --folder build/plots
 
-bench-all: .venv/ready-bench  ## all of RESULTS.md, with --record: keep the machine idle for an hour
+bench-all: .venv/ready-bench build/photographs/ready  ## all of RESULTS.md, with --record: keep the machine idle for an hour
 	$(MEASURE)/engines.py --record --model realesrgan-x4plus --tile 128
 	$(MEASURE)/engines.py --record --model realesrgan-x4plus-anime
 	$(MEASURE)/engines.py --record --model realesr-animevideov3 --rounds 10
@@ -80,9 +89,11 @@ bench-all: .venv/ready-bench  ## all of RESULTS.md, with --record: keep the mach
 	$(MEASURE)/memory.py --record
 	$(MEASURE)/tile_memory.py --record
 	$(MEASURE)/encoders.py --record
-	$(MEASURE)/seams.py --record --halo 8 16 23 24 32 48
-	$(MEASURE)/seams.py --record --halo 23 24 --photo retina.jpg --side 1024
-	$(MEASURE)/seams.py --record --halo 4 8 12 18 --model realesr-animevideov3
+	$(MEASURE)/halos.py --record
+	$(MEASURE)/halos.py --record --model realesrgan-x4plus-anime
+	$(MEASURE)/seams.py --record
+	$(MEASURE)/seams.py --record --model realesrgan-x4plus-anime
+	$(MEASURE)/seams.py --record --model realesr-animevideov3
 	$(MEASURE)/alpha.py --record
 	$(MEASURE)/cutouts.py --record
 	$(MEASURE)/linear_light.py --record

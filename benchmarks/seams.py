@@ -1,6 +1,7 @@
-"""How far is a picture made of tiles from the one made in one piece, and what do the halos cost?
+"""How far are pictures made of tiles from those made in one piece, and what do the halos cost?
 
-In f32, with the plan and the halo that the service uses.
+In f32 and without the colour lock, with the plan and the fading that the service uses, on photographs most of which are
+full of texture (``photographs.py``). Both results are rounded to 8 bits at last, as the service does it, and compared.
 """
 
 from __future__ import annotations
@@ -8,11 +9,17 @@ from __future__ import annotations
 import argparse
 import asyncio
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from parts import enlarge_all
-from record import photo, record
+from photographs import FOLDER, PHOTOGRAPHS
+from record import record
 
 from enlarger import config
 from enlarger.engine.networks import TAIL_REACH_PX
@@ -21,72 +28,198 @@ from enlarger.geometry.rect import Pixels, Rect
 from enlarger.geometry.tiles import BLEND_PX, TileBox, plan
 from enlarger.models import Catalogue, Model
 
+NEAR_PX = 24
+"""LR pixels on either side of a border that count as near it: the 99.9th percentile is taken there."""
+
+Figures = dict[str, Any]
+Samples = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="realesrgan-x4plus")
     parser.add_argument("--halo", type=int, nargs="+", help="other halos than the model's own")
-    parser.add_argument("--photo", default="astronaut.png", help="a file of scikit-image's data")
-    parser.add_argument("--side", type=int, default=512, help="pixels of a side, from the middle")
-    parser.add_argument("--whole", type=Path, help="where the result in one piece is kept (.npy)")
+    parser.add_argument(
+        "--blend", type=int, nargs="+", help="other pixels of fading than the service's"
+    )
+    names = [photograph.name for photograph in PHOTOGRAPHS]
+    parser.add_argument("--photo", nargs="+", choices=names, default=names, metavar="NAME")
+    parser.add_argument("--width", type=int, default=480, help="of the part that is measured")
+    parser.add_argument("--height", type=int, default=200)
+    parser.add_argument("--packages", type=Path, default=FOLDER, help="where they were unpacked")
+    parser.add_argument("--kept", type=Path, help="folder that keeps the results in one piece")
+    parser.add_argument("--threads", type=int, default=config.cores())
     parser.add_argument("--record", action="store_true", help="append to results.jsonl")
     arguments = parser.parse_args()
 
-    model = Catalogue.installed(Path("models")).choose(arguments.model, scale=4)
-    picture = middle(photo(arguments.photo), arguments.side)
-    height, width, _ = picture.shape
-    engine = OpenVINOEngine(
-        Catalogue([model]), threads=config.cores(), precision="f32", cache_folder=None
-    )
-
-    def enlarge(tiles: list[Pixels], keeps: list[Rect] | None = None) -> list[Pixels]:
-        return asyncio.run(enlarge_all(engine, model, "f32", tiles, keeps))
-
-    if arguments.whole and arguments.whole.exists():
-        whole = np.load(arguments.whole)
-    else:
-        (whole,) = enlarge([picture])
-        if arguments.whole:
-            np.save(arguments.whole, whole)
-    for halo_px in arguments.halo or [model.halo_px]:
-        boxes = plan(
-            width,
-            height,
-            halo_px=halo_px,
-            max_tile_px=model.max_tile_px,
-            blend_px=0 if model.halo_is_exact else BLEND_PX,
+    bench = bench_of(arguments.model, arguments.threads, arguments.kept)
+    halos_px = arguments.halo or [bench.model.halo_px]
+    blends_px = arguments.blend or [0 if bench.model.halo_is_exact else BLEND_PX]
+    found: dict[tuple[int, int], dict[str, Difference]] = {
+        (halo_px, blend_px): {} for halo_px in halos_px for blend_px in blends_px
+    }
+    packages = {}
+    for photograph in PHOTOGRAPHS:
+        if photograph.name not in arguments.photo:
+            continue
+        picture = photograph.part(arguments.packages, arguments.width, arguments.height)
+        if picture is None:
+            continue
+        packages[photograph.name] = photograph.package
+        for setting, differences in found.items():
+            one = bench.difference(photograph.name, picture, *setting)
+            differences[photograph.name] = one
+            print(f"{photograph.name}, halo {setting[0]}: {one.psnr_db} dB", flush=True)
+    figures = []
+    for (halo_px, blend_px), differences in found.items():
+        boxes = bench.plan(arguments.width, arguments.height, halo_px, blend_px)
+        figures.append(
+            {
+                "halo_px": halo_px,
+                "blend_px": blend_px,
+                "tiles": len(boxes),
+                "work_factor_with_tail": round(
+                    work_factor(bench.model, boxes) / (arguments.width * arguments.height), 3
+                ),
+                **together(differences),
+            }
         )
-        canvas = np.zeros_like(whole)
-        tiles = [box.read(picture) for box in boxes]
-        cores = enlarge(tiles, [box.kept_in_tile for box in boxes])
-        for box, core in zip(boxes, cores, strict=True):
-            box.paste(canvas, core, model.scale)
-        difference = np.abs(whole.astype(np.int16) - canvas)
-        mean_square = float((difference.astype(float) ** 2).mean())
-        figures = {
-            "model": model.id,
-            "halo_px": halo_px,
-            "photo": arguments.photo,
-            "side_px": height,
-            "tiles": len(boxes),
-            "work_factor": round(sum(box.lr_px for box in boxes) / (width * height), 3),
-            "work_factor_with_tail": round(work_factor(model, boxes) / (width * height), 3),
-            "psnr_db": round(10 * math.log10(255**2 / mean_square), 1) if mean_square else None,
-            "max_difference": int(difference.max()),
-            "step_ratio": round(
-                step(canvas, boxes, model.scale) / step(canvas, None, model.scale), 3
-            ),
-            "step_ratio_whole": round(
-                step(whole, boxes, model.scale) / step(whole, None, model.scale), 3
-            ),
-        }
-        print("  ".join(f"{name} {value}" for name, value in figures.items()), flush=True)
-        if arguments.record:
-            record("seams", figures)
+    print(*map(text, figures), sep="\n")
+    if arguments.record:
+        record(
+            "seams",
+            {
+                "model": bench.model.id,
+                "width_px": arguments.width,
+                "height_px": arguments.height,
+                "photographs": packages,
+                "borders": figures,
+            },
+        )
 
 
-def work_factor(model: Model, boxes: list[TileBox]) -> float:
+def bench_of(model_id: str, threads: int, kept: Path | None) -> Bench:
+    """The bench of an installed model."""
+    model = Catalogue.installed(Path("models")).choose(model_id, scale=4)
+    engine = OpenVINOEngine(Catalogue([model]), threads=threads, precision="f32", cache_folder=None)
+    return Bench(model, engine, kept)
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """A model whose tiles are compared with the whole."""
+
+    model: Model
+    engine: OpenVINOEngine
+    kept: Path | None
+    """Folder of the results in one piece, which take longest."""
+
+    def plan(self, width_px: int, height_px: int, halo_px: int, blend_px: int) -> list[TileBox]:
+        """The tiles of a picture."""
+        most_px = self.model.max_tile_px
+        return plan(width_px, height_px, halo_px=halo_px, max_tile_px=most_px, blend_px=blend_px)
+
+    def difference(self, name: str, picture: Pixels, halo_px: int, blend_px: int) -> Difference:
+        """A picture of 16 bits, made of tiles, against the same made in one piece."""
+        height, width, _ = picture.shape
+        whole = self.enlarged(name, picture)
+        boxes = self.plan(width, height, halo_px, blend_px)
+        tiled = np.zeros_like(whole)
+        keeps = [box.kept_in_tile for box in boxes]
+        tiles = self._enlarge([box.read(picture) for box in boxes], keeps)
+        for box, tile in zip(boxes, tiles, strict=True):
+            box.paste(tiled, tile, self.model.scale)
+        whole8, tiled8 = (np.rint(pixels / 257) for pixels in (whole, tiled))
+        near = near_borders(boxes, self.model.scale, whole8.shape[:2])
+        return Difference.of(np.abs(whole8 - tiled8), near, whole8.size)
+
+    def enlarged(self, name: str, picture: Pixels) -> Pixels:
+        """The result in one piece, 16 bits: from the folder, or made and put there."""
+        height, width, _ = picture.shape
+        path = self.kept and self.kept / f"{self.model.id}-{name}-{width}x{height}.npy"
+        if path and path.exists():
+            found: Pixels = np.load(path)
+            return found
+        (made,) = self._enlarge([picture])
+        if path:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.save(path, made)
+        return made
+
+    def _enlarge(
+        self, parts: Sequence[Pixels], keeps: Sequence[Rect] | None = None
+    ) -> list[Pixels]:
+        return asyncio.run(enlarge_all(self.engine, self.model, "f32", parts, keeps))
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How far a picture in tiles is from the one in one piece, both of 8 bits."""
+
+    psnr_db: float | None
+    """Over all samples; None where all are equal."""
+
+    near: npt.NDArray[np.int64]
+    """How many samples within ``NEAR_PX`` of a border differ by 0, 1, ... 255."""
+
+    most: int
+    """The largest difference of any sample."""
+
+    @classmethod
+    def of(cls, differences: Samples, near: Mask, samples: float) -> Difference:
+        """Sum up differences, (H, W, 3), of which those in ``near``, (H, W), are near a border.
+
+        Args:
+            differences: of each sample, or of all those that are not equal.
+            near: where a border is near.
+            samples: of the picture; those that ``differences`` does not hold are equal.
+        """
+        mean_square = float((differences**2).sum()) / samples
+        return cls(
+            psnr_db=round(10 * math.log10(255**2 / mean_square), 1) if mean_square else None,
+            near=np.bincount(differences[near].astype(int).ravel(), minlength=256),
+            most=int(differences.max()),
+        )
+
+
+def together(differences: dict[str, Difference]) -> Figures:
+    """All photographs: median and worst PSNR, and what one sample in a thousand near borders exceeds."""
+    psnrs = [math.inf if one.psnr_db is None else one.psnr_db for one in differences.values()]
+    counts = np.cumsum(sum(one.near for one in differences.values()))
+    return {
+        "median_db": _finite(round(median(psnrs), 1)),
+        "worst_db": _finite(min(psnrs)),
+        "p999_difference": int(np.searchsorted(counts, 0.999 * counts[-1])),
+        "max_difference": max(one.most for one in differences.values()),
+        "psnr_db": {name: one.psnr_db for name, one in differences.items()},
+        "max_differences": {name: one.most for name, one in differences.items()},
+    }
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no infinity: None where all samples are equal."""
+    return value if math.isfinite(value) else None
+
+
+def text(figures: Figures) -> str:
+    """One line of what holds for all photographs."""
+    single = {name: value for name, value in figures.items() if not isinstance(value, dict)}
+    return "  ".join(f"{name} {value}" for name, value in single.items())
+
+
+def near_borders(boxes: Sequence[TileBox], scale: int, shape: tuple[int, ...]) -> Mask:
+    """Samples within ``NEAR_PX`` LR pixels of where two tiles meet, as a mask (H, W)."""
+    near = np.zeros(shape, np.bool_)
+    for row in {box.rows.start for box in boxes} - {0}:
+        near[max(0, row - NEAR_PX) * scale : (row + NEAR_PX) * scale] = True
+    for column in {box.columns.start for box in boxes} - {0}:
+        near[:, max(0, column - NEAR_PX) * scale : (column + NEAR_PX) * scale] = True
+    return near
+
+
+def work_factor(model: Model, boxes: Sequence[TileBox]) -> float:
     """Pixels of a network in one piece that would take as much computing.
 
     The trunk of an rrdb network sees all of a tile, its tail what is kept, in blocks that see a little around them.
@@ -113,23 +246,6 @@ def tail_px(box: TileBox) -> int:
         )
         for first, length, read_px in sides
     )
-
-
-def middle(picture: Pixels, side_px: int) -> Pixels:
-    """A square from the middle, or all there is."""
-    top, left = (max(0, (length - side_px) // 2) for length in picture.shape[:2])
-    return picture[top : top + side_px, left : left + side_px]
-
-
-def step(pixels: Pixels, boxes: list[TileBox] | None, scale: int) -> float:
-    """Mean absolute difference of neighbours: across the borders of tiles, or everywhere for None."""
-    down, across = (np.abs(np.diff(pixels.astype(int), axis=axis)) for axis in (0, 1))
-    if boxes is None:
-        return float((down.sum() + across.sum()) / (down.size + across.size))
-    rows = sorted({box.rows.start * scale - 1 for box in boxes} - {-1})
-    columns = sorted({box.columns.start * scale - 1 for box in boxes} - {-1})
-    steps = [down[rows].ravel(), across[:, columns].ravel()]
-    return float(np.concatenate(steps).mean())
 
 
 if __name__ == "__main__":

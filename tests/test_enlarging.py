@@ -765,7 +765,7 @@ async def whole(
 
 async def test_flat_picture_is_one_tile(executor: ThreadPoolExecutor) -> None:
     """With the plan of x4plus: 512 x 512 in four tiles of one shape, whose own parts lie in other corners."""
-    model = replace(BLENDED, halo_px=23, max_tile_px=140_000)
+    model = replace(BLENDED, halo_px=28, max_tile_px=379 * 379)
     samples = np.full((512, 512, 3), 30_000, np.uint16)
     engine = NearestEngine([model])
     result = await whole(samples, model, engine, executor)

@@ -35,7 +35,7 @@ class Facts:
         return plan(width_px, height_px, halo_px=self.halo_px, max_tile_px=self.max_tile_px)
 
 
-X4PLUS = Facts(scale=4, halo_px=23, max_tile_px=300 * 300)
+X4PLUS = Facts(scale=4, halo_px=28, max_tile_px=300 * 300)
 
 
 @dataclass(frozen=True)

@@ -162,13 +162,13 @@ def test_no_grid_is_better(case: Case) -> None:
 
 @pytest.mark.parametrize(
     ("width_px", "height_px", "tiles", "tile_px"),
-    [(512, 512, 4, (279, 279)), (1024, 1024, 9, (372, 372)), (100, 100, 1, (100, 100))],
+    [(512, 512, 4, (284, 284)), (1024, 1024, 9, (379, 379)), (100, 100, 1, (100, 100))],
 )
 def test_plans_of_usual_pictures(
     width_px: int, height_px: int, tiles: int, tile_px: tuple[int, int]
 ) -> None:
     """With x4plus's halo and memory."""
-    boxes = plan(width_px, height_px, halo_px=23, max_tile_px=140_000)
+    boxes = plan(width_px, height_px, halo_px=28, max_tile_px=379 * 379)
     assert len(boxes) == tiles
     assert (boxes[0].rows.read_px, boxes[0].columns.read_px) == tile_px
 
@@ -256,7 +256,7 @@ def test_smallest_tile_that_is_not_refused_works(halo_px: int) -> None:
 )
 def test_small_picture_is_shared_where_that_pays(width: int, height: int, tiles: int) -> None:
     """Two servers are done earlier than one, unless the halos make each compute nearly all of it."""
-    boxes = plan(width, height, halo_px=23, max_tile_px=140_000)
+    boxes = plan(width, height, halo_px=28, max_tile_px=379 * 379)
     assert len(boxes) == tiles
     longest = max(box.lr_px for box in boxes)
     assert tiles == 1 or longest < 0.7 * width * height

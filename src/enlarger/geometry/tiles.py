@@ -17,7 +17,7 @@ from enlarger.geometry.rect import Pixels, Rect
 SERVERS = (1, 2, 3, 4, 5)
 """How many model servers share a picture, as far as a plan that must not know can tell."""
 
-MAX_WORK_FACTOR = 1.225
+MAX_WORK_FACTOR = 1.235
 """The network computes no more than this many times the picture, where the largest tile allows."""
 
 MAX_WORK_FACTOR_OF_TWO = 1.35
@@ -119,7 +119,7 @@ def _faded_in(edge: Pixels) -> Pixels:
     return faded.astype(edge.dtype)
 
 
-BLEND_PX = 4
+BLEND_PX = 2
 """How far tiles fade into one another that are not exact at their borders."""
 
 

@@ -22,6 +22,27 @@ _SOURCE = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Seams:
+    """How far pictures made of tiles are from those made in one piece.
+
+    In f32, without the colour lock, on photographs most of which are full of texture: benchmarks/halos.py, and
+    benchmarks/seams.py for networks whose halo is exact.
+    """
+
+    median_db: float | None
+    """PSNR of the photograph in the middle, dB; None where tiles change nothing."""
+
+    worst_db: float | None
+    """PSNR of the worst photograph."""
+
+    p999_difference: int
+    """One in a thousand samples within 24 px of a border differs by more than this, of 255."""
+
+    max_difference: int
+    """The largest difference of any sample, of 255."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
     """One row: what the model is, where its files are, and what follows for tiles."""
 
@@ -52,9 +73,8 @@ class Model:
     ranges: Path | None = None
     """What int8 rests on (``scripts/calibrate.py``); None where nobody measured: then the model has no int8."""
 
-    seam_max_diff: int | None = None
-    """How far a sample of a picture made of tiles is at most from that of one made in one piece, of 255, in f32 on photos
-    (benchmarks/seams.py); None where nobody measured."""
+    seams: Seams | None = None
+    """What cutting into tiles does to photographs; None where nobody measured."""
 
     @property
     def kind(self) -> Kind:
@@ -173,8 +193,18 @@ class Catalogue:
         return self._models[model_id]
 
 
-_SEAM_MAX_DIFF = {"realesrgan-x4plus": 17, "realesr-animevideov3": 0}
-"""Of the wheel's models, as the last measurements have it: benchmarks/results.jsonl."""
+_SEAMS = {
+    "realesrgan-x4plus": Seams(
+        median_db=57.5, worst_db=45.1, p999_difference=12, max_difference=52
+    ),
+    "realesrgan-x4plus-anime": Seams(
+        median_db=64.3, worst_db=46.5, p999_difference=8, max_difference=81
+    ),
+    "realesr-animevideov3": Seams(
+        median_db=None, worst_db=None, p999_difference=0, max_difference=0
+    ),
+}
+"""The wheel's models, as the last measurements in benchmarks/results.jsonl have it."""
 
 _AUTO = {2: ("realesrgan-x2plus", "realesrgan-x4plus"), 4: ("realesrgan-x4plus",)}
 
@@ -222,7 +252,7 @@ def _wheel_models() -> list[Model]:
             source=_SOURCE,
             golden=GOLDEN_FOLDER / f"{model_id}.png",
             ranges=RANGES_FOLDER / f"{model_id}.npz" if architecture == "rrdb" else None,
-            seam_max_diff=_SEAM_MAX_DIFF.get(model_id),
+            seams=_SEAMS.get(model_id),
         )
         for model_id, architecture, stem, sha256, title in rows
     ]

@@ -335,8 +335,18 @@ class Measured(Json):
     megapixels_per_s: float | None
     """Of input, on all servers together, as their last tiles tell; None before the first."""
 
+    seam_median_db: float | None
+    """PSNR of pictures made of tiles against the same made in one piece, in f32 and without the colour lock: the median over photographs
+    that are full of texture. None where nobody measured, and where tiles change nothing: then ``seam_max_diff`` is 0."""
+
+    seam_worst_db: float | None
+    """The same of the worst of these photographs."""
+
+    seam_p999_diff: int | None
+    """One in a thousand samples within 24 px of a border between tiles differs by more than this, of 255; None where nobody measured."""
+
     seam_max_diff: int | None
-    """How far tiles take a sample at most from that of the picture in one piece, of 255, in f32; None where nobody measured."""
+    """The largest difference of any sample on these photographs, of 255. Other photographs may have a larger one."""
 
     engine: str | None
     """The runtime here; None while no server has the model."""

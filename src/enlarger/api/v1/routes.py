@@ -439,6 +439,7 @@ class V1:
         here = [(server, facts) for server in known if (facts := server.model(model.id))]
         mflop_per_s = self.engines.facts().all_mflop_per_s
         speed = None if mflop_per_s is None else mflop_per_s / model.mflop_per_px / 1e6
+        seams = model.seams
         return {
             "id": model.id,
             "title": model.title,
@@ -455,7 +456,10 @@ class V1:
             "ready_on": len(here),
             "measured": {
                 "megapixels_per_s": None if speed is None else round(speed, 4),
-                "seam_max_diff": model.seam_max_diff,
+                "seam_median_db": seams and seams.median_db,
+                "seam_worst_db": seams and seams.worst_db,
+                "seam_p999_diff": seams and seams.p999_difference,
+                "seam_max_diff": seams and seams.max_difference,
                 "engine": here[0][0].engine if here else None,
                 # The speed is followed over all tiles, of whatever precision, and with each of them.
                 "precision": None,

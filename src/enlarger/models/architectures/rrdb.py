@@ -45,11 +45,14 @@ class Rrdb:
     name = "rrdb"
     scales: tuple[int, ...] = (4,)
 
-    # x4plus sees 349 px far, but what comes from there is faint: 23 px of halo leave tiles at 57.7 dB
-    # from the whole picture (docs/reference/models.md has the measurement).
-    most_halo_px = 23
+    # Such networks see farther than is worth computing: x4plus 349 px. 28 px is the widest halo with which 1024 x 1024
+    # takes at most 1.25 times the computing of the network in one piece, with both networks of the wheel:
+    # docs/decisions/0025.
+    most_halo_px = 28
 
-    max_tile_px = 140_000
+    # A model server's memory: the trunk holds about 2.4 KB per LR pixel in f32. 379 x 379 is one of nine tiles of
+    # 1024 x 1024.
+    max_tile_px = 379 * 379
     tile_bytes_per_px = 2400
     has_int8 = True
 
