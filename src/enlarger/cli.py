@@ -26,14 +26,13 @@ from rich.table import Table
 from enlarger import __version__, config, tracing
 from enlarger.config import Precision
 from enlarger.errors import ConfigError, EnlargerError, InvalidUrl, SourceUnreachable, reason_of
-from enlarger.memory import importing, keep_large_blocks_apart
+from enlarger.memory import importing
 from enlarger.streams import Unfailing
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from enlarger.client import JobStatus
-    from enlarger.engine.status import EngineStatus
     from enlarger.job import Options
     from enlarger.shell.arguments import Asked
 
@@ -335,13 +334,6 @@ async def _upscale(asked: Asked, options: Options, settings: config.Settings) ->
         return await run(asked, options, worker, _errors, output=_print)
 
 
-_LARGE_BYTES = 1 << 20
-"""Blocks of the gateway that are kept apart: tiles and pictures, and not what arithmetic takes for a moment."""
-
-_START_PATIENCE_S = 20
-"""What the other model servers get once the first is ready, before the service calls itself ready."""
-
-
 @app.command()
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
@@ -355,7 +347,11 @@ def serve(
     settings = config.load()
     logs.configure("gateway", level=settings.log_level, form=settings.log_format)
     _trace(settings, "enlarger-gateway")
-    status = asyncio.run(_serve(settings, host, port))
+    with importing():
+        from enlarger import gateway
+
+    announce = partial(_announce, public_url=settings.public_url)
+    status = asyncio.run(gateway.serve(settings, host, port, announce=announce))
     tracing.stop()
     _leave(status)
 
@@ -366,179 +362,8 @@ def _trace(settings: config.Settings, service: str) -> None:
         tracing.start(service, variable=variable)
 
 
-async def _serve(settings: config.Settings, host: str, port: int) -> int:
-    """Serve until told to stop; gives the exit status."""
-    with importing():
-        import structlog
-
-        from enlarger.models import Catalogue
-        from enlarger.pool.supervisor import ServerCommand, Supervisor, server_name
-        from enlarger.store import Store, sweep_regularly
-        from enlarger.web import launcher
-
-    keep_large_blocks_apart(_LARGE_BYTES)
-    store = Store(settings.upload_folder, max_age_s=settings.file_max_age_s)
-    catalogue = Catalogue.installed(settings.model_dir, hashed=True)
-    if note := _missing_folder(settings):
-        structlog.get_logger().warning("no_models_of_your_own", reason=note)
-    listener = launcher.bind(host, port, variable="--port")
-    if not settings.api_keys and not launcher.is_loopback(host):
-        structlog.get_logger().warning(
-            "open_to_everybody",
-            host=host,
-            hint="anybody who reaches this address may use the service: set ENLARGER_API_KEYS, see SECURITY.md",
-        )
-    own = 0 if settings.servers else settings.server_count
-    if settings.base_port:
-        for number in range(own):
-            launcher.bind(
-                "127.0.0.1",
-                settings.base_port + number,
-                variable="BASE_PORT",
-                way_out=f"{own} in a row are used: set another one, or 0, so that each model server takes a free one",
-            ).close()
-    service = launcher.Service(settings.drain_s)
-    workers = max(2, config.cores())
-    engines: list[RemoteEngine] = []
-    members: list[Member] = []
-    status = 0
-
-    def up(number: int, address: str) -> None:
-        engines[number].address = address
-        members[number].changed.set()
-
-    def down(number: int) -> None:
-        engines[number].address = ""
-        members[number].lose()
-
-    def refused() -> None:
-        nonlocal status
-        status = ConfigError.exit_status
-        service.stop()
-
-    command = ServerCommand(settings.base_port, settings.threads_per_server, _environment(settings))
-    async with AsyncExitStack() as stack:
-        supervisor = await stack.enter_async_context(
-            Supervisor(command, own, on_up=up, on_down=down, on_refused=refused)
-        )
-        # Imported here: it takes as long as the servers need to come up, which they do meanwhile.
-        with importing():
-            import aiohttp
-
-            from enlarger.api import Gateway
-            from enlarger.api.metrics import Metrics
-            from enlarger.api.opened import opened_jobs
-            from enlarger.api.rates import Rates
-            from enlarger.fetch import Fetcher, FetchRule
-            from enlarger.picture.sandbox.pool import Decoders
-            from enlarger.pipeline.pipeline import Pipeline
-            from enlarger.pool.member import Member
-            from enlarger.pool.policy import Wear
-            from enlarger.pool.pool import Pool
-            from enlarger.pool.remote import RemoteEngine
-
-        structlog.get_logger().info("fetching", allowed=FetchRule.parse(settings.fetch).in_words())
-        # No limit on connections and time here: seats and deadlines are the pool's.
-        session = await stack.enter_async_context(
-            aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0),
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
-                trust_env=False,
-            )
-        )
-        addresses = settings.servers or [""] * own
-        token = _token(settings)
-        # There before the loop runs again, when a server may say that it is up.
-        engines += [RemoteEngine(address, session, token=token) for address in addresses]
-        members += [
-            Member(
-                server_name(number),
-                engine,
-                probe=engine.probe,
-                restart=partial(supervisor.restart, number) if own else None,
-            )
-            for number, engine in enumerate(engines)
-        ]
-        wear = Wear(rss_bytes=settings.server_memory_mib << 20, tiles=settings.server_tiles)
-        pool = await stack.enter_async_context(Pool(members, wear=wear))
-        decoders = await stack.enter_async_context(Decoders(workers))
-        executor = ThreadPoolExecutor(workers, thread_name_prefix="tiles")
-        encoders = ThreadPoolExecutor(workers, thread_name_prefix="encoders")
-        for threads in (executor, encoders):
-            stack.callback(threads.shutdown, wait=False, cancel_futures=True)
-        sweeper = asyncio.create_task(
-            sweep_regularly(store, interval_s=settings.cleanup_interval_s)
-        )
-        stack.callback(sweeper.cancel)
-        pipeline = Pipeline(
-            engine=pool,
-            catalogue=catalogue,
-            fetcher=Fetcher(settings.fetch, limit_bytes=settings.max_file_size_bytes),
-            decoders=decoders,
-            executor=executor,
-            encoders=encoders,
-            store=store,
-            settings=settings,
-            draining=lambda: service.draining,
-        )
-        rates = Rates(settings.rate_limit)
-        metrics = Metrics(pool, pipeline)
-        jobs, batches = await stack.enter_async_context(
-            opened_jobs(
-                settings,
-                pipeline=pipeline,
-                store=store,
-                executor=executor,
-                rates=rates,
-                service=service,
-                metrics=metrics,
-                servers=len(members),
-            )
-        )
-        gateway = Gateway(
-            pipeline=pipeline,
-            jobs=jobs,
-            batches=batches,
-            rates=rates,
-            engines=pool,
-            store=store,
-            catalogue=catalogue,
-            executor=executor,
-            workers=workers,
-            sweeper=sweeper,
-            service=service,
-            metrics=metrics,
-            settings=settings,
-        )
-        announcer = asyncio.create_task(
-            _announce(pool, listener.getsockname()[:2], settings.public_url)
-        )
-        stack.callback(announcer.cancel)
-        await launcher.serve(gateway.asgi(), listener=listener, service=service)
-        launcher.end_surely(status)
-    return status
-
-
-def _token(settings: config.Settings) -> str | None:
-    return settings.tile_token.get_secret_value() if settings.tile_token is not None else None
-
-
-def _environment(settings: config.Settings) -> dict[str, str]:
-    """What the model servers must see as this process does."""
-    return {
-        "MODEL_DIR": str(settings.model_dir.resolve()),
-        "ENLARGER_PRECISION": settings.precision,
-        "ENLARGER_CACHE_DIR": str(settings.cache_folder),
-        "ENLARGER_LOG_LEVEL": settings.log_level,
-        "ENLARGER_LOG_FORMAT": settings.log_format,
-    }
-
-
-async def _announce(
-    engines: EngineStatus, address: tuple[str, int], public_url: str | None
-) -> None:
-    """Say on stdout when the model servers are ready, with a line to paste."""
-    await engines.started(patience_s=_START_PATIENCE_S)
+def _announce(address: tuple[str, int], public_url: str | None) -> None:
+    """Say on stdout that the service is ready, with a line to paste."""
     host, port = address
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "::1": "[::1]"}.get(host, host)  # noqa: S104 - compared, not bound
     url = f"http://{shown}:{port}"
@@ -654,7 +479,7 @@ async def _model_server(
         with importing():
             from enlarger.model_server import ModelServer, load
 
-        server = ModelServer(engine, service, token=_token(settings))
+        server = ModelServer(engine, service, token=settings.token)
         loading = asyncio.create_task(load(engine, server, usual))
         _console.print(f"{PORT_LINE}{listener.getsockname()[1]}", highlight=False)
         await launcher.serve(server.asgi(), listener=listener, service=service)
@@ -768,19 +593,12 @@ def models() -> None:
         row = (model.id, f"{model.scale}x", model.title, model.licence, model.sha256[:12])
         table.add_row(*map(Text, row))
     _console.print(table)
-    if note := _missing_folder(settings):
+    if note := settings.missing_model_dir:
         _say(note)
     for fault in faults:
         _complain(f"{fault} (in MODEL_DIR, '{settings.model_dir}')")
     if faults:
         raise typer.Exit(ConfigError.exit_status)
-
-
-def _missing_folder(settings: config.Settings) -> str | None:
-    """A note where somebody named a folder of models that is not there, which is allowed, but may be a slip."""
-    if "model_dir" not in settings.model_fields_set or settings.model_dir.exists():
-        return None
-    return f"MODEL_DIR: there is no folder '{settings.model_dir}', so no models of your own"
 
 
 jobs = typer.Typer(

@@ -513,6 +513,13 @@ class Settings(BaseSettings):
         return "public" if set(entries) == {"public"} else rule
 
     @property
+    def missing_model_dir(self) -> str | None:
+        """A note where somebody named a folder of models that is not there, which is allowed, but may be a slip."""
+        if "model_dir" not in self.model_fields_set or self.model_dir.exists():
+            return None
+        return f"MODEL_DIR: there is no folder '{self.model_dir}', so no models of your own"
+
+    @property
     def has_webhooks(self) -> bool:
         """Whether webhooks can be sent: they are signed, and go where pictures may come from."""
         return bool(self.webhook_secrets) and self.fetch != "off"
@@ -536,6 +543,11 @@ class Settings(BaseSettings):
     def threads_per_server(self) -> int:
         """Compute threads of one model server: cores divided by servers, at least one."""
         return max(1, cores() // self.server_count)
+
+    @property
+    def token(self) -> str | None:
+        """The text of ``tile_token``."""
+        return None if self.tile_token is None else self.tile_token.get_secret_value()
 
     @property
     def traces_asked_by(self) -> str | None:
