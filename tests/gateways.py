@@ -125,7 +125,7 @@ async def running(
     store: type[Store] = Store,
 ) -> AsyncIterator[Running]:
     """A gateway on a free port, until the end of the block."""
-    results = store(settings.upload_folder, max_age_s=settings.file_max_age_s)
+    results = store(settings.server.upload_folder, max_age_s=settings.server.file_max_age_s)
     service = launcher.Service(drain_s=5)
     stack = AsyncExitStack()
     gateway = await stack.enter_async_context(

@@ -40,7 +40,7 @@ class Command:
         return [sys.executable, "-S", "-c", "import sys; sys.stdin.read()"]
 
 async def main():
-    settings = config.load(num_servers=2)
+    settings = config.load(num_servers=2).pool
     async with Fleet(settings, command=Command(), on_refused=sys.exit):
         print("entered", *(name for name in LATE if name in sys.modules))
 
@@ -52,7 +52,7 @@ def fleet_of(
     command: Scripts, *, on_refused: Callable[[], None] = lambda: None, **settings: Any
 ) -> Fleet:
     """A fleet of these servers; settings by attribute name."""
-    return Fleet(config.load(**settings), command=command, on_refused=on_refused)
+    return Fleet(config.load(**settings).pool, command=command, on_refused=on_refused)
 
 
 def listens_on(port: int) -> str:

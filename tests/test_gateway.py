@@ -69,7 +69,7 @@ async def test_leaving_ends_all_that_was_begun(tmp_path: Path) -> None:
             settings,
             engines=Pool([Member("one", NearestEngine())]),
             catalogue=Catalogue.installed(tmp_path / "none"),
-            store=Store(tmp_path, max_age_s=settings.file_max_age_s),
+            store=Store(tmp_path, max_age_s=settings.server.file_max_age_s),
             decoders=decoders,
             service=Service(drain_s=1),
             workers=2,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from enlarger import config
-from enlarger.config import Settings
+from enlarger.config import PoolSettings, Settings
 from enlarger.memory import importing, keep_large_blocks_apart
 from enlarger.models import Catalogue
 from enlarger.pool.fleet import Fleet
@@ -62,18 +62,18 @@ async def serve(
     """
     log = structlog.get_logger()
     keep_large_blocks_apart(_LARGE_BYTES)
-    store = Store(settings.upload_folder, max_age_s=settings.file_max_age_s)
-    catalogue = Catalogue.installed(settings.model_dir, hashed=True)
-    if note := settings.missing_model_dir:
+    store = Store(settings.server.upload_folder, max_age_s=settings.server.file_max_age_s)
+    catalogue = Catalogue.installed(settings.server.model_dir, hashed=True)
+    if note := settings.server.missing_model_dir:
         log.warning("no_models_of_your_own", reason=note)
     listener = launcher.bind(host, port, variable="--port")
-    if not settings.api_keys and not launcher.is_loopback(host):
+    if not settings.access.api_keys and not launcher.is_loopback(host):
         log.warning(
             "open_to_everybody",
             host=host,
             hint="anybody who reaches this address may use the service: set ENLARGER_API_KEYS, see SECURITY.md",
         )
-    service = Service(settings.drain_s)
+    service = Service(settings.server.drain_s)
     workers = max(2, config.cores())
     async with AsyncExitStack() as stack:
         engines = await stack.enter_async_context(_engines(settings, service))
@@ -83,7 +83,7 @@ async def serve(
             from enlarger.fetch import FetchRule
             from enlarger.picture.sandbox.pool import Decoders
 
-        log.info("fetching", allowed=FetchRule.parse(settings.fetch).in_words())
+        log.info("fetching", allowed=FetchRule.parse(settings.fetch.rule).in_words())
         decoders = await stack.enter_async_context(Decoders(workers))
         gateway = await stack.enter_async_context(
             opened(
@@ -105,15 +105,15 @@ async def serve(
 
 def _engines(settings: Settings, service: Service) -> AbstractAsyncContextManager[Engines]:
     """Choose what computes the tiles. Another kind of engine is another branch here."""
-    if not settings.servers:
-        _check_ports(settings)
+    if not settings.pool.servers:
+        _check_ports(settings.pool)
     command = ServerCommand(
-        settings.base_port, settings.threads_per_server, _server_environment(settings)
+        settings.pool.base_port, settings.pool.threads_per_server, _server_environment(settings)
     )
-    return Fleet(settings, command=command, on_refused=service.refuse)
+    return Fleet(settings.pool, command=command, on_refused=service.refuse)
 
 
-def _check_ports(settings: Settings) -> None:
+def _check_ports(settings: PoolSettings) -> None:
     """Find out before anything is started whether the model servers can have their ports.
 
     Raises:
@@ -132,11 +132,11 @@ def _check_ports(settings: Settings) -> None:
 def _server_environment(settings: Settings) -> dict[str, str]:
     """What the model servers must see as this process does."""
     return {
-        "MODEL_DIR": str(settings.model_dir.resolve()),
-        "ENLARGER_PRECISION": settings.precision,
-        "ENLARGER_CACHE_DIR": str(settings.cache_folder),
-        "ENLARGER_LOG_LEVEL": settings.log_level,
-        "ENLARGER_LOG_FORMAT": settings.log_format,
+        "MODEL_DIR": str(settings.server.model_dir.resolve()),
+        "ENLARGER_PRECISION": settings.server.precision,
+        "ENLARGER_CACHE_DIR": str(settings.server.cache_folder),
+        "ENLARGER_LOG_LEVEL": settings.observability.log_level,
+        "ENLARGER_LOG_FORMAT": settings.observability.log_format,
     }
 
 
@@ -185,21 +185,22 @@ async def opened(
         for threads in (executor, encoders):
             stack.callback(threads.shutdown, wait=False, cancel_futures=True)
         sweeper = asyncio.create_task(
-            sweep_regularly(store, interval_s=settings.cleanup_interval_s)
+            sweep_regularly(store, interval_s=settings.server.cleanup_interval_s)
         )
         stack.callback(sweeper.cancel)
         pipeline = Pipeline(
             engine=engines,
             catalogue=catalogue,
-            fetcher=Fetcher(settings.fetch, limit_bytes=settings.max_file_size_bytes),
+            fetcher=Fetcher(settings.fetch.rule, limit_bytes=settings.limits.max_file_size_bytes),
             decoders=decoders,
             executor=executor,
             encoders=encoders,
             store=store,
-            settings=settings,
+            limits=settings.limits,
+            precision=settings.server.precision,
             draining=lambda: service.draining,
         )
-        rates = Rates(settings.rate_limit)
+        rates = Rates(settings.access.rate_limit)
         metrics = Metrics(engines, pipeline)
         jobs, batches = await stack.enter_async_context(
             _opened_jobs(
@@ -271,17 +272,24 @@ async def _opened_jobs(
         feeds = Feeds()
 
         def takes() -> bool:
-            return not service.draining and _SHARE * pipeline.load.requests < settings.queue_limit
+            return (
+                not service.draining
+                and _SHARE * pipeline.load.requests < settings.limits.queue_limit
+            )
 
         webhooks = await stack.enter_async_context(
             Webhooks(
                 rows=rows,
-                fetcher=Fetcher(settings.fetch, limit_bytes=settings.max_file_size_bytes),
-                secrets=settings.webhook_secrets,
-                job_json=lambda job: job_object(
-                    View(record=job), public_url=settings.public_url, model_of=pipeline.model_id
+                fetcher=Fetcher(
+                    settings.fetch.rule, limit_bytes=settings.limits.max_file_size_bytes
                 ),
-                batch_json=partial(batch_object, public_url=settings.public_url),
+                secrets=settings.jobs.webhook_secrets,
+                job_json=lambda job: job_object(
+                    View(record=job),
+                    public_url=settings.server.public_url,
+                    model_of=pipeline.model_id,
+                ),
+                batch_json=partial(batch_object, public_url=settings.server.public_url),
             )
         )
         runner = await stack.enter_async_context(
@@ -295,7 +303,7 @@ async def _opened_jobs(
                     describe=partial(described, store=store, executor=executor),
                     problem=job_problem,
                 ),
-                max_age_s=settings.file_max_age_s,
+                max_age_s=settings.server.file_max_age_s,
                 places=servers + _MORE_PLACES,
                 takes=takes,
                 charge=rates.charge,
@@ -312,8 +320,8 @@ async def _opened_jobs(
             store=store,
             problem=job_problem,
             charge=rates.charge,
-            limit=settings.jobs_limit,
-            max_age_s=settings.file_max_age_s,
+            limit=settings.jobs.jobs_limit,
+            max_age_s=settings.server.file_max_age_s,
             draining=lambda: service.draining,
             ended=webhooks.job_ended,
         )

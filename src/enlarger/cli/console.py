@@ -10,6 +10,7 @@ from typing import Annotated, NoReturn, TextIO, cast
 import typer
 from rich.console import Console
 
+from enlarger.config import API_KEY_VARIABLE
 from enlarger.errors import EnlargerError
 from enlarger.streams import Unfailing
 
@@ -19,7 +20,7 @@ errors = Console(file=cast(TextIO, Unfailing()), markup=False, emoji=False)
 
 ApiKeyOption = Annotated[
     str | None,
-    typer.Option(envvar="ENLARGER_API_KEY", help="Of the server, where it asks for one."),
+    typer.Option(envvar=API_KEY_VARIABLE, help="Of the server, where it asks for one."),
 ]
 
 

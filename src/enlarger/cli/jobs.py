@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from enlarger.cli.console import ApiKeyOption, console, fail, say
+from enlarger.config import SERVER_URL_VARIABLE
 from enlarger.errors import ConfigError
 
 if TYPE_CHECKING:
     from enlarger.client import JobStatus
 
 ServerOption = Annotated[
-    str, typer.Option(envvar="ENLARGER_SERVER_URL", help="Address of the enlarger server.")
+    str, typer.Option(envvar=SERVER_URL_VARIABLE, help="Address of the enlarger server.")
 ]
 JobArgument = Annotated[str, typer.Argument(metavar="ID", help="Of the job: job_...")]
 

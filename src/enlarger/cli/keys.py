@@ -44,7 +44,7 @@ def sign(
     from enlarger.api import signing
 
     settings = config.load()
-    keys = settings.signing_keys
+    keys = settings.access.signing_keys
     key = next((key for key in keys if kid in (None, key.kid)), None)
     if key is None:
         named = f" '{kid}'" if kid is not None else ""
@@ -55,7 +55,8 @@ def sign(
         given = URL(url)
     except ValueError:
         fail(f"'{url}' is no URL", ConfigError.exit_status)
-    public_path = URL(settings.public_url).raw_path if settings.public_url else "/"
+    public_url = settings.server.public_url
+    public_path = URL(public_url).raw_path if public_url else "/"
     prefix = signing.prefix_of(given.raw_path, public_path)
     if prefix is None:
         fail("only links to what is under /v1/ can be signed", ConfigError.exit_status)

@@ -43,8 +43,9 @@ def model_server(
         os.nice(_BEHIND_THE_GATEWAY)
         _end_with_parent()
     settings = config.load()
-    logs.configure(name, level=settings.log_level, form=settings.log_format)
-    if variable := settings.traces_asked_by:
+    seen = settings.observability
+    logs.configure(name, level=seen.log_level, form=seen.log_format)
+    if variable := seen.traces_asked_by:
         tracing.start("enlarger-model-server", variable=variable)
     with importing():
         from enlarger.model_server.serve import serve
@@ -52,9 +53,10 @@ def model_server(
 
     asyncio.run(
         serve(
-            settings,
+            settings.server,
             host,
             port,
+            token=settings.pool.token,
             threads=threads or config.cores(),
             is_loaded_first=not ready_at_once,
             is_supervised=exit_with_parent,

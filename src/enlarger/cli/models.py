@@ -16,7 +16,7 @@ def models() -> None:
 
     from enlarger.models import Catalogue
 
-    settings = config.load()
+    settings = config.load().server
     catalogue, faults = Catalogue.examined(settings.model_dir)
     table = Table(box=None, pad_edge=False)
     for heading in ("id", "scale", "for", "licence", "SHA-256"):

@@ -30,13 +30,14 @@ def serve(
     from enlarger.web import logs
 
     settings = config.load()
-    logs.configure("gateway", level=settings.log_level, form=settings.log_format)
-    if variable := settings.traces_asked_by:
+    seen = settings.observability
+    logs.configure("gateway", level=seen.log_level, form=seen.log_format)
+    if variable := seen.traces_asked_by:
         tracing.start("enlarger-gateway", variable=variable)
     with importing():
         from enlarger import gateway
 
-    announce = partial(_announce, public_url=settings.public_url)
+    announce = partial(_announce, public_url=settings.server.public_url)
     status = asyncio.run(gateway.serve(settings, host, port, announce=announce))
     tracing.stop()
     leave(status)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import structlog
 
-from enlarger.config import Settings
+from enlarger.config import ServerSettings
 from enlarger.engine.openvino import OpenVINOEngine
 from enlarger.errors import ConfigError
 from enlarger.memory import importing
@@ -16,10 +16,11 @@ from enlarger.web import launcher
 
 
 async def serve(
-    settings: Settings,
+    settings: ServerSettings,
     host: str,
     port: int,
     *,
+    token: str | None,
     threads: int,
     is_loaded_first: bool,
     is_supervised: bool,
@@ -28,9 +29,10 @@ async def serve(
     """Serve tiles until told to stop.
 
     Args:
-        settings: all of them.
+        settings: folders, precision, and how long a drain may take.
         host: address to listen on.
         port: port to listen on; 0 for a free one.
+        token: what gateways must show; None lets everybody in, and is allowed on the loopback address only.
         threads: compute threads.
         is_loaded_first: load the usual model before the first tile is taken.
         is_supervised: a gateway started this process, and starts another one when it ends.
@@ -39,7 +41,7 @@ async def serve(
     Raises:
         ConfigError: the address or a model cannot be used, or others can reach the server and no token is set.
     """
-    if settings.tile_token is None and not launcher.is_loopback(host):
+    if token is None and not launcher.is_loopback(host):
         raise ConfigError(
             f"ENLARGER_TILE_TOKEN: needed to listen on {host}, and the same at the gateway, so that nobody else "
             "uses this model server; `openssl rand -hex 32` makes one"
@@ -63,7 +65,7 @@ async def serve(
         with importing():
             from enlarger.model_server.server import ModelServer, load
 
-        server = ModelServer(engine, service, token=settings.token)
+        server = ModelServer(engine, service, token=token)
         loading = asyncio.create_task(load(engine, server, usual))
         announce(listener.getsockname()[1])
         await launcher.serve(server.asgi(), listener=listener, service=service)

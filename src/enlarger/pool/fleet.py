@@ -10,7 +10,7 @@ from enlarger.memory import importing
 from enlarger.pool.supervisor import OnRefused, Startable, Supervisor, server_name
 
 if TYPE_CHECKING:
-    from enlarger.config import Settings
+    from enlarger.config import PoolSettings
     from enlarger.pool.member import Member
     from enlarger.pool.pool import Pool
     from enlarger.pool.remote import RemoteEngine
@@ -28,7 +28,9 @@ class Fleet:
         on_refused: called when a server that was started here cannot use a setting.
     """
 
-    def __init__(self, settings: Settings, *, command: Startable, on_refused: OnRefused) -> None:
+    def __init__(
+        self, settings: PoolSettings, *, command: Startable, on_refused: OnRefused
+    ) -> None:
         self._settings = settings
         self._supervisor = Supervisor(
             command,

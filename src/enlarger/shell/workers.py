@@ -81,15 +81,15 @@ async def enlarge_here(
             from enlarger.picture.sandbox.pool import Decoders
 
         decoders = await stack.enter_async_context(Decoders(1, first=decoder))
-        catalogue = Catalogue.installed(settings.model_dir)
+        catalogue = Catalogue.installed(settings.server.model_dir)
         usual = catalogue.choose(options.model, scale=4)
         cores = config.cores()
         engine = await stack.enter_async_context(
             OpenVINOEngine(
                 catalogue,
                 threads=cores,
-                precision=settings.precision,
-                cache_folder=settings.cache_folder,
+                precision=settings.server.precision,
+                cache_folder=settings.server.cache_folder,
                 one_picture=True,
             )
         )
@@ -103,7 +103,7 @@ async def enlarge_here(
         async def fetched(url: str) -> bytes:
             from enlarger.fetch import Fetcher
 
-            fetcher = Fetcher(settings.fetch, limit_bytes=settings.max_file_size_bytes)
+            fetcher = Fetcher(settings.fetch.rule, limit_bytes=settings.limits.max_file_size_bytes)
             try:
                 return await fetcher.fetch(url)
             except InvalidUrl as error:
@@ -120,7 +120,7 @@ async def enlarge_here(
             decoders=decoders,
             executor=stack.enter_context(ThreadPoolExecutor(cores)),
             reader=Reader(fetched),
-            precision=settings.precision,
+            precision=settings.server.precision,
             begin_to_load=engine.begin_to_load,
         )
         return await run(asked, options, worker, errors, output=output)
