@@ -6,7 +6,6 @@ import asyncio
 import base64
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from io import BytesIO
@@ -24,20 +23,16 @@ from yarl import URL
 
 from enlarger import config
 from enlarger.api import Gateway
-from enlarger.api.metrics import Metrics
-from enlarger.api.opened import opened_jobs
-from enlarger.api.rates import Rates
 from enlarger.config import Settings
 from enlarger.engine import Engine
 from enlarger.engine.tile import ModelFacts
-from enlarger.fetch import Fetcher
+from enlarger.gateway import opened
 from enlarger.geometry.rect import Pixels
 from enlarger.models import Catalogue
 from enlarger.picture.sandbox.pool import Decoders
-from enlarger.pipeline.pipeline import Pipeline
 from enlarger.pool.member import Member
 from enlarger.pool.pool import Pool
-from enlarger.store import Store, sweep_regularly
+from enlarger.store import Store
 from enlarger.web import launcher
 
 RED = noise(20, 30, 3)
@@ -130,50 +125,19 @@ async def running(
     store: type[Store] = Store,
 ) -> AsyncIterator[Running]:
     """A gateway on a free port, until the end of the block."""
-    results = store(settings.upload_folder, max_age_s=settings.file_max_age_s)
-    executor = ThreadPoolExecutor(4)
-    sweeper = asyncio.create_task(sweep_regularly(results, interval_s=settings.cleanup_interval_s))
+    results = store(settings.server.upload_folder, max_age_s=settings.server.file_max_age_s)
     service = launcher.Service(drain_s=5)
-    pipeline = Pipeline(
-        engine=pool,
-        catalogue=catalogue,
-        fetcher=Fetcher(settings.fetch, limit_bytes=settings.max_file_size_bytes),
-        decoders=decoders,
-        executor=executor,
-        encoders=executor,
-        store=results,
-        settings=settings,
-        draining=lambda: service.draining,
-    )
-    rates = Rates(settings.rate_limit)
-    metrics = Metrics(pool, pipeline)
     stack = AsyncExitStack()
-    jobs, batches = await stack.enter_async_context(
-        opened_jobs(
+    gateway = await stack.enter_async_context(
+        opened(
             settings,
-            pipeline=pipeline,
+            engines=pool,
+            catalogue=catalogue,
             store=results,
-            executor=executor,
-            rates=rates,
+            decoders=decoders,
             service=service,
-            metrics=metrics,
-            servers=len(pool.members),
+            workers=4,
         )
-    )
-    gateway = Gateway(
-        pipeline=pipeline,
-        jobs=jobs,
-        batches=batches,
-        rates=rates,
-        engines=pool,
-        store=results,
-        catalogue=catalogue,
-        executor=executor,
-        workers=4,
-        sweeper=sweeper,
-        service=service,
-        metrics=metrics,
-        settings=settings,
     )
     listener = launcher.bind("127.0.0.1", 0, variable="--port")
     port = listener.getsockname()[1]
@@ -193,8 +157,6 @@ async def running(
         listener.detach()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().remove_signal_handler(number)
-        sweeper.cancel()
-        executor.shutdown()
 
 
 @pytest_asyncio.fixture(loop_scope="module")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from enlarger.engine import Engine
-from enlarger.model_server import ModelServer
+from enlarger.model_server.server import ModelServer
 from enlarger.web.launcher import Service, bind, serve
 
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from running import RunningService
 
-from enlarger.cli import SAMPLE, paste_line
+from enlarger.cli.serve import SAMPLE, paste_line
 
 KEY = "a secret"
 KEYS = f"alice:sha256-{hashlib.sha256(KEY.encode()).hexdigest()}"

@@ -180,7 +180,7 @@ async def test_packed_body_that_cannot_be_used_is_refused(
     reply = await refused(gateway, "/v1/upscale", body)
     assert reply[:2] == (status, code)
     if status == 413:
-        assert reply[2] == gateway.gateway.settings.body_limit_bytes
+        assert reply[2] == gateway.gateway.settings.limits.body_limit_bytes
 
 
 async def refused(gateway: Running, path: str, body: bytes) -> tuple[int, str, int | None]:

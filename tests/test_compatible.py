@@ -828,7 +828,11 @@ def answered(
 ) -> dict[str, Any]:
     """The answer under these settings."""
     return answer(
-        result, scale=scale, settings=config.load(**settings), request_id="r-1", left_s=left_s
+        result,
+        scale=scale,
+        settings=config.load(**settings).server,
+        request_id="r-1",
+        left_s=left_s,
     )
 
 

@@ -15,9 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
-from enlarger import cli
+from enlarger import cli, config
 from enlarger.config import (
     CLIENT_VARIABLES,
+    GROUPS,
     ApiKey,
     RateLimit,
     Settings,
@@ -268,6 +269,14 @@ WRONG_PORTS = [
 """Addresses that nothing can be reached under."""
 
 
+def value_of(settings: Settings, attribute: str) -> Any:
+    """A setting by its attribute, which no two groups share; the only one of ``fetch`` is called like the group."""
+    if attribute == "fetch":
+        return settings.fetch.rule
+    group = next(name for name, group in GROUPS.items() if attribute in group.model_fields)
+    return getattr(getattr(settings, group), attribute)
+
+
 @pytest.fixture(autouse=True)
 def _empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in os.environ:
@@ -288,12 +297,13 @@ def one_core() -> Iterator[None]:
 def test_default_is_that_of_the_contract(variable: str) -> None:
     """An empty environment gives the values of its table."""
     attribute, default = DEFAULTS[variable]
-    assert getattr(load(), attribute) == default
+    assert value_of(load(), attribute) == default
 
 
 def test_there_are_no_other_settings() -> None:
     """A setting that no table names is one that nobody can find."""
-    assert set(Settings.model_fields) == {attribute for attribute, _ in DEFAULTS.values()}
+    fields = [field for group in GROUPS.values() for field in group.model_fields.values()]
+    assert sorted(str(field.validation_alias) for field in fields) == sorted(DEFAULTS)
 
 
 @pytest.mark.parametrize("variable", GIVEN)
@@ -301,7 +311,7 @@ def test_variable_sets_its_value(monkeypatch: pytest.MonkeyPatch, variable: str)
     """Each is read under its own name."""
     text, value = GIVEN[variable]
     monkeypatch.setenv(variable, text)
-    assert getattr(load(), DEFAULTS[variable][0]) == value
+    assert value_of(load(), DEFAULTS[variable][0]) == value
 
 
 @pytest.mark.parametrize(
@@ -314,7 +324,7 @@ def test_name_of_the_attribute_is_no_variable(
     """``PUBLIC_URL`` or ``SERVERS`` of some other program in the environment change nothing here."""
     attribute, default = DEFAULTS[variable]
     monkeypatch.setenv(attribute.upper(), GIVEN[variable][0])
-    assert getattr(load(), attribute) == default
+    assert value_of(load(), attribute) == default
 
 
 ALLOWED = {
@@ -512,21 +522,32 @@ def test_wrong_value_of_the_command_line_names_the_variable(
 def test_command_line_beats_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is nearer to the operator wins."""
     monkeypatch.setenv("NUM_SERVERS", "3")
-    assert load(num_servers=2).num_servers == 2
-    assert load(num_servers="auto").num_servers is None
+    assert load(num_servers=2).pool.num_servers == 2
+    assert load(num_servers="auto").pool.num_servers is None
 
 
 def test_option_that_was_not_given_leaves_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """None on the command line means: not given."""
     monkeypatch.setenv("NUM_SERVERS", "3")
-    assert load(num_servers=None, precision=None).num_servers == 3
+    assert load(num_servers=None, precision=None).pool.num_servers == 3
+
+
+def test_only_the_settings_read_the_environment() -> None:
+    """Whoever looks for what the environment changes finds it in one file."""
+    source = Path(config.__file__).parent
+    readers = [
+        str(path.relative_to(source))
+        for path in source.rglob("*.py")
+        if re.search(r"\benviron\b|\bgetenv\b", path.read_text())
+    ]
+    assert readers == ["config.py"]
 
 
 def test_settings_do_not_change() -> None:
     """Whoever holds them may rely on them."""
     settings = load()
     with pytest.raises(ValidationError, match="frozen"):
-        settings.num_servers = 2  # type: ignore[misc]
+        settings.pool.num_servers = 2  # type: ignore[misc]
 
 
 # auto
@@ -540,7 +561,7 @@ def test_auto_is_the_same_as_unset(
 ) -> None:
     """Both have a default that is worked out later."""
     monkeypatch.setenv(variable, "auto")
-    assert getattr(load(), attribute) is None
+    assert value_of(load(), attribute) is None
     assert load() == load(**{attribute: "auto"})
 
 
@@ -556,22 +577,22 @@ def test_auto_is_no_value_elsewhere(monkeypatch: pytest.MonkeyPatch, variable: s
 
 def test_auto_starts_a_server_per_core_and_five_at_most() -> None:
     """Which cores there are is the system's to say."""
-    assert load().server_count == min(5, len(os.sched_getaffinity(0)))
+    assert load().pool.server_count == min(5, len(os.sched_getaffinity(0)))
 
 
 @pytest.mark.usefixtures("one_core")
 def test_cores_are_those_this_process_may_use() -> None:
     """A container on one core of many gets one server with one thread."""
-    assert load().server_count == 1
-    assert load().threads_per_server == 1
+    assert load().pool.server_count == 1
+    assert load().pool.threads_per_server == 1
 
 
 @pytest.mark.parametrize("servers", [1, 7, 100])
 def test_any_number_of_servers_works(servers: int) -> None:
     """The bound of five is that of ``auto`` alone."""
     settings = load(num_servers=servers)
-    assert settings.server_count == servers
-    assert settings.threads_per_server == max(1, len(os.sched_getaffinity(0)) // servers)
+    assert settings.pool.server_count == servers
+    assert settings.pool.threads_per_server == max(1, len(os.sched_getaffinity(0)) // servers)
 
 
 # Lists
@@ -597,7 +618,7 @@ def test_origins_are_as_browsers_write_them(
 ) -> None:
     """However the operator does: what is compared is text."""
     monkeypatch.setenv("ENLARGER_CORS_ORIGINS", text)
-    assert load().cors_origins == origins
+    assert load().access.cors_origins == origins
 
 
 @pytest.mark.parametrize(
@@ -615,7 +636,7 @@ def test_servers_are_a_list_with_commas(
 ) -> None:
     """Spaces and a comma at the end do no harm."""
     monkeypatch.setenv("ENLARGER_SERVERS", text)
-    assert load().servers == servers
+    assert load().pool.servers == servers
 
 
 @pytest.mark.parametrize(
@@ -631,7 +652,7 @@ def test_servers_are_a_list_with_commas(
 )
 def test_plain_fetch_rules_name_no_source(text: str, rule: str) -> None:
     """They allow all public addresses, or nothing: in any case, and with spaces around them."""
-    assert load(fetch=text).fetch == rule
+    assert load(fetch=text).fetch.rule == rule
     assert allowed_sources(rule) == ()
     assert load(fetch=text, webhook_secrets=f"whsec_{'A' * 32}").has_webhooks == (rule == "public")
 
@@ -669,13 +690,13 @@ def test_fetch_rule_that_contradicts_itself_is_refused(text: str) -> None:
 )
 def test_fetch_rule_of_any_other_word_is_a_host(text: str, sources: tuple[str, ...]) -> None:
     """``public`` among them says what is true of every list."""
-    assert allowed_sources(load(fetch=text).fetch) == sources
+    assert allowed_sources(load(fetch=text).fetch.rule) == sources
 
 
 def test_fetch_rule_lists_hosts_and_networks() -> None:
     """With or without a port, of either family, spaces around the commas."""
     rule = "pictures.lan, minio:9000 ,10.0.0.0/8,fd00::/8, 192.168.1.7"
-    assert load(fetch=rule).fetch == rule
+    assert load(fetch=rule).fetch.rule == rule
     assert allowed_sources(rule) == (
         "pictures.lan",
         "minio:9000",
@@ -692,13 +713,15 @@ def test_every_network_is_a_fetch_rule(
     """In the notation of RFC 4632 and RFC 4291."""
     prefix = min(bits, address.max_prefixlen)
     rule = str(ipaddress.ip_network(f"{address}/{prefix}", strict=False))
-    assert load(fetch=rule).fetch == rule
+    assert load(fetch=rule).fetch.rule == rule
 
 
 @pytest.mark.parametrize("text", ["::ffff:10.0.0.0/104", "::ffff:a00:0/104"])
 def test_trusted_proxies_that_are_mapped_into_ipv6_are_those_of_ipv4(text: str) -> None:
     """As their addresses are, wherever they come from."""
-    assert load(trusted_proxies=text).trusted_proxies == (ipaddress.ip_network("10.0.0.0/8"),)
+    assert load(trusted_proxies=text).access.trusted_proxies == (
+        ipaddress.ip_network("10.0.0.0/8"),
+    )
 
 
 # Names
@@ -843,9 +866,10 @@ def test_variables_of_kubernetes_do_no_harm(
     monkeypatch: pytest.MonkeyPatch, service: str, ports: dict[str, int], protocol: str
 ) -> None:
     """It sets them in every container that runs beside a service whose name begins with ours."""
+    before = load()
     for name, value in of_kubernetes(service, ports, protocol).items():
         monkeypatch.setenv(name, value)
-    assert load() == Settings()
+    assert load() == before
 
 
 def test_no_setting_has_a_name_that_kubernetes_may_set() -> None:
@@ -860,17 +884,17 @@ def test_no_setting_has_a_name_that_kubernetes_may_set() -> None:
 @given(side=st.integers(1, 100_000))
 def test_output_limit_is_that_of_the_largest_picture_at_4x(side: int) -> None:
     """Unset, it allows what the input limit allows."""
-    assert load(max_image_dimension_px=side).output_limit_px == 16 * side * side
+    assert load(max_image_dimension_px=side).limits.output_limit_px == 16 * side * side
 
 
 def test_usual_output_limit_is_67_megapixels() -> None:
     """The number in the contract."""
-    assert load().output_limit_px == 67_108_864
+    assert load().limits.output_limit_px == 67_108_864
 
 
 def test_output_limit_of_the_operator_is_kept() -> None:
     """Whatever the input limit says."""
-    assert load(max_output_px=1000, max_image_dimension_px=4096).output_limit_px == 1000
+    assert load(max_output_px=1000, max_image_dimension_px=4096).limits.output_limit_px == 1000
 
 
 @pytest.mark.parametrize(
@@ -881,7 +905,7 @@ def test_body_holds_the_largest_file_in_base64_and_a_mebibyte(
     file_bytes: int, body_bytes: int
 ) -> None:
     """``4 * ceil(MAX_FILE_SIZE / 3) + 1048576``; the first number is the one in the contract's example."""
-    assert load(max_file_size_bytes=file_bytes).body_limit_bytes == body_bytes
+    assert load(max_file_size_bytes=file_bytes).limits.body_limit_bytes == body_bytes
 
 
 def test_jobs_lie_beside_the_results() -> None:
@@ -900,7 +924,7 @@ def test_jobs_lie_where_the_operator_says() -> None:
 
 def test_compiled_networks_lie_where_the_operator_says() -> None:
     """Before anything that the system says."""
-    assert load(cache_dir="/somewhere").cache_folder == Path("/somewhere")
+    assert load(cache_dir="/somewhere").server.cache_folder == Path("/somewhere")
 
 
 def test_compiled_networks_lie_in_the_cache_folder_of_the_desktop(
@@ -908,7 +932,7 @@ def test_compiled_networks_lie_in_the_cache_folder_of_the_desktop(
 ) -> None:
     """``XDG_CACHE_HOME`` of the XDG base directory specification."""
     monkeypatch.setenv("XDG_CACHE_HOME", "/xdg")
-    assert load().cache_folder == Path("/xdg/enlarger")
+    assert load().server.cache_folder == Path("/xdg/enlarger")
 
 
 @pytest.mark.parametrize("unset", [True, False])
@@ -921,7 +945,7 @@ def test_compiled_networks_lie_in_the_home_folder(
         monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     else:
         monkeypatch.setenv("XDG_CACHE_HOME", "")
-    assert load().cache_folder == Path("/home/operator/.cache/enlarger")
+    assert load().server.cache_folder == Path("/home/operator/.cache/enlarger")
 
 
 # Traces
@@ -954,7 +978,7 @@ def test_traces_are_sent_where_a_collector_is_configured(
     ):
         if value is not None:
             monkeypatch.setenv(name, value)
-    assert load().traces_asked_by == variable
+    assert load().observability.traces_asked_by == variable
 
 
 @pytest.mark.parametrize(
@@ -972,4 +996,4 @@ def test_traces_that_cannot_be_sent_are_a_fault_of_who_sends_any(
     monkeypatch.setenv(variable, value)
     settings = load()
     with pytest.raises(ConfigError, match=rf"^{variable}: .*, not '{value}'$"):
-        assert settings.traces_asked_by
+        assert settings.observability.traces_asked_by

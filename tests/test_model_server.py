@@ -32,7 +32,7 @@ from enlarger.errors import (
 )
 from enlarger.geometry.rect import Pixels
 from enlarger.memory import rss_bytes
-from enlarger.model_server import ModelServer, load
+from enlarger.model_server.server import ModelServer, load
 from enlarger.web.launcher import Service
 
 TILE = noise(8, 10, 3)

@@ -108,7 +108,7 @@ def _in_text(text: str) -> frozenset[str]:
 def places() -> dict[str, Words]:
     """All that must have an option that ``job.py`` has."""
     return {
-        "`enlarger upscale` in cli.py": in_shell(),
+        "`enlarger upscale` in cli/upscale.py": in_shell(),
         "UpscaleOptions in client/requests.py": in_client(),
         "docs/reference/pictures.md": in_documentation(),
         "the OpenAPI document": in_openapi(),

@@ -115,12 +115,13 @@ async def make(tmp_path: Path, catalogue: Catalogue) -> AsyncIterator[Make]:
                 return Pipeline(
                     engine=engine,
                     catalogue=catalogue,
-                    fetcher=Fetcher("off", limit_bytes=loaded.max_file_size_bytes),
+                    fetcher=Fetcher("off", limit_bytes=loaded.limits.max_file_size_bytes),
                     decoders=decode,
                     executor=executor,
                     encoders=executor,
-                    store=store or Store(loaded.upload_folder, max_age_s=300),
-                    settings=loaded,
+                    store=store or Store(loaded.server.upload_folder, max_age_s=300),
+                    limits=loaded.limits,
+                    precision=loaded.server.precision,
                     draining=draining,
                 )
 

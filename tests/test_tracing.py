@@ -95,7 +95,7 @@ def test_without_a_start_nothing_is_imported() -> None:
     """The extra need not be there: also for who uses all of the service."""
     program = (
         f"{OPEN_TELEMETRY_IS_NOT_HERE}"
-        "import enlarger.cli, enlarger.api, enlarger.model_server, enlarger.pool\n"
+        "import enlarger.cli, enlarger.api, enlarger.model_server.server, enlarger.gateway, enlarger.pool\n"
         "from enlarger import tracing\n"
         "with tracing.span('request', caller={}): tracing.record('step', 1); tracing.note(a=1)\n"
         "assert tracing.headers() == {}\n"

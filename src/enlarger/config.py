@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -48,7 +48,9 @@ Seconds = Annotated[float, Field(allow_inf_nan=False)]
 
 ProxyHeader = Literal["x-forwarded-for", "forwarded"]
 
-CLIENT_VARIABLES = ("ENLARGER_API_KEY", "ENLARGER_SERVER_URL")
+API_KEY_VARIABLE = "ENLARGER_API_KEY"
+SERVER_URL_VARIABLE = "ENLARGER_SERVER_URL"
+CLIENT_VARIABLES = (API_KEY_VARIABLE, SERVER_URL_VARIABLE)
 """Variables with our prefix that ``enlarger jobs`` and ``enlarger upscale --server`` read; they are no settings."""
 
 FETCH_OFF = ("off", "none", "no", "false", "0", "disabled")
@@ -156,6 +158,18 @@ def _secret_list(
     return tuple(found)
 
 
+def _listed(value: object) -> object:
+    """The parts of a list with commas."""
+    if not isinstance(value, str):
+        return value
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def _lower(value: object) -> object:
+    """A word in any case."""
+    return value.strip().lower() if isinstance(value, str) else value
+
+
 def _is_plain_url(text: str) -> bool:
     """Whether it has a host, a port that can be one, no user name, and no way up in its path."""
     try:
@@ -239,10 +253,14 @@ Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
 Address = Annotated[str, AfterValidator(_address)]
 
 
-class Settings(BaseSettings):
-    """What an operator may set. Frozen; ``load`` turns a wrong value into a ``ConfigError``."""
+class _Group(BaseSettings):
+    """Settings that belong together. Frozen; ``load`` turns a wrong value into a ``ConfigError``."""
 
     model_config = SettingsConfigDict(frozen=True, validate_default=True)
+
+
+class ServerSettings(_Group):
+    """What a process is, whatever it serves: its folders, its precision, its end."""
 
     model_dir: Path = Field(default=Path("models"), validation_alias="MODEL_DIR")
     """Folder with models of your own (``*.toml`` beside their weights). May be absent."""
@@ -250,23 +268,65 @@ class Settings(BaseSettings):
     upload_folder: Path = Field(default=Path("uploads"), validation_alias="UPLOAD_FOLDER")
     """Folder of the results. Made if missing, also later."""
 
-    num_servers: int | None = Field(default=None, ge=1, validation_alias="NUM_SERVERS")
-    """Model servers started here. ``auto``: one per core, at most 5."""
+    cleanup_interval_s: Seconds = Field(default=300, gt=0, validation_alias="CLEANUP_INTERVAL")
+    """Seconds between two sweeps of the results."""
 
-    base_port: int = Field(default=5002, ge=0, le=65535, validation_alias="BASE_PORT")
-    """Port of the first local model server; the others follow. 0: each takes a free one."""
+    file_max_age_s: Seconds = Field(default=300, gt=0, validation_alias="FILE_MAX_AGE")
+    """Seconds a result lives."""
+
+    precision: Precision = Field(default="auto", validation_alias="ENLARGER_PRECISION")
+    """Default precision. ``auto``: bf16 where the processor has it, else f32, which pictures above 8 bits get. ``int8`` holds for models that have it."""
+
+    drain_s: Seconds = Field(default=45, ge=0, validation_alias="ENLARGER_DRAIN")
+    """Seconds that running work gets after SIGTERM."""
+
+    public_url: str | None = Field(default=None, validation_alias="ENLARGER_PUBLIC_URL")
+    """Prefix of the URLs in answers. Unset: they are paths."""
+
+    cache_dir: Path | None = Field(default=None, validation_alias="ENLARGER_CACHE_DIR")
+    """Folder of compiled networks. Unset: ``enlarger`` in the user's cache folder."""
+
+    @field_validator("model_dir", "upload_folder", "cache_dir", mode="before")
+    @classmethod
+    def _folder(cls, value: object) -> object:
+        if isinstance(value, str) and not value.strip():
+            raise ValueError("it must be the path of a folder; unset it for the default")
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _url(cls, value: str | None) -> str | None:
+        if value is not None and not (_URL.fullmatch(value) and _is_plain_url(value)):
+            raise ValueError(
+                "it must be a URL that begins with http:// or https://, without user name, spaces, '..', '?' and '#', "
+                "such as https://pictures.example or https://example.com/pictures"
+            )
+        return value
+
+    @property
+    def missing_model_dir(self) -> str | None:
+        """A note where somebody named a folder of models that is not there, which is allowed, but may be a slip."""
+        if "model_dir" not in self.model_fields_set or self.model_dir.exists():
+            return None
+        return f"MODEL_DIR: there is no folder '{self.model_dir}', so no models of your own"
+
+    @property
+    def cache_folder(self) -> Path:
+        """Folder of compiled networks, with the default worked out."""
+        if self.cache_dir is not None:
+            return self.cache_dir
+        base = os.environ.get("XDG_CACHE_HOME")
+        return (Path(base) if base else Path.home() / ".cache") / "enlarger"
+
+
+class LimitSettings(_Group):
+    """What one request, and all of them together, may ask for."""
 
     max_file_size_bytes: int = Field(default=7_340_032, ge=1, validation_alias="MAX_FILE_SIZE")
     """Bytes of one encoded input picture, however it arrives."""
 
     max_image_dimension_px: int = Field(default=2048, ge=1, validation_alias="MAX_IMAGE_DIMENSION")
     """Longest allowed side of an input picture, in pixels."""
-
-    cleanup_interval_s: Seconds = Field(default=300, gt=0, validation_alias="CLEANUP_INTERVAL")
-    """Seconds between two sweeps of the results."""
-
-    file_max_age_s: Seconds = Field(default=300, gt=0, validation_alias="FILE_MAX_AGE")
-    """Seconds a result lives."""
 
     max_output_px: int | None = Field(
         default=None, ge=1, validation_alias="ENLARGER_MAX_OUTPUT_PIXELS"
@@ -288,16 +348,35 @@ class Settings(BaseSettings):
     sync_limit_s: Seconds = Field(default=90, gt=0, validation_alias="ENLARGER_SYNC_LIMIT")
     """Seconds after which a waiting ``/v1`` request is answered with a job, before a proxy cuts it off."""
 
-    jobs_limit: int = Field(default=10_000, ge=1, validation_alias="ENLARGER_JOBS_LIMIT")
-    """Jobs that wait; the next one is refused with ``queue_full``. Their pictures are on disk, not in memory."""
-
     picture_memory_mib: int = Field(default=2048, ge=1, validation_alias="ENLARGER_PICTURE_MEMORY")
     """MiB of pixels held at once by all pictures being enlarged; others wait. An eighth is for small ones; one
     larger than the rest is enlarged with small ones beside it alone.
     Their files as they came may take a quarter as much; more is ``queue_full``."""
 
-    precision: Precision = Field(default="auto", validation_alias="ENLARGER_PRECISION")
-    """Default precision. ``auto``: bf16 where the processor has it, else f32, which pictures above 8 bits get. ``int8`` holds for models that have it."""
+    @field_validator("deadline_s", mode="before")
+    @classmethod
+    def _auto(cls, value: object) -> object:
+        return None if value == "auto" else value
+
+    @property
+    def output_limit_px(self) -> int:
+        """Output pixels of one request, with the default worked out."""
+        return self.max_output_px or (4 * self.max_image_dimension_px) ** 2
+
+    @property
+    def body_limit_bytes(self) -> int:
+        """Bytes of one request body: a picture of the largest size in base64, and 1 MiB around it."""
+        return 4 * -(-self.max_file_size_bytes // 3) + 1_048_576
+
+
+class PoolSettings(_Group):
+    """Which model servers there are, and when one is replaced."""
+
+    num_servers: int | None = Field(default=None, ge=1, validation_alias="NUM_SERVERS")
+    """Model servers started here. ``auto``: one per core, at most 5."""
+
+    base_port: int = Field(default=5002, ge=0, le=65535, validation_alias="BASE_PORT")
+    """Port of the first local model server; the others follow. 0: each takes a free one."""
 
     server_memory_mib: int = Field(default=4096, ge=1, validation_alias="ENLARGER_SERVER_MEMORY")
     """MiB that a model server started here may hold; one with more is replaced, without losing a tile."""
@@ -305,12 +384,114 @@ class Settings(BaseSettings):
     server_tiles: int | None = Field(default=None, ge=1, validation_alias="ENLARGER_SERVER_TILES")
     """Tiles after which a model server started here is replaced. ``auto``: never."""
 
-    drain_s: Seconds = Field(default=45, ge=0, validation_alias="ENLARGER_DRAIN")
-    """Seconds that running work gets after SIGTERM."""
+    tile_token: SecretStr | None = Field(default=None, validation_alias="ENLARGER_TILE_TOKEN")
+    """What gateway and model servers share, so that nobody else uses these. Needed off the loopback address."""
 
-    fetch: str = Field(default="public", validation_alias="ENLARGER_FETCH")
+    servers: Annotated[tuple[Address, ...], NoDecode] = Field(
+        default=(), validation_alias="ENLARGER_SERVERS"
+    )
+    """``host:port`` of model servers that somebody else runs, with commas; none are started here."""
+
+    @field_validator("num_servers", "server_tiles", mode="before")
+    @classmethod
+    def _auto(cls, value: object) -> object:
+        return None if value == "auto" else value
+
+    @field_validator("tile_token")
+    @classmethod
+    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not _TOKEN.fullmatch(value.get_secret_value()):
+            raise ValueError(
+                "it must have at least 16 characters, all of them visible ASCII; `openssl rand -hex 32` makes one"
+            )
+        return value
+
+    @field_validator("servers", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return _listed(value)
+
+    @property
+    def server_count(self) -> int:
+        """Model servers to start here."""
+        return min(cores(), MAX_AUTO_SERVERS) if self.num_servers is None else self.num_servers
+
+    @property
+    def threads_per_server(self) -> int:
+        """Compute threads of one model server: cores divided by servers, at least one."""
+        return max(1, cores() // self.server_count)
+
+    @property
+    def token(self) -> str | None:
+        """The text of ``tile_token``."""
+        return None if self.tile_token is None else self.tile_token.get_secret_value()
+
+
+class JobSettings(_Group):
+    """Where jobs are kept, how many may wait, and how their end is reported."""
+
+    jobs_limit: int = Field(default=10_000, ge=1, validation_alias="ENLARGER_JOBS_LIMIT")
+    """Jobs that wait; the next one is refused with ``queue_full``. Their pictures are on disk, not in memory."""
+
+    webhook_secrets: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        default=(), validation_alias="ENLARGER_WEBHOOK_SECRETS"
+    )
+    """``whsec_<base64>`` that webhooks are signed with, each by all, with commas. Unset: no webhooks."""
+
+    database: str | None = Field(default=None, repr=False, validation_alias="ENLARGER_DATABASE")
+    """File of an SQLite database of jobs, or a ``postgresql://`` URL. Unset: ``jobs.sqlite3`` in the folder of results."""
+
+    blobs: str | None = Field(default=None, validation_alias="ENLARGER_BLOBS")
+    """Folder of what jobs read and write, or ``s3://bucket/prefix``. Unset: ``jobs`` in the folder of results."""
+
+    @field_validator("database")
+    @classmethod
+    def _database(cls, value: str | None) -> str | None:
+        if value is not None and not _is_place(value, "sqlite:///", "postgresql://", "postgres://"):
+            raise ValueError(
+                "it must be the path of an SQLite file, or a URL that begins with sqlite:/// or postgresql://"
+            )
+        return value
+
+    @field_validator("blobs")
+    @classmethod
+    def _blobs(cls, value: str | None) -> str | None:
+        if value is not None and not _is_place(value, "s3://"):
+            raise ValueError("it must be the path of a folder, or s3://bucket/prefix")
+        return value
+
+    @field_validator("webhook_secrets", mode="before")
+    @classmethod
+    def _webhook_secrets(cls, value: object) -> object:
+        return _secret_list(
+            value,
+            lambda entry: SecretStr(entry) if _is_webhook_secret(entry) else None,
+            allowed="whsec_<base64 of 24 to 64 bytes>",
+            hint="`echo whsec_$(openssl rand -base64 32)` makes one",
+        )
+
+
+class FetchSettings(_Group):
+    """Where pictures and webhooks may go."""
+
+    rule: str = Field(default="public", validation_alias="ENLARGER_FETCH")
     """``public``, ``off``, or ``host[:port]``, networks and ``:port`` allowed besides public ones, with commas.
     The other words that switch it off are read as ``off``."""
+
+    @field_validator("rule")
+    @classmethod
+    def _fetch_rule(cls, value: str) -> str:
+        rule = value.strip().lower()
+        if rule in FETCH_OFF:
+            return "off"
+        entries = [entry.strip() for entry in rule.split(",")]
+        for entry in entries:
+            _check_source(entry)
+        return "public" if set(entries) == {"public"} else rule
+
+
+class AccessSettings(_Group):
+    """Who may call, how much, and from which pages."""
 
     api_keys: Annotated[tuple[ApiKey, ...], NoDecode] = Field(
         default=(), validation_alias="ENLARGER_API_KEYS"
@@ -321,11 +502,6 @@ class Settings(BaseSettings):
         default=(), validation_alias="ENLARGER_SIGNING_KEYS"
     )
     """``kid:secret`` of keys that links may be signed with, with commas; new links take the first. Unset: none."""
-
-    webhook_secrets: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
-        default=(), validation_alias="ENLARGER_WEBHOOK_SECRETS"
-    )
-    """``whsec_<base64>`` that webhooks are signed with, each by all, with commas. Unset: no webhooks."""
 
     rate_limit: Annotated[RateLimit | None, NoDecode] = Field(
         default=None, validation_alias="ENLARGER_RATE_LIMIT"
@@ -346,85 +522,6 @@ class Settings(BaseSettings):
         default="x-forwarded-for", validation_alias="ENLARGER_PROXY_HEADER"
     )
     """The header in which trusted proxies name who calls them. The other one is not read."""
-
-    tile_token: SecretStr | None = Field(default=None, validation_alias="ENLARGER_TILE_TOKEN")
-    """What gateway and model servers share, so that nobody else uses these. Needed off the loopback address."""
-
-    public_url: str | None = Field(default=None, validation_alias="ENLARGER_PUBLIC_URL")
-    """Prefix of the URLs in answers. Unset: they are paths."""
-
-    servers: Annotated[tuple[Address, ...], NoDecode] = Field(
-        default=(), validation_alias="ENLARGER_SERVERS"
-    )
-    """``host:port`` of model servers that somebody else runs, with commas; none are started here."""
-
-    database: str | None = Field(default=None, repr=False, validation_alias="ENLARGER_DATABASE")
-    """File of an SQLite database of jobs, or a ``postgresql://`` URL. Unset: ``jobs.sqlite3`` in the folder of results."""
-
-    blobs: str | None = Field(default=None, validation_alias="ENLARGER_BLOBS")
-    """Folder of what jobs read and write, or ``s3://bucket/prefix``. Unset: ``jobs`` in the folder of results."""
-
-    cache_dir: Path | None = Field(default=None, validation_alias="ENLARGER_CACHE_DIR")
-    """Folder of compiled networks. Unset: ``enlarger`` in the user's cache folder."""
-
-    log_level: LogLevel = Field(default="info", validation_alias="ENLARGER_LOG_LEVEL")
-    """The least important lines that are logged."""
-
-    log_format: LogFormat = Field(default="auto", validation_alias="ENLARGER_LOG_FORMAT")
-    """``text`` or ``json``; ``auto``: text if stderr is a terminal, else JSON."""
-
-    otlp_endpoint: str | None = Field(default=None, validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
-    """URL of an OpenTelemetry collector, OTLP over HTTP, that gets traces of requests."""
-
-    traces_exporter: str | None = Field(default=None, validation_alias="OTEL_TRACES_EXPORTER")
-    """``otlp``: send traces, to http://localhost:4318 if no collector is named; ``none``: send none."""
-
-    @field_validator("model_dir", "upload_folder", "cache_dir", mode="before")
-    @classmethod
-    def _folder(cls, value: object) -> object:
-        if isinstance(value, str) and not value.strip():
-            raise ValueError("it must be the path of a folder; unset it for the default")
-        return value
-
-    @field_validator("database")
-    @classmethod
-    def _database(cls, value: str | None) -> str | None:
-        if value is not None and not _is_place(value, "sqlite:///", "postgresql://", "postgres://"):
-            raise ValueError(
-                "it must be the path of an SQLite file, or a URL that begins with sqlite:/// or postgresql://"
-            )
-        return value
-
-    @field_validator("blobs")
-    @classmethod
-    def _blobs(cls, value: str | None) -> str | None:
-        if value is not None and not _is_place(value, "s3://"):
-            raise ValueError("it must be the path of a folder, or s3://bucket/prefix")
-        return value
-
-    @field_validator("tile_token")
-    @classmethod
-    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not _TOKEN.fullmatch(value.get_secret_value()):
-            raise ValueError(
-                "it must have at least 16 characters, all of them visible ASCII; `openssl rand -hex 32` makes one"
-            )
-        return value
-
-    @field_validator("public_url")
-    @classmethod
-    def _url(cls, value: str | None) -> str | None:
-        if value is not None and not (_URL.fullmatch(value) and _is_plain_url(value)):
-            raise ValueError(
-                "it must be a URL that begins with http:// or https://, without user name, spaces, '..', '?' and '#', "
-                "such as https://pictures.example or https://example.com/pictures"
-            )
-        return value
-
-    @field_validator(*_AUTO_FIELDS, mode="before")
-    @classmethod
-    def _auto(cls, value: object) -> object:
-        return None if value == "auto" else value
 
     @field_validator("api_keys", mode="before")
     @classmethod
@@ -456,16 +553,6 @@ class Settings(BaseSettings):
             hint="`echo kid:$(openssl rand -hex 32)` makes one",
         )
 
-    @field_validator("webhook_secrets", mode="before")
-    @classmethod
-    def _webhook_secrets(cls, value: object) -> object:
-        return _secret_list(
-            value,
-            lambda entry: SecretStr(entry) if _is_webhook_secret(entry) else None,
-            allowed="whsec_<base64 of 24 to 64 bytes>",
-            hint="`echo whsec_$(openssl rand -base64 32)` makes one",
-        )
-
     @field_validator("rate_limit", mode="before")
     @classmethod
     def _rate(cls, value: object) -> object:
@@ -478,14 +565,10 @@ class Settings(BaseSettings):
             )
         return RateLimit(*map(float, match.groups()))
 
-    @field_validator("servers", "trusted_proxies", "cors_origins", mode="before")
+    @field_validator("trusted_proxies", "cors_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        return (
-            tuple(part.strip() for part in value.split(",") if part.strip())
-            if isinstance(value, str)
-            else value
-        )
+        return _listed(value)
 
     @field_validator("cors_origins")
     @classmethod
@@ -496,46 +579,31 @@ class Settings(BaseSettings):
             raise ValueError(_ORIGINS)
         return tuple(map(_origin, value))
 
-    @field_validator("proxy_header", "log_level", "log_format", mode="before")
+    @field_validator("proxy_header", mode="before")
     @classmethod
     def _lower_case(cls, value: object) -> object:
-        return value.strip().lower() if isinstance(value, str) else value
+        return _lower(value)
 
-    @field_validator("fetch")
+
+class ObservabilitySettings(_Group):
+    """What is logged and traced."""
+
+    log_level: LogLevel = Field(default="info", validation_alias="ENLARGER_LOG_LEVEL")
+    """The least important lines that are logged."""
+
+    log_format: LogFormat = Field(default="auto", validation_alias="ENLARGER_LOG_FORMAT")
+    """``text`` or ``json``; ``auto``: text if stderr is a terminal, else JSON."""
+
+    otlp_endpoint: str | None = Field(default=None, validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
+    """URL of an OpenTelemetry collector, OTLP over HTTP, that gets traces of requests."""
+
+    traces_exporter: str | None = Field(default=None, validation_alias="OTEL_TRACES_EXPORTER")
+    """``otlp``: send traces, to http://localhost:4318 if no collector is named; ``none``: send none."""
+
+    @field_validator("log_level", "log_format", mode="before")
     @classmethod
-    def _fetch_rule(cls, value: str) -> str:
-        rule = value.strip().lower()
-        if rule in FETCH_OFF:
-            return "off"
-        entries = [entry.strip() for entry in rule.split(",")]
-        for entry in entries:
-            _check_source(entry)
-        return "public" if set(entries) == {"public"} else rule
-
-    @property
-    def has_webhooks(self) -> bool:
-        """Whether webhooks can be sent: they are signed, and go where pictures may come from."""
-        return bool(self.webhook_secrets) and self.fetch != "off"
-
-    @property
-    def output_limit_px(self) -> int:
-        """Output pixels of one request, with the default worked out."""
-        return self.max_output_px or (4 * self.max_image_dimension_px) ** 2
-
-    @property
-    def body_limit_bytes(self) -> int:
-        """Bytes of one request body: a picture of the largest size in base64, and 1 MiB around it."""
-        return 4 * -(-self.max_file_size_bytes // 3) + 1_048_576
-
-    @property
-    def server_count(self) -> int:
-        """Model servers to start here."""
-        return min(cores(), MAX_AUTO_SERVERS) if self.num_servers is None else self.num_servers
-
-    @property
-    def threads_per_server(self) -> int:
-        """Compute threads of one model server: cores divided by servers, at least one."""
-        return max(1, cores() // self.server_count)
+    def _lower_case(cls, value: object) -> object:
+        return _lower(value)
 
     @property
     def traces_asked_by(self) -> str | None:
@@ -559,32 +627,69 @@ class Settings(BaseSettings):
             )
         return "OTEL_EXPORTER_OTLP_ENDPOINT" if endpoint is not None else "OTEL_TRACES_EXPORTER"
 
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings, in groups: each part of the program gets the groups that it needs."""
+
+    server: ServerSettings
+    limits: LimitSettings
+    pool: PoolSettings
+    jobs: JobSettings
+    fetch: FetchSettings
+    access: AccessSettings
+    observability: ObservabilitySettings
+
+    @property
+    def has_webhooks(self) -> bool:
+        """Whether webhooks can be sent: they are signed, and go where pictures may come from."""
+        return bool(self.jobs.webhook_secrets) and self.fetch.rule != "off"
+
     @property
     def database_url(self) -> str:
         """File or URL of the jobs' rows, with the default worked out."""
-        return self.database or str(self.upload_folder / "jobs.sqlite3")
+        return self.jobs.database or str(self.server.upload_folder / "jobs.sqlite3")
 
     @property
     def blobs_place(self) -> str:
         """Folder or URL of the jobs' bytes, with the default worked out."""
-        return self.blobs or str(self.upload_folder / "jobs")
-
-    @property
-    def cache_folder(self) -> Path:
-        """Folder of compiled networks, with the default worked out."""
-        if self.cache_dir is not None:
-            return self.cache_dir
-        base = os.environ.get("XDG_CACHE_HOME")
-        return (Path(base) if base else Path.home() / ".cache") / "enlarger"
+        return self.jobs.blobs or str(self.server.upload_folder / "jobs")
 
 
-_FIELD_OF = {str(field.validation_alias): name for name, field in Settings.model_fields.items()}
-"""The attribute of each variable."""
+GROUPS: Mapping[str, type[BaseSettings]] = get_type_hints(Settings)
+"""The groups by their names in ``Settings``."""
+
+_FIELD_OF = {
+    str(field.validation_alias): (group, name)
+    for group, settings in GROUPS.items()
+    for name, field in settings.model_fields.items()
+}
+"""Group and attribute of each variable."""
+
+_VARIABLE_OF = {name: variable for variable, (_, name) in _FIELD_OF.items()} | {
+    "fetch": "ENLARGER_FETCH"  # the only one of its group, which is called like it
+}
+"""The variable of each attribute."""
 
 
 def may_be_coloured() -> bool:
     """Whether nobody asked for text without colours, as programs of all kinds are asked: https://no-color.org."""
     return not os.environ.get("NO_COLOR")
+
+
+def inherited(changes: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a process that this one starts: its own, with some changes."""
+    return {**os.environ, **changes}
+
+
+def bucket_endpoint() -> str:
+    """URL of the service that holds the bucket of ``ENLARGER_BLOBS``; empty if that is Amazon."""
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
+
+
+def bucket_region() -> str:
+    """Amazon's region of the bucket of ``ENLARGER_BLOBS``."""
+    return os.environ.get("AWS_REGION", "us-east-1")
 
 
 def cores() -> int:
@@ -655,14 +760,22 @@ def load(**overrides: Any) -> Settings:
     Raises:
         ConfigError: a value cannot be used; the text names the variable.
     """
-    given = {
-        str(Settings.model_fields[name].validation_alias): value
-        for name, value in overrides.items()
-        if value is not None
-    }
+    given: dict[str, dict[str, Any]] = {group: {} for group in GROUPS}
+    for name, value in overrides.items():
+        variable = _VARIABLE_OF[name]
+        if value is not None:
+            given[_FIELD_OF[variable][0]][variable] = value
     check_names(os.environ)
     try:
-        return Settings(**given)
+        return Settings(
+            server=ServerSettings(**given["server"]),
+            limits=LimitSettings(**given["limits"]),
+            pool=PoolSettings(**given["pool"]),
+            jobs=JobSettings(**given["jobs"]),
+            fetch=FetchSettings(**given["fetch"]),
+            access=AccessSettings(**given["access"]),
+            observability=ObservabilitySettings(**given["observability"]),
+        )
     except ValidationError as error:
         raise ConfigError(_in_words(error)) from error
 
@@ -679,14 +792,14 @@ def _in_words(error: ValidationError) -> str:
 
 def _allowed(variable: str) -> str | None:
     """What a variable takes, in words, if that is a number or one of several words."""
-    schema = Settings.model_json_schema()["properties"][variable]
+    group, name = _FIELD_OF[variable]
+    schema = GROUPS[group].model_json_schema()["properties"][variable]
     kind = schema.get("anyOf", [schema])[0]
     if "enum" in kind:
         *words, last = kind["enum"]
         return f"it must be {', '.join(words)} or {last}"
     if kind["type"] not in {"integer", "number"}:
         return None
-    name = _FIELD_OF[variable]
     unit = next((f" of {unit}" for end, unit in _UNITS.items() if name.endswith(end)), "")
     least, most = kind.get("minimum"), kind.get("maximum")
     if most is not None:

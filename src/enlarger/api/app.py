@@ -166,7 +166,9 @@ class Gateway:
             store=self.store,
             catalogue=self.catalogue,
             executor=self.executor,
-            settings=self.settings,
+            public_url=self.settings.server.public_url,
+            sync_limit_s=self.settings.limits.sync_limit_s,
+            has_webhooks=self.settings.has_webhooks,
             charge=self.rates.charge,
             done=self.metrics.done,
         )
@@ -178,16 +180,16 @@ class Gateway:
                 store=self.store,
                 catalogue=self.catalogue,
                 executor=self.executor,
-                settings=self.settings,
+                public_url=self.settings.server.public_url,
                 charge=self.rates.charge,
                 done=self.metrics.done,
                 failed=self._note,
                 reason=self._reason,
             ),
         )
-        DocumentRoutes(app, self.executor, self.settings.public_url).register()
+        DocumentRoutes(app, self.executor, self.settings.server.public_url).register()
         self.app = app
-        limit_bytes = self.settings.body_limit_bytes
+        limit_bytes = self.settings.limits.body_limit_bytes
         others_bytes = {BATCHES: max(BATCH_LIMIT_BYTES, limit_bytes)}
         plain = DecodedBodies(
             app,
@@ -200,13 +202,13 @@ class Gateway:
             plain, limit_bytes=limit_bytes, others_bytes=others_bytes, refuse=self._refuse_body
         )
         callers = Callers(
-            self.settings.api_keys,
-            self.settings.trusted_proxies,
-            self.settings.signing_keys,
-            self.settings.proxy_header,
+            self.settings.access.api_keys,
+            self.settings.access.trusted_proxies,
+            self.settings.access.signing_keys,
+            self.settings.access.proxy_header,
         )
         gated = callers.gate(limited, self._refuse_raw)
-        origins = self.settings.cors_origins
+        origins = self.settings.access.cors_origins
         outer = Cors(gated, origins, sent=_SENT, exposed=_EXPOSED) if origins else gated
         return Access(
             outer, address=callers.address, is_routine=_is_probe, secret_folders=SECRET_FOLDERS
@@ -222,7 +224,7 @@ class Gateway:
         answer = compatible.answer(
             outcome,
             scale=job.options.scale or 1,
-            settings=self.settings,
+            settings=self.settings.server,
             request_id=g.request_id,
             left_s=self.store.left_s(outcome.stored),
         )
@@ -261,11 +263,11 @@ class Gateway:
         return {
             "status": "unhealthy" if reason else "healthy",
             "timestamp": round(time.time(), 2),
-            "max_file_size_mb": self.settings.max_file_size_bytes / (1 << 20),
-            "max_dimension": self.settings.max_image_dimension_px,
+            "max_file_size_mb": self.settings.limits.max_file_size_bytes / (1 << 20),
+            "max_dimension": self.settings.limits.max_image_dimension_px,
             "supported_scales": list(SCALES),
-            "cleanup_interval_minutes": self.settings.cleanup_interval_s / 60,
-            "file_max_age_minutes": self.settings.file_max_age_s / 60,
+            "cleanup_interval_minutes": self.settings.server.cleanup_interval_s / 60,
+            "file_max_age_minutes": self.settings.server.file_max_age_s / 60,
             "model_servers": len(self.engines.servers),
             "model_servers_ready": ready_count(self.engines),
             "reason": reason,
@@ -319,10 +321,10 @@ class Gateway:
                 "total_size_mb": round(sum(file.size_bytes for file in files) / (1 << 20), 2),
             },
             "limits": {
-                "max_file_size_mb": self.settings.max_file_size_bytes / (1 << 20),
-                "max_dimension": self.settings.max_image_dimension_px,
-                "cleanup_interval_minutes": self.settings.cleanup_interval_s / 60,
-                "file_max_age_minutes": self.settings.file_max_age_s / 60,
+                "max_file_size_mb": self.settings.limits.max_file_size_bytes / (1 << 20),
+                "max_dimension": self.settings.limits.max_image_dimension_px,
+                "cleanup_interval_minutes": self.settings.server.cleanup_interval_s / 60,
+                "file_max_age_minutes": self.settings.server.file_max_age_s / 60,
             },
             "model_servers_ready": ready_count(self.engines),
             "queue": {
@@ -422,7 +424,7 @@ class Gateway:
         """An error whose links lead to ``ENLARGER_PUBLIC_URL``; those of the compatible routes have none."""
         body, status, headers = answer
         if headers.get("Content-Type") == PROBLEM:
-            body = linked(body, self.settings.public_url)
+            body = linked(body, self.settings.server.public_url)
         return body, status, headers
 
     async def _end(self, response: Response) -> Response:
@@ -437,7 +439,7 @@ class Gateway:
 
     def _refuse_body(self, scope: Scope, status: int) -> Answer:
         """The answer to a body that is too large or too slow."""
-        limit_bytes = self.settings.body_limit_bytes
+        limit_bytes = self.settings.limits.body_limit_bytes
         if scope["path"] == BATCHES:
             limit_bytes = max(BATCH_LIMIT_BYTES, limit_bytes)
         return self._refuse_raw(
@@ -469,7 +471,7 @@ class Gateway:
         self.metrics.failed(code)
         body = problem(code, text, status=status, request_id=id_)
         return _raw_answer(
-            id_, linked(body, self.settings.public_url), status, {"Content-Type": PROBLEM}
+            id_, linked(body, self.settings.server.public_url), status, {"Content-Type": PROBLEM}
         )
 
 

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from enlarger.api.facts import facts_of, link
 from enlarger.api.sources import has_thousands_of_parts, source_of
-from enlarger.config import Settings
+from enlarger.config import ServerSettings
 from enlarger.errors import (
     BodyTooLarge,
     BodyTooSlow,
@@ -155,7 +155,7 @@ def parse_job(
 
 
 def answer(
-    outcome: Outcome, *, scale: float, settings: Settings, request_id: str, left_s: float
+    outcome: Outcome, *, scale: float, settings: ServerSettings, request_id: str, left_s: float
 ) -> dict[str, Any]:
     """The JSON of a 200, with ``base64`` still empty."""
     return {

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from enlarger.engine import Engine
 from enlarger.engine.tile import EngineFacts
 
 
@@ -64,6 +65,10 @@ class EngineStatus(Protocol):
 
     async def started(self, *, patience_s: float) -> None:
         """Wait until one is ready, and ``patience_s`` at most for the others."""
+
+
+class Engines(Engine, EngineStatus, Protocol):
+    """Several engines as one that computes tiles, and tells how each of them is."""
 
 
 def ready_count(status: EngineStatus) -> int:

@@ -20,6 +20,7 @@ import structlog
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import LocalStore, S3Store
 
+from enlarger.config import bucket_endpoint, bucket_region
 from enlarger.errors import (
     BackendAway,
     ConfigError,
@@ -161,10 +162,8 @@ class Blobs:
         ):
             text = "does not let us in; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, and what they may do"
         elif not answers:
-            address = re.sub("//[^/@]*@", "//", _endpoint())  # without a password
-            place = (
-                f"at {address}" if address else f"in {os.environ.get('AWS_REGION', 'us-east-1')}"
-            )
+            address = re.sub("//[^/@]*@", "//", bucket_endpoint())  # without a password
+            place = f"at {address}" if address else f"in {bucket_region()}"
             return BackendAway(
                 f"ENLARGER_BLOBS: cannot reach the bucket {place}; check AWS_ENDPOINT_URL and AWS_REGION"
             )
@@ -278,7 +277,7 @@ def _bucket(url: str) -> S3Store:
     if match is None:  # which may hold a secret, so it is not shown
         raise ConfigError("ENLARGER_BLOBS: it must be a folder or s3://bucket/prefix")
     name, prefix = match.groups()
-    endpoint = _endpoint()
+    endpoint = bucket_endpoint()
     if endpoint and not re.match(r"https?://[^/]", endpoint):
         raise ConfigError("AWS_ENDPOINT_URL: it must begin with http:// or https://")
     try:
@@ -301,11 +300,6 @@ def _bucket(url: str) -> S3Store:
         raise ConfigError(
             f"ENLARGER_BLOBS: cannot use the bucket: {_reason(error)}; check its AWS_ variables"
         ) from error
-
-
-def _endpoint() -> str:
-    """Where the bucket is, if it is not at Amazon."""
-    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
 
 
 @contextmanager

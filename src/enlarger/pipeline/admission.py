@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-from enlarger.config import Settings
+from enlarger.config import LimitSettings
 from enlarger.engine import Engine
 from enlarger.errors import DeadlineTooShort, Draining, QueueFull
 from enlarger.pipeline.ledger import Cost, Entry, Handling, Ledger, Load
@@ -159,22 +159,22 @@ class Admission:
 
     Args:
         engine: tells how fast it is.
-        settings: the operator's limits.
+        limits: those of the operator.
         decoders: processes that decode at the same time.
         draining: whether nothing new is taken.
     """
 
     def __init__(
-        self, engine: Engine, *, settings: Settings, decoders: int, draining: Callable[[], bool]
+        self, engine: Engine, *, limits: LimitSettings, decoders: int, draining: Callable[[], bool]
     ) -> None:
         self._engine = engine
-        self._settings = settings
+        self._limits = limits
         self._draining = draining
         self._ledger = Ledger(Handling(decoders))
-        memory_bytes = settings.picture_memory_mib << 20
+        memory_bytes = limits.picture_memory_mib << 20
         self._input_limit_bytes = memory_bytes // INPUT_SHARE
         self._arrivals = Arrivals(
-            limit=_ARRIVALS_PER_PLACE * settings.queue_limit,
+            limit=_ARRIVALS_PER_PLACE * limits.queue_limit,
             limit_bytes=memory_bytes // _ARRIVALS_SHARE,
         )
 
@@ -213,10 +213,10 @@ class Admission:
         admit(
             here,
             new,
-            queue_limit=self._settings.queue_limit,
-            max_wait_s=self._settings.max_wait_s,
+            queue_limit=self._limits.queue_limit,
+            max_wait_s=self._limits.max_wait_s,
             input_limit_bytes=self._input_limit_bytes,
-            deadline_s=self._settings.deadline_s,
+            deadline_s=self._limits.deadline_s,
         )
         self.check_open()
         return eta_s(here, new)

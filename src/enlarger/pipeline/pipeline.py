@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from enlarger import tracing
-from enlarger.config import Settings
+from enlarger.config import LimitSettings, Precision
 from enlarger.engine import Engine
 from enlarger.engine.tile import ModelFacts
 from enlarger.errors import (
@@ -65,7 +65,8 @@ class Pipeline:
         executor: for short work. A thumbnail's tile must not wait there until a poster is encoded.
         encoders: write files.
         store: where results go.
-        settings: the limits.
+        limits: those of the operator.
+        precision: of requests that name none.
         draining: whether nothing new is taken.
     """
 
@@ -79,7 +80,8 @@ class Pipeline:
         executor: ThreadPoolExecutor,
         encoders: ThreadPoolExecutor,
         store: Store,
-        settings: Settings,
+        limits: LimitSettings,
+        precision: Precision,
         draining: Callable[[], bool] = lambda: False,
     ) -> None:
         self._engine = engine
@@ -88,16 +90,16 @@ class Pipeline:
         self._decoders = decoders
         self._executor = executor
         self._keeper = Keeper(store, executor=executor, encoders=encoders)
-        self._settings = settings
+        self._settings, self._usual_precision = limits, precision
         self._limits = Limits(
-            max_side_px=settings.max_image_dimension_px,
-            max_output_px=settings.output_limit_px,
-            max_frames=settings.max_frames,
+            max_side_px=limits.max_image_dimension_px,
+            max_output_px=limits.output_limit_px,
+            max_frames=limits.max_frames,
         )
         self._admission = Admission(
-            engine, settings=settings, decoders=decoders.processes, draining=draining
+            engine, limits=limits, decoders=decoders.processes, draining=draining
         )
-        self._memory = MemoryBudget(settings.picture_memory_mib << 20)
+        self._memory = MemoryBudget(limits.picture_memory_mib << 20)
         self._results = Results(self._keeper.copy)
 
     @property
@@ -351,7 +353,7 @@ class Pipeline:
     def _precision(self, header: Header, options: Options, facts: ModelFacts) -> str:
         return choose_precision(
             options.precision,
-            setting=self._settings.precision,
+            setting=self._usual_precision,
             depth_bits=header.depth_bits,
             model=facts,
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -13,6 +12,7 @@ from typing import Protocol
 
 import structlog
 
+from enlarger.config import inherited
 from enlarger.errors import ConfigError, reason_of
 
 log = structlog.get_logger()
@@ -159,7 +159,7 @@ class Supervisor:
             # Held open by this process: when it dies, however it dies, the server reads the end and leaves.
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            env={**os.environ, **self._command.environment},
+            env=inherited(self._command.environment),
             # A Ctrl-C in the terminal is ours to handle. No session of its own: Linux gives each session an equal
             # share of the cores, so the gateway would have as little as any one server.
             process_group=0,

@@ -99,6 +99,9 @@ class Service:
     draining: bool = False
     """Take nothing new."""
 
+    status: int = 0
+    """The exit status of the process."""
+
     _drains: asyncio.Event = field(default_factory=asyncio.Event)
     _active: int = 0
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
@@ -116,6 +119,11 @@ class Service:
         task = asyncio.get_running_loop().create_task(self._stop_when_idle())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def refuse(self) -> None:
+        """End with the exit status of a setting that cannot be used."""
+        self.status = ConfigError.exit_status
+        self.stop()
 
     def stop(self) -> None:
         """Drop what runs and end."""

@@ -100,7 +100,7 @@ class LocalAI:
         outcome = await maker.make(wanted.job)
         picture: dict[str, str | FileText]
         if wanted.carrier == "url":
-            picture = {"url": absolute(outcome.stored.url_path, maker.settings.public_url)}
+            picture = {"url": absolute(outcome.stored.url_path, maker.public_url)}
         else:
             picture = {"b64_json": maker.text_of(outcome)}
         body = answer(

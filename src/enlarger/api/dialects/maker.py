@@ -16,7 +16,6 @@ from enlarger.api.facts import server_timing
 from enlarger.api.sources import source_of
 from enlarger.api.streaming import FileText, file_chunks, with_files
 from enlarger.api.v1.requests import Form, read_form
-from enlarger.config import Settings
 from enlarger.errors import EnlargerError, Fault, InvalidOption, InvalidUrl, MissingInput
 from enlarger.job import Job, Options, Source, read_options
 from enlarger.models import Catalogue
@@ -39,7 +38,7 @@ class Maker:
     store: Store
     catalogue: Catalogue
     executor: Executor
-    settings: Settings
+    public_url: str | None
     charge: Callable[[str, int], None]
     """Takes output pixels from what a caller may ask for."""
 

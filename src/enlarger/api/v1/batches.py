@@ -28,7 +28,6 @@ from enlarger.api.v1.requests import (
     read_request,
     read_webhook,
 )
-from enlarger.config import Settings
 from enlarger.errors import (
     EnlargerError,
     Fault,
@@ -167,7 +166,8 @@ class BatchRoutes:
     jobs: Jobs
     catalogue: Catalogue
     executor: Executor
-    settings: Settings
+    public_url: str | None
+    has_webhooks: bool
 
     def register(self, routes: Blueprint) -> None:
         """Add the routes."""
@@ -187,7 +187,7 @@ class BatchRoutes:
             catalogue=self.catalogue,
             request_id=g.request_id,
             owner=owner,
-            has_webhooks=self.settings.has_webhooks,
+            has_webhooks=self.has_webhooks,
         )
         asking = await in_thread(self.executor, read, body)
         key = idempotency_key(request.headers.get("Idempotency-Key"))
@@ -200,7 +200,7 @@ class BatchRoutes:
         batch, replayed = await self.batches.submit(
             asking.items, asked, owner=owner, request_id=g.request_id
         )
-        headers = {"Location": absolute(f"{BATCHES}/{batch.record.id}", self.settings.public_url)}
+        headers = {"Location": absolute(f"{BATCHES}/{batch.record.id}", self.public_url)}
         if replayed:
             headers["Idempotency-Replayed"] = "true"
         return self._answer(batch, status=202, headers=headers)
@@ -249,7 +249,7 @@ class BatchRoutes:
     async def _members(self, batch: Batch, here: list[JobRecord]) -> AsyncIterator[Member]:
         """The files, and what is in them. A result that expires before its turn is not among them."""
         items = {
-            job.id: {**item_object(job, public_url=self.settings.public_url), "file": None}
+            job.id: {**item_object(job, public_url=self.public_url), "file": None}
             for job in batch.jobs
         }
         for job in here:
@@ -275,7 +275,7 @@ class BatchRoutes:
 
     async def _stream(self, batch: Batch) -> AsyncIterator[bytes]:
         yield f"retry: {RETRY_MS}\n\n".encode()
-        url = self.settings.public_url
+        url = self.public_url
         last: Batch | None = None
         async for now in self.batches.watch(batch):
             if now is None:
@@ -292,7 +292,7 @@ class BatchRoutes:
     def _answer(
         self, batch: Batch, *, status: int = 200, headers: dict[str, str] | None = None
     ) -> Response:
-        body = batch_object(batch, public_url=self.settings.public_url)
+        body = batch_object(batch, public_url=self.public_url)
         shared = {"Content-Type": "application/json", "Cache-Control": "no-store"}
         if batch.state == "running":
             shared["Retry-After"] = "1"

@@ -48,7 +48,6 @@ from enlarger.api.v1.requests import (
     stated_size,
     webhook_fault,
 )
-from enlarger.config import Settings
 from enlarger.engine.status import EngineStatus
 from enlarger.errors import (
     EnlargerError,
@@ -92,7 +91,9 @@ class V1:
     store: Store
     catalogue: Catalogue
     executor: Executor
-    settings: Settings
+    public_url: str | None
+    sync_limit_s: float
+    has_webhooks: bool
     charge: Callable[[str, int], None]
     """Takes output pixels from what a caller may ask for."""
 
@@ -102,7 +103,7 @@ class V1:
     def __post_init__(self) -> None:
         self.job_routes = JobRoutes(
             jobs=self.jobs,
-            public_url=self.settings.public_url,
+            public_url=self.public_url,
             model_of=self.pipeline.model_id,
         )
         self.batch_routes = BatchRoutes(
@@ -110,7 +111,8 @@ class V1:
             jobs=self.jobs,
             catalogue=self.catalogue,
             executor=self.executor,
-            settings=self.settings,
+            public_url=self.public_url,
+            has_webhooks=self.has_webhooks,
         )
 
     def register(self, app: Quart) -> None:
@@ -189,7 +191,7 @@ class V1:
             catalogue=self.catalogue,
             request_id=g.request_id,
             owner=owner_of_request(),
-            has_webhooks=self.settings.has_webhooks,
+            has_webhooks=self.has_webhooks,
         )
         wanted = await in_thread(self.executor, read)
         job = replace(wanted.job, anew=bool(request.cache_control.no_cache))
@@ -249,7 +251,7 @@ class V1:
 
     def _preference(self) -> Preference:
         header = request.headers.get("Prefer")
-        return read_preference(header, limit_s=self.settings.sync_limit_s)
+        return read_preference(header, limit_s=self.sync_limit_s)
 
     async def _now(
         self, wanted: Request, kind: Kind, preference: Preference, asked: Asked
@@ -285,7 +287,7 @@ class V1:
 
     async def _ended(self, record: JobRecord, kind: Kind, *, inline: bool) -> Response:
         """A request that was a job, which has ended."""
-        error = job_error(record, public_url=self.settings.public_url)
+        error = job_error(record, public_url=self.public_url)
         if record.state == "failed" and error is not None:
             body = json.dumps({**error, "request_id": g.request_id})
             return Response(body, status=error["status"], headers={"Content-Type": PROBLEM})
@@ -293,7 +295,7 @@ class V1:
         where = link(
             f"/files/{record.file_name}",
             expires_at=record.expires_at or 0.0,
-            public_url=self.settings.public_url,
+            public_url=self.public_url,
         )
         return self._answer(
             made,
@@ -377,12 +379,12 @@ class V1:
     def _problem(self, error: EnlargerError) -> dict[str, Any]:
         """An error as a part of an answer."""
         body, _, _ = problem_of(error, request_id=g.request_id)
-        return linked(body, self.settings.public_url)
+        return linked(body, self.public_url)
 
     def _place(self, stored: StoredFile) -> dict[str, Any]:
         """Where a file is, and until when."""
         expires_at = time.time() + self.store.left_s(stored)
-        public_url = self.settings.public_url
+        public_url = self.public_url
         return link(stored.url_path, expires_at=expires_at, public_url=public_url)
 
     async def estimate(self) -> dict[str, Any]:

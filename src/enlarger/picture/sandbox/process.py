@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
+
+from enlarger.config import inherited
 
 
 class DecoderProcess:
@@ -20,7 +21,7 @@ class DecoderProcess:
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 # One thread decodes; numpy's library would reserve address space for one per core.
-                env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+                env=inherited({"OPENBLAS_NUM_THREADS": "1"}),
                 start_new_session=True,  # a Ctrl-C in the terminal is the gateway's to handle
             )
 

@@ -1,0 +1,60 @@
+"""The command line: a file for each group of commands. No command makes or joins parts."""
+
+from __future__ import annotations
+
+from typing import Annotated, NoReturn
+
+import typer
+
+from enlarger import __version__
+from enlarger.cli import jobs, keys, model_server, models, serve, upscale
+from enlarger.cli.console import complain, console, leave
+from enlarger.cli.serve import SAMPLE
+from enlarger.errors import EnlargerError, reason_of
+
+__all__ = ["SAMPLE", "app", "main"]
+
+EXIT_INTERRUPTED = 130
+"""Ctrl-C, as shells count it."""
+
+app = typer.Typer(
+    help="Self-hosted image upscaling: Real-ESRGAN in the shell and behind an HTTP API.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(upscale.upscale)
+app.command()(serve.serve)
+app.command()(model_server.model_server)
+app.command()(keys.key)
+app.command()(keys.sign)
+app.command()(models.models)
+app.add_typer(jobs.jobs, name="jobs")
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if version:
+        console.print(__version__)
+        raise typer.Exit
+
+
+def main() -> NoReturn:
+    """Run the command line; every error becomes a line and an exit status."""
+    status = 0
+    try:
+        app(standalone_mode=True)
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else EnlargerError.exit_status
+    except EnlargerError as error:
+        status = error.exit_status
+        complain(str(error))
+    except KeyboardInterrupt:
+        status = EXIT_INTERRUPTED
+    except OSError as error:  # all others are told apart where they occur
+        status = EnlargerError.exit_status
+        complain(f"cannot write to standard output: {reason_of(error)}")
+    leave(status)

@@ -1,0 +1,72 @@
+"""``enlarger key`` and ``enlarger sign``: keys for callers, and links that need none."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from typing import Annotated
+
+import typer
+
+from enlarger import config
+from enlarger.cli.console import console, fail, say
+from enlarger.errors import ConfigError
+
+
+def key(
+    name: Annotated[str, typer.Argument(help="Of the caller: letters, digits, '.', '_' and '-'.")],
+) -> None:
+    """Make an API key, and the entry for ENLARGER_API_KEYS that lets its owner in."""
+    secret = f"enl_{secrets.token_urlsafe(32)}"
+    entry = f"{name}:sha256-{hashlib.sha256(secret.encode()).hexdigest()}"
+    config.load(api_keys=entry)
+    say("The key, for the caller. It is shown this once:")
+    console.print(secret, highlight=False, soft_wrap=True)
+    say("The entry for ENLARGER_API_KEYS, which holds no secret:")
+    console.print(entry, highlight=False, soft_wrap=True)
+
+
+def sign(
+    url: Annotated[
+        str, typer.Argument(help="To be signed, or its path and query: '/v1/upscale?url=...'.")
+    ],
+    expires_s: Annotated[
+        int, typer.Option("--expires", min=1, help="Seconds until the link is refused.")
+    ] = 3600,
+    kid: Annotated[
+        str | None, typer.Option("--key", help="Name of the key. Unset: the first one.")
+    ] = None,
+) -> None:
+    """Sign a link, so that whoever has it needs no key; with a key of ENLARGER_SIGNING_KEYS."""
+    from yarl import URL
+
+    from enlarger.api import signing
+
+    settings = config.load()
+    keys = settings.access.signing_keys
+    key = next((key for key in keys if kid in (None, key.kid)), None)
+    if key is None:
+        named = f" '{kid}'" if kid is not None else ""
+        raise ConfigError(
+            f"ENLARGER_SIGNING_KEYS: it has no key{named} to sign with; set it as at the gateway"
+        )
+    try:
+        given = URL(url)
+    except ValueError:
+        fail(f"'{url}' is no URL", ConfigError.exit_status)
+    public_url = settings.server.public_url
+    public_path = URL(public_url).raw_path if public_url else "/"
+    prefix = signing.prefix_of(given.raw_path, public_path)
+    if prefix is None:
+        fail("only links to what is under /v1/ can be signed", ConfigError.exit_status)
+    # As it is sent: quoted where it has to be, by yarl, and the one sign that only browsers quote. Without the path
+    # that a proxy takes off, as the gateway sees it.
+    target = signing.sign(
+        given.raw_path_qs.removeprefix(prefix).replace("'", "%27"),
+        kid=key.kid,
+        secret=key.secret.get_secret_value(),
+        expires_at=int(time.time()) + expires_s,
+    )
+    host = f"{given.scheme}://{given.raw_authority}" if given.absolute else ""
+    console.print(f"{host}{prefix}{target}", highlight=False, soft_wrap=True)

@@ -1,0 +1,348 @@
+"""The composition root of the service: the only place where the gateway's parts are made and joined."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+import structlog
+
+from enlarger import config
+from enlarger.config import PoolSettings, Settings
+from enlarger.memory import importing, keep_large_blocks_apart
+from enlarger.models import Catalogue
+from enlarger.pool.fleet import Fleet
+from enlarger.pool.supervisor import ServerCommand
+from enlarger.store import Store, sweep_regularly
+from enlarger.web import launcher
+from enlarger.web.launcher import Service
+
+if TYPE_CHECKING:
+    from enlarger.api import Gateway
+    from enlarger.api.metrics import Metrics
+    from enlarger.api.rates import Rates
+    from enlarger.engine.status import Engines, EngineStatus
+    from enlarger.jobs import Batches, Feeds, Jobs
+    from enlarger.picture.sandbox.pool import Decoders
+    from enlarger.pipeline.pipeline import Pipeline
+
+_LARGE_BYTES = 1 << 20
+"""Blocks of the gateway that are kept apart: tiles and pictures, and not what arithmetic takes for a moment."""
+
+_START_PATIENCE_S = 20
+"""What the other model servers get once the first is ready, before the service calls itself ready."""
+
+_MORE_PLACES = 2
+"""Jobs beyond one per model server: some are decoded or encoded while others are computed."""
+
+_SHARE = 2
+"""Jobs are begun while they, and requests that wait for their answers, take no more than this part of the queue."""
+
+Address = tuple[str, int]
+"""Host and port that the gateway listens on."""
+
+
+async def serve(
+    settings: Settings, host: str, port: int, *, announce: Callable[[Address], None]
+) -> int:
+    """Serve until told to stop; returns the exit status.
+
+    Args:
+        settings: all of them.
+        host: address to listen on.
+        port: port to listen on; 0 for a free one.
+        announce: called with the address once the engines are ready.
+
+    Raises:
+        ConfigError: a folder, a model, an address or the database cannot be used.
+    """
+    log = structlog.get_logger()
+    keep_large_blocks_apart(_LARGE_BYTES)
+    store = Store(settings.server.upload_folder, max_age_s=settings.server.file_max_age_s)
+    catalogue = Catalogue.installed(settings.server.model_dir, hashed=True)
+    if note := settings.server.missing_model_dir:
+        log.warning("no_models_of_your_own", reason=note)
+    listener = launcher.bind(host, port, variable="--port")
+    if not settings.access.api_keys and not launcher.is_loopback(host):
+        log.warning(
+            "open_to_everybody",
+            host=host,
+            hint="anybody who reaches this address may use the service: set ENLARGER_API_KEYS, see SECURITY.md",
+        )
+    service = Service(settings.server.drain_s)
+    workers = max(2, config.cores())
+    async with AsyncExitStack() as stack:
+        engines = await stack.enter_async_context(_engines(settings, service))
+        # Here and in `opened`, not above: importing takes as long as the model servers need to come up, and they do so
+        # meanwhile.
+        with importing():
+            from enlarger.fetch import FetchRule
+            from enlarger.picture.sandbox.pool import Decoders
+
+        log.info("fetching", allowed=FetchRule.parse(settings.fetch.rule).in_words())
+        decoders = await stack.enter_async_context(Decoders(workers))
+        gateway = await stack.enter_async_context(
+            opened(
+                settings,
+                engines=engines,
+                catalogue=catalogue,
+                store=store,
+                decoders=decoders,
+                service=service,
+                workers=workers,
+            )
+        )
+        announcer = asyncio.create_task(_announce(engines, listener.getsockname()[:2], announce))
+        stack.callback(announcer.cancel)
+        await launcher.serve(
+            gateway.asgi(), listener=listener, service=service, refuse_head=gateway.refuse_head
+        )
+        launcher.end_surely(service.status)
+    return service.status
+
+
+def _engines(settings: Settings, service: Service) -> AbstractAsyncContextManager[Engines]:
+    """Choose what computes the tiles. Another kind of engine is another branch here."""
+    if not settings.pool.servers:
+        _check_ports(settings.pool)
+    command = ServerCommand(
+        settings.pool.base_port, settings.pool.threads_per_server, _server_environment(settings)
+    )
+    return Fleet(settings.pool, command=command, on_refused=service.refuse)
+
+
+def _check_ports(settings: PoolSettings) -> None:
+    """Find out before anything is started whether the model servers can have their ports.
+
+    Raises:
+        ConfigError: one of the ports is in use.
+    """
+    count = settings.server_count
+    for number in range(count if settings.base_port else 0):
+        launcher.bind(
+            "127.0.0.1",
+            settings.base_port + number,
+            variable="BASE_PORT",
+            way_out=f"{count} in a row are used: set another one, or 0, so that each model server takes a free one",
+        ).close()
+
+
+def _server_environment(settings: Settings) -> dict[str, str]:
+    """What the model servers must see as this process does."""
+    return {
+        "MODEL_DIR": str(settings.server.model_dir.resolve()),
+        "ENLARGER_PRECISION": settings.server.precision,
+        "ENLARGER_CACHE_DIR": str(settings.server.cache_folder),
+        "ENLARGER_LOG_LEVEL": settings.observability.log_level,
+        "ENLARGER_LOG_FORMAT": settings.observability.log_format,
+    }
+
+
+async def _announce(
+    engines: EngineStatus, address: Address, announce: Callable[[Address], None]
+) -> None:
+    await engines.started(patience_s=_START_PATIENCE_S)
+    announce(address)
+
+
+@asynccontextmanager
+async def opened(
+    settings: Settings,
+    *,
+    engines: Engines,
+    catalogue: Catalogue,
+    store: Store,
+    decoders: Decoders,
+    service: Service,
+    workers: int,
+) -> AsyncIterator[Gateway]:
+    """The gateway over some engines, with its jobs, its threads and its sweeps, as long as this lasts.
+
+    Args:
+        settings: all of them.
+        engines: what computes the tiles.
+        catalogue: the models that are offered.
+        store: where results are kept.
+        decoders: processes that read pictures.
+        service: says whether new work is taken.
+        workers: threads that prepare tiles, and threads that encode.
+
+    Raises:
+        ConfigError: the database, or the place for the files of jobs, cannot be used.
+    """
+    with importing():
+        from enlarger.api import Gateway
+        from enlarger.api.metrics import Metrics
+        from enlarger.api.rates import Rates
+        from enlarger.fetch import Fetcher
+        from enlarger.pipeline.pipeline import Pipeline
+
+    async with AsyncExitStack() as stack:
+        executor = ThreadPoolExecutor(workers, thread_name_prefix="tiles")
+        encoders = ThreadPoolExecutor(workers, thread_name_prefix="encoders")
+        for threads in (executor, encoders):
+            stack.callback(threads.shutdown, wait=False, cancel_futures=True)
+        sweeper = asyncio.create_task(
+            sweep_regularly(store, interval_s=settings.server.cleanup_interval_s)
+        )
+        stack.callback(sweeper.cancel)
+        pipeline = Pipeline(
+            engine=engines,
+            catalogue=catalogue,
+            fetcher=Fetcher(settings.fetch.rule, limit_bytes=settings.limits.max_file_size_bytes),
+            decoders=decoders,
+            executor=executor,
+            encoders=encoders,
+            store=store,
+            limits=settings.limits,
+            precision=settings.server.precision,
+            draining=lambda: service.draining,
+        )
+        rates = Rates(settings.access.rate_limit)
+        metrics = Metrics(engines, pipeline)
+        jobs, batches = await stack.enter_async_context(
+            _opened_jobs(
+                settings,
+                pipeline=pipeline,
+                store=store,
+                executor=executor,
+                rates=rates,
+                service=service,
+                metrics=metrics,
+                servers=len(engines.servers),
+            )
+        )
+        yield Gateway(
+            pipeline=pipeline,
+            jobs=jobs,
+            batches=batches,
+            rates=rates,
+            engines=engines,
+            store=store,
+            catalogue=catalogue,
+            executor=executor,
+            workers=workers,
+            sweeper=sweeper,
+            service=service,
+            metrics=metrics,
+            settings=settings,
+        )
+
+
+@asynccontextmanager
+async def _opened_jobs(
+    settings: Settings,
+    *,
+    pipeline: Pipeline,
+    store: Store,
+    executor: ThreadPoolExecutor,
+    rates: Rates,
+    service: Service,
+    metrics: Metrics,
+    servers: int,
+) -> AsyncIterator[tuple[Jobs, Batches]]:
+    """Jobs that are run as long as this lasts, and their batches.
+
+    Raises:
+        ConfigError: the database, or the place for their files, cannot be used.
+    """
+    with importing():
+        from enlarger.api.v1.answers import batch_object, described, job_object
+        from enlarger.api.v1.problems import job_problem
+        from enlarger.fetch import Fetcher
+        from enlarger.jobs import (
+            Batches,
+            Blobs,
+            Feeds,
+            Jobs,
+            Rows,
+            Runner,
+            Told,
+            View,
+            Webhooks,
+            Words,
+        )
+
+    async with AsyncExitStack() as stack:
+        rows = await stack.enter_async_context(Rows(settings.database_url))
+        blobs = Blobs.at(settings.blobs_place)
+        await blobs.check()
+        feeds = Feeds()
+
+        def takes() -> bool:
+            return (
+                not service.draining
+                and _SHARE * pipeline.load.requests < settings.limits.queue_limit
+            )
+
+        webhooks = await stack.enter_async_context(
+            Webhooks(
+                rows=rows,
+                fetcher=Fetcher(
+                    settings.fetch.rule, limit_bytes=settings.limits.max_file_size_bytes
+                ),
+                secrets=settings.jobs.webhook_secrets,
+                job_json=lambda job: job_object(
+                    View(record=job),
+                    public_url=settings.server.public_url,
+                    model_of=pipeline.model_id,
+                ),
+                batch_json=partial(batch_object, public_url=settings.server.public_url),
+            )
+        )
+        runner = await stack.enter_async_context(
+            Runner(
+                rows=rows,
+                blobs=blobs,
+                feeds=feeds,
+                pipeline=pipeline,
+                executor=executor,
+                words=Words(
+                    describe=partial(described, store=store, executor=executor),
+                    problem=job_problem,
+                ),
+                max_age_s=settings.server.file_max_age_s,
+                places=servers + _MORE_PLACES,
+                takes=takes,
+                charge=rates.charge,
+                told=Told(ended=webhooks.job_ended, made=metrics.done, failed=metrics.failed),
+                holding=service.holding,
+            )
+        )
+        jobs = Jobs(
+            rows=rows,
+            blobs=blobs,
+            feeds=feeds,
+            runner=runner,
+            pipeline=pipeline,
+            store=store,
+            problem=job_problem,
+            charge=rates.charge,
+            limit=settings.jobs.jobs_limit,
+            max_age_s=settings.server.file_max_age_s,
+            draining=lambda: service.draining,
+            ended=webhooks.job_ended,
+        )
+        for work in (jobs.sweep_regularly(), _close(feeds, service)):
+            task = asyncio.create_task(work)
+            stack.callback(task.cancel)
+        yield (
+            jobs,
+            Batches(
+                rows=rows,
+                jobs=jobs,
+                feeds=feeds,
+                charge=rates.charge,
+                changed=webhooks.batch_changed,
+            ),
+        )
+
+
+async def _close(feeds: Feeds, service: Service) -> None:
+    """Whoever watches is told at once that the process ends: a drain would wait for them."""
+    await service.drains()
+    feeds.close()

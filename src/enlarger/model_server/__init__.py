@@ -1,0 +1,1 @@
+"""One model server: an engine behind the tile contract."""

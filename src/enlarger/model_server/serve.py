@@ -1,0 +1,72 @@
+"""The composition root of a model server: the only place where its parts are made and joined."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from enlarger.config import ServerSettings
+from enlarger.engine.openvino import OpenVINOEngine
+from enlarger.errors import ConfigError
+from enlarger.memory import importing
+from enlarger.models import Catalogue
+from enlarger.web import launcher
+
+
+async def serve(
+    settings: ServerSettings,
+    host: str,
+    port: int,
+    *,
+    token: str | None,
+    threads: int,
+    is_loaded_first: bool,
+    is_supervised: bool,
+    announce: Callable[[int], None],
+) -> None:
+    """Serve tiles until told to stop.
+
+    Args:
+        settings: folders, precision, and how long a drain may take.
+        host: address to listen on.
+        port: port to listen on; 0 for a free one.
+        token: what gateways must show; None lets everybody in, and is allowed on the loopback address only.
+        threads: compute threads.
+        is_loaded_first: load the usual model before the first tile is taken.
+        is_supervised: a gateway started this process, and starts another one when it ends.
+        announce: called with the port once the server listens.
+
+    Raises:
+        ConfigError: the address or a model cannot be used, or others can reach the server and no token is set.
+    """
+    if token is None and not launcher.is_loopback(host):
+        raise ConfigError(
+            f"ENLARGER_TILE_TOKEN: needed to listen on {host}, and the same at the gateway, so that nobody else "
+            "uses this model server; `openssl rand -hex 32` makes one"
+        )
+    if is_supervised:
+        # The gateway has looked at its start. What broke since must not keep the other models from coming back.
+        catalogue, faults = Catalogue.examined(settings.model_dir, hashed=False)
+        for fault in faults:
+            structlog.get_logger().error("model_unusable", reason=fault)
+    else:
+        catalogue = Catalogue.installed(settings.model_dir, hashed=True)
+    listener = launcher.bind(host, port, variable="--port")
+    service = launcher.Service(settings.drain_s)
+    usual = catalogue.choose("auto", scale=4).id if is_loaded_first else None
+    async with OpenVINOEngine(
+        catalogue, threads=threads, precision=settings.precision, cache_folder=settings.cache_folder
+    ) as engine:
+        if usual is not None:
+            engine.begin_to_load(usual)
+        # Imported here, beside the loading; whether that came to anything, `load` will find.
+        with importing():
+            from enlarger.model_server.server import ModelServer, load
+
+        server = ModelServer(engine, service, token=token)
+        loading = asyncio.create_task(load(engine, server, usual))
+        announce(listener.getsockname()[1])
+        await launcher.serve(server.asgi(), listener=listener, service=service)
+        loading.cancel()

@@ -1,0 +1,127 @@
+"""The composition root of ``enlarger upscale``: an engine in this process, or a server, does the work."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+from enlarger import config
+from enlarger.errors import InvalidUrl, SourceUnreachable, reason_of
+from enlarger.memory import importing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.console import Console
+
+    from enlarger.config import Settings
+    from enlarger.job import Options
+    from enlarger.shell.arguments import Asked
+
+_held: list[object] = []
+"""What a command leaves as it is when it ends: to take a network apart takes a tenth of a second."""
+
+
+async def enlarge_at_server(
+    asked: Asked,
+    options: Options,
+    *,
+    url: str,
+    api_key: str | None,
+    errors: Console,
+    output: Callable[[str], None],
+) -> int:
+    """Have pictures enlarged by a server; returns the exit status.
+
+    Args:
+        asked: which pictures, and where the results go.
+        options: what is made of each picture.
+        url: address of the server.
+        api_key: the server's, if it requires one.
+        errors: where progress and failures are shown.
+        output: prints a line of what was asked for.
+    """
+    from enlarger.client import AsyncClient
+    from enlarger.picture.sandbox.pool import Decoders
+    from enlarger.shell.remote import RemoteWorker, checked
+    from enlarger.shell.run import run
+    from enlarger.shell.sources import Reader
+
+    async with AsyncClient(url, api_key=api_key) as client, Decoders(1) as decoders:
+        await checked(client)
+        worker = RemoteWorker(client, decoders, Reader(), is_watched=errors.is_terminal)
+        return await run(asked, options, worker, errors, output=output)
+
+
+async def enlarge_here(
+    asked: Asked,
+    options: Options,
+    *,
+    settings: Settings,
+    errors: Console,
+    output: Callable[[str], None],
+) -> int:
+    """Enlarge pictures with an engine in this process; returns the exit status.
+
+    Args:
+        asked: which pictures, and where the results go.
+        options: what is made of each picture.
+        settings: precision, folders, and what may be fetched.
+        errors: where progress and failures are shown.
+        output: prints a line of what was asked for.
+    """
+    from enlarger.picture.sandbox.process import DecoderProcess
+
+    decoder = DecoderProcess()
+    async with AsyncExitStack() as stack:
+        # Half a second, which the decoder has for its own imports.
+        with importing():
+            from enlarger.engine.openvino import OpenVINOEngine
+            from enlarger.models import Catalogue
+            from enlarger.picture.sandbox.pool import Decoders
+
+        decoders = await stack.enter_async_context(Decoders(1, first=decoder))
+        catalogue = Catalogue.installed(settings.server.model_dir)
+        usual = catalogue.choose(options.model, scale=4)
+        cores = config.cores()
+        engine = await stack.enter_async_context(
+            OpenVINOEngine(
+                catalogue,
+                threads=cores,
+                precision=settings.server.precision,
+                cache_folder=settings.server.cache_folder,
+                one_picture=True,
+            )
+        )
+        _held.append(engine)
+        engine.begin_to_read(usual.id)
+        with importing():
+            from enlarger.shell.local import LocalWorker
+            from enlarger.shell.run import run
+            from enlarger.shell.sources import Reader
+
+        async def fetched(url: str) -> bytes:
+            from enlarger.fetch import Fetcher
+
+            fetcher = Fetcher(settings.fetch.rule, limit_bytes=settings.limits.max_file_size_bytes)
+            try:
+                return await fetcher.fetch(url)
+            except InvalidUrl as error:
+                raise InvalidUrl(
+                    "it must be an http or https URL with a host, without a user name and spaces"
+                ) from error
+            except SourceUnreachable as error:
+                # A server's caller is not told why; here the user is also the operator.
+                raise SourceUnreachable(reason_of(error.__cause__ or error)) from error
+
+        worker = LocalWorker(
+            engine=engine,
+            catalogue=catalogue,
+            decoders=decoders,
+            executor=stack.enter_context(ThreadPoolExecutor(cores)),
+            reader=Reader(fetched),
+            precision=settings.server.precision,
+            begin_to_load=engine.begin_to_load,
+        )
+        return await run(asked, options, worker, errors, output=output)
