@@ -48,6 +48,10 @@ def own(picture: Picture) -> Statement | None:
     return None if picture.own is None else picture.own.statement
 
 
+LENGTHS = {b"cICP": 4, b"gAMA": 4, b"cHRM": 32, b"sRGB": 1}
+"""Bytes of chunks that state colours (PNG third edition, 11.3.2)."""
+
+
 @pytest.mark.parametrize(
     ("chunks", "statement"),
     [
@@ -189,7 +193,9 @@ def test_statement_that_cannot_be_used_costs_a_note(
 ) -> None:
     """And never the picture, which is taken for sRGB."""
     picture = decode(png_with(*chunks), to_srgb=to_srgb)
-    assert codes(picture) == ["color_statement_dropped"]
+    # What has too few bytes is damage, and the chunk is left out for it.
+    is_short = any(len(value) < LENGTHS[name] for one in chunks for name, value in one.items())
+    assert codes(picture) == ["damage_ignored" if is_short else "color_statement_dropped"]
     assert picture.icc is None
     assert np.array_equal(picture.samples, SAMPLES)
 

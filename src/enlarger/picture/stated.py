@@ -107,7 +107,10 @@ def _of_png(data: bytes, found: Stated) -> None:
 
 
 def _png_statements(data: bytes, found: Stated) -> dict[bytes, bytes]:
-    """The first chunk of each kind before the pixels; one with a wrong checksum is none."""
+    """The first chunk of each kind before the pixels.
+
+    One with a wrong checksum, or too few bytes, is none; ``bare`` says so.
+    """
     chunks: dict[bytes, bytes] = {}
     end = 8
     for kind, content in png_chunks(data):
@@ -118,7 +121,9 @@ def _png_statements(data: bytes, found: Stated) -> dict[bytes, bytes]:
             continue
         if data[end - 4 : end] != struct.pack(">I", zlib.crc32(kind + content)):
             continue
-        if len(content) != _PNG_KINDS[kind]:
+        if len(content) < _PNG_KINDS[kind]:
+            continue
+        if len(content) > _PNG_KINDS[kind]:
             found.drop(kind.decode(), f"it has {len(content)} bytes")
             continue
         chunks[kind] = content
