@@ -25,8 +25,8 @@ from precisions import distance_db, liveliest
 from record import record
 from turns import in_turn, ratio
 
-from enlarger.engine import networks
-from enlarger.engine.processor import this_processor
+from enlarger.engine.openvino import graphs
+from enlarger.engine.openvino.processor import this_processor
 from enlarger.engine.samples import Floats, to_floats, to_samples
 from enlarger.geometry.rect import Pixels
 from enlarger.models import Catalogue, Model
@@ -37,14 +37,14 @@ from enlarger.picture.colour_lock import ColourLock
 class Part:
     """How a trunk or a tail computes."""
 
-    arithmetic: networks.Arithmetic
+    arithmetic: graphs.Arithmetic
     hint: str
     """What the runtime is told."""
 
 
-F32 = Part(networks.Float(), "f32")
-BF16 = Part(networks.Float(), "bf16")
-MIXED = Part(networks.Bf16(), "f32")
+F32 = Part(graphs.Float(), "f32")
+BF16 = Part(graphs.Float(), "bf16")
+MIXED = Part(graphs.Bf16(), "f32")
 
 VARIANTS = {
     "all in bf16": (BF16, BF16),
@@ -140,8 +140,8 @@ def compile_all(model: Model, threads: int, *, real: bool) -> dict[tuple[str, Pa
     made = {}
     for trunk, tail in VARIANTS.values():
         for name, part, build in (
-            ("trunk", trunk, networks.build_trunk),
-            ("tail", tail, networks.build_tail),
+            ("trunk", trunk, graphs.build_trunk),
+            ("tail", tail, graphs.build_tail),
         ):
             if (name, part) in made:
                 continue

@@ -27,7 +27,7 @@ from running import RunningService
 from turns import in_turn, ratio, timed
 
 from enlarger import config
-from enlarger.engine.openvino import OpenVINOEngine
+from enlarger.engine.openvino.runtime import OpenVINOEngine
 from enlarger.models import Catalogue
 
 WAYS = ("help", "warm", "cold", "serve")

@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from record import photo, record
 
 from enlarger import config
-from enlarger.engine.openvino import OpenVINOEngine
+from enlarger.engine.openvino.runtime import OpenVINOEngine
 from enlarger.geometry.rect import Pixels
 from enlarger.job import Options
 from enlarger.models import Catalogue, Model

@@ -25,7 +25,7 @@ from record import photo, record
 from turns import in_turn, ratio, timed
 
 from enlarger import config
-from enlarger.engine.openvino import OpenVINOEngine
+from enlarger.engine.openvino.runtime import OpenVINOEngine
 from enlarger.geometry.rect import Pixels
 from enlarger.models import Catalogue
 from enlarger.picture.encode import bare_png

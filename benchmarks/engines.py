@@ -37,7 +37,7 @@ from record import machine, photo, record
 from turns import in_turn, ratio
 
 from enlarger import config
-from enlarger.engine.openvino import OpenVINOEngine
+from enlarger.engine.openvino.runtime import OpenVINOEngine
 from enlarger.engine.samples import to_floats
 from enlarger.geometry.rect import Pixels
 from enlarger.models import Catalogue, Model

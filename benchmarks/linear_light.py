@@ -15,7 +15,7 @@ from PIL import Image
 from record import photo, record
 
 from enlarger import config
-from enlarger.engine.openvino import OpenVINOEngine
+from enlarger.engine.openvino.runtime import OpenVINOEngine
 from enlarger.engine.tile import TileRequest
 from enlarger.geometry.rect import Pixels
 from enlarger.models import Catalogue

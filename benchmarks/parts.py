@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from enlarger.engine import Engine
-from enlarger.engine.openvino import OpenVINOEngine
+from enlarger.engine.openvino.runtime import OpenVINOEngine
 from enlarger.engine.tile import TileRequest
 from enlarger.geometry.rect import Pixels, Rect
 from enlarger.models import Catalogue, Model

@@ -23,8 +23,8 @@ from PIL import Image
 from record import record
 
 from enlarger import config
-from enlarger.engine import networks
-from enlarger.engine.openvino import OpenVINOEngine
+from enlarger.engine.openvino import graphs
+from enlarger.engine.openvino.runtime import OpenVINOEngine
 from enlarger.engine.samples import to_floats, to_samples
 from enlarger.engine.tile import TileRequest
 from enlarger.geometry.rect import Pixels
@@ -142,9 +142,9 @@ async def speed(engine: OpenVINOEngine, model: Model, tile: Pixels, precision: s
 def emulation_of(model: Model, precision: str) -> Callable[[Pixels], Pixels]:
     """The network in bf16 or int8, computed in f32."""
     if precision == "int8":
-        graph = networks.build(model, model.read_ranges())
+        graph = graphs.build(model, model.read_ranges())
     else:
-        graph = networks.build(model, in_float=networks.in_precision(precision))
+        graph = graphs.build(model, in_float=graphs.in_precision(precision))
         graph = emulation.emulated(graph, hint="f32")
     run = emulation.compiled(graph, config.cores())
 

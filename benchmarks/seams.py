@@ -22,8 +22,8 @@ from photographs import FOLDER, PHOTOGRAPHS
 from record import record
 
 from enlarger import config
-from enlarger.engine.networks import TAIL_REACH_PX
-from enlarger.engine.openvino import OpenVINOEngine, _cuts
+from enlarger.engine.openvino.graphs import TAIL_REACH_PX
+from enlarger.engine.openvino.runtime import OpenVINOEngine, _cuts
 from enlarger.geometry.rect import Pixels, Rect
 from enlarger.geometry.tiles import BLEND_PX, TileBox, plan
 from enlarger.models import Catalogue, Model

@@ -28,7 +28,7 @@ from running import RunningService
 from turns import in_turn, ratio, timed
 
 from enlarger import config
-from enlarger.engine.openvino import OpenVINOEngine
+from enlarger.engine.openvino.runtime import OpenVINOEngine
 from enlarger.engine.samples import to_floats
 from enlarger.geometry.rect import Pixels
 from enlarger.geometry.route import tiles_of
@@ -114,14 +114,14 @@ def whole(model: Model, picture: Pixels, precision: str) -> Callable[[], object]
     """The bare network, one request with all cores."""
     import openvino as ov
 
-    from enlarger.engine import networks
+    from enlarger.engine.openvino import graphs
 
     # Both are a matter of the graph; what is not int8 there is computed in the best float precision.
     in_float = next(one for one in precisions_of(model) if one != "int8")
     compiled = ov.Core().compile_model(
-        networks.build(model, model.read_ranges())
+        graphs.build(model, model.read_ranges())
         if precision == "int8"
-        else networks.build(model, in_float=networks.in_precision(precision)),
+        else graphs.build(model, in_float=graphs.in_precision(precision)),
         "CPU",
         {
             "INFERENCE_PRECISION_HINT": in_float if precision == "int8" else "f32",

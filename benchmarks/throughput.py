@@ -23,7 +23,7 @@ from running import RunningService
 from turns import in_turn, ratio, timed
 
 from enlarger import config
-from enlarger.engine.openvino import OpenVINOEngine
+from enlarger.engine.openvino.runtime import OpenVINOEngine
 from enlarger.geometry.rect import Pixels
 from enlarger.geometry.route import tiles_of
 from enlarger.models import Catalogue

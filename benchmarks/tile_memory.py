@@ -15,7 +15,7 @@ from pathlib import Path
 from parts import PRECISIONS, precision_of
 from record import photo, record
 
-from enlarger.engine.openvino import OpenVINOEngine
+from enlarger.engine.openvino.runtime import OpenVINOEngine
 from enlarger.engine.tile import TileRequest
 from enlarger.geometry.rect import Rect
 from enlarger.models import Catalogue

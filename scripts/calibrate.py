@@ -27,7 +27,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from enlarger import config
-from enlarger.engine import networks
+from enlarger.engine.openvino import graphs
 from enlarger.engine.samples import Floats, to_floats
 from enlarger.geometry.rect import Pixels
 from enlarger.models import Catalogue, Ranges
@@ -67,7 +67,7 @@ def main() -> None:
     tiles = list(seen(arguments.folders, arguments.tile, arguments.tiles, worn=arguments.worn))
     say(f"{len(tiles)} tiles of {arguments.tile} px")
 
-    graph = networks.build(model)
+    graph = graphs.build(model)
     results = run(watched(graph), tiles)
     low = np.minimum.reduce([result[1] for result in results])
     high = np.maximum.reduce([result[2] for result in results])
@@ -87,13 +87,13 @@ def main() -> None:
     cost = []
     for block in blocks:
         alone = replace(ranges, in_float=tuple(other for other in blocks if other != block))
-        made = [result[0] for result in run(networks.build(model, alone), judged)]
+        made = [result[0] for result in run(graphs.build(model, alone), judged)]
         cost.append(mean_square(made, right))
         say(f"block {block} alone in int8: {-10 * np.log10(cost[block]):.1f} dB")
     kept = np.argsort(cost)[len(cost) - round(arguments.in_float * len(cost)) :]
     ranges = replace(ranges, in_float=tuple(sorted(int(block) for block in kept)))
 
-    made = [result[0] for result in run(networks.build(model, ranges), judged)]
+    made = [result[0] for result in run(graphs.build(model, ranges), judged)]
     say(
         f"all but {ranges.in_float} in int8: {-10 * np.log10(mean_square(made, right)):.1f} dB on these tiles"
     )

@@ -15,7 +15,7 @@ import numpy as np
 import openvino as ov  # noqa: TID253 - graphs are changed
 from openvino import opset14 as ops  # noqa: TID253
 
-from enlarger.engine.bfloat16 import nearest, rounded
+from enlarger.engine.openvino.bfloat16 import nearest, rounded
 
 Node = Any
 
@@ -41,7 +41,7 @@ def emulated(graph: ov.Model, *, hint: str) -> ov.Model:
     """The graph, changed in place so that it rounds to bf16 where a processor with bf16 does.
 
     Args:
-        graph: a network of ``enlarger.engine.networks``.
+        graph: a network of ``enlarger.engine.openvino.graphs``.
         hint: what the runtime would be told to compute in: with ``bf16`` all operations store it, with ``f32`` those whose type it is.
     """
     everywhere = hint == "bf16"

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openvino import opset14 as ops  # noqa: TID253
 
-from enlarger.engine.bfloat16 import constant_like, nearest, rounded
+from enlarger.engine.openvino.bfloat16 import constant_like, nearest, rounded
 
 Floats = npt.NDArray[np.float32]
 

@@ -34,9 +34,9 @@ from plans import planned
 from structlog.contextvars import bound_contextvars
 from structlog.testing import capture_logs
 
-from enlarger.engine import networks
-from enlarger.engine.openvino import OpenVINOEngine
-from enlarger.engine.processor import Processor
+from enlarger.engine.openvino import graphs
+from enlarger.engine.openvino.processor import Processor
+from enlarger.engine.openvino.runtime import OpenVINOEngine
 from enlarger.engine.samples import to_floats, to_samples
 from enlarger.engine.tile import TileRequest, TileResult
 from enlarger.errors import (
@@ -385,16 +385,14 @@ async def test_trunk_and_tail_in_blocks_are_the_network(
     pixels = photo[60 : 60 + height, 180 : 180 + width].astype(np.uint16) * 257
     made = await enlarged(engine, "tiny-rrdb", pixels)
     model = catalogue.choose("tiny-rrdb", scale=4)
-    whole = ov.Core().compile_model(
-        networks.build(model), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
-    )
+    whole = ov.Core().compile_model(graphs.build(model), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     expected = to_samples(whole([to_floats(pixels)])[0], pixels.dtype)
     assert difference(made, expected)[0] <= 1
 
 
-@pytest.mark.parametrize("in_float", [networks.Float(), networks.FloatInParts()])
+@pytest.mark.parametrize("in_float", [graphs.Float(), graphs.FloatInParts()])
 def test_both_forms_of_a_trunk_are_the_network(
-    catalogue: Catalogue, in_float: networks.Arithmetic
+    catalogue: Catalogue, in_float: graphs.Arithmetic
 ) -> None:
     """Joined or in parts, the sums have the same terms; both are computed in f32 here."""
     model = catalogue.choose("tiny-rrdb", scale=4)
@@ -402,9 +400,9 @@ def test_both_forms_of_a_trunk_are_the_network(
     whole, trunk, tail = (
         ov.Core().compile_model(graph, "CPU", f32)
         for graph in (
-            networks.build(model),
-            networks.build_trunk(model, in_float),
-            networks.build_tail(model, in_float),
+            graphs.build(model),
+            graphs.build_trunk(model, in_float),
+            graphs.build_tail(model, in_float),
         )
     )
     batch = np.random.default_rng(5).random((1, 20, 30, 3), np.float32)
@@ -878,9 +876,9 @@ def unchecked(row: Path, architecture: Architecture) -> Model:
 def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
     """The engine looks, too: whatever the catalogue let pass, the weights are rrdb's and not compact's, or the reverse."""
     with pytest.raises(WeightsError):
-        networks.build(unchecked(write_nearest(tmp_path, "one"), "rrdb"))
+        graphs.build(unchecked(write_nearest(tmp_path, "one"), "rrdb"))
     with pytest.raises(WeightsError):
-        networks.build(unchecked(write_random_rrdb(tmp_path, "other"), "compact"))
+        graphs.build(unchecked(write_random_rrdb(tmp_path, "other"), "compact"))
 
 
 @pytest.mark.parametrize("shapes", [[(3, 8), (9, 48)], [(3, 8), (8, 12)]])
@@ -890,7 +888,7 @@ def test_layers_that_do_not_fit_one_another_are_refused(
     """A convolution that takes more channels than the one before it gives; one that makes a picture of scale 2."""
     row = write_compact(tmp_path, "own", random_layers(1, shapes))
     with pytest.raises(WeightsError, match="compact"):
-        networks.build(unchecked(row, "compact"))
+        graphs.build(unchecked(row, "compact"))
 
 
 _WATCHED_IMPORT = """
@@ -902,7 +900,7 @@ def watch(event, arguments):
 
 seen = []
 sys.addaudithook(watch)
-import enlarger.engine.openvino
+import enlarger.engine.openvino.runtime
 import threading
 for thread in threading.enumerate():
     if thread is not threading.main_thread():

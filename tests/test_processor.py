@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from fakes import need_of
 
-from enlarger.engine.openvino import OpenVINOEngine
-from enlarger.engine.processor import Processor, instructions, this_processor
+from enlarger.engine.openvino.processor import Processor, instructions, this_processor
+from enlarger.engine.openvino.runtime import OpenVINOEngine
 from enlarger.errors import ConfigError
 from enlarger.models import Catalogue
 

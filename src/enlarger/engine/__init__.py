@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Protocol
 
 from enlarger.engine.tile import EngineFacts, ModelFacts, Need, TileRequest, TileResult
-
-# Importing openvino sends usage data, from a process that it forks and that may hang for ever. It does
-# without if this package of its own is not installed, and that is what it finds here. Nor do we convert
-# models of other frameworks.
-for name in ("openvino_telemetry", "openvino.tools.ovc"):
-    sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # None means: not there
 
 
 class Engine(Protocol):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import structlog
 
 from enlarger.config import ServerSettings
-from enlarger.engine.openvino import OpenVINOEngine
+from enlarger.engine.openvino.runtime import OpenVINOEngine
 from enlarger.errors import ConfigError
 from enlarger.memory import importing
 from enlarger.models import Catalogue

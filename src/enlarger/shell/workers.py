@@ -77,7 +77,7 @@ async def enlarge_here(
     async with AsyncExitStack() as stack:
         # Half a second, which the decoder has for its own imports.
         with importing():
-            from enlarger.engine.openvino import OpenVINOEngine
+            from enlarger.engine.openvino.runtime import OpenVINOEngine
             from enlarger.models import Catalogue
             from enlarger.picture.sandbox.pool import Decoders
 

@@ -16,15 +16,15 @@ from held_out import Wear
 from openvino import opset14 as ops  # noqa: TID253
 from pictures import skimage_photo
 
-from enlarger.engine import networks
-from enlarger.engine.compiled import CompiledNetwork
+from enlarger.engine.openvino import graphs
+from enlarger.engine.openvino.cache import CompiledNetwork
 from enlarger.engine.samples import Floats, to_floats, to_samples
 from enlarger.geometry.rect import Pixels
 from enlarger.models import Catalogue, Convolution, Model
 
 ANIME, VIDEO = "realesrgan-x4plus-anime", "realesr-animevideov3"
 
-BF16 = networks.in_precision("bf16")
+BF16 = graphs.in_precision("bf16")
 
 PHOTOS = {
     "fur": ("chelsea.png", Wear()),
@@ -47,12 +47,12 @@ def run(graph: ov.Model) -> Callable[[Pixels], Floats]:
 
 def before(model: Model) -> Callable[[Pixels], Floats]:
     """The network as the runtime's own bf16 makes it: everything is stored in bf16."""
-    return run(emulation.emulated(networks.build(model), hint="bf16"))
+    return run(emulation.emulated(graphs.build(model), hint="bf16"))
 
 
 def after(model: Model) -> Callable[[Pixels], Floats]:
     """The network with types of its own."""
-    return run(emulation.emulated(networks.build(model, in_float=BF16), hint="f32"))
+    return run(emulation.emulated(graphs.build(model, in_float=BF16), hint="f32"))
 
 
 def psnr_db(one: Floats, other: Floats) -> float:
@@ -67,7 +67,7 @@ def test_bf16_is_nearer_to_f32_than_with_all_stored_in_bf16(
 ) -> None:
     """On photos as people have them, by more than a decibel on the mean, and no photo comes out worse."""
     model = catalogue.choose(model_id, scale=4)
-    whole, all_in_bf16, mixed = run(networks.build(model)), before(model), after(model)
+    whole, all_in_bf16, mixed = run(graphs.build(model)), before(model), after(model)
     gains = {}
     for name, (file, wear) in PHOTOS.items():
         square = wear.on(skimage_photo(file)[110:150, 150:190])
@@ -89,7 +89,7 @@ def test_16_bit_gradient_has_about_as_many_values_as_in_f32(
     def values(made: Floats) -> int:
         return len(np.unique(to_samples(made, ramp.dtype)))
 
-    wanted = values(run(networks.build(model))(ramp))
+    wanted = values(run(graphs.build(model))(ramp))
     assert values(before(model)(ramp)) < 50
     assert values(after(model)(ramp)) > 0.8 * wanted > 1000
 
@@ -106,7 +106,7 @@ def types(found: list[ov.Node]) -> list[str]:
 
 def test_rrdb_convolves_in_bf16_and_adds_in_f32(catalogue: Catalogue) -> None:
     """But for the first and last convolution. A type costs: a convolution too many in f32 would be seen in the time."""
-    graph = networks.build(catalogue.choose(ANIME, scale=4), in_float=BF16)
+    graph = graphs.build(catalogue.choose(ANIME, scale=4), in_float=BF16)
     convolutions = nodes(graph, "Convolution")
     assert len(convolutions) == 96
     assert types(convolutions) == ["f32", *["bf16"] * 94, "f32"]
@@ -123,7 +123,7 @@ def test_rrdb_convolves_in_bf16_and_adds_in_f32(catalogue: Catalogue) -> None:
 
 def test_compact_convolves_in_bf16_and_adds_in_f32(catalogue: Catalogue) -> None:
     """The input by nearest is never rounded."""
-    graph = networks.build(catalogue.choose(VIDEO, scale=4), in_float=BF16)
+    graph = graphs.build(catalogue.choose(VIDEO, scale=4), in_float=BF16)
     assert set(types(nodes(graph, "Convolution"))) == {"bf16"}
     assert types(nodes(graph, "Interpolate")) == ["f32"]
     assert types(nodes(graph, "Add"))[-1] == "f32"
@@ -133,7 +133,7 @@ def test_nothing_is_converted_in_f32(catalogue: Catalogue) -> None:
     """A network in f32 is as it was."""
     for model_id in (ANIME, VIDEO):
         model = catalogue.choose(model_id, scale=4)
-        graph = networks.build(model, in_float=networks.in_precision("f32"))
+        graph = graphs.build(model, in_float=graphs.in_precision("f32"))
         assert nodes(graph, "Convert") == []
         assert set(types(nodes(graph, "Convolution"))) == {"f32"}
 
@@ -158,7 +158,7 @@ def test_kept_network_in_bf16_has_the_types_in_its_key(
     catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A network that was compiled before the module of types changed is compiled again."""
-    from enlarger.engine import bfloat16
+    from enlarger.engine.openvino import bfloat16
 
     model = catalogue.choose("nearest", scale=4)
     CompiledNetwork(tmp_path, model, "bf16", "whole").write(b"compiled")

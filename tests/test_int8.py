@@ -12,9 +12,9 @@ import pytest
 from networks import write_nearest, write_random_rrdb
 from pictures import noise, skimage_photo
 
-from enlarger.engine import networks
-from enlarger.engine.openvino import OpenVINOEngine
-from enlarger.engine.processor import this_processor
+from enlarger.engine.openvino import graphs
+from enlarger.engine.openvino.processor import this_processor
+from enlarger.engine.openvino.runtime import OpenVINOEngine
 from enlarger.engine.tile import TileRequest, TileResult
 from enlarger.errors import InvalidOption, ModelNotHere, WeightsError
 from enlarger.geometry.rect import Pixels
@@ -157,7 +157,7 @@ def test_convolutions_run_in_eight_bits(catalogue: Catalogue) -> None:
     model = catalogue.choose(ANIME, scale=4)
     ranges = model.read_ranges()
     compiled = ov.Core().compile_model(
-        networks.build(model, ranges), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+        graphs.build(model, ranges), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
     )
     ran = Counter(
         (info["layerType"].astype(str), info["primitiveType"].astype(str).endswith("I8"))
@@ -254,7 +254,7 @@ def test_table_of_a_smaller_network_is_refused(catalogue: Catalogue) -> None:
     """It has too few dense blocks."""
     model = catalogue.choose(ANIME, scale=4)
     with pytest.raises(WeightsError, match="3 dense blocks"):
-        networks.build(model, replace(small_table(model.sha256), in_float=()))
+        graphs.build(model, replace(small_table(model.sha256), in_float=()))
 
 
 def test_compact_network_has_no_int8(tmp_path: Path) -> None:
@@ -262,7 +262,7 @@ def test_compact_network_has_no_int8(tmp_path: Path) -> None:
     write_nearest(tmp_path, "own")
     model = Catalogue.installed(tmp_path).choose("own", scale=4)
     with pytest.raises(WeightsError, match="rrdb"):
-        networks.build(model, small_table(model.sha256))
+        graphs.build(model, small_table(model.sha256))
 
 
 @pytest.mark.parametrize("damage", ["cut", "text", "missing", "empty span"])

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import openvino as ov
 import structlog
 
-from enlarger.engine import bfloat16, networks, quantization
+from enlarger.engine.openvino import bfloat16, graphs, int8
 from enlarger.errors import reason_of
 from enlarger.models import Model
 
@@ -39,9 +39,9 @@ class CompiledNetwork:
 
     def __init__(self, folder: Path, model: Model, precision: str, part: str) -> None:
         # Whatever the compiled bytes depend on: runtime, processor, weights, and how we write the graph.
-        graph = [Path(networks.__file__), Path(bfloat16.__file__)]
+        graph = [Path(graphs.__file__), Path(bfloat16.__file__)]
         if precision == "int8" and model.ranges:
-            graph += [Path(quantization.__file__), model.ranges]
+            graph += [Path(int8.__file__), model.ranges]
         graph_sha256 = hashlib.sha256(b"".join(path.read_bytes() for path in graph)).hexdigest()
         processor = ov.Core().get_property("CPU", "FULL_DEVICE_NAME")
         key = hashlib.sha256(

@@ -19,9 +19,9 @@ import numpy as np
 import openvino as ov
 import structlog
 
-from enlarger.engine import networks
-from enlarger.engine.compiled import Blob, CompiledNetwork
-from enlarger.engine.processor import Processor, this_processor
+from enlarger.engine.openvino import graphs
+from enlarger.engine.openvino.cache import Blob, CompiledNetwork
+from enlarger.engine.openvino.processor import Processor, this_processor
 from enlarger.engine.samples import Floats, Output, enlarge_surely, to_floats
 from enlarger.engine.tile import EngineFacts, ModelFacts, Need, TileRequest, TileResult
 from enlarger.errors import (
@@ -333,17 +333,15 @@ class OpenVINOEngine:
     def _graphs(self, model: Model, precision: str) -> dict[str, Callable[[], ov.Model]]:
         """What is compiled for a model, by the name of the part: all of it, or its trunk and its tail."""
         if model.architecture == "compact":
-            return {"whole": partial(networks.build, model, None, networks.in_precision(precision))}
+            return {"whole": partial(graphs.build, model, None, graphs.in_precision(precision))}
         ranges = model.read_ranges() if precision == "int8" else None
         if precision == "int8" and self._best_in_float == "bf16":
-            arithmetic = (
-                networks.Float()
-            )  # bf16 by the hint: beside int8 its rounding does not show
+            arithmetic = graphs.Float()  # bf16 by the hint: beside int8 its rounding does not show
         else:
-            arithmetic = networks.in_precision(precision)
+            arithmetic = graphs.in_precision(precision)
         return {
-            "trunk": partial(networks.build_trunk, model, arithmetic, ranges),
-            "tail": partial(networks.build_tail, model, arithmetic),
+            "trunk": partial(graphs.build_trunk, model, arithmetic, ranges),
+            "tail": partial(graphs.build_tail, model, arithmetic),
         }
 
     def _kept(self, model: Model, precision: str) -> dict[str, CompiledNetwork]:
@@ -480,7 +478,7 @@ def _bands(tail: Any, features: Floats, keep: Rect, scale: int) -> Iterator[Floa
     all at once. The tail holds 9 KB per LR pixel in f32, the trunk's output a quarter KB.
     """
     _, height, width, _ = features.shape
-    reach = networks.TAIL_REACH_PX
+    reach = graphs.TAIL_REACH_PX
     for top, bottom in _cuts(keep.top, keep.height_px):
         band = np.empty((1, (bottom - top) * scale, keep.width_px * scale, 3), np.float32)
         above, below = max(0, top - reach), min(height, bottom + reach)

@@ -14,8 +14,8 @@ import numpy as np
 import openvino as ov
 from openvino import opset14 as ops
 
-from enlarger.engine.bfloat16 import constant_like, nearest, rounded
-from enlarger.engine.quantization import Int8, ones_like
+from enlarger.engine.openvino.bfloat16 import constant_like, nearest, rounded
+from enlarger.engine.openvino.int8 import Int8, ones_like
 from enlarger.errors import WeightsError
 from enlarger.models import Convolution, Layer, Model, Ranges, Slopes
 
