@@ -74,7 +74,7 @@ async def test_picture_is_enlarged_by_the_server(start: Start, tmp_path: Path) -
     (tmp_path / "in.png").write_bytes(PNG)
     done = await run(tmp_path, "upscale", "--server", url_of(gateway), "in.png", "out.png")
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
-    assert done.stderr.startswith("out.png: 30x20 to 120x80, realesrgan-x4plus f32, 2 tiles, ")
+    assert done.stderr.startswith("out.png: 30x20 to 120x80, realesrgan-x4plus f32, 1 tiles, ")
     assert np.array_equal(samples((tmp_path / "out.png").read_bytes()), nearest(RED, 4))
     assert files(tmp_path) == {"in.png", "out.png"}
 
