@@ -206,7 +206,7 @@ async def enlarged(low: Pixels, model: Model, engine: OpenVINOEngine) -> Pixels:
         frames=1,
         may_be_transparent=True,
     )
-    options = Options(scale=SCALE, model=model.id)
+    options = Options(scale=SCALE, model=model.id, alpha_edge="clean")
     with ThreadPoolExecutor(1) as executor:
         result = await enlarge(
             Picture(samples=low),

@@ -109,6 +109,9 @@ class Options(pydantic.BaseModel):
     color_lock: bool = True
     """Set the colours of large areas back to those of the picture."""
 
+    alpha_edge: Literal["keep", "clean"] = "keep"
+    """``clean`` takes the ground out of the edges of a cut-out that it was cut from."""
+
     color: Literal["keep", "srgb"] = "keep"
     """Keep the colour profile, or convert to sRGB."""
 

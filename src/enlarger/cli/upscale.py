@@ -76,6 +76,12 @@ def upscale(
     color_lock: Annotated[
         bool, typer.Option(help="Set the colours of large areas back to those of the picture.")
     ] = True,
+    alpha_edge: Annotated[
+        str,
+        typer.Option(
+            help="Keep the edges of a cut-out, or clean them of the ground that it was cut from."
+        ),
+    ] = "keep",
     color: Annotated[
         str, typer.Option(help="Keep the colour profile, or convert to srgb.")
     ] = "keep",
@@ -144,6 +150,7 @@ def upscale(
         "region": region,
         "model": model,
         "color_lock": color_lock,
+        "alpha_edge": alpha_edge,
         "color": color,
         "format": _format(format_),
         "quality": quality,

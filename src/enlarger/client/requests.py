@@ -33,6 +33,7 @@ class UpscaleOptions(TypedDict, total=False):
     model: str
     precision: Literal["auto", "f32", "bf16", "int8"]
     color_lock: bool
+    alpha_edge: Literal["keep", "clean"]
     color: Literal["keep", "srgb"]
     format: Literal["auto", "png", "jpeg", "webp", "avif", "tiff"]
     quality: int

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import partial
 from typing import TypeVar
 from uuid import uuid4
 
@@ -188,7 +189,8 @@ class _Work:
 
     async def _frame(self, frame: Samples, *, is_shown: bool) -> _Made:
         picture = Picture(samples=frame)
-        sources = await in_thread(self.executor, _sources, picture)
+        make = partial(_sources, picture, cleans_edges=self.plan.cleans_edges)
+        sources = await in_thread(self.executor, make)
         out = self.plan.way.out
         made = np.empty((out.height_px, out.width_px, frame.shape[2]), frame.dtype)
         deltas: list[float] = []
@@ -325,12 +327,12 @@ def _plane_count(frame: Samples) -> int:
     return 1 if alpha is None or alpha.min() == alpha.max() else 2
 
 
-def _sources(picture: Picture) -> list[Source]:
+def _sources(picture: Picture, *, cleans_edges: bool) -> list[Source]:
     """Colour, and alpha where it is not the same everywhere."""
     whole = Rect.whole(picture.width_px, picture.height_px)
     colour, alpha = picture.colour, picture.alpha
     if alpha is not None:
-        colour = bled(without_ground(colour, alpha), alpha)
+        colour = bled(without_ground(colour, alpha) if cleans_edges else colour, alpha)
     sources = [Source(_widened(colour), whole)]
     if picture.alpha is not None and _plane_count(picture.samples) == 2:
         sources.append(Source(_widened(picture.alpha[:, :, np.newaxis]), whole))

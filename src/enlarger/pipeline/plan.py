@@ -81,6 +81,9 @@ class Plan:
     crop: Rect | None = None
     """The part of the result that is wanted, in its pixels; None where ``region`` says which."""
 
+    cleans_edges: bool = False
+    """Whether the ground is taken out of the edges of a cut-out that it was cut from."""
+
     color_lock: bool = True
     """Whether the low frequencies are set back to those of the input."""
 
@@ -237,6 +240,7 @@ def plan(
         size_px=size_px,
         region=region,
         crop=crop,
+        cleans_edges=options.alpha_edge == "clean",
         color_lock=options.color_lock,
         model=model,
         way=way,
