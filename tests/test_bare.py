@@ -239,6 +239,46 @@ def test_animation_whose_control_is_damaged_is_a_still_picture() -> None:
     assert probe(with_damage(data, b"acTL")).frames == 1
 
 
+@pytest.mark.parametrize("stated", [0, 1, 2, 4, 2**31, 2**32 - 1])
+def test_animation_that_states_another_number_of_frames_has_those_that_are_there(
+    stated: int,
+) -> None:
+    """A whole file can be counted, and a note says so."""
+    data = animated_png()
+    at = data.index(b"acTL")
+    control = struct.pack(">I", stated) + data[at + 8 : at + 12]
+    given = data[: at - 4] + png_chunk(b"acTL", control) + data[at + 16 :]
+    assert probe(given).frames == probe(data).frames == 3
+    picture = decode(given, frames=9)
+    assert np.array_equal(picture.frames, decode(data, frames=9).frames)
+    assert codes(picture) == ["damage_ignored"]
+
+
+def test_animation_that_is_announced_behind_its_picture_is_none() -> None:
+    """As the standard has it; a note says so."""
+    data = animated_png()
+    at = data.index(b"acTL") - 4
+    control = data[at : at + 20]
+    behind = data.index(b"IDAT") - 4
+    behind += 12 + int.from_bytes(data[behind : behind + 4], "big")
+    picture = decode(data[:at] + data[at + 20 : behind] + control + data[behind:], frames=9)
+    assert picture.motion is None
+    assert codes(picture) == ["damage_ignored"]
+
+
+@pytest.mark.parametrize(
+    ("bits", "packed", "says"),
+    [(2, 0, "2 bits"), (64, 0, "64 bits"), (24, 4, "holds a JPEG"), (24, 5, "holds a PNG")],
+)
+def test_bmp_that_nobody_reads_is_not_called_broken(bits: int, packed: int, says: str) -> None:
+    """The refusal names what it is."""
+    data = bytearray(encoded(noise(5, 6, 3), "BMP"))
+    struct.pack_into("<HI", data, 28, bits, packed)
+    for ask in (probe, decode):
+        with pytest.raises(UnsupportedFormat, match=says):
+            ask(bytes(data))
+
+
 def test_animation_with_a_damaged_frame_is_refused() -> None:
     """Where pixels belong cannot be guessed."""
     with pytest.raises(UnreadableImage, match="fcTL"):

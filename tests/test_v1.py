@@ -808,5 +808,8 @@ async def test_every_code_has_a_page(start: Start) -> None:
     for code in codes:
         async with gateway.http.get(f"/errors/{code}") as response:
             assert response.status == 200, code
+    for other in ("im_a_teapot", "UNAUTHORIZED", "ok"):
+        async with gateway.http.get(f"/errors/{other}") as response:
+            assert response.status == 404
     async with gateway.http.get("/errors/nope") as response:
         assert response.status == 404

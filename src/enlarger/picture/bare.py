@@ -115,9 +115,35 @@ def bare(data: bytes) -> Bare:
         return _jpeg(data)
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return _webp(data)
+    if data.startswith(b"BM"):
+        _check_bmp(data)
     if data[4:12] in avif.BRANDS:
         return Bare(file=avif.without_metadata(data))
     return Bare(file=data)
+
+
+_BMP_BITS = (1, 4, 8, 16, 24, 32)
+_BMP_PACKED = {4: "JPEG", 5: "PNG"}
+"""Files inside a file, for printers (MS-WMF, 2.1.1.7)."""
+
+
+def _check_bmp(data: bytes) -> None:
+    """Raise ``UnsupportedFormat`` for a BMP that nobody reads."""
+    if len(data) < 34:
+        return
+    (header_bytes,) = struct.unpack_from("<I", data, 14)
+    is_short = header_bytes == 12  # as OS/2 has it
+    bits, packed = struct.unpack_from("<HI", data, 28)
+    if is_short:
+        bits, packed = struct.unpack_from("<H", data, 24)[0], 0
+    if packed in _BMP_PACKED:
+        raise UnsupportedFormat(
+            f"a BMP that holds a {_BMP_PACKED[packed]} is not read here; send that file itself"
+        )
+    if bits not in _BMP_BITS and bits in range(1, 65):
+        raise UnsupportedFormat(
+            f"a BMP of {bits} bits per pixel is not read here; convert it to PNG first"
+        )
 
 
 class _Parts:
@@ -156,10 +182,15 @@ _PNG_END = png_chunk(b"IEND", b"")
 def _png(data: bytes) -> Bare:
     places = list(_png_places(data))
     troubles = {place: _trouble(data, *place) for place in places if place[0] in _LEAST_BYTES}
+    kinds = [kind for kind, *_ in places]
+    for place, trouble in troubles.items():
+        if place[0] == b"acTL" and trouble is None and b"IDAT" in kinds[: places.index(place)]:
+            troubles[place] = Note("damage_ignored", "the chunk acTL stands behind the pixels")
     # Without a sound chunk that says so it is no animation, as the standard has it.
     is_animation = any(
         kind == b"acTL" and trouble is None for (kind, *_), trouble in troubles.items()
     )
+    frames = kinds.count(b"fcTL") if is_animation and kinds[-1] == b"IEND" else 0
     kept = _Parts(data)
     kept.keep(0, len(_PNG_SIGNATURE))
     notes: dict[Note, None] = {}
@@ -169,6 +200,13 @@ def _png(data: bytes) -> Bare:
         if kind == b"IEND" or (kind in _FRAMES and not is_animation):
             continue
         if trouble is None and kind not in _UNUSED and stop <= len(data):
+            stated = int.from_bytes(data[begin + 8 : begin + 12], "big")
+            if kind == b"acTL" and frames and stated != frames:
+                # A whole file, whose frames can be counted.
+                kept.add(png_chunk(kind, struct.pack(">I", frames) + data[begin + 12 : stop - 4]))
+                said = f"the animation says that it has {stated} frames, and has {frames}"
+                notes[Note("damage_ignored", said)] = None
+                continue
             kept.keep(begin, stop)  # decoders find by themselves whether pixels are damaged
         elif trouble is not None and kind in _FRAMES:
             raise UnreadableImage(f"the file is broken: {trouble.detail}")

@@ -472,14 +472,34 @@ class V1:
     async def error_page(self, code: str) -> Response:
         """``GET /errors/{code}``: where the ``type`` of a problem leads."""
         cls = by_code(code)
-        known = HTTPStatus.__members__.get(code.upper())
+        known = _HTTP_CODES.get(code)
         if cls is not None:
             text = " ".join((cls.__doc__ or "").split())
             status = "" if cls is EnlargerError else f"\nStatus: {cls.status}"
             repeat = "may" if cls.retryable else "will not"
             page = f"{code}\n\n{text}\n{status}\nThe same request {repeat} succeed later.\n"
-        elif known is not None and 400 <= known < 500:
+        elif known is not None:
             page = f"{code}\n\n{known.description or known.phrase}.\n\nStatus: {known.value}\n"
         else:
             raise NotFound("there is no such error")
         return Response(page, content_type="text/plain; charset=utf-8")
+
+
+_HTTP_CODES = {
+    status.name.lower(): status
+    for status in (
+        HTTPStatus.BAD_REQUEST,
+        HTTPStatus.NOT_FOUND,
+        HTTPStatus.METHOD_NOT_ALLOWED,
+        HTTPStatus.REQUEST_TIMEOUT,
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        HTTPStatus.REQUEST_URI_TOO_LONG,
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
+        HTTPStatus.EXPECTATION_FAILED,
+        HTTPStatus.UPGRADE_REQUIRED,
+        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+        HTTPStatus.NOT_IMPLEMENTED,
+    )
+}
+"""What HTTP itself refuses, by the codes of its answers."""
