@@ -9,6 +9,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+import h2.connection
+import h2.events
 import pytest
 from gateways import Running, Start
 
@@ -36,6 +38,37 @@ def head(length: int, *, where: str = "header", line_end: str = "\r\n") -> bytes
     made = frame.format(filling).encode()
     assert len(made) == length
     return made
+
+
+async def told_over_http_2(gateway: Running, length: int) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers and body for a request of HTTP/2 whose one long header has that many bytes."""
+    connection = h2.connection.H2Connection()
+    connection.initiate_connection()
+    fields = [(":method", "GET"), (":scheme", "http"), (":path", "/health"), (":authority", "here")]
+    connection.send_headers(1, [*fields, ("x-long", "a" * length)], end_stream=True)
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    headers: dict[str, str] = {}
+    body, ended = b"", False
+    async with asyncio.timeout(GIVE_UP_S):
+        while not ended:
+            writer.write(connection.data_to_send())
+            for event in connection.receive_data(await reader.read(65536)):
+                if isinstance(event, h2.events.ResponseReceived):
+                    headers = {name.decode(): value.decode() for name, value in event.headers}
+                elif isinstance(event, h2.events.DataReceived):
+                    body += event.data
+                ended = ended or isinstance(event, h2.events.StreamEnded)
+    writer.close()
+    return int(headers[":status"]), headers, body
+
+
+async def test_limit_holds_over_http_2(start: Start) -> None:
+    """The same answer to a head of the same size, with an id."""
+    gateway = await start()
+    assert (await told_over_http_2(gateway, 16_000))[0] == 200
+    status, headers, body = await told_over_http_2(gateway, 17_000)
+    assert (status, json.loads(body)["code"]) == (431, "request_header_fields_too_large")
+    assert headers["x-request-id"] == json.loads(body)["request_id"]
 
 
 @dataclass(frozen=True)

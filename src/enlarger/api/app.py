@@ -64,7 +64,7 @@ from enlarger.web.access import Access, note
 from enlarger.web.bodies import TOO_SLOW, Answer, AsgiApp, LimitedBodies, Scope
 from enlarger.web.cors import Cors
 from enlarger.web.encodings import TAKEN, DecodedBodies
-from enlarger.web.heads import LIMIT_BYTES, TOO_LONG
+from enlarger.web.heads import LIMIT_BYTES, TOO_LONG, Http2Heads
 from enlarger.web.launcher import Service
 from enlarger.web.request_ids import HEADER, follow, id_of, request_id
 
@@ -210,9 +210,10 @@ class Gateway:
         gated = callers.gate(limited, self._refuse_raw)
         origins = self.settings.access.cors_origins
         outer = Cors(gated, origins, sent=_SENT, exposed=_EXPOSED) if origins else gated
-        return Access(
+        accessed = Access(
             outer, address=callers.address, is_routine=_is_probe, secret_folders=SECRET_FOLDERS
         )
+        return Http2Heads(accessed, self.refuse_head)
 
     async def upscale(self) -> Response:
         """``POST /upscale``, ``GET /upscale``: A.1."""

@@ -19,7 +19,7 @@ from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData
 from hypercorn.protocol.h11 import H11Protocol
 
-from enlarger.web.bodies import LINGER_S, Answer
+from enlarger.web.bodies import LINGER_S, Answer, AsgiApp, Receive, Scope, Send
 
 LIMIT_BYTES = 16_384
 """Of the request line and all headers, the empty line behind them included."""
@@ -98,6 +98,39 @@ class LimitedHeads(H11Protocol):
         await self._send_h11_event(h11.Response(status_code=status, headers=fields))
         await self._send_h11_event(h11.Data(data=body))
         await self._send_h11_event(h11.EndOfMessage())
+
+
+class Http2Heads:
+    """ASGI middleware: the same limit for requests of HTTP/2, whose heads come unpacked and whole.
+
+    Args:
+        app: gets all others.
+        refuse: the answer to a head that is too long.
+    """
+
+    def __init__(self, app: AsgiApp, refuse: HeadRefusal) -> None:
+        self._app = app
+        self._refuse = refuse
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if (
+            scope["type"] == "http"
+            and scope["http_version"] == "2"
+            and _bytes_of(scope) > LIMIT_BYTES
+        ):
+            status, headers, body = self._refuse(TOO_LONG)
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
+        else:
+            await self._app(scope, receive, send)
+
+
+def _bytes_of(scope: Scope) -> int:
+    """The head as HTTP/1 would write it."""
+    line = len(f"{scope['method']} ? HTTP/1.1\r\n") + len(scope["query_string"])
+    fields = sum(len(name) + len(value) + len(b": \r\n") for name, value in scope["headers"])
+    return line + len(scope["raw_path"]) + fields + len(b"\r\n")
 
 
 def install() -> None:
