@@ -82,9 +82,12 @@ GOOD = {
     "photoshop-200dpi-broken.jpg": (200, 200),
     "sugarshack_bad_mpo_header.jpg": (640, 480),
     "truncated_app14.jpg": (100, 100),
+    "truncated_end_chunk.png": (128, 128),
     "truncated_exif_dpi.jpg": (480, 640),
+    "truncated_jpeg.jpg": (100, 100),  # of the end marker, a half
 }
-"""Those that hold a whole picture in spite of their names, and its size: as OpenCV 5.0.0 reads them, upright."""
+"""Those that hold a whole picture in spite of their names, and its size: as OpenCV 5.0.0 reads them, upright; the two without an
+end marker or end chunk have all of their pixels, and OpenCV refuses them."""
 
 DOUBTFUL = {"bmp_b_badrle.bmp"}
 """Its runs leave the picture: OpenCV refuses it, others show what there is."""
