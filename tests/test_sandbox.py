@@ -406,15 +406,15 @@ async def test_process_that_computes_for_too_long_is_killed_by_the_kernel() -> N
 async def test_file_writes_nothing_into_the_log(
     running: Running, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Libtiff prints what it thinks of a file, with texts of that file; what we raise is told all the same."""
-    damaged = encoded(noise(16, 16, 3), "TIFF", compression="tiff_lzw")
-    damaged = damaged[:100] + bytes(400) + damaged[500:]
-    with pytest.raises(UnreadableImage):
-        decode(damaged)
+    """Libtiff prints what it thinks of a file, with texts of that file."""
+    page = Image.fromarray(noise(90, 90, 1)[:, :, 0] > 127)
+    data = encoded(page, "TIFF", compression="group4")
+    pixels = slice(data.index(b"II*\0") + 8 + 20, 2000)
+    damaged = data[: pixels.start] + b"\x55" * (pixels.stop - pixels.start) + data[pixels.stop :]
+    decode(damaged)
     assert capfd.readouterr().err != ""
     async with Decoders(1) as decoders:
-        with pytest.raises(UnreadableImage):
-            await decoders.decode(damaged)
+        await decoders.decode(damaged)
     assert capfd.readouterr().err == ""
     failing = await asyncio.create_subprocess_exec(
         sys.executable, "-m", sandbox.__name__, "no number", stderr=asyncio.subprocess.PIPE
