@@ -186,7 +186,7 @@ async def test_job_that_computes_knows_how_many_tiles_it_has(
     """``tiles_total`` is there as soon as ``stage`` is ``infer``: in the job, and in each of its events."""
     engine = HeldEngine(models)
     gateway = await start(engine)
-    job = await queued(gateway)
+    job = await queued(gateway, params={"model": "nearest"})
     seen = events(gateway, job)
     told: list[dict[str, Any]] = []
     await engine.holds(2)

@@ -159,13 +159,13 @@ def read_answer(given: dict[str, str], body: bytes = bytes(288)) -> TileResult:
 
 @given(request=requests(), left_s=st.floats(0.001, 10_000), now=st.floats(0, 1e6))
 def test_request_arrives_as_it_was_sent(request: TileRequest, left_s: float, now: float) -> None:
-    """Every field crosses unchanged, and no sample moves."""
+    """Every field crosses unchanged, but for the scale, which a server has of its own; and no sample moves."""
     sent = request_headers(request, left_s=left_s)
     arrived = read_request(sent, request.pixels.tobytes(), now=now, default=DEFAULTS)
     assert np.array_equal(arrived.pixels, request.pixels)
     assert arrived.pixels.dtype == request.pixels.dtype
     fields = {field.name for field in dataclasses.fields(TileRequest)}
-    for name in fields - {"pixels", "deadline"}:
+    for name in fields - {"pixels", "deadline", "scale"}:
         assert getattr(arrived, name) == getattr(request, name)
 
 
@@ -248,6 +248,7 @@ def test_what_a_request_leaves_out_is_the_servers_own() -> None:
     assert (tile.weights_sha256, tile.precision) == ("a" * 64, "bf16")
     assert (tile.index, tile.total, tile.options) == (0, 1, {})
     assert tile.deadline == 130.0
+    assert tile.scale == NEAREST.scale
 
 
 def test_model_that_is_not_here_has_no_hash() -> None:
