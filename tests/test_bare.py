@@ -239,11 +239,11 @@ def test_animation_whose_control_is_damaged_is_a_still_picture() -> None:
     assert probe(with_damage(data, b"acTL")).frames == 1
 
 
-@pytest.mark.parametrize("stated", [0, 1, 2, 4, 2**31, 2**32 - 1])
-def test_animation_that_states_another_number_of_frames_has_those_that_are_there(
+@pytest.mark.parametrize("stated", [0, 1, 2, 2**31, 2**32 - 1])
+def test_animation_that_states_too_few_frames_has_those_that_are_there(
     stated: int,
 ) -> None:
-    """A whole file can be counted, and a note says so."""
+    """The frames of a whole file can be counted, and a note says so; where more are stated, some are missing."""
     data = animated_png()
     at = data.index(b"acTL")
     control = struct.pack(">I", stated) + data[at + 8 : at + 12]
@@ -264,6 +264,36 @@ def test_animation_that_is_announced_behind_its_picture_is_none() -> None:
     picture = decode(data[:at] + data[at + 20 : behind] + control + data[behind:], frames=9)
     assert picture.motion is None
     assert codes(picture) == ["damage_ignored"]
+
+
+def test_palette_that_rgb_does_not_need_costs_nothing() -> None:
+    """It is a suggestion for displays, also where its checksum is wrong."""
+    plain = encoded(SAMPLES, "PNG")
+    at = plain.index(b"IDAT") - 4
+    palette = bytearray(png_chunk(b"PLTE", bytes(range(30))))
+    palette[-1] ^= 1
+    picture = decode(plain[:at] + bytes(palette) + plain[at:])
+    assert np.array_equal(picture.samples, SAMPLES)
+
+
+def test_more_clear_colours_than_a_palette_has_are_left_out() -> None:
+    """The picture is opaque then, with a note."""
+    page = Image.fromarray(SAMPLES).quantize(8)
+    plain = encoded(page, "PNG")
+    at = plain.index(b"IDAT") - 4
+    picture = decode(plain[:at] + png_chunk(b"tRNS", bytes(300)) + plain[at:])
+    assert np.array_equal(picture.samples, decode(plain).samples)
+    assert codes(picture) == ["damage_ignored"]
+
+
+def test_bytes_between_segments_of_a_jpeg_are_noted() -> None:
+    """Bytes that fill up are not."""
+    plain = JPEGS["baseline"]
+    at = plain.index(b"\xff\xdb")
+    for odd, expected in ((b"\xff\xff\xff", []), (b"abc", ["damage_ignored"])):
+        picture = decode(plain[:at] + odd + plain[at:])
+        assert np.array_equal(picture.samples, decode(plain).samples)
+        assert codes(picture) == expected
 
 
 @pytest.mark.parametrize(

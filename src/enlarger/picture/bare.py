@@ -58,6 +58,12 @@ _COLOUR_TYPE_AT = 25
 _CLEAR_VALUE_BYTES = {0: 2, 2: 6}
 """Length of ``tRNS`` by colour type: gray, RGB (11.3.1.1)."""
 
+_MOST_CLEAR_BYTES = 256
+"""Of ``tRNS``: one for each colour of a palette."""
+
+_SUGGESTED_PALETTE = (2, 6)
+"""Colour types, RGB, whose ``PLTE`` is a suggestion (PNG third edition, 11.2.2)."""
+
 _MOST_PROFILE_BYTES = 8 << 20
 """A colour profile in a PNG, unpacked. Large ones, for printing, have 3 MiB."""
 
@@ -181,40 +187,58 @@ _PNG_END = png_chunk(b"IEND", b"")
 
 def _png(data: bytes) -> Bare:
     places = list(_png_places(data))
+    if len(data) > _COLOUR_TYPE_AT and data[_COLOUR_TYPE_AT] in _SUGGESTED_PALETTE:
+        places = [place for place in places if place[0] != b"PLTE"]
     troubles = {place: _trouble(data, *place) for place in places if place[0] in _LEAST_BYTES}
-    kinds = [kind for kind, *_ in places]
-    for place, trouble in troubles.items():
-        if place[0] == b"acTL" and trouble is None and b"IDAT" in kinds[: places.index(place)]:
-            troubles[place] = Note("damage_ignored", "the chunk acTL stands behind the pixels")
-    # Without a sound chunk that says so it is no animation, as the standard has it.
-    is_animation = any(
-        kind == b"acTL" and trouble is None for (kind, *_), trouble in troubles.items()
-    )
-    frames = kinds.count(b"fcTL") if is_animation and kinds[-1] == b"IEND" else 0
+    control = _control(places, troubles)
     kept = _Parts(data)
     kept.keep(0, len(_PNG_SIGNATURE))
     notes: dict[Note, None] = {}
     for place in places:
         kind, begin, stop = place
         trouble = troubles.get(place)
-        if kind == b"IEND" or (kind in _FRAMES and not is_animation):
+        if kind == b"IEND" or (kind in _FRAMES and control is None):
             continue
-        if trouble is None and kind not in _UNUSED and stop <= len(data):
-            stated = int.from_bytes(data[begin + 8 : begin + 12], "big")
-            if kind == b"acTL" and frames and stated != frames:
-                # A whole file, whose frames can be counted.
-                kept.add(png_chunk(kind, struct.pack(">I", frames) + data[begin + 12 : stop - 4]))
-                said = f"the animation says that it has {stated} frames, and has {frames}"
-                notes[Note("damage_ignored", said)] = None
-                continue
+        if place == control and (odd := _miscount(data, place, places)):
+            kept.add(odd[0])
+            notes[odd[1]] = None
+        elif trouble is None and kind not in _UNUSED and stop <= len(data):
             kept.keep(begin, stop)  # decoders find by themselves whether pixels are damaged
         elif trouble is not None and kind in _FRAMES:
             raise UnreadableImage(f"the file is broken: {trouble.detail}")
         elif trouble is not None:
             notes[trouble] = None
-    for trouble in _end_png(data, places, kept, is_animation=is_animation):
+    for trouble in _end_png(data, places, kept, is_animation=control is not None):
         notes[trouble] = None
     return Bare(file=kept.joined(), notes=tuple(notes))
+
+
+def _control(places: list[_PngPlace], troubles: dict[_PngPlace, Note | None]) -> _PngPlace | None:
+    """The chunk that makes an animation of a PNG; without a sound one before the pixels it is none, as the standard has it."""
+    place = next((place for place in places if place[0] == b"acTL"), None)
+    if place is None or troubles[place] is not None:
+        return None
+    if b"IDAT" in (kind for kind, *_ in places[: places.index(place)]):
+        troubles[place] = Note("damage_ignored", "the chunk acTL stands behind the pixels")
+        return None
+    return place
+
+
+def _miscount(
+    data: bytes, control: _PngPlace, places: list[_PngPlace]
+) -> tuple[bytes, Note] | None:
+    """The chunk with the number of frames that there are, and a note, where a whole file states fewer, or a senseless number.
+
+    Where it states more, some are missing.
+    """
+    _, begin, stop = control
+    stated = int.from_bytes(data[begin + 8 : begin + 12], "big")
+    frames = sum(kind == b"fcTL" for kind, *_ in places)
+    if places[-1][0] != b"IEND" or not frames or frames <= stated < 1 << 31:
+        return None
+    mended = png_chunk(b"acTL", struct.pack(">I", frames) + data[begin + 12 : stop - 4])
+    said = f"the animation says that it has {stated} frames, and has {frames}"
+    return mended, Note("damage_ignored", said)
 
 
 def _png_places(data: bytes) -> Iterator[_PngPlace]:
@@ -275,6 +299,8 @@ def _trouble(data: bytes, kind: bytes, begin: int, stop: int) -> Note | None:
         least = _CLEAR_VALUE_BYTES.get(data[_COLOUR_TYPE_AT], least)
     if stop - begin - 12 < least:
         return Note(code, f"the chunk {name} is too short")
+    if kind == b"tRNS" and stop - begin - 12 > _MOST_CLEAR_BYTES:
+        return Note(code, f"the chunk {name} is too long")
     return _profile_trouble(data[begin + 8 : stop - 4]) if kind == b"iCCP" else None
 
 
@@ -310,6 +336,10 @@ def _jpeg(data: bytes) -> Bare:
     if is_late:  # Pillow looks for it before the frame
         for segment in profile:
             kept.add(data[segment.begin : segment.stop])
+    ends = [2, *(segment.stop for segment in walked)]
+    between = (data[at : segment.begin] for at, segment in zip(ends, walked, strict=False))
+    if any(odd.strip(b"\xff") for odd in between):  # more than what fills up
+        notes.append(Note("damage_ignored", "there are bytes between the segments"))
     for segment in walked:
         is_wanted = _holds_pixels(segment, data) or (segment in profile and not is_late)
         if is_wanted and segment.stop <= len(data):
