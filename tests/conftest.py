@@ -52,6 +52,12 @@ def weights_folder() -> Path:
 
 
 @pytest.fixture(scope="session")
+def cases_folder() -> Path:
+    """Small files made after public bug reports, which are not part of the repository."""
+    return _shared("cases")
+
+
+@pytest.fixture(scope="session")
 def bad_inputs() -> dict[str, bytes]:
     """Files that once broke an image decoder, by name, which are not part of the repository."""
     folder = _shared("bad-inputs")

@@ -278,14 +278,12 @@ def test_hdr_becomes_srgb_where_a_format_cannot_state_it(
     assert as_shown(file).min() >= 253
 
 
-def test_deep_avif_of_pq_keeps_its_steps(tmp_path: Path) -> None:
+def test_deep_avif_of_pq_keeps_its_steps(tmp_path: Path, cases_folder: Path) -> None:
     """10 bits of PQ become 16 bits of a PNG: of 8 bits, one step is five of sRGB's."""
-    file = Path(__file__).parents[2] / "shared/data/cases/pq.avif"
-    if not file.exists():
-        pytest.skip("needs the shared cases")
-    picture = decode(file.read_bytes())
+    data = (cases_folder / "pq.avif").read_bytes()
+    picture = decode(data)
     assert picture.samples.dtype == np.uint16
-    _, written = result(file.read_bytes(), tmp_path, "png")
+    _, written = result(data, tmp_path, "png")
     assert np.array_equal(decode(written).samples, picture.samples)
 
 
