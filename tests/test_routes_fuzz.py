@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 from fakes import NearestEngine, nearest
 from gateways import B64, PNG, RED, Running, running
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
@@ -246,6 +246,7 @@ came: Counter[int] = Counter()
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
+@example(method="POST", path="/v1/upscale", query="", headers={"Accept": "a/b"}, body=PNG)
 @given(
     method=methods,
     path=mostly(
