@@ -72,7 +72,7 @@ def source_of(url: object, encoded: object) -> Source:
 
 
 def data_of(url: str) -> bytes | None:
-    """The bytes that a data URL carries, by the standard that browsers follow; None if it is none.
+    """The bytes that a data URL carries, by the standard that browsers follow; None for any other text.
 
     https://fetch.spec.whatwg.org/#data-urls: what stands before the first comma ends in ``;base64`` or does not. Media
     type and parameters say nothing about the bytes, which are told by their content.

@@ -68,7 +68,7 @@ def model_server(
 
 
 _PR_SET_PDEATHSIG = 1
-"""Of prctl(2)."""
+"""The option of prctl(2) that names the signal for the end of a parent."""
 
 
 def _end_with_parent() -> None:

@@ -59,7 +59,7 @@ _CLEAR_VALUE_BYTES = {0: 2, 2: 6}
 """Length of ``tRNS`` by colour type: gray, RGB (11.3.1.1)."""
 
 _MOST_CLEAR_BYTES = 256
-"""Of ``tRNS``: one for each colour of a palette."""
+"""The longest ``tRNS``: a byte for each colour of a palette."""
 
 _SUGGESTED_PALETTE = (2, 6)
 """Colour types, RGB, whose ``PLTE`` is a suggestion (PNG third edition, 11.2.2)."""
@@ -214,7 +214,7 @@ def _png(data: bytes) -> Bare:
 
 
 def _control(places: list[_PngPlace], troubles: dict[_PngPlace, Note | None]) -> _PngPlace | None:
-    """The chunk that makes an animation of a PNG; without a sound one before the pixels it is none, as the standard has it."""
+    """The chunk that makes a PNG an animation; None where no sound one stands before the pixels: then it is a still picture."""
     place = next((place for place in places if place[0] == b"acTL"), None)
     if place is None or troubles[place] is not None:
         return None

@@ -112,7 +112,7 @@ class Encoding:
 
     primaries: Primaries = SRGB_PRIMARIES
     curves: tuple[Curve, Curve, Curve] = ("srgb", "srgb", "srgb")
-    """Of red, green and blue; of no meaning where ``hdr`` is given."""
+    """Curves of red, green and blue; they mean nothing where ``hdr`` is given."""
 
     hdr: Hdr | None = None
     is_narrow: bool = False

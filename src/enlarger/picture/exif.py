@@ -35,7 +35,7 @@ _CALIBRATION = (0x012D, 0x013E, 0x013F)
 """TransferFunction, WhitePoint and PrimaryChromaticities."""
 
 _SRGB_SPACE, _ADOBE_SPACE = 1, 2
-"""Of ColorSpace; the second is of no standard."""
+"""Values of ColorSpace; the second stands in no standard, but cameras write it."""
 
 _SUBJECT_PLACES = (0x9214, 0xA214)
 """SubjectArea and SubjectLocation: a point, with a diameter or with a width and height behind it, in pixels."""

@@ -14,7 +14,7 @@ from enlarger.picture.values import Picture, Samples
 
 _FULL_RANGE = 1
 _RGB_MATRIX = 0
-"""Of cICP (PNG third edition, 11.3.2.6)."""
+"""Fields of cICP (PNG third edition, 11.3.2.6)."""
 
 _PNG_HEADER_BYTES = 33
 """Signature and IHDR; chunks on the whole picture stand behind them."""

@@ -43,7 +43,7 @@ _SRGB_PARAMETERS = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
 """IEC 61966-2-1, as a parametric curve of type 3: exponent, then a, b, c and d."""
 
 _LEAST_AREA = 1e-4
-"""Of the triangle of the primaries, doubled; smaller ones are no colours to see (that of sRGB has 0.22)."""
+"""Twice the least area of the triangle of primaries; a smaller one shows no colours (that of sRGB has 0.22)."""
 
 _LONGEST_CURVE = 4096
 """Entries of a table; between them LittleCMS interpolates."""

@@ -115,7 +115,7 @@ def _with_neighbours(sums: Floats, axis: int) -> Floats:
 
 
 def _maximum_around(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Of each pixel and those up to ``_REACH_PX`` away, along both axes."""
+    """The largest value among each pixel and those up to ``_REACH_PX`` away, along both axes."""
     for axis in (0, 1):
         moved = np.moveaxis(values, axis, 0)
         largest = moved.copy()

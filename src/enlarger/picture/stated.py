@@ -89,7 +89,7 @@ _SRGB_GAMMA, _SRGB_GAMMA_REACH = 45455, 500
 likewise, such as 1 / 2.2222."""
 
 _MOST_EXPONENT = 10
-"""Of a curve; what states more, or less than one in so many, is damaged."""
+"""The largest exponent of a curve, and one divided by the smallest; anything beyond is damage."""
 
 
 def _of_png(data: bytes, found: Stated) -> None:

@@ -145,7 +145,7 @@ class Plan:
     @property
     def frames_at_once(self) -> int:
         """Frames of an animation that are worked on together: enough tiles to keep all engines busy."""
-        return frames_at_once(self.way)
+        return max(2, _TILES_AT_ONCE // max(len(step.boxes) for step in self.way.passes))
 
     @property
     def held_bytes(self) -> int:
@@ -269,11 +269,6 @@ def plan_route(
         crop=crop,
         margin_px=colour_lock.MARGIN_PX if color_lock else 0,
     )
-
-
-def frames_at_once(way: Route) -> int:
-    """Frames of an animation that are worked on together, on such a way."""
-    return max(2, _TILES_AT_ONCE // max(len(step.boxes) for step in way.passes))
 
 
 def model_for(catalogue: Catalogue, options: Options, picture_px: tuple[int, int]) -> Model:

@@ -22,7 +22,7 @@ from hypercorn.protocol.h11 import H11Protocol
 from enlarger.web.bodies import LINGER_S, Answer, AsgiApp, Receive, Scope, Send
 
 LIMIT_BYTES = 16_384
-"""Of the request line and all headers, the empty line behind them included."""
+"""The longest head: the request line and all headers, the empty line behind them included."""
 
 TOO_LONG = 431
 
