@@ -23,8 +23,8 @@ from record import photo, record
 from enlarger import config
 from enlarger.engine.openvino.runtime import OpenVINOEngine
 from enlarger.geometry.rect import Pixels
-from enlarger.job import Options
 from enlarger.models import Catalogue, Model
+from enlarger.options import Options
 from enlarger.picture.values import Header, Picture
 from enlarger.pipeline.enlarging import enlarge
 from enlarger.pipeline.plan import Limits, plan

@@ -29,7 +29,7 @@ MOST_MIB = 1024
 _INSTRUMENTED = (
     "enlarger.api",
     "enlarger.fetch",
-    "enlarger.job",
+    "enlarger.request",
     "enlarger.picture",
     "tifffile",
     *(f"PIL.{name}ImagePlugin" for name in ("Avif", "Bmp", "Gif", "Jpeg", "Png", "Tiff", "WebP")),

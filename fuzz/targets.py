@@ -18,8 +18,8 @@ from enlarger.api.compatible import error_answer, parse_body, parse_job, parse_q
 from enlarger.api.v1.problems import problem_of
 from enlarger.api.v1.requests import Form, read_form, read_request
 from enlarger.errors import EnlargerError
-from enlarger.job import Options
 from enlarger.models import Catalogue
+from enlarger.options import Options
 from enlarger.picture import exif, metadata, tiff, xmp
 from enlarger.picture.bare import bare
 from enlarger.picture.carried import carried

@@ -23,6 +23,7 @@ from yarl import URL
 
 from enlarger import config
 from enlarger.api import Gateway
+from enlarger.asgi.server import Lifecycle, bind, serve
 from enlarger.config import Settings
 from enlarger.engine import Engine
 from enlarger.engine.tile import ModelFacts
@@ -33,7 +34,6 @@ from enlarger.picture.sandbox.pool import Decoders
 from enlarger.pool.member import Member
 from enlarger.pool.pool import Pool
 from enlarger.store import Store
-from enlarger.web import launcher
 
 RED = noise(20, 30, 3)
 """The usual picture: 30 x 20, RGB."""
@@ -126,7 +126,7 @@ async def running(
 ) -> AsyncIterator[Running]:
     """A gateway on a free port, until the end of the block."""
     results = store(settings.server.upload_folder, max_age_s=settings.server.file_max_age_s)
-    service = launcher.Service(drain_s=5)
+    service = Lifecycle(drain_s=5)
     stack = AsyncExitStack()
     gateway = await stack.enter_async_context(
         opened(
@@ -139,12 +139,10 @@ async def running(
             workers=4,
         )
     )
-    listener = launcher.bind("127.0.0.1", 0, variable="--port")
+    listener = bind("127.0.0.1", 0, variable="--port")
     port = listener.getsockname()[1]
     server = asyncio.create_task(
-        launcher.serve(
-            gateway.asgi(), listener=listener, service=service, refuse_head=gateway.refuse_head
-        )
+        serve(gateway.asgi(), listener=listener, service=service, refuse_head=gateway.refuse_head)
     )
     try:
         async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http:

@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+from enlarger.asgi.server import Lifecycle, bind, serve
 from enlarger.engine import Engine
 from enlarger.model_server.server import ModelServer
-from enlarger.web.launcher import Service, bind, serve
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class RunningServer:
     """A model server that listens."""
 
     server: ModelServer
-    service: Service
+    service: Lifecycle
     port: int
 
     @property
@@ -106,7 +106,7 @@ async def running(
     engine: Engine, *, ready: bool = True, token: str | None = None
 ) -> AsyncIterator[RunningServer]:
     """A model server around ``engine`` on a free port, taking tiles at once if ``ready``."""
-    service = Service(drain_s=5)
+    service = Lifecycle(drain_s=5)
     server = ModelServer(engine, service, token=token)
     if ready:
         server.open()

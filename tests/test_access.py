@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from enlarger.web.access import Access, note
-from enlarger.web.bodies import Receive, Scope, Send
-from enlarger.web.request_ids import id_of
+from enlarger.asgi.access import Access, note
+from enlarger.asgi.bodies import Receive, Scope, Send
+from enlarger.asgi.request_ids import id_of
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 

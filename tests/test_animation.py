@@ -24,7 +24,7 @@ from enlarger.errors import EngineFailed, WrongOutput
 from enlarger.geometry.rect import Pixels, Rect
 from enlarger.geometry.route import result_window
 from enlarger.geometry.tiles import plan
-from enlarger.job import Options
+from enlarger.options import Options
 from enlarger.picture.decode import decode
 from enlarger.picture.values import Motion, Note, Picture
 from enlarger.pipeline.enlarging import enlarge

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enlarger.api.dialects.maker import source_named
+from enlarger.api.dialects.dialect import source_named
 from enlarger.api.sources import data_of, source_of
 from enlarger.errors import EnlargerError, InvalidUrl, UnreadableImage
-from enlarger.job import BytesSource, UrlSource
+from enlarger.request import BytesSource, UrlSource
 
 READERS = {
     "img_url": lambda text: source_of(text, None),

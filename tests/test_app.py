@@ -37,6 +37,7 @@ from yarl import URL
 
 from enlarger import __version__, config
 from enlarger.api.app import http_error
+from enlarger.asgi.request_ids import follow
 from enlarger.engine.tile import ModelFacts, TileRequest, TileResult
 from enlarger.errors import EngineFailed, EngineLost, EnlargerError, OutOfMemory, WrongOutput
 from enlarger.models import Catalogue
@@ -46,7 +47,6 @@ from enlarger.pool.member import Member
 from enlarger.pool.pool import Pool
 from enlarger.pool.remote import Readiness
 from enlarger.store import Store, StoredFile
-from enlarger.web.request_ids import follow
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -679,10 +679,10 @@ async def test_identical_request_finds_the_result(start: Start, models: list[Mod
     assert (first.body["cache"], again.body["cache"]) == ("miss", "hit")
     assert again.body["base64"] == first.body["base64"]
     assert again.body["file_path"] != first.body["file_path"]
-    anew = await gateway.call(
+    skip_cache = await gateway.call(
         "POST", "/upscale", json={"image_b64": B64}, headers={"Cache-Control": "no-cache"}
     )
-    assert (anew.body["cache"], len(engine.requests)) == ("miss", 2 * tiles)
+    assert (skip_cache.body["cache"], len(engine.requests)) == ("miss", 2 * tiles)
     other = await gateway.upscale(image_b64=B64, scale=4)
     assert other.body["cache"] == "miss"
 

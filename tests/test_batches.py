@@ -16,19 +16,19 @@ from hypothesis import strategies as st
 from enlarger.api.archives import Member, zip_chunks
 from enlarger.api.v1.batches import MOST_ITEMS, Asking, member_name, read_batch
 from enlarger.errors import EnlargerError, InvalidOption, MalformedJson, RequestError, UnknownModel
-from enlarger.job import BytesSource, Job, UrlSource
 from enlarger.jobs.batches import Batch
-from enlarger.jobs.record import ENDED, STATES, BatchRecord, JobRecord, State
+from enlarger.jobs.job import ENDED, STATES, BatchRecord, Job, State
 from enlarger.models import Catalogue
+from enlarger.request import BytesSource, UpscaleRequest, UrlSource
 
 RECORD = BatchRecord(id="batch_1", created_at=0.0)
 PICTURE = {"image_b64": B64}
 
 
-def job(state: State = "succeeded", **values: Any) -> JobRecord:
+def job(state: State = "succeeded", **values: Any) -> Job:
     """A job of the batch."""
     given = {"id": "job_1", "state": state, "batch_index": 0, "file_name": "ab.png"}
-    return JobRecord(**{**given, "created_at": 0.0, "options": {}, **values})
+    return Job(**{**given, "created_at": 0.0, "options": {}, **values})
 
 
 def asked(catalogue: Catalogue, *, has_webhooks: bool = True, **fields: Any) -> Asking:
@@ -74,7 +74,7 @@ def test_items_win_over_shared_options(catalogue: Catalogue) -> None:
         {"img_url": "https://a.example/c.png", "scale": 4},
     ]
     read = asked(catalogue, items=items, options={"scale": 3, "format": "jpeg"})
-    jobs = [item.job for item in read.items if isinstance(item.job, Job)]
+    jobs = [item.job for item in read.items if isinstance(item.job, UpscaleRequest)]
     options = [one.options for one in jobs]
     assert [(one.scale, one.width, one.format) for one in options] == [
         (3, None, "jpeg"),
@@ -110,7 +110,7 @@ def test_bad_item_is_its_own_problem(catalogue: Catalogue, item: Any, code: str)
     bad, good = asked(catalogue, items=[item, PICTURE]).items
     assert isinstance(bad.job, EnlargerError)
     assert bad.job.code == code
-    assert isinstance(good.job, Job)
+    assert isinstance(good.job, UpscaleRequest)
 
 
 @pytest.mark.parametrize(

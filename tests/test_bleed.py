@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pictures import noise
 
-from enlarger.picture.bleed import bled
+from enlarger.picture.bleed import bleed_colour
 from enlarger.picture.values import Samples
 
 Depth = type[np.unsignedinteger[Any]]
@@ -58,7 +58,7 @@ def test_visible_pixels_stay_as_they_are(picture: tuple[Samples, Samples]) -> No
     """Bit for bit, however faint they are."""
     colour, alpha = picture
     before = colour.copy()
-    filled = bled(colour, alpha)
+    filled = bleed_colour(colour, alpha)
     assert filled.dtype == colour.dtype
     assert filled.shape == colour.shape
     assert np.array_equal(filled[alpha > 0], before[alpha > 0])
@@ -69,7 +69,7 @@ def test_visible_pixels_stay_as_they_are(picture: tuple[Samples, Samples]) -> No
 def test_hidden_pixels_take_nothing_but_visible_colours(picture: tuple[Samples, Samples]) -> None:
     """Each channel stays between the least and the most that is seen of it: no black, no white comes in."""
     colour, alpha = picture
-    filled = bled(colour, alpha).reshape(-1, colour.shape[2])
+    filled = bleed_colour(colour, alpha).reshape(-1, colour.shape[2])
     seen = colour[alpha > 0]
     assert (filled >= seen.min(axis=0)).all()
     assert (filled <= seen.max(axis=0)).all()
@@ -80,14 +80,16 @@ def test_what_was_hidden_does_not_matter(picture: tuple[Samples, Samples], seed:
     """Two pictures that look alike become the same."""
     colour, alpha = picture
     other = np.where(alpha[:, :, np.newaxis] > 0, colour, noise(*colour.shape, seed=seed))
-    assert np.array_equal(bled(colour, alpha), bled(other.astype(colour.dtype), alpha))
+    assert np.array_equal(
+        bleed_colour(colour, alpha), bleed_colour(other.astype(colour.dtype), alpha)
+    )
 
 
 @depths
 def test_picture_without_hidden_pixels_is_not_touched(depth: Depth) -> None:
     """The array itself comes back: there is nothing to do, also where all is nearly transparent."""
     colour = noise(7, 5, 3).astype(depth)
-    assert bled(colour, np.ones((7, 5), depth)) is colour
+    assert bleed_colour(colour, np.ones((7, 5), depth)) is colour
 
 
 @depths
@@ -95,7 +97,7 @@ def test_picture_of_hidden_pixels_alone_is_not_touched(depth: Depth) -> None:
     """There is no colour to spread."""
     colour = noise(7, 5, 3).astype(depth)
     before = colour.copy()
-    assert np.array_equal(bled(colour, np.zeros((7, 5), depth)), before)
+    assert np.array_equal(bleed_colour(colour, np.zeros((7, 5), depth)), before)
 
 
 @depths
@@ -109,14 +111,14 @@ def test_single_visible_pixel_gives_its_colour_to_all(
     seen = np.array([1, most // 3, most], depth)
     colour = np.zeros((*size, 3), depth)
     colour[corner] = seen
-    filled = bled(colour, one_pixel(size, corner, depth))
+    filled = bleed_colour(colour, one_pixel(size, corner, depth))
     assert np.array_equal(filled, np.broadcast_to(seen, (*size, 3)))
 
 
 def test_fill_is_rounded_to_nearest() -> None:
     """Three visible pixels of a square of four give the last one their mean: 32 / 3 is nearly 11."""
     colour = np.array([[10, 11], [11, 200]], np.uint8)[:, :, np.newaxis]
-    filled = bled(colour, np.array([[255, 255], [255, 0]], np.uint8))
+    filled = bleed_colour(colour, np.array([[255, 255], [255, 0]], np.uint8))
     assert filled[:, :, 0].tolist() == [[10, 11], [11, 11]]
 
 
@@ -134,7 +136,7 @@ def test_fill_beside_an_edge_is_closer_to_that_edge_than_to_the_other(
     alpha = np.full((6, length), 255, np.uint8)
     alpha[:, left : left + gap] = 0
     axes = (1, 0) if upright else (0, 1)
-    filled = bled(colour.transpose(*axes, 2), alpha.transpose(axes)).transpose(*axes, 2)
+    filled = bleed_colour(colour.transpose(*axes, 2), alpha.transpose(axes)).transpose(*axes, 2)
     red, blue = filled[:, :, 0].astype(int), filled[:, :, 2].astype(int)
     assert (red[:, left] > blue[:, left]).all()
     assert (red[:, left + gap - 1] < blue[:, left + gap - 1]).all()
@@ -154,14 +156,14 @@ def test_disc_has_no_fringe_where_a_filter_mixes_it_with_its_surroundings(hidden
     colour, alpha = disc(180, hidden)
     seen = box_mean(alpha, 5) > 0
     assert np.abs(box_mean(colour, 5)[seen] - 180).max() > 70
-    assert np.array_equal(box_mean(bled(colour, alpha), 5), np.full((95, 95, 3), 180.0))
+    assert np.array_equal(box_mean(bleed_colour(colour, alpha), 5), np.full((95, 95, 3), 180.0))
 
 
 def test_shaded_disc_keeps_its_shades_to_the_edge() -> None:
     """Hidden pixels next to it go on in the colour that it has a few pixels from there, not in its mean."""
     _, alpha = disc(0, 0)
     shade = np.broadcast_to(np.arange(99, dtype=np.uint8) * 2, (99, 99))[:, :, np.newaxis]
-    filled = bled(np.where(alpha[:, :, np.newaxis] > 0, shade, 0).astype(np.uint8), alpha)
+    filled = bleed_colour(np.where(alpha[:, :, np.newaxis] > 0, shade, 0).astype(np.uint8), alpha)
     near = (alpha == 0) & (np.pad(box_mean(alpha, 3), 1) > 0)
     difference = filled[near].astype(int) - shade[near].astype(int)
     assert np.abs(difference).max() <= 12  # six pixels of the shade

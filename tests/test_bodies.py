@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enlarger.web.bodies import (
+from enlarger.asgi.bodies import (
     BLOCK_BYTES,
     TOO_LARGE,
     TOO_SLOW,

@@ -32,7 +32,7 @@ from enlarger.client.calls import Budget, Send, Sleep, Tell, sent, waited
 from enlarger.client.requests import Request, job_path, picture_request
 from enlarger.client.retry import Patience, pause_s, retry_after_s
 from enlarger.errors import EnlargerError, QueueFull, RequestError, UnexpectedAnswer
-from enlarger.job import Options, read_options
+from enlarger.options import Options, read_options
 
 NOW = datetime(2026, 11, 22, 10, 30, tzinfo=UTC)
 

@@ -57,10 +57,11 @@ from enlarger.errors import (
     WeightsError,
     WrongOutput,
 )
-from enlarger.job import BytesSource, Job, Options, UrlSource
 from enlarger.models import Catalogue
+from enlarger.options import Options
 from enlarger.picture.values import Header, Note
 from enlarger.pipeline.outcome import Outcome, Ran
+from enlarger.request import BytesSource, UpscaleRequest, UrlSource
 from enlarger.store import StoredFile
 
 JSON = "application/json"
@@ -74,12 +75,14 @@ def catalogue(model_dir: Path) -> Catalogue:
     return Catalogue.installed(model_dir)
 
 
-def parsed(catalogue: Catalogue, **fields: Any) -> Job:
+def parsed(catalogue: Catalogue, **fields: Any) -> UpscaleRequest:
     """The job of these fields."""
     return parse_job(fields, catalogue=catalogue, request_id="r-1")[0]
 
 
-def parsed_or_refused(catalogue: Catalogue, fields: dict[str, Any]) -> Job | RequestError:
+def parsed_or_refused(
+    catalogue: Catalogue, fields: dict[str, Any]
+) -> UpscaleRequest | RequestError:
     """The job of these fields, or the fault that was found in them."""
     try:
         return parsed(catalogue, **fields)
@@ -250,7 +253,7 @@ def test_fields_have_defaults(catalogue: Catalogue) -> None:
     """Twice the size, by any model and in any precision, with base64 in the answer."""
     job, inline = parse_job({"img_url": URL}, catalogue=catalogue, request_id="r-7")
     options = Options(scale=2, model="auto", precision="auto", metadata="strip", frames="first")
-    assert job == Job(source=UrlSource(URL), options=options, request_id="r-7")
+    assert job == UpscaleRequest(source=UrlSource(URL), options=options, request_id="r-7")
     assert inline is True
 
 
@@ -290,7 +293,7 @@ def test_options_reach_the_job(catalogue: Catalogue) -> None:
         provenance=True,
         frames=12,
     )
-    assert job == Job(source=UrlSource(URL), options=options, request_id="r-7")
+    assert job == UpscaleRequest(source=UrlSource(URL), options=options, request_id="r-7")
     assert inline is False
 
 
@@ -553,7 +556,7 @@ def test_any_fields_are_a_job_or_a_fault_of_the_sender(
 ) -> None:
     """No value of any field raises anything else, and each refusal can be sent as JSON."""
     made = parsed_or_refused(catalogue, fields)
-    if isinstance(made, Job):
+    if isinstance(made, UpscaleRequest):
         assert made.options.scale in (2, 4)
     else:
         body, status, headers = error_answer(made, request_id="r-1")

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enlarger.web.bodies import TOO_SLOW, Answer, AsgiApp, LimitedBodies, Receive, Scope, Send
-from enlarger.web.cors import Cors
+from enlarger.asgi.bodies import TOO_SLOW, Answer, AsgiApp, LimitedBodies, Receive, Scope, Send
+from enlarger.asgi.cors import Cors
 
 HERE, THERE = "https://a.example", "http://localhost:3000"
 ORIGINS = (HERE, THERE)

@@ -17,7 +17,7 @@ from enlarger.engine import Engine
 from enlarger.engine.tile import TileRequest
 from enlarger.errors import WrongOutput
 from enlarger.geometry.rect import Rect
-from enlarger.pipeline.dedupe import Once
+from enlarger.pipeline.dedupe import TileDeduplicator
 
 RESULT_BYTES = 16 * 5 * 7 * 3 * 2
 """Samples of the result of one ``tile``: 5 x 7 px, enlarged four times, of three channels and 16 bits."""
@@ -39,7 +39,7 @@ def tile(seed: int = 0, **fields: Any) -> TileRequest:
     return replace(request, **fields)
 
 
-async def asked(once: Once, engine: NearestEngine, requests: list[TileRequest]) -> int:
+async def asked(once: TileDeduplicator, engine: NearestEngine, requests: list[TileRequest]) -> int:
     """Ask for one after the other; gives how many of them were computed, and holds the results to be right."""
     before = len(engine.requests)
     for request in requests:
@@ -51,7 +51,7 @@ async def asked(once: Once, engine: NearestEngine, requests: list[TileRequest]) 
 async def test_equal_tiles_in_flight_share_one_computing() -> None:
     """Each gets the result; where they stand in the picture, and for whom they are, plays no part."""
     engine = HeldEngine()
-    async with Once(engine) as once, asyncio.timeout(20):
+    async with TileDeduplicator(engine) as once, asyncio.timeout(20):
         tasks = [
             asyncio.create_task(once.enlarge(tile(index=index, request_id=f"r-{index}")))
             for index in range(5)
@@ -74,7 +74,7 @@ async def test_reused_result_counts_no_work() -> None:
             result = await super().enlarge(request)
             return replace(result, attempts=3, infer_s=2.5, repeated="constant", server="server-1")
 
-    async with Once(Again(), keep_bytes=RESULT_BYTES) as once:
+    async with TileDeduplicator(Again(), keep_bytes=RESULT_BYTES) as once:
         first, second = await once.enlarge(tile()), await once.enlarge(tile())
     assert (first.attempts, first.infer_s, first.repeated) == (3, 2.5, "constant")
     assert (second.attempts, second.infer_s, second.repeated) == (1, 0.0, None)
@@ -85,7 +85,7 @@ async def test_reused_result_counts_no_work() -> None:
 async def test_nothing_is_kept_unless_asked() -> None:
     """A still picture has no frames to come; a tile that comes later is computed again."""
     engine = NearestEngine()
-    async with Once(engine) as once:
+    async with TileDeduplicator(engine) as once:
         assert await asked(once, engine, [tile(), tile(), tile()]) == 3
         assert once.reused == 0
 
@@ -94,7 +94,7 @@ async def test_results_are_kept_within_the_bytes_given() -> None:
     """As many as fit to the byte; one byte less, and the oldest goes."""
     for keep_bytes, computed in ((2 * RESULT_BYTES, 0), (2 * RESULT_BYTES - 1, 1)):
         engine = NearestEngine()
-        async with Once(engine, keep_bytes=keep_bytes) as once:
+        async with TileDeduplicator(engine, keep_bytes=keep_bytes) as once:
             assert await asked(once, engine, [tile(1), tile(2)]) == 2
             assert await asked(once, engine, [tile(2)]) == 0
             assert await asked(once, engine, [tile(1)]) == computed
@@ -103,7 +103,7 @@ async def test_results_are_kept_within_the_bytes_given() -> None:
 async def test_result_unused_for_longest_goes_first() -> None:
     """One that was asked for again is as good as new."""
     engine = NearestEngine()
-    async with Once(engine, keep_bytes=2 * RESULT_BYTES) as once:
+    async with TileDeduplicator(engine, keep_bytes=2 * RESULT_BYTES) as once:
         await asked(once, engine, [tile(1), tile(2), tile(1), tile(3)])
         assert await asked(once, engine, [tile(1), tile(3)]) == 0
         assert await asked(once, engine, [tile(2)]) == 1
@@ -113,7 +113,7 @@ async def test_result_larger_than_all_that_is_kept_is_not() -> None:
     """It takes everything else with it, and does no harm."""
     engine = NearestEngine()
     small = tile(pixels=noise16(1, 1, 3))
-    async with Once(engine, keep_bytes=RESULT_BYTES - 1) as once:
+    async with TileDeduplicator(engine, keep_bytes=RESULT_BYTES - 1) as once:
         assert await asked(once, engine, [small, tile(), tile()]) == 3
         assert await asked(once, engine, [small, small]) == 1
 
@@ -124,7 +124,7 @@ def test_kept_results_are_those_used_last(seeds: list[int], places: int) -> None
 
     async def computed() -> int:
         engine = NearestEngine()
-        async with Once(engine, keep_bytes=places * RESULT_BYTES) as once:
+        async with TileDeduplicator(engine, keep_bytes=places * RESULT_BYTES) as once:
             return await asked(once, engine, [tile(seed) for seed in seeds])
 
     last: list[int] = []
@@ -159,7 +159,7 @@ async def test_tiles_that_differ_in_anything_that_counts_are_computed(
         replace(NEAREST, id="third", sha256="1" * 64),
     ]
     engine = NearestEngine(models)
-    async with Once(engine, keep_bytes=1 << 20) as once:
+    async with TileDeduplicator(engine, keep_bytes=1 << 20) as once:
         await once.enlarge(tile())
         await once.enlarge(tile(**other))
     assert len(engine.requests) == 2
@@ -170,7 +170,7 @@ async def test_view_is_as_good_as_its_copy() -> None:
     """One gray channel that stands for three takes no memory of its own, and is compared by what it shows."""
     gray = np.broadcast_to(noise16(5, 7, 1), (5, 7, 3))
     engine = NearestEngine()
-    async with Once(engine, keep_bytes=1 << 20) as once:
+    async with TileDeduplicator(engine, keep_bytes=1 << 20) as once:
         assert await asked(once, engine, [tile(pixels=gray), tile(pixels=gray.copy())]) == 1
 
 
@@ -181,7 +181,7 @@ LEFT = Rect.sized(0, 1, 2, 3)
 async def test_part_of_what_is_kept_needs_no_computing() -> None:
     """It is cut out; what reaches further is computed, and takes the place of the narrower."""
     engine = NearestEngine()
-    async with Once(engine, keep_bytes=RESULT_BYTES) as once:
+    async with TileDeduplicator(engine, keep_bytes=RESULT_BYTES) as once:
         assert await asked(once, engine, [tile(keep=TOP)]) == 1
         assert await asked(once, engine, [tile(keep=Rect.sized(2, 1, 4, 1))]) == 0
         assert await asked(once, engine, [tile(keep=LEFT)]) == 1
@@ -193,7 +193,7 @@ async def test_part_of_what_is_kept_needs_no_computing() -> None:
 async def test_what_took_the_place_of_another_counts_alone() -> None:
     """There is room for a whole tile and no more; after many rounds, it still fits."""
     engine = NearestEngine()
-    async with Once(engine, keep_bytes=RESULT_BYTES) as once:
+    async with TileDeduplicator(engine, keep_bytes=RESULT_BYTES) as once:
         for seed in range(5):
             assert await asked(once, engine, [tile(seed, keep=TOP), tile(seed)]) == 2
             assert await asked(once, engine, [tile(seed), tile(seed, keep=LEFT)]) == 0
@@ -203,7 +203,7 @@ async def test_part_of_what_is_being_made_waits_for_it() -> None:
     """Whatever reaches further is begun; each gets what it asked for."""
     engine = HeldEngine()
     keeps = [TOP, LEFT, ALL, TOP, LEFT, None]
-    async with Once(engine) as once, asyncio.timeout(20):
+    async with TileDeduplicator(engine) as once, asyncio.timeout(20):
         tasks = [asyncio.create_task(once.enlarge(tile(keep=keep))) for keep in keeps]
         await engine.holds(3)
         await turns()
@@ -229,7 +229,7 @@ class Refusing(HeldEngine):
 async def test_error_reaches_all_who_wait_and_is_not_kept() -> None:
     """The next one who asks has a chance of its own."""
     engine = Refusing()
-    async with Once(engine, keep_bytes=1 << 20) as once, asyncio.timeout(20):
+    async with TileDeduplicator(engine, keep_bytes=1 << 20) as once, asyncio.timeout(20):
         tasks = [asyncio.create_task(once.enlarge(tile())) for _ in range(3)]
         await engine.holds(1)
         engine.let_go()
@@ -245,7 +245,7 @@ async def test_tile_that_failed_is_computed_anew() -> None:
     """And its result is kept then."""
     engine = NearestEngine()
     flaky = FailsFirst(engine, failures=1, error=WrongOutput("constant"))
-    async with Once(flaky, keep_bytes=1 << 20) as once:
+    async with TileDeduplicator(flaky, keep_bytes=1 << 20) as once:
         with pytest.raises(WrongOutput):
             await once.enlarge(tile())
         assert await asked(once, engine, [tile(), tile()]) == 1
@@ -255,7 +255,7 @@ async def test_tile_that_failed_is_computed_anew() -> None:
 async def test_one_who_leaves_does_not_take_the_result_from_the_other(leaver: int) -> None:
     """Whoever of them it was that had the tile computed."""
     engine = HeldEngine()
-    async with Once(engine) as once, asyncio.timeout(20):
+    async with TileDeduplicator(engine) as once, asyncio.timeout(20):
         tasks = [asyncio.create_task(once.enlarge(tile()))]
         await engine.holds(1)
         tasks.append(asyncio.create_task(once.enlarge(tile())))
@@ -279,7 +279,7 @@ async def turns() -> None:
 async def test_leaving_drops_what_still_runs() -> None:
     """The engine is told of it, tile by tile, before the block is left."""
     engine = StuckEngine()
-    async with Once(engine) as once, asyncio.timeout(20):
+    async with TileDeduplicator(engine) as once, asyncio.timeout(20):
         tasks = [asyncio.create_task(once.enlarge(tile(seed))) for seed in (1, 2, 2)]
         await engine.started.wait()
         await turns()
@@ -295,7 +295,7 @@ async def test_leaving_by_an_error_drops_what_still_runs() -> None:
     waiting: list[asyncio.Task[Any]] = []
 
     async def begin_and_fail() -> None:
-        async with Once(engine) as once, asyncio.timeout(20):
+        async with TileDeduplicator(engine) as once, asyncio.timeout(20):
             waiting.append(asyncio.create_task(once.enlarge(tile())))
             await engine.started.wait()
             raise WrongOutput("constant")
@@ -309,7 +309,7 @@ async def test_leaving_by_an_error_drops_what_still_runs() -> None:
 async def test_it_speaks_for_the_engine_behind_it() -> None:
     """To its caller it is an ``Engine`` like any other."""
     engine = NearestEngine(mflop_per_s=12.5)
-    async with Once(engine) as once:
+    async with TileDeduplicator(engine) as once:
         as_engine: Engine = once
         assert as_engine.facts() == engine.facts()
         assert await as_engine.ready_for(need_of()) == NEAREST

@@ -19,9 +19,9 @@ from enlarger.api.dialects.automatic1111 import progress, read_batch, read_singl
 from enlarger.api.v1.requests import Form
 from enlarger.engine.tile import ModelFacts
 from enlarger.errors import InvalidOption, MissingInput, UnknownModel, UnreadableImage
-from enlarger.job import BytesSource, UrlSource
 from enlarger.models import Catalogue
 from enlarger.pipeline.ledger import Load
+from enlarger.request import BytesSource, UrlSource
 
 ANIME = "R-ESRGAN 4x+ Anime6B"
 PLUS = "R-ESRGAN 4x+"

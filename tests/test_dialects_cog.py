@@ -34,8 +34,8 @@ from enlarger.errors import (
     OutOfMemory,
     UnknownModel,
 )
-from enlarger.job import BytesSource, UrlSource
 from enlarger.models import Catalogue
+from enlarger.request import BytesSource, UrlSource
 
 DATA_URL = f"data:image/png;base64,{B64}"
 PUBLISHED = "f121d640bd286e1fdc67f9799164c1d5be36ff74576ee11c803ae5b665dd46aa"

@@ -19,8 +19,8 @@ from enlarger.api.dialects.localai import read
 from enlarger.api.v1.requests import Form
 from enlarger.engine.tile import ModelFacts
 from enlarger.errors import InvalidOption, MissingInput, OutOfMemory, UnknownModel
-from enlarger.job import BytesSource, UrlSource
 from enlarger.models import Catalogue
+from enlarger.request import BytesSource, UrlSource
 
 
 @pytest.fixture(scope="module")

@@ -19,8 +19,8 @@ from enlarger.api.dialects import automatic1111, cog
 from enlarger.api.dialects.model_names import ALIASES
 from enlarger.config import GROUPS
 from enlarger.errors import EnlargerError
-from enlarger.job import Options
 from enlarger.models import Catalogue
+from enlarger.options import Options
 from enlarger.picture.values import FORMATS
 
 ROOT = Path(__file__).parent.parent

@@ -29,7 +29,7 @@ from enlarger.api.document.openapi import HIDDEN, OPERATIONS, document
 from enlarger.api.document.operations import ELSEWHERE, RATES
 from enlarger.engine.tile import ModelFacts
 from enlarger.errors import all_codes
-from enlarger.job import Options
+from enlarger.options import Options
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from enlarger.asgi.encodings import TAKEN, decoded, encodings_of
 from enlarger.errors import BodyTooLarge, EnlargerError, MalformedEncoding, UnsupportedEncoding
-from enlarger.web.encodings import TAKEN, decoded, encodings_of
 
 LIMIT_BYTES = 1 << 20
 

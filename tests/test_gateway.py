@@ -12,13 +12,13 @@ import pytest
 from fakes import NearestEngine
 
 from enlarger import config
+from enlarger.asgi.server import Lifecycle
 from enlarger.gateway import opened
 from enlarger.models import Catalogue
 from enlarger.picture.sandbox.pool import Decoders
 from enlarger.pool.member import Member
 from enlarger.pool.pool import Pool
 from enlarger.store import Store
-from enlarger.web.launcher import Service
 
 START = """
 import os, sys
@@ -71,7 +71,7 @@ async def test_leaving_ends_all_that_was_begun(tmp_path: Path) -> None:
             catalogue=Catalogue.installed(tmp_path / "none"),
             store=Store(tmp_path, max_age_s=settings.server.file_max_age_s),
             decoders=decoders,
-            service=Service(drain_s=1),
+            service=Lifecycle(drain_s=1),
             workers=2,
         ) as gateway,
     ):

@@ -14,7 +14,7 @@ import h2.events
 import pytest
 from gateways import Running, Start
 
-from enlarger.web.heads import LIMIT_BYTES
+from enlarger.asgi.heads import LIMIT_BYTES
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

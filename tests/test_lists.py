@@ -11,7 +11,7 @@ from werkzeug.datastructures import MultiDict
 
 from enlarger.api.v1.lists import Page, read_page
 from enlarger.errors import InvalidOption
-from enlarger.jobs.record import STATES
+from enlarger.jobs.job import STATES
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import pytest
 LOGGER = """
 import resource, sys
 import structlog
-from enlarger.web import logs
+from enlarger.asgi import logs
 
 logs.configure("gateway")
 log = structlog.get_logger()
@@ -30,7 +30,7 @@ log.info("last")
 TALK = """
 import logging, sys, threading, warnings
 import structlog
-from enlarger.web import logs
+from enlarger.asgi import logs
 
 logs.configure("server-1", level=sys.argv[1], form=sys.argv[2])
 log = structlog.get_logger()

@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
 from enlarger import __version__
+from enlarger.asgi.server import Lifecycle
 from enlarger.engine import Engine
 from enlarger.engine.tile import TileRequest, TileResult
 from enlarger.errors import (
@@ -33,7 +34,6 @@ from enlarger.errors import (
 from enlarger.geometry.rect import Pixels
 from enlarger.memory import rss_bytes
 from enlarger.model_server.server import ModelServer, load
-from enlarger.web.launcher import Service
 
 TILE = noise(8, 10, 3)
 HEADERS = {
@@ -738,7 +738,7 @@ class Loaded(NearestEngine):
 
 def made(engine: Engine) -> ModelServer:
     """A server that does not listen."""
-    return ModelServer(engine, Service(drain_s=1))
+    return ModelServer(engine, Lifecycle(drain_s=1))
 
 
 async def test_server_is_ready_once_its_network_passed() -> None:

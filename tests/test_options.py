@@ -1,4 +1,4 @@
-"""An option that ``job.py`` has is everywhere that users look for it; where it is not, the place is named."""
+"""An option that ``request.py`` has is everywhere that users look for it; where it is not, the place is named."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import typer.main
 from enlarger import cli
 from enlarger.api.document.openapi import OPERATIONS
 from enlarger.client import UpscaleOptions
-from enlarger.job import Options
+from enlarger.options import Options
 
 PICTURES = Path(__file__).parent.parent / "docs" / "reference" / "pictures.md"
 
@@ -106,7 +106,7 @@ def _in_text(text: str) -> frozenset[str]:
 
 
 def places() -> dict[str, Words]:
-    """All that must have an option that ``job.py`` has."""
+    """All that must have an option that ``request.py`` has."""
     return {
         "`enlarger upscale` in cli/upscale.py": in_shell(),
         "UpscaleOptions in client/requests.py": in_client(),
@@ -121,7 +121,7 @@ def test_every_option_is_everywhere() -> None:
 
 
 class Sharper(Options):
-    """Options with one more, and with one more word, in ``job.py`` alone."""
+    """Options with one more, and with one more word, in ``request.py`` alone."""
 
     sharpen: float | None = None
     color: Literal["keep", "srgb", "p3"] = "keep"  # type: ignore[assignment]

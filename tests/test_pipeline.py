@@ -48,14 +48,15 @@ from enlarger.errors import (
 )
 from enlarger.fetch import Fetcher
 from enlarger.geometry.tiles import plan
-from enlarger.job import BytesSource, Job, Options, UrlSource, read_options
 from enlarger.models import Catalogue
+from enlarger.options import Options, read_options
 from enlarger.picture.sandbox.pool import Decoders
 from enlarger.picture.values import Header, Picture
 from enlarger.pipeline.pipeline import Pipeline
 from enlarger.pipeline.progress import Listener
 from enlarger.pool.member import Member
 from enlarger.pool.pool import Pool
+from enlarger.request import BytesSource, UpscaleRequest, UrlSource
 from enlarger.store import Store, StoredFile
 
 PICTURE = encoded(noise(30, 40, 3))
@@ -130,12 +131,12 @@ async def make(tmp_path: Path, catalogue: Catalogue) -> AsyncIterator[Make]:
 
 def job(
     data: bytes = PICTURE, *, scale: int = 4, precision: str = "auto", request_id: str = "-"
-) -> Job:
+) -> UpscaleRequest:
     """A job for the model ``nearest``."""
     options = read_options(
         {"scale": scale, "model": "nearest", "precision": precision}, strict=True
     )
-    return Job(source=BytesSource(data), options=options, request_id=request_id)
+    return UpscaleRequest(source=BytesSource(data), options=options, request_id=request_id)
 
 
 def work_mflop(catalogue: Catalogue) -> float:
@@ -157,7 +158,7 @@ def kept(folder: Path) -> list[str]:
 
 @asynccontextmanager
 async def running(
-    pipeline: Pipeline, engine: HeldEngine | StuckEngine, asked: Job | None = None
+    pipeline: Pipeline, engine: HeldEngine | StuckEngine, asked: UpscaleRequest | None = None
 ) -> AsyncIterator[asyncio.Task[Any]]:
     """A request whose tiles are with the engine; cancelled in the end if it still runs."""
     arrived = len(engine.requests)
@@ -415,9 +416,9 @@ async def test_model_comes_before_the_source(make: Make, facts: tuple[ModelFacts
     source = UrlSource("http://example.com/a.png")
     pipeline = make(NearestEngine(facts))
     with pytest.raises(UnknownModel):
-        await pipeline.run(Job(source=source, options=Options(model="no-such")))
+        await pipeline.run(UpscaleRequest(source=source, options=Options(model="no-such")))
     with pytest.raises(SourceUnreachable):
-        await pipeline.run(Job(source=source, options=Options(model="nearest")))
+        await pipeline.run(UpscaleRequest(source=source, options=Options(model="nearest")))
 
 
 async def test_bytes_come_before_the_format(make: Make, facts: tuple[ModelFacts, ...]) -> None:
@@ -915,7 +916,9 @@ async def test_stopping_server_takes_nothing_new(make: Make, facts: tuple[ModelF
     async with running(pipeline, engine) as first:
         stopping = True
         with pytest.raises(Draining) as refusal:
-            await pipeline.run(Job(source=BytesSource(b""), options=Options(model="no-such")))
+            await pipeline.run(
+                UpscaleRequest(source=BytesSource(b""), options=Options(model="no-such"))
+            )
         assert refusal.value.retry_after_s == 10
         engine.let_go()
         assert (await first).width_px == 160
@@ -972,10 +975,10 @@ def animation(*, frames: int = 3, kind: str = "PNG") -> bytes:
     return encoded(first, kind, save_all=True, append_images=later, duration=20, loop=2)
 
 
-def asking(data: bytes, **fields: Any) -> Job:
+def asking(data: bytes, **fields: Any) -> UpscaleRequest:
     """A job for the model ``nearest`` with these options."""
     options = read_options({"scale": 4, "model": "nearest", **fields}, strict=True)
-    return Job(source=BytesSource(data), options=options)
+    return UpscaleRequest(source=BytesSource(data), options=options)
 
 
 ONE, SEVERAL = 1, 7

@@ -19,8 +19,8 @@ from enlarger.errors import (
     OutputTooLarge,
 )
 from enlarger.geometry.rect import Rect
-from enlarger.job import Options
 from enlarger.models import Catalogue
+from enlarger.options import Options
 from enlarger.picture.values import FORMATS, Header
 from enlarger.pipeline.plan import (
     Limits,

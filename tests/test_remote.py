@@ -16,6 +16,7 @@ from fakes import NEAREST, FailsFirst, HeldEngine, NearestEngine, StuckEngine, n
 from model_servers import RunningServer, running
 from pictures import noise
 
+from enlarger.asgi.server import bind
 from enlarger.engine import Engine
 from enlarger.engine.tile import Need, TileRequest
 from enlarger.errors import (
@@ -38,7 +39,6 @@ from enlarger.geometry.rect import Pixels
 from enlarger.memory import rss_bytes
 from enlarger.pool.health import State
 from enlarger.pool.remote import Readiness, RemoteEngine
-from enlarger.web.launcher import bind
 from enlarger.wire import facts_to_json
 
 LONG_S = 100

@@ -25,7 +25,7 @@ from rich.console import Console
 from sites import Site, page
 
 from enlarger.client import AsyncClient
-from enlarger.job import read_options
+from enlarger.options import read_options
 from enlarger.picture.sandbox.pool import Decoders
 from enlarger.shell import run as shell_run
 from enlarger.shell.arguments import asked_of

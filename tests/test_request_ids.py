@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enlarger.web.request_ids import HEADER, id_of, request_id
+from enlarger.asgi.request_ids import HEADER, id_of, request_id
 
 USABLE = "ABCXYZabcxyz0189._-"
 

@@ -128,7 +128,7 @@ async def test_anew_looks_at_nothing_and_is_found_by_others(works: Works) -> Non
     works.may_end.set()
     results = results_of()
     await results.get("a", works.make)
-    assert await results.get("a", works.make, anew=True) == ("result 2", "miss")
+    assert await results.get("a", works.make, skip_cache=True) == ("result 2", "miss")
     assert await results.get("a", works.make) == ("result 2, copied", "hit")
 
 

@@ -21,8 +21,8 @@ from yarl import URL
 
 from enlarger import config
 from enlarger.engine.tile import ModelFacts
-from enlarger.job import Options
 from enlarger.models import Catalogue
+from enlarger.options import Options
 from enlarger.picture.sandbox.pool import Decoders
 from enlarger.pool.member import Member
 from enlarger.pool.pool import Pool

@@ -31,12 +31,12 @@ from sqlalchemy.exc import IntegrityError
 from stores import NewDatabase, file_size_limit, postgresql_cluster
 
 from enlarger.errors import ConfigError, StorageFull, StorageUnavailable
-from enlarger.jobs.record import (
+from enlarger.jobs.job import (
     ENDED,
     STATES,
     BatchRecord,
     DeliveryRecord,
-    JobRecord,
+    Job,
     State,
     new_batch_id,
     new_job_id,
@@ -52,9 +52,9 @@ async def rows(database: str) -> AsyncIterator[Rows]:
         yield rows
 
 
-def job(**values: Any) -> JobRecord:
+def job(**values: Any) -> Job:
     """A new one."""
-    return JobRecord(**{"id": new_job_id(), "created_at": 1.0, "options": {}, **values})
+    return Job(**{"id": new_job_id(), "created_at": 1.0, "options": {}, **values})
 
 
 def batch(**values: Any) -> BatchRecord:
@@ -89,7 +89,7 @@ async def test_jobs_of_an_owner_are_listed_from_the_newest(rows: Rows) -> None:
     assert await ids(before="job_0") == []
 
 
-async def added(rows: Rows, *records: JobRecord) -> Sequence[JobRecord]:
+async def added(rows: Rows, *records: Job) -> Sequence[Job]:
     """The same, in the rows."""
     await rows.add_all(records)
     return records
@@ -103,7 +103,7 @@ async def claimed(rows: Rows, holder: str, now: float = 10.0) -> list[str]:
     return found
 
 
-FULL = JobRecord(
+FULL = Job(
     id=new_job_id(),
     owner="alice",
     state="succeeded",
@@ -153,7 +153,7 @@ def test_what_has_ended_is_neither_queued_nor_running(state: State) -> None:
 
 
 @pytest.mark.parametrize("record", [FULL, job()], ids=["full", "new"])
-async def test_row_is_read_as_it_was_written(rows: Rows, record: JobRecord) -> None:
+async def test_row_is_read_as_it_was_written(rows: Rows, record: Job) -> None:
     """Each field, of the same type, also where it is None."""
     assert await rows.add(record) == record
     found = await rows.get(record.id)
@@ -347,8 +347,8 @@ async def test_own_job_is_not_taken_from_oneself(rows: Rows) -> None:
     """Whoever was late to say that it works on a job still does; somebody else may take it."""
     late, _ = await added(rows, job(), job(state="failed"))
     await rows.claim("one", now=0.0, lease_s=10)
-    assert await rows.claim("one", now=11.0, lease_s=10, but=[late.id]) is None
-    taken = await rows.claim("two", now=11.0, lease_s=10, but=[])
+    assert await rows.claim("one", now=11.0, lease_s=10, exclude=[late.id]) is None
+    taken = await rows.claim("two", now=11.0, lease_s=10, exclude=[])
     assert taken is not None
     assert taken.holder == "two"
 
@@ -402,13 +402,13 @@ async def test_two_processes_never_claim_the_same(rows: Rows, database: str) -> 
 
 ADDS = """
 import asyncio, sys
-from enlarger.jobs.record import JobRecord, new_job_id
+from enlarger.jobs.job import Job, new_job_id
 from enlarger.jobs.rows import Rows
 
 async def main():
     async with Rows(sys.argv[1]) as rows:
         while True:
-            record = await rows.add(JobRecord(id=new_job_id(), created_at=1.0, options={}))
+            record = await rows.add(Job(id=new_job_id(), created_at=1.0, options={}))
             print(record.id, flush=True)
 
 asyncio.run(main())
@@ -499,7 +499,7 @@ async def test_old_ends_are_forgotten(rows: Rows) -> None:
     old = [job(state=state, finished_at=4.9, idempotency_key=state) for state in ENDED]
     kept = [job(state="failed", finished_at=5.0), job(), job(state="running", finished_at=1.0)]
     await rows.add_all([*old, *kept])
-    assert sorted(await rows.old(5.0)) == sorted(record.id for record in old)
+    assert sorted(await rows.ended_before(5.0)) == sorted(record.id for record in old)
     await rows.forget(5.0)
     assert [await rows.get(record.id) for record in old] == [None] * len(old)
     assert [await rows.get(record.id) for record in kept] == kept
@@ -622,7 +622,7 @@ class Queue(RuleBasedStateMachine):
         super().__init__()
         self.runner = asyncio.Runner()
         self.rows = Rows(new_database())
-        self.records: list[JobRecord] = []
+        self.records: list[Job] = []
         self.now = 0.0
 
     @initialize()
@@ -633,7 +633,7 @@ class Queue(RuleBasedStateMachine):
         self.runner.run(self.rows.__aexit__(None, None, None))
         self.runner.close()
 
-    def put(self, old: JobRecord, **values: Any) -> JobRecord:
+    def put(self, old: Job, **values: Any) -> Job:
         new = replace(old, **values)
         self.records[self.records.index(old)] = new
         return new
@@ -744,12 +744,12 @@ class Queue(RuleBasedStateMachine):
             if r.is_ended and r.finished_at is not None and r.finished_at < before
         }
         self.records = [record for record in self.records if record.id not in old]
-        assert set(self.runner.run(self.rows.old(before))) == old
+        assert set(self.runner.run(self.rows.ended_before(before))) == old
         self.runner.run(self.rows.forget(before))
 
     @invariant()
     def every_row_is_as_expected(self) -> None:
-        async def found() -> list[JobRecord | None]:
+        async def found() -> list[Job | None]:
             return [await self.rows.get(record.id) for record in self.records]
 
         assert self.runner.run(found()) == self.records
@@ -999,7 +999,7 @@ async def test_closed_database_opens_nothing(tmp_path: Path) -> None:
         await asyncio.sleep(0)
     found = await asyncio.gather(*writing, return_exceptions=True)
     refused = [one for one in found if isinstance(one, StorageUnavailable)]
-    assert len(refused) + sum(isinstance(one, JobRecord) for one in found) == 8
+    assert len(refused) + sum(isinstance(one, Job) for one in found) == 8
     assert refused
     with pytest.raises(StorageUnavailable):
         await rows.counts()

@@ -20,13 +20,13 @@ from enlarger.errors import (
     NoEngineReady,
     UnreadableImage,
 )
-from enlarger.job import Job
-from enlarger.jobs import Blobs, Feeds, JobRecord, Rows, Runner, Words
-from enlarger.jobs.record import new_job_id
-from enlarger.jobs.runner import BEAT_S, LEASE_S, MOST_ATTEMPTS, Told, Tracked, tiles_of
+from enlarger.jobs import Blobs, EventStreams, Job, JobPresenter, Rows, Runner
+from enlarger.jobs.job import new_job_id
+from enlarger.jobs.runner import BEAT_S, LEASE_S, MOST_ATTEMPTS, JobHooks, JobProgress, tiles_of
 from enlarger.picture.values import Header
 from enlarger.pipeline.outcome import Outcome, Ran
 from enlarger.pipeline.pipeline import Pipeline
+from enlarger.request import UpscaleRequest
 from enlarger.store import StoredFile
 
 LONG_S = 20
@@ -38,9 +38,9 @@ class Script:
     """Stands where the pipeline does: does what it is told to, and counts."""
 
     play: Callable[[], Awaitable[Outcome]]
-    ran: list[Job] = field(default_factory=list)
+    ran: list[UpscaleRequest] = field(default_factory=list)
 
-    async def run(self, job: Job, **_: Any) -> Outcome:
+    async def run(self, job: UpscaleRequest, **_: Any) -> Outcome:
         """Play."""
         self.ran.append(job)
         return await self.play()
@@ -53,8 +53,8 @@ class Scene:
     folder: Path
     rows: Rows
     blobs: Blobs
-    feeds: Feeds = field(default_factory=Feeds)
-    ended: list[JobRecord] = field(default_factory=list)
+    feeds: EventStreams = field(default_factory=EventStreams)
+    ended: list[Job] = field(default_factory=list)
     made_here: list[Outcome] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     held: int = 0
@@ -99,7 +99,7 @@ class Scene:
         async def described(outcome: Outcome) -> dict[str, Any]:
             return {"input": {"width": 1}, "result": {"bytes": outcome.stored.size_bytes}}
 
-        async def ended(record: JobRecord) -> None:
+        async def ended(record: Job) -> None:
             self.ended.append(record)
 
         def problem(error: EnlargerError, request_id: str) -> dict[str, Any]:
@@ -108,34 +108,34 @@ class Scene:
         return Runner(
             rows=self.rows,
             blobs=self.blobs,
-            feeds=self.feeds,
+            event_streams=self.feeds,
             pipeline=cast(Pipeline, Script(play)),
             executor=executor,
-            words=Words(describe=described, problem=problem),
+            words=JobPresenter(describe=described, problem=problem),
             max_age_s=60,
             places=2,
             takes=lambda: True,
             charge=lambda _, __: None,
-            told=Told(ended=ended, made=self.made_here.append, failed=self.failed.append),
+            told=JobHooks(ended=ended, made=self.made_here.append, failed=self.failed.append),
             holding=self.holding,
         )
 
     async def queued(self, **values: Any) -> str:
         """Id of a new job, with its picture."""
-        record = JobRecord(
+        record = Job(
             id=new_job_id(), created_at=time.time(), options={}, request_id="r-1", **values
         )
         await self.blobs.put(f"{record.id}/work/input", b"png")
         await self.rows.add(record)
         return record.id
 
-    async def now(self, job_id: str) -> JobRecord:
+    async def now(self, job_id: str) -> Job:
         """It, as its row has it."""
         record = await self.rows.get(job_id)
         assert record is not None
         return record
 
-    async def until(self, job_id: str, holds: Callable[[JobRecord], Any]) -> JobRecord:
+    async def until(self, job_id: str, holds: Callable[[Job], Any]) -> Job:
         """It, as soon as it is so; if it has ended, when its files are put in order too."""
         async with asyncio.timeout(LONG_S):
             while not holds(record := await self.now(job_id)):  # noqa: ASYNC110 - a row tells nobody
@@ -169,7 +169,7 @@ def playing(scene: Scene) -> Playing:
     return begun
 
 
-def has_ended(record: JobRecord) -> bool:
+def has_ended(record: Job) -> bool:
     """Whether it has."""
     return record.is_ended
 
@@ -357,7 +357,7 @@ async def test_cancelling_while_the_result_is_written_leaves_nothing(
 async def test_request_becomes_a_job(scene: Scene, playing: Playing) -> None:
     """Work that was begun elsewhere goes on as the job's, told of and ended like any other."""
     async with playing(forever) as runner:
-        record = JobRecord(
+        record = Job(
             id=new_job_id(),
             created_at=time.time(),
             options={},
@@ -367,7 +367,7 @@ async def test_request_becomes_a_job(scene: Scene, playing: Playing) -> None:
         )
         await scene.rows.add(record)
         work: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        tracked = Tracked()
+        tracked = JobProgress()
         runner.adopt(record, work, tracked)
         assert runner.has(record.id)
         tracked.on_tile(1, 2)
@@ -403,8 +403,8 @@ async def test_tiles_are_looked_for_whoever_kept_them(scene: Scene, playing: Pla
 
 def test_progress_never_falls() -> None:
     """Tiles that another gateway made are found one by one; another plan begins anew."""
-    record = JobRecord(id="job_1", created_at=0.0, options={}, tiles_done=3, tiles_total=4)
-    tracked = Tracked(record)
+    record = Job(id="job_1", created_at=0.0, options={}, tiles_done=3, tiles_total=4)
+    tracked = JobProgress(record)
     told = []
     for done in range(1, 5):
         tracked.on_tile(done, 4)
@@ -416,7 +416,7 @@ def test_progress_never_falls() -> None:
 
 def test_plan_is_told() -> None:
     """What the picture is, and what it costs, before a tile is done."""
-    tracked = Tracked()
+    tracked = JobProgress()
     changes = []
     tracked.changed = lambda: changes.append(tracked.values())
     header = Header(format="png", width_px=3, height_px=2, mode="RGB", depth_bits=8, frames=1)

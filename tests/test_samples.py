@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from enlarger.engine.samples import Floats, Output, enlarge_surely, to_floats, to_samples
+from enlarger.engine.samples import Floats, Output, infer_checked, to_floats, to_samples
 from enlarger.errors import WrongOutput
 from enlarger.geometry.rect import Pixels
 
@@ -112,7 +112,7 @@ SEEN = picture(26, 51, 77, 102)
 def test_good_output_is_computed_once() -> None:
     """Nothing speaks against it."""
     runtime = Runtime(bf16=GOOD)
-    found, precision, repeated = enlarge_surely(SEEN, "bf16", runtime)
+    found, precision, repeated = infer_checked(SEEN, "bf16", runtime)
     assert found is GOOD
     assert (precision, repeated, runtime.asked) == ("bf16", None, ["bf16"])
 
@@ -125,7 +125,7 @@ def test_good_output_is_computed_once() -> None:
 def test_output_that_is_no_picture_is_computed_again_in_f32(bad: Output, reason: str) -> None:
     """The known failures of half precision cost time, not the picture, and are told."""
     runtime = Runtime(bf16=bad, f32=GOOD)
-    found, precision, repeated = enlarge_surely(SEEN, "bf16", runtime)
+    found, precision, repeated = infer_checked(SEEN, "bf16", runtime)
     assert found is GOOD
     assert (precision, repeated, runtime.asked) == ("f32", reason, ["bf16", "f32"])
 
@@ -142,13 +142,13 @@ def test_output_that_is_no_picture_in_f32_either_is_an_error(
     """Never a black picture that looks like a result."""
     runtime = Runtime(bf16=bad, f32=bad)
     with pytest.raises(WrongOutput, match=text):
-        enlarge_surely(SEEN, first, runtime)
+        infer_checked(SEEN, first, runtime)
 
 
 def test_mean_that_moved_far_stands_if_f32_agrees() -> None:
     """Noise and checkers move it by a hundred code values, rightly."""
     bright, nearly = output(0.9, 0.8, 0.9, 0.8), output(0.9, 0.8, 0.9, 0.81)
-    found, precision, repeated = enlarge_surely(SEEN, "bf16", Runtime(bf16=bright, f32=nearly))
+    found, precision, repeated = infer_checked(SEEN, "bf16", Runtime(bf16=bright, f32=nearly))
     assert found is bright
     assert (precision, repeated) == ("bf16", "mean_moved")
 
@@ -156,7 +156,7 @@ def test_mean_that_moved_far_stands_if_f32_agrees() -> None:
 def test_mean_that_moved_far_gives_way_if_f32_differs() -> None:
     """Then half precision was at fault."""
     bright = output(0.9, 0.8, 0.9, 0.8)
-    found, precision, repeated = enlarge_surely(SEEN, "bf16", Runtime(bf16=bright, f32=GOOD))
+    found, precision, repeated = infer_checked(SEEN, "bf16", Runtime(bf16=bright, f32=GOOD))
     assert found is GOOD
     assert (precision, repeated) == ("f32", "mean_moved")
 
@@ -166,7 +166,7 @@ def test_mean_of_one_channel_is_enough() -> None:
     cast = row(0.1, 0.2, 0.3, 0.4)
     cast[..., 2] += 0.15
     runtime = Runtime(bf16=taken(cast), f32=taken(cast))
-    _, _, repeated = enlarge_surely(SEEN, "bf16", runtime)
+    _, _, repeated = infer_checked(SEEN, "bf16", runtime)
     assert repeated == "mean_moved"
 
 
@@ -174,25 +174,25 @@ def test_mean_that_moved_in_f32_stands() -> None:
     """There is nothing surer to compare with."""
     bright = output(0.9, 0.8, 0.9, 0.8)
     runtime = Runtime(f32=bright)
-    assert enlarge_surely(SEEN, "f32", runtime) == (bright, "f32", None)
+    assert infer_checked(SEEN, "f32", runtime) == (bright, "f32", None)
     assert runtime.asked == ["f32"]
 
 
 @pytest.mark.parametrize("pixels", [picture(100, 116), picture(102, 102)], ids=["faint", "even"])
 def test_constant_output_for_a_faint_picture_passes(pixels: Pixels) -> None:
     """An input that spans 16 of 255 or less may well become even."""
-    assert enlarge_surely(pixels, "f32", Runtime(f32=output(0.4, 0.4)))[2] is None
+    assert infer_checked(pixels, "f32", Runtime(f32=output(0.4, 0.4)))[2] is None
 
 
 def test_span_of_16_bit_samples_is_measured_against_their_own_white() -> None:
     """17 of 65535 is next to nothing; 17 * 257 is a visible span."""
     faint = picture(0, 17).astype(np.uint16)
     flat = Runtime(f32=output(0.0, 0.0))
-    assert enlarge_surely(faint, "f32", flat)[2] is None
+    assert infer_checked(faint, "f32", flat)[2] is None
     with pytest.raises(WrongOutput, match="constant"):
-        enlarge_surely(faint * np.uint16(257), "f32", flat)
+        infer_checked(faint * np.uint16(257), "f32", flat)
 
 
 def test_output_beyond_the_range_passes() -> None:
     """Networks overshoot at edges; that is clamped later, not refused."""
-    assert enlarge_surely(picture(0, 255), "bf16", Runtime(bf16=output(-0.2, 1.3)))[2] is None
+    assert infer_checked(picture(0, 255), "bf16", Runtime(bf16=output(-0.2, 1.3)))[2] is None

@@ -31,8 +31,8 @@ from sites import Site, page
 
 from enlarger.errors import EnlargerError
 from enlarger.geometry.rect import Pixels
-from enlarger.job import read_options
 from enlarger.models import Catalogue
+from enlarger.options import read_options
 from enlarger.picture.sandbox.pool import Decoders
 from enlarger.shell import run as shell_run
 from enlarger.shell.arguments import asked_of

@@ -16,7 +16,7 @@ from PIL import Image
 
 from enlarger.errors import InvalidOption
 from enlarger.geometry.rect import Pixels
-from enlarger.job import Options
+from enlarger.options import Options
 from enlarger.picture.encode import QUALITY, encode, prepare
 from enlarger.picture.values import Motion, Note, Picture
 from enlarger.pipeline.outcome import Enlarged, Ran

@@ -25,7 +25,7 @@ from enlarger import errors
 from enlarger.api.signing import sign
 from enlarger.api.v1.answers import FIDELITY_HEADERS
 from enlarger.engine.tile import ModelFacts
-from enlarger.job import Options
+from enlarger.options import Options
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -23,8 +23,9 @@ from enlarger.errors import (
     RequestError,
     UnknownModel,
 )
-from enlarger.job import BytesSource, Options, UrlSource
 from enlarger.models import Catalogue
+from enlarger.options import Options
+from enlarger.request import BytesSource, UrlSource
 
 NO_QUERY: MultiDict[str, str] = MultiDict()
 PICTURE = b"\x89PNG not really"

@@ -19,10 +19,10 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from enlarger.fetch import Fetcher
 from enlarger.jobs.batches import Batch
-from enlarger.jobs.record import (
+from enlarger.jobs.job import (
     BatchRecord,
     DeliveryRecord,
-    JobRecord,
+    Job,
     delivery_id,
     new_batch_id,
     new_job_id,
@@ -47,10 +47,10 @@ async def receiver() -> AsyncIterator[Receiver]:
         yield listening
 
 
-def job(**values: Any) -> JobRecord:
+def job(**values: Any) -> Job:
     """One that has succeeded."""
     given = {"id": new_job_id(), "state": "succeeded", "created_at": 1.0, "finished_at": 2.0}
-    return JobRecord(**{**given, "options": {}, **values})
+    return Job(**{**given, "options": {}, **values})
 
 
 def webhooks(rows: Rows, rule: str, **options: Any) -> Webhooks:

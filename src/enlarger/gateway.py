@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING
 import structlog
 
 from enlarger import config
+from enlarger.asgi import server
+from enlarger.asgi.server import Lifecycle
 from enlarger.config import PoolSettings, Settings
 from enlarger.memory import importing, keep_large_blocks_apart
 from enlarger.models import Catalogue
 from enlarger.pool.fleet import Fleet
 from enlarger.pool.supervisor import ServerCommand
 from enlarger.store import Store, sweep_regularly
-from enlarger.web import launcher
-from enlarger.web.launcher import Service
 
 if TYPE_CHECKING:
     from enlarger.api import Gateway
     from enlarger.api.metrics import Metrics
     from enlarger.api.rates import Rates
     from enlarger.engine.status import Engines, EngineStatus
-    from enlarger.jobs import Batches, Feeds, Jobs
+    from enlarger.jobs import Batches, EventStreams, Jobs
     from enlarger.picture.sandbox.pool import Decoders
     from enlarger.pipeline.pipeline import Pipeline
 
@@ -66,14 +66,14 @@ async def serve(
     catalogue = Catalogue.installed(settings.server.model_dir, hashed=True)
     if note := settings.server.missing_model_dir:
         log.warning("no_models_of_your_own", reason=note)
-    listener = launcher.bind(host, port, variable="--port")
-    if not settings.access.api_keys and not launcher.is_loopback(host):
+    listener = server.bind(host, port, variable="--port")
+    if not settings.access.api_keys and not server.is_loopback(host):
         log.warning(
             "open_to_everybody",
             host=host,
             hint="anybody who reaches this address may use the service: set ENLARGER_API_KEYS, see SECURITY.md",
         )
-    service = Service(settings.server.drain_s)
+    service = Lifecycle(settings.server.drain_s)
     workers = max(2, config.cores())
     async with AsyncExitStack() as stack:
         engines = await stack.enter_async_context(_engines(settings, service))
@@ -98,14 +98,14 @@ async def serve(
         )
         announcer = asyncio.create_task(_announce(engines, listener.getsockname()[:2], announce))
         stack.callback(announcer.cancel)
-        await launcher.serve(
+        await server.serve(
             gateway.asgi(), listener=listener, service=service, refuse_head=gateway.refuse_head
         )
-        launcher.end_surely(service.status)
+        server.end_surely(service.status)
     return service.status
 
 
-def _engines(settings: Settings, service: Service) -> AbstractAsyncContextManager[Engines]:
+def _engines(settings: Settings, service: Lifecycle) -> AbstractAsyncContextManager[Engines]:
     """Choose what computes the tiles. Another kind of engine is another branch here."""
     if not settings.pool.servers:
         _check_ports(settings.pool)
@@ -123,7 +123,7 @@ def _check_ports(settings: PoolSettings) -> None:
     """
     count = settings.server_count
     for number in range(count if settings.base_port else 0):
-        launcher.bind(
+        server.bind(
             "127.0.0.1",
             settings.base_port + number,
             variable="BASE_PORT",
@@ -157,7 +157,7 @@ async def opened(
     catalogue: Catalogue,
     store: Store,
     decoders: Decoders,
-    service: Service,
+    service: Lifecycle,
     workers: int,
 ) -> AsyncIterator[Gateway]:
     """The gateway over some engines, with its jobs, its threads and its sweeps, as long as this lasts.
@@ -241,7 +241,7 @@ async def _opened_jobs(
     store: Store,
     executor: ThreadPoolExecutor,
     rates: Rates,
-    service: Service,
+    service: Lifecycle,
     metrics: Metrics,
     servers: int,
 ) -> AsyncIterator[tuple[Jobs, Batches]]:
@@ -257,21 +257,21 @@ async def _opened_jobs(
         from enlarger.jobs import (
             Batches,
             Blobs,
-            Feeds,
+            EventStreams,
+            JobHooks,
+            JobPresenter,
             Jobs,
             Rows,
             Runner,
-            Told,
             View,
             Webhooks,
-            Words,
         )
 
     async with AsyncExitStack() as stack:
         rows = await stack.enter_async_context(Rows(settings.database_url))
         blobs = Blobs.at(settings.blobs_place)
         await blobs.check()
-        feeds = Feeds()
+        event_streams = EventStreams()
 
         def takes() -> bool:
             return (
@@ -298,10 +298,10 @@ async def _opened_jobs(
             Runner(
                 rows=rows,
                 blobs=blobs,
-                feeds=feeds,
+                event_streams=event_streams,
                 pipeline=pipeline,
                 executor=executor,
-                words=Words(
+                words=JobPresenter(
                     describe=partial(described, store=store, executor=executor),
                     problem=job_problem,
                 ),
@@ -309,14 +309,14 @@ async def _opened_jobs(
                 places=servers + _MORE_PLACES,
                 takes=takes,
                 charge=rates.charge,
-                told=Told(ended=webhooks.job_ended, made=metrics.done, failed=metrics.failed),
+                told=JobHooks(ended=webhooks.job_ended, made=metrics.done, failed=metrics.failed),
                 holding=service.holding,
             )
         )
         jobs = Jobs(
             rows=rows,
             blobs=blobs,
-            feeds=feeds,
+            event_streams=event_streams,
             runner=runner,
             pipeline=pipeline,
             store=store,
@@ -327,7 +327,7 @@ async def _opened_jobs(
             draining=lambda: service.draining,
             ended=webhooks.job_ended,
         )
-        for work in (jobs.sweep_regularly(), _close(feeds, service)):
+        for work in (jobs.sweep_regularly(), _close(event_streams, service)):
             task = asyncio.create_task(work)
             stack.callback(task.cancel)
         yield (
@@ -335,14 +335,14 @@ async def _opened_jobs(
             Batches(
                 rows=rows,
                 jobs=jobs,
-                feeds=feeds,
+                event_streams=event_streams,
                 charge=rates.charge,
                 changed=webhooks.batch_changed,
             ),
         )
 
 
-async def _close(feeds: Feeds, service: Service) -> None:
+async def _close(event_streams: EventStreams, service: Lifecycle) -> None:
     """Whoever watches is told at once that the process ends: a drain would wait for them."""
     await service.drains()
-    feeds.close()
+    event_streams.close()

@@ -23,7 +23,7 @@ from werkzeug.routing import MapAdapter
 from enlarger import __version__
 from enlarger.api import compatible, dialects
 from enlarger.api.callers import SECRET_FOLDERS, Callers, caller_of
-from enlarger.api.dialects import Maker
+from enlarger.api.dialects import DialectContext
 from enlarger.api.document.routes import DocumentRoutes
 from enlarger.api.downloads import download, typed_as_accepted
 from enlarger.api.facts import server_timing
@@ -38,6 +38,13 @@ from enlarger.api.v1.batches import LIMIT_BYTES as BATCH_LIMIT_BYTES
 from enlarger.api.v1.problems import MEDIA_TYPE as PROBLEM
 from enlarger.api.v1.problems import linked, problem, problem_of
 from enlarger.api.v1.routes import PREFIXES
+from enlarger.asgi.access import Access, note
+from enlarger.asgi.bodies import TOO_SLOW, Answer, AsgiApp, LimitedBodies, Scope
+from enlarger.asgi.cors import Cors
+from enlarger.asgi.encodings import TAKEN, DecodedBodies
+from enlarger.asgi.heads import LIMIT_BYTES, TOO_LONG, Http2Heads
+from enlarger.asgi.request_ids import HEADER, follow, id_of, request_id
+from enlarger.asgi.server import Lifecycle
 from enlarger.config import Settings
 from enlarger.engine.status import EngineStatus, ready_count
 from enlarger.errors import (
@@ -50,23 +57,17 @@ from enlarger.errors import (
     UnsupportedEncoding,
     reason_of,
 )
-from enlarger.job import SCALES, Job
 from enlarger.jobs import Batches, Jobs
-from enlarger.jobs.record import State
+from enlarger.jobs.job import State
 from enlarger.models import Catalogue
+from enlarger.options import SCALES
 from enlarger.picture.encode import MEDIA_TYPES
 from enlarger.picture.values import FORMATS
 from enlarger.pipeline.pipeline import Pipeline
 from enlarger.repeated import Repeated
+from enlarger.request import UpscaleRequest
 from enlarger.store import Store
 from enlarger.threads import in_thread
-from enlarger.web.access import Access, note
-from enlarger.web.bodies import TOO_SLOW, Answer, AsgiApp, LimitedBodies, Scope
-from enlarger.web.cors import Cors
-from enlarger.web.encodings import TAKEN, DecodedBodies
-from enlarger.web.heads import LIMIT_BYTES, TOO_LONG, Http2Heads
-from enlarger.web.launcher import Service
-from enlarger.web.request_ids import HEADER, follow, id_of, request_id
 
 log = structlog.get_logger()
 
@@ -130,7 +131,7 @@ class Gateway:
     """Size of the decode and encode pool."""
 
     sweeper: asyncio.Task[None]
-    service: Service
+    service: Lifecycle
     metrics: Metrics
     settings: Settings
     _refused: defaultdict[str, Repeated] = field(default_factory=partial(defaultdict, Repeated))
@@ -175,7 +176,7 @@ class Gateway:
         self._v1.register(app)
         dialects.register(
             app,
-            Maker(
+            DialectContext(
                 pipeline=self.pipeline,
                 store=self.store,
                 catalogue=self.catalogue,
@@ -219,7 +220,7 @@ class Gateway:
         """``POST /upscale``, ``GET /upscale``: A.1."""
         job, inline = await self._job()
         caller = caller_of(request.scope)
-        job = replace(job, anew=bool(request.cache_control.no_cache), owner=caller.owner)
+        job = replace(job, skip_cache=bool(request.cache_control.no_cache), owner=caller.owner)
         outcome = await self.pipeline.run(job, charge=partial(self.rates.charge, caller.id))
         self.metrics.done(outcome)
         answer = compatible.answer(
@@ -238,7 +239,7 @@ class Gateway:
         length, body = with_files(answer, self.executor)
         return Response(body, headers={**headers, "Content-Length": str(length)})
 
-    async def _job(self) -> tuple[Job, bool]:
+    async def _job(self) -> tuple[UpscaleRequest, bool]:
         """What is asked for, and whether the answer carries base64. A picture may be ten megabytes of text."""
         if request.method == "GET" and request.args:
             fields, strict = compatible.parse_query(request.args), False

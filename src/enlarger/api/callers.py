@@ -13,10 +13,10 @@ from typing import cast
 
 from enlarger.api.forwarded import Address, address_of, addresses
 from enlarger.api.signing import check
+from enlarger.asgi.access import note
+from enlarger.asgi.bodies import Answer, AsgiApp, Receive, Scope, Send, answer_early
 from enlarger.config import ApiKey, Network, SigningKey
 from enlarger.errors import RequestError, SignatureExpired, SignatureInvalid, Unauthorized
-from enlarger.web.access import note
-from enlarger.web.bodies import Answer, AsgiApp, Receive, Scope, Send, answer_early
 
 OPEN_PATHS = (
     "/",

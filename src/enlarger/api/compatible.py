@@ -39,10 +39,11 @@ from enlarger.errors import (
     UnsupportedEncoding,
     UnsupportedFormat,
 )
-from enlarger.job import SCALES, Job, read_options
 from enlarger.models import Catalogue
+from enlarger.options import SCALES, read_options
 from enlarger.pipeline.admission import retry_after
 from enlarger.pipeline.outcome import Outcome
+from enlarger.request import UpscaleRequest
 
 _OTHER_SIZES = ("width", "height", "long_side", "short_side", "fit", "max_bytes")
 """Options of the other routes that set the size; here it is ``scale`` alone."""
@@ -124,7 +125,7 @@ def parse_query(query: Mapping[str, str]) -> dict[str, Any]:
 
 def parse_job(
     fields: Mapping[str, Any], *, catalogue: Catalogue, request_id: str, strict: bool = True
-) -> tuple[Job, bool]:
+) -> tuple[UpscaleRequest, bool]:
     """The job that the fields ask for, and whether the answer carries base64. Checked in the contract's order.
 
     Args:
@@ -151,7 +152,7 @@ def parse_job(
     if not isinstance(inline, bool):
         raise InvalidOption("Invalid inline: it must be true or false")
     source = source_of(fields.get("img_url"), fields.get("image_b64"))
-    return Job(source=source, options=options, request_id=request_id), inline
+    return UpscaleRequest(source=source, options=options, request_id=request_id), inline
 
 
 def answer(

@@ -11,11 +11,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 from quart import Response
 
+from enlarger.asgi.metrics import BUCKETS_S, exposition, new_registry
 from enlarger.engine.status import EngineStatus
-from enlarger.jobs.record import State as JobState
+from enlarger.jobs.job import State as JobState
 from enlarger.pipeline.outcome import Outcome
 from enlarger.pipeline.pipeline import Pipeline
-from enlarger.web.metrics import BUCKETS_S, exposition, new_registry
 
 
 class Metrics:

@@ -9,7 +9,7 @@ from urllib.parse import unquote_to_bytes
 
 from enlarger.errors import Fault, InvalidOption, InvalidUrl, MissingInput, UnreadableImage
 from enlarger.fetch import check_url
-from enlarger.job import BytesSource, Source, UrlSource
+from enlarger.request import BytesSource, Source, UrlSource
 
 _IS_BASE64 = re.compile(r"; *base64$", re.IGNORECASE)
 

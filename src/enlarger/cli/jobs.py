@@ -41,7 +41,7 @@ def jobs_submit(
 ) -> None:
     """Have a picture enlarged by a job; prints its id."""
     from enlarger.client import Client, UpscaleOptions
-    from enlarger.job import read_options
+    from enlarger.options import read_options
 
     pairs = [pair.partition("=") for pair in option or []]
     if any(not equals for _, equals, _ in pairs):

@@ -37,7 +37,7 @@ def model_server(
     ready_at_once: Annotated[bool, typer.Option("--ready-at-once", hidden=True)] = False,
 ) -> None:
     """Start one model server, for a gateway that names it in ENLARGER_SERVERS."""
-    from enlarger.web import logs
+    from enlarger.asgi import logs
 
     if exit_with_parent:
         os.nice(_BEHIND_THE_GATEWAY)

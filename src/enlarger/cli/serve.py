@@ -27,7 +27,7 @@ def serve(
     ] = 8000,
 ) -> None:
     """Start the gateway and its model servers."""
-    from enlarger.web import logs
+    from enlarger.asgi import logs
 
     settings = config.load()
     seen = settings.observability

@@ -135,7 +135,7 @@ def upscale(
     """Enlarge one picture, or many, in this process, or by a server."""
     quiet_logs()
     # Imported here, as in the other commands, so that `enlarger --help` answers at once.
-    from enlarger.job import read_options
+    from enlarger.options import read_options
     from enlarger.shell.arguments import StandardOutput, asked_of
     from enlarger.shell.workers import enlarge_at_server, enlarge_here
 
@@ -207,6 +207,6 @@ async def _until_told(working: Coroutine[Any, Any, int]) -> int:
 
 
 def _format(name: str | None) -> str | None:
-    from enlarger.job import FORMAT_ALIASES
+    from enlarger.options import FORMAT_ALIASES
 
     return None if name is None else FORMAT_ALIASES.get(name.lower(), name.lower())

@@ -12,10 +12,10 @@ import httpx2
 from enlarger.client import calls
 from enlarger.client.answers import Estimate, JobStatus, Models, Upscaled
 from enlarger.client.calls import Budget, Steps
-from enlarger.client.driver import Run, async_driven, http_options
 from enlarger.client.requests import Source, UpscaleOptions
 from enlarger.client.retry import Patience
 from enlarger.client.synchronous import ATTEMPTS, TIMEOUT_S, OnProgress
+from enlarger.client.transport import Run, async_driven, http_options
 
 T = TypeVar("T")
 

@@ -12,9 +12,9 @@ import httpx2
 from enlarger.client import calls
 from enlarger.client.answers import Estimate, JobStatus, Models, Upscaled
 from enlarger.client.calls import Budget, Steps
-from enlarger.client.driver import Run, driven, http_options
 from enlarger.client.requests import Source, UpscaleOptions
 from enlarger.client.retry import Patience
+from enlarger.client.transport import Run, driven, http_options
 
 OnProgress = Callable[[JobStatus], object]
 """Called with each news of a job."""

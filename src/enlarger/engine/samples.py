@@ -86,7 +86,7 @@ Infer = Callable[[str], Output]
 """Computes the tile in a precision."""
 
 
-def enlarge_surely(pixels: Pixels, precision: str, infer: Infer) -> tuple[Output, str, str | None]:
+def infer_checked(pixels: Pixels, precision: str, infer: Infer) -> tuple[Output, str, str | None]:
     """A network's output that is a picture of ``pixels``, or an error.
 
     Args:

@@ -2,11 +2,11 @@
 
 from enlarger.jobs.batches import Batch, Batches, Item
 from enlarger.jobs.blobs import Blobs
-from enlarger.jobs.feeds import Event, Feeds
+from enlarger.jobs.event_streams import Event, EventStreams
+from enlarger.jobs.job import Job, input_json
 from enlarger.jobs.jobs import Asked, Jobs, View
-from enlarger.jobs.record import JobRecord, input_json
 from enlarger.jobs.rows import Rows
-from enlarger.jobs.runner import Runner, Told, Tracked, Words
+from enlarger.jobs.runner import JobHooks, JobPresenter, JobProgress, Runner
 from enlarger.jobs.webhooks import Webhooks
 
 __all__ = [
@@ -15,16 +15,16 @@ __all__ = [
     "Batches",
     "Blobs",
     "Event",
-    "Feeds",
+    "EventStreams",
     "Item",
-    "JobRecord",
+    "Job",
+    "JobHooks",
+    "JobPresenter",
+    "JobProgress",
     "Jobs",
     "Rows",
     "Runner",
-    "Told",
-    "Tracked",
     "View",
     "Webhooks",
-    "Words",
     "input_json",
 ]

@@ -12,17 +12,17 @@ from typing import Literal
 import structlog
 
 from enlarger.errors import CapacityError, EnlargerError, NotFound, reason_of
-from enlarger.job import Job
-from enlarger.jobs.feeds import PING_S, Feeds
-from enlarger.jobs.jobs import POLL_S, Asked, Jobs, check_fingerprint
-from enlarger.jobs.record import (
+from enlarger.jobs.event_streams import PING_S, EventStreams
+from enlarger.jobs.job import (
     STATES,
     BatchRecord,
-    JobRecord,
+    Job,
     State,
     new_batch_id,
 )
+from enlarger.jobs.jobs import POLL_S, Asked, Jobs, check_fingerprint
 from enlarger.jobs.rows import Rows
+from enlarger.request import UpscaleRequest
 
 log = structlog.get_logger()
 
@@ -34,7 +34,7 @@ class Batch:
     """A batch as it is now."""
 
     record: BatchRecord
-    jobs: tuple[JobRecord, ...]
+    jobs: tuple[Job, ...]
     """In its order."""
 
     @property
@@ -50,7 +50,7 @@ class Batch:
             return "running"
         return "canceled" if any(job.state == "canceled" for job in self.jobs) else "finished"
 
-    def changed_since(self, before: Batch) -> list[JobRecord]:
+    def changed_since(self, before: Batch) -> list[Job]:
         """Those of its jobs that are in another state than before."""
         then = {job.id: job.state for job in before.jobs}
         return [job for job in self.jobs if job.state != then.get(job.id)]
@@ -63,7 +63,7 @@ class Item:
     id: str | None
     """The sender's own name of it."""
 
-    job: Job | EnlargerError
+    job: UpscaleRequest | EnlargerError
     """Or why it can be none."""
 
 
@@ -73,7 +73,7 @@ class Batches:
     Args:
         rows: where they are.
         jobs: takes and ends the jobs.
-        feeds: know when the process ends.
+        event_streams: know when the process ends.
         charge: takes a caller's output pixels.
         changed: told of a batch whose jobs may all have ended.
         clock: seconds since the epoch.
@@ -84,14 +84,14 @@ class Batches:
         *,
         rows: Rows,
         jobs: Jobs,
-        feeds: Feeds,
+        event_streams: EventStreams,
         charge: Callable[[str, int], None],
         changed: Callable[[str], Awaitable[None]],
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._rows = rows
         self._jobs = jobs
-        self._feeds = feeds
+        self._event_streams = event_streams
         self._charge = charge
         self._changed = changed
         self._clock = clock
@@ -142,10 +142,10 @@ class Batches:
         await self._changed(record.id)
         return await self._whole(record), False
 
-    async def _begin(self, items: Sequence[Item], taken: Sequence[JobRecord]) -> None:
+    async def _begin(self, items: Sequence[Item], taken: Sequence[Job]) -> None:
         """Let those run whose picture is not there yet: it may have been lost on its way."""
         for item, job in zip(items, taken, strict=True):
-            if isinstance(item.job, Job) and self._jobs.is_incomplete(job):
+            if isinstance(item.job, UpscaleRequest) and self._jobs.is_incomplete(job):
                 try:
                     await self._jobs.begin(job, item.job)
                 except EnlargerError as error:  # its row says so
@@ -173,7 +173,7 @@ class Batches:
         """The batch as it is now and after each change, to its end; None where nothing changes for a while."""
         yield batch
         silent_s = 0.0
-        while batch.state == "running" and not self._feeds.are_closed:
+        while batch.state == "running" and not self._event_streams.are_closed:
             await asyncio.sleep(POLL_S)
             silent_s += POLL_S
             now = await self._whole(batch.record)
@@ -184,7 +184,7 @@ class Batches:
                 silent_s = 0.0
                 yield None
 
-    async def _row(self, item: Item, asked: Asked, request_id: str) -> JobRecord:
+    async def _row(self, item: Item, asked: Asked, request_id: str) -> Job:
         """Of a new job; one that cannot be taken has failed."""
         if isinstance(item.job, EnlargerError):
             return self._jobs.refused(item.job, asked, request_id)

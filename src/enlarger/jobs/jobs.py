@@ -29,15 +29,15 @@ from enlarger.errors import (
     ResultExpired,
     reason_of,
 )
-from enlarger.job import BytesSource, Job, UrlSource
 from enlarger.jobs.blobs import Blobs
-from enlarger.jobs.feeds import Event, Feed, Feeds
-from enlarger.jobs.record import BatchRecord, JobRecord, State, input_json, new_job_id
+from enlarger.jobs.event_streams import Event, EventStream, EventStreams
+from enlarger.jobs.job import BatchRecord, Job, State, input_json, new_job_id
 from enlarger.jobs.rows import Rows
-from enlarger.jobs.runner import LEASE_S, Runner, Tracked, piece_key, result_key, work_of
+from enlarger.jobs.runner import LEASE_S, JobProgress, Runner, piece_key, result_key, work_of
 from enlarger.pipeline.outcome import Outcome
 from enlarger.pipeline.pipeline import Pipeline
 from enlarger.repeated import Repeated
+from enlarger.request import BytesSource, UpscaleRequest, UrlSource
 from enlarger.store import Store
 from enlarger.threads import dropped
 
@@ -70,7 +70,7 @@ class Asked:
 class View:
     """A job, and how long it will take."""
 
-    record: JobRecord
+    record: Job
     position: int | None = None
     """Of a queued one; 1 is the next."""
 
@@ -86,7 +86,7 @@ class Jobs:
     Args:
         rows: where they are.
         blobs: where their pictures are.
-        feeds: what those who watch are told.
+        event_streams: what those who watch are told.
         runner: runs them.
         pipeline: knows what they cost.
         store: where results are first.
@@ -104,7 +104,7 @@ class Jobs:
         *,
         rows: Rows,
         blobs: Blobs,
-        feeds: Feeds,
+        event_streams: EventStreams,
         runner: Runner,
         pipeline: Pipeline,
         store: Store,
@@ -113,12 +113,12 @@ class Jobs:
         limit: int,
         max_age_s: float,
         draining: Callable[[], bool],
-        ended: Callable[[JobRecord], Awaitable[None]],
+        ended: Callable[[Job], Awaitable[None]],
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._rows = rows
         self._blobs = blobs
-        self._feeds = feeds
+        self._event_streams = event_streams
         self._runner = runner
         self._pipeline = pipeline
         self._store = store
@@ -131,8 +131,8 @@ class Jobs:
         self._clock = clock
 
     async def submit(
-        self, job: Job, asked: Asked, *, at_once: bool = False
-    ) -> tuple[JobRecord, bool]:
+        self, job: UpscaleRequest, asked: Asked, *, at_once: bool = False
+    ) -> tuple[Job, bool]:
         """Take a job; gives it, and whether it was there already under its idempotency key.
 
         Args:
@@ -148,7 +148,7 @@ class Jobs:
             StorageFull: there is no room for its picture.
         """
         if (known := await self.known(job.owner, asked)) is not None:
-            return await self._begun_again(known, job), True
+            return await self._resume(known, job), True
         await self.check_room(0 if at_once else 1)
         record, output_px = await self.looked_at(job, asked)
         if output_px:
@@ -156,14 +156,14 @@ class Jobs:
         added = await self._rows.add(record)
         if added.id != record.id:
             check_fingerprint(added, asked)
-            return await self._begun_again(added, job), True
+            return await self._resume(added, job), True
         return await self.begin(added, job, at_once=at_once), False
 
-    async def _begun_again(self, known: JobRecord, job: Job) -> JobRecord:
+    async def _resume(self, known: Job, job: UpscaleRequest) -> Job:
         """A job that is asked for once more. Its picture may have been lost on its way: it is here again."""
         return await self.begin(known, job) if self.is_incomplete(known) else known
 
-    def is_incomplete(self, record: JobRecord) -> bool:
+    def is_incomplete(self, record: Job) -> bool:
         """Whether its picture is still on its way."""
         return record.state == "queued" and record.not_before > self._clock()
 
@@ -184,7 +184,7 @@ class Jobs:
                 retry_after_s=mflop / speed * min(1, count / max(1, waiting)) if speed else None,
             )
 
-    async def looked_at(self, job: Job, asked: Asked) -> tuple[JobRecord, int]:
+    async def looked_at(self, job: UpscaleRequest, asked: Asked) -> tuple[Job, int]:
         """The row of a new job, and its output pixels; of a URL nobody knows them yet, they are 0.
 
         Raises:
@@ -205,10 +205,10 @@ class Jobs:
         )
         return record, estimate.width_px * estimate.height_px
 
-    def refused(self, error: EnlargerError, asked: Asked, request_id: str) -> JobRecord:
+    def refused(self, error: EnlargerError, asked: Asked, request_id: str) -> Job:
         """The row of a job that has failed before it began."""
         now = self._clock()
-        return JobRecord(
+        return Job(
             id=new_job_id(),
             caller=asked.caller,
             request_id=request_id,
@@ -219,7 +219,7 @@ class Jobs:
             problem=self._problem(error, request_id),
         )
 
-    async def begin(self, record: JobRecord, job: Job, *, at_once: bool = False) -> JobRecord:
+    async def begin(self, record: Job, job: UpscaleRequest, *, at_once: bool = False) -> Job:
         """Let a job that has its row run, in its turn or at once; its picture is among the blobs then.
 
         Raises:
@@ -236,8 +236,8 @@ class Jobs:
         return record
 
     async def adopt(
-        self, job: Job, asked: Asked, work: asyncio.Future[Outcome], tracked: Tracked
-    ) -> JobRecord:
+        self, job: UpscaleRequest, asked: Asked, work: asyncio.Future[Outcome], tracked: JobProgress
+    ) -> Job:
         """A request that takes long goes on as a job: its sender need not wait for it."""
         record = replace(self._record(job, asked), **self._held_here(), **tracked.values())
         try:
@@ -256,7 +256,7 @@ class Jobs:
                 log.warning("input_not_kept", job=added.id, reason=reason_of(error))
         return added
 
-    async def known(self, owner: str, asked: Asked) -> JobRecord | None:
+    async def known(self, owner: str, asked: Asked) -> Job | None:
         """The job that has this key, if there is one. A key is free again when the result's time is over.
 
         Raises:
@@ -273,13 +273,13 @@ class Jobs:
         check_fingerprint(known, asked)
         return known
 
-    def is_over(self, record: JobRecord) -> bool:
+    def is_over(self, record: Job) -> bool:
         """Whether it had a result, and has none now."""
         return record.state == "expired" or (
             record.state == "succeeded" and self.left_s(record) <= 0
         )
 
-    async def usable(self, owner: str, asked: Asked) -> JobRecord | None:
+    async def usable(self, owner: str, asked: Asked) -> Job | None:
         """The job that has this key, if it has a result or may have one; a key that leads to none is free again."""
         known = await self.known(owner, asked)
         if known is None or not known.is_ended:
@@ -289,7 +289,7 @@ class Jobs:
         await self._rows.update(known.id, idempotency_key=None)
         return None
 
-    async def get(self, job_id: str, owner: str | None) -> JobRecord:
+    async def get(self, job_id: str, owner: str | None) -> Job:
         """A job of this owner; of any, if None is named.
 
         Raises:
@@ -302,7 +302,7 @@ class Jobs:
 
     async def list_of(
         self, owner: str, *, states: Collection[State], before: str | None, limit: int
-    ) -> tuple[list[JobRecord], bool]:
+    ) -> tuple[list[Job], bool]:
         """A page of an owner's jobs, the newest first, and whether there are older ones: see ``Rows.list_of``.
 
         Raises:
@@ -313,7 +313,7 @@ class Jobs:
         found = await self._rows.list_of(owner, states=states, before=before, limit=limit + 1)
         return found[:limit], len(found) > limit
 
-    async def view(self, record: JobRecord) -> View:
+    async def view(self, record: Job) -> View:
         """A job and its prospects."""
         speed = self._pipeline.mflop_per_s
         if record.state == "queued":
@@ -327,7 +327,7 @@ class Jobs:
             )
         return View(record=record, eta_s=self._left_s(record, speed))
 
-    def _left_s(self, record: JobRecord, speed: float | None) -> float | None:
+    def _left_s(self, record: Job, speed: float | None) -> float | None:
         """Seconds that a running job will take."""
         if record.state != "running" or record.started_at is None:
             return None
@@ -338,7 +338,7 @@ class Jobs:
             return max(self._pipeline.load.wait_s, record.mflop / speed)
         return None
 
-    async def wait(self, record: JobRecord, seconds: float) -> JobRecord:
+    async def wait(self, record: Job, seconds: float) -> Job:
         """The job when it has ended, or after so many seconds."""
         if record.is_ended or seconds <= 0:
             return record
@@ -348,7 +348,7 @@ class Jobs:
                     return await feed.ended()
             return feed.record
 
-    async def events(self, record: JobRecord, after: int | None) -> AsyncGenerator[Event | None]:
+    async def events(self, record: Job, after: int | None) -> AsyncGenerator[Event | None]:
         """What happens to a job, to its end; None where nothing does."""
         async with (
             self._watched(record) as feed,
@@ -357,11 +357,11 @@ class Jobs:
             async for event in events:
                 yield event
 
-    def has_seen_the_end(self, record: JobRecord, after: int | None) -> bool:
+    def has_seen_the_end(self, record: Job, after: int | None) -> bool:
         """Whether one who saw the events up to ``after`` knows all."""
-        return self._feeds.of(record).has_seen_the_end(after)
+        return self._event_streams.of(record).has_seen_the_end(after)
 
-    async def cancel(self, record: JobRecord) -> JobRecord:
+    async def cancel(self, record: Job) -> Job:
         """End it, or delete the result that it has; what has failed stays."""
         if record.is_ended:
             if record.state != "succeeded":
@@ -372,7 +372,7 @@ class Jobs:
             return await self.cancel(await self.get(record.id, record.owner))
         return ended
 
-    async def stop(self, record: JobRecord) -> JobRecord | None:
+    async def stop(self, record: Job) -> Job | None:
         """End it if it has not ended; None: it has."""
         ended = await self._rows.update(
             record.id,
@@ -385,12 +385,12 @@ class Jobs:
         if ended is None:
             return None
         self._runner.drop(record.id)
-        self._feeds.tell(ended)
+        self._event_streams.tell(ended)
         await self._blobs.delete_under(ended.id)
         await self._ended(ended)
         return ended
 
-    def result(self, record: JobRecord) -> Mapping[str, Any]:
+    def result(self, record: Job) -> Mapping[str, Any]:
         """What is known of the result: it is there.
 
         Raises:
@@ -407,17 +407,17 @@ class Jobs:
             )
         raise JobWithoutResult(f"the job has {record.state}, so there is no result")
 
-    def left_s(self, record: JobRecord) -> float:
+    def left_s(self, record: Job) -> float:
         """Seconds that a result still lives."""
         return max(0.0, (record.expires_at or 0.0) - self._clock())
 
     def result_bytes(
-        self, record: JobRecord, start: int = 0, end: int | None = None
+        self, record: Job, start: int = 0, end: int | None = None
     ) -> AsyncIterator[bytes]:
         """The file of a result, from ``start`` to before ``end``."""
         return self._blobs.stream(result_key(record), start, end)
 
-    async def by_file_name(self, name: str) -> JobRecord | None:
+    async def by_file_name(self, name: str) -> Job | None:
         """The job whose result has this name."""
         return await self._rows.by_file_name(name)
 
@@ -425,7 +425,7 @@ class Jobs:
         """Jobs in each state."""
         return await self._rows.counts()
 
-    async def piece(self, record: JobRecord, index: int) -> bytes:
+    async def piece(self, record: Job, index: int) -> bytes:
         """A finished tile of a running job, as a JPEG file.
 
         Raises:
@@ -454,27 +454,27 @@ class Jobs:
         for record in await self._rows.expire(now):
             await self._deleted(record)
         before = now - self._max_age_s - KEPT_S
-        for job_id in await self._rows.old(before):
+        for job_id in await self._rows.ended_before(before):
             # First the files: without its row nobody would know of them.
             await self._blobs.delete_under(job_id)
         await self._rows.forget(before)
 
-    async def _expire(self, record: JobRecord) -> JobRecord | None:
+    async def _expire(self, record: Job) -> Job | None:
         expired = await self._rows.update(record.id, states=("succeeded",), state="expired")
         if expired is not None:
             await self._deleted(expired)
         return expired
 
-    async def _deleted(self, record: JobRecord) -> None:
-        self._feeds.tell(record)
+    async def _deleted(self, record: Job) -> None:
+        self._event_streams.tell(record)
         await self._blobs.delete_under(record.id)
         if record.file_name and (stored := self._store.find(record.file_name)) is not None:
             self._store.delete(stored)
 
     @contextlib.asynccontextmanager
-    async def _watched(self, record: JobRecord) -> AsyncIterator[Feed]:
+    async def _watched(self, record: Job) -> AsyncIterator[EventStream]:
         """The feed of a job, kept fresh while somebody follows it."""
-        feed = self._feeds.of(record)
+        feed = self._event_streams.of(record)
         if not self._runner.has(record.id):  # then the row is newer than what was told last
             feed.tell(record)
         if feed.place is None:
@@ -485,7 +485,7 @@ class Jobs:
         finally:
             poll.cancel()
 
-    async def _poll(self, feed: Feed) -> None:
+    async def _poll(self, feed: EventStream) -> None:
         """Look at the row of a job that does not run here."""
         while not feed.record.is_ended:
             if not self._runner.has(feed.record.id):
@@ -496,15 +496,15 @@ class Jobs:
                         feed.tell_place(await self._place(record))
             await asyncio.sleep(POLL_S)
 
-    async def _place(self, record: JobRecord) -> tuple[int, int] | None:
+    async def _place(self, record: Job) -> tuple[int, int] | None:
         """Of a queued job: its place in the queue, and the queue's length."""
         if record.state != "queued":
             return None
         position, length, _ = await self._rows.queue(record)
         return position, length
 
-    def _record(self, job: Job, asked: Asked) -> JobRecord:
-        return JobRecord(
+    def _record(self, job: UpscaleRequest, asked: Asked) -> Job:
+        return Job(
             id=new_job_id(),
             owner=job.owner,
             caller=asked.caller,
@@ -515,7 +515,7 @@ class Jobs:
             idempotency_key=asked.idempotency_key,
             fingerprint=asked.fingerprint,
             webhook=asked.webhook,
-            anew=job.anew,
+            skip_cache=job.skip_cache,
         )
 
     def _held_here(self) -> dict[str, Any]:
@@ -529,7 +529,7 @@ class Jobs:
             "leased_until": now + LEASE_S,
         }
 
-    async def _with_input(self, record: JobRecord, data: bytes) -> JobRecord:
+    async def _with_input(self, record: Job, data: bytes) -> Job:
         """The job, with its picture among the blobs."""
         try:
             await self._blobs.put(f"{work_of(record)}/input", data)
@@ -548,12 +548,12 @@ class Jobs:
         ready = await self._rows.update(record.id, states=("queued",), not_before=0.0)
         return ready or record
 
-    async def of_key(self, owner: str, key: str) -> JobRecord | None:
+    async def find_by_key(self, owner: str, key: str) -> Job | None:
         """The job that has this idempotency key, whatever was asked for with it."""
         return await self._rows.by_key(owner, key)
 
 
-def check_fingerprint(known: JobRecord | BatchRecord, asked: Asked) -> None:
+def check_fingerprint(known: Job | BatchRecord, asked: Asked) -> None:
     """What was asked for under a key is asked for again.
 
     Raises:

@@ -25,21 +25,21 @@ from sqlalchemy import update as change
 from sqlalchemy.exc import IntegrityError
 
 from enlarger.jobs.database import Database
-from enlarger.jobs.record import (
+from enlarger.jobs.job import (
     DELIVERY,
     ENDED,
     GONE,
     STATES,
     BatchRecord,
     DeliveryRecord,
-    JobRecord,
+    Job,
     State,
 )
 from enlarger.jobs.tables import batches, deliveries, jobs
 
 log = structlog.get_logger()
 
-Record = TypeVar("Record", JobRecord, BatchRecord, DeliveryRecord)
+Record = TypeVar("Record", Job, BatchRecord, DeliveryRecord)
 
 
 class Rows:
@@ -72,7 +72,7 @@ class Rows:
 
     # Jobs
 
-    async def add(self, record: JobRecord) -> JobRecord:
+    async def add(self, record: Job) -> Job:
         """A new row; or, if its owner has used its idempotency key before, the one that has it."""
         try:
             await self._database.write(insert(jobs).values(_values(record)))
@@ -85,7 +85,7 @@ class Rows:
             return found
         return record
 
-    async def add_all(self, records: Iterable[JobRecord]) -> None:
+    async def add_all(self, records: Iterable[Job]) -> None:
         """New rows: all of them, or none.
 
         Raises:
@@ -93,30 +93,30 @@ class Rows:
         """
         await self._database.write(*(insert(jobs).values(_values(record)) for record in records))
 
-    async def get(self, id: str) -> JobRecord | None:
+    async def get(self, id: str) -> Job | None:
         """The job of this id."""
-        return await self._find(JobRecord, jobs, jobs.c.id == id)
+        return await self._find(Job, jobs, jobs.c.id == id)
 
-    async def by_file_name(self, name: str) -> JobRecord | None:
+    async def by_file_name(self, name: str) -> Job | None:
         """The job whose result has this name."""
-        return await self._find(JobRecord, jobs, jobs.c.file_name == name)
+        return await self._find(Job, jobs, jobs.c.file_name == name)
 
-    async def by_key(self, owner: str, key: str) -> JobRecord | None:
+    async def by_key(self, owner: str, key: str) -> Job | None:
         """The job that this owner asked for under this idempotency key."""
-        return await self._find(JobRecord, jobs, _has_key(jobs, owner, key))
+        return await self._find(Job, jobs, _has_key(jobs, owner, key))
 
-    async def of_batch(self, batch_id: str) -> list[JobRecord]:
+    async def of_batch(self, batch_id: str) -> list[Job]:
         """The jobs of a batch, in its order."""
         found = await self._database.read(
             select(jobs)
             .where(jobs.c.batch_id == batch_id)
             .order_by(jobs.c.batch_index, jobs.c.number)
         )
-        return [_record(JobRecord, row) for row in found]
+        return [_record(Job, row) for row in found]
 
     async def list_of(
         self, owner: str, *, states: Collection[State], before: str | None, limit: int
-    ) -> list[JobRecord]:
+    ) -> list[Job]:
         """Jobs of one owner in these states, the newest first.
 
         Args:
@@ -130,16 +130,16 @@ class Rows:
             known = select(jobs.c.number).where(jobs.c.id == before, jobs.c.owner == owner)
             conditions.append(jobs.c.number < known.scalar_subquery())
         found = await self._database.read(
-            select(*_columns(JobRecord, jobs))
+            select(*_columns(Job, jobs))
             .where(*conditions)
             .order_by(jobs.c.number.desc())
             .limit(limit)
         )
-        return [_record(JobRecord, row) for row in found]
+        return [_record(Job, row) for row in found]
 
     async def claim(
-        self, holder: str, *, now: float, lease_s: float, but: Collection[str] = ()
-    ) -> JobRecord | None:
+        self, holder: str, *, now: float, lease_s: float, exclude: Collection[str] = ()
+    ) -> Job | None:
         """A job to run, which nobody else has: it is running now, held by ``holder`` until ``now + lease_s``.
 
         First those that were begun and that nobody works on: given back, or their holder let the lease run out.
@@ -149,9 +149,11 @@ class Rows:
             holder: who will run it.
             now: the time.
             lease_s: how long it is held without a sign of life.
-            but: ids of what ``holder`` works on, also where it was late to say so.
+            exclude: ids of what ``holder`` works on, also where it was late to say so.
         """
-        is_lost = and_(jobs.c.state == "running", jobs.c.leased_until < now, jobs.c.id.not_in(but))
+        is_lost = and_(
+            jobs.c.state == "running", jobs.c.leased_until < now, jobs.c.id.not_in(exclude)
+        )
         is_due = and_(jobs.c.state == "queued", jobs.c.not_before <= now)
         chosen = (
             select(jobs.c.number)
@@ -162,7 +164,7 @@ class Rows:
             .with_for_update(skip_locked=True)
         )
         return await self._change(
-            JobRecord,
+            Job,
             jobs,
             jobs.c.number == chosen.scalar_subquery(),
             state="running",
@@ -189,7 +191,7 @@ class Rows:
         holder: str | None = None,
         states: tuple[State, ...] = STATES,
         **values: Any,
-    ) -> JobRecord | None:
+    ) -> Job | None:
         """Change a job, if it is in one of these states, and in the hands of ``holder`` if one is named.
 
         Returns:
@@ -198,7 +200,7 @@ class Rows:
         conditions = [jobs.c.id == id, jobs.c.state.in_(states)]
         if holder is not None:
             conditions.append(jobs.c.holder == holder)
-        return await self._change(JobRecord, jobs, and_(*conditions), **values)
+        return await self._change(Job, jobs, and_(*conditions), **values)
 
     async def release(
         self,
@@ -217,7 +219,7 @@ class Rows:
             values: how far it came.
         """
         released = await self._change(
-            JobRecord,
+            Job,
             jobs,
             and_(jobs.c.id == id, jobs.c.state == "running", jobs.c.holder == holder),
             **_released(not_before),
@@ -240,7 +242,7 @@ class Rows:
             .values(holder=None),
         )
 
-    async def queue(self, record: JobRecord) -> tuple[int, int, float]:
+    async def queue(self, record: Job) -> tuple[int, int, float]:
         """Place of a queued job (1: the next), length of the queue, and known cost of those before it, in mflop."""
         own = select(jobs.c.number).where(jobs.c.id == record.id).scalar_subquery()
         is_before = jobs.c.number < own
@@ -270,17 +272,17 @@ class Rows:
         )
         return dict.fromkeys(STATES, 0) | {row["state"]: row["count"] for row in found}
 
-    async def expire(self, now: float) -> list[JobRecord]:
+    async def expire(self, now: float) -> list[Job]:
         """Results whose time is over: their jobs, which have expired with this call and in no other one."""
         found = await self._database.write(
             change(jobs)
             .where(_unlocked(and_(jobs.c.state == "succeeded", jobs.c.expires_at <= now)))
             .values(state="expired")
-            .returning(*_columns(JobRecord, jobs))
+            .returning(*_columns(Job, jobs))
         )
-        return [_record(JobRecord, row) for row in found]
+        return [_record(Job, row) for row in found]
 
-    async def old(self, before: float) -> list[str]:
+    async def ended_before(self, before: float) -> list[str]:
         """Ids of jobs that ended before."""
         found = await self._database.read(select(jobs.c.id).where(_is_old(before)))
         return [row["id"] for row in found]
@@ -296,7 +298,7 @@ class Rows:
 
     # Batches
 
-    async def add_batch(self, batch: BatchRecord, records: Iterable[JobRecord]) -> BatchRecord:
+    async def add_batch(self, batch: BatchRecord, records: Iterable[Job]) -> BatchRecord:
         """A new batch with its jobs; or, if its owner has used its idempotency key before, the one that has it."""
         try:
             await self._database.write(
@@ -346,14 +348,14 @@ class Rows:
         )
         return await self._find(DeliveryRecord, deliveries, told) is not None
 
-    async def untold_jobs(self) -> list[JobRecord]:
+    async def jobs_awaiting_webhook(self) -> list[Job]:
         """Jobs that have ended, and of whose end there is to be a message, and is none."""
         found = await self._database.read(
             select(jobs).where(
                 jobs.c.webhook.is_not(None), jobs.c.state.in_(ENDED), ~_has_delivery(jobs)
             )
         )
-        return [_record(JobRecord, row) for row in found]
+        return [_record(Job, row) for row in found]
 
     async def untold_batches(self) -> list[BatchRecord]:
         """The same of batches."""

@@ -23,18 +23,19 @@ from enlarger.errors import (
     MissingInput,
     reason_of,
 )
-from enlarger.job import BytesSource, Job, Options, UrlSource
 from enlarger.jobs.blobs import Blobs
 from enlarger.jobs.checkpoint import Checkpoint, KeptTiles
-from enlarger.jobs.feeds import Feed, Feeds, Shown
-from enlarger.jobs.record import JobRecord, input_json
+from enlarger.jobs.event_streams import EventStream, EventStreams, Shown
+from enlarger.jobs.job import Job, input_json
 from enlarger.jobs.rows import Rows
+from enlarger.options import Options
 from enlarger.picture.preview import preview
 from enlarger.picture.values import Header
 from enlarger.pipeline.outcome import Outcome
 from enlarger.pipeline.pipeline import Pipeline
 from enlarger.pipeline.progress import Listener, OnPiece, Piece
 from enlarger.repeated import Repeated
+from enlarger.request import BytesSource, UpscaleRequest, UrlSource
 from enlarger.threads import dropped, in_thread
 
 log = structlog.get_logger()
@@ -53,7 +54,7 @@ MOST_ATTEMPTS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Words:
+class JobPresenter:
     """How results and errors are written down; the API knows."""
 
     describe: Callable[[Outcome], Awaitable[dict[str, Any]]]
@@ -63,14 +64,14 @@ class Words:
     """An error, and the id of the request that met it, as JSON."""
 
 
-class Tracked:
+class JobProgress:
     """How far a request is: it may be, or become, a job.
 
     Args:
         record: the job as it is, which another gateway may have begun.
     """
 
-    def __init__(self, record: JobRecord | None = None) -> None:
+    def __init__(self, record: Job | None = None) -> None:
         self.stage: str | None = None
         self.tiles_done = record.tiles_done if record else 0
         self.tiles_total = record.tiles_total if record else None
@@ -127,10 +128,10 @@ class Tracked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class JobHooks:
     """Who is told of jobs that come to an end here."""
 
-    ended: Callable[[JobRecord], Awaitable[None]]
+    ended: Callable[[Job], Awaitable[None]]
     """Of each, however it ended."""
 
     made: Callable[[Outcome], None] = lambda _: None
@@ -146,7 +147,7 @@ class Runner:
     Args:
         rows: where jobs are.
         blobs: where their pictures and tiles are.
-        feeds: told of all that happens.
+        event_streams: told of all that happens.
         pipeline: does the work.
         executor: for work that must not hold up the event loop.
         words: how results and errors are written down.
@@ -164,22 +165,22 @@ class Runner:
         *,
         rows: Rows,
         blobs: Blobs,
-        feeds: Feeds,
+        event_streams: EventStreams,
         pipeline: Pipeline,
         executor: Executor,
-        words: Words,
+        words: JobPresenter,
         max_age_s: float,
         places: int,
         takes: Callable[[], bool],
         charge: Callable[[str, int], None],
-        told: Told,
+        told: JobHooks,
         holding: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.holder = secrets.token_hex(8)
         self._rows = rows
         self._blobs = blobs
-        self._feeds = feeds
+        self._event_streams = event_streams
         self._pipeline = pipeline
         self._executor = executor
         self._words = words
@@ -191,7 +192,7 @@ class Runner:
         self._holding = holding
         self._clock = clock
         self._running: dict[str, asyncio.Task[None]] = {}
-        self._tracked: dict[str, Tracked] = {}
+        self._tracked: dict[str, JobProgress] = {}
         self._wake = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
 
@@ -220,11 +221,11 @@ class Runner:
         if job_id in self._running:
             self._running[job_id].cancel()
 
-    def begin(self, record: JobRecord) -> None:
+    def begin(self, record: Job) -> None:
         """Run a job, whatever runs already; its row says that it runs here."""
-        self._start(record, Tracked(record), partial(self._work, record))
+        self._start(record, JobProgress(record), partial(self._work, record))
 
-    def adopt(self, record: JobRecord, work: asyncio.Future[Outcome], tracked: Tracked) -> None:
+    def adopt(self, record: Job, work: asyncio.Future[Outcome], tracked: JobProgress) -> None:
         """A request that runs already goes on as a job; its row says that it runs here."""
         tracked.tiles = KeptTiles(self._blobs, tiles_of(record))
         self._start(record, tracked, lambda _: work)
@@ -237,7 +238,7 @@ class Runner:
             try:
                 while len(self._running) < self._places and self._takes():
                     record = await self._rows.claim(
-                        self.holder, now=self._clock(), lease_s=LEASE_S, but=list(self._running)
+                        self.holder, now=self._clock(), lease_s=LEASE_S, exclude=list(self._running)
                     )
                     if record is None:
                         break
@@ -283,11 +284,11 @@ class Runner:
 
     def _start(
         self,
-        record: JobRecord,
-        tracked: Tracked,
-        work: Callable[[Tracked], Awaitable[Outcome]],
+        record: Job,
+        tracked: JobProgress,
+        work: Callable[[JobProgress], Awaitable[Outcome]],
     ) -> None:
-        feed = self._feeds.of(record)
+        feed = self._event_streams.of(record)
         feed.followers += 1
 
         def changed() -> None:
@@ -300,7 +301,7 @@ class Runner:
         self._tracked[record.id] = tracked
         task.add_done_callback(partial(self._forget, record.id, feed))
 
-    def _forget(self, job_id: str, feed: Feed, task: asyncio.Task[None]) -> None:
+    def _forget(self, job_id: str, feed: EventStream, task: asyncio.Task[None]) -> None:
         feed.followers -= 1
         if self._running.get(job_id) is task:
             del self._running[job_id]
@@ -310,14 +311,16 @@ class Runner:
             # The database is away: the job's lease runs out, and it goes on from its tiles.
             log.warning("job_end_not_noted", job=job_id, reason=reason_of(error))
 
-    async def _run(self, record: JobRecord, tracked: Tracked, work: Awaitable[Outcome]) -> None:
+    async def _run(self, record: Job, tracked: JobProgress, work: Awaitable[Outcome]) -> None:
         """Work on a job to its end."""
         structlog.contextvars.bind_contextvars(request_id=record.request_id, job=record.id)
         log.info("job_begun", attempt=record.attempts)
         work = asyncio.ensure_future(work)
         try:
             with self._holding():
-                async with _Pieces(self._blobs, self._feeds.of(record), self._executor) as pieces:
+                async with _Pieces(
+                    self._blobs, self._event_streams.of(record), self._executor
+                ) as pieces:
                     tracked.piece = pieces.add
                     outcome = await work
                 await self._succeed(record, outcome)
@@ -338,7 +341,7 @@ class Runner:
             log.exception("internal_error")
             await self._fail(record, EnlargerError("Internal server error"))
 
-    async def _work(self, record: JobRecord, tracked: Tracked) -> Outcome:
+    async def _work(self, record: Job, tracked: JobProgress) -> Outcome:
         """The pipeline's part."""
         if record.attempts > MOST_ATTEMPTS:
             raise EngineLost(
@@ -353,19 +356,19 @@ class Runner:
             raise MissingInput("the picture that came with the request is gone; send it again")
         folder = tiles_of(record)
         tracked.tiles = KeptTiles(self._blobs, folder, known=await self._blobs.keys(folder))
-        job = Job(
+        job = UpscaleRequest(
             source=source,
             options=options,
             owner=record.owner,
             request_id=record.request_id,
-            anew=record.anew,
+            skip_cache=record.skip_cache,
         )
         # What came with a request was charged when it was taken; a batch waits in the queue until it may go on.
         is_charged = record.source_url is None and record.batch_id is None
         charge = None if is_charged else partial(self._charge, record.caller)
         return await self._pipeline.run(job, listener=tracked.listener, charge=charge)
 
-    async def _succeed(self, record: JobRecord, outcome: Outcome) -> None:
+    async def _succeed(self, record: Job, outcome: Outcome) -> None:
         await self._blobs.put_file(result_key(record), outcome.stored.path)
         made = await self._words.describe(outcome)
         await self._end(
@@ -380,7 +383,7 @@ class Runner:
         )
         self._told.made(outcome)
 
-    async def _fail(self, record: JobRecord, error: EnlargerError) -> None:
+    async def _fail(self, record: Job, error: EnlargerError) -> None:
         log.info("job_failed", code=error.code, reason=reason_of(error))
         self._told.failed(error.code)
         problem = self._words.problem(error, record.request_id)
@@ -390,7 +393,7 @@ class Runner:
             forgets = {"idempotency_key": None}
         await self._end(record, state="failed", problem=problem, **forgets)
 
-    async def _end(self, record: JobRecord, **values: Any) -> None:
+    async def _end(self, record: Job, **values: Any) -> None:
         ended = await self._rows.update(
             record.id,
             holder=self.holder,
@@ -404,17 +407,17 @@ class Runner:
             return
         log.info("job_ended", state=ended.state)
         await self._blobs.delete_under(work_of(ended) if ended.state == "succeeded" else ended.id)
-        self._feeds.tell(ended)
+        self._event_streams.tell(ended)
         await self._told.ended(ended)
 
-    async def _clear(self, record: JobRecord) -> None:
+    async def _clear(self, record: Job) -> None:
         """Delete what was written for a job after it was canceled; if it was not, somebody else has it."""
         with contextlib.suppress(EnlargerError):
             now = await self._rows.get(record.id)
             if now is None or now.state == "canceled":
                 await self._blobs.delete_under(record.id)
 
-    async def _give_back(self, record: JobRecord, tracked: Tracked, *, not_before: float) -> bool:
+    async def _give_back(self, record: Job, tracked: JobProgress, *, not_before: float) -> bool:
         """Whether it was still ours."""
         values = {**tracked.values(), "stage": None}
         with contextlib.suppress(EnlargerError):  # if it fails, its lease runs out
@@ -426,7 +429,7 @@ class Runner:
                 tiles_total=tracked.tiles_total,
             ):
                 log.info("job_given_back")
-                self._feeds.tell(replace(record, **values))
+                self._event_streams.tell(replace(record, **values))
                 return True
         return False
 
@@ -434,7 +437,7 @@ class Runner:
 class _Pieces:
     """Tiles of a job as small pictures, for who looks on. A piece that cannot be kept is just not shown."""
 
-    def __init__(self, blobs: Blobs, feed: Feed, executor: Executor) -> None:
+    def __init__(self, blobs: Blobs, feed: EventStream, executor: Executor) -> None:
         self._blobs = blobs
         self._feed = feed
         self._executor = executor
@@ -466,21 +469,21 @@ class _Pieces:
             self._feed.show(Shown(piece.index, piece.place))
 
 
-def work_of(record: JobRecord) -> str:
+def work_of(record: Job) -> str:
     """The folder of what only the work on a job needs: its picture, finished tiles, and pieces to look at."""
     return f"{record.id}/work"
 
 
-def tiles_of(record: JobRecord) -> str:
+def tiles_of(record: Job) -> str:
     """The folder of its finished tiles."""
     return f"{work_of(record)}/tiles"
 
 
-def result_key(record: JobRecord) -> str:
+def result_key(record: Job) -> str:
     """Where its result is."""
     return f"{record.id}/result"
 
 
-def piece_key(record: JobRecord, index: int) -> str:
+def piece_key(record: Job, index: int) -> str:
     """Where a finished tile is as a small picture."""
     return f"{work_of(record)}/pieces/{index}"

@@ -72,7 +72,7 @@ jobs = Table(
     Column("holder", Text),
     Column("leased_until", Real, nullable=False),
     Column("attempts", Integer, nullable=False),
-    Column("anew", Boolean, nullable=False),
+    Column("anew", Boolean, key="skip_cache", nullable=False),
     Index("enlarger_jobs_state", "state", "number"),
     Index("enlarger_jobs_key", "owner", "idempotency_key", unique=True),  # NULLs are no duplicates
     Index("enlarger_jobs_file_name", "file_name"),

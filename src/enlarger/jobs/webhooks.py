@@ -21,7 +21,7 @@ from enlarger.config import WHSEC
 from enlarger.errors import EnlargerError, reason_of
 from enlarger.fetch import Fetcher
 from enlarger.jobs.batches import Batch
-from enlarger.jobs.record import GONE, BatchRecord, DeliveryRecord, JobRecord, delivery_id
+from enlarger.jobs.job import GONE, BatchRecord, DeliveryRecord, Job, delivery_id
 from enlarger.jobs.rows import Rows
 from enlarger.repeated import Repeated
 
@@ -92,7 +92,7 @@ class Webhooks:
         rows: Rows,
         fetcher: Fetcher,
         secrets: Sequence[SecretStr],
-        job_json: Callable[[JobRecord], dict[str, Any]],
+        job_json: Callable[[Job], dict[str, Any]],
         batch_json: Callable[[Batch], dict[str, Any]],
         pauses_s: Sequence[float] = PAUSES_S,
         timeout_s: float = TIMEOUT_S,
@@ -124,7 +124,7 @@ class Webhooks:
         with contextlib.suppress(EnlargerError):  # if it fails, leases run out
             await self._rows.release_all(self._holder)
 
-    async def job_ended(self, record: JobRecord) -> None:
+    async def job_ended(self, record: Job) -> None:
         """A job has ended, and with it perhaps its batch. A failure here costs no job: see ``_catch_up``."""
         try:
             if record.webhook is not None:
@@ -145,7 +145,7 @@ class Webhooks:
         except EnlargerError as error:
             log.warning("webhook_not_kept", batch=batch_id, reason=reason_of(error))
 
-    async def _tell_of_job(self, record: JobRecord) -> None:
+    async def _tell_of_job(self, record: Job) -> None:
         # What has expired meanwhile had succeeded.
         state = "succeeded" if record.state == "expired" else record.state
         await self._tell(record, f"job.{state}", self._job_json(record), record.webhook)
@@ -156,7 +156,7 @@ class Webhooks:
             await self._tell(record, "batch.finished", self._batch_json(batch), record.webhook)
 
     async def _tell(
-        self, about: JobRecord | BatchRecord, type_: str, data: dict[str, Any], url: str | None
+        self, about: Job | BatchRecord, type_: str, data: dict[str, Any], url: str | None
     ) -> None:
         if not self._secrets or url is None:
             return
@@ -181,7 +181,7 @@ class Webhooks:
         away = Repeated()
         while True:
             try:
-                for record in await self._rows.untold_jobs():
+                for record in await self._rows.jobs_awaiting_webhook():
                     await self._tell_of_job(record)
                 for batch in await self._rows.untold_batches():
                     await self._tell_of_batch(batch)

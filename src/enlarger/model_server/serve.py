@@ -7,12 +7,13 @@ from collections.abc import Callable
 
 import structlog
 
+from enlarger.asgi.server import Lifecycle, bind, is_loopback
+from enlarger.asgi.server import serve as serve_asgi
 from enlarger.config import ServerSettings
 from enlarger.engine.openvino.runtime import OpenVINOEngine
 from enlarger.errors import ConfigError
 from enlarger.memory import importing
 from enlarger.models import Catalogue
-from enlarger.web import launcher
 
 
 async def serve(
@@ -41,7 +42,7 @@ async def serve(
     Raises:
         ConfigError: the address or a model cannot be used, or others can reach the server and no token is set.
     """
-    if token is None and not launcher.is_loopback(host):
+    if token is None and not is_loopback(host):
         raise ConfigError(
             f"ENLARGER_TILE_TOKEN: needed to listen on {host}, and the same at the gateway, so that nobody else "
             "uses this model server; `openssl rand -hex 32` makes one"
@@ -53,8 +54,8 @@ async def serve(
             structlog.get_logger().error("model_unusable", reason=fault)
     else:
         catalogue = Catalogue.installed(settings.model_dir, hashed=True)
-    listener = launcher.bind(host, port, variable="--port")
-    service = launcher.Service(settings.drain_s)
+    listener = bind(host, port, variable="--port")
+    service = Lifecycle(settings.drain_s)
     usual = catalogue.choose("auto", scale=4).id if is_loaded_first else None
     async with OpenVINOEngine(
         catalogue, threads=threads, precision=settings.precision, cache_folder=settings.cache_folder
@@ -68,5 +69,5 @@ async def serve(
         server = ModelServer(engine, service, token=token)
         loading = asyncio.create_task(load(engine, server, usual))
         announce(listener.getsockname()[1])
-        await launcher.serve(server.asgi(), listener=listener, service=service)
+        await serve_asgi(server.asgi(), listener=listener, service=service)
         loading.cancel()

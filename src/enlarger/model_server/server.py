@@ -20,6 +20,11 @@ from quart import Quart, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from enlarger import __version__, tracing
+from enlarger.asgi.access import Access
+from enlarger.asgi.bodies import TOO_SLOW, AsgiApp, LimitedBodies, Scope
+from enlarger.asgi.metrics import BUCKETS_S, exposition, new_registry
+from enlarger.asgi.request_ids import HEADER, follow, id_of
+from enlarger.asgi.server import Lifecycle
 from enlarger.engine import Engine
 from enlarger.engine.tile import TileRequest, TileResult
 from enlarger.errors import (
@@ -37,11 +42,6 @@ from enlarger.errors import (
 )
 from enlarger.memory import rss_bytes
 from enlarger.repeated import Repeated
-from enlarger.web.access import Access
-from enlarger.web.bodies import TOO_SLOW, AsgiApp, LimitedBodies, Scope
-from enlarger.web.launcher import Service
-from enlarger.web.metrics import BUCKETS_S, exposition, new_registry
-from enlarger.web.request_ids import HEADER, follow, id_of
 from enlarger.wire import PROTOCOL, ModelDefaults, facts_to_json, read_request, result_headers
 
 log = structlog.get_logger()
@@ -60,7 +60,7 @@ class ModelServer:
         token: what gateways must show; None lets everybody in.
     """
 
-    def __init__(self, engine: Engine, service: Service, *, token: str | None = None) -> None:
+    def __init__(self, engine: Engine, service: Lifecycle, *, token: str | None = None) -> None:
         self._engine = engine
         self._service = service
         self._token = token

@@ -17,7 +17,7 @@ from enlarger.picture.values import Samples
 Floats = npt.NDArray[np.floating[Any]]
 
 
-def bled(colour: Samples, alpha: Samples) -> Samples:
+def bleed_colour(colour: Samples, alpha: Samples) -> Samples:
     """Colour (H, W, C) with that of visible pixels spread under those whose alpha (H, W) is 0."""
     clear = alpha == 0
     if not clear.any() or clear.all():

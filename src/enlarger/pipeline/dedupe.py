@@ -21,7 +21,7 @@ class _Kept:
     result: TileResult
 
 
-class Once:
+class TileDeduplicator:
     """An engine before another one, for the tiles of one request. Leaving it drops what still runs.
 
     Tiles are equal whose pixels are. What is wanted of one may be a part of what was made of another.
@@ -43,7 +43,7 @@ class Once:
         self.reused = 0
         """Tiles that needed no computing."""
 
-    async def __aenter__(self) -> Once:
+    async def __aenter__(self) -> TileDeduplicator:
         return self
 
     async def __aexit__(self, *_: object) -> None:

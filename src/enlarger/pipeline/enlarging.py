@@ -28,12 +28,12 @@ from enlarger.geometry.axis import whole
 from enlarger.geometry.rect import Rect
 from enlarger.geometry.route import Pass, Route, result_window
 from enlarger.geometry.tiles import TileBox
-from enlarger.picture.bleed import bled
+from enlarger.picture.bleed import bleed_colour
 from enlarger.picture.encoding import Statement
 from enlarger.picture.extremes import NETWORK_REACH_PX, Extremes
 from enlarger.picture.rim import without_ground
 from enlarger.picture.values import Note, Picture, Samples
-from enlarger.pipeline.dedupe import Once
+from enlarger.pipeline.dedupe import TileDeduplicator
 from enlarger.pipeline.outcome import Enlarged, Ran
 from enlarger.pipeline.plan import KEPT_BYTES, Plan
 from enlarger.pipeline.planes import Goal, Plane, Source
@@ -87,7 +87,7 @@ async def enlarge(
     distinct = sorted(set(first_equal))
     planes = sum(_plane_count(frames[number]) for number in distinct)
     keep_bytes = KEPT_BYTES if len(frames) > 1 else 0
-    async with Once(engine, keep_bytes=keep_bytes) as once:
+    async with TileDeduplicator(engine, keep_bytes=keep_bytes) as once:
         work = _Work(
             plan=plan,
             precision=precision,
@@ -332,7 +332,7 @@ def _sources(picture: Picture, *, cleans_edges: bool) -> list[Source]:
     whole = Rect.whole(picture.width_px, picture.height_px)
     colour, alpha = picture.colour, picture.alpha
     if alpha is not None:
-        colour = bled(without_ground(colour, alpha) if cleans_edges else colour, alpha)
+        colour = bleed_colour(without_ground(colour, alpha) if cleans_edges else colour, alpha)
     sources = [Source(_widened(colour), whole)]
     if picture.alpha is not None and _plane_count(picture.samples) == 2:
         sources.append(Source(_widened(picture.alpha[:, :, np.newaxis]), whole))

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
-from enlarger.job import Options
+from enlarger.options import Options
 from enlarger.picture.encode import suffix_of
 from enlarger.picture.values import Picture
 from enlarger.pipeline.outcome import Enlarged, Outcome

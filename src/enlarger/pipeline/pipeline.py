@@ -23,8 +23,8 @@ from enlarger.errors import (
     FileTooLarge,
     UnreadableImage,
 )
-from enlarger.job import SCALES, BytesSource, Job, Options
 from enlarger.models import Catalogue, Model
+from enlarger.options import SCALES, Options
 from enlarger.picture.preview import preview
 from enlarger.picture.sandbox.pool import Decoders
 from enlarger.picture.values import Header, Picture
@@ -40,6 +40,7 @@ from enlarger.pipeline.progress import Listener, OnTile
 from enlarger.pipeline.result_cache import Results
 from enlarger.pipeline.size_limit import kept
 from enlarger.pipeline.stopwatch import Stopwatch
+from enlarger.request import BytesSource, UpscaleRequest
 from enlarger.store import Store
 from enlarger.threads import in_thread
 
@@ -123,7 +124,7 @@ class Pipeline:
         return self._admission.queued_px
 
     async def run(
-        self, job: Job, *, listener: Listener = _NOBODY, charge: Charge | None = None
+        self, job: UpscaleRequest, *, listener: Listener = _NOBODY, charge: Charge | None = None
     ) -> Outcome:
         """Make the picture that ``job`` asks for.
 
@@ -153,7 +154,7 @@ class Pipeline:
             made, found = await self._results.get(
                 key,
                 partial(self._make, job, data, plan, charge, listener),
-                anew=job.anew,
+                skip_cache=job.skip_cache,
                 on_tile=listener.tile,
             )
         stages_s = watch.stages_s | (dict(made.stages_s) if found == "miss" else {})
@@ -183,7 +184,7 @@ class Pipeline:
         tracing.note(model=outcome.ran.model, found=found, tiles=outcome.ran.tiles)
         return outcome
 
-    async def header(self, job: Job) -> tuple[Header, int]:
+    async def header(self, job: UpscaleRequest) -> tuple[Header, int]:
         """What the job's picture says of itself, and the bytes of its file.
 
         Raises:
@@ -192,7 +193,7 @@ class Pipeline:
         data = await self._bytes(job)
         return await self._decoders.probe(data), len(data)
 
-    async def placeholder(self, job: Job) -> bytes:
+    async def placeholder(self, job: UpscaleRequest) -> bytes:
         """What is to be made, as plain resampling makes it: a JPEG file of its size, for who waits for the real one.
 
         Raises:
@@ -250,7 +251,7 @@ class Pipeline:
 
     async def _make(
         self,
-        job: Job,
+        job: UpscaleRequest,
         data: bytes,
         plan: Plan,
         charge: Charge | None,
@@ -331,7 +332,7 @@ class Pipeline:
             eta_s=eta,
         )
 
-    async def _bytes(self, job: Job) -> bytes:
+    async def _bytes(self, job: UpscaleRequest) -> bytes:
         if not isinstance(job.source, BytesSource):
             return await self._fetcher.fetch(job.source.url)
         size, limit = len(job.source.data), self._settings.max_file_size_bytes
@@ -359,7 +360,7 @@ class Pipeline:
         )
 
 
-def _key(data: bytes, job: Job, model: Model) -> str:
+def _key(data: bytes, job: UpscaleRequest, model: Model) -> str:
     """Equal for requests of one owner that give the same file."""
     content = hashlib.sha256(data).hexdigest()
     return f"{job.owner} {content} {model.id} {model.sha256} {job.options.model_dump_json()}"

@@ -13,8 +13,8 @@ from enlarger.engine.tile import ModelFacts, Need
 from enlarger.errors import AnimationUnsupported, ImageTooLarge, InvalidOption, OutputTooLarge
 from enlarger.geometry.rect import Rect
 from enlarger.geometry.route import Route, route
-from enlarger.job import Options
 from enlarger.models import Catalogue, Model
+from enlarger.options import Options
 from enlarger.picture import colour_lock
 from enlarger.picture.encode import check_kind, kind_for
 from enlarger.picture.values import Header

@@ -38,7 +38,7 @@ class Results(Generic[T]):
         key: str,
         make: Callable[[OnTile], Awaitable[T]],
         *,
-        anew: bool = False,
+        skip_cache: bool = False,
         on_tile: OnTile | None = None,
     ) -> tuple[T, Found]:
         """The result for ``key``, made now if nobody has it; and how it was found.
@@ -46,10 +46,10 @@ class Results(Generic[T]):
         Args:
             key: equal for equal results.
             make: makes one, and tells of each finished tile. It is cancelled when nobody waits for it any more.
-            anew: make one in any case, for those to come as well.
+            skip_cache: make one in any case, for those to come as well.
             on_tile: told of each finished tile.
         """
-        if not anew:
+        if not skip_cache:
             running = self._running.get(key)
             if running is not None and running.is_wanted:
                 shared = await self._copy(await running.join(on_tile))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from enlarger.errors import InvalidOption
 from enlarger.geometry.axis import whole
-from enlarger.job import Options
+from enlarger.options import Options
 from enlarger.picture.encode import QUALITY, encode, prepare
 from enlarger.picture.resample import reduce
 from enlarger.picture.values import Note, Picture

@@ -28,6 +28,7 @@ from enlarger.errors import (
     Unauthorized,
     reason_of,
 )
+from enlarger.pool.fair_queue import FairQueue
 from enlarger.pool.health import State
 from enlarger.pool.member import Member
 from enlarger.pool.policy import (
@@ -46,7 +47,6 @@ from enlarger.pool.policy import (
     model_here,
     retry_fits,
 )
-from enlarger.pool.turns import Turns
 from enlarger.repeated import Repeated
 
 log = structlog.get_logger()
@@ -122,7 +122,7 @@ class Pool:
         self._hopeless_s = hopeless_s
         self._hung_s = hung_s
         self._wear = wear or Wear()
-        self._waiting: Turns[_Tile] = Turns()
+        self._waiting: FairQueue[_Tile] = FairQueue()
         self._seated: dict[_Tile, Member] = {}
         self._retrying = 0
         self._turn = 0

@@ -10,8 +10,8 @@ from contextlib import suppress
 from functools import partial
 
 from enlarger.engine import Engine
-from enlarger.job import Options
 from enlarger.models import Catalogue, Model
+from enlarger.options import Options
 from enlarger.picture.encode import holds_frames, kind_for
 from enlarger.picture.sandbox.pool import Decoders
 from enlarger.picture.values import Header, Picture

@@ -17,7 +17,7 @@ from enlarger.errors import (
     UnexpectedAnswer,
     UnreadableImage,
 )
-from enlarger.job import Options
+from enlarger.options import Options
 from enlarger.picture.encode import MEDIA_TYPES, holds_frames, kind_for, suffix_of
 from enlarger.picture.sandbox.pool import Decoders
 from enlarger.picture.values import Header

@@ -12,7 +12,7 @@ from typing import Protocol
 from rich.console import Console
 
 from enlarger.errors import EnlargerError, InvalidOption, UnreadableImage, UnsupportedFormat
-from enlarger.job import Options
+from enlarger.options import Options
 from enlarger.picture.encode import format_for, suffix_of
 from enlarger.shell import estimates, names, targets
 from enlarger.shell.arguments import Asked, File, Folder

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from enlarger.config import Settings
-    from enlarger.job import Options
+    from enlarger.options import Options
     from enlarger.shell.arguments import Asked
 
 _held: list[object] = []

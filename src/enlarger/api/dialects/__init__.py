@@ -1,6 +1,6 @@
 """What other services speak, so that their clients work with this one: other words for the same requests.
 
-Each module reads its fields into a ``Job``, writes an ``Outcome`` as its answer, and a problem as its error.
+Each module reads its fields into a ``UpscaleRequest``, writes an ``Outcome`` as its answer, and a problem as its error.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from quart import Quart
 from enlarger.api.dialects import automatic1111, cog, localai
 from enlarger.api.dialects.automatic1111 import Automatic1111
 from enlarger.api.dialects.cog import Cog
+from enlarger.api.dialects.dialect import DialectContext
 from enlarger.api.dialects.localai import LocalAI
-from enlarger.api.dialects.maker import Maker
 
-__all__ = ["PICTURES", "Maker", "in_words_of", "register"]
+__all__ = ["PICTURES", "DialectContext", "in_words_of", "register"]
 
 PICTURES = (*automatic1111.PICTURES, *cog.PICTURES, localai.PATH)
 """Rules of the routes that make pictures."""
@@ -31,7 +31,7 @@ _ERROR_BODIES: tuple[tuple[tuple[str, ...], Callable[[Mapping[str, Any]], dict[s
 )
 
 
-def register(app: Quart, maker: Maker) -> None:
+def register(app: Quart, maker: DialectContext) -> None:
     """Add the routes of all dialects to an application."""
     for dialect in (Automatic1111(maker=maker), Cog(maker=maker), LocalAI(maker=maker)):
         app.register_blueprint(dialect.blueprint())

@@ -11,8 +11,8 @@ from typing import Any
 
 from quart import Blueprint, Response
 
-from enlarger.api.dialects.maker import (
-    Maker,
+from enlarger.api.dialects.dialect import (
+    DialectContext,
     fault_of,
     options_of,
     refuse_unknown,
@@ -22,11 +22,12 @@ from enlarger.api.dialects.maker import (
 from enlarger.api.dialects.model_names import ALIASES, model_named
 from enlarger.api.traced import traced
 from enlarger.api.v1.requests import Form
-from enlarger.job import Job, Options
 from enlarger.models import Catalogue
+from enlarger.options import Options
 from enlarger.pipeline.ledger import Load
 from enlarger.pipeline.outcome import Outcome
 from enlarger.pipeline.progress import Listener
+from enlarger.request import UpscaleRequest
 
 PREFIX = "/sdapi/"
 
@@ -54,7 +55,7 @@ Tiles = tuple[int, int]
 """Done, and in all."""
 
 
-def read_single(form: Form, catalogue: Catalogue) -> Job:
+def read_single(form: Form, catalogue: Catalogue) -> UpscaleRequest:
     """The job of ``extra-single-image``.
 
     Raises:
@@ -62,10 +63,10 @@ def read_single(form: Form, catalogue: Catalogue) -> Job:
     """
     refuse_unknown(form.fields, ("image", *COMMON))
     options = _options(form.fields, catalogue)
-    return Job(source=source_named(form.fields.get("image"), "image"), options=options)
+    return UpscaleRequest(source=source_named(form.fields.get("image"), "image"), options=options)
 
 
-def read_batch(form: Form, catalogue: Catalogue) -> list[Job]:
+def read_batch(form: Form, catalogue: Catalogue) -> list[UpscaleRequest]:
     """The jobs of ``extra-batch-images``.
 
     Raises:
@@ -77,7 +78,9 @@ def read_batch(form: Form, catalogue: Catalogue) -> list[Job]:
     if not isinstance(pictures, list) or not all(isinstance(one, dict) for one in pictures):
         raise fault_of("imageList", "type", "it must be a list of objects with data and name")
     return [
-        Job(source=source_named(one.get("data"), f"imageList[{number}].data"), options=options)
+        UpscaleRequest(
+            source=source_named(one.get("data"), f"imageList[{number}].data"), options=options
+        )
         for number, one in enumerate(pictures)
     ]
 
@@ -192,7 +195,7 @@ def error_body(problem: Mapping[str, Any]) -> dict[str, Any]:
 class Automatic1111:
     """The routes."""
 
-    maker: Maker
+    maker: DialectContext
     _tiles: dict[object, Tiles] = field(default_factory=dict)
     """Of the requests that run."""
 

@@ -12,8 +12,8 @@ from typing import Any
 from quart import Blueprint, Response, g, request
 
 from enlarger import __version__
-from enlarger.api.dialects.maker import (
-    Maker,
+from enlarger.api.dialects.dialect import (
+    DialectContext,
     fault_of,
     options_of,
     refuse_unknown,
@@ -33,10 +33,11 @@ from enlarger.errors import (
     StorageFull,
     UnknownModel,
 )
-from enlarger.job import Job, Options
 from enlarger.models import Catalogue
+from enlarger.options import Options
 from enlarger.picture.encode import MEDIA_TYPES
 from enlarger.pipeline.outcome import Outcome
+from enlarger.request import UpscaleRequest
 
 PATHS = ("/predictions", "/health-check")
 """Of Cog itself. Errors under ``/v1`` are problems, as Replicate's are."""
@@ -75,7 +76,7 @@ _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 class Wish:
     """A prediction that is asked for."""
 
-    job: Job
+    job: UpscaleRequest
     id: str | None
     """That of the request."""
 
@@ -126,7 +127,7 @@ def read(form: Form, catalogue: Catalogue, *, named: str | None = None) -> Wish:
         for name, value in fields.items()
         if name not in _PICTURE_FIELDS or str(value).startswith(("http://", "https://"))
     }
-    job = Job(source=source_named(fields[given[0]], given[0]), options=options)
+    job = UpscaleRequest(source=source_named(fields[given[0]], given[0]), options=options)
     return Wish(job, id_, shown)
 
 
@@ -229,7 +230,7 @@ def health(reason: str | None) -> str:
 class Cog:
     """The routes."""
 
-    maker: Maker
+    maker: DialectContext
     _started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def blueprint(self) -> Blueprint:

@@ -10,14 +10,21 @@ from typing import Any, Literal
 
 from quart import Blueprint, Response, g
 
-from enlarger.api.dialects.maker import Maker, fault_of, options_of, refuse_unknown, source_named
+from enlarger.api.dialects.dialect import (
+    DialectContext,
+    fault_of,
+    options_of,
+    refuse_unknown,
+    source_named,
+)
 from enlarger.api.dialects.model_names import model_named
 from enlarger.api.facts import absolute
 from enlarger.api.streaming import FileText
 from enlarger.api.traced import traced
 from enlarger.api.v1.requests import Form
-from enlarger.job import BytesSource, Job, Options, Source
 from enlarger.models import Catalogue
+from enlarger.options import Options
+from enlarger.request import BytesSource, Source, UpscaleRequest
 
 PATH = "/v1/images/upscale"
 
@@ -28,7 +35,7 @@ Carrier = Literal["url", "b64_json"]
 class Request:
     """A checked request."""
 
-    job: Job
+    job: UpscaleRequest
     carrier: Carrier
     """How the answer carries the picture."""
 
@@ -51,7 +58,7 @@ def read(form: Form, catalogue: Catalogue) -> Request:
     if form.data and image is not None:
         raise fault_of("image", "conflict", "it is given more than once")
     source = _in_form(form.data) if form.data else source_named(image, "image")
-    return Request(Job(source=source, options=options), carrier)
+    return Request(UpscaleRequest(source=source, options=options), carrier)
 
 
 def _in_form(data: bytes) -> Source:
@@ -85,7 +92,7 @@ def error_body(problem: Mapping[str, Any]) -> dict[str, Any]:
 class LocalAI:
     """The route."""
 
-    maker: Maker
+    maker: DialectContext
 
     def blueprint(self) -> Blueprint:
         """The route, to be registered."""

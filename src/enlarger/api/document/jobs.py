@@ -26,10 +26,10 @@ from enlarger.api.document.pictures import FILE_HEADERS, FORMS, FORMS_TEXT, QUER
 from enlarger.api.v1.answers import FIDELITY_HEADERS
 from enlarger.api.v1.jobs import MOST_WAIT_S
 from enlarger.api.v1.lists import MOST_JOBS, USUAL_JOBS
-from enlarger.jobs.record import STATES
+from enlarger.jobs.job import STATES
 from enlarger.picture.preview import MEDIA_TYPE as PREVIEW_TYPE
 
-_JOB = Answer(text="The job.", model=schema.Job, headers=("Retry-After",))
+_JOB = Answer(text="The job.", model=schema.UpscaleRequest, headers=("Retry-After",))
 _FOUND: Errors = (*EVERYWHERE, *KEYS, *STORED, errors.NotFound)
 _PICTURE = Answer(
     text="All of it.",

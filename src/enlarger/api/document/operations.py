@@ -20,7 +20,7 @@ from enlarger.api.document import schema
 from enlarger.api.v1.answers import FIDELITY_HEADERS
 from enlarger.api.v1.problems import MEDIA_TYPE as PROBLEM
 from enlarger.errors import EnlargerError
-from enlarger.job import Options
+from enlarger.options import Options
 from enlarger.picture.encode import MEDIA_TYPES
 
 Schema = dict[str, Any]

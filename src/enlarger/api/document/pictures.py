@@ -70,7 +70,7 @@ MADE = Answer(
 )
 QUEUED = Answer(
     text="It is a job: asked for, or since it lasts.",
-    model=schema.Job,
+    model=schema.UpscaleRequest,
     headers=("Location", "Retry-After", "Preference-Applied", "Idempotency-Replayed", *RATES),
 )
 FILE_HEADERS = ("ETag", "Accept-Ranges")

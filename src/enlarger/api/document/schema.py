@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import pydantic
 
-from enlarger.jobs.record import State
+from enlarger.jobs.job import State
 from enlarger.pipeline.progress import Stage
 from enlarger.pipeline.result_cache import Found
 
@@ -201,7 +201,7 @@ class Links(Json):
     result: str
 
 
-class Job(Json):
+class UpscaleRequest(Json):
     """A request that is worked on without its caller waiting."""
 
     id: str
@@ -246,7 +246,7 @@ class JobListLinks(Json):
 class JobList(Json):
     """A page of a key's own jobs, the newest first."""
 
-    jobs: list[Job]
+    jobs: list[UpscaleRequest]
     next_cursor: str | None
     """For ``cursor`` of the next page; None on the last one."""
 

@@ -15,8 +15,8 @@ from enlarger.api.facts import absolute, facts_of, link, time_text
 from enlarger.api.streaming import sha256_of
 from enlarger.api.v1.problems import linked, of_job
 from enlarger.errors import EnlargerError, NotAcceptable
-from enlarger.job import DEFAULT_SCALE, Options
-from enlarger.jobs import Batch, JobRecord, View, input_json
+from enlarger.jobs import Batch, Job, View, input_json
+from enlarger.options import DEFAULT_SCALE, Options
 from enlarger.picture.encode import MEDIA_TYPES, kind_for, suffix_of
 from enlarger.pipeline.outcome import Outcome
 from enlarger.store import Store
@@ -194,7 +194,7 @@ def batch_object(batch: Batch, *, public_url: str | None) -> Json:
     }
 
 
-def item_object(job: JobRecord, *, public_url: str | None) -> Json:
+def item_object(job: Job, *, public_url: str | None) -> Json:
     """A picture of a batch."""
     return {
         "index": job.batch_index,
@@ -206,7 +206,7 @@ def item_object(job: JobRecord, *, public_url: str | None) -> Json:
     }
 
 
-def job_error(job: JobRecord, *, public_url: str | None) -> Json | None:
+def job_error(job: Job, *, public_url: str | None) -> Json | None:
     """Why a job has failed."""
     return None if job.problem is None else linked(of_job(job.problem, job.id), public_url)
 
@@ -223,7 +223,7 @@ def progress_object(view: View) -> Json:
     }
 
 
-def _options(job: JobRecord, model_of: ModelOf) -> Json:
+def _options(job: Job, model_of: ModelOf) -> Json:
     """What a job was asked with, and what that comes to as far as it is known."""
     shown = {name: value for name, value in job.options.items() if value is not None}
     if not shown:  # it was refused
@@ -241,7 +241,7 @@ def _options(job: JobRecord, model_of: ModelOf) -> Json:
     return shown
 
 
-def _job_result(job: JobRecord, public_url: str | None) -> Json | None:
+def _job_result(job: Job, public_url: str | None) -> Json | None:
     if job.state != "succeeded" or job.result is None or job.expires_at is None:
         return None
     made = {name: value for name, value in job.result.items() if name not in ("result", "input")}

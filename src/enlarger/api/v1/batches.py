@@ -37,7 +37,7 @@ from enlarger.errors import (
     RequestError,
     ResultExpired,
 )
-from enlarger.jobs import Asked, Batch, Batches, Item, JobRecord, Jobs
+from enlarger.jobs import Asked, Batch, Batches, Item, Job, Jobs
 from enlarger.models import Catalogue
 from enlarger.threads import in_thread
 
@@ -97,13 +97,13 @@ def read_batch(
     named = [item["id"] for item in items if isinstance(item, dict) and _is_id(item.get("id"))]
     if len(set(named)) < len(named):
         raise _invalid("items", "conflict", "no two may have the same id")
-    print_ = hashlib.sha256(f"{BATCHES}\n{webhook}".encode())
+    fingerprint_ = hashlib.sha256(f"{BATCHES}\n{webhook}".encode())
     read = []
     for item in items:
         found, own_print = _read_item(item, shared, catalogue, request_id, owner)
         read.append(found)
-        print_.update(f"\n{found.id!r} {own_print}".encode())
-    return Asking(tuple(read), webhook, print_.hexdigest())
+        fingerprint_.update(f"\n{found.id!r} {own_print}".encode())
+    return Asking(tuple(read), webhook, fingerprint_.hexdigest())
 
 
 def _read_item(
@@ -151,7 +151,7 @@ def _invalid(option: str, reason: Reason, detail: str) -> InvalidOption:
     return InvalidOption(f"Invalid {option}: {detail}", faults=[Fault(option, reason, detail)])
 
 
-def member_name(job: JobRecord) -> str:
+def member_name(job: Job) -> str:
     """What the file of an item is called in the archive: safe wherever it is unpacked."""
     suffix = (job.file_name or "").rpartition(".")[2]
     name = _UNSAFE.sub("_", job.item_id or job.id).strip("._") or job.id
@@ -246,7 +246,7 @@ class BatchRoutes:
         answer.timeout = None  # as long as its reader needs
         return answer
 
-    async def _members(self, batch: Batch, here: list[JobRecord]) -> AsyncIterator[Member]:
+    async def _members(self, batch: Batch, here: list[Job]) -> AsyncIterator[Member]:
         """The files, and what is in them. A result that expires before its turn is not among them."""
         items = {
             job.id: {**item_object(job, public_url=self.public_url), "file": None}
@@ -270,7 +270,7 @@ class BatchRoutes:
         manifest = json.dumps(about, indent=1).encode()
         yield Member("manifest.json", len(manifest), _joined(manifest))
 
-    def _is_here(self, job: JobRecord) -> bool:
+    def _is_here(self, job: Job) -> bool:
         return job.state == "succeeded" and self.jobs.left_s(job) > 0
 
     async def _stream(self, batch: Batch) -> AsyncIterator[bytes]:

@@ -23,7 +23,7 @@ from enlarger.api.v1.answers import (
 )
 from enlarger.api.v1.lists import cursor_fault, read_page
 from enlarger.errors import Fault, InvalidOption, ListNeedsKeys, NotFound
-from enlarger.jobs import Event, JobRecord, Jobs, View
+from enlarger.jobs import Event, Job, Jobs, View
 from enlarger.picture.preview import MEDIA_TYPE as PREVIEW_TYPE
 from enlarger.pipeline.admission import retry_after
 
@@ -122,7 +122,7 @@ class JobRoutes:
         answer.timeout = None  # as long as the job takes
         return answer
 
-    async def _stream(self, record: JobRecord, after: int | None) -> AsyncIterator[bytes]:
+    async def _stream(self, record: Job, after: int | None) -> AsyncIterator[bytes]:
         yield f"retry: {RETRY_MS}\n\n".encode()
         # Closed here, not when it is collected: until then it would look at the job's row.
         async with aclosing(self.jobs.events(record, after)) as events:
@@ -152,7 +152,7 @@ class JobRoutes:
         return f"id: {event.id}\nevent: {event.kind}\ndata: {json.dumps(data)}\n\n".encode()
 
     async def answer(
-        self, record: JobRecord, *, status: int = 200, headers: dict[str, str] | None = None
+        self, record: Job, *, status: int = 200, headers: dict[str, str] | None = None
     ) -> Response:
         """The job as JSON."""
         view = await self.jobs.view(record)
@@ -163,7 +163,7 @@ class JobRoutes:
         return Response(json.dumps(body), status=status, headers=shared | (headers or {}))
 
     async def accepted(
-        self, record: JobRecord, *, applied: str | None = None, replayed: bool = False
+        self, record: Job, *, applied: str | None = None, replayed: bool = False
     ) -> Response:
         """202: it is a job, and where it is."""
         headers = {
@@ -176,7 +176,7 @@ class JobRoutes:
             headers["Idempotency-Replayed"] = "true"
         return await self.answer(record, status=202, headers=headers)
 
-    def picture(self, record: JobRecord) -> Response:
+    def picture(self, record: Job) -> Response:
         """The file of a job that has succeeded.
 
         Raises:
@@ -205,7 +205,7 @@ class JobRoutes:
     def _object(self, view: View) -> dict[str, Any]:
         return job_object(view, public_url=self.public_url, model_of=self.model_of)
 
-    async def _job(self, job_id: str) -> JobRecord:
+    async def _job(self, job_id: str) -> Job:
         is_link = caller_of(request.scope).is_link
         return await self.jobs.get(job_id, None if is_link else owner_of_request())
 

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from werkzeug.datastructures import MultiDict
 
 from enlarger.errors import Fault, InvalidOption
-from enlarger.jobs.record import STATES, State
+from enlarger.jobs.job import STATES, State
 
 MOST_JOBS = 100
 """On one page."""

@@ -27,9 +27,10 @@ from enlarger.errors import (
     Reason,
 )
 from enlarger.fetch import check_url
-from enlarger.job import MAX_SIDE_PX, BytesSource, Job, Options, read_options
 from enlarger.models import Catalogue
+from enlarger.options import MAX_SIDE_PX, Options, read_options
 from enlarger.picture.values import Header
+from enlarger.request import BytesSource, UpscaleRequest
 
 LATER = ("wrap", "faces", "lossless", "blend", "tta", "denoise")
 """Options whose names are taken, and which nobody can use yet."""
@@ -65,7 +66,7 @@ class Form:
 class Request:
     """A checked request."""
 
-    job: Job
+    job: UpscaleRequest
     inline: bool
     """Whether a JSON answer carries the file."""
 
@@ -222,7 +223,7 @@ def read_request(
         RequestError: the source cannot be used, or there is no such model.
     """
     options, inline = options_of(form, catalogue=catalogue)
-    job = Job(source=_source(form), options=options, request_id=request_id, owner=owner)
+    job = UpscaleRequest(source=_source(form), options=options, request_id=request_id, owner=owner)
     return Request(job, inline, read_webhook(form.fields.get("webhook"), enabled=has_webhooks))
 
 

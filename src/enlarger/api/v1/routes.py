@@ -59,12 +59,13 @@ from enlarger.errors import (
     NotFound,
     by_code,
 )
-from enlarger.job import SCALES, Job, Options
-from enlarger.jobs import Asked, Batches, JobRecord, Jobs, Tracked
+from enlarger.jobs import Asked, Batches, Job, JobProgress, Jobs
 from enlarger.models import Catalogue, Model
+from enlarger.options import SCALES, Options
 from enlarger.picture.preview import MEDIA_TYPE as PREVIEW_TYPE
 from enlarger.pipeline.outcome import Outcome
 from enlarger.pipeline.pipeline import Pipeline
+from enlarger.request import UpscaleRequest
 from enlarger.store import Store, StoredFile
 from enlarger.threads import dropped, in_thread
 
@@ -148,12 +149,12 @@ class V1:
     async def _follow(self, wanted: Request, *, shows_placeholder: bool) -> Response:
         """The answer to a link. All who follow it share one job, if it is one."""
         wanted, kind = self._negotiated(wanted)
-        print_ = await in_thread(self.executor, fingerprint, request.path, wanted)
+        fingerprint_ = await in_thread(self.executor, fingerprint, request.path, wanted)
         asked = Asked(
             caller=caller_of(request.scope).id,
             # No header can have a space in its key: nobody takes a link's.
-            idempotency_key=f"link {print_}",
-            fingerprint=print_,
+            idempotency_key=f"link {fingerprint_}",
+            fingerprint=fingerprint_,
         )
         preference = self._preference()
         record = await self.jobs.usable(wanted.job.owner, asked)
@@ -194,7 +195,7 @@ class V1:
             has_webhooks=self.has_webhooks,
         )
         wanted = await in_thread(self.executor, read)
-        job = replace(wanted.job, anew=bool(request.cache_control.no_cache))
+        job = replace(wanted.job, skip_cache=bool(request.cache_control.no_cache))
         return replace(wanted, job=job)
 
     async def _asked(self, wanted: Request) -> Asked:
@@ -203,8 +204,8 @@ class V1:
         key = idempotency_key(request.headers.get("Idempotency-Key"))
         if key is None:
             return asked
-        print_ = await in_thread(self.executor, fingerprint, request.path, wanted)
-        return replace(asked, idempotency_key=key, fingerprint=print_)
+        fingerprint_ = await in_thread(self.executor, fingerprint, request.path, wanted)
+        return replace(asked, idempotency_key=key, fingerprint=fingerprint_)
 
     async def _enlarge(self, wanted: Request) -> Response:
         """Make the picture, and answer it as the caller accepts it; or a job, where that is preferred or lasts."""
@@ -233,13 +234,13 @@ class V1:
         return await self._now(wanted, kind, preference, asked)
 
     async def _submitted(
-        self, job: Job, asked: Asked, *, at_once: bool = False
-    ) -> tuple[JobRecord, bool]:
+        self, job: UpscaleRequest, asked: Asked, *, at_once: bool = False
+    ) -> tuple[Job, bool]:
         """A job, and whether its key had it already. If the key has another one, the error names it."""
         try:
             return await self.jobs.submit(job, asked, at_once=at_once)
         except IdempotencyKeyReused as error:
-            known = await self.jobs.of_key(job.owner, asked.idempotency_key or "")
+            known = await self.jobs.find_by_key(job.owner, asked.idempotency_key or "")
             error.job_id = None if known is None else known.id
             raise
 
@@ -258,7 +259,7 @@ class V1:
     ) -> Response:
         """Make it while the caller waits; if that lasts, it goes on as a job."""
         job = wanted.job
-        tracked = Tracked()
+        tracked = JobProgress()
         charge = partial(self.charge, asked.caller)
         work = asyncio.create_task(self.pipeline.run(job, listener=tracked.listener, charge=charge))
         try:
@@ -285,7 +286,7 @@ class V1:
             inline=inline,
         )
 
-    async def _ended(self, record: JobRecord, kind: Kind, *, inline: bool) -> Response:
+    async def _ended(self, record: Job, kind: Kind, *, inline: bool) -> Response:
         """A request that was a job, which has ended."""
         error = job_error(record, public_url=self.public_url)
         if record.state == "failed" and error is not None:
@@ -364,7 +365,7 @@ class V1:
         headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
         return Response(body, headers=headers)
 
-    async def _compared(self, job: Job, model: str) -> dict[str, Any]:
+    async def _compared(self, job: UpscaleRequest, model: str) -> dict[str, Any]:
         """One model's result. What one cannot do is told, and the others' are there all the same."""
         job = replace(job, options=job.options.model_copy(update={"model": model}))
         try:

@@ -22,7 +22,7 @@ import structlog
 from enlarger.engine.openvino import graphs
 from enlarger.engine.openvino.cache import Blob, CompiledNetwork
 from enlarger.engine.openvino.processor import Processor, this_processor
-from enlarger.engine.samples import Floats, Output, enlarge_surely, to_floats
+from enlarger.engine.samples import Floats, Output, infer_checked, to_floats
 from enlarger.engine.tile import EngineFacts, ModelFacts, Need, TileRequest, TileResult
 from enlarger.errors import (
     ConfigError,
@@ -277,7 +277,7 @@ class OpenVINOEngine:
             self._measure(model.mflop_per_px * request.lr_px / took_s)
             return output
 
-        output, precision, repeated = enlarge_surely(request.core, request.precision, infer)
+        output, precision, repeated = infer_checked(request.core, request.precision, infer)
         if repeated is not None:
             log.warning("tile_repeated", model=model.id, reason=repeated, stands=precision)
         return TileResult(
@@ -526,7 +526,7 @@ def _compare_with_golden(model: Model, precision: str, network: _Network) -> flo
     pixels = golden_input()
     started = time.perf_counter()
     whole = Rect.whole(pixels.shape[1], pixels.shape[0])
-    output, _, _ = enlarge_surely(pixels, "f32", lambda _: network.enlarge(pixels, whole))
+    output, _, _ = infer_checked(pixels, "f32", lambda _: network.enlarge(pixels, whole))
     took_s = time.perf_counter() - started
     if model.golden is not None:
         golden = read_golden(model.golden, scale=model.scale).astype(np.int16)

@@ -9,7 +9,7 @@ from typing import cast
 import structlog
 from quart import Quart, Response, g, request
 
-from enlarger.web.bodies import Scope
+from enlarger.asgi.bodies import Scope
 
 HEADER = "X-Request-Id"
 SCOPE_KEY = "enlarger.request_id"

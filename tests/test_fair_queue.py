@@ -5,19 +5,19 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enlarger.pool.turns import Turns
+from enlarger.pool.fair_queue import FairQueue
 
 
-def filled(**tiles: int) -> Turns[str]:
+def filled(**tiles: int) -> FairQueue[str]:
     """So many items of each owner, the first owner being the oldest."""
-    turns: Turns[str] = Turns()
+    turns: FairQueue[str] = FairQueue()
     for age, (owner, count) in enumerate(tiles.items()):
         for number in range(count):
             turns.add(f"{owner}{number}", owner=owner, since=age)
     return turns
 
 
-def taken(turns: Turns[str], count: int = 1000) -> list[str]:
+def taken(turns: FairQueue[str], count: int = 1000) -> list[str]:
     """The next items, as far as there are any."""
     found = (turns.take(lambda _: True) for _ in range(count))
     return [item for item in found if item is not None]
@@ -51,7 +51,7 @@ def test_oldest_gets_every_other_item() -> None:
 
 def test_age_decides_and_not_the_order_of_coming() -> None:
     """A second pass of an old request comes late, and is still the oldest."""
-    turns: Turns[str] = Turns()
+    turns: FairQueue[str] = FairQueue()
     for owner, since in (("young", 5.0), ("old", 1.0)):
         for number in range(3):
             turns.add(f"{owner}{number}", owner=owner, since=since)
@@ -60,7 +60,7 @@ def test_age_decides_and_not_the_order_of_coming() -> None:
 
 def test_owners_of_one_age_take_turns() -> None:
     """Nobody is the oldest."""
-    turns: Turns[str] = Turns()
+    turns: FairQueue[str] = FairQueue()
     for owner in "abc":
         for number in range(2):
             turns.add(f"{owner}{number}", owner=owner, since=0)

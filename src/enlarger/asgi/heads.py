@@ -19,7 +19,7 @@ from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData
 from hypercorn.protocol.h11 import H11Protocol
 
-from enlarger.web.bodies import LINGER_S, Answer, AsgiApp, Receive, Scope, Send
+from enlarger.asgi.bodies import LINGER_S, Answer, AsgiApp, Receive, Scope, Send
 
 LIMIT_BYTES = 16_384
 """The longest head: the request line and all headers, the empty line behind them included."""

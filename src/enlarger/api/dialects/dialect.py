@@ -17,11 +17,12 @@ from enlarger.api.sources import source_of
 from enlarger.api.streaming import FileText, file_chunks, with_files
 from enlarger.api.v1.requests import Form, read_form
 from enlarger.errors import EnlargerError, Fault, InvalidOption, InvalidUrl, MissingInput
-from enlarger.job import Job, Options, Source, read_options
 from enlarger.models import Catalogue
+from enlarger.options import Options, read_options
 from enlarger.pipeline.outcome import Outcome
 from enlarger.pipeline.pipeline import Pipeline
 from enlarger.pipeline.progress import Listener
+from enlarger.request import Source, UpscaleRequest
 from enlarger.store import Store
 from enlarger.threads import in_thread
 
@@ -31,7 +32,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Maker:
+class DialectContext:
     """The parts of the service that a dialect's routes use."""
 
     pipeline: Pipeline
@@ -64,12 +65,12 @@ class Maker:
         form = await in_thread(self.executor, read_form, kind, query, body)
         return await in_thread(self.executor, reader, form)
 
-    async def make(self, job: Job, listener: Listener = _NOBODY) -> Outcome:
+    async def make(self, job: UpscaleRequest, listener: Listener = _NOBODY) -> Outcome:
         """Have it made for the caller of this request, by the rules of all routes."""
         caller = caller_of(request.scope)
         job = replace(
             job,
-            anew=bool(request.cache_control.no_cache),
+            skip_cache=bool(request.cache_control.no_cache),
             owner=caller.owner,
             request_id=g.request_id,
         )

@@ -48,7 +48,7 @@ def delivery_id(told: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobRecord:
+class Job:
     """One job. All ``*_at`` are seconds since the epoch."""
 
     id: str
@@ -121,7 +121,7 @@ class JobRecord:
     attempts: int = 0
     """Times it was begun, but for those that ended in good order."""
 
-    anew: bool = False
+    skip_cache: bool = False
     """A result that is there already is not what is wanted."""
 
     @property

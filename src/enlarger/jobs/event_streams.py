@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from enlarger.geometry.rect import Rect
-from enlarger.jobs.record import JobRecord
+from enlarger.jobs.job import Job
 
 KEPT_EVENTS = 256
 LEAST_GAP_S = 0.1
@@ -19,7 +19,7 @@ LEAST_GAP_S = 0.1
 PING_S = 15.0
 """Of silence, after which a watcher is told that there is nothing to tell."""
 
-_KEPT_FEEDS = 256
+_KEPT_STREAMS = 256
 """For who comes back."""
 
 
@@ -40,14 +40,14 @@ class Event:
     """Counts up by 1 for each job, as long as nobody else takes it on."""
 
     kind: Literal["state", "progress", "tile"]
-    job: JobRecord
+    job: Job
     """As it was then."""
 
     shown: Shown | None = None
     """Of a ``tile``."""
 
 
-class Feed:
+class EventStream:
     """The events of one job, as far as this process knows of them.
 
     Args:
@@ -56,7 +56,7 @@ class Feed:
         ping_s: silence, after which a watcher is told that there is nothing to tell.
     """
 
-    def __init__(self, record: JobRecord, *, first_id: int = 1, ping_s: float = PING_S) -> None:
+    def __init__(self, record: Job, *, first_id: int = 1, ping_s: float = PING_S) -> None:
         self.record = record
         self.place: tuple[int, int] | None = None
         """In the queue, and its length, as they were told last."""
@@ -74,7 +74,7 @@ class Feed:
         self._closed = False
         self._add("state")
 
-    def tell(self, record: JobRecord) -> None:
+    def tell(self, record: Job) -> None:
         """The job is now like this. One that has ended stays so, whoever read its row before."""
         if self.record.is_ended and not record.is_ended:
             return
@@ -136,7 +136,7 @@ class Feed:
         finally:
             self.followers -= 1
 
-    async def ended(self) -> JobRecord:
+    async def ended(self) -> Job:
         """Wait for the end of the job, or of what is told of it; gives the job as it is then."""
         while not (self.record.is_ended or self._closed):
             await self._changed.wait()
@@ -165,13 +165,13 @@ class Feed:
         changed.set()
 
 
-def _progress(record: JobRecord) -> JobRecord:
+def _progress(record: Job) -> Job:
     """What of a job is worth an event of progress."""
     return replace(record, leased_until=0.0)
 
 
-class Feeds:
-    """The feeds of this process: of jobs that run here, of those that somebody watches, and of some others.
+class EventStreams:
+    """The event streams of this process: of jobs that run here, of those that somebody watches, and of some others.
 
     Args:
         clock: seconds since the epoch.
@@ -179,24 +179,26 @@ class Feeds:
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self._feeds: OrderedDict[str, Feed] = OrderedDict()
+        self._event_streams: OrderedDict[str, EventStream] = OrderedDict()
         self._closed = False
 
-    def of(self, record: JobRecord) -> Feed:
+    def of(self, record: Job) -> EventStream:
         """The feed of a job; a new one begins with the job as it is."""
-        feed = self._feeds.get(record.id)
+        feed = self._event_streams.get(record.id)
         if feed is None:
             self._forget_some()
-            feed = self._feeds[record.id] = Feed(record, first_id=self._first_id(record))
+            feed = self._event_streams[record.id] = EventStream(
+                record, first_id=self._first_id(record)
+            )
         if self._closed:
             feed.close()
-        self._feeds.move_to_end(record.id)
+        self._event_streams.move_to_end(record.id)
         return feed
 
-    def tell(self, record: JobRecord) -> None:
+    def tell(self, record: Job) -> None:
         """Tell those who watch a job, if there are any."""
-        if record.id in self._feeds:
-            self._feeds[record.id].tell(record)
+        if record.id in self._event_streams:
+            self._event_streams[record.id].tell(record)
 
     @property
     def are_closed(self) -> bool:
@@ -206,11 +208,11 @@ class Feeds:
     def close(self) -> None:
         """End them all: the process ends."""
         self._closed = True
-        for feed in self._feeds.values():
+        for feed in self._event_streams.values():
             feed.close()
 
-    def _first_id(self, record: JobRecord) -> int:
-        """Greater than the ids of all feeds that the job had before, here or elsewhere.
+    def _first_id(self, record: Job) -> int:
+        """Greater than the ids of all event streams that the job had before, here or elsewhere.
 
         Whoever saw one of those and comes back is not taken for somebody who knows this one. Milliseconds do:
         a job has fewer events.
@@ -219,7 +221,7 @@ class Feeds:
 
     def _forget_some(self) -> None:
         """The oldest that nobody needs, where there are too many. Their jobs need not have ended: they may run elsewhere."""
-        excess = len(self._feeds) - _KEPT_FEEDS + 1
-        idle = [id_ for id_, feed in self._feeds.items() if not feed.followers]
+        excess = len(self._event_streams) - _KEPT_STREAMS + 1
+        idle = [id_ for id_, feed in self._event_streams.items() if not feed.followers]
         for id_ in idle[: max(0, excess)]:
-            del self._feeds[id_]
+            del self._event_streams[id_]

@@ -27,7 +27,7 @@ class _Queue(Generic[T]):
     items: deque[T] = field(default_factory=deque)
 
 
-class Turns(Generic[T]):
+class FairQueue(Generic[T]):
     """Items of several owners, each owner's in the order they came. An owner is anything that has a hash."""
 
     def __init__(self) -> None:

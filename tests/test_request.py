@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from enlarger.errors import InvalidOption
 from enlarger.geometry.rect import Rect
-from enlarger.job import Options, read_options
+from enlarger.options import Options, read_options
 
 DEFAULTS = {
     "scale": None,

@@ -22,9 +22,9 @@ from dataclasses import dataclass, field
 import structlog
 from hypercorn.asyncio import serve as hypercorn_serve
 
+from enlarger.asgi import heads
+from enlarger.asgi.bodies import AsgiApp, Receive, Scope, Send
 from enlarger.errors import ConfigError
-from enlarger.web import heads
-from enlarger.web.bodies import AsgiApp, Receive, Scope, Send
 
 log = structlog.get_logger()
 
@@ -90,7 +90,7 @@ def bind(
 
 
 @dataclass
-class Service:
+class Lifecycle:
     """A running server's way to its end."""
 
     drain_s: float
@@ -191,7 +191,7 @@ async def serve(
     app: AsgiApp,
     *,
     listener: socket.socket,
-    service: Service,
+    service: Lifecycle,
     idle_s: float = IDLE_S,
     refuse_head: heads.HeadRefusal = heads.plain_refusal,
 ) -> None:

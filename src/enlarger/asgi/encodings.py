@@ -16,9 +16,9 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import Any, Protocol
 
+from enlarger.asgi.bodies import Answer, AsgiApp, Receive, Scope, Send
 from enlarger.errors import BodyTooLarge, EnlargerError, MalformedEncoding, UnsupportedEncoding
 from enlarger.threads import in_thread
-from enlarger.web.bodies import Answer, AsgiApp, Receive, Scope, Send
 
 _BLOCK_BYTES = 65_536
 

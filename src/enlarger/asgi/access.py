@@ -13,9 +13,9 @@ from urllib.parse import quote
 
 import structlog
 
-from enlarger.web.bodies import AsgiApp, Receive, Scope, Send
-from enlarger.web.request_ids import SCOPE_KEY as ID_KEY
-from enlarger.web.request_ids import id_of
+from enlarger.asgi.bodies import AsgiApp, Receive, Scope, Send
+from enlarger.asgi.request_ids import SCOPE_KEY as ID_KEY
+from enlarger.asgi.request_ids import id_of
 
 log = structlog.get_logger()
 

@@ -14,8 +14,8 @@ from contextlib import AsyncExitStack
 import pytest
 from model_servers import Connection
 
+from enlarger.asgi.server import Lifecycle, bind
 from enlarger.errors import ConfigError
-from enlarger.web.launcher import Service, bind
 
 END_S = 5
 """Within this the end comes, once nothing is waited for any more."""
@@ -93,7 +93,7 @@ def test_address_that_cannot_be_used_is_an_error_that_names_what_is_wrong(
 class Request:
     """A request of a counted application, which lasts until it is let go."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Lifecycle) -> None:
         self.runs = asyncio.Event()
         self.may_end = asyncio.Event()
 
@@ -104,7 +104,7 @@ class Request:
         self.task = asyncio.create_task(self._ask(service, app))
 
     @staticmethod
-    async def _ask(service: Service, app: object) -> None:
+    async def _ask(service: Lifecycle, app: object) -> None:
         counted = service.counting(app)  # type: ignore[arg-type]
         await counted({"type": "http"}, None, None)
 
@@ -122,7 +122,7 @@ async def settled() -> None:
 
 async def test_drain_without_work_stops_at_once() -> None:
     """However long the work might have taken."""
-    service = Service(drain_s=1000)
+    service = Lifecycle(drain_s=1000)
     assert not service.draining
     service.drain()
     assert service.draining
@@ -132,7 +132,7 @@ async def test_drain_without_work_stops_at_once() -> None:
 
 async def test_drain_waits_for_the_last_request() -> None:
     """It stops when that one is done."""
-    service = Service(drain_s=1000)
+    service = Lifecycle(drain_s=1000)
     first, second = Request(service), Request(service)
     await asyncio.gather(first.runs.wait(), second.runs.wait())
     stopped = asyncio.create_task(service.stopped())
@@ -148,7 +148,7 @@ async def test_drain_waits_for_the_last_request() -> None:
 
 async def test_drain_ends_with_its_time() -> None:
     """A request that takes longer is dropped."""
-    service = Service(drain_s=0.05)
+    service = Lifecycle(drain_s=0.05)
     endless = Request(service)
     await endless.runs.wait()
     service.drain()
@@ -160,7 +160,7 @@ async def test_drain_ends_with_its_time() -> None:
 
 async def test_second_drain_stops_now() -> None:
     """Whoever asks twice does not want to wait."""
-    service = Service(drain_s=1000)
+    service = Lifecycle(drain_s=1000)
     endless = Request(service)
     await endless.runs.wait()
     stopped = asyncio.create_task(service.stopped())
@@ -175,7 +175,7 @@ async def test_second_drain_stops_now() -> None:
 
 async def test_failed_and_cancelled_requests_do_not_hold_up_a_drain() -> None:
     """They are over as those that were answered."""
-    service = Service(drain_s=1000)
+    service = Lifecycle(drain_s=1000)
 
     async def broken(*_: object) -> None:
         raise ZeroDivisionError
@@ -193,7 +193,7 @@ async def test_failed_and_cancelled_requests_do_not_hold_up_a_drain() -> None:
 
 async def test_stop_takes_nothing_new() -> None:
     """It is a drain without waiting."""
-    service = Service(drain_s=1000)
+    service = Lifecycle(drain_s=1000)
     service.stop()
     assert service.draining
     async with asyncio.timeout(END_S):
@@ -205,7 +205,7 @@ async def test_stop_takes_nothing_new() -> None:
 
 SERVER = """
 import asyncio, sys
-from enlarger.web.launcher import Service, bind, serve
+from enlarger.asgi.server import Service, bind, serve
 
 service = Service(drain_s=float(sys.argv[1]))
 released = asyncio.Event()
@@ -420,7 +420,7 @@ async def test_connection_without_a_request_is_closed_in_time(start: Start, piec
 async def test_nothing_holds_a_process_that_has_closed() -> None:
     """A thread that does not end, as one that waits for a dead disk; the exit status is as it would have been."""
     code = (
-        "import threading; from enlarger.web.launcher import end_surely; "
+        "import threading; from enlarger.asgi.server import end_surely; "
         "threading.Thread(target=threading.Event().wait).start(); end_surely(7, within_s=0.2)"
     )
     process = await asyncio.create_subprocess_exec(

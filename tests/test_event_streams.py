@@ -11,22 +11,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enlarger.geometry.rect import Rect
-from enlarger.jobs.feeds import KEPT_EVENTS, LEAST_GAP_S, Event, Feed, Feeds, Shown
-from enlarger.jobs.record import JobRecord
+from enlarger.jobs.event_streams import (
+    KEPT_EVENTS,
+    LEAST_GAP_S,
+    Event,
+    EventStream,
+    EventStreams,
+    Shown,
+)
+from enlarger.jobs.job import Job
 
-JOB = JobRecord(id="job_1", created_at=1.0, options={}, state="queued")
+JOB = Job(id="job_1", created_at=1.0, options={}, state="queued")
 RUNNING = replace(JOB, state="running", tiles_total=1000)
 DONE = replace(RUNNING, state="succeeded", tiles_done=1000)
 PLACE = Rect.whole(4, 4)
 LONG_S = 20
 
 
-def at(tiles_done: int) -> JobRecord:
+def at(tiles_done: int) -> Job:
     """The job with so many tiles."""
     return replace(RUNNING, tiles_done=tiles_done)
 
 
-async def seen(feed: Feed, after: int | None = None) -> list[Event]:
+async def seen(feed: EventStream, after: int | None = None) -> list[Event]:
     """All that a follower is told, of a feed that has come to its end."""
     async with asyncio.timeout(LONG_S):
         return [event async for event in feed.follow(after) if event is not None]
@@ -39,7 +46,7 @@ def ids(events: Sequence[Event]) -> list[int]:
 
 async def test_ids_count_from_1() -> None:
     """The first event is the state; the last is the final one, and nothing follows."""
-    feed = Feed(JOB)
+    feed = EventStream(JOB)
     feed.tell(RUNNING)
     feed.show(Shown(0, PLACE))
     feed.tell(DONE)
@@ -55,7 +62,7 @@ async def test_ids_count_from_1() -> None:
 
 async def test_progress_is_merged() -> None:
     """At most one event of progress in a tenth of a second, and the last word is never lost."""
-    feed = Feed(RUNNING)
+    feed = EventStream(RUNNING)
     clock = asyncio.get_running_loop().time
     began = clock()
     told = 0
@@ -74,7 +81,7 @@ async def test_progress_is_merged() -> None:
 
 async def test_state_does_not_wait_for_progress() -> None:
     """A new state is told at once, with the progress that was held back, which is not told again."""
-    feed = Feed(RUNNING)
+    feed = EventStream(RUNNING)
     feed.tell(at(1))
     feed.tell(at(2))
     feed.tell(DONE)
@@ -84,7 +91,7 @@ async def test_state_does_not_wait_for_progress() -> None:
 
 async def test_what_says_nothing_new_is_no_event() -> None:
     """The same again, and a lease that was renewed."""
-    feed = Feed(RUNNING)
+    feed = EventStream(RUNNING)
     feed.tell(RUNNING)
     feed.tell(replace(RUNNING, leased_until=99.0))
     feed.tell(DONE)
@@ -99,7 +106,7 @@ def test_whoever_comes_back_gets_what_followed(steps: list[str], after: int | No
     """As a list would have it: those of the last 256 events after the one that is named; else the state alone."""
 
     async def told() -> None:
-        feed = Feed(JOB)
+        feed = EventStream(JOB)
         model = [(1, "state")]
         for number, step in enumerate(steps, 2):
             model.append((number, step))
@@ -126,7 +133,7 @@ def test_whoever_comes_back_gets_what_followed(steps: list[str], after: int | No
 
 async def test_followers_see_it_live() -> None:
     """Several at once, each all of it, and in order."""
-    feed = Feed(JOB)
+    feed = EventStream(JOB)
     followers = [asyncio.create_task(seen(feed)) for _ in range(3)]
     await asyncio.sleep(0)
     assert feed.followers == 3
@@ -142,7 +149,7 @@ async def test_followers_see_it_live() -> None:
 
 async def test_silence_is_told() -> None:
     """None after each while in which nothing happens, and what happens then is still told."""
-    feed = Feed(JOB, ping_s=0.02)
+    feed = EventStream(JOB, ping_s=0.02)
     follower = feed.follow()
     first = await anext(follower)
     assert first is not None
@@ -158,7 +165,7 @@ async def test_silence_is_told() -> None:
 
 async def test_end_can_be_waited_for() -> None:
     """Of the job, or of what is told of it."""
-    feed = Feed(JOB)
+    feed = EventStream(JOB)
     waiting = asyncio.create_task(feed.ended())
     await asyncio.sleep(0)
     feed.tell(RUNNING)
@@ -167,14 +174,14 @@ async def test_end_can_be_waited_for() -> None:
     feed.tell(DONE)
     assert await waiting == DONE
     assert await feed.ended() == DONE
-    other = Feed(RUNNING)
+    other = EventStream(RUNNING)
     other.close()
     assert await other.ended() == RUNNING
 
 
 async def test_closing_ends_those_who_follow() -> None:
     """Also those of feeds that are begun later; they get the state."""
-    feeds = Feeds()
+    feeds = EventStreams()
     followers = [asyncio.create_task(seen(feeds.of(JOB))) for _ in range(2)]
     await asyncio.sleep(0)
     feeds.close()
@@ -186,7 +193,7 @@ async def test_closing_ends_those_who_follow() -> None:
 
 async def test_feed_that_is_followed_is_not_forgotten() -> None:
     """Nor one of a job that has not ended; of the others the newest stay."""
-    feeds = Feeds()
+    feeds = EventStreams()
     followed = feeds.of(replace(DONE, id="followed"))
     follower = feeds.of(replace(JOB, id="open")).follow()
     await anext(follower)
@@ -205,7 +212,7 @@ async def test_feed_that_is_followed_is_not_forgotten() -> None:
 
 async def test_only_feeds_that_are_there_are_told() -> None:
     """A job that nobody watches, and that does not run here, has none."""
-    feeds = Feeds()
+    feeds = EventStreams()
     feeds.tell(RUNNING)
     feed = feeds.of(JOB)
     assert feed.record == JOB
@@ -216,7 +223,7 @@ async def test_only_feeds_that_are_there_are_told() -> None:
 async def test_who_saw_another_feed_of_the_job_is_told_its_state() -> None:
     """After a restart, or elsewhere, ids are greater: nobody who comes back is taken for somebody who knows."""
     now = JOB.created_at
-    before, after = (Feeds(clock=lambda: now) for _ in range(2))
+    before, after = (EventStreams(clock=lambda: now) for _ in range(2))
     first = before.of(JOB)
     first.tell(RUNNING)
     for index in range(100):
@@ -234,7 +241,7 @@ async def test_who_saw_another_feed_of_the_job_is_told_its_state() -> None:
 
 async def test_place_in_the_queue_is_told_as_it_changes() -> None:
     """Once for all who watch; a job that is in no queue has none."""
-    feed = Feed(JOB)
+    feed = EventStream(JOB)
     feed.place = (3, 4)
     for place in ((3, 4), (2, 4), (2, 4), (1, 2), None, None):
         feed.tell_place(place)

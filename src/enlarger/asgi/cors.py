@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from enlarger.web.bodies import AsgiApp, Receive, Scope, Send
-from enlarger.web.request_ids import HEADER, id_of
+from enlarger.asgi.bodies import AsgiApp, Receive, Scope, Send
+from enlarger.asgi.request_ids import HEADER, id_of
 
 ANY = "*"
 

@@ -1,10 +1,9 @@
-"""What a caller asked for, checked: plain values."""
+"""How a picture is upscaled and written: the options of a request, checked."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
@@ -50,23 +49,6 @@ Region = Annotated[
 """What the validators below take, as JSON Schema."""
 
 _COLOUR = "^#[0-9a-fA-F]{6}$"
-
-
-@dataclass(frozen=True, slots=True)
-class UrlSource:
-    """A picture to download."""
-
-    url: str
-
-
-@dataclass(frozen=True, slots=True)
-class BytesSource:
-    """A picture that came with the request."""
-
-    data: bytes
-
-
-Source = UrlSource | BytesSource
 
 
 FORMAT_ALIASES = {"jpg": "jpeg", "tif": "tiff"}
@@ -324,18 +306,3 @@ def _mistyped(fields: Mapping[str, Any]) -> list[Fault]:
         if value is not None and not wanted[1]:
             faults.append(Fault(name, "type", f"it must be {wanted[0]}"))
     return faults
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """One picture to enlarge."""
-
-    source: Source
-    options: Options = field(default_factory=Options)
-    anew: bool = False
-    """Compute it even if an identical request has a result."""
-
-    owner: str = ""
-    """Whose it is: identical requests share what was made among those of one owner alone."""
-
-    request_id: str = "-"
