@@ -26,13 +26,31 @@ from sites import page as page_of
 from yarl import URL
 
 from enlarger.api.document.openapi import document
-from enlarger.api.document.operation import ELSEWHERE, RATES
+from enlarger.api.document.operation import RATES
 from enlarger.api.document.operations import HIDDEN, OPERATIONS
 from enlarger.engine.tile import ModelFacts
 from enlarger.errors import all_codes
 from enlarger.options import Options
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+ELSEWHERE = {
+    "config_error": "at the start, before anybody can ask",
+    "weights_error": "at the start, before anybody can ask",
+    "unwritable_file": "in the shell",
+    **dict.fromkeys(
+        ("bad_tile", "model_not_here", "tile_too_large", "busy", "starting"),
+        "between gateway and model servers",
+    ),
+    **dict.fromkeys(
+        ("server_unreachable", "timed_out", "unexpected_answer"), "in the Python client"
+    ),
+    **dict.fromkeys(
+        ("invalid_request", "no_capacity", "engine_error", "client_error"),
+        "of classes that are never raised themselves",
+    ),
+}
+"""Codes that no caller of this API meets, and where they are met."""
 
 
 def strict(value: Any) -> Any:

@@ -11,12 +11,12 @@ from urllib.parse import urlencode
 
 from enlarger import __version__
 from enlarger.api.callers import is_open
-from enlarger.api.document.operation import ELSEWHERE, HEADERS, RATES, TAGS, Answer, Operation
+from enlarger.api.document.operation import HEADERS, RATES, TAGS, Answer, Operation
 from enlarger.api.document.operations import OPERATIONS
 from enlarger.api.document.schemas import Document, Schema, schemas_of
 from enlarger.api.downloads import OCTETS
 from enlarger.api.v1.schemas import Advance, BatchItem, ShownTile
-from enlarger.errors import EnlargerError, ListNeedsKeys, all_codes
+from enlarger.errors import EnlargerError, ListNeedsKeys
 
 _ABOUT = """\
 Pictures in, larger pictures out: Real-ESRGAN models on your own machines.
@@ -122,7 +122,7 @@ def _parameters(operation: Operation) -> list[Schema]:
                 "schema": rest,
             }
         )
-    made += [{"name": name, "in": "header", **HEADERS[name]} for name in operation.headers]
+    made += [{"name": name, "in": "header", **HEADERS[name]} for name in operation.sent_headers]
     for parameter in made:
         if parameter["name"] in operation.example:
             parameter["example"] = operation.example[parameter["name"]]
@@ -170,8 +170,9 @@ def _errors(operation: Operation, schemas: dict[int, Schema]) -> dict[str, Schem
 
 
 def _error_code() -> Schema:
-    """Return the schema of all codes, with their meanings."""
-    codes = {code: error for code, error in sorted(all_codes().items()) if code not in ELSEWHERE}
+    """Return the schema of all codes that an operation may answer with, and their meanings."""
+    codes = {error.code: error for one in OPERATIONS.values() for error in one.errors}
+    codes = dict(sorted(codes.items()))
     texts = (f"- `{code}` ({error.status}): {_told(error)}" for code, error in codes.items())
     return {"type": "string", "enum": list(codes), "description": "\n".join(texts)}
 

@@ -88,11 +88,11 @@ class Operation:
     text: str = field(default="", kw_only=True)
     query: Schema | None = field(default=None, kw_only=True)
     headers: tuple[str, ...] = field(default=(), kw_only=True)
-    """Headers of the request; ``HEADERS`` describes them."""
+    """Headers of the request that do not follow from the answers."""
 
     bodies: tuple[Body, ...] = field(default=(), kw_only=True)
     own_errors: Errors = field(default=(), kw_only=True)
-    """The errors that do not follow from the path, the method and the bodies."""
+    """The errors that do not follow from the other fields."""
 
     example: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
     """Values of parameters for a request that can be tried."""
@@ -113,6 +113,12 @@ class Operation:
         return next(words for start, words in _WORDS if self.rule.startswith(start))
 
     @property
+    def sent_headers(self) -> tuple[str, ...]:
+        """All headers of the request."""
+        shared = ("Last-Event-ID",) if self.answers is EVENTS else ()
+        return (*self.headers, *(("Range", "If-None-Match") if 206 in self.answers else shared))
+
+    @property
     def errors(self) -> Errors:
         """All errors of the operation."""
         kinds = [body.media_type for body in self.bodies]
@@ -123,8 +129,18 @@ class Operation:
             *(SENT if self.method == "POST" else ()),
             *(READ if "application/json" in kinds else ()),
             *((errors.MalformedMultipart,) if "multipart/form-data" in kinds else ()),
+            *(STORED if self.tag == "jobs" else ()),
+            # The model in the path of a prediction is an option like others.
+            *((errors.NotFound,) if "<" in self.rule and self.method != "POST" else ()),
             *self.own_errors,
         )
+
+
+def ok(
+    text: str, json: Any = None, media_types: tuple[str, ...] = (), headers: tuple[str, ...] = ()
+) -> dict[int, Answer]:
+    """Return the answers of an operation whose only status, besides errors, is 200."""
+    return {200: Answer(text, json, media_types, headers)}
 
 
 def ranged(whole: Answer) -> dict[int, Answer]:
@@ -214,21 +230,3 @@ WORK: Errors = (
 
 STORED: Errors = (errors.StorageUnavailable,)
 RESULT: Errors = (errors.JobNotFinished, errors.JobWithoutResult, errors.ResultExpired)
-
-ELSEWHERE = {
-    "config_error": "at the start, before anybody can ask",
-    "weights_error": "at the start, before anybody can ask",
-    "unwritable_file": "in the shell",
-    **dict.fromkeys(
-        ("bad_tile", "model_not_here", "tile_too_large", "busy", "starting"),
-        "between gateway and model servers",
-    ),
-    **dict.fromkeys(
-        ("server_unreachable", "timed_out", "unexpected_answer"), "in the Python client"
-    ),
-    **dict.fromkeys(
-        ("invalid_request", "no_capacity", "engine_error", "client_error"),
-        "of classes that are never raised themselves",
-    ),
-}
-"""Codes that no caller of this API meets, and where they are met."""

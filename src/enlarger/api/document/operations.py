@@ -21,6 +21,7 @@ from enlarger.api.document.operation import (
     WORK,
     Answer,
     Operation,
+    ok,
     ranged,
 )
 from enlarger.api.document.schemas import Document
@@ -35,19 +36,26 @@ _FORMS = (
 )
 _FIELDS = "docs/reference/dialects.md lists the fields, and the differences from the original."
 _TEXT = ("text/plain",)
-_FOUND = (*STORED, errors.NotFound)
+
+_UPSCALING = (*WORK, *STORED, *RESULT, errors.NotAcceptable, errors.IdempotencyKeyReused)
 
 _TIMED = ("Server-Timing", *RATES)
 _FACTS = (*FILE_HEADERS, "Server-Timing", *FIDELITY_HEADERS)
+_MADE_HEADERS = ("ETag", *_TIMED, *FIDELITY_HEADERS, "Idempotency-Replayed")
 _MADE = Answer("The picture, or its URL, as `Accept` selects.", v1.Result, PICTURE_TYPES)
 _QUEUED = Answer(
     "The request has become a job: the client asked for one, or the picture takes long.",
     v1.Job,
     headers=("Location", "Retry-After", "Preference-Applied", "Idempotency-Replayed", *RATES),
 )
-_UPSCALED = {200: Answer("The picture and its URL.", schemas.Upscaled, headers=_TIMED)}
-_JOB = {200: Answer("The job.", v1.Job, headers=("Retry-After",))}
-_BATCH = {200: Answer("The batch.", v1.Batch, headers=("Retry-After",))}
+_UPSCALED = ok("The picture and its URL.", schemas.Upscaled, headers=_TIMED)
+_ACCEPTED = Answer(
+    "The batch was accepted.",
+    v1.Batch,
+    headers=("Location", "Retry-After", "Idempotency-Replayed", *RATES),
+)
+_JOB = ok("The job.", v1.Job, headers=("Retry-After",))
+_BATCH = ok("The batch.", v1.Batch, headers=("Retry-After",))
 
 _pictures = partial(Operation, "pictures")
 _jobs = partial(Operation, "jobs")
@@ -59,7 +67,7 @@ _predict = partial(
     Operation,
     "dialects",
     summary="Cog and Replicate: make a prediction",
-    answers={200: Answer("The prediction, finished or failed.", cog.Prediction, headers=_TIMED)},
+    answers=ok("The prediction, finished or failed.", cog.Prediction, headers=_TIMED),
     text=_FIELDS,
     bodies=(requests.PREDICTION,),
     own_errors=(*WORK, errors.NotAcceptable),
@@ -70,17 +78,12 @@ _ALL = (
         "POST /v1/upscale",
         "upscale",
         "Enlarge a picture",
-        {
-            200: replace(
-                _MADE, headers=("ETag", *_TIMED, *FIDELITY_HEADERS, "Idempotency-Replayed")
-            ),
-            202: _QUEUED,
-        },
+        {200: replace(_MADE, headers=_MADE_HEADERS), 202: _QUEUED},
         text=_FORMS,
         query=requests.UPSCALE,
         headers=("Accept", "Prefer", "Idempotency-Key"),
         bodies=requests.UPSCALE_BODIES,
-        own_errors=(*WORK, *STORED, *RESULT, errors.NotAcceptable, errors.IdempotencyKeyReused),
+        own_errors=_UPSCALING,
     ),
     _pictures(
         "GET /v1/upscale",
@@ -89,11 +92,8 @@ _ALL = (
         {**ranged(replace(_MADE, headers=(*_FACTS, *RATES))), 202: _QUEUED},
         text="For pages and caches: the picture is `public` as long as it lives; JSON is not cached. A signed link needs no key.",
         query=requests.UPSCALE_LINK,
-        headers=("Accept", "Prefer", "Range", "If-None-Match"),
-        own_errors=(
-            *(*SENT, *WORK, *STORED, *RESULT),
-            *(errors.NotAcceptable, errors.IdempotencyKeyReused),
-        ),
+        headers=("Accept", "Prefer"),
+        own_errors=(*SENT, *_UPSCALING),
         example={"url": requests.EXAMPLE_URL, "width": 8},
     ),
     _compatible(
@@ -121,14 +121,13 @@ _ALL = (
         "The file of a result",
         ranged(Answer("The file.", media_types=PICTURE_TYPES, headers=FILE_HEADERS)),
         text="Whoever knows the name may read the file.",
-        headers=("Range", "If-None-Match"),
-        own_errors=(errors.NotFound, errors.ResultExpired, *STORED),
+        own_errors=(errors.ResultExpired, *STORED),
     ),
     _pictures(
         "POST /v1/compare",
         "compare",
         "Enlarge one part of a picture with several models",
-        {200: Answer("The result of each model.", v1.Comparison, headers=RATES)},
+        ok("The result of each model.", v1.Comparison, headers=RATES),
         text=f"{_FORMS} `region` is required.",
         query=requests.COMPARE,
         bodies=requests.COMPARE_BODIES,
@@ -139,7 +138,7 @@ _ALL = (
         "POST /v1/estimate",
         "estimate",
         "What a request would produce, and how long it would take",
-        {200: Answer("The estimate.", v1.Estimate)},
+        ok("The estimate.", v1.Estimate),
         text=f"{_FORMS} In JSON, `input` may state a size instead of a picture. A request that would be refused is a 200 as well.",
         query=requests.UPSCALE,
         bodies=requests.ESTIMATE_BODIES,
@@ -149,10 +148,10 @@ _ALL = (
         "GET /v1/jobs",
         "jobs",
         "The jobs of your API key, newest first",
-        {200: Answer("A page of jobs.", v1.JobList, headers=RATES)},
+        ok("A page of jobs.", v1.JobList, headers=RATES),
         text="Refused if the service has no keys: then a job is visible to whoever knows its id.",
         query=requests.JOBS,
-        own_errors=(*STORED, errors.InvalidOption, errors.ListNeedsKeys),
+        own_errors=(errors.InvalidOption, errors.ListNeedsKeys),
     ),
     _jobs(
         "POST /v1/jobs",
@@ -163,7 +162,7 @@ _ALL = (
         query=requests.UPSCALE,
         headers=("Accept", "Idempotency-Key"),
         bodies=requests.UPSCALE_BODIES,
-        own_errors=(*WORK, *STORED, errors.IdempotencyKeyReused),
+        own_errors=(*WORK, errors.IdempotencyKeyReused),
     ),
     _jobs(
         "GET /v1/jobs/<job_id>",
@@ -171,7 +170,7 @@ _ALL = (
         "A job, at once or when it has ended",
         _JOB,
         query=requests.WAIT,
-        own_errors=(*_FOUND, errors.InvalidOption),
+        own_errors=(errors.InvalidOption,),
         example={"wait": 1},
     ),
     _jobs(
@@ -180,15 +179,13 @@ _ALL = (
         "Cancel a job, or delete its result",
         _JOB,
         text="May be repeated.",
-        own_errors=_FOUND,
     ),
     _jobs(
         "GET /v1/jobs/<job_id>/result",
         "jobResult",
         "The picture that a job has made",
         ranged(Answer("The file.", media_types=PICTURE_TYPES, headers=(*_FACTS, "Expires"))),
-        headers=("Range", "If-None-Match"),
-        own_errors=(*_FOUND, *RESULT),
+        own_errors=RESULT,
     ),
     _jobs(
         "GET /v1/jobs/<job_id>/events",
@@ -199,48 +196,36 @@ _ALL = (
             "Server-sent events: `state` has the job (`Job`), `progress` its progress (`Advance`), `tile` a finished tile "
             "(`ShownTile`). The stream ends with the job."
         ),
-        headers=("Last-Event-ID",),
-        own_errors=_FOUND,
     ),
     _jobs(
         "GET /v1/jobs/<job_id>/tiles/<int:index>",
         "jobTile",
         "A finished tile of a running job",
-        {200: Answer("A small picture.", media_types=(PREVIEW_TYPE,))},
+        ok("A small picture.", media_types=(PREVIEW_TYPE,)),
         text="For pages that show the picture while it is made.",
-        own_errors=_FOUND,
         example={"index": 0},
     ),
     _jobs(
         "POST /v1/batches",
         "submitBatch",
         "Enlarge many pictures in the background",
-        {
-            202: Answer(
-                "The batch was accepted.",
-                v1.Batch,
-                headers=("Location", "Retry-After", "Idempotency-Replayed", *RATES),
-            )
-        },
+        {202: _ACCEPTED},
         text="A fault in one item is the `error` of that item; the other items are processed.",
         headers=("Idempotency-Key",),
         bodies=(requests.BATCH,),
         own_errors=(
-            *(*STORED, errors.InvalidOption, errors.UnknownModel, errors.IdempotencyKeyReused),
+            *(errors.InvalidOption, errors.UnknownModel, errors.IdempotencyKeyReused),
             *(errors.RateLimited, errors.QueueFull, errors.Draining, errors.OutOfMemory),
             errors.StorageFull,
         ),
     ),
-    _jobs(
-        "GET /v1/batches/<batch_id>", "batch", "A batch and its items", _BATCH, own_errors=_FOUND
-    ),
+    _jobs("GET /v1/batches/<batch_id>", "batch", "A batch and its items", _BATCH),
     _jobs(
         "DELETE /v1/batches/<batch_id>",
         "cancelBatch",
         "Cancel the jobs of a batch that have not ended",
         _BATCH,
         text="May be repeated. Results that exist are kept for their time.",
-        own_errors=_FOUND,
     ),
     _jobs(
         "GET /v1/batches/<batch_id>/events",
@@ -248,37 +233,33 @@ _ALL = (
         "The progress of a batch, as it happens",
         EVENTS,
         text="Server-sent events: `state` has the batch (`Batch`), `item` one of its items (`BatchItem`).",
-        headers=("Last-Event-ID",),
-        own_errors=_FOUND,
     ),
     _jobs(
         "GET /v1/batches/<batch_id>/results.zip",
         "batchResults",
         "All results of a batch, in an archive",
-        {200: Answer("The archive.", media_types=("application/zip",))},
+        ok("The archive.", media_types=("application/zip",)),
         text="`manifest.json` in the archive says what became of each item.",
-        own_errors=(*_FOUND, errors.JobNotFinished, errors.ResultExpired),
+        own_errors=(errors.JobNotFinished, errors.ResultExpired),
     ),
     _facts(
         "GET /v1/models",
         "models",
-        "All models, and what `auto` selects",
-        {200: Answer("The models.", v1.Models)},
+        "All models, and what auto selects",
+        ok("The models.", v1.Models),
     ),
     _facts(
         "GET /v1/models/<model_id>",
         "model",
         "A model",
-        {200: Answer("The model.", v1.Model)},
-        own_errors=(errors.NotFound,),
+        ok("The model.", v1.Model),
         example={"model_id": "realesrgan-x4plus"},
     ),
     _facts(
         "GET /errors/<code>",
         "error",
         "What an error code means",
-        {200: Answer("An explanation.", media_types=_TEXT)},
-        own_errors=(errors.NotFound,),
+        ok("An explanation.", media_types=_TEXT),
         example={"code": "queue_full"},
     ),
     _compatible(
@@ -294,20 +275,17 @@ _ALL = (
         "GET /status",
         "status",
         "The configuration and the current work of the service",
-        {200: Answer("In any state.", schemas.Status)},
+        ok("In any state.", schemas.Status),
     ),
     _compatible(
         "POST /cleanup",
         "cleanup",
         "Delete expired results now",
-        {200: Answer("What was deleted.", schemas.Swept)},
+        ok("What was deleted.", schemas.Swept),
         text="The body is ignored.",
     ),
     _operations(
-        "GET /livez",
-        "livez",
-        "Whether the process answers",
-        {200: Answer("It does.", schemas.Alive)},
+        "GET /livez", "livez", "Whether the process answers", ok("It does.", schemas.Alive)
     ),
     _operations(
         "GET /readyz",
@@ -322,32 +300,27 @@ _ALL = (
         "GET /metrics",
         "metrics",
         "Counters and gauges for Prometheus",
-        {200: Answer("The text format of Prometheus.", media_types=_TEXT)},
+        ok("The text format of Prometheus.", media_types=_TEXT),
     ),
-    _operations(
-        "GET /openapi.json",
-        "openapi",
-        "This document",
-        {200: Answer("OpenAPI 3.1.", Document)},
-    ),
+    _operations("GET /openapi.json", "openapi", "This document", ok("OpenAPI 3.1.", Document)),
     _operations(
         "GET /docs",
         "docs",
         "This document as a page",
-        {200: Answer("Swagger UI.", media_types=("text/html",))},
+        ok("Swagger UI.", media_types=("text/html",)),
         text="The page loads nothing from other hosts, and can call every operation.",
     ),
     _operations(
         "GET /llms.txt",
         "llms",
         "This document in short, for language models",
-        {200: Answer("Markdown.", media_types=_TEXT)},
+        ok("Markdown.", media_types=_TEXT),
     ),
     _dialect(
         "POST /sdapi/v1/extra-single-image",
         "extraSingleImage",
         "AUTOMATIC1111: enlarge a picture",
-        {200: Answer("The picture.", automatic1111.ExtraImage, headers=_TIMED)},
+        ok("The picture.", automatic1111.ExtraImage, headers=_TIMED),
         bodies=(requests.EXTRA_SINGLE,),
         own_errors=WORK,
     ),
@@ -355,7 +328,7 @@ _ALL = (
         "POST /sdapi/v1/extra-batch-images",
         "extraBatchImages",
         "AUTOMATIC1111: enlarge several pictures",
-        {200: Answer("The pictures.", automatic1111.ExtraImages, headers=RATES)},
+        ok("The pictures.", automatic1111.ExtraImages, headers=RATES),
         bodies=(requests.EXTRA_BATCH,),
         own_errors=WORK,
     ),
@@ -363,19 +336,19 @@ _ALL = (
         "GET /sdapi/v1/upscalers",
         "extraUpscalers",
         "AUTOMATIC1111: all models",
-        {200: Answer("The models.", automatic1111.Upscalers)},
+        ok("The models.", automatic1111.Upscalers),
     ),
     _dialect(
         "GET /sdapi/v1/progress",
         "extraProgress",
         "AUTOMATIC1111: the progress of requests",
-        {200: Answer("The progress.", automatic1111.ExtrasProgress)},
+        ok("The progress.", automatic1111.ExtrasProgress),
     ),
     _dialect(
         "GET /sdapi/v1/options",
         "extraOptions",
         "AUTOMATIC1111: whether the service runs",
-        {200: Answer("It does.", automatic1111.ExtrasOptions)},
+        ok("It does.", automatic1111.ExtrasOptions),
     ),
     _predict("POST /predictions", "predict"),
     _predict("POST /v1/predictions", "predictVersion"),
@@ -388,8 +361,7 @@ _ALL = (
         "GET /v1/models/<owner>/<name>/versions/<version>",
         "version",
         "Replicate: a version of a model",
-        {200: Answer("The version.", cog.Version)},
-        own_errors=(errors.NotFound,),
+        ok("The version.", cog.Version),
         example={
             "owner": "nightmareai",
             "name": "real-esrgan",
@@ -400,13 +372,13 @@ _ALL = (
         "GET /health-check",
         "healthCheck",
         "Cog: whether predictions can be made",
-        {200: Answer("In any state.", cog.HealthCheck)},
+        ok("In any state.", cog.HealthCheck),
     ),
     _dialect(
         "POST /v1/images/upscale",
         "imagesUpscale",
         "LocalAI: enlarge a picture",
-        {200: Answer("The picture.", localai.MadeImages, headers=_TIMED)},
+        ok("The picture.", localai.MadeImages, headers=_TIMED),
         # Every request may have this header. It is documented here because openapi-python-client 0.29 generates code that does
         # not run for an operation that takes several kinds of bodies and has no optional parameter.
         headers=("X-Request-Id",),

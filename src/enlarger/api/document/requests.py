@@ -78,18 +78,20 @@ def _as_form(schema: Schema, *required: str) -> Body:
 
 def _inline(default: bool) -> Schema:
     text = "Whether the JSON has the file as `base64`."
-    return {"type": "boolean", "default": default, "description": text}
+    return _of("boolean", default=default, description=text)
 
 
-_TEXT: Schema = {"type": "string"}
-_URL = _TEXT | {
-    "description": "`http://` or `https://` URL of the picture, or `data:image/<type>;base64,<data>`."
-}
-_B64 = _TEXT | {"description": "Base64 of the file, instead of `img_url`."}
-_BYTES = _TEXT | {"format": "binary", "description": "The file."}
-_WEBHOOK = _TEXT | {
-    "description": "URL that is called when the job has ended. Only for jobs, and only if the operator set a secret."
-}
+def _of(type_: str, **facts: object) -> Schema:
+    return {"type": type_, **facts}
+
+
+_TEXT = _of("string")
+_URL_TEXT = "`http://` or `https://` URL of the picture, or `data:image/<type>;base64,<data>`."
+_URL = _of("string", description=_URL_TEXT)
+_B64 = _of("string", description="Base64 of the file, instead of `img_url`.")
+_BYTES = _of("string", format="binary", description="The file.")
+_WEBHOOK_TEXT = "URL that is called when the job has ended. Only for jobs, and only if the operator set a secret."
+_WEBHOOK = _of("string", description=_WEBHOOK_TEXT)
 
 # /v1
 
@@ -107,11 +109,10 @@ UPSCALE_BODIES = (
 )
 """The three kinds of body of a request for a picture."""
 
-_PLACEHOLDER: Schema = {
-    "type": "boolean",
-    "default": False,
-    "description": "Do not wait: return the picture resampled, as a JPEG with `X-Upscale-Placeholder`.",
-}
+_PLACEHOLDER_TEXT = (
+    "Do not wait: return the picture resampled, as a JPEG with `X-Upscale-Placeholder`."
+)
+_PLACEHOLDER = _of("boolean", default=False, description=_PLACEHOLDER_TEXT)
 UPSCALE_LINK = _requiring(
     _as_texts(options(url=_URL, inline=_inline(default=False), placeholder=_PLACEHOLDER)), "url"
 )
@@ -132,7 +133,7 @@ COMPARE_BODIES = (
     _FILE,
 )
 
-_SIDE: Schema = {"type": "integer", "minimum": 1, "maximum": 999_999}
+_SIDE = _of("integer", minimum=1, maximum=999_999)
 _SIZE = _object({"width": _SIDE, "height": _SIDE}, "width", "height")
 ESTIMATE_BODIES = (
     as_json(
@@ -143,44 +144,25 @@ ESTIMATE_BODIES = (
     *UPSCALE_BODIES[1:],
 )
 
+_WAIT_TEXT = "Seconds to wait for the end of the job."
 WAIT = _object(
-    {
-        "wait": {
-            "type": "integer",
-            "minimum": 0,
-            "maximum": MOST_WAIT_S,
-            "default": 0,
-            "description": "Seconds to wait for the end of the job.",
-        }
-    }
+    {"wait": _of("integer", minimum=0, maximum=MOST_WAIT_S, default=0, description=_WAIT_TEXT)}
 )
 
 _STATE = f"({'|'.join(STATES)})"
+_STATE_TEXT = f"Only jobs in these states, with commas between them: {', '.join(STATES)}."
+_LIMITS = {"minimum": 1, "maximum": MOST_JOBS, "default": USUAL_JOBS}
 JOBS = _object(
     {
-        "state": _TEXT
-        | {
-            "pattern": f"^{_STATE}(,{_STATE})*$",
-            "description": f"Only jobs in these states, with commas between them: {', '.join(STATES)}.",
-        },
-        "limit": {
-            "type": "integer",
-            "minimum": 1,
-            "maximum": MOST_JOBS,
-            "default": USUAL_JOBS,
-            "description": "Jobs on a page.",
-        },
-        "cursor": _TEXT | {"description": "`next_cursor` of the previous page."},
+        "state": _of("string", pattern=f"^{_STATE}(,{_STATE})*$", description=_STATE_TEXT),
+        "limit": _of("integer", **_LIMITS, description="Jobs on a page."),
+        "cursor": _of("string", description="`next_cursor` of the previous page."),
     }
 )
 
-_ID = _TEXT | {"description": "A name for the picture in answers and in the archive."}
-_ITEMS: Schema = {
-    "type": "array",
-    "items": _without_defaults(options(id=_ID, img_url=_URL, image_b64=_B64)),
-    "minItems": 1,
-    "maxItems": MOST_ITEMS,
-}
+_ID = _of("string", description="A name for the picture in answers and in the archive.")
+_ITEM = _without_defaults(options(id=_ID, img_url=_URL, image_b64=_B64))
+_ITEMS = _of("array", items=_ITEM, minItems=1, maxItems=MOST_ITEMS)
 _SHARED = options() | {"description": "Options of all items; an item may override them."}
 BATCH = as_json(
     _object({"items": _ITEMS, "options": _SHARED, "webhook": _WEBHOOK}, "items")
@@ -195,7 +177,7 @@ _COMPATIBLE = options(
     *("scale", "width", "height", "long_side", "short_side", "fit", "max_bytes"),
     img_url=_URL,
     image_b64=_B64,
-    scale={"type": "number", "enum": [2, 4], "default": 2},
+    scale=_of("number", enum=[2, 4], default=2),
     inline=_inline(default=True),
 ) | {"additionalProperties": True}
 COMPATIBLE = as_json(_COMPATIBLE, image_b64=EXAMPLE_B64, scale=2)
@@ -203,23 +185,23 @@ COMPATIBLE_LINK = _requiring(_as_texts(_COMPATIBLE), "img_url")
 
 # Dialects
 
-_PICTURE = _TEXT | {"description": "Base64, a data URL or a URL."}
-_SHARE: Schema = {"type": "number", "minimum": 0, "maximum": 1, "default": 0}
+_PICTURE = _of("string", description="Base64, a data URL or a URL.")
+_SHARE = _of("number", minimum=0, maximum=1, default=0)
 _ZERO: Schema = {"enum": [0], "default": 0}
 _EXTRAS: dict[str, Schema] = {
     "resize_mode": {"enum": [0, 1], "default": 0},
-    "upscaling_resize": {"type": "number", "minimum": 1, "maximum": 8, "default": 2},
-    "upscaling_resize_w": {"type": "integer", "minimum": 1, "default": 512},
-    "upscaling_resize_h": {"type": "integer", "minimum": 1, "default": 512},
-    "upscaling_crop": {"type": "boolean", "default": True},
-    "upscaler_1": _TEXT | {"description": "A model."},
-    "upscaler_2": _TEXT | {"default": "None"},
+    "upscaling_resize": _of("number", minimum=1, maximum=8, default=2),
+    "upscaling_resize_w": _of("integer", minimum=1, default=512),
+    "upscaling_resize_h": _of("integer", minimum=1, default=512),
+    "upscaling_crop": _of("boolean", default=True),
+    "upscaler_1": _of("string", description="A model."),
+    "upscaler_2": _of("string", default="None"),
     "extras_upscaler_2_visibility": _SHARE,
     "gfpgan_visibility": _ZERO,
     "codeformer_visibility": _ZERO,
-    "codeformer_weight": {"type": "number"},
-    "upscale_first": {"type": "boolean"},
-    "show_extras_results": {"type": "boolean"},
+    "codeformer_weight": _of("number"),
+    "upscale_first": _of("boolean"),
+    "show_extras_results": _of("boolean"),
 }
 
 
@@ -232,34 +214,27 @@ def _extras(name: str, pictures: Schema, example: object) -> Body:
 EXTRA_SINGLE = _extras("image", _PICTURE, EXAMPLE_B64)
 EXTRA_BATCH = _extras(
     "imageList",
-    {"type": "array", "items": _object({"data": _PICTURE, "name": _TEXT}, "data")},
+    _of("array", items=_object({"data": _PICTURE, "name": _TEXT}, "data")),
     [{"data": EXAMPLE_B64, "name": "cat.png"}],
 )
 
+_INPUT = options(
+    image=_PICTURE,
+    img=_PICTURE,
+    face_enhance={"anyOf": [{"const": False}, {"type": "null"}]},
+    tile={},
+    version=_TEXT,
+)
+_PREDICTION_ID = _of("string", pattern="^[A-Za-z0-9._-]{1,64}$")
 PREDICTION = as_json(
-    _object(
-        {
-            "input": options(
-                image=_PICTURE,
-                img=_PICTURE,
-                face_enhance={"anyOf": [{"const": False}, {"type": "null"}]},
-                tile={},
-                version=_TEXT,
-            ),
-            "version": _TEXT,
-            "id": _TEXT | {"pattern": "^[A-Za-z0-9._-]{1,64}$"},
-        },
-        "input",
-    ),
+    _object({"input": _INPUT, "version": _TEXT, "id": _PREDICTION_ID}, "input"),
     input={"image": EXAMPLE_URL, "scale": 2},
 )
 
 _CARRIER: Schema = {"enum": ["url", "b64_json"]}
+_IMAGES = options(image=_PICTURE, response_format=_CARRIER)
+_IMAGES_FORM = options(image=_of("string", format="binary"), response_format=_CARRIER)
 IMAGES_BODIES = (
-    as_json(
-        _requiring(options(image=_PICTURE, response_format=_CARRIER), "image"),
-        image=EXAMPLE_B64,
-        scale=4,
-    ),
-    _as_form(options(image=_TEXT | {"format": "binary"}, response_format=_CARRIER), "image"),
+    as_json(_requiring(_IMAGES, "image"), image=EXAMPLE_B64, scale=4),
+    _as_form(_IMAGES_FORM, "image"),
 )
