@@ -27,12 +27,19 @@ from yarl import URL
 
 from enlarger.api.document.openapi import document
 from enlarger.api.document.operation import RATES
-from enlarger.api.document.operations import HIDDEN, OPERATIONS
+from enlarger.api.document.operations import OPERATIONS
 from enlarger.engine.tile import ModelFacts
 from enlarger.errors import all_codes
 from enlarger.options import Options
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+HIDDEN = {
+    ("GET", "/"): "redirects to the page",
+    ("GET", "/docs/<name>"): "the files that the page loads",
+    ("GET", "/static/<path:filename>"): "added by Quart; there are no such files",
+}
+"""All operations that are not documented, and why."""
 
 ELSEWHERE = {
     "config_error": "at the start, before anybody can ask",

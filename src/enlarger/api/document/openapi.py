@@ -135,7 +135,7 @@ def _answer(answer: Answer, schemas: dict[int, Schema]) -> Schema:
         content[OCTETS] = {"schema": _content(OCTETS)}
     if answer.json is not None:
         content["application/json"] = {"schema": schemas[id(answer.json)]}
-    made = {"description": answer.text, "headers": _headers(answer.headers)}
+    made = {"description": answer.description, "headers": _headers(answer.headers)}
     return {**made, "content": content} if content else made
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -53,14 +54,21 @@ _WORDS: tuple[tuple[str | tuple[str, ...], Words], ...] = (
 class Answer:
     """A status of an operation."""
 
-    text: str
     json: Any = None
     """The type of the JSON; None if the answer has no JSON."""
 
-    media_types: tuple[str, ...] = ()
+    text: str = ""
+    """The description; by default that of the type."""
+
+    media_types: tuple[str, ...] = field(default=(), kw_only=True)
     """Media types other than JSON."""
 
-    headers: tuple[str, ...] = ()
+    headers: tuple[str, ...] = field(default=(), kw_only=True)
+
+    @property
+    def description(self) -> str:
+        """What the answer is."""
+        return self.text or inspect.cleandoc(self.json.__doc__ or "")
 
 
 @dataclass(frozen=True)
@@ -136,11 +144,19 @@ class Operation:
         )
 
 
-def ok(
-    text: str, json: Any = None, media_types: tuple[str, ...] = (), headers: tuple[str, ...] = ()
-) -> dict[int, Answer]:
-    """Return the answers of an operation whose only status, besides errors, is 200."""
-    return {200: Answer(text, json, media_types, headers)}
+def ok(json: Any, text: str = "", *, headers: tuple[str, ...] = ()) -> dict[int, Answer]:
+    """Return the answers of an operation that answers with JSON, and only with 200 if it succeeds."""
+    return {200: Answer(json, text, headers=headers)}
+
+
+def sent_as(media_type: str, text: str) -> dict[int, Answer]:
+    """Return the answers of an operation that answers with something other than JSON."""
+    return {200: Answer(text=text, media_types=(media_type,))}
+
+
+def probe(json: Any) -> dict[int, Answer]:
+    """Return the answers of an operation that says yes or no."""
+    return {200: Answer(json, "Yes."), 503: Answer(json, "No; `reason` says why.")}
 
 
 def ranged(whole: Answer) -> dict[int, Answer]:
@@ -149,14 +165,14 @@ def ranged(whole: Answer) -> dict[int, Answer]:
     return {
         200: whole,
         206: replace(whole, text="A part of the file.", json=None, headers=headers),
-        304: Answer("The client has the file already.", headers=whole.headers),
+        304: Answer(text="The client has the file already.", headers=whole.headers),
         416: replace(whole, text="The file has no such part.", json=None, headers=headers),
     }
 
 
 EVENTS = {
-    200: Answer("The events.", media_types=("text/event-stream",)),
-    204: Answer("The client has seen the last event."),
+    **sent_as("text/event-stream", "The events."),
+    204: Answer(text="The client has seen the last event."),
 }
 """The answers of a stream of events."""
 

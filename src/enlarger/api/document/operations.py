@@ -22,7 +22,9 @@ from enlarger.api.document.operation import (
     Answer,
     Operation,
     ok,
+    probe,
     ranged,
+    sent_as,
 )
 from enlarger.api.document.schemas import Document
 from enlarger.api.v1 import schemas as v1
@@ -35,27 +37,24 @@ _FORMS = (
     "that is unknown, repeated or wrong is refused. Give at most one of `scale`, `width` and `height`, `long_side`, `short_side`."
 )
 _FIELDS = "docs/reference/dialects.md lists the fields, and the differences from the original."
-_TEXT = ("text/plain",)
 
 _UPSCALING = (*WORK, *STORED, *RESULT, errors.NotAcceptable, errors.IdempotencyKeyReused)
 
 _TIMED = ("Server-Timing", *RATES)
 _FACTS = (*FILE_HEADERS, "Server-Timing", *FIDELITY_HEADERS)
 _MADE_HEADERS = ("ETag", *_TIMED, *FIDELITY_HEADERS, "Idempotency-Replayed")
-_MADE = Answer("The picture, or its URL, as `Accept` selects.", v1.Result, PICTURE_TYPES)
+_MADE = Answer(
+    v1.Result, "The picture, or its URL, as `Accept` selects.", media_types=PICTURE_TYPES
+)
 _QUEUED = Answer(
-    "The request has become a job: the client asked for one, or the picture takes long.",
     v1.Job,
+    "The request has become a job: the client asked for one, or the picture takes long.",
     headers=("Location", "Retry-After", "Preference-Applied", "Idempotency-Replayed", *RATES),
 )
-_UPSCALED = ok("The picture and its URL.", schemas.Upscaled, headers=_TIMED)
-_ACCEPTED = Answer(
-    "The batch was accepted.",
-    v1.Batch,
-    headers=("Location", "Retry-After", "Idempotency-Replayed", *RATES),
-)
-_JOB = ok("The job.", v1.Job, headers=("Retry-After",))
-_BATCH = ok("The batch.", v1.Batch, headers=("Retry-After",))
+_UPSCALED = ok(schemas.Upscaled, headers=_TIMED)
+_ACCEPTED = Answer(v1.Batch, headers=("Location", "Retry-After", "Idempotency-Replayed", *RATES))
+_JOB = ok(v1.Job, headers=("Retry-After",))
+_BATCH = ok(v1.Batch, headers=("Retry-After",))
 
 _pictures = partial(Operation, "pictures")
 _jobs = partial(Operation, "jobs")
@@ -67,7 +66,7 @@ _predict = partial(
     Operation,
     "dialects",
     summary="Cog and Replicate: make a prediction",
-    answers=ok("The prediction, finished or failed.", cog.Prediction, headers=_TIMED),
+    answers=ok(cog.Prediction, headers=_TIMED),
     text=_FIELDS,
     bodies=(requests.PREDICTION,),
     own_errors=(*WORK, errors.NotAcceptable),
@@ -119,7 +118,7 @@ _ALL = (
         "GET /files/<name>",
         "file",
         "The file of a result",
-        ranged(Answer("The file.", media_types=PICTURE_TYPES, headers=FILE_HEADERS)),
+        ranged(Answer(text="The file.", media_types=PICTURE_TYPES, headers=FILE_HEADERS)),
         text="Whoever knows the name may read the file.",
         own_errors=(errors.ResultExpired, *STORED),
     ),
@@ -127,7 +126,7 @@ _ALL = (
         "POST /v1/compare",
         "compare",
         "Enlarge one part of a picture with several models",
-        ok("The result of each model.", v1.Comparison, headers=RATES),
+        ok(v1.Comparison, headers=RATES),
         text=f"{_FORMS} `region` is required.",
         query=requests.COMPARE,
         bodies=requests.COMPARE_BODIES,
@@ -138,7 +137,7 @@ _ALL = (
         "POST /v1/estimate",
         "estimate",
         "What a request would produce, and how long it would take",
-        ok("The estimate.", v1.Estimate),
+        ok(v1.Estimate),
         text=f"{_FORMS} In JSON, `input` may state a size instead of a picture. A request that would be refused is a 200 as well.",
         query=requests.UPSCALE,
         bodies=requests.ESTIMATE_BODIES,
@@ -148,7 +147,7 @@ _ALL = (
         "GET /v1/jobs",
         "jobs",
         "The jobs of your API key, newest first",
-        ok("A page of jobs.", v1.JobList, headers=RATES),
+        ok(v1.JobList, headers=RATES),
         text="Refused if the service has no keys: then a job is visible to whoever knows its id.",
         query=requests.JOBS,
         own_errors=(errors.InvalidOption, errors.ListNeedsKeys),
@@ -184,7 +183,7 @@ _ALL = (
         "GET /v1/jobs/<job_id>/result",
         "jobResult",
         "The picture that a job has made",
-        ranged(Answer("The file.", media_types=PICTURE_TYPES, headers=(*_FACTS, "Expires"))),
+        ranged(Answer(text="The file.", media_types=PICTURE_TYPES, headers=(*_FACTS, "Expires"))),
         own_errors=RESULT,
     ),
     _jobs(
@@ -201,7 +200,7 @@ _ALL = (
         "GET /v1/jobs/<job_id>/tiles/<int:index>",
         "jobTile",
         "A finished tile of a running job",
-        ok("A small picture.", media_types=(PREVIEW_TYPE,)),
+        sent_as(PREVIEW_TYPE, "A small picture."),
         text="For pages that show the picture while it is made.",
         example={"index": 0},
     ),
@@ -238,89 +237,68 @@ _ALL = (
         "GET /v1/batches/<batch_id>/results.zip",
         "batchResults",
         "All results of a batch, in an archive",
-        ok("The archive.", media_types=("application/zip",)),
+        sent_as("application/zip", "The archive."),
         text="`manifest.json` in the archive says what became of each item.",
         own_errors=(errors.JobNotFinished, errors.ResultExpired),
     ),
-    _facts(
-        "GET /v1/models",
-        "models",
-        "All models, and what auto selects",
-        ok("The models.", v1.Models),
-    ),
+    _facts("GET /v1/models", "models", "All models, and what auto selects", ok(v1.Models)),
     _facts(
         "GET /v1/models/<model_id>",
         "model",
         "A model",
-        ok("The model.", v1.Model),
+        ok(v1.Model),
         example={"model_id": "realesrgan-x4plus"},
     ),
     _facts(
         "GET /errors/<code>",
         "error",
         "What an error code means",
-        ok("An explanation.", media_types=_TEXT),
+        sent_as("text/plain", "An explanation."),
         example={"code": "queue_full"},
     ),
     _compatible(
-        "GET /health",
-        "health",
-        "Whether pictures can be enlarged now",
-        {
-            200: Answer("They can.", schemas.Health),
-            503: Answer("They cannot; `reason` says why.", schemas.Health),
-        },
+        "GET /health", "health", "Whether pictures can be enlarged now", probe(schemas.Health)
     ),
     _compatible(
         "GET /status",
         "status",
         "The configuration and the current work of the service",
-        ok("In any state.", schemas.Status),
+        ok(schemas.Status),
     ),
     _compatible(
         "POST /cleanup",
         "cleanup",
         "Delete expired results now",
-        ok("What was deleted.", schemas.Swept),
+        ok(schemas.Swept),
         text="The body is ignored.",
     ),
-    _operations(
-        "GET /livez", "livez", "Whether the process answers", ok("It does.", schemas.Alive)
-    ),
-    _operations(
-        "GET /readyz",
-        "readyz",
-        "Whether the gateway accepts work",
-        {
-            200: Answer("It does.", schemas.Ready),
-            503: Answer("It does not; `reason` says why.", schemas.Ready),
-        },
-    ),
+    _operations("GET /livez", "livez", "Whether the process answers", ok(schemas.Alive)),
+    _operations("GET /readyz", "readyz", "Whether the gateway accepts work", probe(schemas.Ready)),
     _operations(
         "GET /metrics",
         "metrics",
         "Counters and gauges for Prometheus",
-        ok("The text format of Prometheus.", media_types=_TEXT),
+        sent_as("text/plain", "The text format of Prometheus."),
     ),
-    _operations("GET /openapi.json", "openapi", "This document", ok("OpenAPI 3.1.", Document)),
+    _operations("GET /openapi.json", "openapi", "This document", ok(Document)),
     _operations(
         "GET /docs",
         "docs",
         "This document as a page",
-        ok("Swagger UI.", media_types=("text/html",)),
+        sent_as("text/html", "Swagger UI."),
         text="The page loads nothing from other hosts, and can call every operation.",
     ),
     _operations(
         "GET /llms.txt",
         "llms",
         "This document in short, for language models",
-        ok("Markdown.", media_types=_TEXT),
+        sent_as("text/plain", "Markdown."),
     ),
     _dialect(
         "POST /sdapi/v1/extra-single-image",
         "extraSingleImage",
         "AUTOMATIC1111: enlarge a picture",
-        ok("The picture.", automatic1111.ExtraImage, headers=_TIMED),
+        ok(automatic1111.ExtraImage, headers=_TIMED),
         bodies=(requests.EXTRA_SINGLE,),
         own_errors=WORK,
     ),
@@ -328,7 +306,7 @@ _ALL = (
         "POST /sdapi/v1/extra-batch-images",
         "extraBatchImages",
         "AUTOMATIC1111: enlarge several pictures",
-        ok("The pictures.", automatic1111.ExtraImages, headers=RATES),
+        ok(automatic1111.ExtraImages, headers=RATES),
         bodies=(requests.EXTRA_BATCH,),
         own_errors=WORK,
     ),
@@ -336,19 +314,19 @@ _ALL = (
         "GET /sdapi/v1/upscalers",
         "extraUpscalers",
         "AUTOMATIC1111: all models",
-        ok("The models.", automatic1111.Upscalers),
+        ok(automatic1111.Upscalers, "The models."),
     ),
     _dialect(
         "GET /sdapi/v1/progress",
         "extraProgress",
         "AUTOMATIC1111: the progress of requests",
-        ok("The progress.", automatic1111.ExtrasProgress),
+        ok(automatic1111.ExtrasProgress),
     ),
     _dialect(
         "GET /sdapi/v1/options",
         "extraOptions",
         "AUTOMATIC1111: whether the service runs",
-        ok("It does.", automatic1111.ExtrasOptions),
+        ok(automatic1111.ExtrasOptions),
     ),
     _predict("POST /predictions", "predict"),
     _predict("POST /v1/predictions", "predictVersion"),
@@ -361,7 +339,7 @@ _ALL = (
         "GET /v1/models/<owner>/<name>/versions/<version>",
         "version",
         "Replicate: a version of a model",
-        ok("The version.", cog.Version),
+        ok(cog.Version),
         example={
             "owner": "nightmareai",
             "name": "real-esrgan",
@@ -372,13 +350,13 @@ _ALL = (
         "GET /health-check",
         "healthCheck",
         "Cog: whether predictions can be made",
-        ok("In any state.", cog.HealthCheck),
+        ok(cog.HealthCheck),
     ),
     _dialect(
         "POST /v1/images/upscale",
         "imagesUpscale",
         "LocalAI: enlarge a picture",
-        ok("The picture.", localai.MadeImages, headers=_TIMED),
+        ok(localai.MadeImages, headers=_TIMED),
         # Every request may have this header. It is documented here because openapi-python-client 0.29 generates code that does
         # not run for an operation that takes several kinds of bodies and has no optional parameter.
         headers=("X-Request-Id",),
@@ -389,10 +367,3 @@ _ALL = (
 
 OPERATIONS = {(operation.method, operation.rule): operation for operation in _ALL}
 """All operations that are documented, by method and rule."""
-
-HIDDEN = {
-    ("GET", "/"): "redirects to the page",
-    ("GET", "/docs/<name>"): "the files that the page loads",
-    ("GET", "/static/<path:filename>"): "added by Quart; there are no such files",
-}
-"""All operations that are not documented, and why."""
