@@ -51,7 +51,8 @@ def properties_of(model: type[BaseModel]) -> dict[str, Schema]:
 class _FromSource(GenerateJsonSchema):
     """Describes fields with the text below each of them, and adds no titles.
 
-    Pydantic can read these texts as well, but it does so as it creates a class, which would double the time of a start.
+    Pydantic can read these texts as well, but does so when it creates a class: that would double the time that it takes for
+    the options, and every start would wait for it.
     """
 
     def field_title_should_be_set(self, _: Any) -> bool:

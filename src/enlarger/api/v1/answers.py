@@ -160,6 +160,7 @@ def job_object(view: View, *, public_url: str | None, model_of: ModelOf) -> sche
     return {
         "id": job.id,
         "state": job.state,
+        "stage": cast(Stage | None, job.stage),
         "created_at": time_text(job.created_at),
         "started_at": _time_or_none(job.started_at),
         "finished_at": _time_or_none(job.finished_at),
@@ -216,13 +217,12 @@ def job_error(job: Job, *, public_url: str | None) -> Problem | None:
     return linked(of_job(cast(Problem, job.problem), job.id), public_url)
 
 
-def progress_object(view: View) -> schemas.Advance:
+def progress_object(view: View) -> schemas.Ahead:
     """Return the progress of a job, and how long it will take."""
     job = view.record
     done, total = job.tiles_done, job.tiles_total
     fraction = 1.0 if job.state in ("succeeded", "expired") else done / total if total else 0.0
     return {
-        "stage": cast(Stage | None, job.stage),
         "progress": {"tiles_done": done, "tiles_total": total, "fraction": round(fraction, 4)},
         "queue": {"position": view.position, "length": view.length},
         "eta_s": None if view.eta_s is None else round(view.eta_s, 1),

@@ -27,6 +27,7 @@ from enlarger.errors import Fault, InvalidOption, ListNeedsKeys, NotFound
 from enlarger.jobs import Event, Job, Jobs, View
 from enlarger.picture.preview import MEDIA_TYPE as PREVIEW_TYPE
 from enlarger.pipeline.admission import retry_after
+from enlarger.pipeline.progress import Stage
 
 MOST_WAIT_S = 30
 """Of ``GET /v1/jobs/{id}?wait=``: less than what proxies allow."""
@@ -145,7 +146,10 @@ class JobRoutes:
             }
         else:
             view = await self.jobs.view(event.job)
-            data = self._object(view) if event.kind == "state" else progress_object(view)
+            if event.kind == "state":
+                data = self._object(view)
+            else:
+                data = {"stage": cast(Stage | None, event.job.stage), **progress_object(view)}
         return f"id: {event.id}\nevent: {event.kind}\ndata: {json.dumps(data)}\n\n".encode()
 
     async def answer(

@@ -86,13 +86,19 @@ class Queue(TypedDict):
     length: int
 
 
-class Advance(TypedDict):
-    """The data of a ``progress`` event."""
+class Ahead(TypedDict):
+    """The progress of a job, and what it waits for."""
 
-    stage: Stage | None
     progress: Progress
     queue: Queue
     eta_s: float | None
+    """Seconds left, estimated from the measured speed of this service; null while that is unknown."""
+
+
+class Advance(Ahead):
+    """The data of a ``progress`` event."""
+
+    stage: Stage | None
 
 
 class ShownTile(TypedDict):
@@ -121,7 +127,7 @@ class Links(TypedDict):
     result: str
 
 
-class Job(TypedDict):
+class Job(Ahead):
     """A request that is processed without its client waiting."""
 
     id: str
@@ -136,11 +142,6 @@ class Job(TypedDict):
     finished_at: str | None
     expires_at: str | None
     """When the result will be deleted."""
-
-    progress: Progress
-    queue: Queue
-    eta_s: float | None
-    """Seconds left, estimated from the measured speed of this service; null while that is unknown."""
 
     input: Input | None
     result: JobResult | None
