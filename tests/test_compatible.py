@@ -830,12 +830,14 @@ def answered(
     result: Outcome, *, scale: int = 2, left_s: float = 300.0, **settings: Any
 ) -> dict[str, Any]:
     """The answer under these settings."""
-    return answer(
-        result,
-        scale=scale,
-        settings=config.load(**settings).server,
-        request_id="r-1",
-        left_s=left_s,
+    return dict(
+        answer(
+            result,
+            scale=scale,
+            settings=config.load(**settings).server,
+            request_id="r-1",
+            left_s=left_s,
+        )
     )
 
 

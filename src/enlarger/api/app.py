@@ -7,12 +7,13 @@ import contextlib
 import json
 import time
 from collections import defaultdict
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from quart import Quart, Response, g, request
@@ -21,7 +22,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import MapAdapter
 
 from enlarger import __version__
-from enlarger.api import compatible, dialects
+from enlarger.api import compatible, dialects, schemas
 from enlarger.api.callers import SECRET_FOLDERS, Callers, caller_of
 from enlarger.api.dialects import DialectContext
 from enlarger.api.document.routes import DocumentRoutes
@@ -36,7 +37,7 @@ from enlarger.api.v1.answers import FIDELITY_HEADERS
 from enlarger.api.v1.batches import BATCHES
 from enlarger.api.v1.batches import LIMIT_BYTES as BATCH_LIMIT_BYTES
 from enlarger.api.v1.problems import MEDIA_TYPE as PROBLEM
-from enlarger.api.v1.problems import linked, problem, problem_of
+from enlarger.api.v1.problems import ErrorAnswer, Problem, linked, problem, problem_of
 from enlarger.api.v1.routes import PREFIXES
 from enlarger.asgi.access import Access, note
 from enlarger.asgi.bodies import TOO_SLOW, Answer, AsgiApp, LimitedBodies, Scope
@@ -259,7 +260,7 @@ class Gateway:
         )
         return await in_thread(self.executor, parse, fields)
 
-    async def health(self) -> tuple[dict[str, Any], int]:
+    async def health(self) -> tuple[schemas.Health, int]:
         """``GET /health``: A.4."""
         reason = self._reason()
         return {
@@ -276,7 +277,7 @@ class Gateway:
             "version": __version__,
         }, 503 if reason else 200
 
-    def _reason(self) -> str | None:
+    def _reason(self) -> schemas.Reason | None:
         """Why the gateway is not healthy, or None."""
         if self.service.draining:
             return "draining"
@@ -285,11 +286,11 @@ class Gateway:
             return None
         return "starting" if any(server.may_return for server in servers) else "no_engine_ready"
 
-    async def livez(self) -> dict[str, Any]:
+    async def livez(self) -> schemas.Alive:
         """``GET /livez``: 200 while the event loop turns; if not, start it again."""
         return {"alive": True}
 
-    async def readyz(self) -> tuple[dict[str, Any], int]:
+    async def readyz(self) -> tuple[schemas.Ready, int]:
         """``GET /readyz``: 200 while it takes work; if not, send it none."""
         reason = self._reason()
         return {
@@ -306,7 +307,7 @@ class Gateway:
             jobs = await self.jobs.counts()
         return self.metrics.answer(jobs)
 
-    async def status(self) -> dict[str, Any]:
+    async def status(self) -> schemas.Status:
         """``GET /status``: A.5."""
         files = await in_thread(self.executor, self.store.files)
         load = self.pipeline.load
@@ -348,7 +349,7 @@ class Gateway:
             ],
         }
 
-    async def cleanup(self) -> tuple[dict[str, Any], int]:
+    async def cleanup(self) -> tuple[schemas.Swept | schemas.Refusal, int]:
         """``POST /cleanup``: A.6."""
         try:
             sweep = await in_thread(self.executor, self.store.sweep)
@@ -359,7 +360,7 @@ class Gateway:
             ), 500
         return {"success": True, "deleted_files": sweep.deleted, "errors": list(sweep.errors)}, 200
 
-    async def file(self, name: str) -> Response | tuple[dict[str, Any], int]:
+    async def file(self, name: str) -> Response | tuple[schemas.Refusal, int]:
         """``GET /files/{token}.{ext}``: A.3."""
         stored = await in_thread(self.executor, self.store.find, name)
         if stored is None:  # the result of a job that another gateway ran, or ran long ago
@@ -382,7 +383,7 @@ class Gateway:
             read=partial(file_chunks, partial(self.store.open, stored), self.executor),
         )
 
-    async def _refuse(self, error: EnlargerError) -> tuple[dict[str, Any], int, dict[str, str]]:
+    async def _refuse(self, error: EnlargerError) -> ErrorAnswer:
         """The one place where an error of ours becomes an answer."""
         self._note(error)
         return self._linked(_error_answer(request.path, error, request_id=g.request_id))
@@ -406,7 +407,7 @@ class Gateway:
                 left_out=left_out,
             )
 
-    async def _unexpected(self, error: Exception) -> tuple[dict[str, Any], int, dict[str, str]]:
+    async def _unexpected(self, error: Exception) -> ErrorAnswer:
         if (
             self.service.is_stopped
         ):  # a second signal, or no time left: what fails now was taken apart
@@ -417,16 +418,14 @@ class Gateway:
         ours = EnlargerError("Internal server error")
         return self._linked(_error_answer(request.path, ours, request_id=g.request_id))
 
-    async def _http_error(self, error: HTTPException) -> tuple[dict[str, Any], int, dict[str, str]]:
+    async def _http_error(self, error: HTTPException) -> ErrorAnswer:
         return self._linked(await http_error(error))
 
-    def _linked(
-        self, answer: tuple[dict[str, Any], int, dict[str, str]]
-    ) -> tuple[dict[str, Any], int, dict[str, str]]:
+    def _linked(self, answer: ErrorAnswer) -> ErrorAnswer:
         """An error whose links lead to ``ENLARGER_PUBLIC_URL``; those of the compatible routes have none."""
         body, status, headers = answer
         if headers.get("Content-Type") == PROBLEM:
-            body = linked(body, self.settings.server.public_url)
+            body = linked(cast(Problem, body), self.settings.server.public_url)
         return body, status, headers
 
     async def _end(self, response: Response) -> Response:
@@ -497,7 +496,7 @@ class _App(Quart):
         )
 
 
-async def http_error(error: HTTPException) -> tuple[dict[str, Any], int, dict[str, str]]:
+async def http_error(error: HTTPException) -> ErrorAnswer:
     """What HTTP itself decides, in its words: no such route, not with that method, not a request at all."""
     status = HTTPStatus(error.code or 500)
     text, code = status.phrase.capitalize(), status.name.lower()
@@ -529,14 +528,12 @@ def _sha256(path: Path) -> str:
         return sha256_of(file)
 
 
-def _not_found() -> tuple[dict[str, Any], int]:
+def _not_found() -> tuple[schemas.Refusal, int]:
     note(request.scope, code="not_found")
     return _error_body("Not found", "not_found"), 404
 
 
-def _error_answer(
-    path: str, error: EnlargerError, *, request_id: str
-) -> tuple[dict[str, Any], int, dict[str, str]]:
+def _error_answer(path: str, error: EnlargerError, *, request_id: str) -> ErrorAnswer:
     """Body, status and headers in the words of the contract that the path belongs to."""
     answer = problem_of(error, request_id=request_id)
     if path.startswith(PREFIXES):
@@ -546,11 +543,11 @@ def _error_answer(
     )
 
 
-def _error_body(text: str, code: str) -> dict[str, Any]:
+def _error_body(text: str, code: str) -> schemas.Refusal:
     return {"error": text, "code": code, "retryable": False, "request_id": g.request_id}
 
 
-def _raw_answer(id_: str, body: dict[str, Any], status: int, headers: dict[str, str]) -> Answer:
+def _raw_answer(id_: str, body: Mapping[str, Any], status: int, headers: dict[str, str]) -> Answer:
     """An answer that does not go through Quart."""
     fields = {
         "content-type": "application/json",

@@ -8,7 +8,7 @@ import hashlib
 import json
 import secrets
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from io import BufferedReader
@@ -41,13 +41,18 @@ class FileText:
     prefix: str = ""
     """Such as ``data:image/png;base64,``."""
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _: object, handler: Callable[[object], Any]) -> Any:
+        """Describe the value as a string, which it is in JSON."""
+        return handler(str)
+
     @property
     def length(self) -> int:
         """Bytes of the value in JSON, with its quotation marks."""
         return 2 + len(self.prefix) + 4 * -(-self.size_bytes // 3)
 
 
-def with_files(answer: dict[str, Any], executor: Executor) -> tuple[int, AsyncIterator[bytes]]:
+def with_files(answer: Mapping[str, Any], executor: Executor) -> tuple[int, AsyncIterator[bytes]]:
     """A JSON answer with any number of ``FileText`` in it: its length, and its bytes."""
     files: list[FileText] = []
     mark = secrets.token_hex(16)  # a text that no other value has

@@ -108,7 +108,7 @@ class Jobs:
         runner: Runner,
         pipeline: Pipeline,
         store: Store,
-        problem: Callable[[EnlargerError, str], dict[str, Any]],
+        problem: Callable[[EnlargerError, str], Mapping[str, Any]],
         charge: Callable[[str, int], None],
         limit: int,
         max_age_s: float,

@@ -57,10 +57,10 @@ MOST_ATTEMPTS = 5
 class JobPresenter:
     """How results and errors are written down; the API knows."""
 
-    describe: Callable[[Outcome], Awaitable[dict[str, Any]]]
+    describe: Callable[[Outcome], Awaitable[Mapping[str, Any]]]
     """What was made, as JSON: ``input``, ``result``, and more."""
 
-    problem: Callable[[EnlargerError, str], dict[str, Any]]
+    problem: Callable[[EnlargerError, str], Mapping[str, Any]]
     """An error, and the id of the request that met it, as JSON."""
 
 

@@ -84,7 +84,7 @@ class DialectContext:
         file = file_chunks(partial(self.store.open, outcome.stored), self.executor)
         return FileText(file, outcome.stored.size_bytes, prefix)
 
-    def answer(self, body: dict[str, Any], *outcomes: Outcome) -> Response:
+    def answer(self, body: Mapping[str, Any], *outcomes: Outcome) -> Response:
         """A 200 with files in it, which are never held as a whole."""
         length, chunks = with_files(body, self.executor)
         headers = {"Content-Type": "application/json", "Content-Length": str(length)}
