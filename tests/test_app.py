@@ -30,6 +30,7 @@ from pictures import encoded, noise, oriented, visible
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 from quart import Quart, abort
+from results import FolderResults
 from sites import Site, page
 from structlog.testing import capture_logs
 from werkzeug.exceptions import HTTPException
@@ -46,7 +47,7 @@ from enlarger.pool.health import Health, State
 from enlarger.pool.member import Member
 from enlarger.pool.pool import Pool
 from enlarger.pool.remote import Readiness
-from enlarger.store import Store, StoredFile
+from enlarger.storage import Draft, StoredResult
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -842,19 +843,19 @@ async def test_folder_of_results_that_went_away_is_made_anew(start: Start) -> No
         assert (gateway.store.folder.parent / reply.body["file_path"]).exists()
 
 
-class ForgetfulStore(Store):
+class ForgetfulResults(FolderResults):
     """Loses each file as soon as it is there."""
 
-    def put(self, write: Callable[[Path], T], *, suffix: str) -> tuple[T, StoredFile]:
+    async def publish(self, draft: Draft[object], *, suffix: str) -> StoredResult:
         """In vain."""
-        written, file = super().put(write, suffix=suffix)
-        self.delete(file)
-        return written, file
+        stored = await super().publish(draft, suffix=suffix)
+        await self.delete(stored.name)
+        return stored
 
 
 async def test_result_that_went_away_before_it_was_sent_is_told(start: Start) -> None:
     """By an error that was foreseen."""
-    gateway = await start(store=ForgetfulStore)
+    gateway = await start(store=ForgetfulResults)
     status, code, text = fault(await gateway.upscale(image_b64=B64))
     assert (status, code) == (500, "storage_full")
     assert text == "Upscaling failed: the result went away before it could be sent; try again"

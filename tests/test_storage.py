@@ -10,130 +10,135 @@ import time
 from pathlib import Path
 
 import pytest
+from results import FolderResults
 from stores import file_size_limit
 
 from enlarger.errors import BackendAway, ConfigError, StorageFull, StorageUnavailable
-from enlarger.jobs.blobs import Blobs, below
-from enlarger.store import Store
+from enlarger.storage import Storage, Sweep, storage_at
+from enlarger.storage.storage import below
 
 LARGE = bytes(range(256)) * 4096 * 12
 """12 MiB: more than one part of an upload."""
 
 
-async def streamed(blobs: Blobs, key: str, start: int = 0, end: int | None = None) -> bytes:
+async def streamed(storage: Storage, key: str, start: int = 0, end: int | None = None) -> bytes:
     """All of a stream."""
-    return b"".join([piece async for piece in blobs.stream(key, start, end)])
+    return b"".join([piece async for piece in storage.stream(key, start, end)])
 
 
 @pytest.mark.parametrize("data", [b"", b"\0", b"picture", LARGE], ids=len)
-async def test_bytes_are_read_as_they_were_written(blobs: Blobs, data: bytes) -> None:
+async def test_bytes_are_read_as_they_were_written(storage: Storage, data: bytes) -> None:
     """At once, in pieces, and counted."""
-    await blobs.put("job_x/input", data)
-    found = await blobs.get("job_x/input")
+    await storage.put("job_x/input", data)
+    found = await storage.get("job_x/input")
     assert found == data
     assert type(found) is bytes
-    assert await streamed(blobs, "job_x/input") == data
-    assert await blobs.size("job_x/input") == len(data)
+    assert await streamed(storage, "job_x/input") == data
+    facts = await storage.facts("job_x/input")
+    assert facts is not None
+    assert facts.size_bytes == len(data)
 
 
 @pytest.mark.parametrize("data", [b"", b"picture", LARGE], ids=len)
-async def test_file_is_read_as_it_was(blobs: Blobs, tmp_path: Path, data: bytes) -> None:
+async def test_file_is_read_as_it_was(storage: Storage, tmp_path: Path, data: bytes) -> None:
     """It stays where it is."""
     path = tmp_path / "result.png"
     path.write_bytes(data)
-    await blobs.put_file("job_x/result", path)
-    assert await blobs.get("job_x/result") == data
+    await storage.put_file("job_x/result", path)
+    assert await storage.get("job_x/result") == data
     assert path.read_bytes() == data
 
 
 @pytest.mark.parametrize(
     ("start", "end"), [(0, 1), (0, 7), (3, None), (3, 4), (6, 7), (2, 2), (0, None), (0, 0)]
 )
-async def test_stream_gives_a_part(blobs: Blobs, start: int, end: int | None) -> None:
+async def test_stream_gives_a_part(storage: Storage, start: int, end: int | None) -> None:
     """As a slice does."""
-    await blobs.put("job_x/result", b"picture")
-    assert await streamed(blobs, "job_x/result", start, end) == b"picture"[start:end]
+    await storage.put("job_x/result", b"picture")
+    assert await streamed(storage, "job_x/result", start, end) == b"picture"[start:end]
 
 
-async def test_stream_comes_in_pieces(blobs: Blobs) -> None:
+@pytest.mark.parametrize("storage", ["folder", "s3"], indirect=True)
+async def test_stream_comes_in_pieces(storage: Storage) -> None:
     """So that a large result is never in memory as a whole."""
-    await blobs.put("job_x/result", LARGE)
-    pieces = [piece async for piece in blobs.stream("job_x/result", 1, len(LARGE) - 1)]
+    await storage.put("job_x/result", LARGE)
+    pieces = [piece async for piece in storage.stream("job_x/result", 1, len(LARGE) - 1)]
     assert b"".join(pieces) == LARGE[1:-1]
     assert len(pieces) > 2
 
 
-async def test_what_is_not_there_is_none(blobs: Blobs) -> None:
+async def test_what_is_not_there_is_none(storage: Storage) -> None:
     """A stream cannot say so, and fails."""
-    assert await blobs.get("job_x/input") is None
-    assert await blobs.size("job_x/input") is None
-    assert await blobs.keys("job_x") == []
-    await blobs.delete_under("job_x")
+    assert await storage.get("job_x/input") is None
+    assert await storage.facts("job_x/input") is None
+    assert await storage.get_with_digest("job_x/input") is None
+    assert await storage.keys("job_x") == []
+    await storage.delete_under("job_x")
     with pytest.raises(StorageFull, match="went away"):
-        await streamed(blobs, "job_x/input")
+        await streamed(storage, "job_x/input")
 
 
-async def test_later_bytes_replace_earlier_ones(blobs: Blobs) -> None:
+async def test_later_bytes_replace_earlier_ones(storage: Storage) -> None:
     """Whole: a shorter one leaves nothing of the longer."""
-    await blobs.put("job_x/input", b"longer one")
-    await blobs.put("job_x/input", b"short")
-    assert await blobs.get("job_x/input") == b"short"
+    await storage.put("job_x/input", b"longer one")
+    await storage.put("job_x/input", b"short")
+    assert await storage.get("job_x/input") == b"short"
 
 
-async def test_reader_never_meets_half_of_a_blob(blobs: Blobs) -> None:
+async def test_reader_never_meets_half_of_a_blob(storage: Storage) -> None:
     """Readers at any moment get the one or the other."""
     one, other = b"1" * 3_000_000, b"2" * 3_000_000
-    await blobs.put("job_x/result", one)
+    await storage.put("job_x/result", one)
 
     async def writes() -> None:
         for data in (other, one) * 4:
-            await blobs.put("job_x/result", data)
+            await storage.put("job_x/result", data)
 
     writer = asyncio.create_task(writes())
     while not writer.done():
-        assert await blobs.get("job_x/result") in (one, other)
+        assert await storage.get("job_x/result") in (one, other)
     await writer
 
 
-async def test_cancelled_writer_leaves_all_or_nothing(blobs: Blobs, tmp_path: Path) -> None:
+async def test_cancelled_writer_leaves_all_or_nothing(storage: Storage, tmp_path: Path) -> None:
     """At whatever moment."""
     path = tmp_path / "result.png"
     path.write_bytes(LARGE)
     for turn in range(6):
         key = f"job_x/{turn}"
-        task = asyncio.create_task(blobs.put_file(key, path))
+        task = asyncio.create_task(storage.put_file(key, path))
         await asyncio.sleep(turn * 0.004)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        assert await blobs.get(key) in (None, LARGE)
+        assert await storage.get(key) in (None, LARGE)
 
 
-async def test_keys_are_found_below_their_job(blobs: Blobs) -> None:
+async def test_keys_are_found_below_their_job(storage: Storage) -> None:
     """Sorted, and not those of a job whose name begins alike."""
     for key in ("job_x/tiles/b", "job_x/input", "job_x/tiles/a", "job_xy/input"):
-        await blobs.put(key, b"1")
-    assert await blobs.keys("job_x") == ["job_x/input", "job_x/tiles/a", "job_x/tiles/b"]
-    assert await blobs.keys("job_x/tiles") == ["job_x/tiles/a", "job_x/tiles/b"]
+        await storage.put(key, b"1")
+    assert await storage.keys("job_x") == ["job_x/input", "job_x/tiles/a", "job_x/tiles/b"]
+    assert await storage.keys("job_x/tiles") == ["job_x/tiles/a", "job_x/tiles/b"]
 
 
-async def test_all_below_a_job_is_deleted(blobs: Blobs) -> None:
+async def test_all_below_a_job_is_deleted(storage: Storage) -> None:
     """And nothing else; twice is as once."""
     for key in ("job_x/input", "job_x/tiles/a", "job_xy/input"):
-        await blobs.put(key, b"1")
-    await blobs.delete_under("job_x/tiles")
-    assert await blobs.keys("job_x") == ["job_x/input"]
+        await storage.put(key, b"1")
+    await storage.delete_under("job_x/tiles")
+    assert await storage.keys("job_x") == ["job_x/input"]
     for _ in range(2):
-        await blobs.delete_under("job_x")
-    assert await blobs.keys("job_x") == []
-    assert await blobs.get("job_xy/input") == b"1"
+        await storage.delete_under("job_x")
+    assert await storage.keys("job_x") == []
+    assert await storage.get("job_xy/input") == b"1"
 
 
-async def test_many_tiles_are_deleted(blobs: Blobs) -> None:
+async def test_many_tiles_are_deleted(storage: Storage) -> None:
     """More than a bucket deletes in one call."""
-    await asyncio.gather(*(blobs.put(f"job_x/tiles/{n:04}", b"1") for n in range(1100)))
-    assert len(await blobs.keys("job_x")) == 1100
-    await blobs.delete_under("job_x")
-    assert await blobs.keys("job_x") == []
+    await asyncio.gather(*(storage.put(f"job_x/tiles/{n:04}", b"1") for n in range(1100)))
+    assert len(await storage.keys("job_x")) == 1100
+    await storage.delete_under("job_x")
+    assert await storage.keys("job_x") == []
 
 
 @pytest.mark.parametrize(
@@ -146,10 +151,10 @@ def test_prefix_that_leads_elsewhere_is_none(prefix: str) -> None:
         below(prefix)
 
 
-async def test_check_leaves_nothing(blobs: Blobs) -> None:
+async def test_check_leaves_nothing(storage: Storage) -> None:
     """What works says nothing."""
-    await blobs.check()
-    assert await blobs.keys("") == []
+    await storage.check()
+    assert await storage.keys("") == []
 
 
 # A folder
@@ -157,74 +162,92 @@ async def test_check_leaves_nothing(blobs: Blobs) -> None:
 
 async def test_folder_is_made_also_later(tmp_path: Path) -> None:
     """Somebody may remove it."""
-    blobs = Blobs.at(tmp_path / "new" / "blobs")
+    storage = storage_at(tmp_path / "new" / "blobs")
     assert (tmp_path / "new" / "blobs").is_dir()
     shutil.rmtree(tmp_path / "new")
-    await blobs.put("job_x/input", b"1")
-    assert await blobs.get("job_x/input") == b"1"
+    await storage.put("job_x/input", b"1")
+    assert await storage.get("job_x/input") == b"1"
 
 
 def test_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     """With the variable and the reason."""
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(ConfigError, match=r"^ENLARGER_BLOBS: .*Not a directory"):
-        Blobs.at(tmp_path / "file" / "blobs")
+        storage_at(tmp_path / "file" / "blobs")
 
 
 @pytest.mark.parametrize("size_bytes", [5_000, 3_000_000])
 async def test_full_disk_is_told_and_leaves_nothing(tmp_path: Path, size_bytes: int) -> None:
     """Neither bytes nor a file that somebody could read."""
-    blobs = Blobs.at(tmp_path / "blobs")
+    storage = storage_at(tmp_path / "blobs")
     path = tmp_path / "result.png"
     path.write_bytes(bytes(size_bytes))
     with file_size_limit(1_000):
         with pytest.raises(StorageFull, match=r"no room .* ask the operator to make room"):
-            await blobs.put("job_x/input", bytes(size_bytes))
+            await storage.put("job_x/input", bytes(size_bytes))
         with pytest.raises(StorageFull, match="no room"):
-            await blobs.put_file("job_x/result", path)
-    assert await blobs.keys("job_x") == []
+            await storage.put_file("job_x/result", path)
+    assert await storage.keys("job_x") == []
     assert [path for path in (tmp_path / "blobs").rglob("*") if path.is_file()] == []
 
 
 async def test_folder_that_became_a_file_is_told(tmp_path: Path) -> None:
     """To who sends a picture, and at the start."""
-    blobs = Blobs.at(tmp_path / "blobs")
+    storage = storage_at(tmp_path / "blobs")
     (tmp_path / "blobs").rmdir()
     (tmp_path / "blobs").write_bytes(b"")
     with pytest.raises(StorageFull, match="is something else"):
-        await blobs.put("job_x/input", b"1")
+        await storage.put("job_x/input", b"1")
     with pytest.raises(ConfigError, match=r"^ENLARGER_BLOBS: "):
-        await blobs.check()
+        await storage.check()
 
 
 async def test_half_written_files_of_a_sudden_stop_are_deleted(tmp_path: Path) -> None:
     """They have a number after ``#``, are no keys, and go with their job."""
-    blobs = Blobs.at(tmp_path / "blobs")
-    await blobs.put("job_x/input", b"1")
+    storage = storage_at(tmp_path / "blobs")
+    await storage.put("job_x/input", b"1")
     (tmp_path / "blobs" / "job_x" / "result#1").write_bytes(b"half")
-    assert await blobs.keys("job_x") == ["job_x/input"]
-    await blobs.delete_under("job_x")
+    assert await storage.keys("job_x") == ["job_x/input"]
+    await storage.delete_under("job_x")
     assert list((tmp_path / "blobs").iterdir()) == []
 
 
 async def test_reader_in_a_folder_gets_all_though_it_is_deleted(tmp_path: Path) -> None:
     """A slow download outlives the result's time."""
-    blobs = Blobs.at(tmp_path / "blobs")
-    await blobs.put("job_x/result", LARGE)
-    stream = blobs.stream("job_x/result")
+    storage = storage_at(tmp_path / "blobs")
+    await storage.put("job_x/result", LARGE)
+    stream = storage.stream("job_x/result")
     first = await anext(stream)
-    await blobs.delete_under("job_x")
+    await storage.delete_under("job_x")
     assert first + b"".join([piece async for piece in stream]) == LARGE
 
 
 async def test_sweep_of_the_results_leaves_blobs_alone(tmp_path: Path) -> None:
     """It knows its own names only, however old a file is."""
-    blobs = Blobs.at(tmp_path / "jobs")
-    await blobs.put("job_x/input", b"1")
+    storage = storage_at(tmp_path / "jobs")
+    await storage.put("job_x/input", b"1")
     for path in tmp_path.rglob("*"):  # noqa: ASYNC240 - nothing else runs
         os.utime(path, (0, 0))
-    assert Store(tmp_path, max_age_s=1).sweep().errors == ()
-    assert await blobs.get("job_x/input") == b"1"
+    assert await FolderResults(tmp_path, max_age_s=1).sweep() == Sweep(0, ())
+    assert await storage.get("job_x/input") == b"1"
+
+
+async def test_file_is_open_only_while_it_is_read(tmp_path: Path) -> None:
+    """Not before the first piece, and not after the reader left."""
+    storage = storage_at(tmp_path / "blobs")
+    await storage.put("job_x/result", LARGE)
+    place = str(tmp_path / "blobs" / "job_x")
+
+    def is_open() -> bool:
+        links = (str(path.readlink()) for path in Path("/proc/self/fd").iterdir() if path.exists())
+        return any(link.startswith(place) for link in links)
+
+    pieces = storage.stream("job_x/result")
+    assert not is_open()
+    await anext(pieces)
+    assert is_open()
+    await pieces.aclose()
+    assert not is_open()
 
 
 # A bucket
@@ -236,15 +259,15 @@ async def test_sweep_of_the_results_leaves_blobs_alone(tmp_path: Path) -> None:
 def test_url_that_is_no_bucket_is_refused(url: str) -> None:
     """It says what one looks like."""
     with pytest.raises(ConfigError, match=r"^ENLARGER_BLOBS: .*s3://bucket/prefix"):
-        Blobs.at(url)
+        storage_at(url)
 
 
 async def test_prefix_keeps_buckets_apart(bucket: str) -> None:
     """Two services share a bucket."""
-    one, other = Blobs.at(f"{bucket}/one"), Blobs.at(f"{bucket}/other")
+    one, other = storage_at(f"{bucket}/one"), storage_at(f"{bucket}/other")
     await one.put("job_x/input", b"1")
     assert await other.keys("job_x") == []
-    assert await Blobs.at(bucket).keys("one") == ["one/job_x/input"]
+    assert await storage_at(bucket).keys("one") == ["one/job_x/input"]
 
 
 @pytest.mark.usefixtures("bucket")
@@ -267,7 +290,7 @@ async def test_bucket_that_cannot_be_used_is_one_line(
         if not value:
             monkeypatch.delenv(name)
     with pytest.raises(ConfigError) as error:
-        await Blobs.at(url).check()
+        await storage_at(url).check()
     text = str(error.value)
     assert re.match("(ENLARGER_BLOBS|AWS_ENDPOINT_URL): ", text)
     assert says in text
@@ -279,11 +302,11 @@ async def test_bucket_that_cannot_be_used_is_one_line(
 @pytest.mark.usefixtures("bucket")
 async def test_bucket_that_is_not_there_is_told() -> None:
     """At the start, with what the server said."""
-    blobs = Blobs.at("s3://missing/jobs")
+    storage = storage_at("s3://missing/jobs")
     with pytest.raises(ConfigError, match=r"^ENLARGER_BLOBS: .*404 Not Found, NoSuchBucket"):
-        await blobs.check()
+        await storage.check()
     with pytest.raises(StorageFull, match="is not there"):
-        await blobs.put("job_x/input", b"1")
+        await storage.put("job_x/input", b"1")
 
 
 async def test_bucket_that_cannot_be_reached_is_unavailable(
@@ -291,12 +314,12 @@ async def test_bucket_that_cannot_be_reached_is_unavailable(
 ) -> None:
     """After a few attempts, within seconds; the caller is asked to come again."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
-    blobs = Blobs.at(bucket)
+    storage = storage_at(bucket)
     began = time.monotonic()
     with pytest.raises(StorageUnavailable, match="try again") as error:
-        await blobs.put("job_x/input", b"1")
+        await storage.put("job_x/input", b"1")
     assert error.value.retry_after_s is not None
     assert time.monotonic() - began < 20
-    for call in (blobs.get("a"), blobs.size("a"), blobs.keys("a"), streamed(blobs, "a")):
+    for call in (storage.get("a"), storage.facts("a"), storage.keys("a"), streamed(storage, "a")):
         with pytest.raises(StorageUnavailable):
             await call

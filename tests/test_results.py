@@ -21,55 +21,58 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pictures import noise
+from results import FolderResults, put
 from structlog.testing import capture_logs
 
 from enlarger.errors import ConfigError, StorageFull
 from enlarger.picture.encode import encode, prepare, suffix_of
 from enlarger.picture.values import Picture
-from enlarger.store import Store, StoredFile, Sweep, sweep_regularly
+from enlarger.storage import StoredResult, Sweep, result_store, sweep_regularly
+from enlarger.storage.drafts import Drafts
 
 MAX_AGE_S = 300
 TOKEN = "0123456789abcdef" * 2
 """The form of a name, for files that a test plants."""
 
 
-class WatchedStore(Store):
+class WatchedResults(FolderResults):
     """A store that tells when it has been swept; ``failures`` sweeps fail first."""
 
     def __init__(self, folder: Path, *, failures: int = 0) -> None:
         super().__init__(folder, max_age_s=MAX_AGE_S)
         self.failures = failures
         self.sweeps: asyncio.Queue[Sweep | None] = asyncio.Queue()
-        self._loop = asyncio.get_running_loop()
 
-    def sweep(self) -> Sweep:
+    async def sweep(self) -> Sweep:
         """Sweep, and put what was done into ``sweeps``, or None."""
         done = None
         try:
             if self.failures > 0:
                 self.failures -= 1
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-            done = super().sweep()
+            done = await super().sweep()
             return done
         finally:
-            self._loop.call_soon_threadsafe(self.sweeps.put_nowait, done)
+            self.sweeps.put_nowait(done)
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
+def store(tmp_path: Path) -> FolderResults:
     """An empty one, whose files live for five minutes."""
-    return Store(tmp_path / "uploads", max_age_s=MAX_AGE_S)
+    return FolderResults(tmp_path / "uploads", max_age_s=MAX_AGE_S)
 
 
-def stored(store: Store, data: bytes = b"picture", *, age_s: float = 0) -> StoredFile:
+async def stored(
+    store: FolderResults, data: bytes = b"picture", *, age_s: float = 0
+) -> StoredResult:
     """A result that was written ``age_s`` ago."""
-    _, file = store.put(lambda aside: aside.write_bytes(data), suffix=".png")
+    _, file = await put(store, lambda aside: aside.write_bytes(data), suffix=".png")
     if age_s:
-        os.utime(file.path, (time.time() - age_s,) * 2)
-    return replace(file, created_at=file.path.stat().st_mtime)
+        os.utime(store.path(file), (time.time() - age_s,) * 2)
+    return replace(file, created_at=store.path(file).stat().st_mtime)
 
 
-def planted(store: Store, name: str, *, age_s: float) -> Path:
+def planted(store: FolderResults, name: str, *, age_s: float) -> Path:
     """A file that somebody put into the folder."""
     path = store.folder / name
     path.write_bytes(b"planted")
@@ -77,17 +80,17 @@ def planted(store: Store, name: str, *, age_s: float) -> Path:
     return path
 
 
-def write_half(store: Store, error: BaseException) -> None:
+async def write_half(store: FolderResults, error: BaseException) -> None:
     """Begin to write a result, and fail."""
 
     def write(aside: Path) -> None:
         aside.write_bytes(b"half")
         raise error
 
-    store.put(write, suffix=".png")
+    await put(store, write, suffix=".png")
 
 
-def names(store: Store) -> list[str]:
+def names(store: FolderResults) -> list[str]:
     """All in the folder."""
     return sorted(path.name for path in store.folder.iterdir())
 
@@ -95,79 +98,81 @@ def names(store: Store) -> list[str]:
 # Opening
 
 
-def test_missing_folder_is_made(tmp_path: Path) -> None:
+async def test_missing_folder_is_made(tmp_path: Path) -> None:
     """With those above it, and nothing is left of the trial."""
-    store = Store(tmp_path / "a" / "b", max_age_s=1)
+    store = FolderResults(tmp_path / "a" / "b", max_age_s=1)
     assert names(store) == []
 
 
-def test_folder_that_is_there_is_kept(tmp_path: Path) -> None:
+async def test_folder_that_is_there_is_kept(tmp_path: Path) -> None:
     """With what is in it."""
     (tmp_path / "mine.txt").write_text("mine")
-    assert names(Store(tmp_path, max_age_s=1)) == ["mine.txt"]
+    assert names(FolderResults(tmp_path, max_age_s=1)) == ["mine.txt"]
 
 
 @pytest.mark.parametrize("name", ["file", "file/below"])
-def test_folder_that_cannot_be_had_names_its_variable(tmp_path: Path, name: str) -> None:
+async def test_folder_that_cannot_be_had_names_its_variable(tmp_path: Path, name: str) -> None:
     """Here a file stands in its way."""
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match=r"^UPLOAD_FOLDER: cannot write to "):
-        Store(tmp_path / name, max_age_s=1)
+        FolderResults(tmp_path / name, max_age_s=1)
 
 
-def test_folder_that_takes_no_files_names_its_variable() -> None:
+async def test_folder_that_takes_no_files_names_its_variable() -> None:
     """Even where the system's own folder for processes is there and listable."""
     with pytest.raises(ConfigError, match=r"^UPLOAD_FOLDER: cannot write to '/proc'"):
-        Store(Path("/proc"), max_age_s=1)
+        await result_store(Path("/proc"), max_age_s=1)
 
 
 # Writing
 
 
-def test_published_file_has_the_bytes_that_were_written(store: Store) -> None:
+async def test_published_file_has_the_bytes_that_were_written(store: FolderResults) -> None:
     """Under its final name, with its size and time."""
     before = time.time()
-    file = stored(store, b"the picture")
-    assert file.path.read_bytes() == b"the picture"
+    file = await stored(store, b"the picture")
+    assert store.path(file).read_bytes() == b"the picture"
     assert file.size_bytes == 11
     assert before - 0.1 <= file.created_at <= time.time() + 0.1
-    assert names(store) == [file.path.name]
+    assert names(store) == [store.path(file).name]
 
 
-def test_name_is_a_token_of_128_bits(store: Store) -> None:
+async def test_name_is_a_token_of_128_bits(store: FolderResults) -> None:
     """32 hex digits in lower case, in the path and in the URL."""
-    file = stored(store)
+    file = await stored(store)
     assert re.fullmatch(r"[0-9a-f]{32}", file.token)
-    assert file.path == store.folder / f"upscaled_{file.token}.png"
+    assert store.path(file) == store.folder / f"upscaled_{file.token}.png"
     assert file.url_path == f"/files/{file.token}.png"
 
 
-def test_names_differ(store: Store) -> None:
+async def test_names_differ(store: FolderResults) -> None:
     """The token is the permission to read the file."""
-    assert len({stored(store).token for _ in range(200)}) == 200
+    assert len({(await stored(store)).token for _ in range(200)}) == 200
 
 
-def test_file_being_written_cannot_be_read(store: Store) -> None:
+async def test_file_being_written_cannot_be_read(store: FolderResults) -> None:
     """Until it is published, no name leads to it, and no list has it."""
 
     def write(aside: Path) -> str:
         aside.write_bytes(b"whole")
-        assert store.files() == []
+        assert not list(store.folder.glob("upscaled_*"))
         assert re.fullmatch(r"\.enlarger_[0-9a-f]{32}", aside.name)
         assert aside.parent == store.folder  # one file system, so that publishing is one step
         return "done"
 
-    written, file = store.put(write, suffix=".webp")
+    written, file = await put(store, write, suffix=".webp")
     assert written == "done"
-    assert (file.path.suffix, file.path.read_bytes()) == (".webp", b"whole")
-    assert store.files() == [file]
+    assert (store.path(file).suffix, store.path(file).read_bytes()) == (".webp", b"whole")
+    assert await store.usage() == [5]
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, asyncio.CancelledError])
-def test_file_is_gone_when_writing_fails(store: Store, error: type[BaseException]) -> None:
+async def test_file_is_gone_when_writing_fails(
+    store: FolderResults, error: type[BaseException]
+) -> None:
     """Whatever ends it; the error itself is not hidden."""
     with pytest.raises(error):
-        write_half(store, error())
+        await write_half(store, error())
     assert names(store) == []
 
 
@@ -183,18 +188,20 @@ def test_file_is_gone_when_writing_fails(store: Store, error: type[BaseException
         (errno.EIO, "could not be written to the server's disk; its log says why"),
     ],
 )
-def test_error_of_the_disk_says_what_to_do(store: Store, number: int, text: str) -> None:
+async def test_error_of_the_disk_says_what_to_do(
+    store: FolderResults, number: int, text: str
+) -> None:
     """It has no path, and what was written is gone."""
     with pytest.raises(StorageFull, match=text) as refused:
-        write_half(store, OSError(number, os.strerror(number)))
+        await write_half(store, OSError(number, os.strerror(number)))
     assert str(store.folder) not in str(refused.value)
     assert names(store) == []
 
 
-def test_encoders_own_error_is_told_too(store: Store) -> None:
+async def test_encoders_own_error_is_told_too(store: FolderResults) -> None:
     """Pillow's may have no number."""
     with pytest.raises(StorageFull, match="could not be written"):
-        write_half(store, OSError("encoder error -2 when writing image file"))
+        await write_half(store, OSError("encoder error -2 when writing image file"))
 
 
 @contextmanager
@@ -212,15 +219,19 @@ KINDS = ("png", "jpeg", "webp", "avif", "tiff")
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_file_that_is_cut_short_by_the_disk_is_not_published(store: Store, kind: str) -> None:
+async def test_file_that_is_cut_short_by_the_disk_is_not_published(
+    store: FolderResults, kind: str
+) -> None:
     """By half, or by its last byte, of which Pillow's writer of JPEG says nothing. The process lives on."""
     picture = prepare(Picture(samples=noise(60, 80, 3)), kind=kind)
-    size_bytes, file = store.put(partial(write_picture, picture, kind), suffix=suffix_of(kind))
-    store.delete(file)
+    size_bytes, file = await put(
+        store, partial(write_picture, picture, kind), suffix=suffix_of(kind)
+    )
+    await store.delete(file.name)
     with capture_logs() as logs:  # not into a file: that would be limited, too
         for limit_bytes in (0, size_bytes // 2, size_bytes - 1):
             with largest_file(limit_bytes), pytest.raises(StorageFull, match="no room"):
-                store.put(partial(write_picture, picture, kind), suffix=suffix_of(kind))
+                await put(store, partial(write_picture, picture, kind), suffix=suffix_of(kind))
     assert names(store) == []
     # A full disk is said once, and then at growing intervals.
     assert [(entry["event"], entry["left_out"]) for entry in logs] == [("result_not_written", 0)]
@@ -232,15 +243,17 @@ def write_picture(picture: Picture, kind: str, path: Path) -> int:
     return path.stat().st_size
 
 
-def test_folder_that_went_away_is_made_anew(store: Store) -> None:
+async def test_folder_that_went_away_is_made_anew(store: FolderResults) -> None:
     """An operator removed it under a running server, with a result in it and the folder above it."""
-    old = stored(store)
+    old = await stored(store)
     shutil.rmtree(store.folder.parent)
-    assert stored(store).path.read_bytes() == b"picture"
-    assert store.find(f"{old.token}.png") is None
+    assert store.path(await stored(store)).read_bytes() == b"picture"
+    assert await store.find(f"{old.token}.png") is None
 
 
-def test_result_is_written_once_more_if_the_folder_goes_away_meanwhile(store: Store) -> None:
+async def test_result_is_written_once_more_if_the_folder_goes_away_meanwhile(
+    store: FolderResults,
+) -> None:
     """Whoever waits for it does not notice."""
     calls = []
 
@@ -251,76 +264,76 @@ def test_result_is_written_once_more_if_the_folder_goes_away_meanwhile(store: St
         else:
             aside.write_bytes(b"picture")
 
-    _, file = store.put(write, suffix=".png")
-    assert file.path.read_bytes() == b"picture"
-    assert names(store) == [file.path.name]
+    _, file = await put(store, write, suffix=".png")
+    assert store.path(file).read_bytes() == b"picture"
+    assert names(store) == [store.path(file).name]
     assert len(calls) == 2
 
 
-def test_folder_that_always_goes_away_is_storage_full(store: Store) -> None:
+async def test_folder_that_always_goes_away_is_storage_full(store: FolderResults) -> None:
     """Twice is enough."""
 
     def write(_: Path) -> None:
         shutil.rmtree(store.folder)
 
     with pytest.raises(StorageFull, match=r"went away while .* try again"):
-        store.put(write, suffix=".png")
+        await put(store, write, suffix=".png")
 
 
 @pytest.mark.parametrize("above", [False, True])
-def test_folder_that_became_a_file_fails_clearly_until_that_is_mended(
-    store: Store, above: bool
+async def test_folder_that_became_a_file_fails_clearly_until_that_is_mended(
+    store: FolderResults, above: bool
 ) -> None:
     """It, or the one above it. Nothing else fails for it."""
-    old = stored(store)
+    old = await stored(store)
     folder = store.folder.parent if above else store.folder
     shutil.rmtree(folder)
     folder.touch()
     with pytest.raises(StorageFull, match="is something else; ask the operator") as refused:
-        stored(store)
+        await stored(store)
     assert str(folder) not in str(refused.value)
-    assert store.copy(old) is None
-    assert store.find(f"{old.token}.png") is None
-    assert store.files() == []
-    store.delete(old)
+    assert await store.copy(old) is None
+    assert await store.find(f"{old.token}.png") is None
+    assert await store.usage() == []
+    await store.delete(old.name)
     with pytest.raises(NotADirectoryError):
-        store.sweep()
+        await store.sweep()
     folder.unlink()
-    assert stored(store).path.read_bytes() == b"picture"
+    assert store.path(await stored(store)).read_bytes() == b"picture"
 
 
-def test_open_file_outlives_its_name(store: Store) -> None:
+async def test_open_file_outlives_its_name(store: FolderResults) -> None:
     """A sweep in the midst of an answer cuts nothing short."""
-    file = stored(store)
-    with store.open(file) as opened:
-        store.delete(file)
-        assert opened.read() == b"picture"
+    file = await stored(store)
+    opened = await store.open(file)
+    await store.delete(file.name)
+    assert b"".join([piece async for piece in opened]) == b"picture"
 
 
-def test_file_that_went_away_before_its_time_says_so(store: Store) -> None:
+async def test_file_that_went_away_before_its_time_says_so(store: FolderResults) -> None:
     """Without its path."""
-    file = stored(store)
+    file = await stored(store)
     shutil.rmtree(store.folder)
     with pytest.raises(StorageFull, match=r"went away .* try again$"):
-        store.open(file)
+        await store.open(file)
 
 
-def test_deleted_file_is_gone(store: Store) -> None:
+async def test_deleted_file_is_gone(store: FolderResults) -> None:
     """Once and for all; a second time does no harm."""
-    file, other = stored(store), stored(store)
-    store.delete(file)
-    store.delete(file)
-    assert store.files() == [other]
+    file, other = await stored(store), await stored(store)
+    await store.delete(file.name)
+    await store.delete(file.name)
+    assert names(store) == [other.file_name]
 
 
 # Reading
 
 
-def test_file_is_found_by_its_token(store: Store) -> None:
+async def test_file_is_found_by_its_token(store: FolderResults) -> None:
     """As it was published."""
-    file = stored(store)
-    stored(store)
-    assert store.find(f"{file.token}.png") == file
+    file = await stored(store)
+    await stored(store)
+    assert await store.find(f"{file.token}.png") == file
 
 
 @pytest.mark.parametrize(
@@ -331,66 +344,66 @@ def test_file_is_found_by_its_token(store: Store) -> None:
         *(f"../uploads/upscaled_{TOKEN}.png", f"upscaled_{TOKEN}.png", f"{TOKEN}.png\0"),
     ],
 )
-def test_other_names_lead_nowhere(store: Store, name: str) -> None:
+async def test_other_names_lead_nowhere(store: FolderResults, name: str) -> None:
     """Only the exact form of a token and its suffix is looked up, though such a file is there."""
     planted(store, f"upscaled_{TOKEN}.png", age_s=0)
-    assert store.find(name) is None
+    assert await store.find(name) is None
 
 
 @given(name=st.text(max_size=80))
-def test_no_name_is_an_error(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
+async def test_no_name_is_an_error(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
     """A stranger's URL can be anything."""
-    empty = Store(tmp_path_factory.getbasetemp(), max_age_s=1)
-    assert empty.find(name) is None
+    empty = FolderResults(tmp_path_factory.getbasetemp(), max_age_s=1)
+    assert await empty.find(name) is None
 
 
-def test_unknown_token_leads_nowhere(store: Store) -> None:
+async def test_unknown_token_leads_nowhere(store: FolderResults) -> None:
     """Of the right form, but never given out."""
-    assert store.find(f"{TOKEN}.png") is None
+    assert await store.find(f"{TOKEN}.png") is None
 
 
 @pytest.mark.parametrize(
     ("age_s", "found"), [(0, True), (MAX_AGE_S - 5, True), (MAX_AGE_S, False), (10_000, False)]
 )
-def test_file_is_found_until_it_expires(store: Store, age_s: float, found: bool) -> None:
+async def test_file_is_found_until_it_expires(
+    store: FolderResults, age_s: float, found: bool
+) -> None:
     """From then on it is not served, swept or not."""
-    file = stored(store, age_s=age_s)
-    assert (store.find(f"{file.token}.png") == file) is found
-    assert file.path.exists()
+    file = await stored(store, age_s=age_s)
+    assert (await store.find(f"{file.token}.png") == file) is found
+    assert store.path(file).exists()
 
 
-def test_time_left_counts_down_from_the_age_limit(store: Store) -> None:
+async def test_time_left_counts_down_from_the_age_limit(store: FolderResults) -> None:
     """Below zero once it has expired."""
-    assert store.left_s(stored(store, age_s=100)) == pytest.approx(200, abs=2)
-    assert store.left_s(stored(store, age_s=400)) == pytest.approx(-100, abs=2)
+    assert store.left_s(await stored(store, age_s=100)) == pytest.approx(200, abs=2)
+    assert store.left_s(await stored(store, age_s=400)) == pytest.approx(-100, abs=2)
 
 
-def test_list_holds_our_files_alone(store: Store) -> None:
+async def test_list_holds_our_files_alone(store: FolderResults) -> None:
     """Expired ones are still ours; those of other names are not."""
-    ours = [stored(store), stored(store, age_s=400)]
+    ours = [await stored(store), await stored(store, age_s=400)]
     for name in ("upscaled_1.png", f"upscaled_{TOKEN}.gif", f".enlarger_{TOKEN}", "notes.txt"):
         planted(store, name, age_s=0)
-    assert sorted(store.files(), key=lambda file: file.token) == sorted(
-        ours, key=lambda file: file.token
-    )
+    assert await store.usage() == [file.size_bytes for file in ours]
 
 
-def test_list_of_a_folder_that_went_away_is_empty(store: Store) -> None:
+async def test_list_of_a_folder_that_went_away_is_empty(store: FolderResults) -> None:
     """A status page is no place to fail."""
     store.folder.rmdir()
-    assert store.files() == []
+    assert await store.usage() == []
 
 
 # Sweeping
 
 
-def test_sweep_deletes_what_has_outlived_its_time(store: Store) -> None:
+async def test_sweep_deletes_what_has_outlived_its_time(store: FolderResults) -> None:
     """And nothing that still lives."""
-    young, old = stored(store, age_s=MAX_AGE_S - 5), stored(store, age_s=MAX_AGE_S)
-    assert store.sweep() == Sweep(1, ())
-    assert not old.path.exists()
-    assert young.path.exists()
-    assert store.sweep() == Sweep(0, ())
+    young, old = await stored(store, age_s=MAX_AGE_S - 5), await stored(store, age_s=MAX_AGE_S)
+    assert await store.sweep() == Sweep(1, ())
+    assert not store.path(old).exists()
+    assert store.path(young).exists()
+    assert await store.sweep() == Sweep(0, ())
 
 
 @pytest.mark.parametrize(
@@ -400,10 +413,10 @@ def test_sweep_deletes_what_has_outlived_its_time(store: Store) -> None:
         *(f"upscaled_{TOKEN.upper()}.png", f".enlarger_{TOKEN}0", f"a_upscaled_{TOKEN}.png"),
     ],
 )
-def test_planted_file_survives_the_sweep(store: Store, name: str) -> None:
+async def test_planted_file_survives_the_sweep(store: FolderResults, name: str) -> None:
     """Only our own names are ours to delete, however old a file is."""
     path = planted(store, name, age_s=10**6)
-    assert store.sweep() == Sweep(0, ())
+    assert await store.sweep() == Sweep(0, ())
     assert path.exists()
 
 
@@ -411,64 +424,68 @@ def test_planted_file_survives_the_sweep(store: Store, name: str) -> None:
 
 
 @pytest.mark.parametrize("age_s", [0, 10_000])
-def test_half_written_file_that_nobody_writes_is_swept(store: Store, age_s: float) -> None:
+async def test_half_written_file_that_nobody_writes_is_swept(
+    store: FolderResults, age_s: float
+) -> None:
     """A sudden stop leaves it. It was no result to count."""
     planted(store, f".enlarger_{TOKEN}", age_s=age_s)
-    assert store.sweep() == Sweep(0, ())
+    assert await store.sweep() == Sweep(0, ())
     assert names(store) == []
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_file_being_written_is_left_to_its_writer(store: Store, kind: str) -> None:
+async def test_file_being_written_is_left_to_its_writer(store: FolderResults, kind: str) -> None:
     """Also by the sweep of another gateway that shares the folder. Encoders write it in place: it stays the locked one."""
-    other = Store(store.folder, max_age_s=MAX_AGE_S)
+    other = FolderResults(store.folder, max_age_s=MAX_AGE_S)
     picture = prepare(Picture(samples=noise(6, 8, 3)), kind=kind)
 
     def write(aside: Path) -> int:
         before = aside.stat().st_ino
         os.utime(aside, (0, 0))
         encode(picture, aside, kind=kind)
-        assert (other.sweep(), store.sweep()) == (Sweep(0, ()), Sweep(0, ()))
+        for results in (other, store):
+            assert asyncio.run(results.sweep()) == Sweep(0, ())
         encode(picture, aside, kind=kind)
         assert aside.stat().st_ino == before
         return before
 
-    number, file = store.put(write, suffix=suffix_of(kind))
-    assert file.path.stat().st_ino == number
+    draft = await asyncio.to_thread(store.draft, write)
+    number, file = draft.written, await store.publish(draft, suffix=suffix_of(kind))
+    assert store.path(file).stat().st_ino == number
 
 
 WRITER = """
 import sys, time
 from pathlib import Path
-from enlarger.store import Store
+from enlarger.storage.drafts import Drafts
 
 def write(aside):
     aside.write_bytes(b"half")
     print("writes", flush=True)
     time.sleep(60)
 
-Store(Path(sys.argv[1]), max_age_s=300).put(write, suffix=".png")
+Drafts(Path(sys.argv[1])).write(write)
 """
 
 
-def test_what_a_killed_gateway_left_is_swept_at_once(store: Store) -> None:
+async def test_what_a_killed_gateway_left_is_swept_at_once(store: FolderResults) -> None:
     """While it lived, it was left alone."""
-    writer = subprocess.Popen(
+    writer = subprocess.Popen(  # noqa: ASYNC220 - nothing else runs
         [sys.executable, "-c", WRITER, str(store.folder)], stdout=subprocess.PIPE
     )
     assert writer.stdout is not None
     with writer, writer.stdout:
         try:
             assert writer.stdout.readline() == b"writes\n"
-            assert store.sweep() == Sweep(0, ())
+            assert await store.sweep() == Sweep(0, ())
             assert len(names(store)) == 1
         finally:
             writer.kill()
-    assert store.sweep() == Sweep(0, ())
+    assert await store.sweep() == Sweep(0, ())
     assert names(store) == []
 
 
-class LocklessStore(Store):
+class LocklessDrafts(Drafts):
     """On a file system that has no locks."""
 
     def _lock(self, descriptor: int) -> None:
@@ -476,14 +493,15 @@ class LocklessStore(Store):
 
 
 @pytest.mark.parametrize(("age_s", "left"), [(MAX_AGE_S, True), (3590, True), (3610, False)])
-def test_half_written_file_is_left_an_hour_where_there_are_no_locks(
+async def test_half_written_file_is_left_an_hour_where_there_are_no_locks(
     tmp_path: Path, age_s: float, left: bool
 ) -> None:
     """A picture being written is never that old."""
-    store = LocklessStore(tmp_path, max_age_s=MAX_AGE_S)
-    assert stored(store).path.read_bytes() == b"picture"
+    store = FolderResults(tmp_path, max_age_s=MAX_AGE_S)
+    store.storage.drafts = LocklessDrafts(tmp_path)
+    assert store.path(await stored(store)).read_bytes() == b"picture"
     path = planted(store, f".enlarger_{TOKEN}", age_s=age_s)
-    assert store.sweep() == Sweep(0, ())
+    assert await store.sweep() == Sweep(0, ())
     assert path.exists() is left
 
 
@@ -504,62 +522,67 @@ class Clock:
 DAY_S = 86_400
 
 
-def test_clock_set_back_costs_no_result_and_keeps_none(tmp_path: Path) -> None:
+def ages(store: FolderResults, clock: Clock) -> list[float]:
+    """The ages of all results in seconds."""
+    return [clock() - path.stat().st_mtime for path in store.folder.glob("upscaled_*")]
+
+
+async def test_clock_set_back_costs_no_result_and_keeps_none(tmp_path: Path) -> None:
     """Found as if it were new, swept or not; and gone when it has lived once more."""
     clock = Clock()
-    store = Store(tmp_path, max_age_s=MAX_AGE_S, clock=clock)
-    file = stored(store, age_s=100)
+    store = FolderResults(tmp_path, max_age_s=MAX_AGE_S, clock=clock)
+    file = await stored(store, age_s=100)
     clock.ahead_s = -DAY_S
     assert store.left_s(file) == MAX_AGE_S
-    assert store.find(f"{file.token}.png") == file
-    assert store.sweep() == Sweep(0, ())
+    assert await store.find(f"{file.token}.png") == file
+    assert await store.sweep() == Sweep(0, ())
     clock.ahead_s = -DAY_S + MAX_AGE_S - 5
-    found = store.find(f"{file.token}.png")
+    found = await store.find(f"{file.token}.png")
     assert found is not None
     assert 0 < store.left_s(found) < 10
     clock.ahead_s = -DAY_S + MAX_AGE_S + 5
-    assert store.find(f"{file.token}.png") is None
-    assert store.sweep() == Sweep(1, ())
+    assert await store.find(f"{file.token}.png") is None
+    assert await store.sweep() == Sweep(1, ())
 
 
-def test_clock_set_forward_expires_files_early_and_service_goes_on(tmp_path: Path) -> None:
+async def test_clock_set_forward_expires_files_early_and_service_goes_on(tmp_path: Path) -> None:
     """Those of before are gone; one of the new time lives as long as any, also when the clock is set right again."""
     clock = Clock()
-    store = Store(tmp_path, max_age_s=MAX_AGE_S, clock=clock)
-    old = stored(store)
+    store = FolderResults(tmp_path, max_age_s=MAX_AGE_S, clock=clock)
+    old = await stored(store)
     clock.ahead_s = DAY_S
-    assert store.find(f"{old.token}.png") is None
-    assert store.copy(old) is None
-    assert store.sweep() == Sweep(1, ())
-    new = stored(store, age_s=-DAY_S)
+    assert await store.find(f"{old.token}.png") is None
+    assert await store.copy(old) is None
+    assert await store.sweep() == Sweep(1, ())
+    new = await stored(store, age_s=-DAY_S)
     assert store.left_s(new) == pytest.approx(MAX_AGE_S, abs=2)
     clock.ahead_s = 0
-    assert store.find(f"{new.token}.png") == new
+    assert await store.find(f"{new.token}.png") == new
     assert store.left_s(new) == MAX_AGE_S
-    store.sweep()
+    await store.sweep()
     clock.ahead_s = MAX_AGE_S + 5
-    assert store.sweep() == Sweep(1, ())
+    assert await store.sweep() == Sweep(1, ())
 
 
 @given(
     ages_s=st.lists(st.floats(-(10**6), 10**6), max_size=3),
     jumps_s=st.lists(st.floats(-(10**6), 10**6), max_size=4),
 )
-def test_no_file_outlives_one_life_of_a_steady_clock(
+async def test_no_file_outlives_one_life_of_a_steady_clock(
     tmp_path_factory: pytest.TempPathFactory, ages_s: list[float], jumps_s: list[float]
 ) -> None:
     """However the clock jumped before, with a sweep after each jump."""
     clock = Clock()
-    store = Store(tmp_path_factory.mktemp("jumps"), max_age_s=MAX_AGE_S, clock=clock)
-    files = [stored(store, age_s=age_s) for age_s in ages_s]
+    store = FolderResults(tmp_path_factory.mktemp("jumps"), max_age_s=MAX_AGE_S, clock=clock)
+    files = [await stored(store, age_s=age_s) for age_s in ages_s]
     deleted = 0
     for jump_s in jumps_s:
         clock.ahead_s += jump_s
-        deleted += store.sweep().deleted
-        assert all(store.left_s(file) <= MAX_AGE_S for file in store.files())
-    deleted += store.sweep().deleted
+        deleted += (await store.sweep()).deleted
+        assert max([0, *ages(store, clock)]) <= MAX_AGE_S
+    deleted += (await store.sweep()).deleted
     clock.ahead_s += MAX_AGE_S + 1
-    deleted += store.sweep().deleted
+    deleted += (await store.sweep()).deleted
     assert names(store) == []
     assert deleted == len(files)
 
@@ -567,34 +590,34 @@ def test_no_file_outlives_one_life_of_a_steady_clock(
 # Sweeping, and what goes wrong with it
 
 
-def test_file_that_cannot_be_deleted_is_reported_by_name(store: Store) -> None:
+async def test_file_that_cannot_be_deleted_is_reported_by_name(store: FolderResults) -> None:
     """Without its folder; the others are swept all the same."""
     stuck = store.folder / f"upscaled_{TOKEN}.png"
     stuck.mkdir()
     os.utime(stuck, (0, 0))
-    stored(store, age_s=400)
-    sweep = store.sweep()
+    await stored(store, age_s=400)
+    sweep = await store.sweep()
     assert sweep.deleted == 1
     assert sweep.errors == (f"{stuck.name}: {os.strerror(errno.EISDIR)}",)
 
 
-def test_sweep_of_a_folder_that_went_away_is_an_os_error(store: Store) -> None:
+async def test_sweep_of_a_folder_that_went_away_is_an_os_error(store: FolderResults) -> None:
     """The caller says that it cannot run at all."""
     store.folder.rmdir()
     with pytest.raises(FileNotFoundError):
-        store.sweep()
+        await store.sweep()
 
 
 async def test_sweeps_come_at_once_and_again(tmp_path: Path) -> None:
     """What an earlier run left goes at the start; the next sweep comes after the interval."""
-    store = WatchedStore(tmp_path)
-    left_over = stored(store, age_s=400)
+    store = WatchedResults(tmp_path)
+    left_over = await stored(store, age_s=400)
     task = asyncio.create_task(sweep_regularly(store, interval_s=0.01))
     try:
         assert await asyncio.wait_for(store.sweeps.get(), 10) == Sweep(1, ())
-        assert not left_over.path.exists()
-        later = stored(store, age_s=400)
-        while later.path.exists():
+        assert not store.path(left_over).exists()
+        later = await stored(store, age_s=400)
+        while store.path(later).exists():
             await asyncio.wait_for(store.sweeps.get(), 10)
     finally:
         task.cancel()
@@ -604,21 +627,21 @@ async def test_sweeps_come_at_once_and_again(tmp_path: Path) -> None:
 
 async def test_sweep_that_fails_does_not_end_the_sweeping(tmp_path: Path) -> None:
     """The folder may be back the next time."""
-    store = WatchedStore(tmp_path, failures=2)
-    file = stored(store, age_s=400)
+    store = WatchedResults(tmp_path, failures=2)
+    file = await stored(store, age_s=400)
     task = asyncio.create_task(sweep_regularly(store, interval_s=0.01))
     try:
         assert await asyncio.wait_for(store.sweeps.get(), 10) is None
         assert await asyncio.wait_for(store.sweeps.get(), 10) is None
         assert await asyncio.wait_for(store.sweeps.get(), 10) == Sweep(1, ())
-        assert not file.path.exists()
+        assert not store.path(file).exists()
     finally:
         task.cancel()
 
 
 async def test_cancelled_sweeping_waits_no_longer(tmp_path: Path) -> None:
     """A stopping server does not wait for the interval."""
-    store = WatchedStore(tmp_path)
+    store = WatchedResults(tmp_path)
     task = asyncio.create_task(sweep_regularly(store, interval_s=3600))
     await asyncio.wait_for(store.sweeps.get(), 10)
     task.cancel()
@@ -629,22 +652,22 @@ async def test_cancelled_sweeping_waits_no_longer(tmp_path: Path) -> None:
 # Copies
 
 
-def test_copy_has_a_name_and_a_life_of_its_own(store: Store) -> None:
+async def test_copy_has_a_name_and_a_life_of_its_own(store: FolderResults) -> None:
     """The same bytes, as young as if it had been made now."""
-    old = stored(store, age_s=MAX_AGE_S - 10)
-    copy = store.copy(old)
+    old = await stored(store, age_s=MAX_AGE_S - 10)
+    copy = await store.copy(old)
     assert copy is not None
-    assert copy.path.read_bytes() == old.path.read_bytes()
-    assert (copy.token != old.token, copy.path.suffix) == (True, ".png")
+    assert store.path(copy).read_bytes() == store.path(old).read_bytes()
+    assert (copy.token != old.token, copy.suffix) == (True, ".png")
     assert store.left_s(copy) > MAX_AGE_S - 10
     assert store.left_s(old) < 11
 
 
-def test_copy_of_what_is_gone_is_none(store: Store) -> None:
+async def test_copy_of_what_is_gone_is_none(store: FolderResults) -> None:
     """Expired, or deleted before its time; nothing is left behind."""
-    expired = stored(store, age_s=MAX_AGE_S)
-    deleted = stored(store)
-    deleted.path.unlink()
-    assert store.copy(expired) is None
-    assert store.copy(deleted) is None
-    assert names(store) == [expired.path.name]
+    expired = await stored(store, age_s=MAX_AGE_S)
+    deleted = await stored(store)
+    store.path(deleted).unlink()
+    assert await store.copy(expired) is None
+    assert await store.copy(deleted) is None
+    assert names(store) == [store.path(expired).name]
