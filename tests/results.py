@@ -27,6 +27,7 @@ class FolderResults(ResultStore):
         storage = storage_at(folder, RESULTS)
         super().__init__(storage, max_age_s=max_age_s, shared=shared, clock=clock)
         self.folder = folder
+        self.shared = shared
 
     def path(self, stored: StoredResult) -> Path:
         """The file of a result."""

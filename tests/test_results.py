@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import hashlib
 import os
 import re
 import resource
@@ -24,10 +25,18 @@ from pictures import noise
 from results import FolderResults, put
 from structlog.testing import capture_logs
 
-from enlarger.errors import ConfigError, StorageFull
+from enlarger.errors import BackendAway, ConfigError, StorageFull, StorageUnavailable
 from enlarger.picture.encode import encode, prepare, suffix_of
 from enlarger.picture.values import Picture
-from enlarger.storage import StoredResult, Sweep, result_store, sweep_regularly
+from enlarger.storage import (
+    ResultStore,
+    Storage,
+    StoredResult,
+    Sweep,
+    result_store,
+    storage_at,
+    sweep_regularly,
+)
 from enlarger.storage.drafts import Drafts
 
 MAX_AGE_S = 300
@@ -671,3 +680,172 @@ async def test_copy_of_what_is_gone_is_none(store: FolderResults) -> None:
     assert await store.copy(expired) is None
     assert await store.copy(deleted) is None
     assert names(store) == [store.path(expired).name]
+
+
+# In a folder, in a bucket, or in both
+
+
+@pytest.fixture
+def results(storage: Storage) -> ResultStore:
+    """Empty ones, of each kind."""
+    return ResultStore(storage, max_age_s=MAX_AGE_S)
+
+
+async def read(results: ResultStore, file: StoredResult, *part: int) -> bytes:
+    """All bytes of a result, or those of a part."""
+    return b"".join([piece async for piece in results.stream(file, *part)])
+
+
+async def test_result_is_found_read_copied_and_deleted(results: ResultStore) -> None:
+    """The same in each kind of storage."""
+    _, file = await put(results, lambda path: path.write_bytes(b"picture"), suffix=".webp")
+    digest = hashlib.sha256(b"picture").hexdigest()
+    assert (file.size_bytes, file.sha256, file.suffix) == (7, digest, ".webp")
+    found = await results.find(file.name)
+    assert found is not None
+    assert replace(found, created_at=file.created_at) == file
+    assert found.created_at == pytest.approx(file.created_at, abs=2)
+    assert (await read(results, found), await read(results, found, 2, 5)) == (b"picture", b"ctu")
+    copy = await results.copy(found)
+    assert copy is not None
+    assert (copy.token != file.token, copy.sha256) == (True, digest)
+    assert await results.usage() == [7, 7]
+    await results.delete(file.name)
+    assert await results.find(file.name) is None
+    assert await results.copy(file) is None
+    assert await read(results, copy) == b"picture"
+
+
+async def test_sweep_deletes_expired_results_alone(storage: Storage) -> None:
+    """In a bucket, too: objects of other names, and below other prefixes, are not ours."""
+    clock = Clock()
+    results = ResultStore(storage, max_age_s=MAX_AGE_S, clock=clock)
+    _, file = await put(results, lambda path: path.write_bytes(b"picture"))
+    for key in ("notes.txt", f"jobs/upscaled_{TOKEN}.png", f"upscaled_{TOKEN}.txt"):
+        await storage.put(key, b"theirs")
+    assert await results.sweep() == Sweep(0, ())
+    clock.ahead_s = MAX_AGE_S + 2
+    assert await results.find(file.name) is None
+    assert await results.copy(file) is None
+    assert await results.sweep() == Sweep(1, ())
+    assert await results.sweep() == Sweep(0, ())
+    assert len(await storage.keys("")) == 3
+
+
+async def test_gateways_share_a_bucket(bucket: str) -> None:
+    """Each finds what another one has made, until any of them sweeps it."""
+    one = await result_store(bucket, max_age_s=MAX_AGE_S)
+    clock = Clock()
+    other = ResultStore(storage_at(bucket), max_age_s=MAX_AGE_S, clock=clock)
+    _, file = await put(one, lambda path: path.write_bytes(b"picture"))
+    found = await other.find(file.name)
+    assert found is not None
+    assert (await read(other, found), found.sha256) == (b"picture", file.sha256)
+    clock.ahead_s = MAX_AGE_S + 2
+    assert await other.sweep() == Sweep(1, ())
+    assert await one.find(file.name) is None
+
+
+async def test_bucket_that_cannot_be_reached_is_told(
+    bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the start, by the variable; later as what may pass. Nothing half-written stays."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    with pytest.raises(BackendAway, match=r"^UPLOAD_FOLDER: cannot reach the bucket"):
+        await result_store(bucket, max_age_s=MAX_AGE_S)
+    results = ResultStore(storage_at(bucket), max_age_s=MAX_AGE_S)
+    drafts = set(results.storage.drafts.folder.glob(".enlarger_*"))
+    with pytest.raises(StorageUnavailable, match="try again later"):
+        await put(results, lambda path: path.write_bytes(b"picture"))
+    assert not set(results.storage.drafts.folder.glob(".enlarger_*")) - drafts
+    assert await results.usage() == []
+
+
+# Digests
+
+
+async def test_digest_is_not_computed_again(store: FolderResults) -> None:
+    """It is that of what was written, also for another process: nobody looks at the bytes, which are others here."""
+    file = await stored(store)
+    store.path(file).write_bytes(b"changed")
+    for results in (store, FolderResults(store.folder)):
+        found = await results.find(file.name)
+        assert found is not None
+        assert found.sha256 == file.sha256 == hashlib.sha256(b"picture").hexdigest()
+
+
+@pytest.mark.parametrize("has_attributes", [True, False])
+async def test_file_without_a_digest_is_hashed_once(
+    store: FolderResults, monkeypatch: pytest.MonkeyPatch, has_attributes: bool
+) -> None:
+    """An earlier version wrote it. Where the file system keeps attributes, no other process hashes it either."""
+    if not has_attributes:
+        monkeypatch.delattr(os, "setxattr")
+        monkeypatch.delattr(os, "getxattr")
+    path = planted(store, f"upscaled_{TOKEN}.png", age_s=0)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    first = await store.find(f"{TOKEN}.png")
+    path.write_bytes(b"changed")
+    again = await store.find(f"{TOKEN}.png")
+    assert first is not None
+    assert again is not None
+    assert first.sha256 == again.sha256 == digest
+    elsewhere = await FolderResults(store.folder).find(f"{TOKEN}.png")
+    assert elsewhere is not None
+    assert (elsewhere.sha256 == digest) == has_attributes
+
+
+# Results of jobs, where gateways do not share the folder
+
+
+@pytest.fixture
+def shared(storage: Storage, tmp_path: Path) -> FolderResults:
+    """A folder of results whose jobs are shared."""
+    return FolderResults(tmp_path / "uploads", shared=storage)
+
+
+async def test_shared_result_is_moved(shared: FolderResults, tmp_path: Path) -> None:
+    """It is there once, under its name, and a gateway with another folder serves it."""
+    moved = await shared.share(await stored(shared))
+    assert names(shared) == []
+    assert shared.shared is not None
+    assert await shared.shared.keys("") == [f"results/{moved.file_name}"]
+    other = FolderResults(tmp_path / "elsewhere", shared=shared.shared)
+    for results in (shared, other):
+        found = await results.find(moved.name)
+        assert found is not None
+        assert (found.is_shared, found.sha256) == (True, moved.sha256)
+        assert await read(results, found) == b"picture"
+
+
+async def test_copy_of_a_shared_result_is_in_the_folder(shared: FolderResults) -> None:
+    """Also for one who knows it as it was before it was moved: the cache of results does."""
+    before = await stored(shared)
+    moved = await shared.share(before)
+    for known in (before, moved):
+        copy = await shared.copy(known)
+        assert copy is not None
+        assert shared.path(copy).read_bytes() == b"picture"
+        assert (copy.is_shared, copy.sha256) == (False, before.sha256)
+    await shared.delete(moved.name)
+    assert await shared.copy(before) is None
+
+
+async def test_shared_results_are_swept_and_deleted(storage: Storage, tmp_path: Path) -> None:
+    """As those in the folder."""
+    clock = Clock()
+    shared = FolderResults(tmp_path / "uploads", shared=storage, clock=clock)
+    old, gone = [await shared.share(await stored(shared)) for _ in range(2)]
+    await shared.delete(gone.name)
+    assert await storage.keys("") == [f"results/{old.file_name}"]
+    clock.ahead_s = MAX_AGE_S + 2
+    assert await shared.sweep() == Sweep(1, ())
+    assert await storage.keys("") == []
+
+
+async def test_result_that_every_gateway_reaches_stays(storage: Storage) -> None:
+    """In a bucket, or where nothing is shared."""
+    results = ResultStore(storage, max_age_s=MAX_AGE_S)
+    _, file = await put(results, lambda path: path.write_bytes(b"picture"))
+    assert await results.share(file) == file
+    assert await storage.keys("") == [file.file_name]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import re
 import shutil
@@ -149,6 +150,99 @@ def test_prefix_that_leads_elsewhere_is_none(prefix: str) -> None:
     """Only the check is called here, which deletes nothing: if it fails, so does nothing but this test."""
     with pytest.raises(ValueError, match="no prefix"):
         below(prefix)
+
+
+# What is known of an object
+
+
+SHA256 = "ab" * 32
+
+
+async def test_digest_belongs_to_what_was_written_with_it(storage: Storage, tmp_path: Path) -> None:
+    """It is found with the value, without reading that, and goes with it."""
+    (tmp_path / "file").write_bytes(b"from a file")
+    await storage.put("job_x/input", b"picture", sha256=SHA256)
+    await storage.put_file("job_x/file", tmp_path / "file", sha256=SHA256)
+    assert await storage.get_with_digest("job_x/input") == (b"picture", SHA256)
+    assert await storage.get_with_digest("job_x/file") == (b"from a file", SHA256)
+    facts = await storage.facts("job_x/input")
+    assert facts is not None
+    assert (facts.key, facts.size_bytes, facts.sha256) == ("job_x/input", 7, SHA256)
+    assert facts.modified_at == pytest.approx(time.time(), abs=5)
+    await storage.put("job_x/input", b"another one")
+    assert await storage.get_with_digest("job_x/input") == (b"another one", None)
+
+
+async def test_draft_is_adopted_with_its_digest(storage: Storage) -> None:
+    """The draft is gone then, and the object has its bytes."""
+    draft = storage.drafts.write(lambda path: path.write_bytes(LARGE))
+    assert (draft.written, draft.size_bytes) == (len(LARGE), len(LARGE))
+    facts = await storage.adopt(draft, "upscaled_1.png")
+    draft.discard()
+    assert (facts.key, facts.size_bytes, facts.sha256) == (
+        "upscaled_1.png",
+        len(LARGE),
+        draft.sha256,
+    )
+    assert draft.sha256 == hashlib.sha256(LARGE).hexdigest()
+    assert await storage.get_with_digest("upscaled_1.png") == (LARGE, draft.sha256)
+    assert not draft.path.exists()
+
+
+async def test_duplicate_has_the_same_bytes_and_digest(storage: Storage) -> None:
+    """The source stays; a source that is gone has no duplicate."""
+    await storage.put("upscaled_1.png", b"picture", sha256=SHA256)
+    source = await storage.facts("upscaled_1.png")
+    assert source is not None
+    copied = await storage.duplicate(source, "upscaled_2.png")
+    assert copied is not None
+    assert (copied.key, copied.size_bytes, copied.sha256) == ("upscaled_2.png", 7, SHA256)
+    await storage.delete(["upscaled_1.png"])
+    assert await storage.get_with_digest("upscaled_2.png") == (b"picture", SHA256)
+    assert await storage.duplicate(source, "upscaled_3.png") is None
+    assert await storage.facts("upscaled_3.png") is None
+
+
+async def test_children_are_what_lies_directly_below(storage: Storage) -> None:
+    """With their sizes; files in folders below are none."""
+    for key in ("upscaled_1.png", "jobs/a", "jobs/b/c", ".hidden"):
+        await storage.put(key, key.encode())
+    found = {facts.key: facts.size_bytes for facts in await storage.children()}
+    assert {key: found[key] for key in ("upscaled_1.png", ".hidden")} == {
+        "upscaled_1.png": 14,
+        ".hidden": 7,
+    }
+    assert not {"jobs/a", "jobs/b/c", "a"} & found.keys()
+    assert "jobs/a" in {facts.key for facts in await storage.children("jobs")}
+
+
+async def test_objects_are_deleted_by_key(storage: Storage) -> None:
+    """Those that are gone already do not hold up the others."""
+    for key in ("a", "b", "c"):
+        await storage.put(key, b"1")
+    await storage.delete(["b"])
+    assert (await storage.delete(["a", "b"])).errors == ()
+    assert (await storage.delete([])).deleted == 0
+    assert await storage.keys("") == ["c"]
+
+
+async def test_object_is_downloaded_into_a_file(storage: Storage, tmp_path: Path) -> None:
+    """Or it is not there."""
+    await storage.put("a", LARGE)
+    (tmp_path / "file").touch()
+    await asyncio.to_thread(storage.download, "a", tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == LARGE
+    with pytest.raises(FileNotFoundError):
+        await asyncio.to_thread(storage.download, "b", tmp_path / "file")
+
+
+async def test_opened_object_is_lost_in_words(storage: Storage) -> None:
+    """When it is opened, not at the first piece: then an error can still be answered."""
+    await storage.put("a", b"picture")
+    pieces = await storage.open("a", 1, 3)
+    assert b"".join([piece async for piece in pieces]) == b"ic"
+    with pytest.raises(StorageFull, match="went away before it could be sent"):
+        await storage.open("b")
 
 
 async def test_check_leaves_nothing(storage: Storage) -> None:

@@ -21,8 +21,6 @@ _RETRY_S = 5
 
 _ERRNO = re.compile(r"\(os error (\d+)\)")
 
-LOST = "the result went away before it could be sent; try again"
-
 
 @dataclass(frozen=True, slots=True)
 class Wording:

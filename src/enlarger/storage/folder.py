@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+import sys
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import suppress
+from io import BufferedReader
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,7 +18,7 @@ from obstore.store import LocalStore
 from enlarger.errors import ConfigError
 from enlarger.storage.drafts import Draft, Drafts
 from enlarger.storage.faults import Wording
-from enlarger.storage.storage import SHA256, ObjectFacts, Storage, Sweep, below
+from enlarger.storage.storage import SHA256, ObjectFacts, Storage, Sweep, below, lost
 from enlarger.threads import finished
 
 _ATTRIBUTE = f"user.enlarger.{SHA256}"
@@ -24,6 +26,9 @@ _ATTRIBUTE = f"user.enlarger.{SHA256}"
 
 _COPIED_BYTES = 1 << 20
 """Bytes that are copied at a time."""
+
+_READ_BYTES = 3 << 18
+"""Bytes that are read at a time: a multiple of three, so that the base64 of the pieces joins without padding."""
 
 T = TypeVar("T")
 
@@ -128,6 +133,26 @@ class Folder(Storage):
         """See ``Storage.get_with_digest``."""
         data = await self.get(key)
         return None if data is None else (data, _read_digest(self.folder / key))
+
+    async def open(self, key: str, start: int = 0, end: int | None = None) -> AsyncGenerator[bytes]:
+        """See ``Storage.open``. Reading on a thread takes a tenth of the processor time of obstore's stream."""
+        with self.faults.told():
+            try:
+                file = await asyncio.to_thread((self.folder / key).open, "rb")
+            except FileNotFoundError as error:
+                raise lost(error) from error
+        return self._read(file, start, sys.maxsize if end is None else end - start)
+
+    async def _read(self, file: BufferedReader, start: int, left: int) -> AsyncGenerator[bytes]:
+        with file:
+            file.seek(start)
+            while left > 0:
+                with self.faults.told():
+                    piece = await asyncio.to_thread(file.read, min(left, _READ_BYTES))
+                if not piece:
+                    return
+                left -= len(piece)
+                yield piece
 
     async def keep_digest(self, key: str, sha256: str) -> None:
         """See ``Storage.keep_digest``."""

@@ -15,7 +15,7 @@ from obstore.store import LocalStore, MemoryStore, S3Store
 
 from enlarger.errors import StorageFull, reason_of
 from enlarger.storage.drafts import Draft, Drafts
-from enlarger.storage.faults import LOST, Faults, Wording
+from enlarger.storage.faults import Faults, Wording
 
 log = structlog.get_logger()
 
@@ -161,8 +161,7 @@ class Storage(ABC):
             try:
                 found = await obstore.get_async(self.store, key, options=options)
             except FileNotFoundError as error:
-                log.warning("result_lost", reason=reason_of(error))
-                raise StorageFull(LOST) from error
+                raise lost(error) from error
         return self._pieces(found)
 
     async def _pieces(self, found: obstore.GetResult) -> AsyncGenerator[bytes]:
@@ -202,6 +201,12 @@ class Storage(ABC):
 async def _nothing() -> AsyncGenerator[bytes]:
     return
     yield b""
+
+
+def lost(error: FileNotFoundError) -> StorageFull:
+    """The error of a reader who comes too late."""
+    log.warning("result_lost", reason=reason_of(error))
+    return StorageFull("the result went away before it could be sent; try again")
 
 
 def below(prefix: str) -> PurePosixPath:
