@@ -932,6 +932,13 @@ def test_file_path_is_relative_to_the_parent_of_the_folder(folder: str, shown: s
     assert made["file_path"] == f"{shown}/upscaled_{TOKEN}.png"
 
 
+def test_file_path_is_the_url_of_an_object() -> None:
+    """Where results are in a bucket."""
+    for place in ("s3://bucket/prefix", "s3://bucket/prefix/"):
+        made = answered(outcome(), upload_folder=place)
+        assert made["file_path"] == f"s3://bucket/prefix/upscaled_{TOKEN}.png"
+
+
 def test_file_path_has_the_name_of_the_folder_where_that_is_a_link(tmp_path: Path) -> None:
     """Seen from the parent of ``UPLOAD_FOLDER`` the file is where the answer says."""
     (tmp_path / "disk").mkdir()

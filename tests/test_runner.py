@@ -27,11 +27,12 @@ from enlarger.jobs.runner import BEAT_S, LEASE_S, MOST_ATTEMPTS, JobHooks, JobPr
 from enlarger.picture.values import Header
 from enlarger.pipeline.outcome import Outcome, Ran
 from enlarger.pipeline.pipeline import Pipeline
-from enlarger.request import UpscaleRequest
+from enlarger.request import BytesSource, UpscaleRequest
 from enlarger.storage import Storage, StoredResult, storage_at
 
 LONG_S = 20
 RESULT = b"a picture"
+INPUT_SHA256 = "cd" * 32
 TOKEN = "0123456789abcdef" * 2
 
 
@@ -60,6 +61,7 @@ class Scene:
     made_here: list[Outcome] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     held: int = 0
+    scripts: list[Script] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.results = FolderResults(self.folder / "uploads")
@@ -111,12 +113,13 @@ class Scene:
         def problem(error: EnlargerError, request_id: str) -> dict[str, Any]:
             return {"code": error.code, "status": error.status, "request_id": request_id}
 
+        self.scripts.append(Script(play))
         return Runner(
             rows=self.rows,
             blobs=self.blobs,
             results=self.results,
             event_streams=self.feeds,
-            pipeline=cast(Pipeline, Script(play)),
+            pipeline=cast(Pipeline, self.scripts[-1]),
             executor=executor,
             words=JobPresenter(describe=described, problem=problem),
             places=2,
@@ -131,7 +134,7 @@ class Scene:
         record = Job(
             id=new_job_id(), created_at=time.time(), options={}, request_id="r-1", **values
         )
-        await self.blobs.put(f"{record.id}/work/input", b"png")
+        await self.blobs.put(f"{record.id}/work/input", b"png", sha256=INPUT_SHA256)
         await self.rows.add(record)
         return record.id
 
@@ -210,6 +213,16 @@ async def test_job_is_run_to_its_end(scene: Scene, playing: Playing) -> None:
     assert record.expires_at == pytest.approx(time.time() + scene.results.max_age_s, abs=5)
     assert [one.id for one in scene.ended] == [job]
     assert (len(scene.made_here), scene.failed, scene.held) == (1, [], 0)
+
+
+async def test_input_is_not_hashed_again(scene: Scene, playing: Playing) -> None:
+    """It has the digest that it was stored with."""
+    job = await scene.queued()
+    async with playing(scene.made):
+        await scene.until(job, has_ended)
+    (ran,) = scene.scripts[0].ran
+    assert isinstance(ran.source, BytesSource)
+    assert (ran.source.data, ran.source.sha256) == (b"png", INPUT_SHA256)
 
 
 async def test_running_job_is_held(scene: Scene, playing: Playing) -> None:

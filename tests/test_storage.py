@@ -11,11 +11,14 @@ import time
 from pathlib import Path
 
 import pytest
+from obstore.store import MemoryStore
 from results import FolderResults
 from stores import file_size_limit
 
 from enlarger.errors import BackendAway, ConfigError, StorageFull, StorageUnavailable
 from enlarger.storage import Storage, Sweep, storage_at
+from enlarger.storage.bucket import Bucket
+from enlarger.storage.faults import JOBS
 from enlarger.storage.storage import below
 
 LARGE = bytes(range(256)) * 4096 * 12
@@ -186,6 +189,18 @@ async def test_draft_is_adopted_with_its_digest(storage: Storage) -> None:
     )
     assert draft.sha256 == hashlib.sha256(LARGE).hexdigest()
     assert await storage.get_with_digest("upscaled_1.png") == (LARGE, draft.sha256)
+    assert not draft.path.exists()
+
+
+async def test_drafts_of_a_bucket_are_for_nobody_else() -> None:
+    """They lie in a folder that all users of the machine share."""
+    storage = Bucket(MemoryStore(), JOBS)
+    draft = storage.drafts.write(lambda path: path.write_bytes(b"picture"))
+    assert draft.path.stat().st_mode & 0o077 == 0
+    assert storage.drafts.sweep(time.time()) == []
+    assert draft.path.exists()
+    os.close(draft.descriptor)  # as when its process ends
+    assert storage.drafts.sweep(time.time()) == []
     assert not draft.path.exists()
 
 

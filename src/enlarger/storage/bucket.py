@@ -54,7 +54,7 @@ class Bucket(Storage):
     """
 
     def __init__(self, store: S3Store | MemoryStore, wording: Wording) -> None:
-        super().__init__(store, Drafts(Path(tempfile.gettempdir())), wording)
+        super().__init__(store, Drafts(Path(tempfile.gettempdir()), is_private=True), wording)
 
     async def check(self) -> None:
         """See ``Storage.check``."""

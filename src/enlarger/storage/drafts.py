@@ -49,10 +49,13 @@ class Drafts:
 
     Args:
         folder: It is made if it is missing, also later.
+        is_private: Whether other users share the folder: nobody else reads the drafts then, and a sweep leaves the
+            files of others alone.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, is_private: bool = False) -> None:
         self.folder = folder
+        self._is_private = is_private
 
     def write(self, write: Callable[[Path], T], *, sha256: str | None = None) -> Draft[T]:
         """Write a draft.
@@ -73,7 +76,9 @@ class Drafts:
     def _write(self, write: Callable[[Path], T], sha256: str | None) -> Draft[T]:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f".enlarger_{secrets.token_hex(16)}"
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        descriptor = os.open(
+            path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600 if self._is_private else 0o666
+        )
         try:
             # The lock fails on file systems without locks, and if a sweep was faster: it deletes the file, which is
             # written once more then.
@@ -106,7 +111,9 @@ class Drafts:
         return errors
 
     def _is_left_over(self, path: Path, now: float) -> bool:
-        """Whether nobody writes it. A lock ends with the process that held it, so it can be taken then."""
+        """Whether it is ours and nobody writes it. A lock ends with the process that held it, so it can be taken then."""
+        if self._is_private and path.stat().st_uid != os.geteuid():
+            return False
         descriptor = os.open(path, os.O_RDWR)
         try:
             self._lock(descriptor)
