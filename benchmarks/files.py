@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from record import record
+from record import commit, record
 from running import RunningService
 
 RANGE_BYTES = 64 << 10
@@ -102,7 +102,8 @@ def main() -> None:
             print(f"{name:7}{way:6}{took_ms:8.1f} ms {computed_ms:8.1f} ms of the processor")
     if arguments.record:
         figures = {name: one.runs for name, one in measured.items()}
-        record("files", {"bytes": size_bytes, "seconds_and_processor_s": figures})
+        before = arguments.before and commit(arguments.before)
+        record("files", {"bytes": size_bytes, "before": before, "seconds_and_processor_s": figures})
 
 
 def get(url: str, path: str, headers: dict[str, str], method: str = "GET") -> tuple[str, int]:
