@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any, cast
 
 import structlog
@@ -30,7 +29,7 @@ from enlarger.api.downloads import download, typed_as_accepted
 from enlarger.api.facts import server_timing
 from enlarger.api.metrics import Metrics
 from enlarger.api.rates import Rates
-from enlarger.api.streaming import FileText, file_chunks, sha256_of, with_files
+from enlarger.api.streaming import FileText, with_files
 from enlarger.api.traced import traced
 from enlarger.api.v1 import V1
 from enlarger.api.v1.answers import FIDELITY_HEADERS
@@ -67,7 +66,7 @@ from enlarger.picture.values import FORMATS
 from enlarger.pipeline.pipeline import Pipeline
 from enlarger.repeated import Repeated
 from enlarger.request import UpscaleRequest
-from enlarger.store import Store
+from enlarger.storage import ResultStore
 from enlarger.threads import in_thread
 
 log = structlog.get_logger()
@@ -125,7 +124,7 @@ class Gateway:
     batches: Batches
     rates: Rates
     engines: EngineStatus
-    store: Store
+    store: ResultStore
     catalogue: Catalogue
     executor: ThreadPoolExecutor
     workers: int
@@ -234,8 +233,7 @@ class Gateway:
         headers = {"Content-Type": "application/json", "Server-Timing": server_timing(outcome)}
         if not inline:
             return Response(json.dumps(answer), headers=headers)
-        file = self.store.open(outcome.stored)  # now, while it can still be told if it is gone
-        chunks = file_chunks(lambda: file, self.executor)
+        chunks = await self.store.open(outcome.stored)  # now, while an error can still be answered
         answer["base64"] = FileText(chunks, outcome.stored.size_bytes)
         length, body = with_files(answer, self.executor)
         return Response(body, headers={**headers, "Content-Length": str(length)})
@@ -309,7 +307,7 @@ class Gateway:
 
     async def status(self) -> schemas.Status:
         """``GET /status``: A.5."""
-        files = await in_thread(self.executor, self.store.files)
+        sizes_bytes = await self.store.usage()
         load = self.pipeline.load
         return {
             "status": "running",
@@ -320,8 +318,8 @@ class Gateway:
             ],
             "cleanup_task_running": not self.sweeper.done(),
             "upload_folder_stats": {
-                "total_files": len(files),
-                "total_size_mb": round(sum(file.size_bytes for file in files) / (1 << 20), 2),
+                "total_files": len(sizes_bytes),
+                "total_size_mb": round(sum(sizes_bytes) / (1 << 20), 2),
             },
             "limits": {
                 "max_file_size_mb": self.settings.limits.max_file_size_bytes / (1 << 20),
@@ -352,8 +350,8 @@ class Gateway:
     async def cleanup(self) -> tuple[schemas.Swept | schemas.Refusal, int]:
         """``POST /cleanup``: A.6."""
         try:
-            sweep = await in_thread(self.executor, self.store.sweep)
-        except OSError as error:
+            sweep = await self.store.sweep()
+        except (OSError, EnlargerError) as error:
             log.warning("cleanup_failed", reason=reason_of(error))
             return _error_body(
                 "Manual cleanup failed: the folder of results cannot be read", "internal_error"
@@ -362,25 +360,23 @@ class Gateway:
 
     async def file(self, name: str) -> Response | tuple[schemas.Refusal, int]:
         """``GET /files/{token}.{ext}``: A.3."""
-        stored = await in_thread(self.executor, self.store.find, name)
-        if stored is None:  # the result of a job that another gateway ran, or ran long ago
+        stored = await self.store.find(name)
+        if (
+            stored is None
+        ):  # the result of a job may have expired, or a version before this one may have made it
             record = await self.jobs.by_file_name(name)
             return self._v1.job_routes.picture(record) if record else _not_found()
-        try:
-            sha256 = await in_thread(self.executor, _sha256, stored.path)
-        except OSError:  # it expired just now
-            return _not_found()
         return download(
             request.headers,
             request.method,
-            etag=f'"sha256-{sha256}"',
+            etag=f'"sha256-{stored.sha256}"',
             size_bytes=stored.size_bytes,
             headers={
-                "Content-Type": MEDIA_TYPES[stored.path.suffix],
+                "Content-Type": MEDIA_TYPES[stored.suffix],
                 "Cache-Control": f"private, max-age={int(self.store.left_s(stored))}, immutable",
                 "Content-Disposition": "inline",
             },
-            read=partial(file_chunks, partial(self.store.open, stored), self.executor),
+            read=partial(self.store.stream, stored),
         )
 
     async def _refuse(self, error: EnlargerError) -> ErrorAnswer:
@@ -521,11 +517,6 @@ def _is_probe(path: str, status: int) -> bool:
 
 def _mb(size_bytes: int | None) -> float | None:
     return None if size_bytes is None else round(size_bytes / (1 << 20), 1)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return sha256_of(file)
 
 
 def _not_found() -> tuple[schemas.Refusal, int]:

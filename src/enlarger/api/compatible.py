@@ -6,6 +6,7 @@ import json
 import os.path
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NoReturn, cast
 
 from enlarger.api.facts import facts_of, link
@@ -162,8 +163,7 @@ def answer(
     """Return the JSON of a finished request, without ``base64``."""
     return {
         "success": True,
-        # Not resolved: where the folder is a link, its own name is the one that counts.
-        "file_path": f"{os.path.basename(os.path.abspath(settings.upload_folder))}/{outcome.stored.path.name}",  # noqa: PTH100, PTH119
+        "file_path": _file_path(settings.upload_folder, outcome.stored.file_name),
         "base64": None,
         "original_size": {
             "width": outcome.header.width_px,
@@ -184,6 +184,14 @@ def answer(
         **facts_of(outcome),
         "request_id": request_id,
     }
+
+
+def _file_path(place: Path | str, name: str) -> str:
+    """The path of a result from the folder above ``UPLOAD_FOLDER``, or the URL of its object."""
+    if isinstance(place, str):
+        return f"{place.rstrip('/')}/{name}"
+    # The path is not resolved: where the folder is a link, the name of the link counts.
+    return f"{os.path.basename(os.path.abspath(place))}/{name}"  # noqa: PTH100, PTH119
 
 
 def status_of(error: type[EnlargerError]) -> int:

@@ -316,7 +316,7 @@ class Cog:
         except _FAILURES as error:
             maker.failed(error)
             return maker.answer(show(completed_at=datetime.now(UTC), error=str(error)))
-        prefix = f"data:{MEDIA_TYPES[outcome.stored.path.suffix]};base64,"
+        prefix = f"data:{MEDIA_TYPES[outcome.stored.suffix]};base64,"
         output = maker.text_of(outcome, prefix)
         body = show(completed_at=datetime.now(UTC), outcome=outcome, output=output)
         return maker.answer(body, outcome)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Executor
 from contextlib import suppress
 from typing import Any, Literal, cast
 
@@ -12,7 +11,6 @@ from werkzeug.http import parse_accept_header
 
 from enlarger.api.downloads import OCTETS
 from enlarger.api.facts import Link, absolute, facts_of, link, time_text
-from enlarger.api.streaming import sha256_of
 from enlarger.api.v1 import schemas
 from enlarger.api.v1.problems import Problem, linked, of_job
 from enlarger.errors import EnlargerError, NotAcceptable
@@ -22,8 +20,6 @@ from enlarger.options import DEFAULT_SCALE, Options
 from enlarger.picture.encode import MEDIA_TYPES, kind_for, suffix_of
 from enlarger.pipeline.outcome import Outcome
 from enlarger.pipeline.progress import Stage
-from enlarger.store import Store
-from enlarger.threads import in_thread
 
 _JSON = "application/json"
 _WRITTEN = ("png", "jpeg", "webp", "avif", "tiff")
@@ -87,25 +83,14 @@ def suffix_type(format_: str | None) -> str:
     return MEDIA_TYPES[suffix_of(format_ or "png")]
 
 
-async def described(outcome: Outcome, *, store: Store, executor: Executor) -> schemas.Made:
-    """Return a finished request as it is stored: without the link to its file, which expires.
-
-    Raises:
-        StorageFull: the file is gone.
-    """
-    with store.open(outcome.stored) as file:
-        sha256 = await in_thread(executor, sha256_of, file)
-    return outcome_object(outcome, sha256=sha256)
-
-
-def outcome_object(outcome: Outcome, *, sha256: str) -> schemas.Made:
-    """Return a finished request as it is stored, with the given hash of its file."""
+def outcome_object(outcome: Outcome) -> schemas.Made:
+    """Return a finished request as it is stored: without what changes, which is where its file is, and until when."""
     stored = outcome.stored
     return {
         "result": {
-            "media_type": MEDIA_TYPES[stored.path.suffix],
+            "media_type": MEDIA_TYPES[stored.suffix],
             "bytes": stored.size_bytes,
-            "sha256": sha256,
+            "sha256": stored.sha256,
             "width": outcome.width_px,
             "height": outcome.height_px,
             "scale": round(outcome.scale, 6),

@@ -19,15 +19,15 @@ from quart import Blueprint, Quart, Response, g, request
 from enlarger.api.callers import caller_of
 from enlarger.api.downloads import download
 from enlarger.api.facts import Link, link
-from enlarger.api.streaming import FileText, file_chunks, with_files
+from enlarger.api.streaming import FileText, with_files
 from enlarger.api.traced import traced
 from enlarger.api.v1 import schemas
 from enlarger.api.v1.answers import (
     Kind,
-    described,
     fidelity_headers,
     job_error,
     negotiate,
+    outcome_object,
     result_object,
     timing_header,
 )
@@ -67,7 +67,7 @@ from enlarger.picture.preview import MEDIA_TYPE as PREVIEW_TYPE
 from enlarger.pipeline.outcome import Outcome
 from enlarger.pipeline.pipeline import Pipeline
 from enlarger.request import UpscaleRequest
-from enlarger.store import Store, StoredFile
+from enlarger.storage import ResultStore, StoredResult
 from enlarger.threads import dropped, in_thread
 
 _PLACEHOLDER = "X-Upscale-Placeholder"
@@ -90,7 +90,7 @@ class V1:
     jobs: Jobs
     batches: Batches
     engines: EngineStatus
-    store: Store
+    store: ResultStore
     catalogue: Catalogue
     executor: Executor
     public_url: str | None
@@ -277,12 +277,12 @@ class V1:
         """A request that was no job."""
         self.done(outcome)
         stored = outcome.stored
-        made = await described(outcome, store=self.store, executor=self.executor)
+        made = outcome_object(outcome)
         return self._answer(
             made,
             self._place(stored),
             kind,
-            partial(file_chunks, partial(self.store.open, stored), self.executor),
+            partial(self.store.stream, stored),
             left_s=self.store.left_s(stored),
             inline=inline,
         )
@@ -372,18 +372,17 @@ class V1:
         try:
             charge = partial(self.charge, caller_of(request.scope).id)
             outcome = await self.pipeline.run(job, charge=charge)
-            made = await described(outcome, store=self.store, executor=self.executor)
         except EnlargerError as error:
             return {"model": model, "problem": self._problem(error)}
         self.done(outcome)
-        return result_object(made, self._place(outcome.stored), g.request_id)
+        return result_object(outcome_object(outcome), self._place(outcome.stored), g.request_id)
 
     def _problem(self, error: EnlargerError) -> Problem:
         """Return an error as a part of an answer."""
         body, _, _ = problem_of(error, request_id=g.request_id)
         return linked(body, self.public_url)
 
-    def _place(self, stored: StoredFile) -> Link:
+    def _place(self, stored: StoredResult) -> Link:
         """Return the link to a file."""
         expires_at = time.time() + self.store.left_s(stored)
         public_url = self.public_url
