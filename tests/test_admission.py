@@ -356,18 +356,18 @@ def test_handling_of_a_request_is_its_decoding_and_what_follows_its_last_tile() 
     handling = Handling(1, clock)
     ledger = Ledger(handling)
     with ledger.entry(cost(out_px=2_000_000)) as entry:
-        entry.handled()
+        entry.begin_handling()
         clock.now_s = 1
-        entry.rests()
+        entry.end_handling()
         clock.now_s = 51
         entry.progress(1, 2)
         clock.now_s = 101
         entry.progress(2, 2)
         clock.now_s = 103
-        entry.finished()
+        entry.complete()
     assert handling.estimate_s(2_000_000, pictures=1) == pytest.approx(3)
     with suppress(QueueFull), ledger.entry(cost(out_px=2_000_000)) as entry:
-        entry.handled()
+        entry.begin_handling()
         clock.now_s = 500
         raise QueueFull("any error")
     assert handling.estimate_s(2_000_000, pictures=1) == pytest.approx(3)

@@ -44,7 +44,7 @@ from enlarger.picture.exif import exif_of_tiff, read
 from enlarger.picture.sandbox.protocol import answer, ask, receive, send, shared_memory
 from enlarger.picture.values import Motion, Picture, Text
 from enlarger.picture.xmp import guid
-from enlarger.pipeline.size_limit import kept
+from enlarger.pipeline.outcome import preserved
 
 KINDS = ["png", "jpeg", "webp", "avif", "tiff"]
 
@@ -323,7 +323,7 @@ def test_every_kind_of_metadata_is_kept_or_there_is_a_note(
     has_place = result in HELD[kind] or (result == "jpeg" and carrier.startswith("comment"))
     assert is_kept == (metadata == "keep" and has_place)
     assert (f"{kind}_dropped" in codes(prepared)) != is_kept
-    assert kind in kept(picture, prepared) or not is_kept
+    assert kind in preserved(picture, prepared) or not is_kept
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)

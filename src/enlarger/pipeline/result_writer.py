@@ -1,4 +1,4 @@
-"""Writing results into the store, for requests that may be gone by the time their file is there."""
+"""Writes results into the store, for requests that may be cancelled before their file is written."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from enlarger.store import Store, StoredFile
 T = TypeVar("T")
 
 
-class Keeper:
-    """Makes files of results, on threads.
+class ResultWriter:
+    """Writes the files of results, on threads.
 
     Args:
-        store: where results go.
-        executor: for short work.
-        encoders: write files.
+        store: where the files go.
+        executor: threads for short work.
+        encoders: threads that encode files.
     """
 
     def __init__(
@@ -37,10 +37,13 @@ class Keeper:
         self._executor = executor
         self._encoders = encoders
 
-    async def keep(
+    async def write(
         self, enlarged: Enlarged, options: Options, plan: Plan
     ) -> tuple[Picture, StoredFile]:
-        """What the file of a result holds, and the file.
+        """Write the file of a result.
+
+        Returns:
+            The picture that the file holds, and the file.
 
         Raises:
             InvalidOption: the format cannot hold the picture, or not in so few bytes.
@@ -55,10 +58,10 @@ class Keeper:
                 suffix=suffix_of(plan.kind),
             )
 
-        return await self._file(self._encoders, put, lambda kept: kept[1])
+        return await self._file(self._encoders, put, lambda written: written[1])
 
     async def copy(self, outcome: Outcome) -> Outcome | None:
-        """The same result for another request, in a file of its own; None if its file is gone."""
+        """Return the same result for another request, in a file of its own; None if the first file is gone."""
         copy = partial(self._store.copy, outcome.stored)
         stored = await self._file(self._executor, copy, lambda copied: copied)
         return None if stored is None else replace(outcome, stored=stored)
@@ -69,7 +72,7 @@ class Keeper:
         make: Callable[[], T],
         file_of: Callable[[T], StoredFile | None],
     ) -> T:
-        """On a thread, which cannot be interrupted: a file made for one who has gone meanwhile is deleted."""
+        """Make a file on a thread. A thread cannot be interrupted: the file of a cancelled request is deleted."""
 
         def discard(done: Future[T]) -> None:
             if not done.cancelled() and done.exception() is None:
