@@ -22,7 +22,7 @@ from enlarger.geometry.rect import Pixels
 settings.register_profile("enlarger", deadline=None, max_examples=60)
 settings.load_profile("enlarger")
 
-pytest_plugins = ["gateways", "stores"]
+pytest_plugins = ["enlargements", "gateways", "pipelines", "stores"]
 
 REPOSITORY = Path(__file__).parent.parent
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
