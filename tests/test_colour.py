@@ -44,11 +44,12 @@ from PIL import Image, ImageCms
 from test_decode import Patch, apng
 
 from enlarger.geometry.rect import Pixels
+from enlarger.picture.chunks import png_chunks
 from enlarger.picture.decode import decode
-from enlarger.picture.encode import encode, prepare
+from enlarger.picture.encode import encode
 from enlarger.picture.encoding import Statement
 from enlarger.picture.exif import read
-from enlarger.picture.metadata import png_chunks
+from enlarger.picture.prepare import prepare
 from enlarger.picture.preview import preview
 from enlarger.picture.tone import nits_to_pq
 from enlarger.picture.values import Picture

@@ -25,8 +25,8 @@ from enlarger.errors import EngineFailed, EnlargerError, WrongOutput
 from enlarger.geometry.rect import Pixels, Rect
 from enlarger.geometry.route import result_window
 from enlarger.picture.decode import decode
-from enlarger.picture.encode import prepare
 from enlarger.picture.encoding import Statement
+from enlarger.picture.prepare import prepare
 from enlarger.picture.values import Note, Picture
 from enlarger.pipeline.progress import Piece
 

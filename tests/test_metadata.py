@@ -39,8 +39,9 @@ from stores import missing
 
 from enlarger import __version__
 from enlarger.picture.decode import decode, probe
-from enlarger.picture.encode import encode, prepare
+from enlarger.picture.encode import encode
 from enlarger.picture.exif import exif_of_tiff, read
+from enlarger.picture.prepare import prepare
 from enlarger.picture.sandbox.protocol import answer, ask, receive, send, shared_memory
 from enlarger.picture.values import Motion, Picture, Text
 from enlarger.picture.xmp import guid

@@ -24,7 +24,9 @@ from pictures import noise
 from structlog.testing import capture_logs
 
 from enlarger.errors import ConfigError, StorageFull
-from enlarger.picture.encode import encode, prepare, suffix_of
+from enlarger.picture.encode import encode
+from enlarger.picture.formats import suffix_of
+from enlarger.picture.prepare import prepare
 from enlarger.picture.values import Picture
 from enlarger.store import Store, StoredFile, Sweep, sweep_regularly
 

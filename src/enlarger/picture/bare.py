@@ -3,7 +3,7 @@
 Decoders refuse a whole picture because of a text that is too long, a wrong checksum of a chunk that states the
 resolution, a length that somebody has miscounted, or an end marker that got lost. So each file is written anew before
 a decoder sees it, of the parts that hold or describe its pixels. What the file carries besides is read from the file
-itself: see ``carried``. GIF has its own way: see ``gif``.
+itself: see ``metadata``. GIF has its own way: see ``gif``.
 
 Files are strangers': each is walked over once, and a part that reaches beyond the end of the file ends there. Bytes are
 copied once, and only where something is left out.
@@ -20,7 +20,7 @@ from PIL import PngImagePlugin
 
 from enlarger.errors import UnreadableImage, UnsupportedFormat
 from enlarger.picture import avif, jpeg
-from enlarger.picture.metadata import png_chunk, webp_chunks
+from enlarger.picture.chunks import png_chunk, webp_chunks
 from enlarger.picture.values import Note
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"

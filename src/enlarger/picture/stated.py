@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from enlarger.picture import avif, exif
+from enlarger.picture.chunks import png_chunks
 from enlarger.picture.encoding import Encoding, Statement, of_code_points, same
-from enlarger.picture.metadata import png_chunks
 from enlarger.picture.profile import (
     D65,
     SRGB_PRIMARIES,

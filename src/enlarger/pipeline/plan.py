@@ -16,7 +16,7 @@ from enlarger.geometry.route import Route, route
 from enlarger.models import Catalogue, Model
 from enlarger.options import Options
 from enlarger.picture import colour_lock
-from enlarger.picture.encode import check_kind, kind_for
+from enlarger.picture.formats import check_kind, kind_for
 from enlarger.picture.values import Header
 from enlarger.pipeline.ledger import Cost
 

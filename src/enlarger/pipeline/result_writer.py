@@ -11,7 +11,7 @@ from functools import partial
 from typing import TypeVar
 
 from enlarger.options import Options
-from enlarger.picture.encode import suffix_of
+from enlarger.picture.formats import suffix_of
 from enlarger.picture.values import Picture
 from enlarger.pipeline.outcome import Enlarged, Outcome
 from enlarger.pipeline.plan import Plan

@@ -9,7 +9,9 @@ from pathlib import Path
 from enlarger.errors import InvalidOption
 from enlarger.geometry.axis import whole
 from enlarger.options import Options
-from enlarger.picture.encode import QUALITY, encode, prepare
+from enlarger.picture.encode import encode
+from enlarger.picture.formats import QUALITY
+from enlarger.picture.prepare import prepare
 from enlarger.picture.resample import reduce
 from enlarger.picture.values import Note, Picture
 from enlarger.pipeline.outcome import Enlarged

@@ -21,7 +21,7 @@ from enlarger.api.v1.answers import FIDELITY_HEADERS
 from enlarger.api.v1.problems import MEDIA_TYPE as PROBLEM
 from enlarger.errors import EnlargerError
 from enlarger.options import Options
-from enlarger.picture.encode import MEDIA_TYPES
+from enlarger.picture.formats import MEDIA_TYPES
 
 Schema = dict[str, Any]
 """A JSON Schema, as OpenAPI 3.1 has it."""

@@ -17,7 +17,7 @@ from enlarger.api.v1.problems import linked, of_job
 from enlarger.errors import EnlargerError, NotAcceptable
 from enlarger.jobs import Batch, Job, View, input_json
 from enlarger.options import DEFAULT_SCALE, Options
-from enlarger.picture.encode import MEDIA_TYPES, kind_for, suffix_of
+from enlarger.picture.formats import MEDIA_TYPES, kind_for, suffix_of
 from enlarger.pipeline.outcome import Outcome
 from enlarger.store import Store
 from enlarger.threads import in_thread
