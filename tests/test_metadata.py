@@ -42,7 +42,8 @@ from enlarger.picture.decode import decode, probe
 from enlarger.picture.encode import encode
 from enlarger.picture.exif import exif_of_tiff, read
 from enlarger.picture.prepare import prepare
-from enlarger.picture.sandbox.protocol import answer, ask, receive, send, shared_memory
+from enlarger.picture.sandbox.answering import answer
+from enlarger.picture.sandbox.protocol import ask, receive, send, shared_memory
 from enlarger.picture.values import Motion, Picture, Text
 from enlarger.picture.xmp import guid
 from enlarger.pipeline.outcome import preserved

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from io import BytesIO
 
 import tifffile
 
 from enlarger.picture import exif
 from enlarger.picture.values import Picture, flat
+
+# The operator need not see what the library logs about somebody's picture.
+logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)
 
 
 def tiff_file(picture: Picture) -> bytes:
