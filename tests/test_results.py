@@ -26,7 +26,9 @@ from results import FolderResults, put
 from structlog.testing import capture_logs
 
 from enlarger.errors import BackendAway, ConfigError, StorageFull, StorageUnavailable
-from enlarger.picture.encode import encode, prepare, suffix_of
+from enlarger.picture.encode import encode
+from enlarger.picture.formats import suffix_of
+from enlarger.picture.prepare import prepare
 from enlarger.picture.values import Picture
 from enlarger.storage import (
     ResultStore,

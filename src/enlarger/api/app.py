@@ -61,7 +61,7 @@ from enlarger.jobs import Batches, Jobs
 from enlarger.jobs.job import State
 from enlarger.models import Catalogue
 from enlarger.options import SCALES
-from enlarger.picture.encode import MEDIA_TYPES
+from enlarger.picture.formats import MEDIA_TYPES
 from enlarger.picture.values import FORMATS
 from enlarger.pipeline.pipeline import Pipeline
 from enlarger.repeated import Repeated

@@ -12,7 +12,7 @@ from functools import partial
 from enlarger.engine import Engine
 from enlarger.models import Catalogue, Model
 from enlarger.options import Options
-from enlarger.picture.encode import holds_frames, kind_for
+from enlarger.picture.formats import holds_frames, kind_for
 from enlarger.picture.sandbox.pool import Decoders
 from enlarger.picture.values import Header, Picture
 from enlarger.pipeline.enlarging import enlarge

@@ -37,7 +37,7 @@ from enlarger.errors import (
 )
 from enlarger.models import Catalogue
 from enlarger.options import Options
-from enlarger.picture.encode import MEDIA_TYPES
+from enlarger.picture.formats import MEDIA_TYPES
 from enlarger.pipeline.outcome import Outcome
 from enlarger.request import UpscaleRequest
 

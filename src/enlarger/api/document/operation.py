@@ -17,7 +17,7 @@ from enlarger.api.v1.answers import FIDELITY_HEADERS
 from enlarger.api.v1.problems import MEDIA_TYPE, Problem
 from enlarger.api.v1.routes import PREFIXES
 from enlarger.errors import EnlargerError
-from enlarger.picture.encode import MEDIA_TYPES
+from enlarger.picture.formats import MEDIA_TYPES
 
 Errors = tuple[type[EnlargerError], ...]
 

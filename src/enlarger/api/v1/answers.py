@@ -17,7 +17,7 @@ from enlarger.errors import EnlargerError, NotAcceptable
 from enlarger.jobs import Batch, Job, View, input_json
 from enlarger.jobs.job import Input
 from enlarger.options import DEFAULT_SCALE, Options
-from enlarger.picture.encode import MEDIA_TYPES, kind_for, suffix_of
+from enlarger.picture.formats import MEDIA_TYPES, kind_for, suffix_of
 from enlarger.pipeline.outcome import Outcome
 from enlarger.pipeline.progress import Stage
 

@@ -29,21 +29,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import encoded, noise, noise16, png, png_chunk, tiff
 
-from enlarger.picture.carried import Carried, carried
 from enlarger.picture.decode import decode, probe
 from enlarger.picture.jpeg import end as jpeg_end
+from enlarger.picture.metadata import Metadata, read_metadata
 from enlarger.picture.values import Text
 from enlarger.picture.xmp import guid
 
 ORIENTED = exif_block(exif_entry(0x0112, 3, 1, b"\x06\0"), exif_entry(0x010F, 2, 4, b"Abc\0"))
 
 
-def found_in(data: bytes, format_: str) -> Carried:
+def found_in(data: bytes, format_: str) -> Metadata:
     """What is read of a file whose own library has found nothing."""
-    return carried(data, format_, exif=None, xmp=None)
+    return read_metadata(data, format_, exif=None, xmp=None)
 
 
-def codes(found: Carried) -> list[str]:
+def codes(found: Metadata) -> list[str]:
     """The notes' codes."""
     return [note.code for note in found.notes]
 
@@ -336,7 +336,7 @@ def test_plain_files_carry_nothing(format_: str) -> None:
     """And have no notes."""
     samples = noise(16, 16, 3)
     found = found_in(encoded(samples, format_.upper()), format_)
-    assert found == Carried(turned=(1, "AVIF") if format_ == "avif" else None)
+    assert found == Metadata(turned=(1, "AVIF") if format_ == "avif" else None)
 
 
 SAMPLES = {

@@ -1,4 +1,4 @@
-"""Writing results into the storage, for requests that may be gone by the time their result is there."""
+"""Writes results into the storage, for requests that may be cancelled before their file is written."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from enlarger.options import Options
-from enlarger.picture.encode import suffix_of
+from enlarger.picture.formats import suffix_of
 from enlarger.picture.values import Picture
 from enlarger.pipeline.outcome import Enlarged, Outcome
 from enlarger.pipeline.plan import Plan
@@ -21,12 +21,12 @@ from enlarger.storage import Draft, ResultStore, StoredResult
 Stored = TypeVar("Stored", StoredResult, StoredResult | None)
 
 
-class Keeper:
-    """Makes files of results.
+class ResultWriter:
+    """Writes the files of results, on threads.
 
     Args:
-        store: Where results go.
-        encoders: The threads that write files.
+        store: where the files go.
+        encoders: threads that encode files.
     """
 
     def __init__(self, store: ResultStore, *, encoders: ThreadPoolExecutor) -> None:
@@ -34,10 +34,13 @@ class Keeper:
         self._encoders = encoders
         self._discarding: set[asyncio.Future[None]] = set()
 
-    async def keep(
+    async def write(
         self, enlarged: Enlarged, options: Options, plan: Plan
     ) -> tuple[Picture, StoredResult]:
-        """What the file of a result holds, and the result.
+        """Write the file of a result.
+
+        Returns:
+            The picture that the file holds, and the result.
 
         Raises:
             InvalidOption: The format cannot hold the picture, or not in so few bytes.
@@ -50,12 +53,12 @@ class Keeper:
         return draft.written, stored
 
     async def copy(self, outcome: Outcome) -> Outcome | None:
-        """The same result for another request, in a file of its own; None if its file is gone."""
+        """Return the same result for another request, in a file of its own; None if the first file is gone."""
         stored = await self._stored(self._store.copy(outcome.stored))
         return None if stored is None else replace(outcome, stored=stored)
 
     async def _draft(self, write: Any) -> Draft[Picture]:
-        """Write on a thread, which cannot be interrupted: a draft for a request that has gone is discarded."""
+        """Write on a thread. A thread cannot be interrupted: the draft of a cancelled request is discarded."""
 
         def discard(done: Future[Draft[Picture]]) -> None:
             if not done.cancelled() and done.exception() is None:
