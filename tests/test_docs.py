@@ -221,6 +221,22 @@ def test_links_lead_somewhere(path: Path) -> None:
             assert anchor in heading_anchors(linked.read_text()), target
 
 
+NOT_PLAIN = re.compile(
+    r"to be had|\bit is none\b|such a one|\bprocessors?\b|\benlarg(?:e|es|ed|ing|ement)\b"
+    r"|(?:^|[.:] |\| |\*\* )(?:Of|Who|Whoever) ",
+    re.MULTILINE,
+)
+"""What readers stumbled over, and words for which the documentation has another one: CPU, upscale."""
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_pages_are_in_plain_words(path: Path) -> None:
+    """Outside code, which is quoted as it is; the changelog is history."""
+    if path.name != "CHANGELOG.md":
+        text = re.sub(r"^( *)```.*?^\1```$", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
+        assert NOT_PLAIN.findall(re.sub(r"`[^`]*`|\]\([^)]*\)", "", text)) == []
+
+
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_above_is_above_and_below_is_below(path: Path) -> None:
     """A link that says where its heading is says it rightly."""
