@@ -184,7 +184,7 @@ def torch_network(model: Model) -> torch.nn.Module:
         network = residual_network((layers - 6) // 15)
     else:
         network = compact_network((layers - 3) // 2)
-    load_weights(network, model.files.binary.read_bytes())
+    load_weights(network, model.files.paths[-1].read_bytes())
     return network.eval()
 
 

@@ -51,7 +51,6 @@ from enlarger.errors import (
 from enlarger.geometry.rect import Pixels, Rect
 from enlarger.geometry.tiles import plan
 from enlarger.models import Catalogue, Model
-from enlarger.models.architectures import Architecture
 from enlarger.models.golden import GOLDEN_FOLDER
 from enlarger.models.readers.ncnn import NcnnFiles
 from enlarger.picture.values import Picture
@@ -859,7 +858,7 @@ async def test_network_whose_output_is_constant_is_refused(tmp_path: Path) -> No
         await load_own(tmp_path)
 
 
-def unchecked(row: Path, architecture: Architecture) -> Model:
+def unchecked(row: Path, architecture: str) -> Model:
     """A model of a row that the catalogue would refuse."""
     return Model(
         id=row.stem,
