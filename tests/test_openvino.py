@@ -391,7 +391,7 @@ async def test_trunk_and_tail_in_blocks_are_the_network(
 
 @pytest.mark.parametrize("in_float", [graphs.Float(), graphs.FloatInParts()])
 def test_both_forms_of_a_trunk_are_the_network(
-    catalogue: Catalogue, in_float: graphs.Arithmetic
+    catalogue: Catalogue, in_float: graphs.Float
 ) -> None:
     """Joined or in parts, the sums have the same terms; both are computed in f32 here."""
     model = catalogue.choose("tiny-rrdb", scale=4)
@@ -400,8 +400,8 @@ def test_both_forms_of_a_trunk_are_the_network(
         ov.Core().compile_model(graph, "CPU", f32)
         for graph in (
             graphs.build(model),
-            graphs.build_trunk(model, in_float),
-            graphs.build_tail(model, in_float),
+            graphs.build(model, in_float=in_float, part="trunk"),
+            graphs.build(model, in_float=in_float, part="tail"),
         )
     )
     batch = np.random.default_rng(5).random((1, 20, 30, 3), np.float32)
@@ -442,7 +442,7 @@ async def test_network_that_was_begun_is_the_one_that_the_tiles_use(
             engine.begin_to_load("nearest", total)
             request = replace(asked(engine, "nearest", noise(4, 4, 3)), total=total)
             await engine.enlarge(request)
-            assert list(engine._networks) == [("nearest", "f32", streams)]
+            assert engine._networks.keys == [("nearest", "f32", streams)]
     assert [entry["event"] for entry in entries] == ["model_loaded"]
 
 
