@@ -32,7 +32,7 @@ from pictures import encoded, skimage_photo
 from PIL import Image
 from proxies import free_port
 
-from enlarger.models.own import Row
+from enlarger.models.rows import Row
 
 ROOT = Path(__file__).parent.parent
 HTTP_API = ROOT / "docs" / "reference" / "http-api.md"
