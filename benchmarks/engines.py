@@ -63,7 +63,7 @@ def main() -> None:
         "--streams", action="store_true", help="peers, too, take tiles at once, a thread each"
     )
     parser.add_argument(
-        "--processor-seconds",
+        "--cpu-seconds",
         action="store_true",
         help="of all threads, which other work on the machine changes little; with --streams, where no thread spins",
     )
@@ -86,7 +86,7 @@ def main() -> None:
     reference = makers["enlarger f32"]()(tiles)
     psnrs: dict[str, float] = {}
 
-    clock = time.process_time if arguments.processor_seconds else time.perf_counter
+    clock = time.process_time if arguments.cpu_seconds else time.perf_counter
 
     def turn(name: str) -> float:
         run = makers[name]()
@@ -116,7 +116,7 @@ def main() -> None:
                 "tile_px": side_px,
                 "tiles": len(tiles),
                 "peers_take": "tiles at once" if at_once else "one tile after the other",
-                "seconds_are": "processor" if arguments.processor_seconds else "wall",
+                "seconds_are": "processor" if arguments.cpu_seconds else "wall",
                 "ratios": ratios,
                 "lr_px_per_s": speeds,
                 "psnr_db": psnrs,
