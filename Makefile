@@ -1,21 +1,21 @@
-# `make serve` and `make test` are all a newcomer needs; `make help` lists the rest.
+# A newcomer needs only `make serve` and `make test`; `make help` lists all targets.
 PYTHON ?= python3
 BIN := .venv/bin
 
-# What Python itself says of its version, where that is older than pyproject.toml asks for.
+# Patterns of `python --version` for versions older than the one that pyproject.toml requires.
 TOO_OLD := "Python 2"*|"Python 3."[0-9]|"Python 3."[0-9].*|"Python 3.10"*
-# Empty where .venv has no Python, one that is gone, or one that is too old.
+# Empty if .venv has no Python, a Python that was removed, or one that is too old.
 USABLE := $(shell case "$$($(BIN)/python --version 2>&1)" in ($(TOO_OLD)) ;; ("Python 3."*) echo yes ;; esac)
 
 .PHONY: FORCE help serve demo test check smoke bench bench-smoke bench-all photographs chaos fuzz schemathesis swagger-ui golden clean
 
-help:  ## what can be made
+help:  ## list all targets
 	@grep -hE '^[a-z%-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
 
 .venv/ready: pyproject.toml $(if $(USABLE),,FORCE)
 	@found=$$($(PYTHON) --version 2>&1) || found="not installed"; case "$$found" in \
 	$(TOO_OLD)|"not installed") echo "$(PYTHON) is $$found; enlarger needs Python 3.11 or newer: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1 ;; esac
-	@# An installation that was interrupted, or has another Python, is begun anew; a whole one is brought up to date.
+	@# An installation that was interrupted or has another Python is removed and started again; a complete one is updated.
 	@if [ -z "$(USABLE)" ] || [ ! -e $@ ]; then rm -rf .venv; fi; rm -f .venv/ready*
 	[ -d .venv ] || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q -U "pip>=25.1"
@@ -26,37 +26,37 @@ help:  ## what can be made
 	$(BIN)/python -m pip install -q --group dev
 	@touch $@
 
-# The generator of the tests' client; apart, since it allows other versions of typer than the command line needs.
+# The generator of the client in the tests has an environment of its own, because it requires other versions of typer.
 .venv-clients/ready: .venv/ready
 	[ -d .venv-clients ] || $(BIN)/python -m venv --without-pip .venv-clients
 	$(BIN)/python -m pip --python .venv-clients/bin/python install -q --group clients
 	@touch $@
 
-serve: .venv/ready  ## start the gateway on port 8000 and its model servers; ARGS="--port 9000"
+serve: .venv/ready  ## start the service on port 8000; with options: ARGS="--port 9000"
 	exec $(BIN)/enlarger serve $(ARGS)
 
-demo: .venv/ready  ## enlarge a photo through a service on free ports, and stop it
+demo: .venv/ready  ## start the service on free ports, upscale one photo, and stop it
 	$(BIN)/python scripts/demo.py
 
-test: .venv/ready-dev .venv-clients/ready  ## all that needs no accelerator; ARGS="-k pool" narrows it
+test: .venv/ready-dev .venv-clients/ready  ## run all tests that need no accelerator; select some with ARGS="-k pool"
 	$(BIN)/python -m pytest -ra -m "not gpu" $(ARGS)
 
-check: .venv/ready-dev  ## lint, format, layers, types, spelling
+check: .venv/ready-dev  ## check lint, format, layers, types and spelling
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy
 	$(BIN)/codespell src tests docs scripts benchmarks chaos fuzz/*.py *.md
 
-smoke: .venv/ready-dev  ## the wheel in a clean environment, on a real photo
+smoke: .venv/ready-dev  ## build the wheel and test it in a clean environment, on a real photo
 	$(BIN)/python scripts/smoke.py
 
 .venv/ready-bench: .venv/ready-dev
 	$(BIN)/python -m pip install -q --group bench
 	@touch $@
 
-# Photographs of packages, which halos.py and seams.py measure tiles on; nothing of them is installed.
-photographs: build/photographs/ready  ## unpack photographs of packages into build/photographs, on Debian (a download of 150 MB)
+# halos.py and seams.py measure tiles on photographs from these packages. None of the packages is installed.
+photographs: build/photographs/ready  ## unpack photographs from packages into build/photographs, on Debian (downloads 150 MB)
 
 build/photographs/ready: .venv/ready-dev
 	mkdir -p build/photographs
@@ -64,21 +64,21 @@ build/photographs/ready: .venv/ready-dev
 	cd build/photographs && apt-get download opencv-doc mate-backgrounds && for deb in *.deb; do dpkg-deb -x $$deb . || exit 1; done
 	@touch $@
 
-# Each benchmark in a line of its own, so that any of them can be run alone.
+# Each benchmark has a line of its own, so that you can run any of them alone.
 MEASURE := PYTHONPATH=scripts $(BIN)/python benchmarks
 
-bench: .venv/ready-bench  ## against other engines (a large download), encoders, start, memory: a few minutes
+bench: .venv/ready-bench  ## run the quick benchmarks: other engines (a large download), encoders, start, memory; takes a few minutes
 	$(MEASURE)/engines.py --model realesr-animevideov3 --rounds 5
 	$(MEASURE)/encoders.py
 	$(MEASURE)/cold_start.py
 	$(MEASURE)/memory.py
 
-bench-smoke: .venv/ready-bench  ## those that `make test` leaves out, at their smallest: do they run to their end?
+bench-smoke: .venv/ready-bench  ## run the benchmarks that `make test` does not cover, at their smallest size
 	$(MEASURE)/engines.py --model realesr-animevideov3 --tile 32 --rounds 1
 	$(MEASURE)/engines.py --model realesrgan-x4plus-anime --tile 32 --rounds 1 --streams --only onnxruntime
 	$(MEASURE)/plots.py --folder build/plots
 
-bench-all: .venv/ready-bench build/photographs/ready  ## all of RESULTS.md, with --record: keep the machine idle for an hour
+bench-all: .venv/ready-bench build/photographs/ready  ## measure everything in RESULTS.md and record it; keep the machine idle for an hour
 	$(MEASURE)/engines.py --record --model realesrgan-x4plus --tile 128
 	$(MEASURE)/engines.py --record --model realesrgan-x4plus-anime
 	$(MEASURE)/engines.py --record --model realesr-animevideov3 --rounds 10
@@ -89,6 +89,7 @@ bench-all: .venv/ready-bench build/photographs/ready  ## all of RESULTS.md, with
 	$(MEASURE)/memory.py --record
 	$(MEASURE)/tile_memory.py --record
 	$(MEASURE)/encoders.py --record
+	$(MEASURE)/files.py --record
 	$(MEASURE)/halos.py --record
 	$(MEASURE)/halos.py --record --model realesrgan-x4plus-anime
 	$(MEASURE)/seams.py --record
@@ -100,31 +101,31 @@ bench-all: .venv/ready-bench build/photographs/ready  ## all of RESULTS.md, with
 	$(MEASURE)/bf16_mixed.py --record
 	$(MEASURE)/plots.py
 
-bench-%: .venv/ready-bench  ## one of them: make bench-service ARGS="--side 256"
+bench-%: .venv/ready-bench  ## run one benchmark: make bench-service ARGS="--side 256"
 	$(MEASURE)/$*.py $(ARGS)
 
-chaos: .venv/ready  ## kill, hang, overload and starve it for half an hour: does it serve? ARGS="--minutes 60"
+chaos: .venv/ready  ## test the service under faults for half an hour; longer with ARGS="--minutes 60"
 	PYTHONPATH=scripts $(BIN)/python chaos/run.py $(ARGS)
 
-chaos-%: .venv/ready  ## one of them: make chaos-kill ARGS="--pictures 1000"
+chaos-%: .venv/ready  ## run one chaos script: make chaos-kill ARGS="--pictures 1000"
 	PYTHONPATH=scripts $(BIN)/python chaos/$*.py $(ARGS)
 
 .venv/ready-fuzz: .venv/ready-dev
 	$(BIN)/python -m pip install -q --group fuzz
 	@touch $@
 
-fuzz: .venv/ready-fuzz  ## what reads strangers' bytes, a minute for each part; ARGS="--seconds 600 decoder"
+fuzz: .venv/ready-fuzz  ## fuzz each part that reads untrusted data for a minute; ARGS="--seconds 600 decoder"
 	PYTHONPATH=tests $(BIN)/python fuzz/fuzz.py $(ARGS)
 
-schemathesis: .venv/ready-dev  ## many requests made of the OpenAPI document; EXAMPLES=300
+schemathesis: .venv/ready-dev  ## test the API with requests generated from its OpenAPI document; EXAMPLES=300
 	SCHEMATHESIS_PHASES=examples,coverage,fuzzing SCHEMATHESIS_EXAMPLES=$(or $(EXAMPLES),100) $(BIN)/python -m pytest -q tests/test_schemathesis.py
 
-swagger-ui: .venv/ready  ## the vendored files of /docs, as the script says; needs npm
+swagger-ui: .venv/ready  ## download the pinned Swagger UI of /docs again; needs npm
 	$(BIN)/python scripts/vendor_swagger_ui.py
 
-golden: .venv/ready-dev  ## make the golden pictures again, with PyTorch (a large download)
+golden: .venv/ready-dev  ## make the golden pictures again with PyTorch (a large download)
 	$(BIN)/python -m pip install -q --group golden
 	$(BIN)/python scripts/make_golden.py
 
-clean:  ## remove what was installed and made
+clean:  ## remove everything that was installed and built
 	rm -rf .venv .venv-clients build dist demo .*_cache

@@ -37,7 +37,7 @@ from enlarger.picture.colour_lock import ColourLock
 class Part:
     """How a trunk or a tail computes."""
 
-    arithmetic: graphs.Arithmetic
+    arithmetic: graphs.Float
     hint: str
     """What the runtime is told."""
 
@@ -139,13 +139,10 @@ def compile_all(model: Model, threads: int, *, real: bool) -> dict[tuple[str, Pa
     """Each trunk and tail that a variant has."""
     made = {}
     for trunk, tail in VARIANTS.values():
-        for name, part, build in (
-            ("trunk", trunk, graphs.build_trunk),
-            ("tail", tail, graphs.build_tail),
-        ):
+        for name, part in (("trunk", trunk), ("tail", tail)):
             if (name, part) in made:
                 continue
-            graph = build(model, part.arithmetic)
+            graph = graphs.build(model, in_float=part.arithmetic, part=name)
             if real:
                 options = {
                     "INFERENCE_PRECISION_HINT": part.hint,

@@ -28,7 +28,7 @@ from enlarger import config
 from enlarger.engine.openvino.runtime import OpenVINOEngine
 from enlarger.geometry.rect import Pixels
 from enlarger.models import Catalogue
-from enlarger.picture.encode import bare_png
+from enlarger.picture.encoders.png import bare_png
 
 OURS = "png ours"
 

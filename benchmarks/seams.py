@@ -22,8 +22,9 @@ from photographs import FOLDER, PHOTOGRAPHS
 from record import record
 
 from enlarger import config
-from enlarger.engine.openvino.graphs import TAIL_REACH_PX
-from enlarger.engine.openvino.runtime import OpenVINOEngine, _cuts
+from enlarger.engine.openvino.graphs import parts_of
+from enlarger.engine.openvino.network import cuts
+from enlarger.engine.openvino.runtime import OpenVINOEngine
 from enlarger.geometry.rect import Pixels, Rect
 from enlarger.geometry.tiles import BLEND_PX, TileBox, plan
 from enlarger.models import Catalogue, Model
@@ -225,15 +226,16 @@ def work_factor(model: Model, boxes: Sequence[TileBox]) -> float:
     The trunk of an rrdb network sees all of a tile, its tail what is kept, in blocks that see a little around them.
     """
     read_px = sum(box.lr_px for box in boxes)
-    if model.architecture == "compact":
+    if len(parts_of(model)) == 1:
         return read_px
+    reach_px = parts_of(model)[1].reach_px or 0
     weights = [outline.weights for outline in model.files.graph.outlines]
     tail_share = 1 - 2e-6 * sum(weights[:-4]) / model.mflop_per_px
-    return (1 - tail_share) * read_px + tail_share * sum(map(tail_px, boxes))
+    return (1 - tail_share) * read_px + tail_share * sum(tail_px(box, reach_px) for box in boxes)
 
 
-def tail_px(box: TileBox) -> int:
-    """LR pixels that the tail sees of a tile."""
+def tail_px(box: TileBox, reach_px: int) -> int:
+    """LR pixels of a tile that the tail sees, which reaches so far around a pixel."""
     kept = box.kept_in_tile
     sides = (
         (kept.top, kept.height_px, box.rows.read_px),
@@ -241,8 +243,8 @@ def tail_px(box: TileBox) -> int:
     )
     return math.prod(
         sum(
-            min(read_px, stop + TAIL_REACH_PX) - max(0, start - TAIL_REACH_PX)
-            for start, stop in _cuts(first, length)
+            min(read_px, stop + reach_px) - max(0, start - reach_px)
+            for start, stop in cuts(first, length)
         )
         for first, length, read_px in sides
     )

@@ -20,10 +20,10 @@ from enlarger.api.v1.requests import Form, read_form, read_request
 from enlarger.errors import EnlargerError
 from enlarger.models import Catalogue
 from enlarger.options import Options
-from enlarger.picture import exif, metadata, tiff, xmp
+from enlarger.picture import chunks, exif, tiff, xmp
 from enlarger.picture.bare import bare
-from enlarger.picture.carried import carried
 from enlarger.picture.decode import decode, probe
+from enlarger.picture.metadata import read_metadata
 from enlarger.picture.values import FORMATS
 
 BAD_INPUTS = Path(__file__).parents[2] / "shared" / "data" / "bad-inputs"
@@ -101,8 +101,8 @@ def _check_metadata(data: bytes) -> None:
         made, _ = xmp.xmp_for(said, width_px=30, height_px=20, is_whole=False)
         assert xmp.xmp_for(made, width_px=30, height_px=20, is_whole=False) == (made, ())
     for format_ in FORMATS:
-        carried(data, format_, exif=data, xmp=data).orientation()
-    assert sum(12 + len(content) for _, content in metadata.png_chunks(data)) <= len(data) + 12
+        read_metadata(data, format_, exif=data, xmp=data).orientation()
+    assert sum(12 + len(content) for _, content in chunks.png_chunks(data)) <= len(data) + 12
 
 
 def _check_body(data: bytes) -> None:

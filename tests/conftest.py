@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,13 +15,14 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from pictures import skimage_photo
 
 from enlarger import tracing
+from enlarger.config import GROUPS
 from enlarger.geometry.rect import Pixels
 
 # A machine that is busy with something else is slow, not wrong.
 settings.register_profile("enlarger", deadline=None, max_examples=60)
 settings.load_profile("enlarger")
 
-pytest_plugins = ["gateways", "stores"]
+pytest_plugins = ["enlargements", "gateways", "pipelines", "stores"]
 
 REPOSITORY = Path(__file__).parent.parent
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
@@ -91,6 +93,16 @@ def environment(model_dir: Path, cache_folder: Path) -> dict[str, str]:
         "ENLARGER_CACHE_DIR": str(cache_folder),
         "ENLARGER_PRECISION": "f32",
     }
+
+
+@pytest.fixture
+def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment has no setting of ours, whatever the developer's shell has."""
+    fields = [field for group in GROUPS.values() for field in group.model_fields.values()]
+    settings = {str(field.validation_alias) for field in fields}
+    for variable in os.environ:
+        if variable.upper().startswith("ENLARGER_") or variable in settings:
+            monkeypatch.delenv(variable)
 
 
 @pytest.fixture

@@ -107,7 +107,7 @@ async def running(
 ) -> AsyncIterator[RunningServer]:
     """A model server around ``engine`` on a free port, taking tiles at once if ``ready``."""
     service = Lifecycle(drain_s=5)
-    server = ModelServer(engine, service, token=token)
+    server = ModelServer(engine, service, device="cpu", token=token)
     if ready:
         server.open()
     listener = bind("127.0.0.1", 0, variable="--port")

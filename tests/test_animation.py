@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -33,13 +32,6 @@ from enlarger.pipeline.progress import OnTile
 from enlarger.pipeline.size_limit import write
 
 TIMES_MS = (20, 30, 40, 50)
-
-
-@pytest.fixture(scope="module")
-def executor() -> Iterator[ThreadPoolExecutor]:
-    """Threads, as the service has them."""
-    with ThreadPoolExecutor(2) as executor:
-        yield executor
 
 
 def moving(frames: list[Pixels], *, plays: int = 0, **fields: Any) -> Picture:

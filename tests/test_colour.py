@@ -44,15 +44,16 @@ from PIL import Image, ImageCms
 from test_decode import Patch, apng
 
 from enlarger.geometry.rect import Pixels
+from enlarger.picture.chunks import png_chunks
 from enlarger.picture.decode import decode
-from enlarger.picture.encode import encode, prepare
+from enlarger.picture.encode import encode
 from enlarger.picture.encoding import Statement
 from enlarger.picture.exif import read
-from enlarger.picture.metadata import png_chunks
+from enlarger.picture.prepare import prepare
 from enlarger.picture.preview import preview
 from enlarger.picture.tone import nits_to_pq
 from enlarger.picture.values import Picture
-from enlarger.pipeline.size_limit import kept
+from enlarger.pipeline.outcome import preserved
 
 KINDS = ["png", "jpeg", "webp", "avif", "tiff"]
 
@@ -404,7 +405,7 @@ def test_profile_that_was_made_here_is_not_called_kept(data: bytes, name: str) -
     """``kept`` names what the file had."""
     picture = decode(data)
     assert picture.icc is not None, name
-    assert "icc" not in kept(picture, prepare(picture, kind="png"))
+    assert "icc" not in preserved(picture, prepare(picture, kind="png"))
 
 
 @pytest.mark.parametrize("name", STATED)

@@ -38,8 +38,8 @@ from PIL import Image, PngImagePlugin
 
 from enlarger.errors import UnreadableImage, UnsupportedFormat
 from enlarger.geometry.rect import Pixels
+from enlarger.picture.chunks import png_chunks
 from enlarger.picture.decode import decode, probe
-from enlarger.picture.metadata import png_chunks
 from enlarger.picture.sandbox.pool import Decoders
 from enlarger.picture.values import Picture
 

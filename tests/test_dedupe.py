@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from pictures import noise16
 
 from enlarger.engine import Engine
-from enlarger.engine.tile import TileRequest
+from enlarger.engine.tile import TileRequest, sha256_of
 from enlarger.errors import WrongOutput
 from enlarger.geometry.rect import Rect
-from enlarger.pipeline.dedupe import TileDeduplicator
+from enlarger.pipeline.dedupe import TileDeduplicator, tile_key
 
 RESULT_BYTES = 16 * 5 * 7 * 3 * 2
 """Samples of the result of one ``tile``: 5 x 7 px, enlarged four times, of three channels and 16 bits."""
@@ -66,6 +66,18 @@ async def test_equal_tiles_in_flight_share_one_computing() -> None:
     assert once.reused == 4
 
 
+async def test_pixels_are_hashed_once() -> None:
+    """Whoever compares tiles takes the digest that a tile has, and hands it on."""
+    engine = NearestEngine()
+    async with TileDeduplicator(engine) as once:
+        await once.enlarge(tile())
+    (request,) = engine.requests
+    assert request.pixels_sha256 == sha256_of(tile().pixels)
+    assert request.with_digest() is request
+    assert tile_key(request) == tile_key(tile())
+    assert tile_key(replace(request, pixels_sha256=b"another one")) != tile_key(tile())
+
+
 async def test_reused_result_counts_no_work() -> None:
     """Its seconds, attempts and repetitions are those of the tile that was computed, once."""
 
@@ -74,7 +86,7 @@ async def test_reused_result_counts_no_work() -> None:
             result = await super().enlarge(request)
             return replace(result, attempts=3, infer_s=2.5, repeated="constant", server="server-1")
 
-    async with TileDeduplicator(Again(), keep_bytes=RESULT_BYTES) as once:
+    async with TileDeduplicator(Again(), cache_bytes=RESULT_BYTES) as once:
         first, second = await once.enlarge(tile()), await once.enlarge(tile())
     assert (first.attempts, first.infer_s, first.repeated) == (3, 2.5, "constant")
     assert (second.attempts, second.infer_s, second.repeated) == (1, 0.0, None)
@@ -92,9 +104,9 @@ async def test_nothing_is_kept_unless_asked() -> None:
 
 async def test_results_are_kept_within_the_bytes_given() -> None:
     """As many as fit to the byte; one byte less, and the oldest goes."""
-    for keep_bytes, computed in ((2 * RESULT_BYTES, 0), (2 * RESULT_BYTES - 1, 1)):
+    for cache_bytes, computed in ((2 * RESULT_BYTES, 0), (2 * RESULT_BYTES - 1, 1)):
         engine = NearestEngine()
-        async with TileDeduplicator(engine, keep_bytes=keep_bytes) as once:
+        async with TileDeduplicator(engine, cache_bytes=cache_bytes) as once:
             assert await asked(once, engine, [tile(1), tile(2)]) == 2
             assert await asked(once, engine, [tile(2)]) == 0
             assert await asked(once, engine, [tile(1)]) == computed
@@ -103,7 +115,7 @@ async def test_results_are_kept_within_the_bytes_given() -> None:
 async def test_result_unused_for_longest_goes_first() -> None:
     """One that was asked for again is as good as new."""
     engine = NearestEngine()
-    async with TileDeduplicator(engine, keep_bytes=2 * RESULT_BYTES) as once:
+    async with TileDeduplicator(engine, cache_bytes=2 * RESULT_BYTES) as once:
         await asked(once, engine, [tile(1), tile(2), tile(1), tile(3)])
         assert await asked(once, engine, [tile(1), tile(3)]) == 0
         assert await asked(once, engine, [tile(2)]) == 1
@@ -113,7 +125,7 @@ async def test_result_larger_than_all_that_is_kept_is_not() -> None:
     """It takes everything else with it, and does no harm."""
     engine = NearestEngine()
     small = tile(pixels=noise16(1, 1, 3))
-    async with TileDeduplicator(engine, keep_bytes=RESULT_BYTES - 1) as once:
+    async with TileDeduplicator(engine, cache_bytes=RESULT_BYTES - 1) as once:
         assert await asked(once, engine, [small, tile(), tile()]) == 3
         assert await asked(once, engine, [small, small]) == 1
 
@@ -124,7 +136,7 @@ def test_kept_results_are_those_used_last(seeds: list[int], places: int) -> None
 
     async def computed() -> int:
         engine = NearestEngine()
-        async with TileDeduplicator(engine, keep_bytes=places * RESULT_BYTES) as once:
+        async with TileDeduplicator(engine, cache_bytes=places * RESULT_BYTES) as once:
             return await asked(once, engine, [tile(seed) for seed in seeds])
 
     last: list[int] = []
@@ -159,7 +171,7 @@ async def test_tiles_that_differ_in_anything_that_counts_are_computed(
         replace(NEAREST, id="third", sha256="1" * 64),
     ]
     engine = NearestEngine(models)
-    async with TileDeduplicator(engine, keep_bytes=1 << 20) as once:
+    async with TileDeduplicator(engine, cache_bytes=1 << 20) as once:
         await once.enlarge(tile())
         await once.enlarge(tile(**other))
     assert len(engine.requests) == 2
@@ -170,7 +182,7 @@ async def test_view_is_as_good_as_its_copy() -> None:
     """One gray channel that stands for three takes no memory of its own, and is compared by what it shows."""
     gray = np.broadcast_to(noise16(5, 7, 1), (5, 7, 3))
     engine = NearestEngine()
-    async with TileDeduplicator(engine, keep_bytes=1 << 20) as once:
+    async with TileDeduplicator(engine, cache_bytes=1 << 20) as once:
         assert await asked(once, engine, [tile(pixels=gray), tile(pixels=gray.copy())]) == 1
 
 
@@ -181,7 +193,7 @@ LEFT = Rect.sized(0, 1, 2, 3)
 async def test_part_of_what_is_kept_needs_no_computing() -> None:
     """It is cut out; what reaches further is computed, and takes the place of the narrower."""
     engine = NearestEngine()
-    async with TileDeduplicator(engine, keep_bytes=RESULT_BYTES) as once:
+    async with TileDeduplicator(engine, cache_bytes=RESULT_BYTES) as once:
         assert await asked(once, engine, [tile(keep=TOP)]) == 1
         assert await asked(once, engine, [tile(keep=Rect.sized(2, 1, 4, 1))]) == 0
         assert await asked(once, engine, [tile(keep=LEFT)]) == 1
@@ -193,7 +205,7 @@ async def test_part_of_what_is_kept_needs_no_computing() -> None:
 async def test_what_took_the_place_of_another_counts_alone() -> None:
     """There is room for a whole tile and no more; after many rounds, it still fits."""
     engine = NearestEngine()
-    async with TileDeduplicator(engine, keep_bytes=RESULT_BYTES) as once:
+    async with TileDeduplicator(engine, cache_bytes=RESULT_BYTES) as once:
         for seed in range(5):
             assert await asked(once, engine, [tile(seed, keep=TOP), tile(seed)]) == 2
             assert await asked(once, engine, [tile(seed), tile(seed, keep=LEFT)]) == 0
@@ -229,7 +241,7 @@ class Refusing(HeldEngine):
 async def test_error_reaches_all_who_wait_and_is_not_kept() -> None:
     """The next one who asks has a chance of its own."""
     engine = Refusing()
-    async with TileDeduplicator(engine, keep_bytes=1 << 20) as once, asyncio.timeout(20):
+    async with TileDeduplicator(engine, cache_bytes=1 << 20) as once, asyncio.timeout(20):
         tasks = [asyncio.create_task(once.enlarge(tile())) for _ in range(3)]
         await engine.holds(1)
         engine.let_go()
@@ -245,7 +257,7 @@ async def test_tile_that_failed_is_computed_anew() -> None:
     """And its result is kept then."""
     engine = NearestEngine()
     flaky = FailsFirst(engine, failures=1, error=WrongOutput("constant"))
-    async with TileDeduplicator(flaky, keep_bytes=1 << 20) as once:
+    async with TileDeduplicator(flaky, cache_bytes=1 << 20) as once:
         with pytest.raises(WrongOutput):
             await once.enlarge(tile())
         assert await asked(once, engine, [tile(), tile()]) == 1

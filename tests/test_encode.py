@@ -19,15 +19,9 @@ from PIL.ExifTags import IFD
 from enlarger.errors import InvalidOption
 from enlarger.geometry.rect import Pixels
 from enlarger.picture.decode import decode
-from enlarger.picture.encode import (
-    SUFFIXES,
-    encode,
-    format_for,
-    holds_frames,
-    kind_for,
-    prepare,
-    suffix_of,
-)
+from enlarger.picture.encode import encode
+from enlarger.picture.formats import SUFFIXES, format_for, holds_frames, kind_for, suffix_of
+from enlarger.picture.prepare import prepare
 from enlarger.picture.values import Motion, Picture
 
 KINDS = ["png", "jpeg", "webp", "avif", "tiff"]

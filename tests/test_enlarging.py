@@ -13,85 +13,22 @@ from typing import Any
 import numpy as np
 import pytest
 from colours import cicp, png_with
+from enlargements import enlarged, even_alpha, tiles_of
 from fakes import NEAREST, FailsFirst, NearestEngine, StuckEngine, nearest
 from hypothesis import given
 from hypothesis import strategies as st
 from oracles import lanczos, lanczos_to
 from pictures import WIDE, icc_profile, noise, noise16, visible
-from plans import planned
 
-from enlarger.engine import Engine
-from enlarger.engine.tile import ModelFacts, TileRequest, TileResult
+from enlarger.engine.tile import TileRequest, TileResult
 from enlarger.errors import EngineFailed, EnlargerError, WrongOutput
 from enlarger.geometry.rect import Pixels, Rect
 from enlarger.geometry.route import result_window
-from enlarger.geometry.route import tiles_of as tiles_for
-from enlarger.geometry.tiles import plan
 from enlarger.picture.decode import decode
-from enlarger.picture.encode import prepare
 from enlarger.picture.encoding import Statement
+from enlarger.picture.prepare import prepare
 from enlarger.picture.values import Note, Picture
-from enlarger.pipeline.enlarging import enlarge
-from enlarger.pipeline.outcome import Enlarged
-from enlarger.pipeline.progress import OnPiece, OnTile, Piece
-
-LONG_S = 100
-"""A deadline that plays no part."""
-
-
-@pytest.fixture(scope="module")
-def executor() -> Iterator[ThreadPoolExecutor]:
-    """Threads, as the service has them."""
-    with ThreadPoolExecutor(2) as executor:
-        yield executor
-
-
-async def enlarged(
-    samples: Pixels | Picture,
-    engine: Engine,
-    executor: ThreadPoolExecutor,
-    *,
-    scale: float = 4,
-    region: Rect | None = None,
-    crop: Rect | None = None,
-    color_lock: bool = False,
-    precision: str = "f32",
-    deadline: float | None = None,
-    on_tile: OnTile | None = None,
-    on_piece: OnPiece | None = None,
-) -> Enlarged:
-    """``samples`` through ``engine``, by the model ``NEAREST``."""
-    picture = samples if isinstance(samples, Picture) else Picture(samples=samples)
-    size_px = (int(picture.width_px * scale + 0.5), int(picture.height_px * scale + 0.5))
-    return await enlarge(
-        picture,
-        plan=planned(
-            picture.width_px,
-            picture.height_px,
-            size_px,
-            region=region,
-            crop=crop,
-            color_lock=color_lock,
-        ),
-        precision=precision,
-        engine=engine,
-        executor=executor,
-        deadline=asyncio.get_running_loop().time() + LONG_S if deadline is None else deadline,
-        request_id="r-1",
-        on_tile=on_tile,
-        on_piece=on_piece,
-    )
-
-
-def tiles_of(width_px: int, height_px: int) -> int:
-    """How many tiles the plan of a picture has."""
-    return len(plan(width_px, height_px, halo_px=NEAREST.halo_px, max_tile_px=NEAREST.max_tile_px))
-
-
-def even_alpha(samples: Pixels, value: int) -> Pixels:
-    """The colour with an alpha that is the same everywhere."""
-    return np.concatenate([samples, np.full_like(samples[:, :, :1], value)], axis=2)
-
+from enlarger.pipeline.progress import Piece
 
 # The result
 
@@ -625,160 +562,3 @@ async def test_repeated_tiles_are_counted_by_reason(executor: ThreadPoolExecutor
     """The caller learns what was computed again, and why."""
     result = await enlarged(noise(70, 33, 3), RepeatingEngine(), executor)
     assert result.ran.repeated == Counter(constant=result.ran.tiles // 2)
-
-
-# Blended tiles
-
-BLENDED = replace(NEAREST, halo_px=6, halo_is_exact=False)
-"""A model whose tiles fade into one another."""
-
-
-class OpinionatedEngine(NearestEngine):
-    """Makes each tile as bright as its own mean: neighbours do not agree."""
-
-    async def enlarge(self, request: TileRequest) -> TileResult:
-        """One value all over."""
-        result = await super().enlarge(request)
-        return replace(result, pixels=np.full_like(result.pixels, request.pixels.mean()))
-
-
-async def blended(
-    samples: Pixels, engine: Engine, executor: ThreadPoolExecutor, region: Rect | None = None
-) -> Pixels:
-    """Enlarged four times by ``BLENDED``."""
-    height, width, _ = samples.shape
-    result = await enlarge(
-        Picture(samples=samples),
-        plan=planned(width, height, (4 * width, 4 * height), model=BLENDED, region=region),
-        precision="f32",
-        engine=engine,
-        executor=executor,
-        deadline=asyncio.get_running_loop().time() + LONG_S,
-    )
-    made: Pixels = result.picture.samples
-    return made
-
-
-@pytest.mark.parametrize("channels", [1, 2, 3, 4])
-async def test_blended_tiles_that_agree_are_exact(
-    executor: ThreadPoolExecutor, channels: int
-) -> None:
-    """Shares of tiles add up to what the tiles agree on, in 16 bits too."""
-    samples = visible(noise16(90, 110, channels))
-    samples[:, :, -1] |= 1
-    engine = NearestEngine([BLENDED])
-    assert np.array_equal(await blended(samples, engine, executor), nearest(samples, 4))
-    assert any(
-        request.keep != Rect.whole(request.pixels.shape[1], request.pixels.shape[0])
-        for request in engine.requests
-    )
-
-
-async def test_blended_tiles_have_no_steps(executor: ThreadPoolExecutor) -> None:
-    """Tiles of different brightness fade over eight pixels; next samples differ by a fraction of it."""
-    samples = np.zeros((90, 200, 3), np.uint16)
-    samples[:, 100:] = 60_000
-    made = await blended(samples, OpinionatedEngine([BLENDED]), executor)
-    values = made[:, :, 0].astype(int)
-    assert values.max() - values.min() > 30_000
-    assert max(np.abs(np.diff(values, axis=axis)).max() for axis in (0, 1)) < 60_000 / 20
-
-
-async def test_region_of_blended_tiles_has_the_pixels_of_the_whole(
-    executor: ThreadPoolExecutor,
-) -> None:
-    """Also where tiles of which nothing else is wanted fade into it."""
-    samples = noise16(90, 110, 3)
-    whole = await blended(samples, OpinionatedEngine([BLENDED]), executor)
-    for region in (Rect(20, 13, 60, 44), Rect.whole(1, 1), Rect(53, 0, 57, 90)):
-        part = await blended(samples, OpinionatedEngine([BLENDED]), executor, region)
-        assert np.array_equal(part, whole[region.times(4).slices])
-
-
-# Equal tiles
-
-
-class OwnLookEngine(NearestEngine):
-    """Makes of a tile what depends on all of its pixels, and on the place in it."""
-
-    async def enlarge(self, request: TileRequest) -> TileResult:
-        """The same for the same tile, whatever of it is kept."""
-        result = await super().enlarge(request)
-        return replace(result, pixels=own_look(request.pixels)[of(request.kept)])
-
-
-def own_look(tile: Pixels) -> Pixels:
-    """(H * 4, W * 4, 3)."""
-    ramp = np.arange(16 * tile.shape[0] * tile.shape[1]).reshape(4 * tile.shape[0], -1, 1)
-    made: Pixels = (nearest(tile, 4) + 7 * ramp + tile.sum()).astype(np.uint16)
-    return made
-
-
-def of(keep: Rect) -> tuple[slice, slice]:
-    """A part of the enlargement of a tile."""
-    rows, columns = keep.slices
-    return slice(4 * rows.start, 4 * rows.stop), slice(4 * columns.start, 4 * columns.stop)
-
-
-@given(
-    height=st.integers(1, 130),
-    width=st.integers(1, 130),
-    period=st.integers(1, 40),
-    colours=st.integers(1, 3),
-    blends=st.booleans(),
-    seed=st.integers(0, 9),
-)
-def test_equal_tiles_are_computed_once_and_change_no_sample(
-    height: int, width: int, period: int, colours: int, blends: bool, seed: int
-) -> None:
-    """Of flat and of patterned pictures: as if each tile had been computed by itself, and pasted."""
-    model = BLENDED if blends else NEAREST
-    pattern = np.random.default_rng(seed).integers(0, colours, (period, period, 3)) * 9000
-    samples = np.tile(pattern, (130, 130, 1))[:height, :width].astype(np.uint16)
-    boxes = tiles_for(width, height, model)
-    expected = np.zeros((4 * height, 4 * width, 3), np.uint16)
-    for box in boxes:
-        box.paste(expected, own_look(box.read(samples))[of(box.kept_in_tile)], 4)
-    distinct = {(box.read(samples).shape, box.read(samples).tobytes()) for box in boxes}
-    engine = OwnLookEngine([model])
-    with ThreadPoolExecutor(2) as executor:
-        result = asyncio.run(whole(samples, model, engine, executor))
-    assert np.array_equal(result.picture.samples, expected)
-    assert len(engine.requests) == len(distinct)
-    assert (result.ran.tiles, result.ran.reused) == (len(boxes), len(boxes) - len(distinct))
-
-
-async def whole(
-    samples: Pixels, model: ModelFacts, engine: Engine, executor: ThreadPoolExecutor
-) -> Enlarged:
-    """All of a picture, four times as large, as the network made it."""
-    height, width, _ = samples.shape
-    return await enlarge(
-        Picture(samples=samples),
-        plan=planned(width, height, (4 * width, 4 * height), model=model),
-        precision="f32",
-        engine=engine,
-        executor=executor,
-        deadline=asyncio.get_running_loop().time() + LONG_S,
-    )
-
-
-async def test_flat_picture_is_one_tile(executor: ThreadPoolExecutor) -> None:
-    """With the plan of x4plus: 512 x 512 in four tiles of one shape, whose own parts lie in other corners."""
-    model = replace(BLENDED, halo_px=28, max_tile_px=379 * 379)
-    samples = np.full((512, 512, 3), 30_000, np.uint16)
-    engine = NearestEngine([model])
-    result = await whole(samples, model, engine, executor)
-    assert (len(engine.requests), result.ran.tiles, result.ran.reused) == (1, 4, 3)
-    assert np.array_equal(result.picture.samples, nearest(samples, 4))
-
-
-async def test_tile_that_has_no_equal_makes_its_own_part_alone(
-    executor: ThreadPoolExecutor,
-) -> None:
-    """Nothing is computed that nobody wants."""
-    engine = NearestEngine()
-    samples = noise(60, 80, 3)
-    await enlarged(samples, engine, executor)
-    boxes = plan(80, 60, halo_px=NEAREST.halo_px, max_tile_px=NEAREST.max_tile_px)
-    assert [request.keep for request in engine.requests] == [box.kept_in_tile for box in boxes]

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from enlarger.picture.encode import SUFFIXES
+from enlarger.picture.formats import SUFFIXES
 from enlarger.shell.estimates import Estimated, file_bytes, size, total
 
 ONE = Estimated(

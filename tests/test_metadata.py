@@ -39,12 +39,14 @@ from stores import missing
 
 from enlarger import __version__
 from enlarger.picture.decode import decode, probe
-from enlarger.picture.encode import encode, prepare
+from enlarger.picture.encode import encode
 from enlarger.picture.exif import exif_of_tiff, read
-from enlarger.picture.sandbox.protocol import answer, ask, receive, send, shared_memory
+from enlarger.picture.prepare import prepare
+from enlarger.picture.sandbox.answering import answer
+from enlarger.picture.sandbox.protocol import ask, receive, send, shared_memory
 from enlarger.picture.values import Motion, Picture, Text
 from enlarger.picture.xmp import guid
-from enlarger.pipeline.size_limit import kept
+from enlarger.pipeline.outcome import preserved
 
 KINDS = ["png", "jpeg", "webp", "avif", "tiff"]
 
@@ -323,7 +325,7 @@ def test_every_kind_of_metadata_is_kept_or_there_is_a_note(
     has_place = result in HELD[kind] or (result == "jpeg" and carrier.startswith("comment"))
     assert is_kept == (metadata == "keep" and has_place)
     assert (f"{kind}_dropped" in codes(prepared)) != is_kept
-    assert kind in kept(picture, prepared) or not is_kept
+    assert kind in preserved(picture, prepared) or not is_kept
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)

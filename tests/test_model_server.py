@@ -738,7 +738,7 @@ class Loaded(NearestEngine):
 
 def made(engine: Engine) -> ModelServer:
     """A server that does not listen."""
-    return ModelServer(engine, Lifecycle(drain_s=1))
+    return ModelServer(engine, Lifecycle(drain_s=1), device="cpu")
 
 
 async def test_server_is_ready_once_its_network_passed() -> None:

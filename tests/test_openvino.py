@@ -51,7 +51,6 @@ from enlarger.errors import (
 from enlarger.geometry.rect import Pixels, Rect
 from enlarger.geometry.tiles import plan
 from enlarger.models import Catalogue, Model
-from enlarger.models.architectures import Architecture
 from enlarger.models.golden import GOLDEN_FOLDER
 from enlarger.models.readers.ncnn import NcnnFiles
 from enlarger.picture.values import Picture
@@ -392,7 +391,7 @@ async def test_trunk_and_tail_in_blocks_are_the_network(
 
 @pytest.mark.parametrize("in_float", [graphs.Float(), graphs.FloatInParts()])
 def test_both_forms_of_a_trunk_are_the_network(
-    catalogue: Catalogue, in_float: graphs.Arithmetic
+    catalogue: Catalogue, in_float: graphs.Float
 ) -> None:
     """Joined or in parts, the sums have the same terms; both are computed in f32 here."""
     model = catalogue.choose("tiny-rrdb", scale=4)
@@ -401,8 +400,8 @@ def test_both_forms_of_a_trunk_are_the_network(
         ov.Core().compile_model(graph, "CPU", f32)
         for graph in (
             graphs.build(model),
-            graphs.build_trunk(model, in_float),
-            graphs.build_tail(model, in_float),
+            graphs.build(model, in_float=in_float, part="trunk"),
+            graphs.build(model, in_float=in_float, part="tail"),
         )
     )
     batch = np.random.default_rng(5).random((1, 20, 30, 3), np.float32)
@@ -443,7 +442,7 @@ async def test_network_that_was_begun_is_the_one_that_the_tiles_use(
             engine.begin_to_load("nearest", total)
             request = replace(asked(engine, "nearest", noise(4, 4, 3)), total=total)
             await engine.enlarge(request)
-            assert list(engine._networks) == [("nearest", "f32", streams)]
+            assert engine._networks.keys == [("nearest", "f32", streams)]
     assert [entry["event"] for entry in entries] == ["model_loaded"]
 
 
@@ -859,7 +858,7 @@ async def test_network_whose_output_is_constant_is_refused(tmp_path: Path) -> No
         await load_own(tmp_path)
 
 
-def unchecked(row: Path, architecture: Architecture) -> Model:
+def unchecked(row: Path, architecture: str) -> Model:
     """A model of a row that the catalogue would refuse."""
     return Model(
         id=row.stem,

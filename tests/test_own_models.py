@@ -227,7 +227,7 @@ DAMAGES: dict[Damage, str] = {
     _ranges_of_other_weights: "own.toml: ranges: own.npz: measured with the weights bbbbbbbbbbbb",
     _ranges_of_a_longer_network: "own.toml: ranges: own.npz: its tables have 6 x 192 numbers; this network has 3 x 192",
     _ranges_of_a_wider_network: "own.toml: ranges: own.npz: its tables have 3 x 256 numbers; this network has 3 x 192",
-    _ranges_of_a_compact_network: "own.toml: ranges: only rrdb networks have int8; leave the line out",
+    _ranges_of_a_compact_network: "own.toml: ranges: compact networks have no int8; leave the line out",
     _path_outside: "own.toml: bin: it must name a file in MODEL_DIR",
     _absolute_path: "own.toml: bin: it must name a file in MODEL_DIR",
     _name_with_a_nul: "own.toml: bin: it must name a file in MODEL_DIR",

@@ -40,7 +40,8 @@ from PIL import Image
 
 from enlarger.geometry.rect import Pixels
 from enlarger.picture.decode import decode, probe
-from enlarger.picture.encode import encode, prepare
+from enlarger.picture.encode import encode
+from enlarger.picture.prepare import prepare
 from enlarger.picture.profile import rgb_of_gray
 from enlarger.picture.values import Picture
 

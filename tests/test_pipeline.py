@@ -3,35 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import shutil
 import struct
-import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pytest
 from fakes import FailsFirst, HeldEngine, NearestEngine, StuckEngine, nearest
-from pictures import RGB, encoded, icc_profile, noise, png, png_chunk, visible
+from pictures import RGB, encoded, icc_profile, noise, png_chunk, visible
 from PIL import Image
+from pipelines import DEEP, OTHER, PICTURE, Make, cut_short, job, kept, path_of, running, work_mflop
 from structlog.testing import capture_logs
 
-from enlarger import config
-from enlarger.engine import Engine
-from enlarger.engine.tile import ModelFacts, Need, TileRequest, TileResult
+from enlarger.engine.tile import ModelFacts, TileRequest, TileResult
 from enlarger.errors import (
     AnimationUnsupported,
-    DeadlineExceeded,
     DeadlineTooShort,
-    Draining,
-    EngineFailed,
     EnlargerError,
     FileTooLarge,
     ImageTooLarge,
@@ -40,140 +30,18 @@ from enlarger.errors import (
     OutputTooLarge,
     QueueFull,
     SourceUnreachable,
-    StorageFull,
     UnknownModel,
     UnreadableImage,
     UnsupportedFormat,
     WrongOutput,
 )
-from enlarger.fetch import Fetcher
-from enlarger.geometry.tiles import plan
 from enlarger.models import Catalogue
 from enlarger.options import Options, read_options
-from enlarger.picture.sandbox.pool import Decoders
-from enlarger.picture.values import Header, Picture
-from enlarger.pipeline.pipeline import Pipeline
+from enlarger.picture.values import Header
 from enlarger.pipeline.progress import Listener
 from enlarger.pool.member import Member
 from enlarger.pool.pool import Pool
 from enlarger.request import BytesSource, UpscaleRequest, UrlSource
-from enlarger.store import Store, StoredFile
-
-PICTURE = encoded(noise(30, 40, 3))
-"""40 x 30 px, RGB."""
-
-DEEP = png(noise(30, 40, 3).astype(np.uint16) * 257, colour=RGB, depth_bits=16)
-"""The same with 16 bits per sample."""
-
-OTHER = encoded(noise(30, 40, 3, seed=1))
-"""Another one: an identical request would share the work of the first."""
-
-
-@pytest.fixture
-def catalogue(model_dir: Path) -> Catalogue:
-    """The installed models, ``nearest`` among them."""
-    return Catalogue.installed(model_dir)
-
-
-@pytest.fixture
-def facts(catalogue: Catalogue) -> tuple[ModelFacts, ...]:
-    """What an engine says that has the model ``nearest``."""
-    model = catalogue.choose("nearest", scale=4)
-    return (
-        ModelFacts(
-            id=model.id,
-            scale=4,
-            halo_px=2,
-            halo_is_exact=True,
-            max_tile_px=model.max_tile_px,
-            mflop_per_px=model.mflop_per_px,
-            sha256=model.sha256,
-            precisions=("bf16", "f32"),
-        ),
-    )
-
-
-Make = Callable[..., Pipeline]
-
-T = TypeVar("T")
-
-
-@pytest.fixture
-async def make(tmp_path: Path, catalogue: Catalogue) -> AsyncIterator[Make]:
-    """Makes a pipeline of real parts around an engine; further arguments are settings."""
-    async with Decoders(2) as decoders:
-        with ThreadPoolExecutor(2) as executor:
-
-            def pipeline(
-                engine: Engine,
-                *,
-                draining: Callable[[], bool] = lambda: False,
-                store: Store | None = None,
-                decode: Decoders = decoders,
-                **settings: Any,
-            ) -> Pipeline:
-                loaded = config.load(upload_folder=tmp_path / "results", **settings)
-                return Pipeline(
-                    engine=engine,
-                    catalogue=catalogue,
-                    fetcher=Fetcher("off", limit_bytes=loaded.limits.max_file_size_bytes),
-                    decoders=decode,
-                    executor=executor,
-                    encoders=executor,
-                    store=store or Store(loaded.server.upload_folder, max_age_s=300),
-                    limits=loaded.limits,
-                    precision=loaded.server.precision,
-                    draining=draining,
-                )
-
-            yield pipeline
-
-
-def job(
-    data: bytes = PICTURE, *, scale: int = 4, precision: str = "auto", request_id: str = "-"
-) -> UpscaleRequest:
-    """A job for the model ``nearest``."""
-    options = read_options(
-        {"scale": scale, "model": "nearest", "precision": precision}, strict=True
-    )
-    return UpscaleRequest(source=BytesSource(data), options=options, request_id=request_id)
-
-
-def work_mflop(catalogue: Catalogue) -> float:
-    """What the network computes for a picture of 40 x 30, halos included."""
-    model = catalogue.choose("nearest", scale=4)
-    boxes = plan(40, 30, halo_px=model.halo_px, max_tile_px=model.max_tile_px)
-    return sum(box.lr_px for box in boxes) * model.mflop_per_px
-
-
-def cut_short(data: bytes) -> bytes:
-    """A file whose header is whole and whose pixels are not."""
-    return data[: len(data) // 2]
-
-
-def kept(folder: Path) -> list[str]:
-    """All files below a folder."""
-    return [path.name for path in folder.rglob("*") if path.is_file()]
-
-
-@asynccontextmanager
-async def running(
-    pipeline: Pipeline, engine: HeldEngine | StuckEngine, asked: UpscaleRequest | None = None
-) -> AsyncIterator[asyncio.Task[Any]]:
-    """A request whose tiles are with the engine; cancelled in the end if it still runs."""
-    arrived = len(engine.requests)
-    task = asyncio.create_task(pipeline.run(asked or job(request_id="first")))
-    async with asyncio.timeout(20):
-        if isinstance(engine, StuckEngine):
-            await engine.started.wait()
-        else:
-            await engine.holds(arrived + 1)
-    try:
-        yield task
-    finally:
-        task.cancel()
-        await asyncio.wait({task})
-
 
 # What comes out
 
@@ -185,22 +53,22 @@ async def test_stored_file_holds_the_enlarged_picture(
     """A PNG of the same channels, under the store's name; nothing else is left in the folder."""
     samples = visible(noise(30, 40, channels))
     outcome = await make(NearestEngine(facts)).run(job(encoded(samples)))
-    with Image.open(outcome.stored.path) as image:
+    with Image.open(path_of(tmp_path, outcome)) as image:
         made = np.asarray(image)
         assert image.format == "PNG"
     assert np.array_equal(made.reshape(120, 160, channels), nearest(samples, 4))
     assert kept(tmp_path / "results") == [f"upscaled_{outcome.stored.token}.png"]
-    assert outcome.stored.size_bytes == outcome.stored.path.stat().st_size
+    assert outcome.stored.size_bytes == path_of(tmp_path, outcome).stat().st_size
 
 
 async def test_colour_profile_is_in_the_stored_file(
-    make: Make, facts: tuple[ModelFacts, ...]
+    make: Make, facts: tuple[ModelFacts, ...], tmp_path: Path
 ) -> None:
     """It belongs to the samples."""
     profile = icc_profile(b"RGB ")
     data = encoded(noise(8, 8, 3), icc_profile=profile)
     outcome = await make(NearestEngine(facts)).run(job(data))
-    with Image.open(outcome.stored.path) as image:
+    with Image.open(path_of(tmp_path, outcome)) as image:
         assert image.info["icc_profile"] == profile
 
 
@@ -272,6 +140,8 @@ async def test_precision_that_is_not_to_be_had_is_refused(
 
 
 WITH_ALL, WITH_BF16, WITH_F32 = ("bf16", "f32", "int8"), ("bf16", "f32"), ("f32",)
+
+
 INT8_FIRST = ("int8", "bf16", "f32")
 """Of a model server that was started with ``ENLARGER_PRECISION=int8``."""
 
@@ -330,7 +200,7 @@ class Looking(NearestEngine):
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["as planned first", "other first"])
 async def test_servers_that_state_other_halos_change_no_byte(
-    make: Make, facts: tuple[ModelFacts, ...], order: tuple[int, int]
+    make: Make, facts: tuple[ModelFacts, ...], order: tuple[int, int], tmp_path: Path
 ) -> None:
     """While two versions run, halo and tiles are those of the gateway's own catalogue, whoever answers first."""
     data = encoded(noise(90, 120, 3))
@@ -341,7 +211,7 @@ async def test_servers_that_state_other_halos_change_no_byte(
     outcome = await make(pool).run(job(data, request_id="both"))
     assert all(server.requests for server in servers)
     assert outcome.ran.tiles == alone.ran.tiles > 1
-    assert outcome.stored.path.read_bytes() == alone.stored.path.read_bytes()
+    assert path_of(tmp_path, outcome).read_bytes() == path_of(tmp_path, alone).read_bytes()
 
 
 async def test_plan_is_the_same_whichever_server_is_ready(
@@ -620,352 +490,6 @@ async def test_engine_without_the_model_is_an_error(make: Make) -> None:
     assert pipeline.load.requests == 0
 
 
-class AbsentEngine(NearestEngine):
-    """Has no server ready until ``present`` is set."""
-
-    def __init__(self, models: Iterable[ModelFacts]) -> None:
-        super().__init__(models)
-        self.asked = asyncio.Event()
-        self.present = asyncio.Event()
-
-    async def ready_for(self, need: Need) -> ModelFacts:
-        """Wait for it."""
-        self.asked.set()
-        await self.present.wait()
-        return await super().ready_for(need)
-
-
-class HeldDecoders(Decoders):
-    """Decodes when ``may_go`` is set."""
-
-    def __init__(self) -> None:
-        super().__init__(1)
-        self.asked = asyncio.Event()
-        self.may_go = asyncio.Event()
-
-    async def decode(
-        self, data: bytes, *, to_srgb: bool = False, frames: int = 1, kind: str | None = None
-    ) -> Picture:
-        """In time."""
-        self.asked.set()
-        await self.may_go.wait()
-        return await super().decode(data, to_srgb=to_srgb, frames=frames, kind=kind)
-
-
-class HeldStore(Store):
-    """Has written, and says so when ``may_go`` is set."""
-
-    def __init__(self, folder: Path, *, max_age_s: float) -> None:
-        super().__init__(folder, max_age_s=max_age_s)
-        self.asked = threading.Event()
-        self.may_go = threading.Event()
-        self.deleted = threading.Event()
-
-    def put(self, write: Callable[[Path], T], *, suffix: str) -> tuple[T, StoredFile]:
-        """In time."""
-        written = super().put(write, suffix=suffix)
-        self.asked.set()
-        assert self.may_go.wait(20)
-        return written
-
-    def delete(self, file: StoredFile) -> None:
-        """And tell."""
-        super().delete(file)
-        self.deleted.set()
-
-
-async def cancelled(task: asyncio.Task[Any]) -> None:
-    """Cancel, and see that it takes no longer than that."""
-    task.cancel()
-    async with asyncio.timeout(5):
-        with pytest.raises(asyncio.CancelledError):
-            await task
-
-
-def is_empty(pipeline: Pipeline) -> bool:
-    """Whether nothing is admitted."""
-    load = pipeline.load
-    counts = (load.requests, load.mflop, load.input_bytes, load.handling_s, pipeline.queued_px)
-    return not any(counts)
-
-
-async def makes_the_largest(pipeline: Pipeline) -> None:
-    """All memory must be free for it, or it would wait."""
-    async with asyncio.timeout(20):
-        made = await pipeline.run(job(encoded(noise(64, 64, 3))))
-    assert made.width_px == 256
-
-
-@pytest.mark.parametrize("ending", ["cancelled", "failed"])
-async def test_picture_of_a_request_that_ends_early_is_let_go(
-    make: Make, facts: tuple[ModelFacts, ...], ending: str
-) -> None:
-    """At once, and not when the garbage collector next looks at its oldest objects."""
-
-    def pictures() -> int:
-        return sum(isinstance(held, Picture) for held in gc.get_objects())
-
-    gc.collect()
-    gc.disable()
-    try:
-        before = pictures()
-        if ending == "cancelled":
-            engine = StuckEngine(facts)
-            async with running(make(engine), engine) as task:
-                assert pictures() > before
-                await cancelled(task)
-            del task
-        else:
-            failing = FailsFirst(NearestEngine(facts), failures=1, error=EngineFailed("e"))
-            with pytest.raises(EngineFailed):
-                await make(failing).run(job())
-        async with asyncio.timeout(20):
-            # A thread that made something may take a moment to let go of it.
-            while pictures() != before:  # noqa: ASYNC110 - nobody tells
-                await asyncio.sleep(0.01)
-    finally:
-        gc.enable()
-
-
-async def test_cancelled_request_leaves_nothing(
-    make: Make, facts: tuple[ModelFacts, ...], tmp_path: Path
-) -> None:
-    """Its tiles are dropped, its counts and its memory given back, and no file is kept."""
-    engine = StuckEngine(facts)
-    pipeline = make(engine, picture_memory_mib=1)
-    async with running(pipeline, engine) as task:
-        await cancelled(task)
-    assert engine.in_flight == 0
-    assert engine.cancelled == len(engine.requests) > 1
-    assert is_empty(pipeline)
-    assert kept(tmp_path / "results") == []
-
-
-async def test_request_cancelled_while_it_waits_for_memory_leaves_the_others_alone(
-    make: Make, facts: tuple[ModelFacts, ...]
-) -> None:
-    """The one that has the memory is finished, and the one behind it has its turn next."""
-    engine = AskedEngine(facts)
-    pipeline = make(engine, picture_memory_mib=1)
-    half, other = (job(encoded(noise(48, 48, 3, seed=seed))) for seed in (1, 2))
-    async with running(pipeline, engine, half) as first:
-        second = asyncio.create_task(pipeline.run(other))
-        while pipeline.load.requests < 2:  # noqa: ASYNC110 - there is no event for being admitted
-            await asyncio.sleep(0)
-        third = asyncio.create_task(makes_the_largest(pipeline))
-        await cancelled(second)
-        engine.let_go()
-        assert (await first).width_px == 192
-        await third
-    assert engine.asked == 2
-    assert is_empty(pipeline)
-
-
-async def test_request_cancelled_while_no_server_is_ready_leaves_nothing(
-    make: Make, facts: tuple[ModelFacts, ...]
-) -> None:
-    """Its memory is free for the next one when a server is back."""
-    engine = AbsentEngine(facts)
-    pipeline = make(engine, picture_memory_mib=1)
-    task = asyncio.create_task(pipeline.run(job()))
-    await asyncio.wait_for(engine.asked.wait(), 20)
-    assert pipeline.load.requests == 1
-    await cancelled(task)
-    assert is_empty(pipeline)
-    engine.present.set()
-    await makes_the_largest(pipeline)
-
-
-async def test_request_cancelled_while_it_is_decoded_leaves_nothing(
-    make: Make, facts: tuple[ModelFacts, ...]
-) -> None:
-    """No tile is ever sent for it. What becomes of the process is in ``test_workers.py``."""
-    engine = NearestEngine(facts)
-    decoders = HeldDecoders()
-    async with decoders:
-        pipeline = make(engine, decode=decoders, picture_memory_mib=1)
-        task = asyncio.create_task(pipeline.run(job()))
-        await asyncio.wait_for(decoders.asked.wait(), 20)
-        assert pipeline.load.requests == 1
-        await cancelled(task)
-        assert is_empty(pipeline)
-        assert engine.requests == []
-        decoders.may_go.set()
-        await makes_the_largest(pipeline)
-
-
-async def test_request_cancelled_between_its_tiles_drops_the_others(
-    make: Make, facts: tuple[ModelFacts, ...]
-) -> None:
-    """One is done and pasted; those with the engine are dropped."""
-    engine = HeldEngine(facts)
-    pipeline = make(engine, picture_memory_mib=1)
-    pasted = asyncio.Event()
-    task = asyncio.create_task(pipeline.run(job(), listener=Listener(tile=lambda *_: pasted.set())))
-    async with asyncio.timeout(20):
-        await engine.holds(2)
-        engine.let_go(1)
-        await pasted.wait()
-    assert engine.in_flight > 0
-    await cancelled(task)
-    assert engine.in_flight == 0
-    assert is_empty(pipeline)
-    engine.let_go()
-    await makes_the_largest(pipeline)
-
-
-async def test_request_cancelled_while_its_result_is_written_leaves_no_file(
-    make: Make, facts: tuple[ModelFacts, ...], tmp_path: Path
-) -> None:
-    """All is given back at once; the thread, which cannot be interrupted, takes its file away in the end."""
-    store = HeldStore(tmp_path / "results", max_age_s=300)
-    pipeline = make(NearestEngine(facts), store=store, picture_memory_mib=1)
-    task = asyncio.create_task(pipeline.run(job()))
-    assert await asyncio.to_thread(store.asked.wait, 20)
-    await cancelled(task)
-    assert is_empty(pipeline)
-    store.may_go.set()
-    await makes_the_largest(pipeline)
-    assert await asyncio.to_thread(store.deleted.wait, 20)
-    (left,) = store.files()
-    assert kept(tmp_path / "results") == [left.path.name]
-    with Image.open(left.path) as image:
-        assert image.size == (256, 256)
-
-
-async def test_copy_for_one_who_has_gone_leaves_no_file(
-    make: Make, facts: tuple[ModelFacts, ...], tmp_path: Path
-) -> None:
-    """As with a result of its own."""
-    store = HeldStore(tmp_path / "results", max_age_s=300)
-    pipeline = make(NearestEngine(facts), store=store)
-    store.may_go.set()
-    first = await pipeline.run(job())
-    store.may_go.clear()
-    store.asked.clear()
-    again = asyncio.create_task(pipeline.run(job()))
-    assert await asyncio.to_thread(store.asked.wait, 20)
-    await cancelled(again)
-    store.may_go.set()
-    assert await asyncio.to_thread(store.deleted.wait, 20)
-    assert kept(store.folder) == [first.stored.path.name]
-    assert store.files() == [first.stored]
-
-
-class AskedEngine(HeldEngine):
-    """Counts who asks for the model, which is the first step of a request that got its memory."""
-
-    asked = 0
-
-    async def ready_for(self, need: Need) -> ModelFacts:
-        """The model's facts at once."""
-        self.asked += 1
-        return await super().ready_for(need)
-
-
-async def test_pictures_beyond_the_memory_wait_for_one_another(
-    make: Make, facts: tuple[ModelFacts, ...]
-) -> None:
-    """Samples of 64 x 64 px at scale 4 take over half a MiB: two of them do not fit into one."""
-    engine = AskedEngine(facts)
-    pipeline = make(engine, picture_memory_mib=1)
-    first, second = (encoded(noise(64, 64, 3, seed=seed)) for seed in (0, 1))
-    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
-        group.create_task(pipeline.run(job(first)))
-        await engine.holds(1)
-        group.create_task(pipeline.run(job(second)))
-        while pipeline.load.requests < 2:  # noqa: ASYNC110 - there is no event for being admitted
-            await asyncio.sleep(0)
-        assert engine.asked == 1
-        engine.let_go()
-    assert engine.asked == 2
-    assert pipeline.load.requests == 0
-
-
-# Deadline, draining, disk
-
-
-async def test_deadline_ends_a_request(make: Make, facts: tuple[ModelFacts, ...]) -> None:
-    """With its own error, and its counts given back."""
-    engine = StuckEngine(facts)
-    pipeline = make(engine, deadline_s=0.1)
-    with pytest.raises(DeadlineExceeded, match="deadline exceeded"):
-        await pipeline.run(job())
-    assert engine.in_flight == 0
-    assert (pipeline.load.requests, pipeline.load.mflop, pipeline.queued_px) == (0, 0, 0)
-
-
-@pytest.mark.parametrize(("setting", "left_s"), [(None, 600), (1234.5, 1234.5)])
-async def test_tiles_carry_the_requests_deadline(
-    make: Make, facts: tuple[ModelFacts, ...], setting: float | None, left_s: float
-) -> None:
-    """One for all of them: the operator's, or ten minutes for a small picture."""
-    engine = NearestEngine(facts)
-    clock = asyncio.get_running_loop()
-    before = clock.time()
-    await make(engine, deadline_s=setting).run(job())
-    (deadline,) = {request.deadline for request in engine.requests}
-    assert before + left_s <= deadline <= clock.time() + left_s
-
-
-async def test_stopping_server_takes_nothing_new(make: Make, facts: tuple[ModelFacts, ...]) -> None:
-    """Not even to say that the model is unknown; what runs is finished."""
-    engine = HeldEngine(facts)
-    stopping = False
-    pipeline = make(engine, draining=lambda: stopping)
-    async with running(pipeline, engine) as first:
-        stopping = True
-        with pytest.raises(Draining) as refusal:
-            await pipeline.run(
-                UpscaleRequest(source=BytesSource(b""), options=Options(model="no-such"))
-            )
-        assert refusal.value.retry_after_s == 10
-        engine.let_go()
-        assert (await first).width_px == 160
-
-
-async def test_request_that_arrives_while_the_server_begins_to_stop_is_not_admitted(
-    make: Make, facts: tuple[ModelFacts, ...]
-) -> None:
-    """The server began to stop while the picture was fetched and probed."""
-    engine = NearestEngine(facts)
-    answers = iter([False])
-    pipeline = make(engine, draining=lambda: next(answers, True))
-    with pytest.raises(Draining):
-        await pipeline.run(job())
-    assert engine.requests == []
-    assert pipeline.load.requests == 0
-
-
-async def test_result_that_cannot_be_written_is_an_error_of_its_own(
-    make: Make, facts: tuple[ModelFacts, ...], tmp_path: Path
-) -> None:
-    """Here a file stands in the folder's place; its path is not told. When that is mended, so is the service."""
-    pipeline = make(NearestEngine(facts))
-    await pipeline.run(job())
-    shutil.rmtree(tmp_path / "results")
-    (tmp_path / "results").touch()
-    for asked in (job(), job(OTHER)):
-        with pytest.raises(StorageFull, match="folder of results") as raised:
-            await pipeline.run(asked)
-        assert str(tmp_path) not in str(raised.value)
-    assert is_empty(pipeline)
-    (tmp_path / "results").unlink()
-    assert (await pipeline.run(job())).stored.path.exists()
-
-
-async def test_folder_that_went_away_is_not_noticed(
-    make: Make, facts: tuple[ModelFacts, ...], tmp_path: Path
-) -> None:
-    """It is made anew, and so is the result that was in it."""
-    pipeline = make(NearestEngine(facts))
-    await pipeline.run(job())
-    shutil.rmtree(tmp_path / "results")
-    again = await pipeline.run(job())
-    assert again.found == "miss"
-    assert kept(tmp_path / "results") == [again.stored.path.name]
-
-
 # Animations and the size of the file
 
 
@@ -984,10 +508,12 @@ def asking(data: bytes, **fields: Any) -> UpscaleRequest:
 ONE, SEVERAL = 1, 7
 
 
-async def test_stored_animation_moves(make: Make, facts: tuple[ModelFacts, ...]) -> None:
+async def test_stored_animation_moves(
+    make: Make, facts: tuple[ModelFacts, ...], tmp_path: Path
+) -> None:
     """All its frames, enlarged, with their times; the caller is told that it was kept."""
     outcome = await make(NearestEngine(facts)).run(asking(animation(), frames="all"))
-    with Image.open(outcome.stored.path) as image:
+    with Image.open(path_of(tmp_path, outcome)) as image:
         assert (image.format, getattr(image, "n_frames", 1)) == ("PNG", 3)
         assert image.info["loop"] == 2
         for number in range(3):
@@ -999,10 +525,12 @@ async def test_stored_animation_moves(make: Make, facts: tuple[ModelFacts, ...])
     assert outcome.notes == ()
 
 
-async def test_stored_first_frame_is_still(make: Make, facts: tuple[ModelFacts, ...]) -> None:
+async def test_stored_first_frame_is_still(
+    make: Make, facts: tuple[ModelFacts, ...], tmp_path: Path
+) -> None:
     """With a note on what was left out."""
     outcome = await make(NearestEngine(facts)).run(asking(animation(), frames="first"))
-    with Image.open(outcome.stored.path) as image:
+    with Image.open(path_of(tmp_path, outcome)) as image:
         assert getattr(image, "n_frames", 1) == 1
         assert np.array_equal(np.asarray(image), nearest(noise(30, 40, 3), 4))
     assert [note.code for note in outcome.notes] == ["first_frame_only"]
@@ -1041,15 +569,15 @@ async def test_environment_sets_the_most_frames(
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "avif", "tiff"])
 async def test_stored_file_has_no_more_bytes_than_asked_for(
-    make: Make, facts: tuple[ModelFacts, ...], kind: str
+    make: Make, facts: tuple[ModelFacts, ...], kind: str, tmp_path: Path
 ) -> None:
     """And no fewer pixels than the picture; the sizes that are told are the file's."""
     pipeline = make(NearestEngine(facts))
     whole = await pipeline.run(asking(PICTURE, scale=2, format=kind))
     most = whole.stored.size_bytes // 2
     outcome = await pipeline.run(asking(PICTURE, scale=2, format=kind, max_bytes=most))
-    assert outcome.stored.size_bytes == outcome.stored.path.stat().st_size <= most
-    with Image.open(outcome.stored.path) as image:
+    assert outcome.stored.size_bytes == path_of(tmp_path, outcome).stat().st_size <= most
+    with Image.open(path_of(tmp_path, outcome)) as image:
         assert image.size == (outcome.width_px, outcome.height_px)
         assert min(image.width - 40, image.height - 30) >= 0
     lowered = {"quality_lowered", "size_lowered"}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_openvino_network import (
+from test_operators import (
     FIRST,
     LAST,
     by_us,

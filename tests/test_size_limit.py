@@ -17,7 +17,9 @@ from PIL import Image
 from enlarger.errors import InvalidOption
 from enlarger.geometry.rect import Pixels
 from enlarger.options import Options
-from enlarger.picture.encode import QUALITY, encode, prepare
+from enlarger.picture.encode import encode
+from enlarger.picture.formats import QUALITY
+from enlarger.picture.prepare import prepare
 from enlarger.picture.values import Motion, Note, Picture
 from enlarger.pipeline.outcome import Enlarged, Ran
 from enlarger.pipeline.size_limit import LEAST_QUALITY, write

@@ -752,7 +752,7 @@ async def test_models_say_what_they_are(start: Start) -> None:
     assert (best["native_scale"], best["kind"], best["seams"]) == (4, "rrdb", "blended")
     assert (best["ready_on"], best["installed"], len(best["sha256"])) == (1, True, 64)
     (model,) = (one for one in gateway.gateway.catalogue if one.id == best["id"])
-    assert best["bytes"] == model.files.binary.stat().st_size
+    assert best["bytes"] == model.files.paths[-1].stat().st_size
     assert (
         {"scale", "region", "format"}
         <= set(best["options"])

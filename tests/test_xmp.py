@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from enlarger.picture.xmp import (
     Announced,
     DamagedXmpError,
+    extension_guid,
     guid,
     in_utf8,
-    is_extended,
     joined,
     orientation,
     split,
@@ -210,9 +210,9 @@ def test_extension_is_joined() -> None:
     extension = packet("", "<dc:rights>long</dc:rights>")
     extension = extension[extension.index(b"<x:") : extension.rindex(b"<?xpacket")]
     first = packet(f"dc:title='a' xmpNote:HasExtendedXMP='{guid(extension)}'")
-    assert is_extended(first) == guid(extension)
+    assert extension_guid(first) == guid(extension)
     both = joined(first, extension)
-    assert is_extended(both) is None
+    assert extension_guid(both) is None
     parsed_xml(both)
     assert b"dc:title='a'" in both
     assert b"<dc:rights>long</dc:rights>" in both
@@ -239,7 +239,7 @@ def test_long_packet_is_split_and_joined_again(length: int) -> None:
     if extension is None:
         assert (first, length) == (xmp, 100)
         return
-    assert is_extended(first) == guid(extension)
+    assert extension_guid(first) == guid(extension)
     assert b"r" * length in joined(first, extension)
     padded = xmp.replace(b"<?xpacket end", b" " * 9000 + b"<?xpacket end")
     bare, none = split(padded, 6000)

@@ -10,7 +10,7 @@ import structlog
 from enlarger.asgi.server import Lifecycle, bind, is_loopback
 from enlarger.asgi.server import serve as serve_asgi
 from enlarger.config import ServerSettings
-from enlarger.engine.openvino.runtime import OpenVINOEngine
+from enlarger.engine.factory import make_engine
 from enlarger.errors import ConfigError
 from enlarger.memory import importing
 from enlarger.models import Catalogue
@@ -57,7 +57,7 @@ async def serve(
     listener = bind(host, port, variable="--port")
     service = Lifecycle(settings.drain_s)
     usual = catalogue.choose("auto", scale=4).id if is_loaded_first else None
-    async with OpenVINOEngine(
+    async with make_engine(
         catalogue, threads=threads, precision=settings.precision, cache_folder=settings.cache_folder
     ) as engine:
         if usual is not None:
@@ -66,7 +66,7 @@ async def serve(
         with importing():
             from enlarger.model_server.server import ModelServer, load
 
-        server = ModelServer(engine, service, token=token)
+        server = ModelServer(engine, service, device=engine.device, token=token)
         loading = asyncio.create_task(load(engine, server, usual))
         announce(listener.getsockname()[1])
         await serve_asgi(server.asgi(), listener=listener, service=service)

@@ -57,11 +57,15 @@ class ModelServer:
     Args:
         engine: computes the tiles.
         service: knows whether the server is stopping.
+        device: what the engine computes on, such as ``cpu``.
         token: what gateways must show; None lets everybody in.
     """
 
-    def __init__(self, engine: Engine, service: Lifecycle, *, token: str | None = None) -> None:
+    def __init__(
+        self, engine: Engine, service: Lifecycle, *, device: str, token: str | None = None
+    ) -> None:
         self._engine = engine
+        self._device = device
         self._service = service
         self._token = token
         self._instance = secrets.token_hex(4)
@@ -207,7 +211,7 @@ class ModelServer:
             "instance": self._instance,
             "version": __version__,
             "in_flight": self._in_flight,
-            "device": "cpu",
+            "device": self._device,
             "uptime_s": int(time.monotonic() - self._started),
             "rss_bytes": rss_bytes(),
             "tiles_done": self._tiles_done,

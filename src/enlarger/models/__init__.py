@@ -1,7 +1,8 @@
 """Models: the catalogue of those installed, and readers of their weight files."""
 
-from enlarger.models.catalogue import Catalogue, Model
+from enlarger.models.catalogue import Catalogue
 from enlarger.models.layers import Convolution, Layer, Slopes
+from enlarger.models.model import Model
 from enlarger.models.ranges import Ranges
 
 __all__ = ["Catalogue", "Convolution", "Layer", "Model", "Ranges", "Slopes"]

@@ -1,90 +1,63 @@
-"""Rows of ``MODEL_DIR``: reading them, and looking whether their files are what they say, without computing anything."""
+"""The models of ``MODEL_DIR``: finding their rows, and checking the files that these name without computing anything."""
 
 from __future__ import annotations
 
-import difflib
 import os
-import tomllib
 from collections.abc import Callable, Mapping
-from pathlib import Path, PurePath
-from typing import Annotated, TypeVar
-
-import pydantic
+from pathlib import Path
+from typing import TypeVar
 
 from enlarger.errors import ConfigError, WeightsError
-from enlarger.models.architectures import KINDS, Architecture
-from enlarger.models.architectures.rrdb import dense_blocks, growth
-from enlarger.models.files import MOST_TEXT_BYTES, open_regular, read_bounded
+from enlarger.models.architectures import KINDS
+from enlarger.models.files import open_regular
 from enlarger.models.golden import read_golden
+from enlarger.models.model import Model
 from enlarger.models.ranges import Ranges
-from enlarger.models.readers.ncnn import NcnnFiles, read_binary
+from enlarger.models.rows import Row, read_row
 
 SUFFIX = ".toml"
 
 T = TypeVar("T")
 
-SCALES = sorted({scale for kind in KINDS.values() for scale in kind.scales})
 
-_ALLOWED_SCALE = (
-    f"it must be {' or '.join(map(str, SCALES))}: networks of other scales cannot run here"
-)
+def own_models(folder: Path, *, hashed: bool) -> tuple[list[Model], list[str]]:
+    """Read the rows of a folder.
 
+    Args:
+        folder: ``MODEL_DIR``; one that does not exist has no rows.
+        hashed: whether to read and hash the weights, too.
 
-def _beside_the_row(name: str) -> str:
-    path = PurePath(name)
-    if path.is_absolute() or ".." in path.parts or not path.name or not name.isprintable():
-        raise ValueError("it must name a file in MODEL_DIR, relative to the row and without '..'")
-    return name
+    Returns:
+        The models that can be used, and an error text for each row that cannot.
 
+    Raises:
+        ConfigError: ``folder`` is not a folder, or cannot be read.
+    """
+    found: dict[str, Model] = {}
+    names: dict[str, str] = {}
+    """File names of the rows, by id."""
 
-def _runs_here(scale: int) -> int:
-    if scale not in SCALES:
-        raise ValueError(_ALLOWED_SCALE)
-    return scale
-
-
-FileName = pydantic.AfterValidator(_beside_the_row)
-
-
-class Row(pydantic.BaseModel):
-    """A row of ``MODEL_DIR``: a TOML file beside the weights it names."""
-
-    model_config = pydantic.ConfigDict(extra="forbid")
-
-    id: str = pydantic.Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
-    title: str
-    scale: Annotated[int, pydantic.Strict(), pydantic.AfterValidator(_runs_here)]
-    architecture: Architecture
-    param: Annotated[str, FileName]
-    bin: Annotated[str, FileName]
-    sha256: str = pydantic.Field(pattern=r"^[0-9a-f]{64}$")
-    licence: str
-    source: str
-    golden: Annotated[str, FileName] | None = None
-    ranges: Annotated[str, FileName] | None = None
-
-    @pydantic.field_validator("id")
-    @classmethod
-    def _not_auto(cls, value: str) -> str:
-        if value == "auto":
-            raise ValueError("requests say 'auto' for no model in particular; take another id")
-        return value
-
-
-_ALLOWED = {
-    "id": "it must be 1 to 64 of the characters a-z 0-9 . _ -, the first one a letter or digit",
-    "scale": _ALLOWED_SCALE,
-    "architecture": "it must be " + " or ".join(f'"{name}"' for name in KINDS),
-    "sha256": "it must be the 64 digits that `sha256sum` prints of the .bin file, in lower case",
-}
-"""What may stand in a field; in all others a text."""
+    faults: list[str] = []
+    for path in rows_in(folder):
+        try:
+            row = read_row(path)
+            check_id(path, row, names)
+            names[row.id] = path.name
+            check_files(path, row)
+            if hashed:
+                check_hash(path, row)
+        except WeightsError as error:
+            faults.append(str(error))
+        else:
+            found[row.id] = Model.of(row, weights_folder=folder, folder=folder)
+    return list(found.values()), faults
 
 
 def rows_in(folder: Path) -> list[Path]:
-    """The files of ``MODEL_DIR`` that are rows. A folder that is not there has none.
+    """Return the files of ``MODEL_DIR`` that are rows; none if the folder does not exist.
 
     Raises:
-        ConfigError: it is a file, or cannot be read.
+        ConfigError: ``folder`` is a file, or cannot be read.
     """
     try:
         names = os.listdir(folder)  # noqa: PTH208 - as Path's own, but for what it is raised with
@@ -102,51 +75,13 @@ def rows_in(folder: Path) -> list[Path]:
     return [folder / name for name in sorted(names) if name.endswith(SUFFIX) and name[0] != "."]
 
 
-def read_row(path: Path) -> Row:
-    """What a row says.
-
-    Raises:
-        WeightsError: it is not TOML, or a field is missing, unknown or wrong; the text begins with its name.
-    """
-    try:
-        text = read_bounded(path, MOST_TEXT_BYTES).decode("utf-8-sig")
-    except OSError as error:
-        raise WeightsError(f"{path.name}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise WeightsError(f"{path.name}: is not TOML, which is UTF-8; save it so") from error
-    try:
-        return Row.model_validate(tomllib.loads(text))
-    except pydantic.ValidationError as error:
-        raise WeightsError(f"{path.name}: {_fault(error)}") from error
-    except (ValueError, RecursionError) as error:
-        raise WeightsError(f"{path.name}: is not TOML: {error}") from error
-
-
-def _fault(error: pydantic.ValidationError) -> str:
-    """The first thing that is wrong with a row's fields."""
-    # A field that is unknown explains one that is missing.
-    first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
-    name = str(first["loc"][0])
-    if first["type"] == "missing":
-        return f"{name}: is missing"
-    if first["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(name, Row.model_fields, 1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(Row.model_fields)}"
-        return f"{name[:40]}: there is no such field; {hint}"
-    if first["type"] == "value_error":
-        allowed = first["msg"].removeprefix("Value error, ")
-    else:
-        allowed = _ALLOWED.get(name, "it must be a text in quotes")
-    return f"{name}: {allowed}, not {str(first['input'])[:80]!r}"
-
-
 def check_id(path: Path, row: Row, others: Mapping[str, str]) -> None:
-    """Look whether a row's id is its own.
+    """Check that no other row has the same id.
 
     Args:
         path: the row's file.
-        row: what it says.
-        others: names of the rows before it, by their ids.
+        row: the row.
+        others: file names of the earlier rows, by id.
 
     Raises:
         WeightsError: another row has it.
@@ -158,13 +93,13 @@ def check_id(path: Path, row: Row, others: Mapping[str, str]) -> None:
 
 
 def check_hash(path: Path, row: Row) -> None:
-    """Read the ``.bin`` file of a row as a whole, and compare its hash.
+    """Read the weights of a row and compare their hash.
 
     Raises:
-        WeightsError: it is another file.
+        WeightsError: the weights have another hash.
     """
     try:
-        read_binary(path.parent / row.bin, sha256=row.sha256)
+        row.weights(path.parent).verify(row.sha256)
     except WeightsError as error:
         raise WeightsError(
             f"{path.name}: sha256: {error}; if the file is the right one, correct the row"
@@ -172,18 +107,17 @@ def check_hash(path: Path, row: Row) -> None:
 
 
 def check_files(path: Path, row: Row) -> None:
-    """Look whether a row's files are there, and are what it says. The ``.bin`` is not read as a whole.
+    """Check that a row's files exist and match the row. The weights are not read as a whole.
 
     Raises:
-        WeightsError: one is not; the text begins with the row's name and says what to do.
+        WeightsError: a file does not match; the text begins with the row's file name and says what to do.
     """
     folder = path.parent
-    param, binary = folder / row.param, folder / row.bin
     named = {"param": row.param, "bin": row.bin, "golden": row.golden, "ranges": row.ranges}
     for field, name in named.items():
         if name is not None:
             _check_file(path, field, name)
-    kind, files = KINDS[row.architecture], NcnnFiles(param, binary)
+    kind, files = KINDS[row.architecture], row.weights(folder)
     graph = _checked(path, "param", lambda: files.graph)
     why = kind.misfit(graph)
     if graph.scale not in (None, row.scale):
@@ -197,21 +131,13 @@ def check_files(path: Path, row: Row) -> None:
         golden = folder / row.golden
         _checked(path, "golden", lambda: read_golden(golden, scale=row.scale))
     if row.ranges is not None:
-        table = folder / row.ranges
-        if not kind.has_int8:
+        table, shape = folder / row.ranges, kind.ranges_shape(graph)
+        if shape is None:
             raise WeightsError(
-                f"{path.name}: ranges: only rrdb networks have int8; leave the line out"
+                f"{path.name}: ranges: {row.architecture} networks have no int8; leave the line out"
             )
         ranges = _checked(path, "ranges", lambda: Ranges.read(table, sha256=row.sha256))
-        _checked(
-            path,
-            "ranges",
-            lambda: ranges.check_shape(
-                table,
-                dense_blocks=dense_blocks(graph.outlines),
-                growth=growth(graph.outlines),
-            ),
-        )
+        _checked(path, "ranges", lambda: ranges.check_shape(table, shape))
 
 
 def _check_file(path: Path, field: str, name: str) -> None:
@@ -229,7 +155,7 @@ def _check_file(path: Path, field: str, name: str) -> None:
 
 
 def _checked(path: Path, field: str, read: Callable[[], T]) -> T:
-    """What is read, where all that is wrong with it is told as a fault of the row."""
+    """Call ``read``, and turn its errors into errors of the row."""
     try:
         return read()
     except WeightsError as error:

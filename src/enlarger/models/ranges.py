@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from enlarger.errors import WeightsError
-from enlarger.models.architectures.rrdb import FEATURES
 from enlarger.models.files import read_bounded
 
 RANGES_FOLDER = Path(__file__).parent / "ranges"
@@ -72,17 +71,20 @@ class Ranges:
             raise WeightsError(f"{path.name}: its tables do not fit one another")
         return found
 
-    def check_shape(self, path: Path, *, dense_blocks: int, growth: int) -> None:
-        """Compare the tables with a network, each of whose dense blocks adds four times ``growth`` channels.
+    def check_shape(self, path: Path, shape: tuple[int, int]) -> None:
+        """Compare the shape of the tables with the one that a network needs.
+
+        Args:
+            path: the file, for the error.
+            shape: dense blocks of the network, and channels of each.
 
         Raises:
-            WeightsError: they are those of another network.
+            WeightsError: the tables belong to another network.
         """
-        wanted = (dense_blocks, FEATURES + 4 * growth)
-        if self.low.shape != wanted:
+        if self.low.shape != shape:
             found = " x ".join(map(str, self.low.shape))
             raise WeightsError(
-                f"{path.name}: its tables have {found} numbers; this network has {wanted[0]} x {wanted[1]}; "
+                f"{path.name}: its tables have {found} numbers; this network has {shape[0]} x {shape[1]}; "
                 "measure it with scripts/calibrate.py"
             )
 

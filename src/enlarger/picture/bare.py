@@ -3,7 +3,7 @@
 Decoders refuse a whole picture because of a text that is too long, a wrong checksum of a chunk that states the
 resolution, a length that somebody has miscounted, or an end marker that got lost. So each file is written anew before
 a decoder sees it, of the parts that hold or describe its pixels. What the file carries besides is read from the file
-itself: see ``carried``. GIF has its own way: see ``gif``.
+itself: see ``metadata``. GIF has its own way: see ``gif``.
 
 Files are strangers': each is walked over once, and a part that reaches beyond the end of the file ends there. Bytes are
 copied once, and only where something is left out.
@@ -20,7 +20,7 @@ from PIL import PngImagePlugin
 
 from enlarger.errors import UnreadableImage, UnsupportedFormat
 from enlarger.picture import avif, jpeg
-from enlarger.picture.metadata import png_chunk, webp_chunks
+from enlarger.picture.chunks import png_chunk, webp_chunks
 from enlarger.picture.values import Note
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -159,7 +159,7 @@ class _Parts:
         self._data = data
         self._parts: list[slice | bytes] = []
 
-    def keep(self, begin: int, stop: int) -> None:
+    def copy(self, begin: int, stop: int) -> None:
         """Take the next part as it is."""
         last = self._parts[-1] if self._parts else None
         if isinstance(last, slice) and last.stop == begin:
@@ -191,8 +191,8 @@ def _png(data: bytes) -> Bare:
         places = [place for place in places if place[0] != b"PLTE"]
     troubles = {place: _trouble(data, *place) for place in places if place[0] in _LEAST_BYTES}
     control = _control(places, troubles)
-    kept = _Parts(data)
-    kept.keep(0, len(_PNG_SIGNATURE))
+    parts = _Parts(data)
+    parts.copy(0, len(_PNG_SIGNATURE))
     notes: dict[Note, None] = {}
     for place in places:
         kind, begin, stop = place
@@ -200,17 +200,17 @@ def _png(data: bytes) -> Bare:
         if kind == b"IEND" or (kind in _FRAMES and control is None):
             continue
         if place == control and (odd := _miscount(data, place, places)):
-            kept.add(odd[0])
+            parts.add(odd[0])
             notes[odd[1]] = None
         elif trouble is None and kind not in _UNUSED and stop <= len(data):
-            kept.keep(begin, stop)  # decoders find by themselves whether pixels are damaged
+            parts.copy(begin, stop)  # decoders find by themselves whether pixels are damaged
         elif trouble is not None and kind in _FRAMES:
             raise UnreadableImage(f"the file is broken: {trouble.detail}")
         elif trouble is not None:
             notes[trouble] = None
-    for trouble in _end_png(data, places, kept, is_animation=control is not None):
+    for trouble in _end_png(data, places, parts, is_animation=control is not None):
         notes[trouble] = None
-    return Bare(file=kept.joined(), notes=tuple(notes))
+    return Bare(file=parts.joined(), notes=tuple(notes))
 
 
 def _control(places: list[_PngPlace], troubles: dict[_PngPlace, Note | None]) -> _PngPlace | None:
@@ -268,12 +268,12 @@ def _png_places(data: bytes) -> Iterator[_PngPlace]:
 
 
 def _end_png(
-    data: bytes, places: list[_PngPlace], kept: _Parts, *, is_animation: bool
+    data: bytes, places: list[_PngPlace], parts: _Parts, *, is_animation: bool
 ) -> Iterator[Note]:
     """Put the end there, and say what is wrong with that of the file."""
     kind, begin, stop = places[-1] if places else (b"", 0, 0)
     if kind == b"IEND" and data[begin:stop] == _PNG_END:
-        kept.keep(begin, stop)
+        parts.copy(begin, stop)
         return
     if kind == b"IEND":
         yield Note("damage_ignored", "the last chunk is damaged")
@@ -281,8 +281,8 @@ def _end_png(
         yield Note("damage_ignored", "the end of the file is missing")
     if stop > len(data) and (kind == b"IDAT" or (kind == b"fdAT" and is_animation)):
         # All pixels may be there, and just the checksum behind them missing.
-        kept.add(png_chunk(kind, data[begin + 8 : stop - 4]))
-    kept.add(_PNG_END)
+        parts.add(png_chunk(kind, data[begin + 8 : stop - 4]))
+    parts.add(_PNG_END)
 
 
 def _trouble(data: bytes, kind: bytes, begin: int, stop: int) -> Note | None:
@@ -330,12 +330,12 @@ def _jpeg(data: bytes) -> Bare:
         )
     profile, trouble = _profile_segments(data, walked)
     notes = [trouble] if trouble else []
-    kept = _Parts(data)
-    kept.keep(0, 2)
+    parts = _Parts(data)
+    parts.copy(0, 2)
     is_late = frame is not None and any(segment.begin > frame.begin for segment in profile)
     if is_late:  # Pillow looks for it before the frame
         for segment in profile:
-            kept.add(data[segment.begin : segment.stop])
+            parts.add(data[segment.begin : segment.stop])
     ends = [2, *(segment.stop for segment in walked)]
     between = (data[at : segment.begin] for at, segment in zip(ends, walked, strict=False))
     if any(odd.strip(b"\xff") for odd in between):  # more than what fills up
@@ -343,11 +343,11 @@ def _jpeg(data: bytes) -> Bare:
     for segment in walked:
         is_wanted = _holds_pixels(segment, data) or (segment in profile and not is_late)
         if is_wanted and segment.stop <= len(data):
-            kept.keep(segment.begin, segment.stop)
+            parts.copy(segment.begin, segment.stop)
     has_scans = any(segment.marker == jpeg.SOS for segment in walked)
     if not has_scans or walked[-1].marker == jpeg.EOI:
-        return Bare(file=kept.joined(), notes=tuple(notes))
-    file = kept.joined()
+        return Bare(file=parts.joined(), notes=tuple(notes))
+    file = parts.joined()
     if walked[-1].marker == jpeg.SOS:
         file = file.rstrip(b"\0") if file.endswith(_PADDING) else file
         file = file.rstrip(b"\xff")  # of the end marker; of pixels it would be the half of one
@@ -393,8 +393,8 @@ def _holds_pixels(segment: jpeg.Segment, data: bytes) -> bool:
 
 def _webp(data: bytes) -> Bare:
     stated = 8 + int.from_bytes(data[4:8], "little")
-    kept = _Parts(data)
-    kept.keep(0, _WEBP_HEAD_BYTES)
+    parts = _Parts(data)
+    parts.copy(0, _WEBP_HEAD_BYTES)
     notes: dict[Note, None] = {}
     is_animation, end = False, _WEBP_HEAD_BYTES
     for kind, begin, stop in webp_chunks(data):
@@ -411,15 +411,15 @@ def _webp(data: bytes) -> Bare:
         is_padded = (stop - begin) % 2 == 0
         flags = data[begin + 8 : begin + 9]
         if kind == b"VP8X" and flags and flags[0] & _WEBP_ANNOUNCES:
-            kept.add(data[begin : begin + 8] + bytes([flags[0] & ~_WEBP_ANNOUNCES]))
+            parts.add(data[begin : begin + 8] + bytes([flags[0] & ~_WEBP_ANNOUNCES]))
             begin += 9
-        kept.keep(begin, stop)
+        parts.copy(begin, stop)
         if not is_padded:
-            kept.add(b"\0")
+            parts.add(b"\0")
             notes[Note("damage_ignored", "a chunk of an odd length has no byte behind it")] = None
     if is_animation and stated - end >= _LEAST_FRAME_BYTES and stated < _UNSET_LENGTH:
         return Bare(file=data)  # frames may be missing, and nothing else says how many there are
-    file = kept.joined()
+    file = parts.joined()
     if end != stated:
         detail = f"the file states a length of {stated} bytes, and its chunks take {end}"
         notes[Note("damage_ignored", detail)] = None

@@ -77,9 +77,9 @@ class ColourLock:
             if complete < height:
                 bottom = max(top, complete - MARGIN_PX)
             self._lock(top, bottom)
-            keep_from = max(self._drift_top, bottom - MARGIN_PX)
-            self._drift = self._drift[keep_from - self._drift_top :].copy()
-            self._drift_top = keep_from
+            next_top = max(self._drift_top, bottom - MARGIN_PX)
+            self._drift = self._drift[next_top - self._drift_top :].copy()
+            self._drift_top = next_top
         self._left += int(np.abs(self._drift_of(top, bottom)).sum(dtype=np.int64))
         self._settled = bottom
         return bottom

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from enlarger.picture import avif, colour, tone
+from enlarger.picture.chunks import png_chunk
 from enlarger.picture.encoding import Encoding, Statement
-from enlarger.picture.metadata import png_chunk
 from enlarger.picture.values import Picture, Samples
 
 _FULL_RANGE = 1

@@ -15,7 +15,7 @@ from typing import Literal
 
 from enlarger.errors import UnreadableImage
 from enlarger.picture import gif
-from enlarger.picture.metadata import png_chunk, png_chunks
+from enlarger.picture.chunks import png_chunk, png_chunks
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 

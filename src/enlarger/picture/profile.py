@@ -152,8 +152,8 @@ def _curve(curve: Curve) -> bytes:
     if curve == "srgb":
         return b"para" + bytes(4) + struct.pack(">HH5i", 3, 0, *_fixed(_SRGB_PARAMETERS))
     if isinstance(curve, tuple):
-        kept = thinned(curve)
-        return b"curv" + bytes(4) + struct.pack(f">I{len(kept)}H", len(kept), *kept)
+        values = thinned(curve)
+        return b"curv" + bytes(4) + struct.pack(f">I{len(values)}H", len(values), *values)
     return b"para" + bytes(4) + struct.pack(">HHi", 0, 0, *_fixed([float(curve)]))
 
 

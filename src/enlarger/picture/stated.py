@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from enlarger.picture import avif, exif
+from enlarger.picture.chunks import png_chunks
 from enlarger.picture.encoding import Encoding, Statement, of_code_points, same
-from enlarger.picture.metadata import png_chunks
 from enlarger.picture.profile import (
     D65,
     SRGB_PRIMARIES,
@@ -132,15 +132,15 @@ def _png_statements(data: bytes, found: Stated) -> dict[bytes, bytes]:
 
 def without_odd_chunks(png: bytes) -> bytes:
     """A PNG without those chunks of colours that have not their length, for which Pillow refuses the picture."""
-    kept: list[bytes] = []
+    parts: list[bytes] = []
     begin, at = 0, 8
     for kind, content in png_chunks(png):
         end = at + 12 + len(content)
         if _PNG_KINDS.get(kind, len(content)) != len(content):
-            kept.append(png[begin:at])
+            parts.append(png[begin:at])
             begin = end
         at = end
-    return b"".join([*kept, png[begin:]]) if kept else png
+    return b"".join([*parts, png[begin:]]) if parts else png
 
 
 def _of_cicp(chunks: dict[bytes, bytes], found: Stated) -> Encoding | None:

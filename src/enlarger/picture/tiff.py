@@ -1,6 +1,6 @@
-"""TIFF: what its directory says, and its samples as they are stored, in 8 and in 16 bits by the same path.
+"""TIFF: what its directory states, and its samples as they are stored, with 8 and 16 bits in the same way.
 
-tifffile unpacks all but fax and JPEG, which Pillow's libtiff decodes.
+tifffile decodes all compressions but fax and JPEG, which Pillow's libtiff decodes.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ _OTHER_KINDS = {
 """Photometric interpretations that are not read, for people."""
 
 _OPAQUE, _PREMULTIPLIED, _STRAIGHT, _STRAIGHT_OF_COREL = 0, 1, 2, 999
-"""What ExtraSamples says of a channel: not alpha, or which kind of alpha."""
+"""Values of ExtraSamples: not alpha, or a kind of alpha."""
 
 _UNSIGNED, _UNDEFINED = 1, 4
-"""Values of SampleFormat; undefined samples are read as unsigned, as everybody does."""
+"""Values of SampleFormat. Undefined samples are read as unsigned, as all programs do."""
 
 _UNPACKED = (
     *(layout.NONE, layout.LZW, layout.ADOBE_DEFLATE, layout.DEFLATE),
@@ -81,38 +81,38 @@ _OTHER_COMPRESSIONS = {
 """Compressions that are not read, for people."""
 
 _TO_BITS, _TO_LOSSLESS = "convert it to 8 or 16 bits", "use LZW, deflate or none"
-"""What the sender can do."""
+"""What the sender can do, in words."""
 
 _DEPTHS_BITS = {layout.PALETTE: (1, 2, 4, 8), layout.YCBCR: (8,), layout.LAB: (8, 16)}
 """Bits per sample that are read, where not all are, by photometric interpretation."""
 
 _MOST_CHANNELS = 8
-"""More of them are measurements, not a picture."""
+"""A file with more channels holds measurements, not a picture."""
 
 _MOST_SEGMENT_BYTES = 1 << 28
 """The largest tile that is unpacked: it may be larger than the picture."""
 
 _BAND_ROWS = 256
-"""Rows that are divided by alpha at once, so that little memory is taken."""
+"""Rows that are divided by alpha at once, to use little memory."""
 
 _SUBSAMPLINGS = (1, 2, 4)
 """Values of YCbCrSubSampling."""
 
 _ICC = 34675
-"""By ResolutionUnit: inch and centimetre."""
+"""Tag of the profile."""
 
-# What libraries think of a stranger's file is not the operator's business.
+# The operator need not see what libraries log about a stranger's file.
 for _library in ("tifffile", "imagecodecs", "PIL"):
     logging.getLogger(_library).setLevel(logging.CRITICAL + 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """What the first directory says."""
+class TiffHeader:
+    """What the first directory of a TIFF states."""
 
     layout: Layout
     alpha_channel: int | None
-    """Which channel is alpha."""
+    """Number of the channel that is alpha."""
 
     alpha: int | None
     """``ExtraSamples`` of that channel."""
@@ -124,17 +124,17 @@ class Facts:
 
     @property
     def width_px(self) -> int:
-        """As stored, before orientation."""
+        """Width as stored, before orientation."""
         return self.layout.width_px
 
     @property
     def height_px(self) -> int:
-        """As stored, before orientation."""
+        """Height as stored, before orientation."""
         return self.layout.height_px
 
     @property
     def channels(self) -> int:
-        """Channels of colour, alpha and whatever else there is."""
+        """Channels of colour, alpha and anything else."""
         return self.layout.channels
 
     @property
@@ -144,7 +144,7 @@ class Facts:
 
     @property
     def space(self) -> Space:
-        """Kind of colour, after a palette's look-up."""
+        """Colour space, after a palette is looked up."""
         return _KINDS[self.layout.photometric][0]
 
     @property
@@ -157,12 +157,12 @@ class Facts:
 
     @property
     def is_unpacked_here(self) -> bool:
-        """Whether ``samples`` reads it; if not, Pillow reads what ``for_pillow`` makes of it."""
+        """Whether ``samples`` decodes the file; if not, Pillow decodes what ``for_pillow`` returns."""
         return self.layout.compression in _UNPACKED
 
     @property
     def notes(self) -> tuple[Note, ...]:
-        """What is in the file and in no picture."""
+        """A note on channels that are no part of the picture."""
         others = self.channels - _KINDS[self.layout.photometric][1] - (self.alpha is not None)
         if not others:
             return ()
@@ -170,12 +170,12 @@ class Facts:
         return (Note("blocks_dropped", f"{name}, neither colour nor alpha"),)
 
 
-def facts(data: bytes) -> Facts:
-    """What the first directory says; no sample is decoded.
+def header(data: bytes) -> TiffHeader:
+    """Return what the first directory states; no sample is decoded.
 
     Raises:
-        UnreadableImage: it does not say how the samples are stored.
-        UnsupportedFormat: a TIFF of samples that we do not read.
+        UnreadableImage: the directory does not state how the samples are stored.
+        UnsupportedFormat: the samples are stored in a way that is not read here.
     """
     block = exif.read_or_none(data)
     if block is None:
@@ -183,7 +183,7 @@ def facts(data: bytes) -> Facts:
     stored = layout.layout(block)
     _check(stored)
     colours = _KINDS[stored.photometric][1]
-    # What most mean who say nothing.
+    # What most programs mean that state nothing.
     kinds = stored.extra or (_STRAIGHT,)
     alphas = {
         colours + at: kind
@@ -193,7 +193,7 @@ def facts(data: bytes) -> Facts:
     alpha_channel = min(alphas, default=None)
     orientation = block.number(exif.ORIENTATION)
     xmp = block.bytes_of(exif.XMP)
-    return Facts(
+    return TiffHeader(
         layout=stored,
         alpha_channel=alpha_channel,
         alpha=None if alpha_channel is None else alphas[alpha_channel],
@@ -204,13 +204,13 @@ def facts(data: bytes) -> Facts:
     )
 
 
-def samples(data: bytes, stated: Facts) -> tuple[Samples, Samples | None]:
-    """Colour, (H, W, C), black at 0 for gray, RGB of palettes and YCbCr, else as stored; and alpha, (H, W).
+def samples(data: bytes, stated: TiffHeader) -> tuple[Samples, Samples | None]:
+    """Return colour, (H, W, C), and alpha, (H, W): uint16 if the file has 16 bits, else uint8; not yet upright.
 
-    uint16 where the file has 16 bits, else uint8; not yet turned.
+    Gray is black at 0, palettes and YCbCr become RGB, and all else is as stored.
 
     Raises:
-        UnreadableImage: samples are missing, or are not as many as the header says.
+        UnreadableImage: samples are missing, or are not as many as the header states.
     """
     how = stated.layout
     stored = _stored(data, how)
@@ -237,8 +237,8 @@ def samples(data: bytes, stated: Facts) -> tuple[Samples, Samples | None]:
     return colour, alpha
 
 
-def for_pillow(data: bytes, stated: Facts) -> bytes:
-    """The file with nothing in it but its samples, for Pillow, which then has nothing else to stumble over.
+def for_pillow(data: bytes, stated: TiffHeader) -> bytes:
+    """Return a file with nothing but the samples, so that damage elsewhere in the file does not reach Pillow.
 
     Raises:
         UnreadableImage: samples are missing.
@@ -250,8 +250,8 @@ def for_pillow(data: bytes, stated: Facts) -> bytes:
     return how.written_for_libtiff(data)
 
 
-def unsupported_layout(stated: Facts) -> UnsupportedFormat:
-    """The refusal where Pillow knows no such samples."""
+def unsupported_layout(stated: TiffHeader) -> UnsupportedFormat:
+    """Return the refusal of samples that Pillow does not read."""
     how = stated.layout
     name = _OTHER_COMPRESSIONS.get(how.compression, "fax")
     what = f" of {how.channels} channels of {stated.space} in {name} compression"
@@ -259,7 +259,7 @@ def unsupported_layout(stated: Facts) -> UnsupportedFormat:
 
 
 def _stored(data: bytes, how: Layout) -> Samples:
-    """All samples, (H, W, channels), as they are stored."""
+    """Return all samples, (H, W, channels), as they are stored."""
     is_in_units = (
         how.photometric == layout.YCBCR and not how.is_planar and how.subsampling != (1, 1)
     )

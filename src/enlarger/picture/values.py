@@ -186,3 +186,8 @@ def to_8_bits(samples: Samples) -> Samples:
         return samples
     # 257 = 65535 / 255, so white stays white and black stays black; it is odd, so there are no ties.
     return ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def flat(samples: Samples) -> Samples:
+    """Return samples as encoders take them: (H, W) for a single channel, contiguous."""
+    return np.ascontiguousarray(samples[:, :, 0] if samples.shape[2] == 1 else samples)

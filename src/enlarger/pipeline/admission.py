@@ -1,4 +1,4 @@
-"""Who may come in: decided from the work already here and the measured speed."""
+"""Admission: which requests may begin, decided from the work already admitted and the measured speed."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ MIN_DEADLINE_S = 600
 _DEADLINE_FACTOR = 4
 
 _DOUBT = 2
-"""An estimate may be wrong by this factor: tiles that are equal are computed once, and a speed measured in
-a bad moment is mended only by computing again. Within it a gateway with nothing else to do tries."""
+"""An estimate may be wrong by this factor: equal tiles are computed once, and a speed that was measured in a bad
+moment is corrected only by computing again. Within this factor, an idle gateway tries."""
 
 INPUT_SHARE = 4
-"""Files as they came may take one part in so many of the memory for pixels. That is 73 of the largest by the
-defaults, where the queue takes 256. Seldom less than pixels need: a pixel enlarged four times takes 392 bytes,
-and in its file at most 8."""
+"""Input files may take one part in this many of the memory for pixels. By the defaults these are 73 of the largest
+files, while the queue takes 256 requests. It is seldom the tighter limit: a pixel that is enlarged four times takes 392
+bytes, and in its file at most 8."""
 
 
 Charge = Callable[[int], None]
-"""Takes output pixels from what a caller may still ask for."""
+"""Called with output pixels, which count against the caller's rate limit."""
 
 
 def admit(
@@ -37,19 +37,19 @@ def admit(
     input_limit_bytes: int,
     deadline_s: float | None,
 ) -> None:
-    """Let one more request in, or say when to come back. An idle gateway admits any one that can be done in time.
+    """Admit one more request, or say when to come back. An idle gateway admits any request that can be done in time.
 
     Args:
-        here: the work of those admitted before.
-        new: its own.
-        queue_limit: requests admitted and unfinished.
-        max_wait_s: for those before it.
-        input_limit_bytes: of files as they came.
-        deadline_s: the operator's; None: as long as it takes.
+        here: the work of all requests admitted before.
+        new: the work of the new request.
+        queue_limit: requests that may be admitted and unfinished.
+        max_wait_s: seconds that the new request may wait for those before it.
+        input_limit_bytes: bytes of all input files together.
+        deadline_s: the operator's deadline; None: no limit.
 
     Raises:
-        QueueFull: too many requests or bytes are here, or it would wait too long.
-        DeadlineTooShort: it would not be done in time even alone.
+        QueueFull: there are too many requests or bytes, or the request would wait too long.
+        DeadlineTooShort: the request would not be done in time even alone.
     """
     if deadline_s is not None and new.wait_s > _DOUBT * deadline_s:
         raise DeadlineTooShort(
@@ -85,31 +85,31 @@ def admit(
 
 
 def eta_s(here: Load, new: Load) -> float | None:
-    """Estimated seconds until a new request is done, behind all that is here; None while no speed is known."""
+    """Return the estimated seconds until a new request is done after all others; None while no speed is known."""
     return here.wait_s + new.wait_s if new.mflop_per_s else None
 
 
 def time_limit_s(eta_s: float | None, *, setting: float | None) -> float:
-    """Seconds a request may take once admitted: four times its estimate, at least ten minutes, or the setting."""
+    """Return the seconds that an admitted request may take: the setting, or four times its estimate and at least 600."""
     if setting is not None:
         return setting
     return max(MIN_DEADLINE_S, _DEADLINE_FACTOR * (eta_s or 0.0))
 
 
 def retry_after(seconds: float | None) -> int:
-    """Whole seconds of a ``Retry-After`` header: 1 to 120."""
+    """Return the whole seconds of a ``Retry-After`` header, from 1 to 120."""
     return min(120, max(1, math.ceil(seconds or 1)))
 
 
 class Arrivals:
-    """All who are here, from the first look at their file to their answer.
+    """Limits all requests, from the arrival of their file to their response.
 
-    That are also those who are not admitted yet, and those who share what another one makes: their files are held
-    as well, and a burst of them must not take what there is.
+    These include requests that are not admitted yet, and those that share the result of another one: their files are
+    in memory as well, and a burst of them must not use up the memory.
 
     Args:
-        limit: how many may be here.
-        limit_bytes: of their files. One may always be here alone.
+        limit: requests that may be here.
+        limit_bytes: bytes of their files. A single request may have more.
     """
 
     def __init__(self, *, limit: int, limit_bytes: int) -> None:
@@ -120,10 +120,13 @@ class Arrivals:
 
     @contextmanager
     def arrival(self, size_bytes: int, *, retry_after_s: float) -> Iterator[Callable[[int], None]]:
-        """One who comes with a file of that size; gives what is to be told of bytes that come later.
+        """Count a request with a file of this size for as long as the context lasts.
+
+        Yields:
+            A function to call with bytes that come later.
 
         Raises:
-            QueueFull: too many are here, or their files have too many bytes.
+            QueueFull: there are too many requests, or their files have too many bytes.
         """
         held_bytes = size_bytes
 
@@ -151,17 +154,17 @@ class Arrivals:
 
 _ARRIVALS_PER_PLACE = 2
 _ARRIVALS_SHARE = 2
-"""All who are here may be twice as many as are admitted, and hold half of the memory for pixels in files."""
+"""There may be twice as many requests as are admitted, with files of half of the memory for pixels."""
 
 
 class Admission:
-    """The door of a gateway: who is here, who may come in, and when they will be done.
+    """Admits requests, counts the admitted ones, and estimates when they will be done.
 
     Args:
-        engine: tells how fast it is.
-        limits: those of the operator.
+        engine: states its speed.
+        limits: the operator's limits.
         decoders: processes that decode at the same time.
-        draining: whether nothing new is taken.
+        draining: returns whether the gateway takes no new requests.
     """
 
     def __init__(
@@ -180,34 +183,34 @@ class Admission:
 
     @property
     def load(self) -> Load:
-        """What is admitted now."""
+        """The work that is admitted now."""
         return self._ledger.load(self._engine.facts().all_mflop_per_s)
 
     @property
     def queued_px(self) -> int:
-        """LR pixels of the pictures admitted and unfinished."""
+        """LR pixels of all admitted and unfinished pictures."""
         return self._ledger.lr_px
 
     def check_open(self) -> None:
-        """Raise ``Draining`` if nothing new is taken."""
+        """Raise ``Draining`` if the gateway takes no new requests."""
         if self._draining():
             raise Draining("the server is stopping", retry_after_s=10)
 
     def arrival(self, size_bytes: int) -> AbstractContextManager[Callable[[int], None]]:
-        """A request that came with so many bytes, and is here as long as this lasts; see ``Arrivals``.
+        """Count a request with so many bytes for as long as the context lasts; see ``Arrivals``.
 
         Raises:
-            QueueFull: too many are here.
+            QueueFull: there are too many requests.
         """
         load = self.load
         one_s = load.wait_s / max(1, load.requests)
         return self._arrivals.arrival(size_bytes, retry_after_s=one_s)
 
     def admit(self, cost: Cost) -> float | None:
-        """Let a request in; gives the estimate of how long it will take, in seconds, if a speed is known.
+        """Admit a request, and return the estimated seconds until it is done; None if no speed is known.
 
         Raises:
-            CapacityError: not now, or not in time.
+            CapacityError: there is no room now, or the request would not be done in time.
         """
         here, new = self.load, self._load_of(cost)
         admit(
@@ -222,14 +225,14 @@ class Admission:
         return eta_s(here, new)
 
     def eta_s(self, cost: Cost) -> float | None:
-        """Estimated seconds until a request would be done; None while no speed is known."""
+        """Return the estimated seconds until a request would be done; None while no speed is known."""
         return eta_s(self.load, self._load_of(cost))
 
     def entry(self, cost: Cost) -> AbstractContextManager[Entry]:
-        """An admitted request, which counts as long as this lasts; see ``Ledger``."""
+        """Count an admitted request for as long as the context lasts; see ``Ledger``."""
         return self._ledger.entry(cost)
 
     def _load_of(self, cost: Cost) -> Load:
-        """What one more request would be."""
+        """Return the work of one more request."""
         facts = self._engine.facts()
         return self._ledger.load_of(cost, facts.all_mflop_per_s, parallel=facts.parallel)

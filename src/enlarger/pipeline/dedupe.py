@@ -1,4 +1,4 @@
-"""Equal tiles are computed once: flat ones of a picture, and what stands still in an animation."""
+"""Deduplicates the tiles of one request: flat areas, and the still parts of an animation, are computed once."""
 
 from __future__ import annotations
 
@@ -8,37 +8,35 @@ from collections import OrderedDict, defaultdict
 from dataclasses import dataclass, replace
 from functools import partial
 
-import numpy as np
-
 from enlarger.engine import Engine
 from enlarger.engine.tile import EngineFacts, ModelFacts, Need, TileRequest, TileResult
 from enlarger.geometry.rect import Rect
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class _Cached:
     made: Rect
     result: TileResult
 
 
 class TileDeduplicator:
-    """An engine before another one, for the tiles of one request. Leaving it drops what still runs.
+    """Wraps an engine for the tiles of one request. Leaving the context cancels tiles that still run.
 
-    Tiles are equal whose pixels are. What is wanted of one may be a part of what was made of another.
+    Two tiles are equal if their pixels are. The result for one may be a crop of the result for another.
 
     Args:
         engine: computes the tiles.
-        keep_bytes: samples of results that are kept for tiles to come; those unused for longest go first.
-            Equal tiles that are asked for at the same time share one computation in any case.
+        cache_bytes: bytes of results that are cached for later tiles; those unused for longest are dropped first.
+            Equal tiles that are requested at the same time share one computation in any case.
     """
 
-    def __init__(self, engine: Engine, *, keep_bytes: int = 0) -> None:
+    def __init__(self, engine: Engine, *, cache_bytes: int = 0) -> None:
         self._engine = engine
-        self._keep_bytes = keep_bytes
-        self._kept: OrderedDict[bytes, _Kept] = OrderedDict()
-        self._kept_bytes = 0
+        self._limit_bytes = cache_bytes
+        self._cached: OrderedDict[bytes, _Cached] = OrderedDict()
+        self._cached_bytes = 0
         self._running: defaultdict[bytes, dict[Rect, asyncio.Task[TileResult]]] = defaultdict(dict)
-        """By tile, and by what is made of it."""
+        """By the tile's key, and by the part of the tile that is computed."""
 
         self.reused = 0
         """Tiles that needed no computing."""
@@ -53,51 +51,54 @@ class TileDeduplicator:
         await asyncio.gather(*running, return_exceptions=True)
 
     def facts(self) -> EngineFacts:
-        """Of the engine behind it."""
+        """Return the facts of the wrapped engine."""
         return self._engine.facts()
 
     async def ready_for(self, need: Need) -> ModelFacts:
-        """Of the engine behind it."""
+        """Wait for the wrapped engine; see ``Engine``."""
         return await self._engine.ready_for(need)
 
     async def enlarge(self, request: TileRequest) -> TileResult:
-        """Enlarge one tile; see ``Engine``. One that was reused counts no attempt but its own, and no time."""
-        # On the loop: a millisecond for the largest tile, and tiles keep their order on the way to the engine.
+        """Enlarge one tile; see ``Engine``. A tile that was reused counts as one attempt, without time."""
+        # The digest is computed on the loop if it is not known: that takes a millisecond for the largest tile, and tiles
+        # keep their order on the way to the engine.
+        request = request.with_digest()
         key = tile_key(replace(request, keep=None))
         wanted = request.kept
         running = self._running.get(key, {})
         wide = next((made for made in running if made.holds(wanted)), None)
-        if key in self._kept and self._kept[key].made.holds(wanted):
-            self._kept.move_to_end(key)
-            made, result = self._kept[key].made, self._kept[key].result
+        if key in self._cached and self._cached[key].made.holds(wanted):
+            self._cached.move_to_end(key)
+            made, result = self._cached[key].made, self._cached[key].result
         elif wide is not None:
-            # Shielded: one who leaves must not take it from the others.
+            # Shielded: a cancelled tile must not cancel the others.
             made, result = wide, await asyncio.shield(running[wide])
         else:
             task = self._running[key][wanted] = asyncio.create_task(self._engine.enlarge(request))
-            task.add_done_callback(partial(self._keep, key, wanted))
+            task.add_done_callback(partial(self._cache, key, wanted))
             return await asyncio.shield(task)
         self.reused += 1
         pixels = wanted.cut(result.pixels, made)
         return replace(result, pixels=pixels, attempts=1, infer_s=0.0, queue_s=0.0, repeated=None)
 
-    def _keep(self, key: bytes, made: Rect, task: asyncio.Task[TileResult]) -> None:
+    def _cache(self, key: bytes, made: Rect, task: asyncio.Task[TileResult]) -> None:
         del self._running[key][made]
         if not self._running[key]:
             del self._running[key]
         if task.cancelled() or task.exception() is not None:
             return
-        if (before := self._kept.pop(key, None)) is not None:
-            self._kept_bytes -= before.result.pixels.nbytes
-        self._kept[key] = _Kept(made, task.result())
-        self._kept_bytes += task.result().pixels.nbytes
-        while self._kept_bytes > self._keep_bytes:
-            _, oldest = self._kept.popitem(last=False)
-            self._kept_bytes -= oldest.result.pixels.nbytes
+        if (before := self._cached.pop(key, None)) is not None:
+            self._cached_bytes -= before.result.pixels.nbytes
+        self._cached[key] = _Cached(made, task.result())
+        self._cached_bytes += task.result().pixels.nbytes
+        while self._cached_bytes > self._limit_bytes:
+            _, oldest = self._cached.popitem(last=False)
+            self._cached_bytes -= oldest.result.pixels.nbytes
 
 
 def tile_key(request: TileRequest) -> bytes:
-    """What makes two tiles equal, and what is made of them."""
+    """Return a key that is equal for tiles with the same pixels of which the same part is computed."""
+    digest = request.with_digest().pixels_sha256
     pixels = request.pixels
     kind = (
         pixels.shape,
@@ -107,7 +108,6 @@ def tile_key(request: TileRequest) -> bytes:
         request.precision,
         request.kept,
         sorted(request.options.items()),
+        digest,
     )
-    digest = hashlib.sha256(repr(kind).encode())
-    digest.update(np.ascontiguousarray(pixels).data)
-    return digest.digest()
+    return hashlib.sha256(repr(kind).encode()).digest()

@@ -1,13 +1,12 @@
-"""From a decoded picture to an enlarged one: plan, cut, send to the engine, put together, and finish.
+"""Enlarges a decoded picture: cuts it into tiles, sends these to the engine, joins the results, and finishes them.
 
-The same code makes the picture in the command line and in the service, so both give the same bytes.
-Between the network and the result, samples have 16 bits, and are rounded to fewer once, at the end.
+The command line and the service use the same code, so both make the same bytes. Between the network and the result,
+samples have 16 bits; they are rounded to fewer bits once, at the end.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import itertools
 import statistics
 from collections import Counter
@@ -23,7 +22,7 @@ import numpy as np
 
 from enlarger import tracing
 from enlarger.engine import Engine
-from enlarger.engine.tile import TileRequest, TileResult
+from enlarger.engine.tile import TileRequest, TileResult, sha256_of
 from enlarger.geometry.axis import whole
 from enlarger.geometry.rect import Rect
 from enlarger.geometry.route import Pass, Route, result_window
@@ -35,7 +34,7 @@ from enlarger.picture.rim import without_ground
 from enlarger.picture.values import Note, Picture, Samples
 from enlarger.pipeline.dedupe import TileDeduplicator
 from enlarger.pipeline.outcome import Enlarged, Ran
-from enlarger.pipeline.plan import KEPT_BYTES, Plan
+from enlarger.pipeline.plan import TILE_CACHE_BYTES, Plan
 from enlarger.pipeline.planes import Goal, Plane, Source
 from enlarger.pipeline.progress import OnPiece, OnTile, Piece
 from enlarger.pipeline.together import together
@@ -64,34 +63,34 @@ async def enlarge(
     """Enlarge a picture.
 
     Args:
-        picture: gray or RGB, with or without alpha, 8 or 16 bits; of an animation each frame that differs
-            from those before it is enlarged.
-        plan: what is to be done with a picture of that size.
+        picture: gray or RGB, with or without alpha, 8 or 16 bits per sample. Frames of an animation that are equal to
+            an earlier one are not enlarged again.
+        plan: the plan for the picture.
         precision: ``f32``, ``bf16`` or ``int8``.
-        engine: where tiles go, all at once; it decides how many run.
-        executor: where samples are worked on, off the event loop.
-        deadline: on the event loop's clock.
-        admitted_at: on the same clock.
-        request_id: for the logs of all who touch a tile.
-        on_planes: told how many planes go through the network, before the first tile does: colours of each frame
-            that differs from those before it, and alpha that is not the same everywhere.
-        on_total: told how many tiles there are, before any is sent.
-        on_tile: told of each finished tile.
-        on_piece: given the pixels of finished tiles.
+        engine: gets all tiles at once; it decides how many of them run.
+        executor: threads that work on samples, off the event loop.
+        deadline: seconds on the event loop's clock.
+        admitted_at: seconds on the same clock.
+        request_id: for the logs of everything that handles a tile.
+        on_planes: called before the first tile with the number of planes that go through the network: the colours
+            of each distinct frame, and its alpha unless that is the same everywhere.
+        on_total: called with the number of tiles, before any is sent.
+        on_tile: called after each finished tile.
+        on_piece: called with the pixels of each finished tile.
 
     Raises:
-        EnlargerError: whatever the engine raises for a tile it cannot do; the other tiles are dropped.
+        EnlargerError: the engine failed on a tile; the other tiles are cancelled.
     """
     frames = picture.frames
     first_equal = await in_thread(executor, _first_equal, frames)
     distinct = sorted(set(first_equal))
     planes = sum(_plane_count(frames[number]) for number in distinct)
-    keep_bytes = KEPT_BYTES if len(frames) > 1 else 0
-    async with TileDeduplicator(engine, keep_bytes=keep_bytes) as once:
+    cache_bytes = TILE_CACHE_BYTES if len(frames) > 1 else 0
+    async with TileDeduplicator(engine, cache_bytes=cache_bytes) as deduplicator:
         work = _Work(
             plan=plan,
             precision=precision,
-            engine=once,
+            engine=deduplicator,
             executor=executor,
             deadline=deadline,
             admitted_at=admitted_at,
@@ -119,7 +118,7 @@ async def enlarge(
         tiles_by_server=Counter(result.server for result in done),
         retried=sum(result.attempts - 1 for result in done),
         repeated=Counter(result.repeated for result in done if result.repeated is not None),
-        reused=once.reused,
+        reused=deduplicator.reused,
         infer_s=sum(result.infer_s for result in done),
         color_delta=statistics.fmean(frame.color_delta for frame in made),
     )
@@ -141,12 +140,9 @@ async def enlarge(
 
 
 def _first_equal(frames: Sequence[Samples]) -> list[int]:
-    """For each frame, the number of the first one with the same samples."""
+    """Return for each frame the number of the first frame with the same samples."""
     seen: dict[bytes, int] = {}
-    return [
-        seen.setdefault(hashlib.sha256(np.ascontiguousarray(frame).data).digest(), number)
-        for number, frame in enumerate(frames)
-    ]
+    return [seen.setdefault(sha256_of(frame), number) for number, frame in enumerate(frames)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +155,7 @@ class _Made:
 
 @dataclass(kw_only=True)
 class _Work:
-    """What is the same for all frames, and the facts of the tiles that are done."""
+    """What all frames share, and the results of the finished tiles without their pixels."""
 
     plan: Plan
     precision: str
@@ -178,7 +174,7 @@ class _Work:
     done: list[TileResult] = field(default_factory=list)
 
     async def enlarge(self, frames: Sequence[Samples]) -> list[_Made]:
-        """All frames, a few at a time."""
+        """Enlarge all frames, a few at a time."""
         places = asyncio.Semaphore(self.plan.frames_at_once)
 
         async def one(frame: Samples) -> _Made:
@@ -213,10 +209,11 @@ class _Work:
             ]
             shown = planes[0] if is_shown and step is self.plan.way.passes[-1] else None
             tiles = [(plane, box) for plane in planes for box in step.boxes]
-            keeps = await in_thread(self.executor, _keeps, tiles)
+            digests = await in_thread(self.executor, _digests, tiles)
+            keeps = _keeps(tiles, digests)
             await together(
-                self._tile(box, plane, keep, is_shown=plane is shown)
-                for (plane, box), keep in zip(tiles, keeps, strict=True)
+                self._tile(box, plane, keep, digest, is_shown=plane is shown)
+                for (plane, box), keep, digest in zip(tiles, keeps, digests, strict=True)
             )
             deltas.append(planes[0].color_delta)
             window = step.made.times(self.plan.model.scale)
@@ -226,12 +223,12 @@ class _Work:
         return _Made(made, deltas[0])
 
     def _extremes(self, picture: Picture, step: Pass) -> Extremes | None:
-        """Where alpha is sure to be 0 or full after a pass."""
+        """Return where alpha is certain to be 0 or full after a pass; None if the picture has no alpha."""
         if picture.alpha is None:
             return None
         scale, way = self.plan.model.scale, self.plan.way
         number, made = way.passes.index(step) + 1, step.made.times(scale)
-        # Between two passes a goal is all that the first one makes, at its own size.
+        # Between two passes, the goal is everything that the first one makes, at its own size.
         is_last = number == len(way.passes)
         width, height = (
             self.plan.size_px
@@ -251,8 +248,10 @@ class _Work:
             is_reduced=is_last and not (way.rows.is_cut and way.columns.is_cut),
         )
 
-    async def _tile(self, box: TileBox, plane: Plane, keep: Rect, *, is_shown: bool) -> None:
-        """A tile of which ``keep`` is made, its own part or more."""
+    async def _tile(
+        self, box: TileBox, plane: Plane, keep: Rect, digest: bytes, *, is_shown: bool
+    ) -> None:
+        """Enlarge one tile. ``keep`` is the part of the tile that the engine returns: its own part or more."""
         request = TileRequest(
             pixels=plane.tile(box),
             model=self.plan.model.id,
@@ -266,6 +265,7 @@ class _Work:
             index=next(self.numbers),
             total=self.total,
             keep=keep,
+            pixels_sha256=digest,
         )
         with tracing.span("tile", index=request.index, lr_px=request.lr_px):
             result = await self.engine.enlarge(request)
@@ -274,7 +274,7 @@ class _Work:
         if is_shown and self.on_piece is not None and (piece := self._piece(box, request, result)):
             self.on_piece(piece)
         await in_thread(self.executor, plane.paste, box, result.pixels)
-        # Only the facts are kept, and not a view either, which would keep all of the pixels.
+        # The list of results must not hold pixels, nor a view, which would hold all of them.
         result = replace(result, pixels=_NO_PIXELS)
         async with plane.finishing:
             await in_thread(self.executor, plane.finish)
@@ -283,11 +283,11 @@ class _Work:
             self.on_tile(len(self.done), self.total)
 
     def _piece(self, box: TileBox, request: TileRequest, result: TileResult) -> Piece | None:
-        """What can be shown of a tile; None where it only helps its neighbours."""
+        """Return the part of a tile that can be shown; None if the tile only adds to its neighbours."""
         step, scale, out = self.plan.way.passes[-1], self.plan.model.scale, self.plan.way.out
         kept = box.kept
         shared = kept.common(step.made)
-        # Before the reduction, the last pass makes the whole picture so large.
+        # The size of the whole picture after the last pass, before the reduction.
         made_px = (self.plan.way.columns.length_px, self.plan.way.rows.length_px)
         place = result_window(shared.times(scale), made_px, self.plan.size_px).common(out)
         if place.width_px < 1 or place.height_px < 1:
@@ -303,18 +303,21 @@ class _Work:
         )
 
 
-def _keeps(tiles: Sequence[tuple[Plane, TileBox]]) -> list[Rect]:
-    """What is to be made of each tile: its own part; of equal ones all that any of them needs, so that one does for all.
+def _digests(tiles: Sequence[tuple[Plane, TileBox]]) -> list[bytes]:
+    """Return the digests of the tiles' pixels. Everything that compares tiles later uses these."""
+    return [sha256_of(plane.tile(box)) for plane, box in tiles]
 
-    Where a tile lies in the picture decides which part is its own: so flat ones would differ by that alone.
+
+def _keeps(tiles: Sequence[tuple[Plane, TileBox]], digests: Sequence[bytes]) -> list[Rect]:
+    """Return the part of each tile that the engine returns: its own part, or for equal tiles what any of them needs.
+
+    Where a tile lies in the picture decides which part is its own. With only its own part, equal tiles would differ by
+    that, and could not share one computation.
     """
     own = [box.kept_in_tile for _, box in tiles]
-    if len(tiles) == 1:
-        return own
-    keys = []
-    for plane, box in tiles:
-        pixels = np.ascontiguousarray(plane.tile(box))
-        keys.append((pixels.shape, hashlib.sha256(pixels.data).digest()))
+    keys = [
+        (plane.tile(box).shape, digest) for (plane, box), digest in zip(tiles, digests, strict=True)
+    ]
     hulls: dict[object, Rect] = {}
     for key, keep in zip(keys, own, strict=True):
         hulls[key] = hulls.get(key, keep).hull(keep)
@@ -322,13 +325,13 @@ def _keeps(tiles: Sequence[tuple[Plane, TileBox]]) -> list[Rect]:
 
 
 def _plane_count(frame: Samples) -> int:
-    """An even alpha needs no network."""
+    """Return how many planes of a frame go through the network. An alpha that is the same everywhere does not."""
     alpha = Picture(samples=frame).alpha
     return 1 if alpha is None or alpha.min() == alpha.max() else 2
 
 
 def _sources(picture: Picture, *, cleans_edges: bool) -> list[Source]:
-    """Colour, and alpha where it is not the same everywhere."""
+    """Return the colours, and alpha unless it is the same everywhere."""
     whole = Rect.whole(picture.width_px, picture.height_px)
     colour, alpha = picture.colour, picture.alpha
     if alpha is not None:
@@ -340,26 +343,26 @@ def _sources(picture: Picture, *, cleans_edges: bool) -> list[Source]:
 
 
 def _widened(samples: Samples) -> Samples:
-    """With 16 bits: 257 is 65535 / 255, so that white stays white."""
+    """Return samples of 16 bits. 257 is 65535 / 255, so that white stays white."""
     return samples if samples.dtype == np.uint16 else samples.astype(np.uint16) * np.uint16(257)
 
 
 def _goals(made: Samples, sources: Sequence[Source], way: Route) -> list[Goal]:
-    """Of the last pass: the channels of the result."""
+    """Return the goals of the last pass: the channels of the result."""
     channels = sources[0].samples.shape[2]
     parts = [made[:, :, :channels], made[:, :, channels:]][: len(sources)]
     return [Goal(part, way.rows, way.columns) for part in parts]
 
 
 def _between(source: Source, step: Pass, scale: int) -> Goal:
-    """Of a pass before the last: all that the network makes, with all its bits."""
+    """Return the goal of a pass before the last: everything that the network makes, with all bits."""
     made = step.made.times(scale)
     samples = np.empty((made.height_px, made.width_px, source.samples.shape[2]), np.uint16)
     return Goal(samples, whole(made.height_px, made.height_px), whole(made.width_px, made.width_px))
 
 
 def _notes(picture: Picture, plan: Plan) -> list[Note]:
-    """That the result has another size than what the network made."""
+    """Return a note if the result has another size than the network's output."""
     native = plan.model.scale ** len(plan.way.passes)
     if plan.size_px == (picture.width_px * native, picture.height_px * native):
         return []
@@ -368,7 +371,7 @@ def _notes(picture: Picture, plan: Plan) -> list[Note]:
 
 
 def _depth_notes(picture: Picture, precision: str) -> list[Note]:
-    """That a precision was asked for which cannot keep the depth of the picture."""
+    """Return a note if the precision cannot preserve the depth of the picture."""
     # bf16 has 8 significant bits, and int8 computes with 8. A picture of 10 or 12 bits that was read as 8 loses nothing.
     if precision == "f32" or picture.samples.dtype != np.uint16:
         return []

@@ -1,4 +1,4 @@
-"""The work that was admitted and is not finished: what it takes, and how much of it is left."""
+"""The work of all admitted and unfinished requests: its cost, and how much of it is left."""
 
 from __future__ import annotations
 
@@ -10,64 +10,64 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What a picture asks for."""
+    """The cost of one request at most."""
 
     mflop: float
-    """Computing, of all its frames."""
+    """Computing for all frames."""
 
     tile_mflop: float
-    """Computing of its largest tile, which is done in one piece."""
+    """Computing for the largest tile, which one engine does alone."""
 
     planes: int
-    """What goes through the network: colours of all its frames, and as many planes of alpha where its header says
-    that there may be some. Fewer, if alpha turns out to be the same everywhere, or frames to be equal."""
+    """Planes that go through the network: the colours of all frames, and as many planes of alpha if the header says
+    that there may be some. There are fewer if alpha turns out to be the same everywhere, or frames to be equal."""
 
     lr_px: int
     out_px: int
-    """Pixels before and after, of all its frames."""
+    """Pixels of the input and of the result, in all frames."""
 
     input_bytes: int
-    """Its file as it came, which is held until the picture is done."""
+    """Bytes of the input file, which is held until the picture is done."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """Work: all that a gateway holds, or one request's own."""
+    """An amount of work: that of all requests here, or of one."""
 
     requests: int
-    """Admitted and unfinished."""
+    """Requests that are admitted and unfinished."""
 
     mflop: float
-    """Their computing that is not done yet."""
+    """Their computing that is not done yet, in million floating-point operations."""
 
     mflop_per_s: float | None
-    """Measured speed of all ready servers together, or if there is none, of those that may return; None before the
-    first measurement."""
+    """Measured speed of all ready servers together; if none is ready, of those that may return. None before the first
+    measurement."""
 
     handling_s: float = 0.0
-    """Estimated seconds for what is not tiles; see ``Handling``."""
+    """Estimated seconds for decoding and encoding; see ``Handling``."""
 
     input_bytes: int = 0
-    """Their files as they came."""
+    """Bytes of their input files."""
 
     @property
     def wait_s(self) -> float:
-        """Estimated seconds until all of it is done; 0 while the speed is not known."""
+        """Estimated seconds until all work is done; 0 while the speed is not known."""
         return self.mflop / self.mflop_per_s + self.handling_s if self.mflop_per_s else 0.0
 
 
 class Handling:
-    """What pictures take besides their tiles: to be decoded, and after the last tile locked, reduced and encoded.
+    """Measures the time of pictures besides their tiles: decoding, and colour lock, reduction and encoding.
 
-    With a quick model that is as much as the network takes. It is measured on finished pictures, in seconds of
-    one worker. Where more pictures than workers are at it, each is given an equal share of the workers' time,
-    so that waiting for one another is not counted: the shares add up to what the workers did. A picture
-    counts as its output in megapixels and one more, since the smallest has to be decoded, too. The newest
-    count most. While tiles run nothing is counted: what happens then is hidden behind them.
+    With a fast model, this is as much as the network takes. It is measured on finished pictures, in seconds of one
+    worker. If more pictures than workers are handled at once, each gets an equal share of the workers' time, so that
+    waiting for one another is not counted: the shares add up to what the workers did. A picture counts as its output
+    in megapixels plus one, since even the smallest has to be decoded. The newest pictures count most. Nothing is
+    counted while tiles are computed, since it is done at the same time.
 
     Args:
-        workers: pictures that are decoded or encoded at the same time.
-        clock: seconds, never going back.
+        workers: how many pictures are decoded or encoded at the same time.
+        clock: returns seconds, and never goes back.
     """
 
     def __init__(self, workers: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -80,28 +80,28 @@ class Handling:
         self._measured_mpx = 0.0
 
     def begin(self) -> float:
-        """One more picture is at it; gives what ``end`` is to be told."""
+        """Begin to handle a picture; return the argument for ``end``."""
         self._look()
         self._at_it += 1
         return self._share_s
 
     def end(self, begun: float) -> float:
-        """It is at it no more; gives the seconds of one worker that it was given."""
+        """End the handling of a picture for now; return its share of the workers' time, in seconds of one worker."""
         self._look()
         self._at_it -= 1
         return self._share_s - begun
 
     def measure(self, out_px: int, took_s: float) -> None:
-        """A picture is finished."""
+        """Add a finished picture to the measurement."""
         self._took_s = 0.7 * self._took_s + 0.3 * took_s
         self._measured_mpx = 0.7 * self._measured_mpx + 0.3 * _counted_mpx(out_px, pictures=1)
 
     def estimate_s(self, out_px: int, *, pictures: int) -> float:
-        """Seconds for pictures of so many output pixels in all; 0 before the first measurement."""
+        """Return the estimated seconds for pictures with so many output pixels in all; 0 before the first measurement."""
         if not self._measured_mpx:
             return 0.0
         per_mpx_s = self._took_s / self._measured_mpx
-        # A picture is at one worker at a time.
+        # One worker handles a picture at a time.
         at_once = max(1, min(pictures, self._workers))
         return per_mpx_s * _counted_mpx(out_px, pictures=pictures) / at_once
 
@@ -116,7 +116,7 @@ def _counted_mpx(out_px: int, *, pictures: int) -> float:
 
 
 class Ledger:
-    """What is admitted now: counts that ``with`` gives back whichever way a request ends."""
+    """Counts the work that is admitted now. ``with`` takes it out again, however a request ends."""
 
     def __init__(self, handling: Handling) -> None:
         self.requests = 0
@@ -127,7 +127,7 @@ class Ledger:
         self._handling = handling
 
     def load(self, mflop_per_s: float | None) -> Load:
-        """All of it, for servers of that speed."""
+        """Return all admitted work, for servers of this speed."""
         return Load(
             requests=self.requests,
             mflop=self.mflop,
@@ -137,9 +137,9 @@ class Ledger:
         )
 
     def load_of(self, cost: Cost, mflop_per_s: float | None, *, parallel: int) -> Load:
-        """That of one request, admitted or not, for servers that compute so many tiles at the same time.
+        """Return the work of one request, for servers that compute ``parallel`` tiles at the same time.
 
-        A tile is computed at the speed of one of these: a picture of few tiles takes no less when many are free.
+        Each tile is computed at the speed of one of them, so a picture of few tiles is no faster if more are free.
         """
         return Load(
             requests=1,
@@ -151,7 +151,7 @@ class Ledger:
 
     @contextmanager
     def entry(self, cost: Cost) -> Iterator[Entry]:
-        """One admitted request."""
+        """Count one admitted request for as long as the context lasts."""
         entry = Entry(self, self._handling, cost)
         self.requests += 1
         self.mflop += cost.mflop
@@ -161,9 +161,9 @@ class Ledger:
         try:
             yield entry
         finally:
-            entry.rests()
+            entry.end_handling()
             self.requests -= 1
-            # Sums of fractions drift; with nobody here, nothing is left.
+            # Sums of fractions drift: without a request, no work is left.
             self.mflop = self.mflop - entry.left_mflop if self.requests else 0.0
             self.lr_px -= cost.lr_px
             self.out_px -= cost.out_px
@@ -171,7 +171,7 @@ class Ledger:
 
 
 class Entry:
-    """The part of the ledger that one request owns."""
+    """One request in the ledger."""
 
     def __init__(self, ledger: Ledger, handling: Handling, cost: Cost) -> None:
         self._ledger = ledger
@@ -182,32 +182,32 @@ class Entry:
         self._mflop = self.left_mflop = cost.mflop
 
     def needs(self, planes: int) -> None:
-        """So many planes go through the network, as its pixels tell. What others would take is given back."""
+        """Correct the number of planes that go through the network, now that the pixels are known."""
         self._mflop = self._cost.mflop * min(1, planes / self._cost.planes)
         self._is_left(self._mflop)
 
     def progress(self, done: int, total: int) -> None:
-        """So many of its tiles are done. After the last one it is handled."""
+        """Count finished tiles. After the last one, handling begins."""
         self._is_left(self._mflop * (1 - done / total))
         if done == total:
-            self.handled()
+            self.begin_handling()
 
     def _is_left(self, mflop: float) -> None:
         self._ledger.mflop -= self.left_mflop - mflop
         self.left_mflop = mflop
 
-    def handled(self) -> None:
-        """It is being decoded, or finished: see ``Handling``."""
+    def begin_handling(self) -> None:
+        """Begin to decode, or to encode; see ``Handling``."""
         if self._begun is None:
             self._begun = self._handling.begin()
 
-    def rests(self) -> None:
-        """No longer."""
+    def end_handling(self) -> None:
+        """End decoding, or encoding."""
         if self._begun is not None:
             self._handled_s += self._handling.end(self._begun)
             self._begun = None
 
-    def finished(self) -> None:
-        """Its result is written."""
-        self.rests()
+    def complete(self) -> None:
+        """End the request: its result is written."""
+        self.end_handling()
         self._handling.measure(self._cost.out_px, self._handled_s)

@@ -1,4 +1,4 @@
-"""Memory for pixels, given out so that large pictures wait and small ones need not."""
+"""The budget of memory for pixels: large pictures wait for it, and small ones seldom do."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ _Queue = deque[tuple[int, asyncio.Future[None]]]
 class Room:
     """Memory for pixels, in two lanes: small pictures do not wait behind large ones.
 
-    A part is kept back for small ones, so that there is always a way past a large one that waits or works.
-    While a large one waits, small ones have that part alone, so they cannot keep it waiting for ever.
+    A part is reserved for small pictures, so that they can always pass a large one that waits or runs. While a large
+    picture waits, small ones get only that part, so that they cannot make it wait for ever.
     """
 
     limit_bytes: int
     small_bytes: int = 0
-    """Held by small pictures."""
+    """Bytes that small pictures hold."""
 
     large_bytes: int = 0
-    """Held by large ones, as ``counted``."""
+    """Bytes that large pictures hold, as ``counted``."""
 
     @property
     def reserve_bytes(self) -> int:
-        """For small pictures alone."""
+        """The part that is reserved for small pictures."""
         return self.limit_bytes // 8
 
     def is_small(self, size_bytes: int) -> bool:
-        """Up to a sixteenth of all, so two at least fit into the reserve."""
+        """Return whether a picture is small: up to a sixteenth of all memory, so that at least two fit into the reserve."""
         return 16 * size_bytes <= self.limit_bytes
 
     def counted(self, size_bytes: int) -> int:
-        """What a picture takes of the room.
+        """Return how many bytes a picture counts as.
 
-        One that is larger than all but the reserve counts as just that: it comes in when no other large one is
-        here, and leaves small ones their reserve. Only then is more held than the limit: its size and the reserve.
+        A picture that is larger than everything except the reserve counts as just that. So it can run when no other
+        large one does, and leaves small ones their reserve. Only then is more memory in use than the limit.
         """
         return min(size_bytes, self.limit_bytes - self.reserve_bytes)
 
     def takes(self, size_bytes: int, *, large_waits: bool) -> bool:
-        """Whether the next one of its lane may come in now."""
+        """Return whether the next picture of its lane may have its memory now."""
         counted = self.counted(size_bytes)
         fits = self.small_bytes + self.large_bytes + counted <= self.limit_bytes
         if self.is_small(size_bytes):
@@ -54,7 +54,7 @@ class Room:
 
 
 class MemoryBudget:
-    """Bytes of pixels held at once; who does not fit waits. ``Room`` says who fits; each lane is in order of arrival."""
+    """Gives out memory for pixels; a picture that does not fit waits. ``Room`` decides; each lane is first come, first served."""
 
     def __init__(self, limit_bytes: int) -> None:
         self.held_bytes = 0
@@ -64,7 +64,7 @@ class MemoryBudget:
 
     @asynccontextmanager
     async def hold(self, size_bytes: int) -> AsyncIterator[None]:
-        """Wait for room, and give it back in the end."""
+        """Wait for memory, and hold it for as long as the context lasts."""
         lane = self._small if self._room.is_small(size_bytes) else self._large
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         lane.append((size_bytes, place))
@@ -76,7 +76,7 @@ class MemoryBudget:
             if place.done() and not place.cancelled():
                 self._count(size_bytes, leaves=True)
             else:
-                # Whoever left in the same turn of the loop may have taken it out already.
+                # Another one that left in the same turn of the loop may have removed it already.
                 with contextlib.suppress(ValueError):
                     lane.remove((size_bytes, place))
             self._grant()

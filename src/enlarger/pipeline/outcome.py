@@ -1,4 +1,4 @@
-"""What came of a request, and what would come of it."""
+"""The outcome of a request, and the estimate of one."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from enlarger.errors import EnlargerError
 from enlarger.picture.values import Header, Note, Picture
 from enlarger.pipeline.result_cache import Found
-from enlarger.store import StoredFile
+from enlarger.storage import StoredResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ran:
-    """What really ran for a picture."""
+    """What was really computed for a picture."""
 
     model: str
     model_sha256: str
@@ -23,25 +23,25 @@ class Ran:
     tiles: int
     tiles_by_server: Counter[str] = field(default_factory=Counter)
     retried: int = 0
-    """Times that a tile had to be sent again."""
+    """How often a tile had to be sent again."""
 
     repeated: Counter[str] = field(default_factory=Counter)
     """Tiles that were computed again, by reason."""
 
     reused: int = 0
-    """Tiles that were equal to another one and needed no computing."""
+    """Tiles that were equal to another one, so that they needed no computing."""
 
     infer_s: float = 0.0
     """Seconds of computing, summed over tiles."""
 
     color_delta: float = 0.0
-    """Mean absolute difference in 8-bit steps between the input and the result averaged to its size; of two
-    passes, after the first; of an animation, the mean of its frames."""
+    """Mean absolute difference in 8-bit steps between the input and the result averaged to its size. With two passes,
+    that after the first; for an animation, the mean of its frames."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Enlarged:
-    """An enlarged picture, and what really ran."""
+    """An enlarged picture, and what was computed for it."""
 
     picture: Picture
     ran: Ran
@@ -49,61 +49,84 @@ class Enlarged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """A finished request. Pixels are in its file alone."""
+    """A finished request. Its pixels are in its file only."""
 
     ran: Ran
-    stored: StoredFile
+    stored: StoredResult
     width_px: int
     height_px: int
     scale: float
     """How many times wider the whole result is than the whole picture."""
 
     notes: tuple[Note, ...]
-    """All that was changed on the way."""
+    """Everything that was changed on the way."""
 
     kept: tuple[str, ...]
-    """What the file has of the picture besides its pixels."""
+    """What the file preserves of the picture besides its pixels; see ``preserved``."""
 
     header: Header
     input_bytes: int
     found: Found = "miss"
-    """Whether it was computed for this request."""
+    """Whether the result was computed for this request."""
 
     stages_s: Mapping[str, float] = field(default_factory=dict)
-    """Seconds of this request by stage: ``fetch`` (and plan), and if it was computed for it ``queue``, ``decode``,
-    ``infer`` and ``encode``."""
+    """Seconds of this request by stage: ``fetch``, which includes planning, and, if the result was computed for this
+    request, ``queue``, ``decode``, ``infer`` and ``encode``."""
 
     took_s: float = 0.0
 
     eta_s: float | None = None
-    """Seconds that it was expected to take when it was admitted; None if no speed was known, or if it was not
-    computed for this request."""
+    """Seconds that the request was estimated to take when it was admitted. None if no speed was known, or if the
+    result was not computed for this request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """What a request would make and take, if it came now."""
+    """The result and the cost of a request, if it came now."""
 
     width_px: int
     height_px: int
     model: str
     precision: str | None
-    """What it would be computed in; None while no server has the model ready."""
+    """The precision that it would be computed in; None while no server has the model ready."""
 
     tiles: int
-    """For its colours; alpha takes as many again."""
+    """Tiles for the colours; alpha takes as many again."""
 
     mflop: float
-    """Computing, with that for alpha where the file may have some."""
+    """Computing, including that for alpha if the file may have some."""
 
     held_bytes: int
-    """Memory for its pixels."""
+    """Memory for the pixels."""
 
     waiting: int
-    """Requests that are here."""
+    """Requests that are admitted and unfinished."""
 
     eta_s: float | None
-    """Seconds until it would be done; None while no speed is known."""
+    """Seconds until the request would be done; None while no speed is known."""
 
     refusal: EnlargerError | None
-    """Why it would be refused now, if it would."""
+    """The error by which the request would be refused now; None if it would be admitted."""
+
+
+def preserved(picture: Picture, written: Picture) -> tuple[str, ...]:
+    """Return the names of what the input had and the file of the result has as well.
+
+    Args:
+        picture: the input as it was decoded.
+        written: what the file of the result holds.
+    """
+    by_name = {
+        "alpha": picture.has_alpha and written.has_alpha,
+        "gray": picture.is_gray and written.is_gray,
+        "depth_16": picture.samples.itemsize == 2 and written.samples.itemsize == 2,
+        # Not a profile that was made here from another statement of colours.
+        "icc": bool(picture.icc and written.icc and picture.stated is None),
+        "exif": bool(picture.exif and written.exif),
+        "xmp": bool(picture.xmp and written.xmp),
+        "iptc": bool(picture.iptc and written.iptc),
+        "text": bool(picture.texts and written.texts),
+        "dpi": bool(picture.dpi and written.dpi),
+        "animation": bool(picture.motion and written.motion),
+    }
+    return tuple(name for name, is_preserved in by_name.items() if is_preserved)

@@ -1,7 +1,7 @@
-"""What is to be done with a file, and whether it may be: one pure function of header, options, models and limits.
+"""The plan of a request: one pure function of header, options, models and limits.
 
-A request is planned here once. The plan is handed to all who act on it: admission, estimate, the step that enlarges,
-the one that writes, in the service and in the shell.
+A request is planned once, here. Admission, the estimate, the steps that enlarge and write, and the shell all get the
+same plan.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from enlarger.geometry.route import Route, route
 from enlarger.models import Catalogue, Model
 from enlarger.options import Options
 from enlarger.picture import colour_lock
-from enlarger.picture.encode import check_kind, kind_for
+from enlarger.picture.formats import check_kind, kind_for
 from enlarger.picture.values import Header
 from enlarger.pipeline.ledger import Cost
 
-KEPT_BYTES = 256 << 20
-"""Memory for results that are kept for equal tiles of later frames."""
+TILE_CACHE_BYTES = 256 << 20
+"""Memory for results that are cached for equal tiles of later frames."""
 
 _TILES_AT_ONCE = 8
 
 
 class PlannedModel(Protocol):
-    """What a plan states of its model: a row of the catalogue does."""
+    """What a plan needs to know about its model: a row of the catalogue states it."""
 
     @property
     def id(self) -> str: ...  # noqa: D102
@@ -47,7 +47,7 @@ class PlannedModel(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """The operator's limits on a picture and its result; None: there is none."""
+    """The operator's limits on a picture and its result; None is no limit."""
 
     max_side_px: int | None = None
     """The longest side of a picture."""
@@ -59,36 +59,36 @@ class Limits:
     """Frames of an animation."""
 
     max_frame_px: int | None = None
-    """Pixels of all frames of a result together, where fewer frames are the way out."""
+    """Pixels of all frames of a result together; an animation that has more is cut to fewer frames."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is to be done with a file, before any of it is."""
+    """Everything that is decided about a request before its pixels are read."""
 
     header: Header
-    """What the file says of itself."""
+    """The header of the file."""
 
     frames: int
-    """How many of its frames are enlarged."""
+    """Frames that are enlarged."""
 
     size_px: tuple[int, int]
     """Width and height of the whole result."""
 
     region: Rect | None = None
-    """The part of the picture whose result is wanted; None for all of it."""
+    """The part of the picture to enlarge; None for all of it."""
 
     crop: Rect | None = None
-    """The part of the result that is wanted, in its pixels; None where ``region`` says which."""
+    """The part of the result to write, in pixels of the result; None if ``region`` decides."""
 
     cleans_edges: bool = False
-    """Whether the ground is taken out of the edges of a cut-out that it was cut from."""
+    """Whether the old background is removed from the edges of a cut-out."""
 
     color_lock: bool = True
-    """Whether the low frequencies are set back to those of the input."""
+    """Whether the low frequencies of the result are set to those of the input."""
 
     model: PlannedModel
-    """What enlarges: scale, halo and tile size are this row's, whatever a model server states."""
+    """The model. Scale, halo and tile size are those of this row, whatever a model server states."""
 
     way: Route
     """The passes of the network with their tiles, and the reduction after the last."""
@@ -98,7 +98,7 @@ class Plan:
 
     @property
     def out_px(self) -> tuple[int, int]:
-        """Width and height of what is written."""
+        """Width and height of the picture that is written."""
         return self.way.out.width_px, self.way.out.height_px
 
     @property
@@ -108,12 +108,12 @@ class Plan:
 
     @property
     def is_part(self) -> bool:
-        """Whether less than the whole picture is wanted."""
+        """Whether only a part of the picture is written."""
         return self.region is not None or self.crop is not None
 
     @property
     def need(self) -> Need:
-        """What an engine must have for all of its tiles."""
+        """What an engine must have to enlarge the tiles."""
         return Need(
             model=self.model.id,
             weights_sha256=self.model.sha256,
@@ -128,13 +128,13 @@ class Plan:
 
     @property
     def most_tiles(self) -> int:
-        """With those of alpha, where the header says that there may be some."""
+        """Tiles for the colours, and for alpha if the header says that there may be some."""
         return self.tiles * (2 if self.header.may_be_transparent else 1)
 
     @property
     def planes(self) -> int:
         """Planes that go through the network at most: colours and alpha of all frames."""
-        # Alpha goes through the network like another picture, unless it is the same everywhere: pixels tell, later.
+        # Alpha goes through the network like another picture, unless it is the same everywhere, as the pixels will tell.
         return self.frames * (2 if self.header.may_be_transparent else 1)
 
     @property
@@ -144,33 +144,33 @@ class Plan:
 
     @property
     def frames_at_once(self) -> int:
-        """Frames of an animation that are worked on together: enough tiles to keep all engines busy."""
+        """Frames of an animation that are enlarged at the same time, so that there are tiles for all engines."""
         return max(2, _TILES_AT_ONCE // max(len(step.boxes) for step in self.way.passes))
 
     @property
     def held_bytes(self) -> int:
-        """Memory for its pixels at the worst, with four channels of 16 bits, or of 8 in an animation."""
-        # Source, canvases, and result. Rows leave a canvas when those above them are there, so that most pictures take
-        # little more than half of it; but the first tile may be the last to come.
+        """Memory for the pixels at most, with four channels of 16 bits, or of 8 bits in an animation."""
+        # Source, canvases and result. Rows leave a canvas when they and all rows above them are complete, so that most
+        # pictures take little more than half of this; but the first tile may be the last to come.
         lr_px = self.header.width_px * self.header.height_px
         made_px = sum(step.made.width_px * step.made.height_px for step in self.way.passes)
         out_px = self.out_px[0] * self.out_px[1]
         one = 4 * 2 * (lr_px + made_px * self.model.scale**2 + out_px)
         if self.frames == 1:
             return one
-        # All frames as they came, as they were made, and as they are written; and those at work.
+        # All frames as decoded, as made, and as written; and those that are being enlarged.
         at_work = min(self.frames, self.frames_at_once) * one
-        return at_work + KEPT_BYTES + 4 * self.frames * (lr_px + 2 * out_px)
+        return at_work + TILE_CACHE_BYTES + 4 * self.frames * (lr_px + 2 * out_px)
 
     @property
     def least_size_px(self) -> tuple[int, int]:
-        """Width and height of the result at the picture's own size: no result is smaller."""
+        """Width and height of the result at the picture's own scale. No result is made smaller to fit ``max_bytes``."""
         across = self.header.width_px / self.size_px[0]
         down = self.header.height_px / self.size_px[1]
         return max(1, round(self.out_px[0] * across)), max(1, round(self.out_px[1] * down))
 
     def cost(self, input_bytes: int) -> Cost:
-        """What it takes at most, with a file of that size."""
+        """Return what the request takes at most, with a file of this size."""
         return Cost(
             mflop=self.mflop,
             tile_mflop=self.model.mflop_per_px * self.way.tile_lr_px,
@@ -181,10 +181,10 @@ class Plan:
         )
 
     def check_alpha(self, options: Options, *, has_alpha: bool) -> None:
-        """Hold the format of the result against what is known once the picture is decoded.
+        """Check that the format of the result can hold the picture, now that its alpha is known.
 
         Raises:
-            InvalidOption: the format cannot hold it.
+            InvalidOption: the format cannot hold the picture.
         """
         check_kind(
             self.kind,
@@ -203,19 +203,19 @@ def plan(
     limits: Limits,
     kind: str | None = None,
 ) -> Plan:
-    """What has to be done for ``options`` with a file of that header.
+    """Plan a request.
 
     Args:
-        header: what the file says of itself.
-        options: what is asked for.
+        header: the header of the file.
+        options: what was asked for.
         catalogue: the models to choose from.
-        limits: the operator's.
-        kind: format of the result; None leaves it to ``options`` and the file.
+        limits: the operator's limits.
+        kind: format of the result; None: as ``options`` and the file say.
 
     Raises:
-        RequestError: it is not to be done; the text says why.
+        RequestError: the request cannot be done, or is over a limit; the text says why.
     """
-    # Before anything is planned: a header may state millions of pixels a side, and planning takes its time.
+    # First of all: a header may state millions of pixels a side, and planning these takes long.
     check_side(header, limits.max_side_px)
     frames = frame_count(options, header, limit=limits.max_frames)
     picture_px = (header.width_px, header.height_px)
@@ -260,7 +260,7 @@ def plan_route(
     crop: Rect | None = None,
     color_lock: bool = True,
 ) -> Route:
-    """The passes to a result, with what the colour lock looks at around each pixel; see ``route``."""
+    """Return the passes to a result, with the margin that the colour lock needs; see ``route``."""
     return route(
         *picture_px,
         model=model,
@@ -272,10 +272,10 @@ def plan_route(
 
 
 def model_for(catalogue: Catalogue, options: Options, picture_px: tuple[int, int]) -> Model:
-    """The model that a picture of that width and height is enlarged by.
+    """Return the model for a picture of this width and height.
 
     Raises:
-        InvalidOption: the size or the region is not to be had of it.
+        InvalidOption: the picture cannot have the size or the region that was asked for.
         UnknownModel: no such model is installed.
     """
     _region(options, picture_px)
@@ -285,7 +285,7 @@ def model_for(catalogue: Catalogue, options: Options, picture_px: tuple[int, int
 def choose_model(
     catalogue: Catalogue, model_id: str, picture_px: tuple[int, int], size_px: tuple[int, int]
 ) -> Model:
-    """The model for a result of ``size_px``, of a picture of ``picture_px``: one of 2x is enough where there is one.
+    """Return the model for a picture of ``picture_px`` and a result of ``size_px``: one of 2x if that is enough.
 
     Raises:
         UnknownModel: no such model is installed.
@@ -295,22 +295,22 @@ def choose_model(
 
 
 def choose_precision(wish: str, *, setting: str, depth_bits: int, model: ModelFacts) -> str:
-    """The precision that a picture is computed in.
+    """Return the precision that a picture is computed in.
 
-    ``auto`` keeps the depth of the picture: bf16 and int8 have about 8 significant bits, so what has more is
-    computed in f32.
+    ``auto`` preserves the depth of the picture: bf16 and int8 have about 8 significant bits, so pictures with more
+    bits are computed in f32.
 
     Args:
-        wish: what the request asks for.
-        setting: what the operator set, which counts where the request says ``auto``.
+        wish: the precision that the request names.
+        setting: the operator's setting, which applies if the request says ``auto``.
         depth_bits: bits per sample of the picture's file.
-        model: says what there is, and names first what ``auto`` means for 8 bits.
+        model: states the available precisions; the first one is ``auto`` for 8 bits.
 
     Raises:
         InvalidOption: the precision is not available for this model.
     """
     available = model.precisions
-    # Not every model has int8, and who sets it for the service wants it where there is one.
+    # Not every model has int8: as a setting, it applies to those that have it.
     unset = setting == "auto" or (setting == "int8" and setting not in available)
     if wish == "auto" and unset:
         return "f32" if depth_bits > 8 and "f32" in available else available[0]
@@ -324,10 +324,10 @@ def choose_precision(wish: str, *, setting: str, depth_bits: int, model: ModelFa
 
 
 def check_side(header: Header, max_side_px: int | None) -> None:
-    """Hold the sides that a header states against the limit.
+    """Check the sides of a picture against the limit.
 
     Raises:
-        ImageTooLarge: one is longer than allowed.
+        ImageTooLarge: a side is longer than allowed.
     """
     width, height = header.width_px, header.height_px
     if max_side_px is not None and max(width, height) > max_side_px:
@@ -339,11 +339,11 @@ def check_side(header: Header, max_side_px: int | None) -> None:
 
 
 def frame_count(options: Options, header: Header, *, limit: int | None) -> int:
-    """How many frames of a file are to be enlarged.
+    """Return how many frames of a file are enlarged.
 
     Raises:
-        AnimationUnsupported: there are several, and the options do not say what to do with them.
-        InvalidOption: several are wanted of a file that is no animation, or more than allowed.
+        AnimationUnsupported: there are several frames, and the options do not say what to do with them.
+        InvalidOption: several frames were asked for, but the file is no animation, or there are more than allowed.
     """
     wish = options.frames
     if header.frames == 1 or wish in ("first", 1) or (wish is None and not header.is_animation):
@@ -371,10 +371,10 @@ def frame_count(options: Options, header: Header, *, limit: int | None) -> int:
 
 
 def check_output(planned: Plan, max_output_px: int | None) -> None:
-    """Hold the size of a result against the limit.
+    """Check the size of a result against the limit.
 
     Raises:
-        OutputTooLarge: all its frames together would have more pixels than allowed.
+        OutputTooLarge: all frames together would have more pixels than allowed.
     """
     out_px, frames, header = planned.out_px[0] * planned.out_px[1], planned.frames, planned.header
     if max_output_px is None or out_px * frames <= max_output_px:

@@ -1,7 +1,7 @@
-"""Where a result grows: tiles add up in 16 bits, and rows that are complete leave, finished, for good.
+"""Planes of a result: tiles are added in 16 bits, and complete rows are finished and their memory is freed.
 
-A row is complete when each tile with a share in it is there. Tiles come about in the order of their rows, so
-that few rows are held in 16 bits at a time, whatever the size of the result.
+A row is complete when every tile with a share in it has come. Tiles come roughly in the order of their rows, so that
+only few rows are held in 16 bits at a time, whatever the size of the result.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from enlarger.picture.resample import reduce
 from enlarger.picture.values import Samples
 
 _BAND = 1 << 17
-"""Samples that are rounded at once: in the processor's cache."""
+"""Samples that are rounded at once, so that they fit into the CPU's cache."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Samples to enlarge, and which part of the picture they are."""
+    """Samples to enlarge, and the part of the picture that they are."""
 
     samples: Samples
     """(H, W, 3) or (H, W, 1), uint16."""
@@ -38,27 +38,27 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """Where a pass leads."""
+    """The samples that a pass fills, and the reduction to them."""
 
     samples: Samples
-    """(rows, columns, C), uint16 or uint8: is filled."""
+    """(rows, columns, C), uint16 or uint8. The pass fills them."""
 
     rows: Axis
     columns: Axis
-    """The reduction from what the network makes."""
+    """The reduction from the network's output."""
 
 
 class Plane:
     """Channels that go through the network together in one pass.
 
     Args:
-        source: what is enlarged.
-        step: which tiles of it, and what of them is kept.
-        scale: of the network.
-        goal: what is made.
-        is_colour: alpha is none: it has no tint to lose.
-        locked: whether colours are locked.
-        extremes: of alpha, where it is sure to be 0 or full.
+        source: the samples to enlarge.
+        step: the tiles, and which part of each is kept.
+        scale: the network's scale.
+        goal: the samples that are filled.
+        is_colour: False for alpha, which the colour lock does not apply to.
+        locked: whether the colour lock is on.
+        extremes: for alpha: where it is certain to be 0 or full.
     """
 
     def __init__(
@@ -88,15 +88,15 @@ class Plane:
         self._written = goal.rows.start
         self._adding = threading.Lock()
         self.finishing = asyncio.Lock()
-        """To be held around ``finish``: by tasks, so that no thread has to wait for another."""
+        """Tasks hold it around ``finish``, so that no thread has to wait for another."""
 
     @property
     def color_delta(self) -> float:
-        """What is left of the drift, when all tiles are there; 0 of alpha."""
+        """Drift of the colours that is left, once all tiles have come; 0 for alpha. See ``Ran``."""
         return self._lock.color_delta if self._lock else 0.0
 
     def tile(self, box: TileBox) -> Samples:
-        """What the network sees of a tile, (H, W, 3): a view, also where one channel stands for three."""
+        """Return the input of a tile, (H, W, 3): a view, even if one channel stands for three."""
         place = Rect(box.columns.first, box.rows.first, box.columns.last, box.rows.last)
         pixels = self._source.samples[place.within(self._source.window).slices]
         return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
@@ -116,7 +116,7 @@ class Plane:
             self._missing.remove(box)
 
     def finish(self) -> None:
-        """Finish what can be by now; after the last tile that is all."""
+        """Finish the rows that are complete by now; after the last tile these are all."""
         complete = self._complete_px()
         settled = self._lock.settle(complete) if self._lock else complete
         rows = self._goal.rows
@@ -130,14 +130,14 @@ class Plane:
         self._canvas.forget(min(seen_from, settled * self._scale))
 
     def _complete_px(self) -> int:
-        """LR rows from the top in which no tile is missing."""
+        """Return how many LR rows from the top have all their tiles."""
         made = self._step.made
         with self._adding:
             tops = [box.kept.top for box in self._missing]
         return max(0, min(tops, default=made.bottom) - made.top)
 
     def _write(self, rows: Axis) -> None:
-        """Rows of the result: reduced, and rounded to its depth, to nearest."""
+        """Write rows of the result: reduced, and rounded to nearest in the result's depth."""
         first = rows.start - self._goal.rows.start
         reduced = reduce(self._canvas.samples, rows=rows, columns=self._goal.columns)
         target = self._goal.samples[first : first + len(reduced)]
@@ -152,19 +152,19 @@ class Plane:
 
 
 class _Canvas:
-    """Samples of 16 bits, 0 at first, whose first rows may be given back to the system one day."""
+    """Samples of 16 bits, 0 at first, whose first rows can be given back to the system."""
 
     def __init__(self, shape: tuple[int, int, int]) -> None:
         height, width, channels = shape
         self._row_bytes = width * channels * 2
         private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
-        # Memory that nobody wrote to takes none, and what was written can be given back in part.
+        # Pages that were never written take no memory, and pages that were can be given back.
         self._memory = mmap.mmap(-1, height * self._row_bytes, flags=private)
         self._forgotten_bytes = 0
         self.samples: Samples = np.frombuffer(self._memory, np.uint16).reshape(shape)
 
     def forget(self, rows: int) -> None:
-        """Give back the first rows: nobody reads them again."""
+        """Give back the memory of the first rows, which are not read again."""
         until = rows * self._row_bytes // mmap.PAGESIZE * mmap.PAGESIZE
         if until > self._forgotten_bytes:
             self._memory.madvise(

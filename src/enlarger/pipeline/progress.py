@@ -1,4 +1,4 @@
-"""Who wants to know of a request while it runs, and of what."""
+"""Listeners: callbacks for the progress of a request while it runs."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ OnTile = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """The colours of a finished tile, for who wants to see a picture as it is made."""
+    """The colours of a finished tile, to show a picture while it is made."""
 
     index: int
     total: int
     """Tiles of the picture."""
 
     place: Rect
-    """Where it lies in the result."""
+    """Where the tile lies in the result."""
 
     pixels: Samples
-    """As the network made them, (H, W, 3), uint16: before colours are locked, and of another size than ``place``
-    where the result is not of the network's own scale."""
+    """The network's output, (H, W, 3), uint16, before the colour lock. Its size differs from ``place`` if the result
+    does not have the network's own scale."""
 
     icc: bytes | None = None
     stated: Statement | None = None
-    """What says which colours they are, as of the picture; its profile may be for gray."""
+    """What states the colours of the pixels, as in the picture. The profile may be one for gray."""
 
 
 OnPiece = Callable[[Piece], None]
@@ -43,27 +43,32 @@ Stage = Literal["fetch", "decode", "infer", "encode"]
 
 
 def _ignore(*_: object) -> None:
-    """Nobody wants to know."""
+    """Do nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listener:
-    """Who wants to know of a request while it runs. All are called on the event loop."""
+    """Callbacks for the progress of one request. All are called on the event loop."""
 
     plan: Callable[[Header, int, float], None] = _ignore
-    """Told what has to be done: what the file says, its bytes, and the computing in mflop."""
+    """Called with the plan: the file's header, its bytes, and the computing in mflop."""
 
     stage: Callable[[Stage], None] = _ignore
-    """Told of each stage as it begins."""
+    """Called with each stage as it begins."""
 
     total: Callable[[int], None] = _ignore
-    """Told how many tiles there are, before ``infer`` begins."""
+    """Called with the number of tiles, before ``infer`` begins."""
 
     tile: OnTile = _ignore
-    """Told of each finished tile."""
+    """Called after each finished tile."""
 
     piece: OnPiece | None = None
-    """Given the pixels of each finished tile. Only who computes has them, not who shares what another one makes."""
+    """Called with the pixels of each finished tile, if the result is computed for this request and not shared."""
 
     through: Callable[[Engine], Engine] = lambda engine: engine
-    """Puts something between a request and the engine, such as a memory of finished tiles."""
+    """Wraps the engine for this request, for instance with a store of finished tiles."""
+
+    def begin_infer(self, total: int) -> None:
+        """Report the number of tiles, and then the stage: a job that computes has a number of tiles."""
+        self.total(total)
+        self.stage("infer")

@@ -1,4 +1,4 @@
-"""What was asked for twice is done once: identical requests share the work, and find what it made again."""
+"""The result cache: identical requests share the work while it runs, and reuse its result afterwards."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from typing import Generic, Literal, TypeVar
 from enlarger.pipeline.progress import OnTile
 
 Found = Literal["miss", "hit", "coalesced"]
-"""Whether a request was worked for, found a finished result, or shared the work of another one."""
+"""Whether a result was computed for the request, was in the cache, or was computed for another request meanwhile."""
 
-_MOST_KEPT = 1000
-"""Facts of finished results; the pictures themselves are files."""
+_MOST_RESULTS = 1000
+"""Results in the cache at most; their pictures are files."""
 
 T = TypeVar("T")
 
 
 class Results(Generic[T]):
-    """Finished and running work, by what it is made from.
+    """Finished results and running work, by their keys.
 
     Args:
-        copy: gives a finished result to one more request, with a file and a life of its own; None if its
-            own file is gone.
+        copy: copies a finished result for one more request, which gets a file of its own; returns None if the
+            first file is gone.
     """
 
     def __init__(self, copy: Callable[[T], Awaitable[T | None]]) -> None:
@@ -41,13 +41,14 @@ class Results(Generic[T]):
         skip_cache: bool = False,
         on_tile: OnTile | None = None,
     ) -> tuple[T, Found]:
-        """The result for ``key``, made now if nobody has it; and how it was found.
+        """Return the result for ``key``, made now unless there is one; and where it came from.
 
         Args:
             key: equal for equal results.
-            make: makes one, and tells of each finished tile. It is cancelled when nobody waits for it any more.
-            skip_cache: make one in any case, for those to come as well.
-            on_tile: told of each finished tile.
+            make: makes the result, and calls its argument after each finished tile. It is cancelled when no request
+                waits for the result any more.
+            skip_cache: make the result in any case. Later requests may reuse it.
+            on_tile: called after each finished tile.
         """
         if not skip_cache:
             running = self._running.get(key)
@@ -55,8 +56,8 @@ class Results(Generic[T]):
                 shared = await self._copy(await running.join(on_tile))
                 if shared is not None:
                     return shared, "coalesced"
-            kept = self._finished.get(key)
-            found = await self._copy(kept) if kept is not None else None
+            cached = self._finished.get(key)
+            found = await self._copy(cached) if cached is not None else None
             if found is not None:
                 self._remember(key, found)
                 return found, "hit"
@@ -69,19 +70,19 @@ class Results(Generic[T]):
             del self._running[key]
         try:
             self._remember(key, task.result())
-        except BaseException as error:  # noqa: BLE001 - whoever waits for the task has it
-            # The task holds its error, and this one the frames that hold the task, with a picture in one of them.
+        except BaseException as error:  # noqa: BLE001 - all who wait for the task get it
+            # The task holds its error, and the error the frames that hold the task, one of them with a picture.
             traceback.clear_frames(error.__traceback__)
 
     def _remember(self, key: str, result: T) -> None:
         self._finished[key] = result
         self._finished.move_to_end(key)
-        if len(self._finished) > _MOST_KEPT:
+        if len(self._finished) > _MOST_RESULTS:
             self._finished.popitem(last=False)
 
 
 class _Shared(Generic[T]):
-    """Work that several wait for."""
+    """Work that several requests wait for."""
 
     def __init__(self, make: Callable[[OnTile], Awaitable[T]]) -> None:
         self._listeners: list[OnTile] = []
@@ -90,7 +91,7 @@ class _Shared(Generic[T]):
 
     @property
     def is_wanted(self) -> bool:
-        """Whether somebody waits for it; if not, it is being cancelled."""
+        """Whether any request waits for the work; if none does, it is being cancelled."""
         return self._waiting > 0
 
     def _tell(self, done: int, total: int) -> None:
@@ -98,7 +99,7 @@ class _Shared(Generic[T]):
             listener(done, total)
 
     async def join(self, on_tile: OnTile | None) -> T:
-        """Wait for it. The last one who leaves before its end takes it along."""
+        """Wait for the result. The work is cancelled when the last request that waits is cancelled."""
         listeners = [on_tile] if on_tile is not None else []
         self._listeners += listeners
         self._waiting += 1

@@ -1,4 +1,4 @@
-"""Writing a result so that its file has no more bytes than asked for: lower quality first, then a smaller size."""
+"""Writes a result so that its file has no more bytes than allowed: first by a lower quality, then by a smaller size."""
 
 from __future__ import annotations
 
@@ -9,35 +9,40 @@ from pathlib import Path
 from enlarger.errors import InvalidOption
 from enlarger.geometry.axis import whole
 from enlarger.options import Options
-from enlarger.picture.encode import QUALITY, encode, prepare
+from enlarger.picture.encode import encode
+from enlarger.picture.formats import QUALITY
+from enlarger.picture.prepare import prepare
 from enlarger.picture.resample import reduce
 from enlarger.picture.values import Note, Picture
 from enlarger.pipeline.outcome import Enlarged
 
 LEAST_QUALITY = 50
-"""Below it a smaller picture looks better than a worse one."""
+"""Below this quality, a smaller picture looks better than one of lower quality."""
 
 _STEP = 0.97
-"""A file shrinks a little less than its pixels do."""
+"""Factor on the side of each smaller picture: a file shrinks a little less than its number of pixels."""
 
 
 def write(
     enlarged: Enlarged, options: Options, path: Path, *, kind: str, least_px: tuple[int, int]
 ) -> Picture:
-    """Write the file of a result; gives what it holds, with a note on each thing that was lowered.
+    """Write the file of a result.
 
     Args:
         enlarged: the picture.
-        options: how to write it; ``max_bytes`` is met if it is given.
-        path: is replaced if it exists.
+        options: how to write the picture. If ``max_bytes`` is set, the file has no more bytes.
+        path: the file, which is replaced if it exists.
         kind: the format.
         least_px: width and height below which the result is not made smaller.
+
+    Returns:
+        The picture that the file holds, with a note on everything that was lowered.
 
     Raises:
         InvalidOption: the format cannot hold the picture, or not in so few bytes.
         OSError: the file cannot be written.
     """
-    picture = finished(enlarged, options, kind=kind)
+    picture = _prepared(enlarged, options, kind=kind)
     most = options.max_bytes
     quality = options.quality or QUALITY.get(kind)
     size = _encoded(picture, path, kind, quality)
@@ -55,7 +60,7 @@ def write(
         sides = zip((picture.width_px, picture.height_px), least_px, strict=True)
         width_px, height_px = (max(least, int(side * share)) for side, least in sides)
         shrunk = replace(enlarged, picture=_reduced(enlarged.picture, width_px, height_px))
-        picture = finished(shrunk, options, kind=kind)
+        picture = _prepared(shrunk, options, kind=kind)
         size = _encoded(picture, path, kind, quality)
     if size > most:
         at = "" if quality is None else f" at quality {quality}"
@@ -72,7 +77,7 @@ def write(
 def _best_quality(
     picture: Picture, path: Path, kind: str, *, below: int, most: int
 ) -> tuple[int, int]:
-    """The highest quality that fits, or the least one; and the size of the file, which is left written."""
+    """Write the file in the highest quality that fits, or else in the lowest; return that quality and the file's size."""
     low, high = LEAST_QUALITY, below
     while high - low > 1:
         middle = (low + high) // 2
@@ -96,11 +101,11 @@ def _reduced(picture: Picture, width_px: int, height_px: int) -> Picture:
     return replace(reduced, magnification=magnification)
 
 
-def finished(enlarged: Enlarged, options: Options, *, kind: str) -> Picture:
-    """The picture as it is written: metadata kept or dropped, depth and alpha as the format has them.
+def _prepared(enlarged: Enlarged, options: Options, *, kind: str) -> Picture:
+    """Return the picture that the file will hold: with the depth and the alpha of its format.
 
     Raises:
-        InvalidOption: the format cannot hold it.
+        InvalidOption: the format cannot hold the picture.
     """
     return prepare(
         enlarged.picture,
@@ -122,21 +127,3 @@ def _provenance(enlarged: Enlarged, options: Options) -> dict[str, object]:
         "width": enlarged.picture.width_px,
         "height": enlarged.picture.height_px,
     }
-
-
-def kept(picture: Picture, written: Picture) -> tuple[str, ...]:
-    """Names of what the input had and the file has."""
-    facts = {
-        "alpha": picture.has_alpha and written.has_alpha,
-        "gray": picture.is_gray and written.is_gray,
-        "depth_16": picture.samples.itemsize == 2 and written.samples.itemsize == 2,
-        # Not one that was made here of another statement.
-        "icc": bool(picture.icc and written.icc and picture.stated is None),
-        "exif": bool(picture.exif and written.exif),
-        "xmp": bool(picture.xmp and written.xmp),
-        "iptc": bool(picture.iptc and written.iptc),
-        "text": bool(picture.texts and written.texts),
-        "dpi": bool(picture.dpi and written.dpi),
-        "animation": bool(picture.motion and written.motion),
-    }
-    return tuple(name for name, holds in facts.items() if holds)

@@ -1,4 +1,4 @@
-"""How long each stage of a request took."""
+"""Measures how long each stage of a request takes."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from enlarger import tracing
 
 
 class Stopwatch:
-    """Seconds from one lap to the next."""
+    """Measures seconds from one lap to the next."""
 
     def __init__(self) -> None:
         self._started = self._lapped = time.monotonic()
         self.stages_s: dict[str, float] = {}
 
     def lap(self, stage: str) -> None:
-        """What was done since the last lap was this stage."""
+        """End a stage, which began at the last lap."""
         now = time.monotonic()
         self.stages_s[stage] = now - self._lapped
         self._lapped = now
@@ -23,5 +23,5 @@ class Stopwatch:
 
     @property
     def total_s(self) -> float:
-        """Seconds since it was started."""
+        """Seconds since the start."""
         return time.monotonic() - self._started

@@ -1,4 +1,4 @@
-"""Work that is done at the same time, and ends together."""
+"""Runs coroutines at the same time, so that they end together."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ T = TypeVar("T")
 
 
 async def together(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """What they give, in order. If one fails or the caller leaves, the others are cancelled and waited for.
+    """Return the results in order. If one fails or the caller is cancelled, the others are cancelled and awaited.
 
-    Not ``asyncio.TaskGroup``: until Python 3.14 its frame and its error hold each other, and with them all that
-    the frames of its callers hold. Of a request that was cancelled, that are its pictures, until the garbage
-    collector looks at its oldest objects.
+    This is not ``asyncio.TaskGroup``: until Python 3.14 its frame and its error hold each other, and everything that
+    the frames of its callers hold. After a cancelled request these are its pictures, until the garbage collector
+    looks at its oldest objects.
 
     Raises:
-        the first error of those that they raised together: one of ours, if there is one.
+        the first error that was raised: one of ours, if there is one.
     """
     tasks = [asyncio.create_task(work) for work in works]
     try:
@@ -44,7 +44,7 @@ async def together(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 
 
 def _error_of(failed: list[asyncio.Task[T]]) -> BaseException:
-    """The error that a caller should see, without what the frames held that it came through."""
+    """Return the error for the caller, without the objects that its frames held."""
     errors = [error for task in failed if (error := task.exception()) is not None]
     error = next((error for error in errors if isinstance(error, EnlargerError)), errors[0])
     traceback.clear_frames(error.__traceback__)

@@ -1,12 +1,12 @@
-"""Whose tile is next: requests take turns, and the oldest one gets every other tile.
+"""A fair queue of tiles: requests take turns, and the oldest one gets every other tile.
 
-With turns alone, a large picture would wait longer the more small ones come, without end. With the oldest first
-alone, a thumbnail would wait for a poster. So both rules pick by turns:
+If requests only took turns, a large picture would wait longer the more small ones come, without a limit. If the
+oldest always came first, a thumbnail would wait for a poster. So the two rules alternate:
 
-- the oldest request gets at least half of the seats, so it is done within twice the time it would take if all
-  before it were done first: the estimate it was admitted with;
-- whoever comes behind a single large request is picked next or after one tile of it, and behind n requests after
-  2 n tiles at most.
+- The oldest request gets at least half of the seats. It is done within twice the time of its estimate, which
+  assumes that all requests before it are done first.
+- A request behind a single large one is picked next, or after one tile of that. A request behind n others is picked
+  after 2 n tiles at most.
 """
 
 from __future__ import annotations
@@ -21,17 +21,19 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class _Queue(Generic[T]):
-    """What one owner waits with."""
+    """The waiting items of one owner."""
 
     since: float
     items: deque[T] = field(default_factory=deque)
 
 
 class FairQueue(Generic[T]):
-    """Items of several owners, each owner's in the order they came. An owner is anything that has a hash."""
+    """Items of several owners; those of one owner in the order in which they came. An owner is anything hashable."""
 
     def __init__(self) -> None:
-        self._queues: OrderedDict[object, _Queue[T]] = OrderedDict()  # whose turn it is comes first
+        self._queues: OrderedDict[object, _Queue[T]] = (
+            OrderedDict()
+        )  # the owner whose turn it is comes first
         self._oldest_is_due = True
 
     def __len__(self) -> int:
@@ -42,11 +44,11 @@ class FairQueue(Generic[T]):
             yield from queue.items
 
     def add(self, item: T, *, owner: object, since: float) -> None:
-        """Let an item wait. ``since`` is its owner's age: the oldest has the least."""
+        """Add an item. ``since`` is the time when its owner came; the owner with the least is the oldest."""
         self._queues.setdefault(owner, _Queue(since)).items.append(item)
 
     def discard(self, item: T, *, owner: object) -> None:
-        """Forget an item, if it still waits."""
+        """Remove an item, if it still waits."""
         queue = self._queues.get(owner)
         if queue is not None and item in queue.items:
             queue.items.remove(item)
@@ -54,11 +56,11 @@ class FairQueue(Generic[T]):
                 del self._queues[owner]
 
     def take(self, fits: Callable[[T], bool]) -> T | None:
-        """The next item of those that fit; None if there is none."""
+        """Remove and return the next item that fits, or None."""
         if not self._queues:
             return None
         oldest = min(self._queues, key=lambda owner: self._queues[owner].since)
-        # The oldest has its own half: the other one is for the others, if there are any.
+        # One half belongs to the oldest, the other half to the others, if there are any.
         others = [owner for owner in self._queues if owner != oldest]
         for owner in [oldest, *others] if self._oldest_is_due else [*others, oldest]:
             item = next(filter(fits, self._queues[owner].items), None)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import random
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import structlog
@@ -15,26 +13,12 @@ from enlarger.engine import Engine
 from enlarger.engine.status import ServerStatus
 from enlarger.engine.tile import EngineFacts, TileRequest, TileResult
 from enlarger.errors import DeadlineExceeded, EngineLost
+from enlarger.pool.attempts import Attempts
 from enlarger.pool.health import Health, State
-from enlarger.pool.policy import MIN_ATTEMPT_S, NeverBegun, Recalled, Wear
+from enlarger.pool.policy import MIN_ATTEMPT_S, Wear
 from enlarger.pool.remote import Readiness
 
 log = structlog.get_logger()
-
-_AT_ONCE_S = 0.02
-"""Tiles that are lost within this time are lost together."""
-
-
-@dataclass(eq=False, slots=True)
-class _Attempt:
-    """A tile that is here."""
-
-    request: TileRequest
-    timeout: asyncio.Timeout
-    begun_at: float | None
-    """Since when it can have been worked on; None: it waits behind others."""
-
-    recalled: bool = False
 
 
 @dataclass(eq=False)
@@ -44,10 +28,10 @@ class Member:
     name: str
     engine: Engine
     probe: Callable[[], Awaitable[Readiness]] | None = None
-    """Asks the engine how it is; None for one that is always ready."""
+    """Asks the engine how it is; None for an engine that is always ready."""
 
     restart: Callable[[], None] | None = None
-    """Ends its process, whose supervisor then starts another; None for one that somebody else runs."""
+    """Ends the engine's process, whose supervisor then starts another; None if somebody else runs it."""
 
     health: Health = field(default_factory=Health)
     facts: EngineFacts | None = None
@@ -61,25 +45,20 @@ class Member:
     """Tiles, failures, ejections and new processes since the gateway started."""
 
     mflop_per_s: float | None = None
-    """Speed measured on its tiles; before the first, what it says of itself."""
-
-    parallel: int = 1
-    """Tiles that it computes at the same time, as it last said."""
+    """Speed measured on this member's tiles; before the first, the speed that the engine states."""
 
     instance: str | None = None
     rss_bytes: int | None = None
     changed: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set to have it probed at once."""
-
-    _attempts: list[_Attempt] = field(default_factory=list)
-    """Tiles that are here, oldest first: the order in which they are worked on."""
+    """Set to have the member probed at once."""
 
     _late_since: float | None = None
 
     def __post_init__(self) -> None:
+        self._attempts = Attempts(self.engine)
         if self.probe is None:
             self.health, self.facts = Health(state=State.READY), self.engine.facts()
-            self.mflop_per_s, self.parallel = self.facts.mflop_per_s, self.facts.parallel
+            self.mflop_per_s, self._attempts.parallel = self.facts.mflop_per_s, self.facts.parallel
 
     def __repr__(self) -> str:
         facts = self.facts
@@ -89,18 +68,23 @@ class Member:
 
     @property
     def state(self) -> State:
-        """How it is."""
+        """The member's state; see ``Health``."""
         return self.health.state
 
     @property
+    def parallel(self) -> int:
+        """Tiles that the engine computes at the same time, as it last said."""
+        return self._attempts.parallel
+
+    @property
     def may_return(self) -> bool:
-        """Whether it is ready, or is on its way: one that has a supervisor comes back when it is gone."""
+        """Whether the member is or may become ready. A supervised one that is gone comes back."""
         if self.state in {State.FAILED, State.INCOMPATIBLE}:
             return False
         return self.restart is not None or self.state not in {State.GONE, State.DRAINING}
 
     def status(self, *, is_ready: bool) -> ServerStatus:
-        """What is shown of it; a ready one that has no seat left is shown as busy."""
+        """Return what is shown of the member. A ready one without a free seat is shown as busy."""
         full = self.facts is not None and self.in_flight >= self.facts.capacity
         return ServerStatus(
             name=self.name,
@@ -118,48 +102,38 @@ class Member:
         )
 
     def take(self, mflop: float, turn: int) -> None:
-        """It holds one tile more."""
+        """Count one tile more."""
         self.in_flight += 1
         self.outstanding_mflop += mflop
         self.last_used = turn
 
     def give_back(self, mflop: float) -> None:
-        """It holds one tile less."""
+        """Count one tile less."""
         self.in_flight -= 1
         self.outstanding_mflop = self.outstanding_mflop - mflop if self.in_flight else 0.0
 
     async def enlarge(
         self, request: TileRequest, *, limit_s: float, forgiven_s: float = MIN_ATTEMPT_S
     ) -> TileResult:
-        """Have it enlarge a tile; see ``Engine``.
+        """Enlarge a tile; see ``Engine``.
 
         Args:
             request: the tile.
-            limit_s: seconds after which it is lost.
-            forgiven_s: seconds from the first lost tile in which more may be lost, before the member hangs.
+            limit_s: seconds after which the tile is lost.
+            forgiven_s: seconds from the first lost tile in which more may be lost, before the engine is taken to
+                hang.
 
         Raises:
-            EngineLost: it took longer than ``limit_s``, or went away.
-            NeverBegun: it went away while it worked on others.
-            Recalled: it was still waiting behind others.
+            EngineLost: the engine took longer than ``limit_s``, or went away.
+            NeverBegun: the engine went away while it computed other tiles.
+            Recalled: the tile was called back while it waited behind others.
             DeadlineExceeded: the tile's deadline passed.
         """
         loop = asyncio.get_running_loop()
         started = loop.time()
-        limit = asyncio.timeout_at(min(request.deadline, started + limit_s))
-        attempt = _Attempt(request, limit, self._begins_at_once())
         try:
-            async with limit:
-                with self._holding(attempt):
-                    try:
-                        return await self.engine.enlarge(request)
-                    except EngineLost as error:
-                        if self._has_begun(attempt):
-                            raise
-                        raise NeverBegun(str(error)) from error
+            return await self._attempts.enlarge(request, limit_s=limit_s)
         except TimeoutError as error:
-            if attempt.recalled:
-                raise Recalled from error
             if loop.time() >= request.deadline:
                 raise DeadlineExceeded("the deadline passed before the tile was done") from error
             if self.state is State.GONE:
@@ -168,42 +142,17 @@ class Member:
             raise EngineLost(f"a model server did not answer within {limit_s:.1f} s") from error
 
     def holds_back(self, request: TileRequest) -> bool:
-        """Whether a tile is here and waits behind others."""
-        return any(one.request is request and one.begun_at is None for one in self._attempts)
+        """Return whether the engine has the tile, and computes others before it."""
+        return self._attempts.holds_back(request)
 
     def recall(self, request: TileRequest) -> None:
-        """A tile that waits here is wanted elsewhere."""
-        for attempt in self._attempts:
-            if attempt.request is request and not attempt.timeout.expired():
-                attempt.recalled = True
-                attempt.timeout.reschedule(asyncio.get_running_loop().time())
-
-    @contextmanager
-    def _holding(self, attempt: _Attempt) -> Iterator[None]:
-        """A tile that is here."""
-        self._attempts.append(attempt)
-        try:
-            yield
-        finally:
-            self._attempts.remove(attempt)
-            now = asyncio.get_running_loop().time()
-            for oldest in self._attempts[: self.parallel]:
-                if oldest.begun_at is None:
-                    oldest.begun_at = now
-
-    def _begins_at_once(self) -> float | None:
-        return -math.inf if len(self._attempts) < self.parallel else None
-
-    def _has_begun(self, attempt: _Attempt) -> bool:
-        """Whether the engine can have begun it: it works on the oldest ones first."""
-        # When a process ends, all its tiles are lost one after the other: who became the oldest by that has not begun.
-        since = attempt.begun_at
-        return since is not None and asyncio.get_running_loop().time() - since > _AT_ONCE_S
+        """Call back a tile that is wanted elsewhere."""
+        self._attempts.recall(request)
 
     def _was_late(self, started: float, now: float, forgiven_s: float) -> None:
-        """A tile took too long. Once may be a slow start; after that it hangs, whatever its probes say.
+        """Count a tile that took too long: the first may be a slow start, one that started later means a hang.
 
-        Where deadlines are short, so are attempts; a start is as slow as ever.
+        Where deadlines are short, attempts are short as well, but a start is as slow as ever.
         """
         if self._late_since is None:
             self._late_since = now
@@ -211,7 +160,7 @@ class Member:
             self.end("it hangs")
 
     def done(self, mflop: float, took_s: float) -> None:
-        """It did a tile. Its speed is followed, newest tiles counting most."""
+        """Count a finished tile, and average its speed with that of earlier ones; the newest tiles count most."""
         self.tiles_done += 1
         self.health = self.health.succeeded()
         self._late_since = None
@@ -221,7 +170,7 @@ class Member:
         )
 
     def strike(self, *, may_eject: bool) -> None:
-        """It failed a tile: no more for it until a probe says it is well, or longer."""
+        """Count a failed tile. The member gets no more until a probe finds it ready, or longer if it is ejected."""
         if self.probe is None:
             return
         self.strikes += 1
@@ -234,35 +183,31 @@ class Member:
         self.changed.set()
 
     def leave(self, state: State) -> None:
-        """It said itself that it takes no tiles now."""
+        """Take note that the engine refused a tile, and is in this state."""
         if self.probe is not None:
             self.health = self.health.left(state)
             self.changed.set()
 
     def learn(self, readiness: Readiness) -> None:
-        """What a probe found."""
-        now = asyncio.get_running_loop().time()
+        """Take note of what a probe found."""
         if readiness.instance is not None and readiness.instance != self.instance:
             self.instance, self.health = readiness.instance, Health()
-            if (
-                self.restart is None
-            ):  # it may be another machine; one that is supervised is where it was
+            # It may run on another machine now, unless we supervise it.
+            if self.restart is None:
                 self.mflop_per_s = None
-        self.health = self.health.probed(readiness.state, now=now)
+        self.health = self.health.probed(readiness.state, now=asyncio.get_running_loop().time())
         if readiness.state is not State.GONE:
             self.facts, self.rss_bytes = readiness.facts, readiness.rss_bytes
         if self.state is State.GONE:
             self.facts = self.rss_bytes = None
-            for attempt in self._attempts:
-                if not attempt.timeout.expired():
-                    attempt.timeout.reschedule(now)
+            self._attempts.lose_all()
         if self.facts is not None:
-            self.parallel = self.facts.parallel
+            self._attempts.parallel = self.facts.parallel
             if self.mflop_per_s is None:
                 self.mflop_per_s = self.facts.mflop_per_s
 
     def is_worn(self, readiness: Readiness, wear: Wear) -> bool:
-        """Whether its process has served long enough, and there is somebody to start another."""
+        """Return whether the engine's process has served long enough, and a supervisor can start another."""
         return (
             self.restart is not None
             and self.state is State.READY
@@ -270,18 +215,18 @@ class Member:
         )
 
     def retire(self) -> None:
-        """No more tiles for its process; it is ended once it has none."""
+        """Give the engine's process no more tiles. The process is ended once it has none."""
         log.info("server_retires", server=self.name, rss_bytes=self.rss_bytes)
         self.health = self.health.retire()
 
     def end(self, reason: str) -> None:
-        """End its process, if there is a supervisor who starts another."""
+        """End the engine's process, if there is a supervisor that starts another."""
         if self.restart is not None:
             log.warning("server_replaced", server=self.name, reason=reason)
             self.restart()
 
     def lose(self) -> None:
-        """Its process ended; whoever supervises it starts another."""
+        """Take note that the engine's process ended; its supervisor starts another."""
         self.restarts += 1
         self.health, self.facts, self.instance = Health(), None, None
         self.rss_bytes = self._late_since = None

@@ -12,33 +12,34 @@ from enlarger.errors import EngineError, EngineLost, EnlargerError, OutOfMemory
 from enlarger.pool.health import State
 
 MAX_ATTEMPTS = 3
-"""Times that an engine may fail on a tile before the tile's request fails."""
+"""A tile's request fails after engines failed on the tile this many times."""
 
 MAX_LOST = 5
-"""A tile under which this many servers went away is the likely cause."""
+"""A tile is taken to be the cause if this many servers went away while they had it."""
 
 RETRY_SHARE = 0.2
-"""Of all tiles, those that may be tried again at the same time after an engine failed on them."""
+"""At most this share of all tiles may be retries at the same time."""
 
 MIN_RETRIES = 3
-"""Tiles that may in any case."""
+"""This many retries are allowed at the same time, however few tiles there are."""
 
 MIN_ATTEMPT_S = 10
-"""The shortest time an attempt gets, as long as that leaves time for another."""
+"""The shortest time that an attempt gets, as long as that leaves time for another one."""
 
 _MOST_OF_THE_TIME_LEFT = 0.5
-"""Of it, what the shortest time may take: of a deadline of 10 s or less an attempt would otherwise take all, and a
-server that hangs would never be told from a picture that has no time."""
+"""The shortest time of an attempt is at most this share of the time left, so that a second attempt is possible.
+Otherwise one attempt would use up a deadline of 10 s, and a server that hangs could not be told from a picture that
+has no time."""
 
 _ATTEMPT_FACTOR = 4
-"""An attempt may take this many times what its server's measured speed says."""
+"""An attempt may take this many times as long as its server's measured speed says."""
 
 _ASSUMED_MFLOP_PER_S = 5_000
-"""Speed of a server that nobody measured: a slow core."""
+"""The speed that a server is taken to have until it is measured: that of a slow core."""
 
 
 class Choosable(Protocol):
-    """What a choice looks at."""
+    """What a choice between members looks at."""
 
     @property
     def state(self) -> State: ...  # noqa: D102
@@ -58,37 +59,37 @@ M = TypeVar("M", bound=Choosable)
 
 
 def model_here(member: Choosable, need: Need) -> ModelFacts | None:
-    """The model's facts if the member has it with exactly these weights and scale, and takes such a tile."""
+    """Return the model's facts if the member has exactly these weights and this scale, and takes such a tile."""
     return member.facts.meeting(need) if member.facts is not None else None
 
 
 def computes(member: Choosable, request: TileRequest) -> bool:
-    """Whether the member computes just what is asked."""
+    """Return whether the member computes exactly what the request asks for."""
     model = model_here(member, request.need)
     return model is not None and request.precision in model.precisions
 
 
 def may_compute(member: Choosable, request: TileRequest) -> bool:
-    """Whether the member computes just what is asked, or has not said yet what it computes."""
+    """Return whether the member computes exactly what the request asks for, or has not said yet what it computes."""
     return member.facts is None or computes(member, request)
 
 
 def has_room(member: Choosable) -> bool:
-    """Whether the member takes one tile more."""
+    """Return whether the member takes one tile more."""
     return member.facts is not None and member.in_flight < member.facts.capacity
 
 
 def in_rotation(members: Iterable[M]) -> list[M]:
-    """Members that get tiles: the ready ones; if there is none, those that were ejected, rather than nobody."""
+    """Return the members that get tiles: the ready ones, or the ejected ones if none is ready."""
     members = list(members)
     ready = [member for member in members if member.state is State.READY]
     return ready or [member for member in members if member.state is State.EJECTED]
 
 
 def has_open_seat(members: Collection[Choosable]) -> bool:
-    """Whether there may be a tile that ``choose`` finds a member for.
+    """Return whether there may be a tile that ``choose`` finds a member for.
 
-    A ready one has room; or an ejected one that has what no ready one has.
+    That is so if a ready member has room, or an ejected one that has a model which no ready one has.
     """
     ready = [member for member in members if member.state is State.READY]
     if any(has_room(member) for member in ready):
@@ -101,7 +102,7 @@ def has_open_seat(members: Collection[Choosable]) -> bool:
 
 
 def _computable(member: Choosable) -> set[tuple[str, str, str]]:
-    """Model, weights and precision of all tiles that the member computes."""
+    """Return model, weights and precision of all tiles that the member computes."""
     models = member.facts.models if member.facts is not None else ()
     return {
         (model.id, model.sha256, precision) for model in models for precision in model.precisions
@@ -109,10 +110,13 @@ def _computable(member: Choosable) -> set[tuple[str, str, str]]:
 
 
 def choose(members: Iterable[M], request: TileRequest, *, avoid: Collection[M] = ()) -> M | None:
-    """The free member with the least outstanding work, ties to the one used longest ago; None: wait.
+    """Return the free member with the least outstanding work; of several, the one used longest ago. None: wait.
 
-    A member of ``avoid``, where the tile failed before, only if no other one gets such tiles. One that is full is
-    waited for: it will have room, and a server that fails quickly always has.
+    Args:
+        members: the members of the pool.
+        request: the tile.
+        avoid: members where the tile failed before. One of them is chosen only if no other member gets such tiles.
+            If the others are full, the tile waits for them: a server that fails quickly always has room.
     """
     # This gateway sees every tile it sends, so looking at all members is exact; sampling two at random
     # (Mitzenmacher 2001) is for routers whose counts are stale.
@@ -126,14 +130,14 @@ def choose(members: Iterable[M], request: TileRequest, *, avoid: Collection[M] =
 
 
 def is_idle(member: Choosable) -> bool:
-    """Whether it could compute one tile more at once."""
+    """Return whether the member could begin one tile more at once."""
     return member.facts is not None and member.in_flight < member.facts.parallel
 
 
 def done_sooner(request: TileRequest, mflop: float, *, here: Choosable, there: Choosable) -> bool:
-    """Whether a tile that waits ``here`` behind others would be done sooner ``there``, where it would begin at once.
+    """Return whether a tile that waits ``here`` behind others would be done sooner ``there``, where it begins at once.
 
-    A speed that nobody measured is taken to be the other one's.
+    If the speed of one of the two is not known, it is taken to be that of the other.
     """
     here_mflop_per_s = here.mflop_per_s or there.mflop_per_s or _ASSUMED_MFLOP_PER_S
     there_mflop_per_s = there.mflop_per_s or here_mflop_per_s
@@ -144,28 +148,32 @@ def done_sooner(request: TileRequest, mflop: float, *, here: Choosable, there: C
 
 
 def may_eject(members: Collection[Choosable]) -> bool:
-    """Whether one more may be ejected: never more than half."""
+    """Return whether one more member may be ejected. No more than half of them may be."""
     ejected = sum(member.state is State.EJECTED for member in members)
     return ejected + 1 <= len(members) // 2
 
 
 def retry_fits(retrying: int, tiles: int) -> bool:
-    """Whether one more tile may be tried again now, of so many that wait or are computed.
+    """Return whether one more tile may be retried now.
 
-    Without a bound, a fault that all tiles meet would triple the work just when there is the least strength.
+    Without a bound, a fault that all tiles meet would triple the work just when the fewest servers are left.
+
+    Args:
+        retrying: tiles that are being retried.
+        tiles: all tiles that wait or are in flight.
     """
     return retrying < max(MIN_RETRIES, int(RETRY_SHARE * tiles))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wear:
-    """How much a model server may use and serve before another takes its place."""
+    """Limits after which a model server is replaced; None is no limit."""
 
     rss_bytes: int | None = None
     tiles: int | None = None
 
     def is_reached(self, *, rss_bytes: int | None, tiles: int | None) -> bool:
-        """Whether a server of so much memory and so many tiles is to be replaced; None is not known."""
+        """Return whether a server with this much memory and this many tiles is to be replaced. None is not known."""
         return _exceeds(rss_bytes, self.rss_bytes) or _exceeds(tiles, self.tiles)
 
 
@@ -181,15 +189,17 @@ def attempt_limit_s(
     left_s: float = math.inf,
     at_least_s: float = MIN_ATTEMPT_S,
 ) -> float:
-    """Seconds after which an attempt counts as lost. It may be longer than ``left_s``: a slow server does not hang.
+    """Return after how many seconds an attempt counts as lost.
+
+    The result may be longer than ``left_s``, so that a slow server is not taken to hang.
 
     Args:
-        outstanding_mflop: all the work that its server holds, this tile included.
+        outstanding_mflop: all the work that the server holds, this tile included.
         mflop_per_s: the server's measured speed.
-        lost: attempts of this tile that were lost before. Each doubles its time: where a whole machine became
-            slow, the tile must not be given up everywhere.
+        lost: attempts of this tile that were lost before. Each doubles the time, so that a tile is not given up
+            when the whole machine has become slow.
         left_s: time until the tile's deadline.
-        at_least_s: the shortest time; half of ``left_s``, where that is less.
+        at_least_s: the shortest time, or half of ``left_s`` if that is less.
     """
     expected_s = outstanding_mflop / (mflop_per_s or _ASSUMED_MFLOP_PER_S)
     patience = 2.0**lost
@@ -198,23 +208,23 @@ def attempt_limit_s(
 
 
 class Recalled(Exception):
-    """The tile waited at a member behind others, while another member has nothing to do."""
+    """The tile was called back: it waited at a member behind others while another member had nothing to do."""
 
 
 class NeverBegun(EngineLost):
-    """The server went away while the tile still waited behind another one: that says nothing of the tile."""
+    """The server went away while the tile still waited behind another one, so that the tile is not the cause."""
 
 
 @dataclass(slots=True)
 class Tries:
-    """What became of one tile so far."""
+    """Counts the attempts of one tile, and those that failed or were lost."""
 
     sent: int = 0
     failed: int = 0
     lost: int = 0
 
     def count(self, error: EnlargerError) -> bool:
-        """Take note of a failed attempt; whether another may follow."""
+        """Count a failed attempt; return whether another may follow."""
         if isinstance(error, NeverBegun):
             return True
         if isinstance(error, EngineLost):

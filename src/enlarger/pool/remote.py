@@ -39,30 +39,30 @@ _STATES = {"starting": State.STARTING, "draining": State.DRAINING, "failed": Sta
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """What a probe found."""
+    """The result of a probe."""
 
     state: State
     facts: EngineFacts | None = None
     instance: str | None = None
-    """Changes with each start of the server."""
+    """An id that changes with each start of the server."""
 
     rss_bytes: int | None = None
-    """Memory that it holds; None if it does not say."""
+    """Memory of the server; None if it does not say."""
 
     tiles_done: int | None = None
-    """Tiles that it made since its start; None if it does not say."""
+    """Tiles that the server finished since its start; None if it does not say."""
 
     reason: str | None = field(default=None, compare=False)
-    """Why it is of no use, in words for the log."""
+    """Why the server cannot be used, in words for the log."""
 
 
 class RemoteEngine:
     """The client of one model server.
 
     Args:
-        address: ``host:port``; empty while the server is being started, and set anew when it is.
-        session: shared by all servers; the caller closes it.
-        token: what the server wants to see, if it wants anything.
+        address: ``host:port``; empty while the server starts, and set when it listens.
+        session: the HTTP session, which all servers share and the caller closes.
+        token: the secret that the server requires, if any.
     """
 
     def __init__(
@@ -74,11 +74,11 @@ class RemoteEngine:
         self._facts = _NO_FACTS
 
     def facts(self) -> EngineFacts:
-        """What the server said when it was last asked."""
+        """Return what the server said when it was last probed."""
         return self._facts
 
     async def ready_for(self, need: Need) -> ModelFacts:
-        """What the server says of a model; see ``Engine``."""
+        """Return what the server says about a model; see ``Engine``."""
         await self.probe()
         model = self._facts.meeting(need)
         if not self._facts.ready or model is None:
@@ -86,7 +86,7 @@ class RemoteEngine:
         return model
 
     async def probe(self) -> Readiness:
-        """Ask whether it is ready. A server that does not answer is ``GONE``."""
+        """Ask the server whether it is ready. A server that does not answer is ``GONE``."""
         if not self.address:
             return Readiness(State.STARTING)
         try:
@@ -133,7 +133,7 @@ class RemoteEngine:
     async def enlarge(self, request: TileRequest) -> TileResult:
         """Have the server enlarge a tile; see ``Engine``."""
         if self._facts.model(request.model) is None:
-            # Nor did it answer its last probe, or it is another one by now: of the tile that says nothing.
+            # The server did not answer its last probe, or it is another process by now: neither is a fault of the tile.
             raise ModelNotHere(f"the model server does not have {request.model} now")
         left_s = request.deadline - asyncio.get_running_loop().time()
         if left_s <= 0:
@@ -156,18 +156,18 @@ class RemoteEngine:
 
 
 def _whole_number(value: object) -> int | None:
-    return value if type(value) is int else None  # True is an int, too
+    return value if type(value) is int else None  # True is an int as well
 
 
 def _refusal(status: int, body: bytes) -> EnlargerError:
-    """The server's error as the exception it was there."""
+    """Return the server's error as the exception that it was there."""
     try:
         answer = json.loads(body)
         cls, text = by_code(answer["code"]), str(answer["error"])
     except (ValueError, KeyError, TypeError):
         return EngineLost(f"a model server answered {status} without saying why")
     if cls is not None and issubclass(cls, BodyTooSlow):
-        # It stood still while the tile came; we send as quickly as it reads.
+        # The server stood still while the tile came: we send as fast as it reads.
         return EngineLost("a model server did not read the tile in time")
     if cls is None or issubclass(cls, OutputTooLarge):
         return EngineFailed(f"a model server answered {status}")

@@ -1,4 +1,4 @@
-"""Model servers as processes of this machine: started, watched, started again, and never left behind."""
+"""Model servers as processes of this machine: started, watched, restarted, and never left behind."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ _STOP_TIMEOUT_S = 2
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 10.0
 _STEADY_S = 10
-"""A server that lived this long starts again without a pause."""
+"""A server that lived this long is restarted with the shortest pause."""
 
 OnUp = Callable[[int, str], None]
-"""Server number and ``host:port``: it listens."""
+"""Called with the server's number and ``host:port`` when the server listens."""
 
 OnDown = Callable[[int], None]
-"""Server number: its process is gone, another will be started."""
+"""Called with the server's number when its process has ended; another will be started."""
 
 OnRefused = Callable[[], None]
-"""A server cannot use a setting, as it says on stderr; starting it again would not help."""
+"""Called when a server cannot use a setting, as it says on stderr. Restarting it would not help."""
 
 
 def server_name(number: int) -> str:
-    """What a model server is called wherever it is named: logs, ``/status``, metrics."""
+    """Return the name of a model server in logs, ``/status`` and metrics."""
     return f"server-{number}"
 
 
 class Startable(Protocol):
-    """What to start."""
+    """How a supervisor starts a server."""
 
     @property
     def environment(self) -> Mapping[str, str]: ...  # noqa: D102
@@ -61,17 +61,17 @@ class ServerCommand:
     """Compute threads of each."""
 
     environment: Mapping[str, str]
-    """Settings that differ from this process's own environment."""
+    """Variables that differ from this process's environment."""
 
     def arguments(self, number: int, *, again: bool) -> list[str]:
-        """The command line of server ``number``; ``again`` if one of this number was up before."""
+        """Return the command line of server ``number``; ``again`` if a server of this number has listened before."""
         port = self.base_port + number if self.base_port else 0
         return [
             *(sys.executable, "-m", "enlarger", "model-server"),
             *("--port", str(port), "--threads", str(self.threads), "--exit-with-parent"),
             *("--name", server_name(number)),
-            # Its first tile loads the network, checked as ever. So one that is killed over and over still works,
-            # and does not spend its life on loading what nobody may ask for.
+            # The first tile loads the network, checked as always. So a server that is killed over and over still
+            # works, and does not spend its life on loading a model that nobody may ask for.
             *(["--ready-at-once"] if again else []),
         ]
 
@@ -99,7 +99,7 @@ class Supervisor:
 
     async def __aenter__(self) -> Supervisor:
         self._keepers = [asyncio.create_task(self._keep(number)) for number in range(self._count)]
-        # The processes are started before this returns, and come up also while the loop stands still.
+        # The processes are started before this returns, and come up even while the event loop is blocked.
         await asyncio.sleep(0)
         return self
 
@@ -110,17 +110,17 @@ class Supervisor:
 
     @property
     def pids(self) -> dict[int, int]:
-        """Process ids of the running servers, by number."""
+        """Process ids of the running servers by number."""
         return {number: process.pid for number, process in self._processes.items()}
 
     def restart(self, number: int) -> None:
-        """End the process of server ``number``, however busy or stuck it is; another follows."""
+        """Kill the process of server ``number``, however busy or stuck it is; another follows."""
         process = self._processes.get(number)
         if process is not None and process.returncode is None:
             process.kill()
 
     async def _keep(self, number: int) -> None:
-        """Start server ``number``, and again whenever it ends."""
+        """Start server ``number``, and restart it whenever it ends."""
         pause_s = _FIRST_PAUSE_S
         while True:
             started = time.monotonic()
@@ -131,9 +131,7 @@ class Supervisor:
                 log.warning(
                     "server_not_started", server=server_name(number), reason=reason_of(error)
                 )
-            except (
-                Exception
-            ):  # nobody waits for this task: no server of that number would be seen again
+            except Exception:  # nobody waits for this task: without this, no server of that number would ever start again
                 log.exception("server_not_kept", server=server_name(number))
             lived_s = time.monotonic() - started
             if returncode == ConfigError.exit_status and number not in self._listened:
@@ -153,15 +151,15 @@ class Supervisor:
             await asyncio.sleep(pause_s)
 
     async def _live(self, number: int) -> int:
-        """One life of a server, from start to end."""
+        """Run a server from its start to its end; return its exit status."""
         process = await asyncio.create_subprocess_exec(
             *self._command.arguments(number, again=number in self._listened),
-            # Held open by this process: when it dies, however it dies, the server reads the end and leaves.
+            # This process holds it open. When this process dies, however it dies, the server reads the end and leaves.
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env=inherited(self._command.environment),
-            # A Ctrl-C in the terminal is ours to handle. No session of its own: Linux gives each session an equal
-            # share of the cores, so the gateway would have as little as any one server.
+            # A group of its own, so that Ctrl-C in the terminal reaches this process alone. Not a session of its own:
+            # Linux gives each session an equal share of the cores, so the gateway would get as little as one server.
             process_group=0,
         )
         self._processes[number] = process
@@ -181,7 +179,7 @@ class Supervisor:
 
 
 async def _announced_port(process: asyncio.subprocess.Process) -> int | None:
-    """The port that the server says it listens on, or None if it says nothing in time."""
+    """Return the port that the server says it listens on, or None if it says nothing in time."""
     assert process.stdout is not None  # noqa: S101 - for the type checker; it was asked for
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_START_TIMEOUT_S):
@@ -193,9 +191,9 @@ async def _announced_port(process: asyncio.subprocess.Process) -> int | None:
 
 
 async def _end_of_silent(process: asyncio.subprocess.Process) -> None:
-    """End a process that did not say its port, unless it is ending by itself."""
+    """Kill a process that did not say its port, unless it is about to end by itself."""
     assert process.stdout is not None  # noqa: S101 - for the type checker; it was asked for
-    # At the end of its stdout it has ended or is about to, and its status says why. A signal now would take
+    # At the end of its stdout the process has ended or is about to, and its status says why. A signal now would take
     # that status from asyncio: Popen polls before it signals.
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_STOP_TIMEOUT_S if process.stdout.at_eof() else 0):
@@ -206,7 +204,7 @@ async def _end_of_silent(process: asyncio.subprocess.Process) -> None:
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """Ask it to leave, then make it."""
+    """Terminate a process, and kill it if it does not end in time."""
     with contextlib.suppress(ProcessLookupError):
         process.terminate()
         try:

@@ -12,7 +12,7 @@ from functools import partial
 from enlarger.engine import Engine
 from enlarger.models import Catalogue, Model
 from enlarger.options import Options
-from enlarger.picture.encode import holds_frames, kind_for
+from enlarger.picture.formats import holds_frames, kind_for
 from enlarger.picture.sandbox.pool import Decoders
 from enlarger.picture.values import Header, Picture
 from enlarger.pipeline.enlarging import enlarge
@@ -25,7 +25,7 @@ from enlarger.shell.progress import Shown
 from enlarger.shell.sources import Reader, Source
 from enlarger.shell.targets import Work
 from enlarger.shell.writing import written_aside
-from enlarger.store import check_room
+from enlarger.storage.drafts import check_room
 from enlarger.threads import finished, in_thread
 
 _LIMITS = Limits(max_frame_px=1 << 30)

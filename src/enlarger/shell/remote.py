@@ -18,7 +18,7 @@ from enlarger.errors import (
     UnreadableImage,
 )
 from enlarger.options import Options
-from enlarger.picture.encode import MEDIA_TYPES, holds_frames, kind_for, suffix_of
+from enlarger.picture.formats import MEDIA_TYPES, holds_frames, kind_for, suffix_of
 from enlarger.picture.sandbox.pool import Decoders
 from enlarger.picture.values import Header
 from enlarger.shell import names

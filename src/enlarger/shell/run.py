@@ -13,7 +13,7 @@ from rich.console import Console
 
 from enlarger.errors import EnlargerError, InvalidOption, UnreadableImage, UnsupportedFormat
 from enlarger.options import Options
-from enlarger.picture.encode import format_for, suffix_of
+from enlarger.picture.formats import format_for, suffix_of
 from enlarger.shell import estimates, names, targets
 from enlarger.shell.arguments import Asked, File, Folder
 from enlarger.shell.estimates import Estimated

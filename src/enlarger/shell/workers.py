@@ -77,7 +77,7 @@ async def enlarge_here(
     async with AsyncExitStack() as stack:
         # Half a second, which the decoder has for its own imports.
         with importing():
-            from enlarger.engine.openvino.runtime import OpenVINOEngine
+            from enlarger.engine.factory import make_engine
             from enlarger.models import Catalogue
             from enlarger.picture.sandbox.pool import Decoders
 
@@ -86,7 +86,7 @@ async def enlarge_here(
         usual = catalogue.choose(options.model, scale=4)
         cores = config.cores()
         engine = await stack.enter_async_context(
-            OpenVINOEngine(
+            make_engine(
                 catalogue,
                 threads=cores,
                 precision=settings.server.precision,

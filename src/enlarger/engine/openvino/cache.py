@@ -24,35 +24,46 @@ from enlarger.models import Model
 log = structlog.get_logger()
 
 Blob = npt.NDArray[np.uint8]
-"""What the runtime imports."""
+"""Bytes of a compiled network, which the runtime imports."""
 
 _HEAD_BYTES = 64
-"""What a file begins with: the CRC-32 of the rest, and zeros, so that tensors stay aligned. A flipped bit in a weight may
-change too little for the golden picture to show; a CRC tells of each one, at a few gigabytes per second."""
+"""Length of the head: the CRC-32 of the rest, and zeros, so that tensors stay aligned. A flipped bit in a weight may
+change too little for the golden picture to show; a CRC detects each one, at a few gigabytes per second."""
 
 _FORM = "crc32"
-"""Changes with the form of the files."""
+"""Name of the file format, which is part of the key."""
 
 
 class CompiledNetwork:
-    """One network, or a half of one, in one precision, as this runtime compiled it for this processor."""
+    """The file of one part of a network, in one precision, as this runtime compiled it for this device.
 
-    def __init__(self, folder: Path, model: Model, precision: str, part: str) -> None:
-        # Whatever the compiled bytes depend on: runtime, processor, weights, and how we write the graph.
-        graph = [Path(graphs.__file__), Path(bfloat16.__file__)]
+    Args:
+        folder: folder with all compiled networks.
+        model: the model.
+        precision: its precision.
+        part: name of the part.
+        device: OpenVINO's name of the device.
+    """
+
+    def __init__(
+        self, folder: Path, model: Model, precision: str, part: str, *, device: str = "CPU"
+    ) -> None:
+        # The key has whatever the compiled bytes depend on: runtime, processor, weights, and how we write the graph.
+        graph = [*sorted(Path(graphs.__file__).parent.glob("*.py")), Path(bfloat16.__file__)]
         if precision == "int8" and model.ranges:
             graph += [Path(int8.__file__), model.ranges]
         graph_sha256 = hashlib.sha256(b"".join(path.read_bytes() for path in graph)).hexdigest()
-        processor = ov.Core().get_property("CPU", "FULL_DEVICE_NAME")
+        processor = ov.Core().get_property(device, "FULL_DEVICE_NAME")
         key = hashlib.sha256(
-            f"{_FORM}|{ov.__version__}|{processor}|{model.sha256}|{graph_sha256}".encode()
+            f"{_FORM}|{ov.__version__}|{device}|{processor}|{model.sha256}|{graph_sha256}".encode()
         ).hexdigest()
         self._folder = folder
-        self._kind = f"{model.id}-{precision}-{part}"
+        of_device = "" if device == "CPU" else f"-{device.lower()}"
+        self._kind = f"{model.id}-{precision}-{part}{of_device}"
         self._path = folder / f"{self._kind}-{key[:16]}.blob"
 
     def read(self) -> Blob | None:
-        """The bytes to import, or None: there are none, or they are not those that were written."""
+        """Return the bytes to import; None if there are none, or if they are not the ones that were written."""
         try:
             # Read, not mapped: a file that somebody cuts meanwhile must not end the process.
             kept = np.fromfile(self._path, np.uint8)
@@ -62,7 +73,7 @@ class CompiledNetwork:
         return blob if head == _head(blob.data) else None
 
     def write(self, blob: BytesIO | bytes) -> None:
-        """Keep the bytes, and forget those of earlier versions. A folder that cannot be written is no fault."""
+        """Write the bytes, and delete those of earlier versions. A folder that cannot be written is only logged."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(dir=self._folder, prefix=".", delete=False) as aside:

@@ -54,7 +54,7 @@ def ones_like(x: Node) -> Node:
 
 
 class Int8:
-    """The arithmetic of one dense block; see ``networks.Arithmetic``.
+    """The arithmetic of one dense block; see ``graphs.Arithmetic``.
 
     Args:
         ranges: of the network's features.

@@ -33,13 +33,17 @@ class Processor:
         return (*in_float, "int8") if _INT8_INSTRUCTIONS & self.instructions else in_float
 
 
-def this_processor() -> Processor:
-    """The description of the processor that this process runs on."""
+def this_processor(device: str = "CPU") -> Processor:
+    """Return the description of the processor that this process runs on.
+
+    Args:
+        device: OpenVINO's name of the device.
+    """
     try:
         cpuinfo = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
     except OSError:
         cpuinfo = ""
-    capabilities = ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    capabilities = ov.Core().get_property(device, "OPTIMIZATION_CAPABILITIES")
     return Processor(frozenset(capabilities), instructions(cpuinfo))
 
 

@@ -1,14 +1,14 @@
-"""The kinds of networks that can run here, a module for each; nothing else knows one from another."""
+"""The kinds of networks that can run here.
 
-from typing import Literal
+A module for each kind states its scales, halo, tile size and cost. Each runtime has a module that builds its layers
+(``engine/openvino/graphs``). A new kind adds these modules and a line to each registry; nothing else distinguishes kinds.
+"""
 
 from enlarger.models.architectures.compact import Compact
 from enlarger.models.architectures.kind import Kind
 from enlarger.models.architectures.rrdb import Rrdb
 
-Architecture = Literal["rrdb", "compact"]
-
 KINDS: dict[str, Kind] = {kind.name: kind for kind in (Rrdb(), Compact())}
-"""By the name that rows of the catalogue give."""
+"""The kinds by the name that rows of the catalogue use."""
 
-__all__ = ["KINDS", "Architecture", "Kind"]
+__all__ = ["KINDS", "Kind"]

@@ -17,7 +17,6 @@ class Compact:
 
     max_tile_px = 160_000
     tile_bytes_per_px = 1000
-    has_int8 = False
 
     def misfit(self, graph: Graph) -> str | None:
         """See ``Kind``."""
@@ -36,6 +35,10 @@ class Compact:
         features = [convolution.outputs for convolution in convolutions[:-1]]
         expected = map(Expected, [COLOURS, *features], [*features, COLOURS * scale**2])
         return first_misfit(convolutions, expected) or strange_operation(graph, _operations(scale))
+
+    def ranges_shape(self, graph: Graph) -> None:
+        """See ``Kind``."""
+        del graph
 
     def reach_px(self, graph: Graph) -> int:
         """See ``Kind``."""

@@ -1,4 +1,4 @@
-"""What a kind of network states: how its layers must be, how far it sees, what it costs."""
+"""The interface of a kind of network: which layers it has, how far it sees, what it costs."""
 
 from __future__ import annotations
 
@@ -16,40 +16,39 @@ _LEAK_TOLERANCE = 1e-4
 
 
 class Kind(Protocol):
-    """A kind of network that can run here."""
+    """A kind of network that can run here; see ``architectures``."""
 
     @property
     def name(self) -> str:
-        """What rows of the catalogue call it."""
+        """Name in rows of the catalogue."""
 
     @property
     def scales(self) -> tuple[int, ...]:
-        """HR pixels per LR pixel along an edge, for each of its forms."""
+        """Scales that networks of this kind may have, in HR pixels per LR pixel along an edge."""
 
     @property
     def most_halo_px(self) -> int:
-        """LR pixels that a tile reads around its core at most, however far the network sees."""
+        """Largest halo of a tile in LR pixels; networks that see farther are cut into tiles that blend."""
 
     @property
     def max_tile_px(self) -> int:
-        """LR pixels of the largest tile, for the memory of a model server."""
+        """LR pixels of the largest tile, which limits the memory of a model server."""
 
     @property
     def tile_bytes_per_px(self) -> int:
-        """Memory that it holds for each LR pixel of a tile, in f32 (benchmarks/tile_memory.py)."""
+        """Bytes of memory for each LR pixel of a tile in f32, measured by benchmarks/tile_memory.py."""
 
-    @property
-    def has_int8(self) -> bool:
-        """Whether it can be computed in int8, where somebody measured the ranges of its features."""
+    def ranges_shape(self, graph: Graph) -> tuple[int, int] | None:
+        """Return the shape of the tables of ranges that int8 needs; None if this kind cannot be computed in int8."""
 
     def misfit(self, graph: Graph) -> str | None:
-        """Why a network is none of this kind, or would be run as another one than it is; None if it is one."""
+        """Return the reason why a network is not of this kind, in words; None if it is."""
 
     def reach_px(self, graph: Graph) -> int:
-        """How far a result pixel sees, in LR pixels. A 3x3 convolution reaches one pixel of its own grid."""
+        """Return how far a result pixel sees, in LR pixels. A 3x3 convolution reaches one pixel of its own grid."""
 
     def mflop_per_px(self, graph: Graph) -> float:
-        """Computing for one LR pixel, in million floating-point operations (a multiply-add is two)."""
+        """Return the cost of one LR pixel in million floating-point operations (a multiply-add is two)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,6 @@ class Rrdb:
     # 1024 x 1024.
     max_tile_px = 379 * 379
     tile_bytes_per_px = 2400
-    has_int8 = True
 
     def misfit(self, graph: Graph) -> str | None:
         """See ``Kind``."""
@@ -74,6 +73,10 @@ class Rrdb:
         return first_misfit(outlines, _expected(blocks, growth(outlines))) or strange_operation(
             graph, _OPERATIONS
         )
+
+    def ranges_shape(self, graph: Graph) -> tuple[int, int]:
+        """See ``Kind``."""
+        return dense_blocks(graph.outlines), FEATURES + 4 * growth(graph.outlines)
 
     def reach_px(self, graph: Graph) -> int:
         """See ``Kind``."""

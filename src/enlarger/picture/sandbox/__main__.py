@@ -1,7 +1,7 @@
 """The process that decodes strangers' bytes: ``python -m enlarger.picture.sandbox FD``.
 
-It reads questions from a Unix socket and answers them. It ends when the socket closes, that is, with its parent,
-however that died.
+It reads questions from a Unix socket and answers them. It ends when the socket closes, which is when its parent ends,
+however that ends.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ import sys
 import warnings
 
 from enlarger.errors import UnreadableImage
+from enlarger.picture.sandbox.answering import answer
 from enlarger.picture.sandbox.limits import CPU_LIMIT_S, limit_cpu, limit_memory
-from enlarger.picture.sandbox.protocol import answer, receive, send, shared_memory
+from enlarger.picture.sandbox.protocol import receive, send, shared_memory
 
 
 def _quiet_libraries() -> None:
-    """What libraries print of a stranger's file goes nowhere; a fault of ours is still told in the log.
+    """Discard what libraries print about a stranger's file. Our own errors are still logged.
 
-    A file may make libtiff print a line for each of thousands of tags, with the file's own words in it.
+    A file can make libtiff print a line for each of thousands of tags, with words from the file.
     """
     warnings.simplefilter("ignore")
     sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
@@ -30,10 +31,10 @@ def _quiet_libraries() -> None:
 
 
 def main() -> None:
-    """Answer until the socket closes."""
+    """Answer questions until the socket closes."""
     _quiet_libraries()
     limit_memory()
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core holds somebody's picture
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold somebody's picture
     with socket.socket(fileno=int(sys.argv[1])) as connection:
         while True:
             try:

@@ -1,4 +1,4 @@
-"""Decoding in processes that may be killed, without holding up the event loop."""
+"""Decodes pictures in processes that may be killed, off the event loop."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Decoders:
 
     Args:
         processes: how many pictures are decoded at once.
-        timeout_s: after this long the process is killed and the picture refused.
-        first: one of them, started already; the others start when they are first needed.
+        timeout_s: seconds after which a process is killed and its picture refused.
+        first: one of the processes, already started; the others start when they are first needed.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Decoders:
     async def decode(
         self, data: bytes, *, to_srgb: bool = False, frames: int = 1, kind: str | None = None
     ) -> Picture:
-        """See ``decode.decode``. The samples live in memory shared with the process that made them."""
+        """See ``decode.decode``. The samples are in memory that is shared with the decoder process."""
         answer = await self._ask("decode", data, to_srgb=to_srgb, frames=frames, kind=kind)
         return cast(Picture, answer)
 
@@ -74,7 +74,7 @@ class Decoders:
                     ask = partial(protocol.ask, process.connection, question, data, **options)
                     answer = await loop.run_in_executor(self._threads, ask)
             except EnlargerError:
-                reusable = process  # a refusal is an answer: the process is sound
+                reusable = process  # a refusal is an answer: the process still works
                 raise
             except BaseException:
                 process.kill()  # which also frees the thread that waits for it
@@ -93,7 +93,7 @@ class Decoders:
         return answer
 
     async def _replace(self, dead: DecoderProcess | None) -> DecoderProcess:
-        """A new process, in the place of one that died idle if there was one."""
+        """Start a new process, in place of one that died while idle, if there was one."""
         if dead is not None:
             log.warning("decoder_died", question=None)
             dead.kill()

@@ -1,4 +1,4 @@
-"""The process that decodes, as the one that starts it holds it."""
+"""A decoder process, as its parent sees it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from enlarger.config import inherited
 
 
 class DecoderProcess:
-    """One decoder process and the socket to it. It comes up while the caller goes on."""
+    """A decoder process, and the socket to it. It starts while the caller continues."""
 
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
             self.connection = ours
-            self._process = subprocess.Popen(  # noqa: S603 - our own module, no word from outside
+            self._process = subprocess.Popen(  # noqa: S603 - our own module, without arguments from outside
                 [sys.executable, "-m", "enlarger.picture.sandbox", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
@@ -26,11 +26,11 @@ class DecoderProcess:
             )
 
     def is_alive(self) -> bool:
-        """Whether it has not ended by itself."""
+        """Return whether the process still runs."""
         return self._process.poll() is None
 
     def kill(self) -> None:
-        """End it now."""
+        """Kill the process."""
         self._process.kill()
         self._process.wait()
         self.connection.close()

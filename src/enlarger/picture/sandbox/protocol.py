@@ -1,7 +1,7 @@
-"""What crosses between a gateway and a process that decodes: a question, and a header or a picture.
+"""The protocol between a gateway and a decoder process: a question, and a header or a picture.
 
-File bytes and samples cross in anonymous shared memory whose descriptor travels with the message over a Unix
-socket, so nothing has a name and nothing can be left behind.
+File bytes and samples are in anonymous shared memory, whose descriptor travels with the message over a Unix socket. So
+nothing has a name, and nothing can be left behind.
 """
 
 from __future__ import annotations
@@ -13,13 +13,11 @@ import os
 import socket
 import struct
 import tempfile
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from enlarger.errors import EnlargerError, UnreadableImage, by_code
-from enlarger.picture.decode import decode, probe
+from enlarger.errors import UnreadableImage, by_code
 from enlarger.picture.encoding import encoding_of, statement_of
 from enlarger.picture.values import Header, Motion, Note, Picture, Text
 
@@ -27,7 +25,7 @@ _LENGTH = struct.Struct("<I")
 
 
 def shared_memory(data: bytes | memoryview) -> int:
-    """A descriptor of anonymous shared memory that holds ``data``."""
+    """Return a descriptor of anonymous shared memory that holds ``data``."""
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("enlarger-picture")
     else:
@@ -40,7 +38,7 @@ def shared_memory(data: bytes | memoryview) -> int:
 
 
 def send(connection: socket.socket, message: dict[str, Any], descriptor: int) -> None:
-    """One message with its shared memory; the descriptor is closed here."""
+    """Send a message with its shared memory, and close the descriptor."""
     try:
         text = json.dumps(message).encode()
         socket.send_fds(connection, [_LENGTH.pack(len(text))], [descriptor])
@@ -50,10 +48,10 @@ def send(connection: socket.socket, message: dict[str, Any], descriptor: int) ->
 
 
 def receive(connection: socket.socket) -> tuple[dict[str, Any], mmap.mmap | None]:
-    """The next message and its shared memory, None where that is empty.
+    """Return the next message and its shared memory; None if that is empty.
 
     Raises:
-        EOFError: the other side is gone.
+        EOFError: the other process is gone.
     """
     head, ancillary, _, _ = connection.recvmsg(
         _LENGTH.size, socket.CMSG_SPACE(array.array("i").itemsize)
@@ -78,10 +76,10 @@ def receive(connection: socket.socket) -> tuple[dict[str, Any], mmap.mmap | None
 def ask(
     connection: socket.socket, question: str, data: bytes, **options: object
 ) -> Header | Picture:
-    """``probe`` or ``decode``, with its options, in the process behind ``connection``.
+    """Call ``probe`` or ``decode``, with its options, in the process behind ``connection``.
 
     Raises:
-        EnlargerError: what ``probe`` or ``decode`` raise.
+        EnlargerError: ``probe`` or ``decode`` raised it.
         EOFError, OSError: the process is gone.
     """
     send(connection, {"question": question, **options}, shared_memory(data))
@@ -119,35 +117,3 @@ def ask(
         is_whole=answer["is_whole"],
         notes=tuple(Note(**note) for note in answer["notes"]),
     )
-
-
-def answer(
-    question: str, data: bytes, *, to_srgb: bool = False, frames: int = 1, kind: str | None = None
-) -> tuple[dict[str, Any], bytes | memoryview]:
-    """The message and the shared bytes for a question."""
-    try:
-        if question == "probe":
-            return {"header": asdict(probe(data))}, b""
-        picture = decode(data, to_srgb=to_srgb, frames=frames, kind=kind)
-    except EnlargerError as error:
-        return {"error": error.code, "text": str(error)}, b""
-    texts = json.dumps([asdict(text) for text in picture.texts]).encode()
-    blocks = [
-        block or b"" for block in (picture.icc, picture.exif, picture.xmp, picture.iptc, texts)
-    ]
-    message = {
-        "shape": [len(picture.frames), *picture.samples.shape],
-        "dtype": picture.samples.dtype.name,
-        "block_bytes": [len(block) for block in blocks],
-        "durations_ms": picture.motion.durations_ms if picture.motion else [],
-        "plays": picture.motion.plays if picture.motion else 0,
-        "format": picture.format,
-        "stated": picture.stated and asdict(picture.stated),
-        "own": picture.own and asdict(picture.own),
-        "dpi": picture.dpi,
-        "depth_bits": picture.depth_bits,
-        "is_whole": picture.is_whole,
-        "notes": [asdict(note) for note in picture.notes],
-    }
-    samples = [np.ascontiguousarray(frame).data for frame in picture.frames]
-    return message, memoryview(b"".join([*samples, *blocks]))
