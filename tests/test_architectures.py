@@ -60,7 +60,8 @@ def test_installed_models_fit(tmp_path: Path, model_id: str) -> None:
     """Each is of the architecture that its row says, and not of the other one; its graph makes four times the size."""
     model = Catalogue.installed(tmp_path).choose(model_id, scale=4)
     graph = model.files.graph
-    for name, kind in KINDS.items():
+    for name in ("rrdb", "compact"):
+        kind = KINDS[name]
         assert (kind.misfit(graph) is None) == (name == model.architecture)
     assert graph.scale == 4
 

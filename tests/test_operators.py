@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from enlarger.engine.openvino.graphs.operators import build_network
+from enlarger.engine.openvino.graphs.operators import connect
 from enlarger.errors import WeightsError
 from enlarger.models.network import Network
 from enlarger.models.readers.ncnn_network import read_network, read_weights
@@ -174,8 +174,11 @@ def by_ncnn(param: Path, binary: Path, network: Network, picture: Floats) -> Flo
 
 def by_us(network: Network, weights: bytes, picture: Floats) -> Floats:
     """What our graph makes of a picture (3, H, W)."""
-    graph = build_network(network, read_weights(network, weights, source="net.bin"), name="net")
-    core = importlib.import_module("openvino").Core()
+    openvino = importlib.import_module("openvino")
+    given = openvino.opset14.parameter([1, 3, -1, -1], np.float32)
+    arrays = read_weights(network, weights, source="net.bin")
+    graph = openvino.Model([connect(network, arrays, given, name="net")], [given], "net")
+    core = openvino.Core()
     compiled = core.compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     made: Floats = compiled([picture[np.newaxis]])[0][0]
     return made

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from enlarger.models.reach import Geometry
+
 Floats = npt.NDArray[np.float32]
 
 
@@ -73,3 +75,6 @@ class Graph:
 
     scale: float | None = None
     """How many times as high as its input the result is; None if no layer changes the size."""
+
+    geometry: Geometry | None = None
+    """The facts that follow from walking the graph, for networks of any operators; None for the kinds that state them."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from enlarger.errors import WeightsError
 from enlarger.models.architectures import KINDS, Kind
-from enlarger.models.layers import Layer
+from enlarger.models.layers import Graph, Layer
 from enlarger.models.ranges import Ranges
 from enlarger.models.readers import WeightFiles
 from enlarger.models.rows import Row, Seams
@@ -76,6 +76,16 @@ class Model:
         return KINDS[self.architecture]
 
     @property
+    def graph(self) -> Graph:
+        """What its files state of the network."""
+        return self.kind.describe(self.files)
+
+    @property
+    def margin_px(self) -> int:
+        """LR pixels of context that the network takes at each side without making pixels of them."""
+        return self.kind.margin_px(self.graph)
+
+    @property
     def size_bytes(self) -> int | None:
         """Size of the weights in bytes; None if the file is missing."""
         return self.files.size_bytes
@@ -98,12 +108,12 @@ class Model:
     @property
     def reach_px(self) -> int:
         """Distance that a result pixel sees, in LR pixels."""
-        return self.kind.reach_px(self.files.graph)
+        return self.kind.reach_px(self.graph)
 
     @property
     def mflop_per_px(self) -> float:
         """Computing for one LR pixel, in million floating-point operations (a multiply-add is two)."""
-        return self.kind.mflop_per_px(self.files.graph)
+        return self.kind.mflop_per_px(self.graph)
 
     def verify(self) -> None:
         """Compare the hash of the weights.

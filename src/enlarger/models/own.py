@@ -118,15 +118,19 @@ def check_files(path: Path, row: Row) -> None:
         if name is not None:
             _check_file(path, field, name)
     kind, files = KINDS[row.architecture], row.weights(folder)
-    graph = _checked(path, "param", lambda: files.graph)
+    graph = _checked(path, "param", lambda: kind.describe(files))
     why = kind.misfit(graph)
     if graph.scale not in (None, row.scale):
-        why = f"it makes {graph.scale:g} times the size; only scale {row.scale} can run here"
+        is_possible = graph.scale in kind.scales
+        what = (
+            f"the row says {row.scale}" if is_possible else f"only scale {row.scale} can run here"
+        )
+        why = f"it makes {graph.scale:g} times the size; {what}"
     if why is not None:
         raise WeightsError(
             f"{path.name}: param: {row.param} is no {row.architecture} network that can run here: {why}"
         )
-    _checked(path, "bin", files.check_size)
+    _checked(path, "bin", lambda: kind.check_size(files))
     if row.golden is not None:
         golden = folder / row.golden
         _checked(path, "golden", lambda: read_golden(golden, scale=row.scale))

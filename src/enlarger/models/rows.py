@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Annotated
@@ -18,9 +19,14 @@ from enlarger.models.readers.ncnn import NcnnFiles
 
 SCALES = sorted({scale for kind in KINDS.values() for scale in kind.scales})
 
+
+def _allowed_scale(scales: Iterable[int]) -> str:
+    return f"it must be {' or '.join(map(str, scales))}: networks of other scales cannot run here"
+
+
 _ALLOWED = {
     "id": "it must be 1 to 64 of the characters a-z 0-9 . _ -, the first one a letter or digit",
-    "scale": f"it must be {' or '.join(map(str, SCALES))}: networks of other scales cannot run here",
+    "scale": _allowed_scale(SCALES),
     "architecture": "it must be " + " or ".join(f'"{name}"' for name in KINDS),
     "sha256": "it must be the 64 digits that `sha256sum` prints of the .bin file, in lower case",
     "seams": "it must be a table of median_db, worst_db, p999_difference and max_difference",
@@ -35,9 +41,10 @@ def _beside_the_row(name: str) -> str:
     return name
 
 
-def _known_scale(scale: int) -> int:
-    if scale not in SCALES:
-        raise ValueError(_ALLOWED["scale"])
+def _known_scale(scale: int, info: pydantic.ValidationInfo) -> int:
+    kind = KINDS.get(info.data.get("architecture", ""))
+    if scale not in (SCALES if kind is None else kind.scales):
+        raise ValueError(_allowed_scale(SCALES if kind is None else kind.scales))
     return scale
 
 
@@ -78,8 +85,8 @@ class Row(pydantic.BaseModel):
 
     id: str = pydantic.Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
     title: str
-    scale: Annotated[int, pydantic.Strict(), pydantic.AfterValidator(_known_scale)]
     architecture: Annotated[str, pydantic.AfterValidator(_known_kind)]
+    scale: Annotated[int, pydantic.Strict(), pydantic.AfterValidator(_known_scale)]
     param: Annotated[str, FileName]
     bin: Annotated[str, FileName]
     sha256: str = pydantic.Field(pattern=r"^[0-9a-f]{64}$")

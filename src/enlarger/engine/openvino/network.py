@@ -24,6 +24,7 @@ class OpenVINONetwork:
 
     Args:
         scale: HR pixels per LR pixel along an edge.
+        margin_px: LR pixels at each side of which the network makes no pixels.
         parts: the parts of the network.
         compiled: the same, compiled.
         streams: threads that use the network at the same time.
@@ -33,10 +34,16 @@ class OpenVINONetwork:
     """
 
     def __init__(
-        self, scale: int, parts: Sequence[Part], compiled: Sequence[Any], streams: int
+        self,
+        scale: int,
+        margin_px: int,
+        parts: Sequence[Part],
+        compiled: Sequence[Any],
+        streams: int,
     ) -> None:
         self.compiled = compiled
         self._scale = scale
+        self._margin_px = margin_px
         self._parts = parts
         self._idle: SimpleQueue[list[Any]] = SimpleQueue()
         for _ in range(streams):
@@ -47,7 +54,7 @@ class OpenVINONetwork:
         output = Output(keep.height_px * self._scale, keep.width_px * self._scale, pixels.dtype)
         requests = self._idle.get()
         try:
-            made = _run(requests[0], to_floats(pixels))
+            made = _run(requests[0], self._with_margin(to_floats(pixels)))
             if len(requests) == 1:
                 output.take(made[_times(keep.slices, self._scale)])
             else:
@@ -58,6 +65,13 @@ class OpenVINONetwork:
         finally:
             self._idle.put(requests)
         return output
+
+    def _with_margin(self, batch: Floats) -> Floats:
+        """Return (1, H, W, 3) with mirrored pixels around it: inside a picture, the halo hides what they change."""
+        margin = self._margin_px
+        if not margin:
+            return batch
+        return np.pad(batch, ((0, 0), (margin, margin), (margin, margin), (0, 0)), "reflect")
 
     def _bands(self, request: Any, features: Floats, keep: Rect) -> Iterator[Floats]:
         """Yield the result of the second part for features (1, H, W, C), in bands of rows that are computed in blocks.

@@ -90,6 +90,10 @@ class OpenVINORuntime(Runtime):
         """See ``Runtime``."""
         return _TOLERANCES
 
+    def has_precision(self, model: Model, precision: str) -> bool:
+        """See ``Runtime``."""
+        return super().has_precision(model, precision) and graphs.has_precision(model, precision)
+
     def make(self, model: Model, precision: str, streams: int) -> Network:
         """See ``Runtime``."""
         ranges = model.read_ranges() if precision == "int8" else None
@@ -135,7 +139,9 @@ class OpenVINORuntime(Runtime):
         return network
 
     def _network(self, model: Model, compiled: Sequence[Any], streams: int) -> OpenVINONetwork:
-        return OpenVINONetwork(model.scale, graphs.parts_of(model), compiled, streams)
+        return OpenVINONetwork(
+            model.scale, model.margin_px, graphs.parts_of(model), compiled, streams
+        )
 
     def _files(self, model: Model, precision: str) -> list[CompiledNetwork]:
         """Return the files of a network's parts, whether they exist or not."""

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from enlarger.models.architectures.kind import COLOURS, Expected, first_misfit, strange_operation
+from enlarger.models.architectures.kind import (
+    COLOURS,
+    Expected,
+    RecognisedKind,
+    first_misfit,
+    strange_operation,
+)
 from enlarger.models.layers import Graph, Operation
 
 
-class Compact:
+class Compact(RecognisedKind):
     """See ``Kind``."""
 
     name = "compact"

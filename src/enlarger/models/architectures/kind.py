@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from enlarger.models.layers import Graph, Operation, Outline
+from enlarger.models.readers import WeightFiles
 
 COLOURS = 3
 """Channels of a picture."""
@@ -38,6 +39,24 @@ class Kind(Protocol):
     def tile_bytes_per_px(self) -> int:
         """Bytes of memory for each LR pixel of a tile in f32, measured by benchmarks/tile_memory.py."""
 
+    def describe(self, files: WeightFiles) -> Graph:
+        """Return what the files state of a network of this kind.
+
+        Raises:
+            WeightsError: the files do not describe a network, or describe one with a layer that is not supported.
+        """
+
+    def check_size(self, files: WeightFiles) -> None:
+        """Compare the size of the weights with that of the layers, without reading them.
+
+        Raises:
+            OSError: the file cannot be read.
+            WeightsError: the file is too short or too long, or stores weights in a way that is not supported.
+        """
+
+    def margin_px(self, graph: Graph) -> int:
+        """Return the LR pixels at each side of which the network makes no pixels, so that a tile is mirrored there."""
+
     def ranges_shape(self, graph: Graph) -> tuple[int, int] | None:
         """Return the shape of the tables of ranges that int8 needs; None if this kind cannot be computed in int8."""
 
@@ -49,6 +68,23 @@ class Kind(Protocol):
 
     def mflop_per_px(self, graph: Graph) -> float:
         """Return the cost of one LR pixel in million floating-point operations (a multiply-add is two)."""
+
+
+class RecognisedKind:
+    """What kinds share whose layers are recognised one by one: 3x3 convolutions with zeros around the picture."""
+
+    def describe(self, files: WeightFiles) -> Graph:
+        """See ``Kind``."""
+        return files.graph
+
+    def check_size(self, files: WeightFiles) -> None:
+        """See ``Kind``."""
+        files.check_size()
+
+    def margin_px(self, graph: Graph) -> int:
+        """See ``Kind``."""
+        del graph
+        return 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from enlarger.models.architectures.kind import COLOURS, Expected, first_misfit, strange_operation
+from enlarger.models.architectures.kind import (
+    COLOURS,
+    Expected,
+    RecognisedKind,
+    first_misfit,
+    strange_operation,
+)
 from enlarger.models.layers import Graph, Operation, Outline
 
 FEATURES = 64
@@ -39,7 +45,7 @@ def growth(outlines: Sequence[Outline]) -> int:
     return outlines[1].outputs
 
 
-class Rrdb:
+class Rrdb(RecognisedKind):
     """See ``Kind``."""
 
     name = "rrdb"

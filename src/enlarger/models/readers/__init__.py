@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-from enlarger.models.layers import Graph, Layer
+from enlarger.models.layers import Floats, Graph, Layer
+from enlarger.models.network import Network
+from enlarger.models.reach import Geometry
 
 
 class WeightFiles(Protocol):
@@ -27,6 +30,22 @@ class WeightFiles(Protocol):
             WeightsError: the files do not describe a network, or describe one with a layer that is not supported.
         """
 
+    @property
+    def network(self) -> Network:
+        """The network as a graph of any operators.
+
+        Raises:
+            WeightsError: the files do not describe a network, or describe one with an operator that is not supported.
+        """
+
+    @property
+    def geometry(self) -> Geometry:
+        """The facts that follow from the network as a graph of any operators.
+
+        Raises:
+            WeightsError: the files do not describe a network, or describe one with an operator that is not supported.
+        """
+
     def verify(self, sha256: str) -> None:
         """Compare the hash of the weights.
 
@@ -43,6 +62,19 @@ class WeightFiles(Protocol):
         Raises:
             WeightsError: a file is missing or damaged, or has another hash.
         """
+
+    def arrays(self, sha256: str) -> Mapping[str, tuple[Floats, ...]]:
+        """Read the weights of a network of any operators, by the key of their node.
+
+        Args:
+            sha256: hash that the weights must have.
+
+        Raises:
+            WeightsError: a file is missing or damaged, or has another hash.
+        """
+
+    def check_arrays(self) -> None:
+        """Compare the size of the weights with that of a network of any operators; see ``check_size``."""
 
     def check_size(self) -> None:
         """Compare the size of the weights with that of the layers, without reading them.

@@ -20,7 +20,10 @@ import numpy.typing as npt
 
 from enlarger.errors import WeightsError
 from enlarger.models.files import MOST_TEXT_BYTES, open_regular, read_bounded
-from enlarger.models.layers import Convolution, Graph, Layer, Operation, Outline, Slopes
+from enlarger.models.layers import Convolution, Floats, Graph, Layer, Operation, Outline, Slopes
+from enlarger.models.network import Network
+from enlarger.models.reach import Geometry, geometry
+from enlarger.models.readers.ncnn_network import read_network, read_weights, weights_bytes
 
 _MAGIC = "7767517"
 _TAG_F16 = 0x01306B47
@@ -58,6 +61,9 @@ class NcnnFiles:
     """The weights."""
 
     _known: list[Graph] = field(default_factory=list, init=False, repr=False, compare=False)
+    _networks: list[tuple[Network, Geometry]] = field(
+        default_factory=list, init=False, repr=False, compare=False
+    )
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -82,6 +88,47 @@ class NcnnFiles:
         if not self._known:
             self._known.append(read_graph(self.param))
         return self._known[0]
+
+    @property
+    def network(self) -> Network:
+        """The network as a graph of any operators.
+
+        Raises:
+            WeightsError: the text does not describe a network, or describes one with a layer that is not supported.
+        """
+        return self._network[0]
+
+    @property
+    def geometry(self) -> Geometry:
+        """See ``WeightFiles``."""
+        return self._network[1]
+
+    @property
+    def _network(self) -> tuple[Network, Geometry]:
+        if not self._networks:
+            network = read_network(self.param.name, read_text(self.param))
+            self._networks.append((network, geometry(network, source=self.param.name)))
+        return self._networks[0]
+
+    def arrays(self, sha256: str) -> dict[str, tuple[Floats, ...]]:
+        """See ``WeightFiles``."""
+        data = read_binary(self.binary, sha256=sha256)
+        return read_weights(self.network, data, source=self.binary.name)
+
+    def check_arrays(self) -> None:
+        """See ``WeightFiles``."""
+        with open_regular(self.binary, buffering=0) as file:
+            size_bytes = os.fstat(file.fileno()).st_size
+
+            def header(position: int) -> bytes:
+                file.seek(position)
+                return file.read(4)
+
+            expected = weights_bytes(self.network, header, source=self.binary.name)
+        if size_bytes != expected:
+            raise WeightsError(
+                f"{self.binary.name}: {size_bytes} bytes, and the network that {self.param.name} describes has {expected}"
+            )
 
     def verify(self, sha256: str) -> None:
         """Raise ``WeightsError`` unless the weights are there and hash to that."""
@@ -109,11 +156,19 @@ def read_graph(param: Path) -> Graph:
     Raises:
         WeightsError: it is not an ncnn network, or has a layer that cannot run here.
     """
+    return _parsed(param.name, read_text(param))
+
+
+def read_text(param: Path) -> bytes:
+    """Return the bytes of a ``.param`` file.
+
+    Raises:
+        WeightsError: the file cannot be read, or is longer than any such file.
+    """
     try:
-        data = read_bounded(param, MOST_TEXT_BYTES)
+        return read_bounded(param, MOST_TEXT_BYTES)
     except OSError as error:
         raise WeightsError(f"{param.name}: cannot be read as an ncnn .param file") from error
-    return _parsed(param.name, data)
 
 
 @functools.lru_cache(maxsize=16)

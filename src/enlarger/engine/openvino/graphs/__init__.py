@@ -20,6 +20,7 @@ from enlarger.engine.openvino.graphs.arithmetic import (
     in_precision,
 )
 from enlarger.engine.openvino.graphs.compact import CompactGraph
+from enlarger.engine.openvino.graphs.generic import GenericGraph
 from enlarger.engine.openvino.graphs.nodes import planes, samples
 from enlarger.engine.openvino.graphs.parts import Graph, Part, Recipe
 from enlarger.engine.openvino.graphs.rrdb import RrdbGraph
@@ -37,13 +38,22 @@ __all__ = [
     "parts_of",
 ]
 
-GRAPHS: dict[str, Graph] = {"rrdb": RrdbGraph(), "compact": CompactGraph()}
+GRAPHS: dict[str, Graph] = {
+    "rrdb": RrdbGraph(),
+    "compact": CompactGraph(),
+    "generic": GenericGraph(),
+}
 """The graphs by the name of their architecture."""
 
 
 def parts_of(model: Model) -> Sequence[Part]:
     """Return the parts of a model's network, without reading its weights."""
     return GRAPHS[model.architecture].parts
+
+
+def has_precision(model: Model, precision: str) -> bool:
+    """Return whether the network of a model can be built in a precision."""
+    return precision == "f32" or not GRAPHS[model.architecture].is_f32_only
 
 
 def build(
@@ -71,7 +81,7 @@ def build(
     """
     graph = GRAPHS[model.architecture]
     parts = [one for one in graph.parts if part in (None, one.name)]
-    recipe = Recipe(model.layers(), model.scale, in_float or Float(), ranges)
+    recipe = Recipe(model, in_float or Float(), ranges)
     given = ops.parameter([1, -1, -1, parts[0].channels], np.float32, name="given")
     try:
         x = planes(given)

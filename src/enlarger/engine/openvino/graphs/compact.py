@@ -16,6 +16,8 @@ class CompactGraph:
 
     parts = (Part("whole", channels=3),)
 
+    is_f32_only = False
+
     def make(self, part: str, x: Node, recipe: Recipe) -> Node:
         """See ``Graph``."""
         del part  # there is one

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import openvino as ov
+from openvino import Output
 from openvino import opset14 as ops
 
 from enlarger.errors import WeightsError
@@ -21,19 +21,24 @@ Floats = npt.NDArray[np.float32]
 Arrays = Sequence[Floats]
 
 
-def build_network(network: Network, weights: Mapping[str, Arrays], *, name: str) -> ov.Model:
-    """A network as a graph from (1, 3, H, W) float32 RGB in [0, 1] to what its last layer makes, not clamped.
+def connect(
+    network: Network, weights: Mapping[str, Arrays], picture: OvNode, *, name: str
+) -> OvNode:
+    """Build the operators of a network.
 
     Args:
         network: the operators.
         weights: the arrays of each node that has some, by its key.
-        name: of the model, for the graph and for errors.
+        picture: RGB in [0, 1], shape (1, 3, H, W), f32.
+        name: name of the model, for errors.
+
+    Returns:
+        The result of the network's last layer, not clamped.
 
     Raises:
-        WeightsError: its operators do not fit together.
+        WeightsError: the operators do not fit together.
     """
-    given = ops.parameter([1, 3, -1, -1], np.float32, name="given")
-    tensors: dict[str, OvNode] = {network.input: given}
+    tensors: dict[str, OvNode] = {network.input: picture}
     for node in network.nodes:
         if isinstance(node.operator, op.Input):
             continue
@@ -46,11 +51,7 @@ def build_network(network: Network, weights: Mapping[str, Arrays], *, name: str)
                 f"{name}: '{node.name[:40]}' does not fit the layers before it"
             ) from error
         tensors |= zip(node.outputs, made, strict=True)
-    graph = ov.Model([tensors[network.output]], [given], name)
-    # The cache of compiled networks takes names into its key: see graphs.py.
-    for number, node_ in enumerate(graph.get_ordered_ops()):
-        node_.set_friendly_name(f"{node_.get_type_name()}_{number}")
-    return graph
+    return tensors[network.output]
 
 
 def _f32(*values: float) -> OvNode:
@@ -63,7 +64,7 @@ def _i64(values: Sequence[int]) -> OvNode:
 
 def _rank(x: OvNode) -> int:
     tensor = (
-        x if isinstance(x, ov.Output) else x.output(0)
+        x if isinstance(x, Output) else x.output(0)
     )  # a divided tensor is an output of its node
     rank: int = tensor.get_partial_shape().rank.get_length()
     return rank

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 from enlarger.engine.openvino.graphs.arithmetic import Float
 from enlarger.engine.openvino.graphs.nodes import Node
-from enlarger.models import Layer, Ranges
+from enlarger.models import Layer, Model, Ranges
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,21 +26,27 @@ class Part:
     """LR pixels that it sees around a pixel, for a part that is computed in blocks; None if it needs the whole tile."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: `layers` is kept
 class Recipe:
     """What a network is built from."""
 
-    layers: list[Layer]
-    """The layers with their weights, in network order."""
-
-    scale: int
-    """HR pixels per LR pixel along an edge."""
+    model: Model
 
     in_float: Float
     """The arithmetic of all that is computed in floating point."""
 
     ranges: Ranges | None
     """The ranges that int8 needs; None to compute all of the network in floating point."""
+
+    @property
+    def scale(self) -> int:
+        """HR pixels per LR pixel along an edge."""
+        return self.model.scale
+
+    @cached_property
+    def layers(self) -> list[Layer]:
+        """The layers with their weights, in network order; see ``Model.layers``."""
+        return self.model.layers()
 
 
 class Graph(Protocol):
@@ -48,6 +55,10 @@ class Graph(Protocol):
     @property
     def parts(self) -> Sequence[Part]:
         """One part, or two: the first takes the picture, the second takes the first one's result."""
+
+    @property
+    def is_f32_only(self) -> bool:
+        """Whether networks of this kind are computed in f32 alone."""
 
     def make(self, part: str, x: Node, recipe: Recipe) -> Node:
         """Build a part.

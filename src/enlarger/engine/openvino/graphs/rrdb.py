@@ -27,6 +27,8 @@ class RrdbGraph:
     # The tail reaches 1/2 px at 2x and three times 1/4 px at 4x.
     parts = (Part("trunk", channels=3), Part("tail", channels=FEATURES, reach_px=2))
 
+    is_f32_only = False
+
     def make(self, part: str, x: Node, recipe: Recipe) -> Node:
         """See ``Graph``."""
         if part == "trunk":
