@@ -115,7 +115,7 @@ def test_result_is_what_ncnn_makes(tmp_path: Path) -> None:
     write_row(tmp_path, VALID)
     pixels = photo(24, 31)
     network = read_network("own.param", (tmp_path / "own.param").read_bytes())
-    floats = np.ascontiguousarray(pixels.transpose(2, 0, 1), np.float32) / 255
+    floats = np.ascontiguousarray(pixels.transpose(2, 0, 1), np.float32) / np.float32(255)
     theirs = by_ncnn(tmp_path / "own.param", tmp_path / "own.bin", network, floats)
     expected = np.clip(np.rint(theirs.transpose(1, 2, 0) * 255), 0, 255)
     # ncnn makes nothing of the outermost two pixels, and sees nothing beyond the picture, which the next two notice.
