@@ -104,7 +104,7 @@ async def test_page_learns_why_it_was_refused() -> None:
         return status, [], b"slow"
 
     limited = LimitedBodies(
-        application, limit_bytes=1, refuse=refuse, timeout_s=0.01, linger_s=0.01
+        application, limit_of=lambda _: 1, refuse=refuse, timeout_s=0.01, linger_s=0.01
     )
     status, headers = await answered({"origin": HERE}, app=limited)
     assert status == TOO_SLOW

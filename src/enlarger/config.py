@@ -32,14 +32,13 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from enlarger.errors import ConfigError
+from enlarger.precision import Precision
 
 MAX_AUTO_SERVERS = 5
 """``NUM_SERVERS=auto`` starts one model server per core, and no more than this."""
 
 WHSEC = "whsec_"
 """Before the base64 of a secret of webhooks."""
-
-Precision = Literal["auto", "f32", "bf16", "int8"]
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["auto", "text", "json"]

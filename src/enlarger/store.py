@@ -19,7 +19,8 @@ from typing import TypeVar
 
 import structlog
 
-from enlarger.errors import ConfigError, StorageFull, reason_of
+from enlarger.errors import ConfigError, StorageFull
+from enlarger.reasons import reason_of
 from enlarger.repeated import Repeated
 
 log = structlog.get_logger()

@@ -12,29 +12,12 @@ from dataclasses import dataclass
 from typing import cast
 
 from enlarger.api.forwarded import Address, address_of, addresses
+from enlarger.api.routes import is_open, may_be_signed
 from enlarger.api.signing import check
 from enlarger.asgi.access import note
 from enlarger.asgi.bodies import Answer, AsgiApp, Receive, Scope, Send, answer_early
 from enlarger.config import ApiKey, Network, SigningKey
 from enlarger.errors import RequestError, SignatureExpired, SignatureInvalid, Unauthorized
-
-OPEN_PATHS = (
-    "/",
-    "/health",
-    "/health-check",
-    "/livez",
-    "/readyz",
-    "/openapi.json",
-    "/docs",
-    "/llms.txt",
-)
-"""What anybody may ask: an orchestrator has no key, and who reads the documentation has none yet."""
-
-SECRET_FOLDERS = ("/files/",)
-"""The name of a result is the permission to read it."""
-
-OPEN_FOLDERS = (*SECRET_FOLDERS, "/errors/", "/docs/")
-"""What is below them needs no key either: who is told of an error may read what it means."""
 
 _SCOPE_KEY = "enlarger.caller"
 
@@ -184,7 +167,7 @@ def _signed_target(scope: Scope) -> bytes | None:
     query = scope["query_string"]
     is_signed = (
         scope["method"] in ("GET", "HEAD")
-        and scope["path"].startswith("/v1/")
+        and may_be_signed(scope["path"])
         and any(part.startswith(b"sig=") for part in query.split(b"&"))
     )
     return scope["raw_path"] + b"?" + query if is_signed else None
@@ -207,11 +190,6 @@ def _password(credentials: str) -> str | None:
         )
     except ValueError:
         return None
-
-
-def is_open(path: str) -> bool:
-    """Whether a path asks for no key."""
-    return path in OPEN_PATHS or path.startswith(OPEN_FOLDERS)
 
 
 def _counted(address: Address | str) -> str:

@@ -7,9 +7,8 @@ this ASGI layer takes the body first, stops at a limit, and hands the applicatio
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from types import MappingProxyType
 from typing import Any
 
 Scope = dict[str, Any]
@@ -48,8 +47,7 @@ class LimitedBodies:
 
     Args:
         app: what gets the request, with its body already there.
-        limit_bytes: longest body.
-        others_bytes: the same of paths that have another one.
+        limit_of: from the path of a request to its longest body, in bytes.
         refuse: makes the answer to a body that is ``TOO_LARGE`` or ``TOO_SLOW``.
         timeout_s: seconds in which a body must have come.
         block_timeout_s: seconds in which each next 16 KiB of it must have come.
@@ -62,17 +60,15 @@ class LimitedBodies:
         self,
         app: AsgiApp,
         *,
-        limit_bytes: int,
+        limit_of: Callable[[str], int],
         refuse: Refusal,
-        others_bytes: Mapping[str, int] = MappingProxyType({}),
         timeout_s: float = BODY_TIMEOUT_S,
         block_timeout_s: float = BLOCK_TIMEOUT_S,
         room_bytes: int = ROOM_BYTES,
         linger_s: float = LINGER_S,
     ) -> None:
         self._app = app
-        self._limit_bytes = limit_bytes
-        self._others_bytes = others_bytes
+        self._limit_of = limit_of
         self._refuse = refuse
         self._timeout_s = timeout_s
         self._block_timeout_s = block_timeout_s
@@ -104,7 +100,7 @@ class LimitedBodies:
         Raises:
             _RefusedError: it is too large or too slow.
         """
-        limit_bytes = self._others_bytes.get(scope["path"], self._limit_bytes)
+        limit_bytes = self._limit_of(scope["path"])
         if _declares_too_much(scope, limit_bytes):
             raise _RefusedError(TOO_LARGE)
         # Blocks, not one long buffer: that would be moved as it grows, and leave holes behind.

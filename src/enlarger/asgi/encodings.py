@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import suppress
 from functools import partial
 from importlib import import_module
-from types import MappingProxyType
 from typing import Any, Protocol
 
 from enlarger.asgi.bodies import Answer, AsgiApp, Receive, Scope, Send
@@ -183,9 +182,8 @@ class DecodedBodies:
     Args:
         app: what gets the request, as if it had been sent plain.
         executor: decodes.
-        limit_bytes: longest body, decoded.
+        limit_of: from the path of a request to its longest body, decoded, in bytes.
         refuse: makes the answer to a body that cannot be used.
-        others_bytes: the limit of paths that have another one.
     """
 
     def __init__(
@@ -193,15 +191,13 @@ class DecodedBodies:
         app: AsgiApp,
         *,
         executor: Executor,
-        limit_bytes: int,
+        limit_of: Callable[[str], int],
         refuse: Callable[[Scope, EnlargerError], Answer],
-        others_bytes: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         self._app = app
         self._executor = executor
-        self._limit_bytes = limit_bytes
+        self._limit_of = limit_of
         self._refuse = refuse
-        self._others_bytes = others_bytes
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -212,7 +208,7 @@ class DecodedBodies:
             return
         message = await receive()
         if body := message.get("body", b""):
-            limit_bytes = self._others_bytes.get(scope["path"], self._limit_bytes)
+            limit_bytes = self._limit_of(scope["path"])
             try:
                 async with self._turns:
                     body = await in_thread(self._executor, _decoded, body, names, limit_bytes)

@@ -27,8 +27,8 @@ from enlarger.errors import (
     EnlargerError,
     StorageFull,
     StorageUnavailable,
-    reason_of,
 )
+from enlarger.reasons import reason_of
 from enlarger.repeated import Repeated
 from enlarger.threads import finished
 

@@ -27,7 +27,6 @@ from enlarger.errors import (
     NotFound,
     QueueFull,
     ResultExpired,
-    reason_of,
 )
 from enlarger.jobs.blobs import Blobs
 from enlarger.jobs.event_streams import Event, EventStream, EventStreams
@@ -36,6 +35,7 @@ from enlarger.jobs.rows import Rows
 from enlarger.jobs.runner import LEASE_S, JobProgress, Runner, piece_key, result_key, work_of
 from enlarger.pipeline.outcome import Outcome
 from enlarger.pipeline.pipeline import Pipeline
+from enlarger.reasons import reason_of
 from enlarger.repeated import Repeated
 from enlarger.request import BytesSource, UpscaleRequest, UrlSource
 from enlarger.store import Store

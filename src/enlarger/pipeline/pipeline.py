@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from enlarger import tracing
-from enlarger.config import LimitSettings, Precision
+from enlarger.config import LimitSettings
 from enlarger.engine import Engine
 from enlarger.engine.tile import ModelFacts
 from enlarger.errors import (
@@ -40,12 +40,13 @@ from enlarger.pipeline.progress import Listener, OnTile
 from enlarger.pipeline.result_cache import Results
 from enlarger.pipeline.size_limit import kept
 from enlarger.pipeline.stopwatch import Stopwatch
+from enlarger.precision import Precision
 from enlarger.request import BytesSource, UpscaleRequest
 from enlarger.store import Store
 from enlarger.threads import in_thread
 
 if TYPE_CHECKING:  # a command line that fetches nothing need not load what that takes
-    from enlarger.fetch import Fetcher
+    from enlarger.fetch.fetcher import Fetcher
 
 log = structlog.get_logger()
 
@@ -338,7 +339,7 @@ class Pipeline:
         size, limit = len(job.source.data), self._settings.max_file_size_bytes
         if size > limit:
             raise FileTooLarge(
-                f"Image too large: {size} bytes (max: {limit})", limit=limit, actual=size
+                f"the file has {size} bytes, and up to {limit} are read", limit=limit, actual=size
             )
         return job.source.data
 

@@ -26,7 +26,6 @@ from enlarger.errors import (
     Starting,
     TileTooLarge,
     Unauthorized,
-    reason_of,
 )
 from enlarger.pool.fair_queue import FairQueue
 from enlarger.pool.health import State
@@ -47,6 +46,7 @@ from enlarger.pool.policy import (
     model_here,
     retry_fits,
 )
+from enlarger.reasons import reason_of
 from enlarger.repeated import Repeated
 
 log = structlog.get_logger()

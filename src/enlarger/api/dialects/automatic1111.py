@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from quart import Blueprint, Response
+from quart import Response
 
 from enlarger.api.dialects.dialect import (
     DialectContext,
@@ -20,7 +20,6 @@ from enlarger.api.dialects.dialect import (
     unsupported,
 )
 from enlarger.api.dialects.model_names import ALIASES, model_named
-from enlarger.api.traced import traced
 from enlarger.api.v1.requests import Form
 from enlarger.models import Catalogue
 from enlarger.options import Options
@@ -28,10 +27,6 @@ from enlarger.pipeline.ledger import Load
 from enlarger.pipeline.outcome import Outcome
 from enlarger.pipeline.progress import Listener
 from enlarger.request import UpscaleRequest
-
-PREFIX = "/sdapi/"
-
-PICTURES = ("/sdapi/v1/extra-single-image", "/sdapi/v1/extra-batch-images")
 
 _BY, _TO = 0, 1
 """``resize_mode``: by a factor, or to a size."""
@@ -193,49 +188,42 @@ def error_body(problem: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(kw_only=True)
 class Automatic1111:
-    """The routes."""
+    """The handlers of the routes."""
 
-    maker: DialectContext
+    context: DialectContext
     _tiles: dict[object, Tiles] = field(default_factory=dict)
-    """Of the requests that run."""
-
-    def blueprint(self) -> Blueprint:
-        """The routes, to be registered."""
-        routes = Blueprint("automatic1111", __name__)
-        single, batch = PICTURES
-        routes.add_url_rule(single, view_func=traced(self.single), methods=["POST"])
-        routes.add_url_rule(batch, view_func=traced(self.batch), methods=["POST"])
-        routes.add_url_rule("/sdapi/v1/upscalers", view_func=self.upscalers)
-        routes.add_url_rule("/sdapi/v1/progress", view_func=self.progress)
-        routes.add_url_rule("/sdapi/v1/options", view_func=self.options)
-        return routes
+    """Progress of each running request, for ``GET /sdapi/v1/progress``."""
 
     async def single(self) -> Response:
         """``POST /sdapi/v1/extra-single-image``."""
-        job = await self.maker.read(partial(read_single, catalogue=self.maker.catalogue), json=True)
+        upscaler = self.context.upscaler
+        read = partial(read_single, catalogue=upscaler.catalogue)
+        job = await self.context.read(read, json=True)
         with self._followed() as listener:
-            outcome = await self.maker.make(job, listener)
-        body = {"html_info": html_info(outcome), "image": self.maker.text_of(outcome)}
-        return self.maker.answer(body, outcome)
+            outcome = await upscaler.make(job, listener)
+        body = {"html_info": html_info(outcome), "image": upscaler.text_of(outcome.stored)}
+        return self.context.answer(body, outcome)
 
     async def batch(self) -> Response:
         """``POST /sdapi/v1/extra-batch-images``: one after the other; the first that fails is the answer."""
-        jobs = await self.maker.read(partial(read_batch, catalogue=self.maker.catalogue), json=True)
+        upscaler = self.context.upscaler
+        read = partial(read_batch, catalogue=upscaler.catalogue)
+        jobs = await self.context.read(read, json=True)
         with self._followed() as listener:
-            outcomes = [await self.maker.make(job, listener) for job in jobs]
+            outcomes = [await upscaler.make(job, listener) for job in jobs]
         body = {
             "html_info": "".join(map(html_info, outcomes)),
-            "images": [self.maker.text_of(outcome) for outcome in outcomes],
+            "images": [upscaler.text_of(outcome.stored) for outcome in outcomes],
         }
-        return self.maker.answer(body, *outcomes)
+        return self.context.answer(body, *outcomes)
 
     async def upscalers(self) -> list[dict[str, Any]]:
         """``GET /sdapi/v1/upscalers``."""
-        return upscalers(self.maker.catalogue)
+        return upscalers(self.context.upscaler.catalogue)
 
     async def progress(self) -> dict[str, Any]:
         """``GET /sdapi/v1/progress``."""
-        return progress(self.maker.pipeline.load, self._tiles.values())
+        return progress(self.context.upscaler.pipeline.load, self._tiles.values())
 
     async def options(self) -> dict[str, Any]:
         """``GET /sdapi/v1/options``, by which clients find out that somebody is there."""

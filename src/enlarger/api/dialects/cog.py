@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from quart import Blueprint, Response, g, request
+from quart import Response, g, request
 
 from enlarger import __version__
+from enlarger.api.compatible.texts import sentence
 from enlarger.api.dialects.dialect import (
     DialectContext,
     fault_of,
@@ -22,7 +23,6 @@ from enlarger.api.dialects.dialect import (
 )
 from enlarger.api.dialects.model_names import model_named
 from enlarger.api.streaming import FileText
-from enlarger.api.traced import traced
 from enlarger.api.v1.requests import Form
 from enlarger.errors import (
     EngineError,
@@ -38,11 +38,6 @@ from enlarger.options import Options
 from enlarger.picture.encode import MEDIA_TYPES
 from enlarger.pipeline.outcome import Outcome
 from enlarger.request import UpscaleRequest
-
-PATHS = ("/predictions", "/health-check")
-"""Of Cog itself. Errors under ``/v1`` are problems, as Replicate's are."""
-
-PICTURES = ("/predictions", "/v1/predictions", "/v1/models/<owner>/<name>/predictions")
 
 OWNER = "enlarger"
 """Before the ids of our models, where a name must have an owner."""
@@ -228,42 +223,35 @@ def health(reason: str | None) -> str:
 
 @dataclass(kw_only=True)
 class Cog:
-    """The routes."""
+    """The handlers of the routes. Errors under ``/v1`` are problems, as those of Replicate are."""
 
-    maker: DialectContext
+    context: DialectContext
     _started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
-
-    def blueprint(self) -> Blueprint:
-        """The routes, to be registered."""
-        routes = Blueprint("cog", __name__)
-        predict = traced(self.predict)
-        for path in PICTURES:
-            routes.add_url_rule(path, view_func=predict, methods=["POST"])
-        routes.add_url_rule("/v1/models/<owner>/<name>/versions/<version>", view_func=self.version)
-        routes.add_url_rule("/health-check", view_func=self.health_check)
-        return routes
 
     async def predict(self, owner: str = "", name: str = "") -> Response:
         """``POST /predictions``, and the two places where Replicate's clients make one."""
-        maker, created_at = self.maker, datetime.now(UTC)
+        context, created_at = self.context, datetime.now(UTC)
         check_preferences(request.headers.get("Prefer"), request.headers.get("Accept"))
         named = f"{owner}/{name}" if owner else None
-        wish = await maker.read(partial(read, catalogue=maker.catalogue, named=named), json=True)
+        upscaler = context.upscaler
+        wish = await context.read(
+            partial(read, catalogue=upscaler.catalogue, named=named), json=True
+        )
         show = partial(prediction, wish, created_at=created_at, request_id=g.request_id)
         try:
-            outcome = await maker.make(wish.job)
+            outcome = await upscaler.make(wish.job)
         except _FAILURES as error:
-            maker.failed(error)
-            return maker.answer(show(completed_at=datetime.now(UTC), error=str(error)))
+            context.failed(error)
+            return context.answer(show(completed_at=datetime.now(UTC), error=sentence(error)))
         prefix = f"data:{MEDIA_TYPES[outcome.stored.path.suffix]};base64,"
-        output = maker.text_of(outcome, prefix)
+        output = upscaler.text_of(outcome.stored, prefix)
         body = show(completed_at=datetime.now(UTC), outcome=outcome, output=output)
-        return maker.answer(body, outcome)
+        return context.answer(body, outcome)
 
     async def version(self, owner: str, name: str, version: str) -> dict[str, Any]:
         """``GET /v1/models/{owner}/{name}/versions/{id}``, which clients ask after a prediction by version."""
         try:
-            id_ = version_named(f"{owner}/{name}:{version}", self.maker.catalogue)
+            id_ = version_named(f"{owner}/{name}:{version}", self.context.upscaler.catalogue)
         except UnknownModel as error:
             raise NotFound("there is no such version") from error
         return {
@@ -276,4 +264,4 @@ class Cog:
 
     async def health_check(self) -> dict[str, Any]:
         """``GET /health-check``: 200 in any state, as there."""
-        return {"status": health(self.maker.reason()), "version": {"enlarger": __version__}}
+        return {"status": health(self.context.reason()), "version": {"enlarger": __version__}}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
-from quart import Blueprint, Response, g
+from quart import Response, g
 
 from enlarger.api.dialects.dialect import (
     DialectContext,
@@ -20,13 +20,10 @@ from enlarger.api.dialects.dialect import (
 from enlarger.api.dialects.model_names import model_named
 from enlarger.api.facts import absolute
 from enlarger.api.streaming import FileText
-from enlarger.api.traced import traced
 from enlarger.api.v1.requests import Form
 from enlarger.models import Catalogue
 from enlarger.options import Options
 from enlarger.request import BytesSource, Source, UpscaleRequest
-
-PATH = "/v1/images/upscale"
 
 Carrier = Literal["url", "b64_json"]
 
@@ -90,27 +87,21 @@ def error_body(problem: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class LocalAI:
-    """The route."""
+    """The handler of the route."""
 
-    maker: DialectContext
-
-    def blueprint(self) -> Blueprint:
-        """The route, to be registered."""
-        routes = Blueprint("localai", __name__)
-        routes.add_url_rule(PATH, view_func=traced(self.upscale), methods=["POST"])
-        return routes
+    context: DialectContext
 
     async def upscale(self) -> Response:
         """``POST /v1/images/upscale``."""
-        maker = self.maker
-        wanted = await maker.read(partial(read, catalogue=maker.catalogue))
-        outcome = await maker.make(wanted.job)
+        upscaler = self.context.upscaler
+        wanted = await self.context.read(partial(read, catalogue=upscaler.catalogue))
+        outcome = await upscaler.make(wanted.job)
         picture: dict[str, str | FileText]
         if wanted.carrier == "url":
-            picture = {"url": absolute(outcome.stored.url_path, maker.public_url)}
+            picture = {"url": absolute(outcome.stored.url_path, upscaler.public_url)}
         else:
-            picture = {"b64_json": maker.text_of(outcome)}
+            picture = {"b64_json": upscaler.text_of(outcome.stored)}
         body = answer(
             picture, model=outcome.ran.model, created_s=time.time(), request_id=g.request_id
         )
-        return maker.answer(body, outcome)
+        return self.context.answer(body, outcome)

@@ -15,7 +15,6 @@ from quart_schema.openapi import OpenAPIProvider
 from werkzeug.routing import Rule
 
 from enlarger import __version__
-from enlarger.api.callers import is_open
 from enlarger.api.document import batches, dialects, jobs, pictures, schema, service
 from enlarger.api.document.operations import (
     ELSEWHERE,
@@ -28,6 +27,7 @@ from enlarger.api.document.operations import (
     Schema,
 )
 from enlarger.api.downloads import OCTETS
+from enlarger.api.routes import is_open
 from enlarger.errors import EnlargerError, ListNeedsKeys, all_codes
 
 Document = dict[str, Any]
@@ -42,7 +42,6 @@ OPERATIONS = {
 HIDDEN: Mapping[tuple[str, str], str] = {
     ("GET", "/"): "leads to the page",
     ("GET", "/docs/<name>"): "what the page loads",
-    ("GET", "/static/<path:filename>"): "Quart's own, and there are no such files",
 }
 """All that is not, and why."""
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import pydantic
 
 from enlarger import errors
-from enlarger.api import compatible
+from enlarger.api.compatible.errors import status_of
 from enlarger.api.document import schema
 from enlarger.api.v1.answers import FIDELITY_HEADERS
 from enlarger.api.v1.problems import MEDIA_TYPE as PROBLEM
@@ -45,7 +45,7 @@ class Words:
         """That of an error's answer."""
         # What is not there is 404 everywhere: on the compatible routes HTTP itself says so.
         is_theirs = self.is_compatible and error is not errors.NotFound
-        return compatible.status_of(error) if is_theirs else error.status
+        return status_of(error) if is_theirs else error.status
 
 
 V1 = Words(media_type=PROBLEM, model=schema.Problem)

@@ -6,18 +6,18 @@ import hashlib
 import json
 import re
 from collections.abc import AsyncIterator, Mapping
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from quart import Blueprint, Response, g, request
+from quart import Response, g, request
 
 from enlarger.api.archives import Member, zip_chunks
 from enlarger.api.callers import caller_of
 from enlarger.api.facts import absolute
 from enlarger.api.v1.answers import batch_object, item_object
-from enlarger.api.v1.jobs import EVENT_HEADERS, RETRY_MS, owner_of_request
+from enlarger.api.v1.jobs import EVENT_HEADERS, RETRY_MS
+from enlarger.api.v1.reader import RequestReader, owner_of_request
 from enlarger.api.v1.requests import (
     SOURCES,
     Form,
@@ -42,9 +42,6 @@ from enlarger.models import Catalogue
 from enlarger.threads import in_thread
 
 BATCHES = "/v1/batches"
-
-LIMIT_BYTES = 64 << 20
-"""Of the body of a batch."""
 
 MOST_ITEMS = 100
 
@@ -164,32 +161,21 @@ class BatchRoutes:
 
     batches: Batches
     jobs: Jobs
-    catalogue: Catalogue
-    executor: Executor
+    reader: RequestReader
     public_url: str | None
-    has_webhooks: bool
 
-    def register(self, routes: Blueprint) -> None:
-        """Add the routes."""
-        path = f"{BATCHES}/<batch_id>"
-        routes.add_url_rule(BATCHES, view_func=self.queue_batch, methods=["POST"])
-        routes.add_url_rule(path, view_func=self.show_batch, methods=["GET"])
-        routes.add_url_rule(path, view_func=self.cancel_batch, methods=["DELETE"])
-        routes.add_url_rule(f"{path}/events", view_func=self.batch_events)
-        routes.add_url_rule(f"{path}/results.zip", view_func=self.results)
-
-    async def queue_batch(self) -> Response:
+    async def queue(self) -> Response:
         """``POST /v1/batches``: take it."""
         body = await request.get_data(cache=False, as_text=False)
         owner = owner_of_request()
         read = partial(
             read_batch,
-            catalogue=self.catalogue,
+            catalogue=self.reader.catalogue,
             request_id=g.request_id,
             owner=owner,
-            has_webhooks=self.has_webhooks,
+            has_webhooks=self.reader.has_webhooks,
         )
-        asking = await in_thread(self.executor, read, body)
+        asking = await in_thread(self.reader.executor, read, body)
         key = idempotency_key(request.headers.get("Idempotency-Key"))
         asked = Asked(
             caller=caller_of(request.scope).id,
@@ -205,15 +191,15 @@ class BatchRoutes:
             headers["Idempotency-Replayed"] = "true"
         return self._answer(batch, status=202, headers=headers)
 
-    async def show_batch(self, batch_id: str) -> Response:
+    async def show(self, batch_id: str) -> Response:
         """``GET /v1/batches/{id}``: how it is."""
         return self._answer(await self._batch(batch_id))
 
-    async def cancel_batch(self, batch_id: str) -> Response:
+    async def cancel(self, batch_id: str) -> Response:
         """``DELETE /v1/batches/{id}``: end what has not ended."""
         return self._answer(await self.batches.cancel(await self._batch(batch_id)))
 
-    async def batch_events(self, batch_id: str) -> Response:
+    async def events(self, batch_id: str) -> Response:
         """``GET /v1/batches/{id}/events``: server-sent events."""
         batch = await self._batch(batch_id)
         if request.headers.get("Last-Event-ID", "").strip() == _LAST:

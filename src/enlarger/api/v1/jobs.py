@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Any
 
-from quart import Blueprint, Response, g, request
+from quart import Response, g, request
 
 from enlarger.api.callers import caller_of
 from enlarger.api.downloads import download
@@ -22,6 +22,7 @@ from enlarger.api.v1.answers import (
     timing_header,
 )
 from enlarger.api.v1.lists import cursor_fault, read_page
+from enlarger.api.v1.reader import owner_of_request
 from enlarger.errors import Fault, InvalidOption, ListNeedsKeys, NotFound
 from enlarger.jobs import Event, Job, Jobs, View
 from enlarger.picture.preview import MEDIA_TYPE as PREVIEW_TYPE
@@ -40,11 +41,6 @@ EVENT_HEADERS = {
 }
 
 
-def owner_of_request() -> str:
-    """Whose jobs a request may see: those of its key; without keys, all whose id it knows."""
-    return caller_of(request.scope).owner
-
-
 @dataclass(frozen=True, kw_only=True)
 class JobRoutes:
     """What can be done with a job that is there."""
@@ -53,17 +49,7 @@ class JobRoutes:
     public_url: str | None
     model_of: ModelOf
 
-    def register(self, routes: Blueprint) -> None:
-        """Add the routes."""
-        routes.add_url_rule("/v1/jobs", view_func=self.list_jobs, methods=["GET"])
-        path = "/v1/jobs/<job_id>"
-        routes.add_url_rule(path, view_func=self.show, methods=["GET"])
-        routes.add_url_rule(path, view_func=self.cancel, methods=["DELETE"])
-        routes.add_url_rule(f"{path}/result", view_func=self.result)
-        routes.add_url_rule(f"{path}/events", view_func=self.events)
-        routes.add_url_rule(f"{path}/tiles/<int:index>", view_func=self.tile)
-
-    async def list_jobs(self) -> Response:
+    async def index(self) -> Response:
         """``GET /v1/jobs``: those of the caller's key, the newest first."""
         caller = caller_of(request.scope)
         if not caller.is_key:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from enlarger.api.compatible.texts import sentence
 from enlarger.api.facts import absolute
 from enlarger.errors import (
     CapacityError,
@@ -19,19 +20,24 @@ from enlarger.pipeline.admission import retry_after
 
 MEDIA_TYPE = "application/problem+json"
 
-_KNOWN = (RequestError, CapacityError, EngineError, StorageFull)
+ErrorAnswer = tuple[dict[str, Any], int, dict[str, str]]
+"""Body, status and headers of an error's answer."""
+
+_SHOWN = (RequestError, CapacityError, EngineError, StorageFull)
 """All that may leave the process; the rest is a fault of ours."""
 
 
-def problem_of(
-    error: EnlargerError, *, request_id: str
-) -> tuple[dict[str, Any], int, dict[str, str]]:
+def shown(error: EnlargerError) -> EnlargerError:
+    """The error that a caller sees: this one, or an internal error where its cause is not the caller's business."""
+    return error if isinstance(error, _SHOWN) else EnlargerError("Internal server error")
+
+
+def problem_of(error: EnlargerError, *, request_id: str) -> ErrorAnswer:
     """Body, status and headers for an error."""
-    if not isinstance(error, _KNOWN):
-        error = EnlargerError("Internal server error")
+    error = shown(error)
     body = problem(
         error.code,
-        str(error),
+        sentence(error),
         status=error.status,
         retryable=error.retryable,
         request_id=request_id,

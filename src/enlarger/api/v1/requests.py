@@ -26,9 +26,9 @@ from enlarger.errors import (
     MissingInput,
     Reason,
 )
-from enlarger.fetch import check_url
+from enlarger.fetch.urls import check_url
 from enlarger.models import Catalogue
-from enlarger.options import MAX_SIDE_PX, Options, read_options
+from enlarger.options import FLAGS, MAX_SIDE_PX, Options, read_options
 from enlarger.picture.values import Header
 from enlarger.request import BytesSource, UpscaleRequest
 
@@ -41,9 +41,6 @@ _OWN = ("inline", "webhook")
 
 _MOST_COMPARED = 16
 """Models in one comparison."""
-
-_FLAGS = {"true": True, "1": True, "false": False, "0": False}
-"""Booleans as texts, in lower case."""
 
 _MOST_TEXT_BYTES = 65536
 _MOST_URL_SIGNS = 2048
@@ -111,7 +108,7 @@ def _check_query_has_defaults_alone(query: MultiDict[str, str]) -> None:
 def _is_default(name: str, text: str) -> bool:
     """Whether a text in a query is the default of the option of that name, which no text is where there is none."""
     if name == "inline":
-        return _FLAGS.get(text.lower()) is False
+        return FLAGS.get(text.lower()) is False
     if name not in Options.model_fields:
         return False
     try:
@@ -263,7 +260,7 @@ def options_of(form: Form, *, catalogue: Catalogue) -> tuple[Options, bool]:
     fields = dict(form.fields)
     inline = fields.pop("inline", False)
     if not form.strict and isinstance(inline, str):
-        inline = _FLAGS.get(inline.lower(), inline)
+        inline = FLAGS.get(inline.lower(), inline)
     if not isinstance(inline, bool):
         faults.append(Fault("inline", "type", "it must be true or false"))
     options = None
@@ -284,7 +281,7 @@ def read_flag(text: str, name: str) -> bool:
     Raises:
         InvalidOption: it is none.
     """
-    value = _FLAGS.get(text.lower())
+    value = FLAGS.get(text.lower())
     if value is None:
         detail = "it must be true or false"
         raise InvalidOption(f"Invalid {name}: {detail}", faults=[Fault(name, "type", detail)])

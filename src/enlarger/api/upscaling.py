@@ -1,0 +1,81 @@
+"""Making a picture while its caller waits, by the rules that the routes of all contracts share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from quart import g, request
+
+from enlarger.api.callers import caller_of
+from enlarger.api.facts import link
+from enlarger.api.streaming import FileText, file_chunks
+from enlarger.models import Catalogue
+from enlarger.pipeline.outcome import Outcome
+from enlarger.pipeline.pipeline import Pipeline
+from enlarger.pipeline.progress import Listener
+from enlarger.request import UpscaleRequest
+from enlarger.store import Store, StoredFile
+
+_NOBODY = Listener()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upscaler:
+    """The parts of the service that make a picture, and what has to be done for each."""
+
+    pipeline: Pipeline
+    store: Store
+    catalogue: Catalogue
+    executor: Executor
+    """Threads for all that would hold up the event loop."""
+
+    public_url: str | None
+    """Where others see the service."""
+
+    charge: Callable[[str, int], None]
+    """Takes output pixels from what a caller may ask for."""
+
+    done: Callable[[Outcome], None]
+    """Called with each finished picture."""
+
+    async def make(self, job: UpscaleRequest, listener: Listener = _NOBODY) -> Outcome:
+        """Make a picture for the caller of the current request.
+
+        Args:
+            job: what the request asks for; owner, id and use of the cache are taken from the request.
+            listener: is told of the progress.
+
+        Raises:
+            EnlargerError: there is no picture.
+        """
+        caller = caller_of(request.scope)
+        job = replace(
+            job,
+            skip_cache=bool(request.cache_control.no_cache),
+            owner=caller.owner,
+            request_id=g.request_id,
+        )
+        charge = partial(self.charge, caller.id)
+        outcome = await self.pipeline.run(job, listener=listener, charge=charge)
+        self.done(outcome)
+        return outcome
+
+    def read(
+        self, stored: StoredFile, start: int = 0, end: int | None = None
+    ) -> AsyncIterator[bytes]:
+        """The bytes of a result from ``start`` to before ``end``."""
+        return file_chunks(partial(self.store.open, stored), self.executor, start, end)
+
+    def text_of(self, stored: StoredFile, prefix: str = "") -> FileText:
+        """A result as a value of a JSON answer: its base64 after a prefix."""
+        return FileText(self.read(stored), stored.size_bytes, prefix)
+
+    def link_to(self, stored: StoredFile) -> dict[str, Any]:
+        """The URL of a result, and when it expires."""
+        expires_at = time.time() + self.store.left_s(stored)
+        return link(stored.url_path, expires_at=expires_at, public_url=self.public_url)
