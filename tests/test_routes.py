@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import pytest
 from fakes import NearestEngine
 from gateways import Start
+from hypothesis import given
+from hypothesis import strategies as st
 from quart import Quart
-from werkzeug.exceptions import NotFound
+from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.routing import Map
 
 from enlarger.api.routes import (
@@ -35,8 +38,6 @@ from enlarger.api.routes import (
     routes_at,
 )
 from enlarger.engine.tile import ModelFacts
-
-pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 FILLED = {"<int:index>": "7", "<name>": "cat.png", "<version>": "a" * 64}
 """What stands in place of the parts of a rule; of others a word."""
@@ -71,6 +72,7 @@ def rules() -> Map:
 RULES = rules().bind("any")
 
 
+@pytest.mark.asyncio(loop_scope="module")
 async def test_every_rule_is_a_row_and_every_row_a_rule(
     start: Start, models: list[ModelFacts]
 ) -> None:
@@ -87,7 +89,7 @@ async def test_every_rule_is_a_row_and_every_row_a_rule(
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.methods} {route.path}")
-async def test_the_table_finds_the_row_that_quart_finds(route: Route) -> None:
+def test_the_table_finds_the_row_that_quart_finds(route: Route) -> None:
     """For each method of each row."""
     path = example(route)
     for method in route.methods.split():
@@ -103,7 +105,7 @@ async def test_the_table_finds_the_row_that_quart_finds(route: Route) -> None:
         *("/v1/models/a/b", "/v1/batches/a/results-zip", "/static/x", "/errors/a/b"),
     ],
 )
-async def test_the_table_finds_no_row_where_quart_finds_none(path: str) -> None:
+def test_the_table_finds_no_row_where_quart_finds_none(path: str) -> None:
     """A path that is nearly one of the table's is none of them, so it needs a key."""
     with pytest.raises(NotFound):
         RULES.match(path, "GET")
@@ -111,14 +113,31 @@ async def test_the_table_finds_no_row_where_quart_finds_none(path: str) -> None:
     assert not is_open(path)
 
 
-async def test_rows_of_one_path_agree() -> None:
+SEGMENTS = sorted(
+    {part for route in ROUTES for part in example(route).split("/")} | {"7", "<name>"}
+)
+
+
+@given(segments=st.lists(st.sampled_from(SEGMENTS), max_size=7))
+def test_the_table_and_quart_see_the_same_route(segments: list[str]) -> None:
+    """In any path of the words that there are: who is let in by the table is answered by the row that let it in."""
+    path = "/" + "/".join(segments).lstrip("/")
+    handlers = {route.handler for route in routes_at(path)}
+    found = set()
+    for method in ("GET", "POST", "DELETE"):
+        with suppress(NotFound, MethodNotAllowed):
+            found.add(RULES.match(path, method)[0])
+    assert found == handlers
+
+
+def test_rows_of_one_path_agree() -> None:
     """A caller may be stopped before its method is looked at."""
     for route in ROUTES:
         for other in routes_at(example(route)):
             assert (route.access, route.contract) == (other.access, other.contract)
 
 
-async def test_open_paths_make_no_pictures() -> None:
+def test_open_paths_make_no_pictures() -> None:
     """What costs anything needs a key where there are keys."""
     assert not [route for route in ROUTES if route.access is OPEN and route.charged]
     assert {route.path for route in ROUTES if route.access is OPEN} == {
@@ -147,19 +166,19 @@ async def test_open_paths_make_no_pictures() -> None:
         ("/v1/images/generations", V1),
     ],
 )
-async def test_contract_of_a_path(path: str, contract: Contract) -> None:
+def test_contract_of_a_path(path: str, contract: Contract) -> None:
     """That of its row, or of its folder; of all others the compatible one."""
     assert contract_of(path) is contract
 
 
-async def test_folders_have_no_contract_that_their_rows_do_not_have() -> None:
+def test_folders_have_no_contract_that_their_rows_do_not_have() -> None:
     """A client that asks for what is not there reads the error as it reads others."""
     for folder, contract in FOLDERS.items():
         rows = [route.contract for route in ROUTES if f"{route.path}/".startswith(folder)]
         assert contract in rows
 
 
-async def test_facts_of_paths() -> None:
+def test_facts_of_paths() -> None:
     """Some of each kind."""
     assert is_charged("/v1/jobs")
     assert not is_charged("/v1/jobs/1")

@@ -32,7 +32,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 Reason = Literal["unknown", "type", "range", "conflict", "unsupported"]
 
@@ -170,6 +170,12 @@ class InvalidOption(RequestError, code="invalid_option"):
         self.faults = tuple(faults) or _told_by(message, reason)
         """All that is wrong with the options; the text names the first. Without ``faults`` it is the one in
         ``Invalid <option>: <detail>``, for ``reason``; none in a text of another form, which is the shell's."""
+
+    @classmethod
+    def of(cls, *faults: Fault) -> Self:
+        """The error for these faults, of which the text tells the first."""
+        first = faults[0]
+        return cls(f"Invalid {first.option[:40]}: {first.detail}", faults=faults)
 
 
 _TOLD = re.compile(r"Invalid ([\w-]+): (.+)", re.DOTALL)

@@ -7,14 +7,14 @@ looked up here.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from itertools import groupby
+from functools import wraps
 
-from quart import Quart
+from quart import Quart, Response, g, request
 
-from enlarger.api.traced import traced
+from enlarger import tracing
 
 
 class Contract(Enum):
@@ -38,6 +38,7 @@ COMPATIBLE, V1, AUTOMATIC1111, COG, OPENAI = Contract
 KEYED, OPEN = Access
 
 BATCH_BYTES = 64 << 20
+"""A batch may bring a hundred pictures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,58 +72,58 @@ class Route:
 
 # fmt: off
 ROUTES = (
-    #     methods     path                                           handler                 who    errors
-    Route("GET",      "/",                                           "documents.home",       OPEN,  COMPATIBLE),
-    Route("GET",      "/openapi.json",                               "documents.openapi",    OPEN,  COMPATIBLE),
-    Route("GET",      "/docs",                                       "documents.docs",       OPEN,  COMPATIBLE),
-    Route("GET",      "/docs/<name>",                                "documents.asset",      OPEN,  COMPATIBLE),
-    Route("GET",      "/llms.txt",                                   "documents.llms",       OPEN,  COMPATIBLE),
+    #     methods     path                                            handler                    access errors
+    Route("GET",      "/",                                            "documents.home",          OPEN,  COMPATIBLE),
+    Route("GET",      "/openapi.json",                                "documents.openapi",       OPEN,  COMPATIBLE),
+    Route("GET",      "/docs",                                        "documents.docs",          OPEN,  COMPATIBLE),
+    Route("GET",      "/docs/<name>",                                 "documents.asset",         OPEN,  COMPATIBLE),
+    Route("GET",      "/llms.txt",                                    "documents.llms",          OPEN,  COMPATIBLE),
 
-    Route("GET POST", "/upscale",                                    "compatible.upscale",   KEYED, COMPATIBLE, charged=True),
-    Route("GET",      "/files/<name>",                               "compatible.file",      OPEN,  COMPATIBLE, secret=True),
-    Route("GET",      "/health",                                     "compatible.health",    OPEN,  COMPATIBLE, probe=True),
-    Route("GET",      "/status",                                     "compatible.status",    KEYED, COMPATIBLE),
-    Route("POST",     "/cleanup",                                    "compatible.cleanup",   KEYED, COMPATIBLE),
+    Route("GET POST", "/upscale",                                     "compatible.upscale",      KEYED, COMPATIBLE, charged=True),
+    Route("GET",      "/files/<name>",                                "compatible.file",         OPEN,  COMPATIBLE, secret=True),
+    Route("GET",      "/health",                                      "compatible.health",       OPEN,  COMPATIBLE, probe=True),
+    Route("GET",      "/status",                                      "compatible.status",       KEYED, COMPATIBLE),
+    Route("POST",     "/cleanup",                                     "compatible.cleanup",      KEYED, COMPATIBLE),
 
-    Route("GET",      "/livez",                                      "probes.livez",         OPEN,  COMPATIBLE, probe=True),
-    Route("GET",      "/readyz",                                     "probes.readyz",        OPEN,  COMPATIBLE, probe=True),
-    Route("GET",      "/metrics",                                    "probes.metrics",       KEYED, COMPATIBLE, probe=True),
+    Route("GET",      "/livez",                                       "probes.livez",            OPEN,  COMPATIBLE, probe=True),
+    Route("GET",      "/readyz",                                      "probes.readyz",           OPEN,  COMPATIBLE, probe=True),
+    Route("GET",      "/metrics",                                     "probes.metrics",          KEYED, COMPATIBLE, probe=True),
 
-    Route("POST",     "/v1/upscale",                                 "pictures.upscale",     KEYED, V1, charged=True),
-    Route("GET",      "/v1/upscale",                                 "pictures.link",        KEYED, V1, charged=True),
-    Route("POST",     "/v1/compare",                                 "estimates.compare",    KEYED, V1, charged=True),
-    Route("POST",     "/v1/estimate",                                "estimates.estimate",   KEYED, V1),
-    Route("GET",      "/v1/models",                                  "models.index",         KEYED, V1),
-    Route("GET",      "/v1/models/<model_id>",                       "models.show",          KEYED, V1),
-    Route("GET",      "/errors/<code>",                              "models.error",         OPEN,  V1),
+    Route("POST",     "/v1/upscale",                                  "pictures.upscale",        KEYED, V1, charged=True),
+    Route("GET",      "/v1/upscale",                                  "pictures.link",           KEYED, V1, charged=True),
+    Route("POST",     "/v1/compare",                                  "estimates.compare",       KEYED, V1, charged=True),
+    Route("POST",     "/v1/estimate",                                 "estimates.estimate",      KEYED, V1),
+    Route("GET",      "/v1/models",                                   "models.index",            KEYED, V1),
+    Route("GET",      "/v1/models/<model_id>",                        "models.show",             KEYED, V1),
+    Route("GET",      "/errors/<code>",                               "models.error",            OPEN,  V1),
 
-    Route("POST",     "/v1/jobs",                                    "pictures.queue",       KEYED, V1, charged=True),
-    Route("GET",      "/v1/jobs",                                    "jobs.index",           KEYED, V1),
-    Route("GET",      "/v1/jobs/<job_id>",                           "jobs.show",            KEYED, V1),
-    Route("DELETE",   "/v1/jobs/<job_id>",                           "jobs.cancel",          KEYED, V1),
-    Route("GET",      "/v1/jobs/<job_id>/result",                    "jobs.result",          KEYED, V1),
-    Route("GET",      "/v1/jobs/<job_id>/events",                    "jobs.events",          KEYED, V1),
-    Route("GET",      "/v1/jobs/<job_id>/tiles/<int:index>",         "jobs.tile",            KEYED, V1),
+    Route("POST",     "/v1/jobs",                                     "pictures.queue",          KEYED, V1, charged=True),
+    Route("GET",      "/v1/jobs",                                     "jobs.index",              KEYED, V1),
+    Route("GET",      "/v1/jobs/<job_id>",                            "jobs.show",               KEYED, V1),
+    Route("DELETE",   "/v1/jobs/<job_id>",                            "jobs.cancel",             KEYED, V1),
+    Route("GET",      "/v1/jobs/<job_id>/result",                     "jobs.result",             KEYED, V1),
+    Route("GET",      "/v1/jobs/<job_id>/events",                     "jobs.events",             KEYED, V1),
+    Route("GET",      "/v1/jobs/<job_id>/tiles/<int:index>",          "jobs.tile",               KEYED, V1),
 
-    Route("POST",     "/v1/batches",                                 "batches.queue",        KEYED, V1, charged=True, body_bytes=BATCH_BYTES),
-    Route("GET",      "/v1/batches/<batch_id>",                      "batches.show",         KEYED, V1),
-    Route("DELETE",   "/v1/batches/<batch_id>",                      "batches.cancel",       KEYED, V1),
-    Route("GET",      "/v1/batches/<batch_id>/events",               "batches.events",       KEYED, V1),
-    Route("GET",      "/v1/batches/<batch_id>/results.zip",          "batches.results",      KEYED, V1),
+    Route("POST",     "/v1/batches",                                  "batches.queue",           KEYED, V1, charged=True, body_bytes=BATCH_BYTES),
+    Route("GET",      "/v1/batches/<batch_id>",                       "batches.show",            KEYED, V1),
+    Route("DELETE",   "/v1/batches/<batch_id>",                       "batches.cancel",          KEYED, V1),
+    Route("GET",      "/v1/batches/<batch_id>/events",                "batches.events",          KEYED, V1),
+    Route("GET",      "/v1/batches/<batch_id>/results.zip",           "batches.results",         KEYED, V1),
 
-    Route("POST",     "/sdapi/v1/extra-single-image",                "automatic1111.single", KEYED, AUTOMATIC1111, charged=True),
-    Route("POST",     "/sdapi/v1/extra-batch-images",                "automatic1111.batch",  KEYED, AUTOMATIC1111, charged=True),
-    Route("GET",      "/sdapi/v1/upscalers",                         "automatic1111.upscalers", KEYED, AUTOMATIC1111),
-    Route("GET",      "/sdapi/v1/progress",                          "automatic1111.progress", KEYED, AUTOMATIC1111),
-    Route("GET",      "/sdapi/v1/options",                           "automatic1111.options", KEYED, AUTOMATIC1111),
+    Route("POST",     "/sdapi/v1/extra-single-image",                 "automatic1111.single",    KEYED, AUTOMATIC1111, charged=True),
+    Route("POST",     "/sdapi/v1/extra-batch-images",                 "automatic1111.batch",     KEYED, AUTOMATIC1111, charged=True),
+    Route("GET",      "/sdapi/v1/upscalers",                          "automatic1111.upscalers", KEYED, AUTOMATIC1111),
+    Route("GET",      "/sdapi/v1/progress",                           "automatic1111.progress",  KEYED, AUTOMATIC1111),
+    Route("GET",      "/sdapi/v1/options",                            "automatic1111.options",   KEYED, AUTOMATIC1111),
 
-    Route("POST",     "/predictions",                                "cog.predict",          KEYED, COG, charged=True),
-    Route("GET",      "/health-check",                               "cog.health_check",     OPEN,  COG, probe=True),
-    Route("POST",     "/v1/predictions",                             "cog.predict",          KEYED, V1, charged=True),
-    Route("POST",     "/v1/models/<owner>/<name>/predictions",       "cog.predict",          KEYED, V1, charged=True),
-    Route("GET",      "/v1/models/<owner>/<name>/versions/<version>", "cog.version",         KEYED, V1),
+    Route("POST",     "/predictions",                                 "cog.predict",             KEYED, COG, charged=True),
+    Route("GET",      "/health-check",                                "cog.health_check",        OPEN,  COG, probe=True),
+    Route("POST",     "/v1/predictions",                              "cog.predict",             KEYED, V1, charged=True),
+    Route("POST",     "/v1/models/<owner>/<name>/predictions",        "cog.predict",             KEYED, V1, charged=True),
+    Route("GET",      "/v1/models/<owner>/<name>/versions/<version>", "cog.version",             KEYED, V1),
 
-    Route("POST",     "/v1/images/upscale",                          "localai.upscale",      KEYED, OPENAI, charged=True),
+    Route("POST",     "/v1/images/upscale",                           "localai.upscale",         KEYED, OPENAI, charged=True),
 )
 # fmt: on
 
@@ -154,6 +155,18 @@ def register(app: Quart, handlers: Mapping[str, object]) -> None:
         )
 
 
+def traced(view: Callable[..., Awaitable[Response]]) -> Callable[..., Awaitable[Response]]:
+    """A handler's method with a span around it that continues the caller's trace."""
+
+    @wraps(view)
+    async def with_span(**parts: str) -> Response:
+        name = f"{request.method} {request.url_rule or request.path}"
+        with tracing.span(name, caller=request.headers, request_id=g.request_id):
+            return await view(**parts)
+
+    return with_span
+
+
 _PARTS = {"": "[^/]+", "int:": "[0-9]+", "path:": ".+"}
 
 
@@ -164,16 +177,18 @@ def _pattern(path: str) -> re.Pattern[str]:
     return re.compile("".join(parts))
 
 
-_BY_PATH = {path: tuple(rows) for path, rows in groupby(ROUTES, key=lambda route: route.path)}
-_PATTERNS = [(_pattern(path), rows) for path, rows in _BY_PATH.items() if "<" in path]
+_ROWS = {
+    route.path: tuple(other for other in ROUTES if other.path == route.path) for route in ROUTES
+}
+_PLAIN = {path: rows for path, rows in _ROWS.items() if "<" not in path}
+_PATTERNS = [(_pattern(path), rows) for path, rows in _ROWS.items() if "<" in path]
 
 
 def routes_at(path: str) -> tuple[Route, ...]:
     """The rows of a request's path, one for each handler; none where the path has no route."""
-    found = _BY_PATH.get(path)
-    if found is None or "<" in path:
-        return next((rows for pattern, rows in _PATTERNS if pattern.fullmatch(path)), ())
-    return found
+    if path in _PLAIN:
+        return _PLAIN[path]
+    return next((rows for pattern, rows in _PATTERNS if pattern.fullmatch(path)), ())
 
 
 def contract_of(path: str) -> Contract:

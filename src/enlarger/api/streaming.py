@@ -8,11 +8,13 @@ import hashlib
 import json
 import secrets
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from io import BufferedReader
 from typing import Any
+
+from quart import Response
 
 _CHUNK_BYTES = 3 << 18
 
@@ -45,6 +47,13 @@ class FileText:
     def length(self) -> int:
         """Bytes of the value in JSON, with its quotation marks."""
         return 2 + len(self.prefix) + 4 * -(-self.size_bytes // 3)
+
+
+def json_answer(answer: dict[str, Any], executor: Executor, headers: Mapping[str, str]) -> Response:
+    """A 200 with a JSON answer, in which any number of values may be files."""
+    length, chunks = with_files(answer, executor)
+    shared = {"Content-Type": "application/json", "Content-Length": str(length)}
+    return Response(chunks, headers={**shared, **headers})
 
 
 def with_files(answer: dict[str, Any], executor: Executor) -> tuple[int, AsyncIterator[bytes]]:

@@ -4,59 +4,36 @@ from __future__ import annotations
 
 from typing import Any
 
+from enlarger import errors
 from enlarger.api.v1.problems import ErrorAnswer, problem_of, shown
-from enlarger.errors import (
-    BodyTooLarge,
-    BodyTooSlow,
-    CapacityError,
-    DeadlineExceeded,
-    DeadlineTooShort,
-    DownloadTooLarge,
-    EngineError,
-    EnlargerError,
-    FileTooLarge,
-    ImageTooLarge,
-    OutputTooLarge,
-    RateLimited,
-    RequestError,
-    ResultExpired,
-    SourceFailed,
-    SourceRefused,
-    SourceUnreachable,
-    StorageFull,
-    Unauthorized,
-    UnknownModel,
-    UnreadableImage,
-    UnsupportedEncoding,
-    UnsupportedFormat,
-)
+from enlarger.errors import EnlargerError
 
 _PREFIXES: dict[type[EnlargerError], str] = {
-    DownloadTooLarge: "Failed to download image: ",
-    BodyTooLarge: "",
-    FileTooLarge: "Invalid image: ",
-    ImageTooLarge: "Invalid image: ",
-    UnsupportedFormat: "Invalid image: ",
-    UnreadableImage: "Invalid image: ",
-    SourceUnreachable: "Failed to download image: ",
-    SourceRefused: "Failed to download image: ",
-    SourceFailed: "Failed to download image: ",
-    UnknownModel: "Unknown model: ",
-    RateLimited: "Rate limit exceeded: ",
-    CapacityError: "Upscaling failed: ",
-    EngineError: "Upscaling failed: ",
-    StorageFull: "Upscaling failed: ",
+    errors.DownloadTooLarge: "Failed to download image: ",
+    errors.BodyTooLarge: "",
+    errors.FileTooLarge: "Invalid image: ",
+    errors.ImageTooLarge: "Invalid image: ",
+    errors.UnsupportedFormat: "Invalid image: ",
+    errors.UnreadableImage: "Invalid image: ",
+    errors.SourceUnreachable: "Failed to download image: ",
+    errors.SourceRefused: "Failed to download image: ",
+    errors.SourceFailed: "Failed to download image: ",
+    errors.UnknownModel: "Unknown model: ",
+    errors.RateLimited: "Rate limit exceeded: ",
+    errors.CapacityError: "Upscaling failed: ",
+    errors.EngineError: "Upscaling failed: ",
+    errors.StorageFull: "Upscaling failed: ",
 }
 """How the texts of this contract begin. The first class that fits counts."""
 
 _STATUS: dict[type[EnlargerError], int] = {
-    Unauthorized: 401,
-    BodyTooSlow: 408,
-    ResultExpired: 410,
-    UnsupportedEncoding: 415,
-    RequestError: 400,
-    EngineError: 500,
-    StorageFull: 500,
+    errors.Unauthorized: 401,
+    errors.BodyTooSlow: 408,
+    errors.ResultExpired: 410,
+    errors.UnsupportedEncoding: 415,
+    errors.RequestError: 400,
+    errors.EngineError: 500,
+    errors.StorageFull: 500,
 }
 """Statuses that differ from an error's own. The first class that fits counts."""
 
@@ -74,9 +51,9 @@ def error_answer(error: EnlargerError, *, request_id: str) -> ErrorAnswer:
     error = shown(error)
     body, _, headers = reworded(problem_of(error, request_id=request_id))
     prefix = next((text for cls, text in _PREFIXES.items() if isinstance(error, cls)), "")
-    passed = isinstance(error, DeadlineExceeded) and not isinstance(error, DeadlineTooShort)
-    body["error"] = f"{prefix}{'deadline exceeded' if passed else body['error']}"
-    if isinstance(error, OutputTooLarge):
+    text = "deadline exceeded" if type(error) is errors.DeadlineExceeded else body["error"]
+    body["error"] = f"{prefix}{text}"
+    if isinstance(error, errors.OutputTooLarge):
         body |= _sizes(error)
     status = status_of(type(error))
     if status not in (429, 503):
@@ -91,7 +68,7 @@ def reworded(problem: ErrorAnswer) -> ErrorAnswer:
     return kept, status, {name: text for name, text in headers.items() if name != "Content-Type"}
 
 
-def _sizes(error: OutputTooLarge) -> dict[str, Any]:
+def _sizes(error: errors.OutputTooLarge) -> dict[str, Any]:
     """What the body of a result that would be too large has besides."""
     if "input_px" not in error.facts:
         return {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -20,7 +19,7 @@ from enlarger.api.compatible.answers import answer
 from enlarger.api.compatible.requests import parse_body, parse_job, parse_query
 from enlarger.api.downloads import download
 from enlarger.api.facts import server_timing
-from enlarger.api.streaming import FileText, file_chunks, sha256_of, with_files
+from enlarger.api.streaming import FileText, file_chunks, json_answer, sha256_of
 from enlarger.api.upscaling import Upscaler
 from enlarger.config import Settings
 from enlarger.engine.status import EngineStatus, ready_count
@@ -74,14 +73,11 @@ class CompatibleRoutes:
             request_id=g.request_id,
             left_s=store.left_s(outcome.stored),
         )
-        headers = {"Content-Type": "application/json", "Server-Timing": server_timing(outcome)}
-        if not inline:
-            return Response(json.dumps(body), headers=headers)
-        file = store.open(outcome.stored)  # now, while it can still be told if it is gone
-        chunks = file_chunks(lambda: file, self._executor)
-        body["base64"] = FileText(chunks, outcome.stored.size_bytes)
-        length, text = with_files(body, self._executor)
-        return Response(text, headers={**headers, "Content-Length": str(length)})
+        if inline:
+            file = store.open(outcome.stored)  # now, while it can still be told if it is gone
+            chunks = file_chunks(lambda: file, self._executor)
+            body["base64"] = FileText(chunks, outcome.stored.size_bytes)
+        return json_answer(body, self._executor, {"Server-Timing": server_timing(outcome)})
 
     async def _asked(self) -> tuple[UpscaleRequest, bool]:
         """What the request asks for, and whether the answer carries base64."""

@@ -5,25 +5,17 @@
 
 from __future__ import annotations
 
-from enlarger.errors import (
-    DownloadTooLarge,
-    EnlargerError,
-    FileTooLarge,
-    ImageTooLarge,
-    OutputTooLarge,
-    SourceFailed,
-    SourceRefused,
-    SourceTimeout,
-)
+from enlarger import errors
+from enlarger.errors import EnlargerError
 
 _SENTENCES: dict[type[EnlargerError], str] = {
-    FileTooLarge: "Image too large: {actual} bytes (max: {limit})",
-    DownloadTooLarge: "Image too large: {actual} bytes (max: {limit})",
-    ImageTooLarge: "Image dimensions too large: {width_px}x{height_px} (max: {limit})",
-    OutputTooLarge: "Upscaled image would be too large: ~{rgb_bytes} bytes{hint}",
-    SourceTimeout: "Timeout downloading image",
-    SourceRefused: "HTTP {source_status}: Failed to download image{reason}",
-    SourceFailed: "HTTP {source_status}: Failed to download image{reason}",
+    errors.FileTooLarge: "Image too large: {actual} bytes (max: {limit})",
+    errors.DownloadTooLarge: "Image too large: {actual} bytes (max: {limit})",
+    errors.ImageTooLarge: "Image dimensions too large: {width_px}x{height_px} (max: {limit})",
+    errors.OutputTooLarge: "Upscaled image would be too large: ~{rgb_bytes} bytes{hint}",
+    errors.SourceTimeout: "Timeout downloading image",
+    errors.SourceRefused: "HTTP {source_status}: Failed to download image{reason}",
+    errors.SourceFailed: "HTTP {source_status}: Failed to download image{reason}",
 }
 """By class, with the facts of the error in braces."""
 

@@ -11,7 +11,7 @@ from werkzeug.datastructures import MultiDict
 
 from enlarger.api.facts import server_timing
 from enlarger.api.sources import source_of
-from enlarger.api.streaming import with_files
+from enlarger.api.streaming import json_answer
 from enlarger.api.upscaling import Upscaler
 from enlarger.api.v1.requests import Form, read_form
 from enlarger.errors import (
@@ -57,11 +57,8 @@ class DialectContext:
 
     def answer(self, body: dict[str, Any], *outcomes: Outcome) -> Response:
         """A 200 whose files are streamed, never held as a whole."""
-        length, chunks = with_files(body, self.upscaler.executor)
-        headers = {"Content-Type": "application/json", "Content-Length": str(length)}
-        if len(outcomes) == 1:
-            headers["Server-Timing"] = server_timing(outcomes[0])
-        return Response(chunks, headers=headers)
+        headers = {"Server-Timing": server_timing(outcomes[0])} if len(outcomes) == 1 else {}
+        return json_answer(body, self.upscaler.executor, headers)
 
 
 def source_named(value: object, name: str) -> Source:
@@ -101,8 +98,7 @@ def options_of(
         faults = [
             replace(fault, option=theirs.get(fault.option, fault.option)) for fault in error.faults
         ]
-        first = faults[0]
-        raise InvalidOption(f"Invalid {first.option}: {first.detail}", faults=faults) from error
+        raise InvalidOption.of(*faults) from error
 
 
 def refuse_unknown(fields: Mapping[str, Any], known: Collection[str]) -> None:
@@ -117,12 +113,12 @@ def refuse_unknown(fields: Mapping[str, Any], known: Collection[str]) -> None:
         if name not in known
     ]
     if faults:
-        raise InvalidOption(f"Invalid {faults[0].option}: {faults[0].detail}", faults=faults)
+        raise InvalidOption.of(*faults)
 
 
 def fault_of(name: str, reason: Reason, detail: str) -> InvalidOption:
     """The error for one field that cannot be used."""
-    return InvalidOption(f"Invalid {name}: {detail}", faults=[Fault(name, reason, detail)])
+    return InvalidOption.of(Fault(name, reason, detail))
 
 
 def unsupported(name: str, detail: str) -> InvalidOption:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from enlarger.errors import Fault, InvalidOption, UnknownModel
+from enlarger.api.dialects.dialect import fault_of
+from enlarger.errors import UnknownModel
 from enlarger.models import Catalogue
 
 ALIASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -49,14 +50,15 @@ def model_named(name: object, catalogue: Catalogue, *, field: str) -> str:
         UnknownModel: no such model is installed.
     """
     if not isinstance(name, str):
-        raise _invalid(field, "it must be a string")
+        raise fault_of(field, "range", "it must be a string")
     id_ = _IDS.get(name, name)
     if id_ == "auto" or id_ in {model.id for model in catalogue}:
         return id_
     there_are = f"there are {', '.join(names_of(catalogue))}"
     if name.lower() in _PLAIN:
-        raise _invalid(
+        raise fault_of(
             field,
+            "range",
             f"{name} is plain resampling, which is never passed off as a model here; {there_are}",
         )
     raise UnknownModel(f"'{name[:80]}' is not installed; {there_are}")
@@ -65,7 +67,3 @@ def model_named(name: object, catalogue: Catalogue, *, field: str) -> str:
 def names_of(catalogue: Catalogue) -> list[str]:
     """Of each installed model the id, and after it the best known name, if it has one."""
     return [name for model in catalogue for name in (model.id, *ALIASES.get(model.id, ())[:1])]
-
-
-def _invalid(field: str, detail: str) -> InvalidOption:
-    return InvalidOption(f"Invalid {field}: {detail}", faults=[Fault(field, "range", detail)])

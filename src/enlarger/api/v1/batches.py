@@ -16,7 +16,7 @@ from enlarger.api.archives import Member, zip_chunks
 from enlarger.api.callers import caller_of
 from enlarger.api.facts import absolute
 from enlarger.api.v1.answers import batch_object, item_object
-from enlarger.api.v1.jobs import EVENT_HEADERS, RETRY_MS
+from enlarger.api.v1.events import PING, RETRY, event, event_stream, nothing_more
 from enlarger.api.v1.reader import RequestReader, owner_of_request
 from enlarger.api.v1.requests import (
     SOURCES,
@@ -33,7 +33,6 @@ from enlarger.errors import (
     Fault,
     InvalidOption,
     JobNotFinished,
-    Reason,
     RequestError,
     ResultExpired,
 )
@@ -78,22 +77,22 @@ def read_batch(
     fields = json_object(body)
     for name in fields:
         if name not in _FIELDS:
-            raise _invalid(name[:40], "unknown", f"a batch has {', '.join(_FIELDS)}")
+            raise InvalidOption.of(Fault(name[:40], "unknown", f"a batch has {', '.join(_FIELDS)}"))
     webhook = read_webhook(fields.get("webhook"), enabled=has_webhooks)
     shared = fields.get("options")
     shared = {} if shared is None else shared
     if not isinstance(shared, dict):
-        raise _invalid("options", "type", "it must be an object")
+        raise InvalidOption.of(Fault("options", "type", "it must be an object"))
     _check_names(shared, ())
     options_of(Form(shared, None, strict=True), catalogue=catalogue)
     items = fields.get("items")
     if not isinstance(items, list):
-        raise _invalid("items", "type", "it must be a list of objects")
+        raise InvalidOption.of(Fault("items", "type", "it must be a list of objects"))
     if not 1 <= len(items) <= MOST_ITEMS:
-        raise _invalid("items", "range", f"there must be 1 to {MOST_ITEMS}")
+        raise InvalidOption.of(Fault("items", "range", f"there must be 1 to {MOST_ITEMS}"))
     named = [item["id"] for item in items if isinstance(item, dict) and _is_id(item.get("id"))]
     if len(set(named)) < len(named):
-        raise _invalid("items", "conflict", "no two may have the same id")
+        raise InvalidOption.of(Fault("items", "conflict", "no two may have the same id"))
     fingerprint_ = hashlib.sha256(f"{BATCHES}\n{webhook}".encode())
     read = []
     for item in items:
@@ -110,12 +109,12 @@ def _read_item(
     id_ = None
     try:
         if not isinstance(given, dict):
-            raise _invalid("items", "type", "each must be an object")
+            raise InvalidOption.of(Fault("items", "type", "each must be an object"))
         own = dict(given)
         if (id_ := own.pop("id", None)) is not None and not _is_id(id_):
             id_ = None
             detail = f"it must be a text of 1 to {_MOST_ID_SIGNS} characters"
-            raise _invalid("id", "type", detail)
+            raise InvalidOption.of(Fault("id", "type", detail))
         _check_names(own, SOURCES)
         has_size = any(own.get(name) is not None for name in _SIZES)
         rest = {name: value for name, value in shared.items() if not (has_size and name in _SIZES)}
@@ -138,14 +137,12 @@ def _check_names(fields: Mapping[str, Any], others: tuple[str, ...]) -> None:
     """Only options of pictures, and these others."""
     for name in ("inline", "webhook"):
         if name in fields:
-            raise _invalid(name, "unsupported", "it cannot be had of a picture in a batch")
+            raise InvalidOption.of(
+                Fault(name, "unsupported", "it cannot be had of a picture in a batch")
+            )
     for name in SOURCES:
         if name in fields and name not in others:
-            raise _invalid(name, "unsupported", "each item has a picture of its own")
-
-
-def _invalid(option: str, reason: Reason, detail: str) -> InvalidOption:
-    return InvalidOption(f"Invalid {option}: {detail}", faults=[Fault(option, reason, detail)])
+            raise InvalidOption.of(Fault(name, "unsupported", "each item has a picture of its own"))
 
 
 def member_name(job: Job) -> str:
@@ -203,13 +200,8 @@ class BatchRoutes:
         """``GET /v1/batches/{id}/events``: server-sent events."""
         batch = await self._batch(batch_id)
         if request.headers.get("Last-Event-ID", "").strip() == _LAST:
-            return Response(b"", status=204)  # which tells a browser not to come back
-        answer = Response(
-            self._stream(batch),
-            headers=EVENT_HEADERS,
-        )
-        answer.timeout = None  # as long as the batch takes
-        return answer
+            return nothing_more()
+        return event_stream(self._stream(batch))
 
     async def results(self, batch_id: str) -> Response:
         """``GET /v1/batches/{id}/results.zip``: all results that are there."""
@@ -260,19 +252,19 @@ class BatchRoutes:
         return job.state == "succeeded" and self.jobs.left_s(job) > 0
 
     async def _stream(self, batch: Batch) -> AsyncIterator[bytes]:
-        yield f"retry: {RETRY_MS}\n\n".encode()
+        yield RETRY
         url = self.public_url
         last: Batch | None = None
         async for now in self.batches.watch(batch):
             if now is None:
-                yield b": ping\n\n"
+                yield PING
                 continue
             if last is not None:
                 for job in now.changed_since(last):
-                    yield _event("item", item_object(job, public_url=url))
+                    yield event("item", item_object(job, public_url=url))
             if last is None or now.state != "running":
                 id_ = _LAST if now.state != "running" else None
-                yield _event("state", batch_object(now, public_url=url), id_)
+                yield event("state", batch_object(now, public_url=url), id_)
             last = now
 
     def _answer(
@@ -287,11 +279,6 @@ class BatchRoutes:
     async def _batch(self, batch_id: str) -> Batch:
         is_link = caller_of(request.scope).is_link
         return await self.batches.get(batch_id, None if is_link else owner_of_request())
-
-
-def _event(kind: str, data: dict[str, Any], id_: str | None = None) -> bytes:
-    named = "" if id_ is None else f"id: {id_}\n"
-    return f"{named}event: {kind}\ndata: {json.dumps(data)}\n\n".encode()
 
 
 async def _joined(first: bytes, rest: AsyncIterator[bytes] | None = None) -> AsyncIterator[bytes]:

@@ -31,9 +31,7 @@ class EstimateRoutes:
         wanted = await self.reader.checked(form)
         if wanted.job.options.region is None:
             detail = "it must say which part to compare: x,y,width,height"
-            raise InvalidOption(
-                f"Invalid region: {detail}", faults=[Fault("region", "range", detail)]
-            )
+            raise InvalidOption.of(Fault("region", "range", detail))
         results = await asyncio.gather(*(self._compared(wanted.job, model) for model in models))
         body = json.dumps({"results": results, "request_id": g.request_id})
         headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}

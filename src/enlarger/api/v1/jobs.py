@@ -21,6 +21,7 @@ from enlarger.api.v1.answers import (
     progress_object,
     timing_header,
 )
+from enlarger.api.v1.events import PING, RETRY, event, event_stream, nothing_more
 from enlarger.api.v1.lists import cursor_fault, read_page
 from enlarger.api.v1.reader import owner_of_request
 from enlarger.errors import Fault, InvalidOption, ListNeedsKeys, NotFound
@@ -30,15 +31,6 @@ from enlarger.pipeline.admission import retry_after
 
 MOST_WAIT_S = 30
 """Of ``GET /v1/jobs/{id}?wait=``: less than what proxies allow."""
-
-RETRY_MS = 2000
-"""After which a browser comes back when a stream of events breaks."""
-
-EVENT_HEADERS = {
-    "Content-Type": "text/event-stream",
-    "Cache-Control": "no-cache, no-transform",  # a proxy that packs them would keep them meanwhile
-    "X-Accel-Buffering": "no",  # nginx, at its defaults, would keep events until it has 4 KB of them
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,42 +92,37 @@ class JobRoutes:
         text = request.headers.get("Last-Event-ID", "").strip()
         after = int(text) if text.isdecimal() and len(text) <= 9 else None
         if self.jobs.has_seen_the_end(record, after):
-            return Response(b"", status=204)  # which tells a browser not to come back
-        answer = Response(
-            self._stream(record, after),
-            headers=EVENT_HEADERS,
-        )
-        answer.timeout = None  # as long as the job takes
-        return answer
+            return nothing_more()
+        return event_stream(self._stream(record, after))
 
     async def _stream(self, record: Job, after: int | None) -> AsyncIterator[bytes]:
-        yield f"retry: {RETRY_MS}\n\n".encode()
+        yield RETRY
         # Closed here, not when it is collected: until then it would look at the job's row.
         async with aclosing(self.jobs.events(record, after)) as events:
-            async for event in events:
-                yield b": ping\n\n" if event is None else await self._written(event)
+            async for one in events:
+                yield PING if one is None else await self._written(one)
 
-    async def _written(self, event: Event) -> bytes:
+    async def _written(self, one: Event) -> bytes:
         """One event as the stream has it."""
         data: dict[str, Any]
-        if event.shown is not None:
-            place, index = event.shown.place, event.shown.index
+        if one.shown is not None:
+            place, index = one.shown.place, one.shown.index
             data = {
                 "index": index,
                 "x": place.left,
                 "y": place.top,
                 "w": place.width_px,
                 "h": place.height_px,
-                "url": absolute(f"/v1/jobs/{event.job.id}/tiles/{index}", self.public_url),
+                "url": absolute(f"/v1/jobs/{one.job.id}/tiles/{index}", self.public_url),
             }
         else:
-            view = await self.jobs.view(event.job)
+            view = await self.jobs.view(one.job)
             data = (
                 self._object(view)
-                if event.kind == "state"
-                else {"stage": event.job.stage, **progress_object(view)}
+                if one.kind == "state"
+                else {"stage": one.job.stage, **progress_object(view)}
             )
-        return f"id: {event.id}\nevent: {event.kind}\ndata: {json.dumps(data)}\n\n".encode()
+        return event(one.kind, data, one.id)
 
     async def answer(
         self, record: Job, *, status: int = 200, headers: dict[str, str] | None = None
@@ -207,4 +194,4 @@ def _wait_s(text: str | None) -> float:
     if text.isdecimal() and len(text) <= 3 and int(text) <= MOST_WAIT_S:
         return float(text)
     detail = f"it must be a number of seconds from 0 to {MOST_WAIT_S}"
-    raise InvalidOption(f"Invalid wait: {detail}", faults=[Fault("wait", "range", detail)])
+    raise InvalidOption.of(Fault("wait", "range", detail))

@@ -16,7 +16,7 @@ from quart import Response, g, request
 from enlarger.api.callers import caller_of
 from enlarger.api.downloads import download
 from enlarger.api.facts import link
-from enlarger.api.streaming import FileText, with_files
+from enlarger.api.streaming import FileText, json_answer
 from enlarger.api.upscaling import Upscaler
 from enlarger.api.v1.answers import (
     Kind,
@@ -236,9 +236,6 @@ class PictureRoutes:
             headers |= {"Content-Length": str(result["bytes"]), "ETag": etag}
             return Response(read(0, result["bytes"]), headers=headers)
         body = result_object(made, where, g.request_id)
-        headers["Content-Type"] = "application/json"
-        if not inline:
-            return Response(json.dumps(body), headers=headers)
-        body["result"]["base64"] = FileText(read(0, result["bytes"]), result["bytes"])
-        length, chunks = with_files(body, self.upscaler.executor)
-        return Response(chunks, headers={**headers, "Content-Length": str(length)})
+        if inline:
+            body["result"]["base64"] = FileText(read(0, result["bytes"]), result["bytes"])
+        return json_answer(body, self.upscaler.executor, headers)
