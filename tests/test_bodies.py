@@ -10,17 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enlarger.asgi.bodies import (
-    BLOCK_BYTES,
-    TOO_LARGE,
-    TOO_SLOW,
-    Answer,
-    LimitedBodies,
-    Receive,
-    Scope,
-    Send,
-    answer_early,
-)
+from enlarger.asgi.bodies import BLOCK_BYTES, TOO_LARGE, TOO_SLOW, LimitedBodies
+from enlarger.asgi.messages import Answer, Receive, Scope, Send, answer_early
 
 LIMIT = 10
 """Bytes."""

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enlarger.asgi.bodies import TOO_SLOW, Answer, AsgiApp, LimitedBodies, Receive, Scope, Send
+from enlarger.asgi.bodies import TOO_SLOW, LimitedBodies
 from enlarger.asgi.cors import Cors
+from enlarger.asgi.messages import Answer, AsgiApp, Receive, Scope, Send
 
 HERE, THERE = "https://a.example", "http://localhost:3000"
 ORIGINS = (HERE, THERE)

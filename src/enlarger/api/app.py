@@ -32,10 +32,11 @@ from enlarger.api.v1.models import ModelRoutes
 from enlarger.api.v1.pictures import PictureRoutes
 from enlarger.api.v1.reader import RequestReader
 from enlarger.asgi.access import Access
-from enlarger.asgi.bodies import Answer, AsgiApp, LimitedBodies
+from enlarger.asgi.bodies import LimitedBodies
 from enlarger.asgi.cors import Cors
 from enlarger.asgi.encodings import DecodedBodies
 from enlarger.asgi.heads import Http2Heads
+from enlarger.asgi.messages import Answer, AsgiApp
 from enlarger.asgi.request_ids import follow
 from enlarger.asgi.server import Lifecycle
 from enlarger.config import Settings

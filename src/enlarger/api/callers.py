@@ -15,7 +15,7 @@ from enlarger.api.forwarded import Address, address_of, addresses
 from enlarger.api.routes import is_open, may_be_signed
 from enlarger.api.signing import check
 from enlarger.asgi.access import note
-from enlarger.asgi.bodies import Answer, AsgiApp, Receive, Scope, Send, answer_early
+from enlarger.asgi.messages import Answer, AsgiApp, Receive, Scope, Send, answer_early
 from enlarger.config import ApiKey, Network, SigningKey
 from enlarger.errors import RequestError, SignatureExpired, SignatureInvalid, Unauthorized
 

@@ -20,9 +20,10 @@ from enlarger.api.headers import GUARDS
 from enlarger.api.routes import Contract, contract_of
 from enlarger.api.v1.problems import MEDIA_TYPE, ErrorAnswer, linked, problem, problem_of
 from enlarger.asgi.access import note
-from enlarger.asgi.bodies import TOO_SLOW, Answer, Scope
+from enlarger.asgi.bodies import TOO_SLOW
 from enlarger.asgi.encodings import TAKEN
 from enlarger.asgi.heads import LIMIT_BYTES, TOO_LONG
+from enlarger.asgi.messages import Answer, Scope
 from enlarger.asgi.request_ids import HEADER, id_of, request_id
 from enlarger.errors import (
     BodyTooLarge,

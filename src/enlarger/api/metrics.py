@@ -1,4 +1,4 @@
-"""What ``GET /metrics`` shows: counted as requests end, or read off the parts when somebody looks."""
+"""The metrics of the gateway: counted when requests end, or read from its parts at each scrape."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from enlarger.pipeline.pipeline import Pipeline
 
 
 class Metrics:
-    """The gateway's metrics, in a registry of their own. Labels come from small fixed sets: no ids, no URLs."""
+    """The metrics of ``GET /metrics``, in a registry of their own. Labels come from small sets: no ids, no URLs."""
 
     def __init__(self, engines: EngineStatus, pipeline: Pipeline) -> None:
         self._registry = new_registry()
@@ -51,7 +51,7 @@ class Metrics:
         self._registry.register(_Now(engines, pipeline))
 
     def done(self, outcome: Outcome) -> None:
-        """A request has its picture."""
+        """Count a request that has its picture."""
         self._requests.labels(outcome.found).inc()
         for stage, took_s in outcome.stages_s.items():
             self._stages.labels(stage).observe(took_s)
@@ -64,11 +64,11 @@ class Metrics:
             self._tiles.labels("reused").inc(ran.reused)
 
     def failed(self, code: str) -> None:
-        """A request ended with an error."""
+        """Count a request that ended with an error."""
         self._requests.labels(code).inc()
 
     def answer(self, jobs: Mapping[JobState, int]) -> Response:
-        """All of them as Prometheus reads them, with the number of jobs in each state."""
+        """The answer to Prometheus, with the number of jobs in each state."""
         unfinished: tuple[JobState, ...] = ("queued", "running")
         for state in unfinished:
             self._jobs.labels(state).set(jobs.get(state, math.nan))
@@ -76,7 +76,7 @@ class Metrics:
 
 
 class _Now(Collector):
-    """What model servers and pipeline hold at the moment somebody looks."""
+    """The state of model servers and queue at the time of a scrape."""
 
     def __init__(self, engines: EngineStatus, pipeline: Pipeline) -> None:
         self._engines = engines

@@ -21,7 +21,8 @@ from werkzeug.exceptions import HTTPException
 
 from enlarger import __version__, tracing
 from enlarger.asgi.access import Access
-from enlarger.asgi.bodies import TOO_SLOW, AsgiApp, LimitedBodies, Scope
+from enlarger.asgi.bodies import TOO_SLOW, LimitedBodies
+from enlarger.asgi.messages import AsgiApp, Scope
 from enlarger.asgi.metrics import BUCKETS_S, exposition, new_registry
 from enlarger.asgi.request_ids import HEADER, follow, id_of
 from enlarger.asgi.server import Lifecycle
