@@ -17,11 +17,11 @@ _OTHER_SIZES = ("width", "height", "long_side", "short_side", "fit", "max_bytes"
 
 
 def parse_body(content_type: str | None, body: bytes) -> dict[str, Any]:
-    """The JSON object of a request.
+    """The JSON object in a body.
 
     Raises:
-        MissingBody: no body, another content type, or an empty value.
-        MalformedJson: not JSON, not UTF-8, not an object, or one of thousands of parts.
+        MissingBody: there is no body, it has another content type, or its value is empty.
+        MalformedJson: it is not JSON in UTF-8, not an object, or has thousands of parts.
     """
     kind = (content_type or "").partition(";")[0].strip().lower()
     if not body or not (
@@ -47,7 +47,7 @@ def _no_number(word: str) -> NoReturn:
 
 
 def parse_query(query: Mapping[str, str]) -> dict[str, Any]:
-    """A query as the JSON object it stands for: all texts, but ``scale`` and ``inline``."""
+    """A query as the JSON object that it stands for. All values but ``scale`` and ``inline`` stay texts."""
     fields: dict[str, Any] = dict(query)
     if "scale" in fields:
         fields["scale"] = {"2": 2, "4": 4}.get(fields["scale"], fields["scale"])
@@ -59,13 +59,13 @@ def parse_query(query: Mapping[str, str]) -> dict[str, Any]:
 def parse_job(
     fields: Mapping[str, Any], *, catalogue: Catalogue, request_id: str, strict: bool = True
 ) -> tuple[UpscaleRequest, bool]:
-    """The job that the fields ask for, and whether the answer carries base64. Checked in the contract's order.
+    """The request that fields make, and whether the answer carries base64. Fields are checked in the contract's order.
 
     Args:
-        fields: of the JSON object, or of the query.
-        catalogue: the models there are.
-        request_id: for the job.
-        strict: the fields have the types of JSON; those of a query are texts.
+        fields: the fields of the JSON object, or of the query.
+        catalogue: the installed models.
+        request_id: the id of the request.
+        strict: whether fields have the types of JSON; those of a query are texts.
 
     Raises:
         RequestError: the first fault.

@@ -34,7 +34,7 @@ from enlarger.threads import in_thread
 log = structlog.get_logger()
 
 _NAMES = {"jpeg": ("jpg", "jpeg")}
-"""Formats that people know by two names."""
+"""Formats with two usual names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class CompatibleRoutes:
     """Threads that decode and encode."""
 
     sweeper: asyncio.Task[None]
-    """Deletes old results now and then."""
+    """The task that deletes old results."""
 
     reason: Callable[[], str | None]
     """Why the gateway takes no work now, or None."""
@@ -74,7 +74,7 @@ class CompatibleRoutes:
             left_s=store.left_s(outcome.stored),
         )
         if inline:
-            file = store.open(outcome.stored)  # now, while it can still be told if it is gone
+            file = store.open(outcome.stored)  # now, while its absence can still be an error
             chunks = file_chunks(lambda: file, self._executor)
             body["base64"] = FileText(chunks, outcome.stored.size_bytes)
         return json_answer(body, self._executor, {"Server-Timing": server_timing(outcome)})

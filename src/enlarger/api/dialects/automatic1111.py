@@ -35,7 +35,7 @@ COMMON = (
     *("resize_mode", "upscaling_resize", "upscaling_resize_w", "upscaling_resize_h"),
     *("upscaling_crop", "upscaler_1", "upscaler_2", "extras_upscaler_2_visibility"),
     *("gfpgan_visibility", "codeformer_visibility"),
-    # Of no effect on a single picture whose faces stay as they are:
+    # These change nothing in a picture whose faces are not restored:
     *("codeformer_weight", "upscale_first", "show_extras_results"),
 )
 """Fields of a request besides its pictures."""
@@ -47,14 +47,14 @@ _NAMES = {
 }
 
 Tiles = tuple[int, int]
-"""Done, and in all."""
+"""Tiles that are done, and all tiles."""
 
 
 def read_single(form: Form, catalogue: Catalogue) -> UpscaleRequest:
-    """The job of ``extra-single-image``.
+    """Read the body of ``extra-single-image``.
 
     Raises:
-        RequestError: what is asked for is not to be had; texts have this dialect's names.
+        RequestError: a field cannot be used. The text has the name that this dialect gives it.
     """
     refuse_unknown(form.fields, ("image", *COMMON))
     options = _options(form.fields, catalogue)
@@ -62,10 +62,10 @@ def read_single(form: Form, catalogue: Catalogue) -> UpscaleRequest:
 
 
 def read_batch(form: Form, catalogue: Catalogue) -> list[UpscaleRequest]:
-    """The jobs of ``extra-batch-images``.
+    """Read the body of ``extra-batch-images``.
 
     Raises:
-        RequestError: what is asked for is not to be had; texts have this dialect's names.
+        RequestError: a field cannot be used. The text has the name that this dialect gives it.
     """
     refuse_unknown(form.fields, ("imageList", *COMMON))
     options = _options(form.fields, catalogue)
@@ -95,7 +95,7 @@ def _options(fields: Mapping[str, Any], catalogue: Catalogue) -> Options:
     values = {
         "model": model_named(fields.get("upscaler_1", "None"), catalogue, field="upscaler_1"),
         "format": "png",
-        "frames": "first",  # as there; html_info says so
+        "frames": "first",  # as the web UI does; html_info says so
         **_size(fields),
     }
     return options_of(values, names=_NAMES, strict=False)
@@ -125,7 +125,7 @@ def _visibility(fields: Mapping[str, Any], name: str) -> float:
 
 
 def upscalers(catalogue: Catalogue) -> list[dict[str, Any]]:
-    """``GET /sdapi/v1/upscalers``: each model by the name that is known there, if it has one, and by its id."""
+    """``GET /sdapi/v1/upscalers``: each model by the name that the web UI has for it, if any, and by its id."""
     return [
         {
             "name": name,
@@ -140,7 +140,7 @@ def upscalers(catalogue: Catalogue) -> list[dict[str, Any]]:
 
 
 def progress(load: Load, followed: Collection[Tiles]) -> dict[str, Any]:
-    """``GET /sdapi/v1/progress``: how far what this dialect was asked for is, and when all of the queue is done."""
+    """``GET /sdapi/v1/progress``: the share of this dialect's tiles that is done, and the estimate for the whole queue."""
     done, total = sum(done for done, _ in followed), sum(total for _, total in followed)
     busy = load.requests > 0
     return {
@@ -163,7 +163,7 @@ def progress(load: Load, followed: Collection[Tiles]) -> dict[str, Any]:
 
 
 def html_info(outcome: Outcome) -> str:
-    """What ran, and what became of the picture on the way."""
+    """The facts of a result as a line of HTML: its scale, what computed it, and its notes."""
     ran = outcome.ran
     facts = [
         f"Postprocess upscale by: {outcome.scale:.6g}",
@@ -175,7 +175,7 @@ def html_info(outcome: Outcome) -> str:
 
 
 def error_body(problem: Mapping[str, Any]) -> dict[str, Any]:
-    """A problem as errors read there."""
+    """The body of an error in this dialect."""
     return {
         "error": problem["title"],
         "detail": problem["detail"],
@@ -205,7 +205,7 @@ class Automatic1111:
         return self.context.answer(body, outcome)
 
     async def batch(self) -> Response:
-        """``POST /sdapi/v1/extra-batch-images``: one after the other; the first that fails is the answer."""
+        """``POST /sdapi/v1/extra-batch-images``: one picture after another. The first error ends it."""
         upscaler = self.context.upscaler
         read = partial(read_batch, catalogue=upscaler.catalogue)
         jobs = await self.context.read(read, json=True)
@@ -226,12 +226,12 @@ class Automatic1111:
         return progress(self.context.upscaler.pipeline.load, self._tiles.values())
 
     async def options(self) -> dict[str, Any]:
-        """``GET /sdapi/v1/options``, by which clients find out that somebody is there."""
+        """``GET /sdapi/v1/options``, with which clients check the connection."""
         return {"samples_format": "png"}
 
     @contextmanager
     def _followed(self) -> Iterator[Listener]:
-        """Tells ``progress`` of a request while it runs."""
+        """Keep the progress of a request for ``progress`` while it runs."""
         key = object()
 
         def tile(done: int, total: int) -> None:

@@ -1,4 +1,4 @@
-"""The dialect of Cog, the container format of Replicate's models, and of Replicate's own API around it."""
+"""The dialect of Cog, the container format of Replicate's models, and of the API of Replicate."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ from enlarger.pipeline.outcome import Outcome
 from enlarger.request import UpscaleRequest
 
 OWNER = "enlarger"
-"""Before the ids of our models, where a name must have an owner."""
+"""The owner of our models, where a name must have one."""
 
 _DEFAULT_SCALE = 4
-"""That of nightmareai/real-esrgan."""
+"""The default of nightmareai/real-esrgan."""
 
 _PUBLISHED = {
     # https://replicate.com/nightmareai/real-esrgan: RealESRGAN_x4plus, in two versions that people have written down.
@@ -53,42 +53,42 @@ _PUBLISHED = {
     # https://replicate.com/xinntao/realesrgan: its input says which.
     "xinntao/realesrgan": "auto",
 }
-"""Names and versions of models elsewhere that have the weights of one of ours."""
+"""Our models by the names and versions of published models that have the same weights."""
 
 _PICTURE_FIELDS = ("image", "img")
 OWN_FIELDS = (*_PICTURE_FIELDS, "face_enhance", "tile", "version")
-"""Of an input, besides our options."""
+"""Fields of an input besides our options."""
 
 _SIZES = ("scale", "width", "height", "long_side", "short_side")
 
 _FAILURES = (RequestError, EngineError, StorageFull)
-"""What makes a prediction that has begun a failed one; the rest refuses it."""
+"""Errors that a prediction reports as failed. All others refuse the request."""
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """A prediction that is asked for."""
+class Request:
+    """A checked request for a prediction."""
 
     job: UpscaleRequest
     id: str | None
-    """That of the request."""
+    """The id that the request gives the prediction."""
 
     shown: Mapping[str, Any]
-    """The input, for the answer: without a picture that came with it."""
+    """The input as the answer repeats it, without pictures that came as data."""
 
 
-def read(form: Form, catalogue: Catalogue, *, named: str | None = None) -> Wish:
-    """What the body of a prediction asks for.
+def read(form: Form, catalogue: Catalogue, *, named: str | None = None) -> Request:
+    """Read the body of a prediction.
 
     Args:
         form: the fields of the body.
-        catalogue: the models there are.
+        catalogue: the installed models.
         named: the model in the path.
 
     Raises:
-        RequestError: what is asked for is not to be had.
+        RequestError: a field cannot be used.
     """
     body = form.fields
     for name in ("webhook", "webhook_completed", "output_file_prefix", "stream"):
@@ -123,7 +123,7 @@ def read(form: Form, catalogue: Catalogue, *, named: str | None = None) -> Wish:
         if name not in _PICTURE_FIELDS or str(value).startswith(("http://", "https://"))
     }
     job = UpscaleRequest(source=source_named(fields[given[0]], given[0]), options=options)
-    return Wish(job, id_, shown)
+    return Request(job, id_, shown)
 
 
 def _model(named: Sequence[object], fields: Mapping[str, Any], catalogue: Catalogue) -> str:
@@ -139,11 +139,11 @@ def _model(named: Sequence[object], fields: Mapping[str, Any], catalogue: Catalo
 
 
 def version_named(name: object, catalogue: Catalogue) -> str:
-    """The id of the model that a name with its owner, a version, or both together mean.
+    """The id of the model that a name with its owner, a version, or both together stand for.
 
     Raises:
-        InvalidOption: it is no name.
-        UnknownModel: no such model is installed, or it is not known to have the weights of one that is.
+        InvalidOption: it is not a string.
+        UnknownModel: no such model is installed, or its weights are not known to be those of an installed one.
     """
     if not isinstance(name, str):
         raise fault_of("version", "type", "it must be a string")
@@ -154,11 +154,11 @@ def version_named(name: object, catalogue: Catalogue) -> str:
 
 
 def check_preferences(prefer: str | None, accept: str | None) -> None:
-    """Predictions are made while the request waits, and answered as JSON.
+    """Refuse preferences that cannot be met: predictions are made while the request waits, and answered as JSON.
 
     Raises:
-        InvalidOption: the request would rather have its answer before the output is there.
-        NotAcceptable: it wants events.
+        InvalidOption: the request prefers an answer before the output exists.
+        NotAcceptable: the request accepts a stream of events.
     """
     if re.search(r"(^|[\s,;])respond-async\b", prefer or "", re.IGNORECASE):
         raise unsupported("Prefer", "respond-async is not to be had: leave it out and wait")
@@ -167,7 +167,7 @@ def check_preferences(prefer: str | None, accept: str | None) -> None:
 
 
 def prediction(
-    wish: Wish,
+    asked: Request,
     *,
     created_at: datetime,
     completed_at: datetime,
@@ -180,11 +180,11 @@ def prediction(
     ran = outcome.ran if outcome is not None else None
     notes = outcome.notes if outcome is not None else ()
     return {
-        "id": wish.id or request_id,
-        "model": f"{OWNER}/{ran.model if ran is not None else wish.job.options.model}",
+        "id": asked.id or request_id,
+        "model": f"{OWNER}/{ran.model if ran is not None else asked.job.options.model}",
         "version": ran.model_sha256 if ran is not None else "",
         "status": "failed" if error is not None else "succeeded",
-        "input": dict(wish.shown),
+        "input": dict(asked.shown),
         "output": output,
         "error": error,
         "logs": "".join(f"{note.code}: {note.detail}\n" for note in notes),
@@ -197,7 +197,7 @@ def prediction(
 
 
 def error_body(problem: Mapping[str, Any]) -> dict[str, Any]:
-    """A problem as errors read there: faults of the input with their place, others as a failed prediction."""
+    """The body of an error in this dialect: faults of the input with their place, others as a failed prediction."""
     ours = {"code": problem["code"], "request_id": problem["request_id"]}
     if problem["status"] not in (400, 422):
         text = problem["detail"]
@@ -234,12 +234,12 @@ class Cog:
         check_preferences(request.headers.get("Prefer"), request.headers.get("Accept"))
         named = f"{owner}/{name}" if owner else None
         upscaler = context.upscaler
-        wish = await context.read(
+        asked = await context.read(
             partial(read, catalogue=upscaler.catalogue, named=named), json=True
         )
-        show = partial(prediction, wish, created_at=created_at, request_id=g.request_id)
+        show = partial(prediction, asked, created_at=created_at, request_id=g.request_id)
         try:
-            outcome = await upscaler.make(wish.job)
+            outcome = await upscaler.make(asked.job)
         except _FAILURES as error:
             context.failed(error)
             return context.answer(show(completed_at=datetime.now(UTC), error=sentence(error)))
@@ -263,5 +263,5 @@ class Cog:
         }
 
     async def health_check(self) -> dict[str, Any]:
-        """``GET /health-check``: 200 in any state, as there."""
+        """``GET /health-check``: 200 in any state, as Cog answers."""
         return {"status": health(self.context.reason()), "version": {"enlarger": __version__}}

@@ -34,18 +34,18 @@ class Request:
 
     job: UpscaleRequest
     carrier: Carrier
-    """How the answer carries the picture."""
+    """Whether the answer has a URL or the file itself."""
 
 
 def read(form: Form, catalogue: Catalogue) -> Request:
-    """What a form asks for.
+    """Read the fields of a request.
 
     Raises:
-        RequestError: what is asked for is not to be had.
+        RequestError: a field cannot be used.
     """
     fields = dict(form.fields)
     refuse_unknown(fields, ("image", "response_format", *Options.model_fields))
-    # As each of the two is answered by those who invented it.
+    # The default of JSON and the default of forms are those of the services that introduced them.
     carrier = fields.pop("response_format", "b64_json" if form.strict else "url")
     if carrier not in ("url", "b64_json"):
         raise fault_of("response_format", "range", "it must be url or b64_json")
@@ -59,7 +59,7 @@ def read(form: Form, catalogue: Catalogue) -> Request:
 
 
 def _in_form(data: bytes) -> Source:
-    """The picture in the part of a form, which may name it as a field of JSON does: no picture is ASCII without NUL."""
+    """The picture in the part of a form: a file, or text that names it. No picture file is ASCII without NUL."""
     is_text = data.isascii() and b"\0" not in data
     return source_named(data.decode("ascii"), "image") if is_text else BytesSource(data)
 
@@ -67,12 +67,12 @@ def _in_form(data: bytes) -> Source:
 def answer(
     picture: Mapping[str, str | FileText], *, model: str, created_s: float, request_id: str
 ) -> dict[str, Any]:
-    """The JSON of a finished request, with its one picture."""
+    """The body of a finished request, with its one picture."""
     return {"id": request_id, "created": int(created_s), "model": model, "data": [dict(picture)]}
 
 
 def error_body(problem: Mapping[str, Any]) -> dict[str, Any]:
-    """A problem as errors read there."""
+    """The body of an error in this dialect."""
     faults = problem.get("errors") or [{}]
     return {
         "error": {

@@ -47,11 +47,11 @@ MOST_ITEMS = 100
 _MOST_ID_SIGNS = 100
 _FIELDS = ("items", "options", "webhook")
 _SIZES = ("scale", "width", "height", "long_side", "short_side", "fit")
-"""An item that has one of these has its own size, and none of those that all share."""
+"""An item with one of these has its own size, and none of the shared ones."""
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _LAST = "end"
-"""Id of the last event: who has seen it knows all."""
+"""Id of the last event. A client that has seen it has seen all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +67,11 @@ class Asking:
 def read_batch(
     body: bytes, *, catalogue: Catalogue, request_id: str, owner: str, has_webhooks: bool
 ) -> Asking:
-    """What a body asks for. What is wrong with an item alone is that item's problem.
+    """Read the body of a batch. A fault of one item becomes the problem of that item.
 
     Raises:
-        MalformedJson, MissingBody: it is no JSON object.
-        InvalidOption: what holds for all items is wrong.
-        UnknownModel: the same.
+        MalformedJson, MissingBody: the body is not a JSON object.
+        InvalidOption, UnknownModel: a field that holds for all items cannot be used.
     """
     fields = json_object(body)
     for name in fields:
@@ -134,7 +133,7 @@ def _is_id(value: object) -> bool:
 
 
 def _check_names(fields: Mapping[str, Any], others: tuple[str, ...]) -> None:
-    """Only options of pictures, and these others."""
+    """Refuse fields that are neither options of a picture nor among ``others``."""
     for name in ("inline", "webhook"):
         if name in fields:
             raise InvalidOption.of(
@@ -146,7 +145,7 @@ def _check_names(fields: Mapping[str, Any], others: tuple[str, ...]) -> None:
 
 
 def member_name(job: Job) -> str:
-    """What the file of an item is called in the archive: safe wherever it is unpacked."""
+    """The name of an item's file in the archive, which is safe on every file system."""
     suffix = (job.file_name or "").rpartition(".")[2]
     name = _UNSAFE.sub("_", job.item_id or job.id).strip("._") or job.id
     return f"{job.batch_index:03}-{name}.{suffix}"
@@ -154,7 +153,7 @@ def member_name(job: Job) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class BatchRoutes:
-    """What can be done with batches."""
+    """The handlers of batches."""
 
     batches: Batches
     jobs: Jobs
@@ -162,7 +161,7 @@ class BatchRoutes:
     public_url: str | None
 
     async def queue(self) -> Response:
-        """``POST /v1/batches``: take it."""
+        """``POST /v1/batches``: submit a batch."""
         body = await request.get_data(cache=False, as_text=False)
         owner = owner_of_request()
         read = partial(
@@ -189,11 +188,11 @@ class BatchRoutes:
         return self._answer(batch, status=202, headers=headers)
 
     async def show(self, batch_id: str) -> Response:
-        """``GET /v1/batches/{id}``: how it is."""
+        """``GET /v1/batches/{id}``: the state of a batch."""
         return self._answer(await self._batch(batch_id))
 
     async def cancel(self, batch_id: str) -> Response:
-        """``DELETE /v1/batches/{id}``: end what has not ended."""
+        """``DELETE /v1/batches/{id}``: cancel the jobs that have not ended."""
         return self._answer(await self.batches.cancel(await self._batch(batch_id)))
 
     async def events(self, batch_id: str) -> Response:
@@ -204,7 +203,7 @@ class BatchRoutes:
         return event_stream(self._stream(batch))
 
     async def results(self, batch_id: str) -> Response:
-        """``GET /v1/batches/{id}/results.zip``: all results that are there."""
+        """``GET /v1/batches/{id}/results.zip``: all results that exist now."""
         batch = await self._batch(batch_id)
         if not any(job.is_ended for job in batch.jobs):
             raise JobNotFinished("nothing of the batch has ended yet", retry_after_s=1)
@@ -225,7 +224,7 @@ class BatchRoutes:
         return answer
 
     async def _members(self, batch: Batch, here: list[Job]) -> AsyncIterator[Member]:
-        """The files, and what is in them. A result that expires before its turn is not among them."""
+        """The files of the archive and their manifest. A result that expires before its turn is left out."""
         items = {
             job.id: {**item_object(job, public_url=self.public_url), "file": None}
             for job in batch.jobs

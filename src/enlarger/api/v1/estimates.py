@@ -38,7 +38,7 @@ class EstimateRoutes:
         return Response(body, headers=headers)
 
     async def _compared(self, job: UpscaleRequest, model: str) -> dict[str, Any]:
-        """One model's result. What one cannot do is told, and the others' are there all the same."""
+        """The result of one model, or its problem. A model that fails does not fail the others."""
         upscaler = self.upscaler
         job = replace(job, options=job.options.model_copy(update={"model": model}))
         try:
@@ -49,12 +49,12 @@ class EstimateRoutes:
         return result_object(made, upscaler.link_to(outcome.stored), g.request_id)
 
     def _problem(self, error: EnlargerError) -> dict[str, Any]:
-        """An error as a part of an answer."""
+        """The problem of an error, as a part of an answer."""
         body, _, _ = problem_of(error, request_id=g.request_id)
         return linked(body, self.upscaler.public_url)
 
     async def estimate(self) -> dict[str, Any]:
-        """``POST /v1/estimate``: what a request would make and take, without doing it."""
+        """``POST /v1/estimate``: the size, time and memory that a request would take, without making the picture."""
         form = await self.reader.form()
         try:
             header, form = stated_size(form)

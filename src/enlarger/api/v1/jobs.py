@@ -30,19 +30,19 @@ from enlarger.picture.preview import MEDIA_TYPE as PREVIEW_TYPE
 from enlarger.pipeline.admission import retry_after
 
 MOST_WAIT_S = 30
-"""Of ``GET /v1/jobs/{id}?wait=``: less than what proxies allow."""
+"""The longest ``wait`` of ``GET /v1/jobs/{id}``: less than proxies allow."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobRoutes:
-    """What can be done with a job that is there."""
+    """The handlers of existing jobs."""
 
     jobs: Jobs
     public_url: str | None
     model_of: ModelOf
 
     async def index(self) -> Response:
-        """``GET /v1/jobs``: those of the caller's key, the newest first."""
+        """``GET /v1/jobs``: the jobs of the caller's key, the newest first."""
         caller = caller_of(request.scope)
         if not caller.is_key:
             raise ListNeedsKeys(
@@ -67,7 +67,7 @@ class JobRoutes:
         return Response(json.dumps(body), headers=headers)
 
     async def show(self, job_id: str) -> Response:
-        """``GET /v1/jobs/{id}``: the job, now or when ``wait`` seconds are over."""
+        """``GET /v1/jobs/{id}``: the job, at once, or after at most ``wait`` seconds."""
         record = await self._job(job_id)
         record = await self.jobs.wait(record, _wait_s(request.args.get("wait")))
         return await self.answer(record)
@@ -138,7 +138,7 @@ class JobRoutes:
     async def accepted(
         self, record: Job, *, applied: str | None = None, replayed: bool = False
     ) -> Response:
-        """202: it is a job, and where it is."""
+        """202: the request became a job, with its URL."""
         headers = {
             "Location": absolute(f"/v1/jobs/{record.id}", self.public_url),
             "Vary": "Accept, Prefer",
@@ -187,7 +187,7 @@ def _wait_s(text: str | None) -> float:
     """Seconds of ``wait``.
 
     Raises:
-        InvalidOption: it is no number from 0 to 30.
+        InvalidOption: it is not a whole number from 0 to 30.
     """
     if text is None:
         return 0.0

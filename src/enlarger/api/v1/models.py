@@ -14,7 +14,7 @@ from enlarger.models import Catalogue, Model
 from enlarger.options import SCALES, Options
 
 _MODEL_OPTIONS = [name for name in Options.model_fields if name != "model"]
-"""Options of requests to any model: none has options of its own."""
+"""Options of every model; no model has options of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class ModelRoutes:
     engines: EngineStatus
 
     async def index(self) -> dict[str, Any]:
-        """``GET /v1/models``: what is installed, and what ``auto`` picks."""
+        """``GET /v1/models``: the installed models, and those that ``auto`` picks."""
         return {
             "models": [self._model_object(model) for model in self.catalogue],
             "default": {
@@ -76,7 +76,7 @@ class ModelRoutes:
         }
 
     async def error(self, code: str) -> Response:
-        """``GET /errors/{code}``: where the ``type`` of a problem leads."""
+        """``GET /errors/{code}``: the page that the ``type`` of a problem names."""
         cls = by_code(code)
         known = _HTTP_CODES.get(code)
         if cls is not None:
@@ -108,4 +108,4 @@ _HTTP_CODES = {
         HTTPStatus.NOT_IMPLEMENTED,
     )
 }
-"""What HTTP itself refuses, by the codes of its answers."""
+"""Refusals of HTTP itself, by the codes of their answers."""

@@ -41,7 +41,7 @@ from enlarger.threads import dropped
 _PLACEHOLDER = "X-Upscale-Placeholder"
 
 _PLACEHOLDER_S = 1.0
-"""A page that takes a placeholder waits so long for the real one."""
+"""Seconds to wait for the picture before a page gets the placeholder instead."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,7 @@ class PictureRoutes:
         return await self._follow(wanted, shows_placeholder=shows_placeholder)
 
     async def _follow(self, wanted: Request, *, shows_placeholder: bool) -> Response:
-        """The answer to a link. All who follow it share one job, if it is one."""
+        """Answer a link. All requests of one link share one job, if it becomes a job."""
         wanted, kind = negotiated(wanted)
         fingerprint_ = await self.reader.fingerprint(wanted)
         asked = Asked(
@@ -96,15 +96,15 @@ class PictureRoutes:
         return Response(await self.upscaler.pipeline.placeholder(wanted.job), headers=headers)
 
     async def queue(self) -> Response:
-        """``POST /v1/jobs``: the same as a job, whatever is preferred."""
+        """``POST /v1/jobs``: always a job, whatever the request prefers."""
         wanted = await self.reader.checked(await self.reader.form())
-        with suppress(NotAcceptable):  # the answer is JSON, whatever is accepted
+        with suppress(NotAcceptable):  # the answer is JSON anyway
             wanted, _ = negotiated(wanted)
         record, replayed = await self._submitted(wanted.job, await self.reader.asked(wanted))
         return await self.job_routes.accepted(record, replayed=replayed)
 
     async def _enlarge(self, wanted: Request) -> Response:
-        """Make the picture, and answer it as the caller accepts it; or a job, where that is preferred or lasts."""
+        """Answer with the picture as the caller accepts it, or with a job if that is preferred or it takes too long."""
         wanted, kind = negotiated(wanted)
         job = wanted.job
         preference = self._preference()
@@ -132,7 +132,11 @@ class PictureRoutes:
     async def _submitted(
         self, job: UpscaleRequest, asked: Asked, *, at_once: bool = False
     ) -> tuple[Job, bool]:
-        """A job, and whether its key had it already. If the key has another one, the error names it."""
+        """Submit a job; returns it, and whether its idempotency key had it already.
+
+        Raises:
+            IdempotencyKeyReused: the key has another job, which the error names.
+        """
         try:
             return await self.jobs.submit(job, asked, at_once=at_once)
         except IdempotencyKeyReused as error:
@@ -147,7 +151,7 @@ class PictureRoutes:
     async def _now(
         self, wanted: Request, kind: Kind, preference: Preference, asked: Asked
     ) -> Response:
-        """Make it while the caller waits; if that lasts, it goes on as a job."""
+        """Make the picture while the caller waits. If that takes too long, it continues as a job."""
         job = wanted.job
         tracked = JobProgress()
         charge = partial(self.upscaler.charge, asked.caller)
@@ -157,7 +161,7 @@ class PictureRoutes:
         try:
             await asyncio.wait({work}, timeout=preference.wait_s)
         except asyncio.CancelledError:
-            await dropped(work)  # whoever hangs up wants no picture
+            await dropped(work)  # the client has hung up
             raise
         if not work.done():
             record = await self.jobs.adopt(job, asked, work, tracked)
@@ -165,7 +169,7 @@ class PictureRoutes:
         return await self._finished(work.result(), kind, inline=wanted.inline)
 
     async def _finished(self, outcome: Outcome, kind: Kind, *, inline: bool) -> Response:
-        """A request that was no job."""
+        """Answer a request that did not become a job."""
         upscaler, stored = self.upscaler, outcome.stored
         upscaler.done(outcome)
         made = await described(outcome, store=upscaler.store, executor=upscaler.executor)
@@ -179,7 +183,7 @@ class PictureRoutes:
         )
 
     async def _ended(self, record: Job, kind: Kind, *, inline: bool) -> Response:
-        """A request that was a job, which has ended."""
+        """Answer a request that became a job, which has ended."""
         error = job_error(record, public_url=self.upscaler.public_url)
         if record.state == "failed" and error is not None:
             body = json.dumps({**error, "request_id": g.request_id})
@@ -209,7 +213,7 @@ class PictureRoutes:
         left_s: float,
         inline: bool,
     ) -> Response:
-        """A finished picture, as the caller accepts it. That of a link is for caches, too, as long as it lives."""
+        """Answer with a finished picture as the caller accepts it. Caches may keep that of a link until it expires."""
         headers = {
             "Vary": "Accept, Prefer",
             "Cache-Control": "no-store",
