@@ -15,7 +15,6 @@ from enlarger.api.callers import Callers, caller_of
 from enlarger.api.compatible.routes import CompatibleRoutes
 from enlarger.api.dialects.automatic1111 import Automatic1111
 from enlarger.api.dialects.cog import Cog
-from enlarger.api.dialects.dialect import DialectContext
 from enlarger.api.dialects.localai import LocalAI
 from enlarger.api.document.routes import DocumentRoutes
 from enlarger.api.downloads import typed_as_accepted
@@ -145,7 +144,6 @@ class Gateway:
             has_webhooks=self.settings.has_webhooks,
         )
         jobs = JobRoutes(jobs=self.jobs, public_url=public_url, model_of=self.pipeline.model_id)
-        context = DialectContext(upscaler=upscaler, failed=self._errors.note, reason=probes.reason)
         return {
             "documents": DocumentRoutes(app, self.executor, public_url),
             "compatible": CompatibleRoutes(
@@ -172,9 +170,14 @@ class Gateway:
             "batches": BatchRoutes(
                 batches=self.batches, jobs=self.jobs, reader=reader, public_url=public_url
             ),
-            "automatic1111": Automatic1111(context=context),
-            "cog": Cog(context=context),
-            "localai": LocalAI(context=context),
+            "automatic1111": Automatic1111(upscaler=upscaler, reader=reader),
+            "cog": Cog(
+                upscaler=upscaler,
+                reader=reader,
+                failed=self._errors.note,
+                reason=probes.reason,
+            ),
+            "localai": LocalAI(upscaler=upscaler, reader=reader),
         }
 
     async def _end(self, response: Response) -> Response:

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from quart import g, request
+from quart import Response, g, request
 
 from enlarger.api.callers import caller_of
-from enlarger.api.facts import link
-from enlarger.api.streaming import FileText, file_chunks
+from enlarger.api.facts import link, server_timing
+from enlarger.api.streaming import FileText, file_chunks, json_answer
 from enlarger.models import Catalogue
 from enlarger.pipeline.outcome import Outcome
 from enlarger.pipeline.pipeline import Pipeline
@@ -74,6 +74,11 @@ class Upscaler:
     def text_of(self, stored: StoredFile, prefix: str = "") -> FileText:
         """A result as a value of a JSON answer: its base64 after a prefix."""
         return FileText(self.read(stored), stored.size_bytes, prefix)
+
+    def answer(self, body: dict[str, Any], *outcomes: Outcome) -> Response:
+        """A 200 with a JSON body, whose files are streamed; with the times of the picture where there is one."""
+        times = {"Server-Timing": server_timing(outcomes[0])} if len(outcomes) == 1 else {}
+        return json_answer(body, self.executor, times)
 
     def link_to(self, stored: StoredFile) -> dict[str, Any]:
         """The URL of a result, and when it expires."""

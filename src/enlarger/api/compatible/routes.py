@@ -18,8 +18,7 @@ from enlarger import __version__
 from enlarger.api.compatible.answers import answer
 from enlarger.api.compatible.requests import parse_body, parse_job, parse_query
 from enlarger.api.downloads import download
-from enlarger.api.facts import server_timing
-from enlarger.api.streaming import FileText, file_chunks, json_answer, sha256_of
+from enlarger.api.streaming import FileText, file_chunks, sha256_of
 from enlarger.api.upscaling import Upscaler
 from enlarger.config import Settings
 from enlarger.engine.status import EngineStatus, ready_count
@@ -77,7 +76,7 @@ class CompatibleRoutes:
             file = store.open(outcome.stored)  # now, while its absence can still be an error
             chunks = file_chunks(lambda: file, self._executor)
             body["base64"] = FileText(chunks, outcome.stored.size_bytes)
-        return json_answer(body, self._executor, {"Server-Timing": server_timing(outcome)})
+        return self.upscaler.answer(body, outcome)
 
     async def _asked(self) -> tuple[UpscaleRequest, bool]:
         """What the request asks for, and whether the answer carries base64."""

@@ -6,13 +6,11 @@ import html
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from quart import Response
 
 from enlarger.api.dialects.dialect import (
-    DialectContext,
     fault_of,
     options_of,
     refuse_unknown,
@@ -20,6 +18,8 @@ from enlarger.api.dialects.dialect import (
     unsupported,
 )
 from enlarger.api.dialects.model_names import ALIASES, model_named
+from enlarger.api.upscaling import Upscaler
+from enlarger.api.v1.reader import RequestReader
 from enlarger.api.v1.requests import Form
 from enlarger.models import Catalogue
 from enlarger.options import Options
@@ -190,40 +190,37 @@ def error_body(problem: Mapping[str, Any]) -> dict[str, Any]:
 class Automatic1111:
     """The handlers of the routes."""
 
-    context: DialectContext
+    upscaler: Upscaler
+    reader: RequestReader
     _tiles: dict[object, Tiles] = field(default_factory=dict)
     """Progress of each running request, for ``GET /sdapi/v1/progress``."""
 
     async def single(self) -> Response:
         """``POST /sdapi/v1/extra-single-image``."""
-        upscaler = self.context.upscaler
-        read = partial(read_single, catalogue=upscaler.catalogue)
-        job = await self.context.read(read, json=True)
+        job = await self.reader.read(read_single, await self.reader.json_form())
         with self._followed() as listener:
-            outcome = await upscaler.make(job, listener)
-        body = {"html_info": html_info(outcome), "image": upscaler.text_of(outcome.stored)}
-        return self.context.answer(body, outcome)
+            outcome = await self.upscaler.make(job, listener)
+        body = {"html_info": html_info(outcome), "image": self.upscaler.text_of(outcome.stored)}
+        return self.upscaler.answer(body, outcome)
 
     async def batch(self) -> Response:
         """``POST /sdapi/v1/extra-batch-images``: one picture after another. The first error ends it."""
-        upscaler = self.context.upscaler
-        read = partial(read_batch, catalogue=upscaler.catalogue)
-        jobs = await self.context.read(read, json=True)
+        jobs = await self.reader.read(read_batch, await self.reader.json_form())
         with self._followed() as listener:
-            outcomes = [await upscaler.make(job, listener) for job in jobs]
+            outcomes = [await self.upscaler.make(job, listener) for job in jobs]
         body = {
             "html_info": "".join(map(html_info, outcomes)),
-            "images": [upscaler.text_of(outcome.stored) for outcome in outcomes],
+            "images": [self.upscaler.text_of(outcome.stored) for outcome in outcomes],
         }
-        return self.context.answer(body, *outcomes)
+        return self.upscaler.answer(body, *outcomes)
 
     async def upscalers(self) -> list[dict[str, Any]]:
         """``GET /sdapi/v1/upscalers``."""
-        return upscalers(self.context.upscaler.catalogue)
+        return upscalers(self.upscaler.catalogue)
 
     async def progress(self) -> dict[str, Any]:
         """``GET /sdapi/v1/progress``."""
-        return progress(self.context.upscaler.pipeline.load, self._tiles.values())
+        return progress(self.upscaler.pipeline.load, self._tiles.values())
 
     async def options(self) -> dict[str, Any]:
         """``GET /sdapi/v1/options``, with which clients check the connection."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -14,7 +14,6 @@ from quart import Response, g, request
 from enlarger import __version__
 from enlarger.api.compatible.texts import sentence
 from enlarger.api.dialects.dialect import (
-    DialectContext,
     fault_of,
     options_of,
     refuse_unknown,
@@ -23,9 +22,12 @@ from enlarger.api.dialects.dialect import (
 )
 from enlarger.api.dialects.model_names import model_named
 from enlarger.api.streaming import FileText
+from enlarger.api.upscaling import Upscaler
+from enlarger.api.v1.reader import RequestReader
 from enlarger.api.v1.requests import Form
 from enlarger.errors import (
     EngineError,
+    EnlargerError,
     MissingInput,
     NotAcceptable,
     NotFound,
@@ -225,33 +227,38 @@ def health(reason: str | None) -> str:
 class Cog:
     """The handlers of the routes. Errors under ``/v1`` are problems, as those of Replicate are."""
 
-    context: DialectContext
+    upscaler: Upscaler
+    reader: RequestReader
+    failed: Callable[[EnlargerError], None]
+    """Called with the error of a prediction that failed and is answered with 200."""
+
+    reason: Callable[[], str | None]
+    """Why the gateway takes no work now, or None."""
+
     _started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     async def predict(self, owner: str = "", name: str = "") -> Response:
         """``POST /predictions``, and the two places where Replicate's clients make one."""
-        context, created_at = self.context, datetime.now(UTC)
+        upscaler, created_at = self.upscaler, datetime.now(UTC)
         check_preferences(request.headers.get("Prefer"), request.headers.get("Accept"))
         named = f"{owner}/{name}" if owner else None
-        upscaler = context.upscaler
-        asked = await context.read(
-            partial(read, catalogue=upscaler.catalogue, named=named), json=True
-        )
+        form = await self.reader.json_form()
+        asked = await self.reader.read(partial(read, named=named), form)
         show = partial(prediction, asked, created_at=created_at, request_id=g.request_id)
         try:
             outcome = await upscaler.make(asked.job)
         except _FAILURES as error:
-            context.failed(error)
-            return context.answer(show(completed_at=datetime.now(UTC), error=sentence(error)))
+            self.failed(error)
+            return upscaler.answer(show(completed_at=datetime.now(UTC), error=sentence(error)))
         prefix = f"data:{MEDIA_TYPES[outcome.stored.path.suffix]};base64,"
         output = upscaler.text_of(outcome.stored, prefix)
         body = show(completed_at=datetime.now(UTC), outcome=outcome, output=output)
-        return context.answer(body, outcome)
+        return upscaler.answer(body, outcome)
 
     async def version(self, owner: str, name: str, version: str) -> dict[str, Any]:
         """``GET /v1/models/{owner}/{name}/versions/{id}``, which clients ask after a prediction by version."""
         try:
-            id_ = version_named(f"{owner}/{name}:{version}", self.context.upscaler.catalogue)
+            id_ = version_named(f"{owner}/{name}:{version}", self.upscaler.catalogue)
         except UnknownModel as error:
             raise NotFound("there is no such version") from error
         return {
@@ -264,4 +271,4 @@ class Cog:
 
     async def health_check(self) -> dict[str, Any]:
         """``GET /health-check``: 200 in any state, as Cog answers."""
-        return {"status": health(self.context.reason()), "version": {"enlarger": __version__}}
+        return {"status": health(self.reason()), "version": {"enlarger": __version__}}

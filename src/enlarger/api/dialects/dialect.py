@@ -1,64 +1,15 @@
-"""What all dialects share: reading fields into a request, and answering with files in the midst of JSON."""
+"""What all dialects share: pictures and options in fields of other names, and faults by these names."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Any
 
-from quart import Response, request
-from werkzeug.datastructures import MultiDict
-
-from enlarger.api.facts import server_timing
 from enlarger.api.sources import source_of
-from enlarger.api.streaming import json_answer
-from enlarger.api.upscaling import Upscaler
-from enlarger.api.v1.requests import Form, read_form
-from enlarger.errors import (
-    EnlargerError,
-    Fault,
-    InvalidOption,
-    InvalidUrl,
-    MissingInput,
-    Reason,
-)
+from enlarger.errors import Fault, InvalidOption, InvalidUrl, MissingInput, Reason
 from enlarger.options import Options, read_options
-from enlarger.pipeline.outcome import Outcome
 from enlarger.request import Source
-from enlarger.threads import in_thread
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, kw_only=True)
-class DialectContext:
-    """The parts of the service that the routes of a dialect use."""
-
-    upscaler: Upscaler
-    failed: Callable[[EnlargerError], None]
-    """Called with the error of a request that failed and is answered with 200."""
-
-    reason: Callable[[], str | None]
-    """Why no picture can be made now, or None."""
-
-    async def read(self, reader: Callable[[Form], T], *, json: bool = False) -> T:
-        """Read the fields of the current request on a thread: a picture may be ten megabytes of text.
-
-        Args:
-            reader: is called with the fields.
-            json: the body is read as JSON, whatever its type says.
-        """
-        body = await request.get_data(cache=False, as_text=False)
-        kind = "application/json" if json else request.headers.get("Content-Type")
-        query: MultiDict[str, str] = MultiDict() if json else request.args
-        executor = self.upscaler.executor
-        form = await in_thread(executor, read_form, kind, query, body)
-        return await in_thread(executor, reader, form)
-
-    def answer(self, body: dict[str, Any], *outcomes: Outcome) -> Response:
-        """A 200 whose files are streamed, never held as a whole."""
-        headers = {"Server-Timing": server_timing(outcomes[0])} if len(outcomes) == 1 else {}
-        return json_answer(body, self.upscaler.executor, headers)
 
 
 def source_named(value: object, name: str) -> Source:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal
 
 from quart import Response, g
 
 from enlarger.api.dialects.dialect import (
-    DialectContext,
     fault_of,
     options_of,
     refuse_unknown,
@@ -20,6 +18,8 @@ from enlarger.api.dialects.dialect import (
 from enlarger.api.dialects.model_names import model_named
 from enlarger.api.facts import absolute
 from enlarger.api.streaming import FileText
+from enlarger.api.upscaling import Upscaler
+from enlarger.api.v1.reader import RequestReader
 from enlarger.api.v1.requests import Form
 from enlarger.models import Catalogue
 from enlarger.options import Options
@@ -89,12 +89,13 @@ def error_body(problem: Mapping[str, Any]) -> dict[str, Any]:
 class LocalAI:
     """The handler of the route."""
 
-    context: DialectContext
+    upscaler: Upscaler
+    reader: RequestReader
 
     async def upscale(self) -> Response:
         """``POST /v1/images/upscale``."""
-        upscaler = self.context.upscaler
-        wanted = await self.context.read(partial(read, catalogue=upscaler.catalogue))
+        upscaler = self.upscaler
+        wanted = await self.reader.read(read, await self.reader.form())
         outcome = await upscaler.make(wanted.job)
         picture: dict[str, str | FileText]
         if wanted.carrier == "url":
@@ -104,4 +105,4 @@ class LocalAI:
         body = answer(
             picture, model=outcome.ran.model, created_s=time.time(), request_id=g.request_id
         )
-        return self.context.answer(body, outcome)
+        return upscaler.answer(body, outcome)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TypeVar
 
 from quart import g, request
 
@@ -15,12 +17,15 @@ from enlarger.api.v1.requests import (
     Request,
     fingerprint,
     idempotency_key,
+    json_object,
     read_form,
     read_request,
 )
 from enlarger.jobs import Asked
 from enlarger.models import Catalogue
 from enlarger.threads import in_thread
+
+T = TypeVar("T")
 
 
 def owner_of_request() -> str:
@@ -46,6 +51,20 @@ class RequestReader:
         body = await request.get_data(cache=False, as_text=False)
         content_type = request.headers.get("Content-Type")
         return await in_thread(self.executor, read_form, content_type, request.args, body)
+
+    async def json_form(self) -> Form:
+        """The fields of the JSON object in the body, whatever its type says. The query has none.
+
+        Raises:
+            RequestError: the body is not a JSON object.
+        """
+        body = await request.get_data(cache=False, as_text=False)
+        fields = await in_thread(self.executor, json_object, body)
+        return Form(fields, None, strict=True)
+
+    async def read(self, read: Callable[[Form, Catalogue], T], form: Form) -> T:
+        """What a dialect reads from a form."""
+        return await in_thread(self.executor, read, form, self.catalogue)
 
     async def checked(self, form: Form) -> Request:
         """The request that a form makes.
