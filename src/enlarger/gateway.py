@@ -19,7 +19,7 @@ from enlarger.memory import importing, keep_large_blocks_apart
 from enlarger.models import Catalogue
 from enlarger.pool.fleet import Fleet
 from enlarger.pool.supervisor import ServerCommand
-from enlarger.store import Store, sweep_regularly
+from enlarger.storage import ResultStore, result_store, storage_at, sweep_regularly
 
 if TYPE_CHECKING:
     from enlarger.api import Gateway
@@ -62,7 +62,11 @@ async def serve(
     """
     log = structlog.get_logger()
     keep_large_blocks_apart(_LARGE_BYTES)
-    store = Store(settings.server.upload_folder, max_age_s=settings.server.file_max_age_s)
+    store = await result_store(
+        settings.server.upload_folder,
+        shared=settings.jobs.blobs,
+        max_age_s=settings.server.file_max_age_s,
+    )
     catalogue = Catalogue.installed(settings.server.model_dir, hashed=True)
     if note := settings.server.missing_model_dir:
         log.warning("no_models_of_your_own", reason=note)
@@ -155,7 +159,7 @@ async def opened(
     *,
     engines: Engines,
     catalogue: Catalogue,
-    store: Store,
+    store: ResultStore,
     decoders: Decoders,
     service: Lifecycle,
     workers: int,
@@ -238,7 +242,7 @@ async def _opened_jobs(
     settings: Settings,
     *,
     pipeline: Pipeline,
-    store: Store,
+    store: ResultStore,
     executor: ThreadPoolExecutor,
     rates: Rates,
     service: Lifecycle,
@@ -251,12 +255,11 @@ async def _opened_jobs(
         ConfigError: the database, or the place for their files, cannot be used.
     """
     with importing():
-        from enlarger.api.v1.answers import batch_object, described, job_object
+        from enlarger.api.v1.answers import batch_object, job_object, outcome_object
         from enlarger.api.v1.problems import job_problem
         from enlarger.fetch.fetcher import Fetcher
         from enlarger.jobs import (
             Batches,
-            Blobs,
             EventStreams,
             JobHooks,
             JobPresenter,
@@ -269,7 +272,7 @@ async def _opened_jobs(
 
     async with AsyncExitStack() as stack:
         rows = await stack.enter_async_context(Rows(settings.database_url))
-        blobs = Blobs.at(settings.blobs_place)
+        blobs = storage_at(settings.blobs_place)
         await blobs.check()
         event_streams = EventStreams()
 
@@ -298,14 +301,11 @@ async def _opened_jobs(
             Runner(
                 rows=rows,
                 blobs=blobs,
+                results=store,
                 event_streams=event_streams,
                 pipeline=pipeline,
                 executor=executor,
-                words=JobPresenter(
-                    describe=partial(described, store=store, executor=executor),
-                    problem=job_problem,
-                ),
-                max_age_s=settings.server.file_max_age_s,
+                words=JobPresenter(describe=outcome_object, problem=job_problem),
                 places=servers + _MORE_PLACES,
                 takes=takes,
                 charge=rates.charge,

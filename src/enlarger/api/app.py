@@ -43,7 +43,7 @@ from enlarger.engine.status import EngineStatus
 from enlarger.jobs import Batches, Jobs
 from enlarger.models import Catalogue
 from enlarger.pipeline.pipeline import Pipeline
-from enlarger.store import Store
+from enlarger.storage import ResultStore
 
 _SEND_TIMEOUT_S = 600
 
@@ -57,7 +57,7 @@ class Gateway:
     batches: Batches
     rates: Rates
     engines: EngineStatus
-    store: Store
+    store: ResultStore
     catalogue: Catalogue
     executor: ThreadPoolExecutor
     workers: int
@@ -120,10 +120,10 @@ class Gateway:
         follow(app)
         app.after_request(self._end)
         self._errors.register(app)
-        routes.register(app, self._handlers(app))
+        routes.register(app, self._handlers())
         return app
 
-    def _handlers(self, app: Quart) -> dict[str, object]:
+    def _handlers(self) -> dict[str, object]:
         """What answers the routes, by the names of the route table."""
         public_url = self.settings.server.public_url
         upscaler = Upscaler(
@@ -145,7 +145,7 @@ class Gateway:
         )
         jobs = JobRoutes(jobs=self.jobs, public_url=public_url, model_of=self.pipeline.model_id)
         return {
-            "documents": DocumentRoutes(app, self.executor, public_url),
+            "documents": DocumentRoutes(self.executor, public_url),
             "compatible": CompatibleRoutes(
                 upscaler=upscaler,
                 jobs=self.jobs,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from quart import Quart, g, request
@@ -18,7 +18,15 @@ from enlarger.api.compatible import errors as compatible
 from enlarger.api.dialects import automatic1111, cog, localai
 from enlarger.api.headers import GUARDS
 from enlarger.api.routes import Contract, contract_of
-from enlarger.api.v1.problems import MEDIA_TYPE, ErrorAnswer, linked, problem, problem_of
+from enlarger.api.v1.problems import (
+    MEDIA_TYPE,
+    ErrorAnswer,
+    Problem,
+    ProblemAnswer,
+    linked,
+    problem,
+    problem_of,
+)
 from enlarger.asgi.access import note
 from enlarger.asgi.bodies import TOO_SLOW
 from enlarger.asgi.encodings import TAKEN
@@ -39,7 +47,7 @@ from enlarger.repeated import Repeated
 
 log = structlog.get_logger()
 
-_BODIES: Mapping[Contract, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
+_BODIES: Mapping[Contract, Callable[[Problem], Mapping[str, Any]]] = {
     Contract.AUTOMATIC1111: automatic1111.error_body,
     Contract.COG: cog.error_body,
     Contract.OPENAI: localai.error_body,
@@ -79,7 +87,7 @@ async def http_error(error: HTTPException) -> ErrorAnswer:
     return _worded(answer, contract_of(request.path))
 
 
-def _worded(answer: ErrorAnswer, contract: Contract) -> ErrorAnswer:
+def _worded(answer: ProblemAnswer, contract: Contract) -> ErrorAnswer:
     """A problem in the words of a contract."""
     if contract is Contract.V1:
         return answer
@@ -175,7 +183,7 @@ class ErrorAnswers:
         """An answer whose links lead to ``ENLARGER_PUBLIC_URL``. Only problems have links."""
         body, status, headers = answer
         if headers.get("Content-Type") == MEDIA_TYPE:
-            body = linked(body, self.public_url)
+            body = linked(cast(Problem, body), self.public_url)
         return body, status, headers
 
     def _log(self, error: EnlargerError, request_id: str) -> None:
@@ -192,7 +200,7 @@ class ErrorAnswers:
             )
 
 
-def _raw(id_: str, body: dict[str, Any], status: int, headers: dict[str, str]) -> Answer:
+def _raw(id_: str, body: Mapping[str, Any], status: int, headers: dict[str, str]) -> Answer:
     """An answer that does not go through Quart."""
     fields = {
         "content-type": "application/json",

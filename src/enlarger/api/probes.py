@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 from quart import Response
+from typing_extensions import TypedDict
 
 from enlarger.api.metrics import Metrics
 from enlarger.asgi.server import Lifecycle
@@ -14,6 +15,24 @@ from enlarger.engine.status import EngineStatus, ready_count
 from enlarger.errors import EnlargerError
 from enlarger.jobs import Jobs
 from enlarger.jobs.job import State
+
+Reason = Literal["starting", "no_engine_ready", "draining"]
+"""Why no picture can be enlarged now."""
+
+
+class Alive(TypedDict):
+    """The process answers."""
+
+    alive: Literal[True]
+
+
+class Ready(TypedDict):
+    """Whether the gateway accepts work."""
+
+    ready: bool
+    reason: Reason | None
+    servers_ready: int
+    servers: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +44,7 @@ class Probes:
     jobs: Jobs
     shown: Metrics
 
-    def reason(self) -> str | None:
+    def reason(self) -> Reason | None:
         """Why the gateway takes no work now, or None."""
         if self.service.draining:
             return "draining"
@@ -34,11 +53,11 @@ class Probes:
             return None
         return "starting" if any(server.may_return for server in servers) else "no_engine_ready"
 
-    async def livez(self) -> dict[str, Any]:
+    async def livez(self) -> Alive:
         """``GET /livez``: 200 while the event loop turns; if not, start it again."""
         return {"alive": True}
 
-    async def readyz(self) -> tuple[dict[str, Any], int]:
+    async def readyz(self) -> tuple[Ready, int]:
         """``GET /readyz``: 200 while it takes work; if not, send it none."""
         reason = self.reason()
         return {

@@ -180,14 +180,13 @@ def _pattern(path: str) -> re.Pattern[str]:
 _ROWS = {
     route.path: tuple(other for other in ROUTES if other.path == route.path) for route in ROUTES
 }
-_PLAIN = {path: rows for path, rows in _ROWS.items() if "<" not in path}
 _PATTERNS = [(_pattern(path), rows) for path, rows in _ROWS.items() if "<" in path]
 
 
 def routes_at(path: str) -> tuple[Route, ...]:
-    """The rows of a request's path, one for each handler; none where the path has no route."""
-    if path in _PLAIN:
-        return _PLAIN[path]
+    """The rows of a path as a request or the table has it, one for each handler; none where it has no route."""
+    if path in _ROWS:
+        return _ROWS[path]
     return next((rows for pattern, rows in _PATTERNS if pattern.fullmatch(path)), ())
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,14 +12,14 @@ from typing import Any
 from quart import Response, g, request
 
 from enlarger.api.callers import caller_of
-from enlarger.api.facts import link, server_timing
-from enlarger.api.streaming import FileText, file_chunks, json_answer
+from enlarger.api.facts import Link, link, server_timing
+from enlarger.api.streaming import FileText, json_answer
 from enlarger.models import Catalogue
 from enlarger.pipeline.outcome import Outcome
 from enlarger.pipeline.pipeline import Pipeline
 from enlarger.pipeline.progress import Listener
 from enlarger.request import UpscaleRequest
-from enlarger.store import Store, StoredFile
+from enlarger.storage import ResultStore, StoredResult
 
 _NOBODY = Listener()
 
@@ -29,7 +29,7 @@ class Upscaler:
     """The parts of the service that make a picture, and what has to be done for each."""
 
     pipeline: Pipeline
-    store: Store
+    store: ResultStore
     catalogue: Catalogue
     executor: Executor
     """Threads for all that would hold up the event loop."""
@@ -65,22 +65,16 @@ class Upscaler:
         self.done(outcome)
         return outcome
 
-    def read(
-        self, stored: StoredFile, start: int = 0, end: int | None = None
-    ) -> AsyncIterator[bytes]:
-        """The bytes of a result from ``start`` to before ``end``."""
-        return file_chunks(partial(self.store.open, stored), self.executor, start, end)
-
-    def text_of(self, stored: StoredFile, prefix: str = "") -> FileText:
+    def text_of(self, stored: StoredResult, prefix: str = "") -> FileText:
         """A result as a value of a JSON answer: its base64 after a prefix."""
-        return FileText(self.read(stored), stored.size_bytes, prefix)
+        return FileText(self.store.stream(stored), stored.size_bytes, prefix)
 
-    def answer(self, body: dict[str, Any], *outcomes: Outcome) -> Response:
+    def answer(self, body: Mapping[str, Any], *outcomes: Outcome) -> Response:
         """A 200 with a JSON body, whose files are streamed; with the times of the picture where there is one."""
         times = {"Server-Timing": server_timing(outcomes[0])} if len(outcomes) == 1 else {}
         return json_answer(body, self.executor, times)
 
-    def link_to(self, stored: StoredFile) -> dict[str, Any]:
+    def link_to(self, stored: StoredResult) -> Link:
         """The URL of a result, and when it expires."""
         expires_at = time.time() + self.store.left_s(stored)
         return link(stored.url_path, expires_at=expires_at, public_url=self.public_url)

@@ -1,7 +1,6 @@
 """Requests that outlive their connection, and the process."""
 
 from enlarger.jobs.batches import Batch, Batches, Item
-from enlarger.jobs.blobs import Blobs
 from enlarger.jobs.event_streams import Event, EventStreams
 from enlarger.jobs.job import Job, input_json
 from enlarger.jobs.jobs import Asked, Jobs, View
@@ -13,7 +12,6 @@ __all__ = [
     "Asked",
     "Batch",
     "Batches",
-    "Blobs",
     "Event",
     "EventStreams",
     "Item",

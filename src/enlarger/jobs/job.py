@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from typing_extensions import TypedDict
+
 from enlarger.picture.values import Header
 
 State = Literal["queued", "running", "succeeded", "failed", "canceled", "expired"]
@@ -22,8 +24,17 @@ GONE = "gone"
 """Outcome of a delivery whose receiver wants nothing more."""
 
 
-def input_json(header: Header, size_bytes: int) -> dict[str, Any]:
-    """What is known of a picture before it is decoded."""
+class Input(TypedDict):
+    """The picture of the request, as its header describes it."""
+
+    width: int
+    height: int
+    bytes: int
+    format: str
+
+
+def input_json(header: Header, size_bytes: int) -> Input:
+    """Return what is known of a picture before it is decoded."""
     return {
         "width": header.width_px,
         "height": header.height_px,

@@ -28,17 +28,16 @@ from enlarger.errors import (
     QueueFull,
     ResultExpired,
 )
-from enlarger.jobs.blobs import Blobs
 from enlarger.jobs.event_streams import Event, EventStream, EventStreams
 from enlarger.jobs.job import BatchRecord, Job, State, input_json, new_job_id
 from enlarger.jobs.rows import Rows
-from enlarger.jobs.runner import LEASE_S, JobProgress, Runner, piece_key, result_key, work_of
+from enlarger.jobs.runner import LEASE_S, JobProgress, Runner, input_key, old_result_key, piece_key
 from enlarger.pipeline.outcome import Outcome
 from enlarger.pipeline.pipeline import Pipeline
 from enlarger.reasons import reason_of
 from enlarger.repeated import Repeated
 from enlarger.request import BytesSource, UpscaleRequest, UrlSource
-from enlarger.store import Store
+from enlarger.storage import ResultStore, Storage
 from enlarger.threads import dropped
 
 log = structlog.get_logger()
@@ -89,7 +88,7 @@ class Jobs:
         event_streams: what those who watch are told.
         runner: runs them.
         pipeline: knows what they cost.
-        store: where results are first.
+        store: where results are.
         problem: an error as JSON, for a request id.
         charge: takes a caller's output pixels.
         limit: queued jobs.
@@ -103,12 +102,12 @@ class Jobs:
         self,
         *,
         rows: Rows,
-        blobs: Blobs,
+        blobs: Storage,
         event_streams: EventStreams,
         runner: Runner,
         pipeline: Pipeline,
-        store: Store,
-        problem: Callable[[EnlargerError, str], dict[str, Any]],
+        store: ResultStore,
+        problem: Callable[[EnlargerError, str], Mapping[str, Any]],
         charge: Callable[[str, int], None],
         limit: int,
         max_age_s: float,
@@ -226,7 +225,7 @@ class Jobs:
             StorageFull, StorageUnavailable: there is no room for its picture; it has failed.
         """
         if isinstance(job.source, BytesSource):
-            record = await self._with_input(record, job.source.data)
+            record = await self._with_input(record, job.source)
         if at_once:
             begun = await self._rows.update(record.id, states=("queued",), **self._held_here())
             if begun is not None:
@@ -251,7 +250,7 @@ class Jobs:
         self._runner.adopt(added, work, tracked)
         if isinstance(job.source, BytesSource):
             try:
-                await self._blobs.put(f"{work_of(added)}/input", job.source.data)
+                await self._keep_input(added, job.source)
             except EnlargerError as error:  # it runs all the same; only a sudden end would cost it
                 log.warning("input_not_kept", job=added.id, reason=reason_of(error))
         return added
@@ -411,11 +410,18 @@ class Jobs:
         """Seconds that a result still lives."""
         return max(0.0, (record.expires_at or 0.0) - self._clock())
 
-    def result_bytes(
+    async def result_bytes(
         self, record: Job, start: int = 0, end: int | None = None
     ) -> AsyncIterator[bytes]:
         """The file of a result, from ``start`` to before ``end``."""
-        return self._blobs.stream(result_key(record), start, end)
+        stored = await self._store.find(record.file_name or "")
+        if stored is not None:
+            pieces = self._store.stream(stored, start, end)
+        else:
+            pieces = self._blobs.stream(old_result_key(record), start, end)
+        async with contextlib.aclosing(pieces):
+            async for piece in pieces:
+                yield piece
 
     async def by_file_name(self, name: str) -> Job | None:
         """The job whose result has this name."""
@@ -468,8 +474,8 @@ class Jobs:
     async def _deleted(self, record: Job) -> None:
         self._event_streams.tell(record)
         await self._blobs.delete_under(record.id)
-        if record.file_name and (stored := self._store.find(record.file_name)) is not None:
-            self._store.delete(stored)
+        if record.file_name:
+            await self._store.delete(record.file_name)
 
     @contextlib.asynccontextmanager
     async def _watched(self, record: Job) -> AsyncIterator[EventStream]:
@@ -529,10 +535,10 @@ class Jobs:
             "leased_until": now + LEASE_S,
         }
 
-    async def _with_input(self, record: Job, data: bytes) -> Job:
+    async def _with_input(self, record: Job, source: BytesSource) -> Job:
         """The job, with its picture among the blobs."""
         try:
-            await self._blobs.put(f"{work_of(record)}/input", data)
+            await self._keep_input(record, source)
         except BaseException as error:
             ours = error if isinstance(error, EnlargerError) else EnlargerError("interrupted")
             await self._rows.update(
@@ -547,6 +553,11 @@ class Jobs:
             raise
         ready = await self._rows.update(record.id, states=("queued",), not_before=0.0)
         return ready or record
+
+    async def _keep_input(self, record: Job, source: BytesSource) -> None:
+        """Keep the picture that came with a request, with its digest: no gateway hashes it again."""
+        sha256 = await asyncio.to_thread(lambda: source.sha256)
+        await self._blobs.put(input_key(record), source.data, sha256=sha256)
 
     async def find_by_key(self, owner: str, key: str) -> Job | None:
         """The job that has this idempotency key, whatever was asked for with it."""

@@ -22,7 +22,6 @@ from enlarger.errors import (
     EnlargerError,
     MissingInput,
 )
-from enlarger.jobs.blobs import Blobs
 from enlarger.jobs.checkpoint import Checkpoint, KeptTiles
 from enlarger.jobs.event_streams import EventStream, EventStreams, Shown
 from enlarger.jobs.job import Job, input_json
@@ -36,6 +35,7 @@ from enlarger.pipeline.progress import Listener, OnPiece, Piece
 from enlarger.reasons import reason_of
 from enlarger.repeated import Repeated
 from enlarger.request import BytesSource, UpscaleRequest, UrlSource
+from enlarger.storage import ResultStore, Storage
 from enlarger.threads import dropped, in_thread
 
 log = structlog.get_logger()
@@ -57,10 +57,10 @@ MOST_ATTEMPTS = 5
 class JobPresenter:
     """How results and errors are written down; the API knows."""
 
-    describe: Callable[[Outcome], Awaitable[dict[str, Any]]]
+    describe: Callable[[Outcome], Mapping[str, Any]]
     """What was made, as JSON: ``input``, ``result``, and more."""
 
-    problem: Callable[[EnlargerError, str], dict[str, Any]]
+    problem: Callable[[EnlargerError, str], Mapping[str, Any]]
     """An error, and the id of the request that met it, as JSON."""
 
 
@@ -147,11 +147,11 @@ class Runner:
     Args:
         rows: where jobs are.
         blobs: where their pictures and tiles are.
+        results: where their results are.
         event_streams: told of all that happens.
         pipeline: does the work.
         executor: for work that must not hold up the event loop.
         words: how results and errors are written down.
-        max_age_s: life of a result.
         places: jobs that run at the same time.
         takes: whether jobs may be begun now.
         charge: takes a caller's output pixels.
@@ -164,12 +164,12 @@ class Runner:
         self,
         *,
         rows: Rows,
-        blobs: Blobs,
+        blobs: Storage,
+        results: ResultStore,
         event_streams: EventStreams,
         pipeline: Pipeline,
         executor: Executor,
         words: JobPresenter,
-        max_age_s: float,
         places: int,
         takes: Callable[[], bool],
         charge: Callable[[str, int], None],
@@ -180,11 +180,11 @@ class Runner:
         self.holder = secrets.token_hex(8)
         self._rows = rows
         self._blobs = blobs
+        self._results = results
         self._event_streams = event_streams
         self._pipeline = pipeline
         self._executor = executor
         self._words = words
-        self._max_age_s = max_age_s
         self._places = places
         self._takes = takes
         self._charge = charge
@@ -350,8 +350,8 @@ class Runner:
         options = Options.model_validate(record.options)
         if record.source_url is not None:
             source: UrlSource | BytesSource = UrlSource(record.source_url)
-        elif (data := await self._blobs.get(f"{work_of(record)}/input")) is not None:
-            source = BytesSource(data)
+        elif (found := await self._blobs.get_with_digest(input_key(record))) is not None:
+            source = BytesSource(*found)
         else:
             raise MissingInput("the picture that came with the request is gone; send it again")
         folder = tiles_of(record)
@@ -369,18 +369,25 @@ class Runner:
         return await self._pipeline.run(job, listener=tracked.listener, charge=charge)
 
     async def _succeed(self, record: Job, outcome: Outcome) -> None:
-        await self._blobs.put_file(result_key(record), outcome.stored.path)
-        made = await self._words.describe(outcome)
-        await self._end(
+        try:
+            stored = await self._results.share(outcome.stored)
+        except asyncio.CancelledError:
+            await self._results.delete(outcome.stored.name)
+            raise
+        made = self._words.describe(outcome)
+        is_ours = await self._end(
             record,
             state="succeeded",
             input=made["input"],
             result=made,
-            file_name=outcome.stored.path.name.removeprefix("upscaled_"),
-            expires_at=self._clock() + self._max_age_s,
+            file_name=stored.name,
+            expires_at=self._clock() + self._results.left_s(stored),
             tiles_done=outcome.ran.tiles,
             tiles_total=outcome.ran.tiles,
         )
+        if not is_ours:
+            await self._results.delete(stored.name)
+            return
         self._told.made(outcome)
 
     async def _fail(self, record: Job, error: EnlargerError) -> None:
@@ -393,7 +400,8 @@ class Runner:
             forgets = {"idempotency_key": None}
         await self._end(record, state="failed", problem=problem, **forgets)
 
-    async def _end(self, record: Job, **values: Any) -> None:
+    async def _end(self, record: Job, **values: Any) -> bool:
+        """End a job; returns False if it was canceled meanwhile, or somebody else has it."""
         ended = await self._rows.update(
             record.id,
             holder=self.holder,
@@ -404,11 +412,12 @@ class Runner:
         )
         if ended is None:
             await self._clear(record)
-            return
+            return False
         log.info("job_ended", state=ended.state)
-        await self._blobs.delete_under(work_of(ended) if ended.state == "succeeded" else ended.id)
+        await self._blobs.delete_under(ended.id)
         self._event_streams.tell(ended)
         await self._told.ended(ended)
+        return True
 
     async def _clear(self, record: Job) -> None:
         """Delete what was written for a job after it was canceled; if it was not, somebody else has it."""
@@ -437,7 +446,7 @@ class Runner:
 class _Pieces:
     """Tiles of a job as small pictures, for who looks on. A piece that cannot be kept is just not shown."""
 
-    def __init__(self, blobs: Blobs, feed: EventStream, executor: Executor) -> None:
+    def __init__(self, blobs: Storage, feed: EventStream, executor: Executor) -> None:
         self._blobs = blobs
         self._feed = feed
         self._executor = executor
@@ -479,8 +488,13 @@ def tiles_of(record: Job) -> str:
     return f"{work_of(record)}/tiles"
 
 
-def result_key(record: Job) -> str:
-    """Where its result is."""
+def input_key(record: Job) -> str:
+    """The key of the picture that came with the request."""
+    return f"{work_of(record)}/input"
+
+
+def old_result_key(record: Job) -> str:
+    """The key of a result that an earlier version kept among the files of its job."""
     return f"{record.id}/result"
 
 

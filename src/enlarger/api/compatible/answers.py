@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os.path
 import time
-from typing import Any
+from pathlib import Path
 
+from enlarger.api.compatible.schemas import Upscaled
 from enlarger.api.facts import facts_of, link
 from enlarger.config import ServerSettings
 from enlarger.pipeline.outcome import Outcome
@@ -13,12 +14,11 @@ from enlarger.pipeline.outcome import Outcome
 
 def answer(
     outcome: Outcome, *, scale: float, settings: ServerSettings, request_id: str, left_s: float
-) -> dict[str, Any]:
-    """The JSON of a 200, with ``base64`` still empty."""
+) -> Upscaled:
+    """Return the JSON of a finished request, without ``base64``."""
     return {
         "success": True,
-        # Not resolved: where the folder is a link, its own name is the one that counts.
-        "file_path": f"{os.path.basename(os.path.abspath(settings.upload_folder))}/{outcome.stored.path.name}",  # noqa: PTH100, PTH119
+        "file_path": _file_path(settings.upload_folder, outcome.stored.file_name),
         "base64": None,
         "original_size": {
             "width": outcome.header.width_px,
@@ -39,3 +39,11 @@ def answer(
         **facts_of(outcome),
         "request_id": request_id,
     }
+
+
+def _file_path(place: Path | str, name: str) -> str:
+    """Return the path of a result from the folder above ``UPLOAD_FOLDER``, or the URL of its object."""
+    if isinstance(place, str):
+        return f"{place.rstrip('/')}/{name}"
+    # The path is not resolved: where the folder is a link, the name of the link counts.
+    return f"{os.path.basename(os.path.abspath(place))}/{name}"  # noqa: PTH100, PTH119

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import cast
 
 from enlarger import errors
-from enlarger.api.v1.problems import ErrorAnswer, problem_of, shown
+from enlarger.api.compatible.schemas import Refusal
+from enlarger.api.v1.problems import ProblemAnswer, problem_of, shown
 from enlarger.errors import EnlargerError
 
 _PREFIXES: dict[type[EnlargerError], str] = {
@@ -46,31 +47,26 @@ def status_of(error: type[EnlargerError]) -> int:
     return next((status for cls, status in _STATUS.items() if issubclass(error, cls)), error.status)
 
 
-def error_answer(error: EnlargerError, *, request_id: str) -> ErrorAnswer:
-    """Body, status and headers for an error."""
+def error_answer(error: EnlargerError, *, request_id: str) -> tuple[Refusal, int, dict[str, str]]:
+    """Return body, status and headers for an error."""
     error = shown(error)
     body, _, headers = reworded(problem_of(error, request_id=request_id))
     prefix = next((text for cls, text in _PREFIXES.items() if isinstance(error, cls)), "")
     text = "deadline exceeded" if type(error) is errors.DeadlineExceeded else body["error"]
     body["error"] = f"{prefix}{text}"
-    if isinstance(error, errors.OutputTooLarge):
-        body |= _sizes(error)
+    if isinstance(error, errors.OutputTooLarge) and "input_px" in error.facts:
+        width, height = error.facts["input_px"]
+        body["original_size"] = {"width": width, "height": height}
+        body["scale"] = error.facts["scale"]
     status = status_of(type(error))
     if status not in (429, 503):
         headers.pop("Retry-After", None)
     return body, status, headers
 
 
-def reworded(problem: ErrorAnswer) -> ErrorAnswer:
-    """A problem as a body of this contract; its text and its status stay."""
+def reworded(problem: ProblemAnswer) -> tuple[Refusal, int, dict[str, str]]:
+    """Return a problem as a body of this contract, with its text and its status."""
     body, status, headers = problem
-    kept = {name: body[name] for name in _FIELDS if name in body}
-    return kept, status, {name: text for name, text in headers.items() if name != "Content-Type"}
-
-
-def _sizes(error: errors.OutputTooLarge) -> dict[str, Any]:
-    """What the body of a result that would be too large has besides."""
-    if "input_px" not in error.facts:
-        return {}
-    width, height = error.facts["input_px"]
-    return {"original_size": {"width": width, "height": height}, "scale": error.facts["scale"]}
+    kept = {name: value for name, value in body.items() if name in _FIELDS}
+    headers = {name: text for name, text in headers.items() if name != "Content-Type"}
+    return cast(Refusal, kept), status, headers

@@ -8,20 +8,22 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import structlog
 from quart import Response, abort, g, request
 
 from enlarger import __version__
+from enlarger.api.compatible import schemas
 from enlarger.api.compatible.answers import answer
 from enlarger.api.compatible.requests import parse_body, parse_job, parse_query
 from enlarger.api.downloads import download
-from enlarger.api.streaming import FileText, file_chunks, sha256_of
+from enlarger.api.probes import Reason
+from enlarger.api.streaming import FileText
 from enlarger.api.upscaling import Upscaler
 from enlarger.config import Settings
 from enlarger.engine.status import EngineStatus, ready_count
+from enlarger.errors import EnlargerError
 from enlarger.jobs import Job, Jobs
 from enlarger.options import SCALES
 from enlarger.picture.encode import MEDIA_TYPES
@@ -50,7 +52,7 @@ class CompatibleRoutes:
     sweeper: asyncio.Task[None]
     """The task that deletes old results."""
 
-    reason: Callable[[], str | None]
+    reason: Callable[[], Reason | None]
     """Why the gateway takes no work now, or None."""
 
     job_picture: Callable[[Job], Response]
@@ -73,8 +75,8 @@ class CompatibleRoutes:
             left_s=store.left_s(outcome.stored),
         )
         if inline:
-            file = store.open(outcome.stored)  # now, while its absence can still be an error
-            chunks = file_chunks(lambda: file, self._executor)
+            # The file is opened now, while its absence can still be an error.
+            chunks = await store.open(outcome.stored)
             body["base64"] = FileText(chunks, outcome.stored.size_bytes)
         return self.upscaler.answer(body, outcome)
 
@@ -100,28 +102,24 @@ class CompatibleRoutes:
     async def file(self, name: str) -> Response:
         """``GET /files/{token}.{ext}``: A.3."""
         store = self.upscaler.store
-        stored = await in_thread(self._executor, store.find, name)
-        if stored is None:  # the result of a job that another gateway ran, or ran long ago
+        stored = await store.find(name)
+        if stored is None:  # a job's result may have expired, or be of an earlier version
             record = await self.jobs.by_file_name(name)
             return self.job_picture(record) if record else abort(404)
-        try:
-            sha256 = await in_thread(self._executor, _sha256, stored.path)
-        except OSError:  # it expired just now
-            abort(404)
         return download(
             request.headers,
             request.method,
-            etag=f'"sha256-{sha256}"',
+            etag=f'"sha256-{stored.sha256}"',
             size_bytes=stored.size_bytes,
             headers={
-                "Content-Type": MEDIA_TYPES[stored.path.suffix],
+                "Content-Type": MEDIA_TYPES[stored.suffix],
                 "Cache-Control": f"private, max-age={int(store.left_s(stored))}, immutable",
                 "Content-Disposition": "inline",
             },
-            read=partial(self.upscaler.read, stored),
+            read=partial(store.stream, stored),
         )
 
-    async def health(self) -> tuple[dict[str, Any], int]:
+    async def health(self) -> tuple[schemas.Health, int]:
         """``GET /health``: A.4."""
         reason, limits = self.reason(), self.settings.limits
         return {
@@ -138,10 +136,10 @@ class CompatibleRoutes:
             "version": __version__,
         }, 503 if reason else 200
 
-    async def status(self) -> dict[str, Any]:
+    async def status(self) -> schemas.Status:
         """``GET /status``: A.5."""
         pipeline, limits = self.upscaler.pipeline, self.settings.limits
-        files = await in_thread(self._executor, self.upscaler.store.files)
+        sizes_bytes = await self.upscaler.store.usage()
         return {
             "status": "running",
             "model_servers": len(self.engines.servers),
@@ -151,8 +149,8 @@ class CompatibleRoutes:
             ],
             "cleanup_task_running": not self.sweeper.done(),
             "upload_folder_stats": {
-                "total_files": len(files),
-                "total_size_mb": _mb(sum(file.size_bytes for file in files), 2),
+                "total_files": len(sizes_bytes),
+                "total_size_mb": _mb(sum(sizes_bytes), 2),
             },
             "limits": {
                 "max_file_size_mb": limits.max_file_size_bytes / (1 << 20),
@@ -180,11 +178,11 @@ class CompatibleRoutes:
             ],
         }
 
-    async def cleanup(self) -> tuple[dict[str, Any], int]:
+    async def cleanup(self) -> tuple[schemas.Swept | schemas.Refusal, int]:
         """``POST /cleanup``: A.6."""
         try:
-            sweep = await in_thread(self._executor, self.upscaler.store.sweep)
-        except OSError as error:
+            sweep = await self.upscaler.store.sweep()
+        except (OSError, EnlargerError) as error:
             log.warning("cleanup_failed", reason=reason_of(error))
             return {
                 "error": "Manual cleanup failed: the folder of results cannot be read",
@@ -197,8 +195,3 @@ class CompatibleRoutes:
 
 def _mb(size_bytes: int, digits: int) -> float:
     return round(size_bytes / (1 << 20), digits)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return sha256_of(file)

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from quart import Response
+from typing_extensions import TypeAliasType, TypedDict
 
+from enlarger.api import upscaling
 from enlarger.api.dialects.dialect import (
     fault_of,
     options_of,
@@ -18,7 +20,8 @@ from enlarger.api.dialects.dialect import (
     unsupported,
 )
 from enlarger.api.dialects.model_names import ALIASES, model_named
-from enlarger.api.upscaling import Upscaler
+from enlarger.api.streaming import FileText
+from enlarger.api.v1.problems import Problem
 from enlarger.api.v1.reader import RequestReader
 from enlarger.api.v1.requests import Form
 from enlarger.models import Catalogue
@@ -48,6 +51,75 @@ _NAMES = {
 
 Tiles = tuple[int, int]
 """Tiles that are done, and all tiles."""
+
+
+class ExtraImage(TypedDict):
+    """The answer of AUTOMATIC1111's ``extra-single-image``."""
+
+    html_info: str
+    image: FileText
+    """Base64 of a PNG."""
+
+
+class ExtraImages(TypedDict):
+    """The answer of AUTOMATIC1111's ``extra-batch-images``."""
+
+    html_info: str
+    images: list[FileText]
+
+
+class Upscaler(TypedDict):
+    """A model as AUTOMATIC1111 lists it."""
+
+    name: str
+    model_name: str
+    model_path: None
+    model_url: None
+    scale: float
+
+
+Upscalers = TypeAliasType("Upscalers", list[Upscaler])
+
+
+class ExtrasState(TypedDict):
+    """The work in progress, as AUTOMATIC1111 describes it."""
+
+    skipped: bool
+    interrupted: bool
+    stopping_generation: bool
+    job: str
+    job_count: int
+    job_timestamp: str
+    job_no: int
+    sampling_step: int
+    sampling_steps: int
+
+
+class ExtrasProgress(TypedDict):
+    """The progress of the requests of this dialect."""
+
+    progress: float
+    eta_relative: float
+    state: ExtrasState
+    current_image: None
+    textinfo: None
+
+
+class ExtrasOptions(TypedDict):
+    """The settings that AUTOMATIC1111's clients ask for to find out that the service runs."""
+
+    samples_format: str
+
+
+class ExtrasRefusal(TypedDict):
+    """An error as AUTOMATIC1111 has it."""
+
+    error: str
+    detail: str
+    body: str
+    errors: str
+    code: str
+    request_id: str
 
 
 def read_single(form: Form, catalogue: Catalogue) -> UpscaleRequest:
@@ -124,7 +196,7 @@ def _visibility(fields: Mapping[str, Any], name: str) -> float:
     return value
 
 
-def upscalers(catalogue: Catalogue) -> list[dict[str, Any]]:
+def upscalers(catalogue: Catalogue) -> Upscalers:
     """``GET /sdapi/v1/upscalers``: each model by the name that the web UI has for it, if any, and by its id."""
     return [
         {
@@ -139,7 +211,7 @@ def upscalers(catalogue: Catalogue) -> list[dict[str, Any]]:
     ]
 
 
-def progress(load: Load, followed: Collection[Tiles]) -> dict[str, Any]:
+def progress(load: Load, followed: Collection[Tiles]) -> ExtrasProgress:
     """``GET /sdapi/v1/progress``: the share of this dialect's tiles that is done, and the estimate for the whole queue."""
     done, total = sum(done for done, _ in followed), sum(total for _, total in followed)
     busy = load.requests > 0
@@ -174,8 +246,8 @@ def html_info(outcome: Outcome) -> str:
     return f"<p>{html.escape(', '.join(facts))}</p>"
 
 
-def error_body(problem: Mapping[str, Any]) -> dict[str, Any]:
-    """The body of an error in this dialect."""
+def error_body(problem: Problem) -> ExtrasRefusal:
+    """Return a problem as AUTOMATIC1111 writes errors."""
     return {
         "error": problem["title"],
         "detail": problem["detail"],
@@ -190,7 +262,7 @@ def error_body(problem: Mapping[str, Any]) -> dict[str, Any]:
 class Automatic1111:
     """The handlers of the routes."""
 
-    upscaler: Upscaler
+    upscaler: upscaling.Upscaler
     reader: RequestReader
     _tiles: dict[object, Tiles] = field(default_factory=dict)
     """Progress of each running request, for ``GET /sdapi/v1/progress``."""
@@ -200,7 +272,10 @@ class Automatic1111:
         job = await self.reader.read(read_single, await self.reader.json_form())
         with self._followed() as listener:
             outcome = await self.upscaler.make(job, listener)
-        body = {"html_info": html_info(outcome), "image": self.upscaler.text_of(outcome.stored)}
+        body: ExtraImage = {
+            "html_info": html_info(outcome),
+            "image": self.upscaler.text_of(outcome.stored),
+        }
         return self.upscaler.answer(body, outcome)
 
     async def batch(self) -> Response:
@@ -208,21 +283,21 @@ class Automatic1111:
         jobs = await self.reader.read(read_batch, await self.reader.json_form())
         with self._followed() as listener:
             outcomes = [await self.upscaler.make(job, listener) for job in jobs]
-        body = {
+        body: ExtraImages = {
             "html_info": "".join(map(html_info, outcomes)),
             "images": [self.upscaler.text_of(outcome.stored) for outcome in outcomes],
         }
         return self.upscaler.answer(body, *outcomes)
 
-    async def upscalers(self) -> list[dict[str, Any]]:
+    async def upscalers(self) -> Upscalers:
         """``GET /sdapi/v1/upscalers``."""
         return upscalers(self.upscaler.catalogue)
 
-    async def progress(self) -> dict[str, Any]:
+    async def progress(self) -> ExtrasProgress:
         """``GET /sdapi/v1/progress``."""
         return progress(self.upscaler.pipeline.load, self._tiles.values())
 
-    async def options(self) -> dict[str, Any]:
+    async def options(self) -> ExtrasOptions:
         """``GET /sdapi/v1/options``, with which clients check the connection."""
         return {"samples_format": "png"}
 

@@ -8,10 +8,8 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import cached_property
 
-from quart import Quart, Response, abort, request
+from quart import Response, abort, request
 
-from enlarger.api.document.llms import llms_text
-from enlarger.api.document.openapi import document
 from enlarger.api.document.page import ASSETS, POLICY, asset, page
 from enlarger.api.downloads import download
 from enlarger.threads import in_thread
@@ -21,17 +19,19 @@ _CACHED = "public, max-age=300"
 
 @dataclass
 class DocumentRoutes:
-    """The routes, which describe the application that they are in."""
+    """The handlers of the documents."""
 
-    app: Quart
     executor: Executor
     public_url: str | None
     """Where others see the service."""
 
     @cached_property
     def _texts(self) -> dict[str, str]:
-        """By path. Half a second of work, done when one is asked for first: a start need not wait for it."""
-        made = document(self.app, public_url=self.public_url)
+        """Return the texts by path. They are made for the first request, so that the service starts without them."""
+        from enlarger.api.document.llms import llms_text
+        from enlarger.api.document.openapi import document
+
+        made = document(public_url=self.public_url)
         return {"/openapi.json": json.dumps(made), "/llms.txt": llms_text(made)}
 
     async def home(self) -> Response:

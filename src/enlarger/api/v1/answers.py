@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from concurrent.futures import Executor
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header
 
 from enlarger.api.downloads import OCTETS
-from enlarger.api.facts import absolute, facts_of, link, time_text
-from enlarger.api.streaming import sha256_of
-from enlarger.api.v1.problems import linked, of_job
+from enlarger.api.facts import Link, absolute, facts_of, link, time_text
+from enlarger.api.v1 import schemas
+from enlarger.api.v1.problems import Problem, linked, of_job
 from enlarger.errors import EnlargerError, NotAcceptable
 from enlarger.jobs import Batch, Job, View, input_json
+from enlarger.jobs.job import Input
 from enlarger.options import DEFAULT_SCALE, Options
 from enlarger.picture.encode import MEDIA_TYPES, kind_for, suffix_of
 from enlarger.pipeline.outcome import Outcome
-from enlarger.store import Store
-from enlarger.threads import in_thread
+from enlarger.pipeline.progress import Stage
 
 _JSON = "application/json"
 _WRITTEN = ("png", "jpeg", "webp", "avif", "tiff")
@@ -45,7 +44,6 @@ FIDELITY_HEADERS = (
 """Names of all that ``fidelity_headers`` gives, for those who have to list them."""
 
 Kind = Literal["json", "image"]
-Json = dict[str, Any]
 ModelOf = Callable[[Options, int, int], str]
 """Tells the id of the model for a picture of that width and height."""
 
@@ -85,25 +83,14 @@ def suffix_type(format_: str | None) -> str:
     return MEDIA_TYPES[suffix_of(format_ or "png")]
 
 
-async def described(outcome: Outcome, *, store: Store, executor: Executor) -> Json:
-    """A finished request as JSON, but for what changes: where its file is, and until when.
-
-    Raises:
-        StorageFull: its file is gone.
-    """
-    with store.open(outcome.stored) as file:
-        sha256 = await in_thread(executor, sha256_of, file)
-    return outcome_object(outcome, sha256=sha256)
-
-
-def outcome_object(outcome: Outcome, *, sha256: str) -> dict[str, Any]:
-    """The same, with the hash of its file."""
+def outcome_object(outcome: Outcome) -> schemas.Made:
+    """Return a finished request as it is stored: without what changes, which is where its file is, and until when."""
     stored = outcome.stored
     return {
         "result": {
-            "media_type": MEDIA_TYPES[stored.path.suffix],
+            "media_type": MEDIA_TYPES[stored.suffix],
             "bytes": stored.size_bytes,
-            "sha256": sha256,
+            "sha256": stored.sha256,
             "width": outcome.width_px,
             "height": outcome.height_px,
             "scale": round(outcome.scale, 6),
@@ -117,13 +104,15 @@ def outcome_object(outcome: Outcome, *, sha256: str) -> dict[str, Any]:
     }
 
 
-def result_object(made: Mapping[str, Any], link: Mapping[str, Any], request_id: str) -> Json:
-    """The answer to a finished request, of what ``outcome_object`` gave."""
-    return {**made, "result": {**link, **made["result"]}, "request_id": request_id}
+def result_object(made: schemas.Made, link: Link, request_id: str) -> schemas.Result:
+    """Return the answer to a finished request, with a link to its file."""
+    file: schemas.File = {**link, **made["result"]}
+    # ``base64`` may be added to it later.
+    return {**made, "result": cast(schemas.FileWithBytes, file), "request_id": request_id}
 
 
-def fidelity_headers(made: Mapping[str, Any]) -> dict[str, str]:
-    """What is known of a picture, for an answer that is the picture itself."""
+def fidelity_headers(made: schemas.Made) -> dict[str, str]:
+    """Return how a picture was computed, for an answer that is the picture itself."""
     tiles, result = made["tiles"], made["result"]
     return {
         "X-Upscale-Model": made["model"],
@@ -144,25 +133,25 @@ def fidelity_headers(made: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def timing_header(made: Mapping[str, Any]) -> str:
-    """Milliseconds by stage, as browsers' tools show them (W3C Server Timing)."""
+def timing_header(made: schemas.Made) -> str:
+    """Return milliseconds by stage as a ``Server-Timing`` header, which browsers' developer tools show."""
     return ", ".join(f"{stage};dur={took_ms}" for stage, took_ms in made["timing_ms"].items())
 
 
-def job_object(view: View, *, public_url: str | None, model_of: ModelOf) -> Json:
-    """A job."""
+def job_object(view: View, *, public_url: str | None, model_of: ModelOf) -> schemas.Job:
+    """Return a job as JSON."""
     job = view.record
     path = f"/v1/jobs/{job.id}"
     return {
         "id": job.id,
         "state": job.state,
-        "stage": job.stage,
+        "stage": cast(Stage | None, job.stage),
         "created_at": time_text(job.created_at),
         "started_at": _time_or_none(job.started_at),
         "finished_at": _time_or_none(job.finished_at),
         "expires_at": _time_or_none(job.expires_at),
         **progress_object(view),
-        "input": job.input,
+        "input": cast(Input | None, job.input),
         "result": _job_result(job, public_url),
         "error": job_error(job, public_url=public_url),
         "options": _options(job, model_of),
@@ -175,15 +164,15 @@ def job_object(view: View, *, public_url: str | None, model_of: ModelOf) -> Json
     }
 
 
-def batch_object(batch: Batch, *, public_url: str | None) -> Json:
-    """A batch."""
+def batch_object(batch: Batch, *, public_url: str | None) -> schemas.Batch:
+    """Return a batch as JSON."""
     record = batch.record
     path = f"/v1/batches/{record.id}"
     return {
         "id": record.id,
         "state": batch.state,
         "created_at": time_text(record.created_at),
-        "counts": batch.counts,
+        "counts": dict[str, int](batch.counts.items()),
         "items": [item_object(job, public_url=public_url) for job in batch.jobs],
         "links": {
             "self": absolute(path, public_url),
@@ -194,10 +183,10 @@ def batch_object(batch: Batch, *, public_url: str | None) -> Json:
     }
 
 
-def item_object(job: Job, *, public_url: str | None) -> Json:
-    """A picture of a batch."""
+def item_object(job: Job, *, public_url: str | None) -> schemas.BatchItem:
+    """Return a job of a batch as one of its items."""
     return {
-        "index": job.batch_index,
+        "index": job.batch_index or 0,
         "id": job.item_id,
         "job": job.id,
         "state": job.state,
@@ -206,13 +195,15 @@ def item_object(job: Job, *, public_url: str | None) -> Json:
     }
 
 
-def job_error(job: Job, *, public_url: str | None) -> Json | None:
-    """Why a job has failed."""
-    return None if job.problem is None else linked(of_job(job.problem, job.id), public_url)
+def job_error(job: Job, *, public_url: str | None) -> Problem | None:
+    """Return why a job has failed, or None if it has not."""
+    if job.problem is None:
+        return None
+    return linked(of_job(cast(Problem, job.problem), job.id), public_url)
 
 
-def progress_object(view: View) -> Json:
-    """How far a job is, and how long it will take."""
+def progress_object(view: View) -> schemas.Ahead:
+    """Return the progress of a job, and how long it will take."""
     job = view.record
     done, total = job.tiles_done, job.tiles_total
     fraction = 1.0 if job.state in ("succeeded", "expired") else done / total if total else 0.0
@@ -223,8 +214,8 @@ def progress_object(view: View) -> Json:
     }
 
 
-def _options(job: Job, model_of: ModelOf) -> Json:
-    """What a job was asked with, and what that comes to as far as it is known."""
+def _options(job: Job, model_of: ModelOf) -> dict[str, Any]:
+    """Return the options of a job, resolved as far as its picture is known."""
     shown = {name: value for name, value in job.options.items() if value is not None}
     if not shown:  # it was refused
         return shown
@@ -241,12 +232,12 @@ def _options(job: Job, model_of: ModelOf) -> Json:
     return shown
 
 
-def _job_result(job: Job, public_url: str | None) -> Json | None:
+def _job_result(job: Job, public_url: str | None) -> schemas.JobResult | None:
     if job.state != "succeeded" or job.result is None or job.expires_at is None:
         return None
     made = {name: value for name, value in job.result.items() if name not in ("result", "input")}
     where = link(f"/files/{job.file_name}", expires_at=job.expires_at, public_url=public_url)
-    return {**where, **job.result["result"], **made}
+    return cast(schemas.JobResult, {**where, **job.result["result"], **made})
 
 
 def _time_or_none(epoch_s: float | None) -> str | None:

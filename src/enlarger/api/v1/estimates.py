@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import dataclass, replace
-from typing import Any
 
 from quart import Response, g
 
 from enlarger.api.upscaling import Upscaler
-from enlarger.api.v1.answers import described, result_object
-from enlarger.api.v1.problems import linked, problem_of
+from enlarger.api.v1 import schemas
+from enlarger.api.v1.answers import outcome_object, result_object
+from enlarger.api.v1.problems import Problem, linked, problem_of
 from enlarger.api.v1.reader import RequestReader
 from enlarger.api.v1.requests import compared_models, options_of, stated_size
 from enlarger.errors import EnlargerError, Fault, InvalidOption
@@ -33,27 +33,27 @@ class EstimateRoutes:
             detail = "it must say which part to compare: x,y,width,height"
             raise InvalidOption.of(Fault("region", "range", detail))
         results = await asyncio.gather(*(self._compared(wanted.job, model) for model in models))
-        body = json.dumps({"results": results, "request_id": g.request_id})
+        body: schemas.Comparison = {"results": results, "request_id": g.request_id}
         headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
-        return Response(body, headers=headers)
+        return Response(json.dumps(body), headers=headers)
 
-    async def _compared(self, job: UpscaleRequest, model: str) -> dict[str, Any]:
+    async def _compared(self, job: UpscaleRequest, model: str) -> schemas.Result | schemas.Compared:
         """The result of one model, or its problem. A model that fails does not fail the others."""
         upscaler = self.upscaler
         job = replace(job, options=job.options.model_copy(update={"model": model}))
         try:
             outcome = await upscaler.make(job)
-            made = await described(outcome, store=upscaler.store, executor=upscaler.executor)
         except EnlargerError as error:
             return {"model": model, "problem": self._problem(error)}
-        return result_object(made, upscaler.link_to(outcome.stored), g.request_id)
+        where = upscaler.link_to(outcome.stored)
+        return result_object(outcome_object(outcome), where, g.request_id)
 
-    def _problem(self, error: EnlargerError) -> dict[str, Any]:
+    def _problem(self, error: EnlargerError) -> Problem:
         """The problem of an error, as a part of an answer."""
         body, _, _ = problem_of(error, request_id=g.request_id)
         return linked(body, self.upscaler.public_url)
 
-    async def estimate(self) -> dict[str, Any]:
+    async def estimate(self) -> schemas.Estimate:
         """``POST /v1/estimate``: the size, time and memory that a request would take, without making the picture."""
         form = await self.reader.form()
         try:

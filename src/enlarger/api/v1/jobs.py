@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from email.utils import formatdate
-from typing import Any
+from typing import cast
 
 from quart import Response, g, request
 
 from enlarger.api.callers import caller_of
 from enlarger.api.downloads import download
 from enlarger.api.facts import absolute
+from enlarger.api.v1 import schemas
 from enlarger.api.v1.answers import (
     ModelOf,
     fidelity_headers,
@@ -28,6 +29,7 @@ from enlarger.errors import Fault, InvalidOption, ListNeedsKeys, NotFound
 from enlarger.jobs import Event, Job, Jobs, View
 from enlarger.picture.preview import MEDIA_TYPE as PREVIEW_TYPE
 from enlarger.pipeline.admission import retry_after
+from enlarger.pipeline.progress import Stage
 
 MOST_WAIT_S = 30
 """The longest ``wait`` of ``GET /v1/jobs/{id}``: less than proxies allow."""
@@ -57,7 +59,7 @@ class JobRoutes:
         except NotFound as error:
             raise cursor_fault() from error
         after = page.after(found[-1].id) if has_more else None
-        body = {
+        body: schemas.JobList = {
             "jobs": [self._object(await self.jobs.view(record)) for record in found],
             "next_cursor": found[-1].id if has_more else None,
             "links": {"next": after and absolute(f"/v1/jobs?{after}", self.public_url)},
@@ -104,7 +106,7 @@ class JobRoutes:
 
     async def _written(self, one: Event) -> bytes:
         """One event as the stream has it."""
-        data: dict[str, Any]
+        data: schemas.ShownTile | schemas.Job | schemas.Advance
         if one.shown is not None:
             place, index = one.shown.place, one.shown.index
             data = {
@@ -117,11 +119,10 @@ class JobRoutes:
             }
         else:
             view = await self.jobs.view(one.job)
-            data = (
-                self._object(view)
-                if one.kind == "state"
-                else {"stage": one.job.stage, **progress_object(view)}
-            )
+            if one.kind == "state":
+                data = self._object(view)
+            else:
+                data = {"stage": cast(Stage | None, one.job.stage), **progress_object(view)}
         return event(one.kind, data, one.id)
 
     async def answer(
@@ -155,7 +156,7 @@ class JobRoutes:
         Raises:
             JobNotFinished, JobWithoutResult, ResultExpired: there is none.
         """
-        made = self.jobs.result(record)
+        made = cast(schemas.Made, self.jobs.result(record))
         result = made["result"]
         expires_at = record.expires_at or 0.0
         suffix = (record.file_name or "").partition(".")[2]
@@ -175,7 +176,7 @@ class JobRoutes:
             read=lambda start, end: self.jobs.result_bytes(record, start, end),
         )
 
-    def _object(self, view: View) -> dict[str, Any]:
+    def _object(self, view: View) -> schemas.Job:
         return job_object(view, public_url=self.public_url, model_of=self.model_of)
 
     async def _job(self, job_id: str) -> Job:

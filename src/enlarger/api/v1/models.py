@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
 
 from quart import Response
 
+from enlarger.api.v1 import schemas
 from enlarger.engine.status import EngineStatus
 from enlarger.errors import EnlargerError, NotFound, by_code
 from enlarger.models import Catalogue, Model
@@ -24,7 +24,7 @@ class ModelRoutes:
     catalogue: Catalogue
     engines: EngineStatus
 
-    async def index(self) -> dict[str, Any]:
+    async def index(self) -> schemas.Models:
         """``GET /v1/models``: the installed models, and those that ``auto`` picks."""
         return {
             "models": [self._model_object(model) for model in self.catalogue],
@@ -33,14 +33,14 @@ class ModelRoutes:
             },
         }
 
-    async def show(self, model_id: str) -> dict[str, Any]:
+    async def show(self, model_id: str) -> schemas.Model:
         """``GET /v1/models/{id}``."""
         for model in self.catalogue:
             if model.id == model_id:
                 return self._model_object(model)
         raise NotFound("there is no such model")
 
-    def _model_object(self, model: Model) -> dict[str, Any]:
+    def _model_object(self, model: Model) -> schemas.Model:
         known = [
             one.facts for one in self.engines.servers if one.is_ready and one.facts is not None
         ]
@@ -64,10 +64,10 @@ class ModelRoutes:
             "ready_on": len(here),
             "measured": {
                 "megapixels_per_s": None if speed is None else round(speed, 4),
-                "seam_median_db": seams and seams.median_db,
-                "seam_worst_db": seams and seams.worst_db,
-                "seam_p999_diff": seams and seams.p999_difference,
-                "seam_max_diff": seams and seams.max_difference,
+                "seam_median_db": None if seams is None else seams.median_db,
+                "seam_worst_db": None if seams is None else seams.worst_db,
+                "seam_p999_diff": None if seams is None else seams.p999_difference,
+                "seam_max_diff": None if seams is None else seams.max_difference,
                 "engine": here[0][0].engine if here else None,
                 # The speed is followed over all tiles, of whatever precision, and with each of them.
                 "precision": None,

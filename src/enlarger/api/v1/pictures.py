@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePosixPath
-from typing import Any
+from typing import cast
 
 from quart import Response, g, request
 
 from enlarger.api.callers import caller_of
 from enlarger.api.downloads import download
-from enlarger.api.facts import link
+from enlarger.api.facts import Link, link
 from enlarger.api.streaming import FileText, json_answer
 from enlarger.api.upscaling import Upscaler
+from enlarger.api.v1 import schemas
 from enlarger.api.v1.answers import (
     Kind,
-    described,
     fidelity_headers,
     job_error,
+    outcome_object,
     result_object,
     timing_header,
 )
@@ -172,12 +173,11 @@ class PictureRoutes:
         """Answer a request that did not become a job."""
         upscaler, stored = self.upscaler, outcome.stored
         upscaler.done(outcome)
-        made = await described(outcome, store=upscaler.store, executor=upscaler.executor)
         return self._answer(
-            made,
+            outcome_object(outcome),
             upscaler.link_to(stored),
             kind,
-            partial(upscaler.read, stored),
+            partial(upscaler.store.stream, stored),
             left_s=upscaler.store.left_s(stored),
             inline=inline,
         )
@@ -188,7 +188,7 @@ class PictureRoutes:
         if record.state == "failed" and error is not None:
             body = json.dumps({**error, "request_id": g.request_id})
             return Response(body, status=error["status"], headers={"Content-Type": PROBLEM})
-        made = self.jobs.result(record)
+        made = cast(schemas.Made, self.jobs.result(record))
         where = link(
             f"/files/{record.file_name}",
             expires_at=record.expires_at or 0.0,
@@ -205,8 +205,8 @@ class PictureRoutes:
 
     def _answer(
         self,
-        made: Mapping[str, Any],
-        where: Mapping[str, Any],
+        made: schemas.Made,
+        where: Link,
         kind: Kind,
         read: Callable[[int, int], AsyncIterator[bytes]],
         *,
