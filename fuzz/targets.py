@@ -14,7 +14,8 @@ from mutants import originals
 from pictures import with_checksums
 from werkzeug.datastructures import MultiDict
 
-from enlarger.api.compatible import error_answer, parse_body, parse_job, parse_query
+from enlarger.api.compatible.errors import error_answer
+from enlarger.api.compatible.requests import parse_body, parse_job, parse_query
 from enlarger.api.v1.problems import problem_of
 from enlarger.api.v1.requests import Form, read_form, read_request
 from enlarger.errors import EnlargerError

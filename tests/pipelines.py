@@ -18,7 +18,7 @@ from results import FolderResults
 from enlarger import config
 from enlarger.engine import Engine
 from enlarger.engine.tile import ModelFacts
-from enlarger.fetch import Fetcher
+from enlarger.fetch.fetcher import Fetcher
 from enlarger.geometry.tiles import plan
 from enlarger.models import Catalogue
 from enlarger.options import read_options

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from enlarger.asgi.access import Access, note
-from enlarger.asgi.bodies import Receive, Scope, Send
+from enlarger.asgi.messages import Receive, Scope, Send
 from enlarger.asgi.request_ids import id_of
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]

@@ -37,7 +37,7 @@ from werkzeug.exceptions import HTTPException
 from yarl import URL
 
 from enlarger import __version__, config
-from enlarger.api.app import http_error
+from enlarger.api.errors import http_error
 from enlarger.asgi.request_ids import follow
 from enlarger.engine.tile import ModelFacts, TileRequest, TileResult
 from enlarger.errors import EngineFailed, EngineLost, EnlargerError, OutOfMemory, WrongOutput

@@ -10,17 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enlarger.asgi.bodies import (
-    BLOCK_BYTES,
-    TOO_LARGE,
-    TOO_SLOW,
-    Answer,
-    LimitedBodies,
-    Receive,
-    Scope,
-    Send,
-    answer_early,
-)
+from enlarger.asgi.bodies import BLOCK_BYTES, TOO_LARGE, TOO_SLOW, LimitedBodies
+from enlarger.asgi.messages import Answer, Receive, Scope, Send, answer_early
 
 LIMIT = 10
 """Bytes."""
@@ -122,7 +113,7 @@ def limited(
     """The application behind a limit of 10 bytes."""
     times = {"timeout_s": LONG_S, "block_timeout_s": LONG_S, "linger_s": 0.01}
     return LimitedBodies(
-        application, **{"limit_bytes": LIMIT, "refuse": refuse, **times, **options}
+        application, **{"limit_of": lambda _: LIMIT, "refuse": refuse, **times, **options}
     )
 
 
@@ -336,7 +327,7 @@ async def test_body_slower_than_the_least_rate_is_refused() -> None:
         await asyncio.sleep(0.005)
         return part(b"x", more=True)
 
-    limits = limited(application, limit_bytes=LONG, block_timeout_s=0.05)
+    limits = limited(application, limit_of=lambda _: LONG, block_timeout_s=0.05)
     await limits(scope(), drip, client.send)
     assert_refused(client, TOO_SLOW)
     assert application.scopes == []
@@ -351,7 +342,7 @@ async def test_body_that_keeps_the_least_rate_may_take_longer() -> None:
         await asyncio.sleep(0.2)
         return pieces.pop(0)
 
-    await limited(application, limit_bytes=LONG, block_timeout_s=0.5)(
+    await limited(application, limit_of=lambda _: LONG, block_timeout_s=0.5)(
         scope(), steadily, client.send
     )
     assert application.body == bytes(3 * BLOCK_BYTES)
@@ -386,7 +377,7 @@ BLOCK = b"x" * BLOCK_BYTES
 
 async def test_full_room_leaves_the_rest_with_its_senders() -> None:
     """Past the limit of all bodies nothing is read but of the oldest; when that is done, the others go on."""
-    limits = limited(Application(), limit_bytes=LONG, room_bytes=2 * BLOCK_BYTES)
+    limits = limited(Application(), limit_of=lambda _: LONG, room_bytes=2 * BLOCK_BYTES)
     oldest, second, third = (Sender(limits) for _ in range(3))
     for sender in (oldest, second, third):
         await sender.send(BLOCK)
@@ -405,7 +396,7 @@ async def test_full_room_leaves_the_rest_with_its_senders() -> None:
 
 async def test_small_body_needs_no_room() -> None:
     """Nor does a request without one: probes are answered while pictures wait."""
-    limits = limited(Application(), limit_bytes=LONG, room_bytes=BLOCK_BYTES)
+    limits = limited(Application(), limit_of=lambda _: LONG, room_bytes=BLOCK_BYTES)
     oldest = Sender(limits)
     await oldest.send(BLOCK)
     small = Sender(limits)
@@ -418,7 +409,9 @@ async def test_small_body_needs_no_room() -> None:
 
 async def test_time_of_a_block_stands_still_without_room() -> None:
     """Who is not read from is not slow: it has all of it once it may go on."""
-    limits = limited(Application(), limit_bytes=LONG, room_bytes=BLOCK_BYTES, block_timeout_s=0.1)
+    limits = limited(
+        Application(), limit_of=lambda _: LONG, room_bytes=BLOCK_BYTES, block_timeout_s=0.1
+    )
     oldest, second = Sender(limits), Sender(limits)
     for sender in (oldest, second):
         await sender.send(BLOCK)
@@ -430,7 +423,7 @@ async def test_time_of_a_block_stands_still_without_room() -> None:
 
 async def test_body_that_is_given_up_makes_room() -> None:
     """A sender that goes away leaves its place to the next."""
-    limits = limited(Application(), limit_bytes=LONG, room_bytes=BLOCK_BYTES)
+    limits = limited(Application(), limit_of=lambda _: LONG, room_bytes=BLOCK_BYTES)
     oldest, second = Sender(limits), Sender(limits)
     for sender in (oldest, second):
         await sender.send(BLOCK)

@@ -18,7 +18,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enlarger import config
-from enlarger.api.compatible import answer, error_answer, parse_body, parse_job, parse_query
+from enlarger.api.compatible.answers import answer
+from enlarger.api.compatible.errors import error_answer
+from enlarger.api.compatible.requests import parse_body, parse_job, parse_query
+from enlarger.api.compatible.texts import sentence
 from enlarger.errors import (
     AnimationUnsupported,
     BadTile,
@@ -680,7 +683,7 @@ TABLE: list[tuple[EnlargerError, int, dict[str, Any]]] = [
             "Upscaled image would be too large: ~345600 bytes",
             limit=100_000,
             actual=115_200,
-            details=dict(SIZE),
+            facts={"input_px": (90, 80), "scale": 4},
         ),
         400,
         {
@@ -739,6 +742,41 @@ def test_error_has_the_body_and_status_of_the_table(
     """Text, code, whether to repeat, and the numbers where there are any; nothing else."""
     wanted = {"retryable": False, "request_id": "r-1", **body}
     assert error_answer(error, request_id="r-1") == (wanted, status, {})
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (FileTooLarge("9 bytes", limit=8, actual=9), "Image too large: 9 bytes (max: 8)"),
+        (DownloadTooLarge("9 bytes", limit=8, actual=9), "Image too large: 9 bytes (max: 8)"),
+        (BodyTooLarge("the body", limit=8, actual=9), "the body"),
+        (
+            ImageTooLarge("big", limit=8, actual=9, facts={"width_px": 9, "height_px": 5}),
+            "Image dimensions too large: 9x5 (max: 8)",
+        ),
+        (ImageTooLarge("big", limit=8, actual=9), "big"),
+        (
+            OutputTooLarge(
+                "big", limit=1, actual=9, facts={"rgb_bytes": 27, "hint": " in 3 frames"}
+            ),
+            "Upscaled image would be too large: ~27 bytes in 3 frames",
+        ),
+        (SourceTimeout("slow"), "Timeout downloading image"),
+        (
+            SourceRefused("no", facts={"source_status": 404, "reason": ""}),
+            "HTTP 404: Failed to download image",
+        ),
+        (
+            SourceFailed("no", facts={"source_status": 503, "reason": ""}),
+            "HTTP 503: Failed to download image",
+        ),
+        (SourceRefused("no"), "no"),
+        (EngineFailed("the runtime failed"), "the runtime failed"),
+    ],
+)
+def test_sentences_are_those_of_the_original_service(error: EnlargerError, text: str) -> None:
+    """They are made of the facts of an error; one without those facts says its own text."""
+    assert sentence(error) == text
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enlarger.asgi.bodies import TOO_SLOW, Answer, AsgiApp, LimitedBodies, Receive, Scope, Send
+from enlarger.asgi.bodies import TOO_SLOW, LimitedBodies
 from enlarger.asgi.cors import Cors
+from enlarger.asgi.messages import Answer, AsgiApp, Receive, Scope, Send
 
 HERE, THERE = "https://a.example", "http://localhost:3000"
 ORIGINS = (HERE, THERE)
@@ -104,7 +105,7 @@ async def test_page_learns_why_it_was_refused() -> None:
         return status, [], b"slow"
 
     limited = LimitedBodies(
-        application, limit_bytes=1, refuse=refuse, timeout_s=0.01, linger_s=0.01
+        application, limit_of=lambda _: 1, refuse=refuse, timeout_s=0.01, linger_s=0.01
     )
     status, headers = await answered({"origin": HERE}, app=limited)
     assert status == TOO_SLOW

@@ -31,8 +31,8 @@ from enlarger.errors import (
     OutputTooLarge,
     QueueFull,
     by_code,
-    reason_of,
 )
+from enlarger.reasons import reason_of
 
 
 @pytest.mark.parametrize(
@@ -250,10 +250,10 @@ def test_error_knows_when_to_come_back() -> None:
 
 
 def test_too_large_an_output_carries_what_was_asked_for() -> None:
-    """Its answer has ``original_size`` and ``scale`` besides the numbers."""
-    details: dict[str, object] = {"original_size": {"width": 9, "height": 8}, "scale": 4}
-    error = OutputTooLarge("too large", limit=100, actual=1152, details=details)
-    assert (error.limit, error.actual, error.details) == (100, 1152, details)
+    """Contracts make fields and sentences of their own from it."""
+    facts: dict[str, object] = {"input_px": (9, 8), "scale": 4}
+    error = OutputTooLarge("too large", limit=100, actual=1152, facts=facts)
+    assert (error.limit, error.actual, error.facts) == (100, 1152, facts)
 
 
 def test_class_is_raised_and_caught_on_both_sides_of_the_wire() -> None:

@@ -24,7 +24,7 @@ from sites import Answer, Site, page, redirect
 from structlog.testing import capture_logs
 
 from enlarger.errors import EnlargerError
-from enlarger.fetch import Fetcher
+from enlarger.fetch.fetcher import Fetcher
 from enlarger.picture.decode import probe
 
 PICTURE = encoded(noise(9, 7, 3))
@@ -40,9 +40,9 @@ NO_GUARD = "0.0.0.0/0,::/0,:22,:6379,:8080"
 
 SERVED = "served"
 TEXTS = {
-    "invalid_url": "Invalid img_url format",
+    "invalid_url": "the URL is not one of http or https",
     "source_unreachable": "could not reach the source",
-    "source_timeout": "Timeout downloading image",
+    "source_timeout": "the source took too long",
 }
 """All that a caller reads, whatever the reason was."""
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from sites import Site, page, redirect
 
 from enlarger.errors import SourceUnreachable
-from enlarger.fetch import Fetcher, redirected, target_url
+from enlarger.fetch.fetcher import Fetcher
+from enlarger.fetch.urls import redirected, target_url
 
 PICTURE = b"a picture"
 

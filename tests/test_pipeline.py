@@ -262,7 +262,7 @@ async def test_file_of_the_limit_passes_and_one_byte_over_it_is_refused(
     await make(NearestEngine(facts), max_file_size_bytes=size).run(job())
     with pytest.raises(FileTooLarge) as refusal:
         await make(NearestEngine(facts), max_file_size_bytes=size - 1).run(job())
-    assert str(refusal.value) == f"Image too large: {size} bytes (max: {size - 1})"
+    assert str(refusal.value) == f"the file has {size} bytes, and up to {size - 1} are read"
     assert (refusal.value.limit, refusal.value.actual) == (size - 1, size)
 
 

@@ -7,8 +7,10 @@ import hashlib
 import os
 import re
 import shutil
+import threading
 import time
 from pathlib import Path
+from typing import IO
 
 import pytest
 from obstore.store import MemoryStore
@@ -357,6 +359,32 @@ async def test_file_is_open_only_while_it_is_read(tmp_path: Path) -> None:
     assert is_open()
     await pieces.aclose()
     assert not is_open()
+
+
+async def test_file_is_closed_when_its_reader_hangs_up_while_it_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread opens it all the same."""
+    storage = storage_at(str(tmp_path))
+    await storage.put("result", b"picture")
+    opens, may_open = threading.Event(), threading.Event()
+    opened: list[IO[bytes]] = []
+
+    def open_late(path: Path, mode: str) -> IO[bytes]:
+        opens.set()
+        may_open.wait(10)
+        opened.append(open(path, mode))  # noqa: PTH123, SIM115
+        return opened[0]
+
+    monkeypatch.setattr(Path, "open", open_late)
+    reader = asyncio.create_task(streamed(storage, "result"))
+    await asyncio.to_thread(opens.wait, 10)
+    reader.cancel()
+    await asyncio.sleep(0)
+    may_open.set()
+    with pytest.raises(asyncio.CancelledError):
+        await reader
+    assert opened[0].closed
 
 
 # A bucket

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from receivers import NEW_SECRET, SECRET, Message, Receiver
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from enlarger.fetch import Fetcher
+from enlarger.fetch.fetcher import Fetcher
 from enlarger.jobs.batches import Batch
 from enlarger.jobs.job import (
     BatchRecord,

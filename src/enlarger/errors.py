@@ -1,4 +1,4 @@
-"""Every error a caller can meet. A class knows its code, its status and whether a repeat may help.
+"""Every error that a caller can meet. A class knows its code, its status and whether the same call may succeed later.
 
 EnlargerError
 |-- ConfigError         at start-up; names what the operator typed
@@ -28,11 +28,11 @@ EnlargerError
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal, Self
 
 Reason = Literal["unknown", "type", "range", "conflict", "unsupported"]
 
@@ -51,19 +51,35 @@ class EnlargerError(Exception):
     """The root. ``str(error)`` is written by us for the caller: no path, address or exception text."""
 
     code: str = "internal_error"
-    """Stable name; programs match it. A class's, and in the client that of an answer with a code unknown here."""
+    """A stable name that programs match. In the client an instance has the code of its answer, known or not."""
 
     status: int = 500
-    """HTTP status. The compatible routes answer 400 for every RequestError but 401."""
+    """HTTP status on ``/v1``."""
 
     retryable: bool = False
     """Whether the same call may succeed later or on another server."""
 
     request_id: str | None = None
-    """In the client: of the request that was answered so; the server's log has it."""
+    """In the client, the id of the request that was answered with this error. The server's log has it."""
 
     exit_status: ClassVar[int] = 1
-    """Of a process that ends with it: the work was tried and failed, or the input cannot be used."""
+    """Exit status of a process that ends with this error: 1 where the work failed, 2 where the input is wrong."""
+
+    def __init_subclass__(
+        cls,
+        *,
+        code: str | None = None,
+        status: int | None = None,
+        retryable: bool | None = None,
+    ) -> None:
+        """Set what a class has of its own. A class inherits what is not given."""
+        super().__init_subclass__()
+        if code is not None:
+            cls.code = code
+        if status is not None:
+            cls.status = status
+        if retryable is not None:
+            cls.retryable = retryable
 
     def __init__(
         self,
@@ -72,17 +88,18 @@ class EnlargerError(Exception):
         limit: int | None = None,
         actual: int | None = None,
         retry_after_s: float | None = None,
+        facts: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         super().__init__(message)
         self.limit = limit
         self.actual = actual
         self.retry_after_s = retry_after_s
+        self.facts = facts
+        """What else is known, for contracts that word this error in their own way."""
 
 
-class ConfigError(EnlargerError):
+class ConfigError(EnlargerError, code="config_error"):
     """A setting that cannot be used. The text begins with the variable's name."""
-
-    code = "config_error"
 
     exit_status = 2  # as shells count a wrong option
 
@@ -93,82 +110,51 @@ class BackendAway(ConfigError):
     exit_status = 1
 
 
-class WeightsError(EnlargerError):
+class WeightsError(EnlargerError, code="weights_error"):
     """A model's files are missing, damaged, or not those of the catalogue."""
-
-    code = "weights_error"
 
     exit_status = 2  # a start that would fail again
 
 
-class RequestError(EnlargerError):
+class RequestError(EnlargerError, code="invalid_request", status=422):
     """The sender can mend it; the text says how."""
 
-    code = "invalid_request"
-    status = 422
 
-
-class MissingBody(RequestError):
+class MissingBody(RequestError, code="missing_body", status=400):
     """There is no JSON body, or it is empty."""
 
-    code = "missing_body"
-    status = 400
 
-
-class MalformedJson(RequestError):
+class MalformedJson(RequestError, code="malformed_json", status=400):
     """The body is not a JSON object in UTF-8."""
 
-    code = "malformed_json"
-    status = 400
 
-
-class BodyTooSlow(RequestError):
+class BodyTooSlow(RequestError, code="request_timeout", status=408, retryable=True):
     """The body did not come in time."""
 
-    code = "request_timeout"
-    status = 408
-    retryable = True
 
-
-class MalformedMultipart(RequestError):
+class MalformedMultipart(RequestError, code="malformed_multipart", status=400):
     """The body is no multipart/form-data, or has too many parts."""
 
-    code = "malformed_multipart"
-    status = 400
 
-
-class MalformedEncoding(RequestError):
+class MalformedEncoding(RequestError, code="malformed_encoding", status=400):
     """The body is not in the encoding that its ``Content-Encoding`` names, or is cut short."""
 
-    code = "malformed_encoding"
-    status = 400
 
-
-class UnsupportedEncoding(RequestError):
+class UnsupportedEncoding(RequestError, code="unsupported_encoding", status=415):
     """The body has a ``Content-Encoding`` that is not read here; the text names those that are."""
 
-    code = "unsupported_encoding"
-    status = 415
 
-
-class NotAcceptable(RequestError):
+class NotAcceptable(RequestError, code="not_acceptable", status=406):
     """Nothing that can be made is of a type that the request accepts."""
 
-    code = "not_acceptable"
-    status = 406
 
-
-class NotFound(RequestError):
+class NotFound(RequestError, code="not_found", status=404):
     """There is nothing of that name."""
 
-    code = "not_found"
-    status = 404
 
-
-class InvalidOption(RequestError):
+class InvalidOption(RequestError, code="invalid_option"):
     """An option has a wrong type or value, or contradicts another."""
 
-    code = "invalid_option"
     exit_status = 2
 
     def __init__(
@@ -185,6 +171,12 @@ class InvalidOption(RequestError):
         """All that is wrong with the options; the text names the first. Without ``faults`` it is the one in
         ``Invalid <option>: <detail>``, for ``reason``; none in a text of another form, which is the shell's."""
 
+    @classmethod
+    def of(cls, *faults: Fault) -> Self:
+        """The error for these faults, of which the text tells the first."""
+        first = faults[0]
+        return cls(f"Invalid {first.option[:40]}: {first.detail}", faults=faults)
+
 
 _TOLD = re.compile(r"Invalid ([\w-]+): (.+)", re.DOTALL)
 
@@ -194,36 +186,26 @@ def _told_by(message: str, reason: Reason) -> tuple[Fault, ...]:
     return () if told is None else (Fault(told[1], reason, told[2]),)
 
 
-class UnknownModel(RequestError):
+class UnknownModel(RequestError, code="unknown_model"):
     """No model of that name is installed."""
 
-    code = "unknown_model"
     exit_status = 2
 
 
-class AnimationUnsupported(RequestError):
+class AnimationUnsupported(RequestError, code="animation_unsupported"):
     """The picture is an animation, and the request does not say what to do with it."""
 
-    code = "animation_unsupported"
 
-
-class MissingInput(RequestError):
+class MissingInput(RequestError, code="missing_input"):
     """The request names no picture."""
 
-    code = "missing_input"
 
-
-class InvalidUrl(RequestError):
+class InvalidUrl(RequestError, code="invalid_url"):
     """The picture's URL is not an http or https URL, or carries a user name."""
 
-    code = "invalid_url"
 
-
-class FileTooLarge(RequestError):
+class FileTooLarge(RequestError, code="file_too_large", status=413):
     """The encoded picture has too many bytes."""
-
-    code = "file_too_large"
-    status = 413
 
 
 class BodyTooLarge(FileTooLarge):
@@ -234,178 +216,103 @@ class DownloadTooLarge(FileTooLarge):
     """The picture behind the URL has too many bytes, declared or counted."""
 
 
-class UnsupportedFormat(RequestError):
+class UnsupportedFormat(RequestError, code="unsupported_format", status=415):
     """The bytes are no picture format that we read."""
 
-    code = "unsupported_format"
-    status = 415
 
-
-class UnreadableImage(RequestError):
+class UnreadableImage(RequestError, code="unreadable_image"):
     """The picture is broken, cut short, or not what it says."""
 
-    code = "unreadable_image"
 
-
-class ImageTooLarge(RequestError):
+class ImageTooLarge(RequestError, code="image_too_large", status=413):
     """A side of the picture is longer than this server accepts."""
 
-    code = "image_too_large"
-    status = 413
 
-
-class OutputTooLarge(RequestError):
+class OutputTooLarge(RequestError, code="output_too_large", status=413):
     """The result would have more pixels than this server makes."""
 
-    code = "output_too_large"
-    status = 413
 
-    def __init__(
-        self, message: str, *, limit: int, actual: int, details: dict[str, object]
-    ) -> None:
-        super().__init__(message, limit=limit, actual=actual)
-        self.details = details
-        """Further fields of the answer: ``original_size`` and ``scale``."""
-
-
-class SourceUnreachable(RequestError):
+class SourceUnreachable(RequestError, code="source_unreachable"):
     """The URL's host is unknown, not allowed, or refuses; which of these is only in the log."""
 
-    code = "source_unreachable"
 
-
-class SourceTimeout(RequestError):
+class SourceTimeout(RequestError, code="source_timeout", status=504, retryable=True):
     """The URL's host answers too slowly."""
 
-    code = "source_timeout"
-    status = 504
-    retryable = True
 
-
-class SourceRefused(RequestError):
+class SourceRefused(RequestError, code="source_refused"):
     """The URL's host answers with an error below 500, or with a body we do not take."""
 
-    code = "source_refused"
 
-
-class SourceFailed(RequestError):
+class SourceFailed(RequestError, code="source_failed", status=502, retryable=True):
     """The URL's host answers with an error from 500 up."""
 
-    code = "source_failed"
-    status = 502
-    retryable = True
 
-
-class Unauthorized(RequestError):
+class Unauthorized(RequestError, code="unauthorized", status=401):
     """The caller shows no key, or none that is known here."""
 
-    code = "unauthorized"
-    status = 401
 
-
-class ListNeedsKeys(RequestError):
+class ListNeedsKeys(RequestError, code="list_needs_keys", status=403):
     """Jobs are listed for the API key that asked for them; without keys a job's id is the permission to see it."""
 
-    code = "list_needs_keys"
-    status = 403
 
-
-class JobNotFinished(RequestError):
+class JobNotFinished(RequestError, code="job_not_finished", status=409, retryable=True):
     """The job has no result yet; it comes when the job has succeeded."""
 
-    code = "job_not_finished"
-    status = 409
-    retryable = True
 
-
-class JobWithoutResult(RequestError):
+class JobWithoutResult(RequestError, code="job_without_result", status=409):
     """The job has failed or was canceled, so there is no result."""
 
-    code = "job_without_result"
-    status = 409
 
-
-class ResultExpired(RequestError):
+class ResultExpired(RequestError, code="result_expired", status=410):
     """The result was kept for its time and is deleted; ask for it again."""
 
-    code = "result_expired"
-    status = 410
 
-
-class IdempotencyKeyReused(RequestError):
+class IdempotencyKeyReused(RequestError, code="idempotency_key_reused"):
     """The idempotency key was first used for another request; use a new one."""
-
-    code = "idempotency_key_reused"
 
     job_id: str | None = None
     """The job that has the key, where it is one."""
 
 
-class SignatureInvalid(RequestError):
+class SignatureInvalid(RequestError, code="signature_invalid", status=403):
     """The link is not signed with a key that is known here, or is not as it was signed."""
 
-    code = "signature_invalid"
-    status = 403
 
-
-class SignatureExpired(RequestError):
+class SignatureExpired(RequestError, code="signature_expired", status=403):
     """The time of a signed link has passed."""
 
-    code = "signature_expired"
-    status = 403
 
-
-class CapacityError(EnlargerError):
+class CapacityError(EnlargerError, code="no_capacity", status=503, retryable=True):
     """Not now. ``retry_after_s`` says when, where that is known."""
 
-    code = "no_capacity"
-    status = 503
-    retryable = True
 
-
-class NoEngineReady(CapacityError):
+class NoEngineReady(CapacityError, code="no_engine_ready"):
     """No model server is ready and none is about to be."""
 
-    code = "no_engine_ready"
 
-
-class QueueFull(CapacityError):
+class QueueFull(CapacityError, code="queue_full"):
     """As many requests wait as this server holds, or a new one would wait too long."""
 
-    code = "queue_full"
 
-
-class RateLimited(CapacityError):
+class RateLimited(CapacityError, code="rate_limited", status=429):
     """The caller has asked for as much as it may within a time; ``retry_after_s`` says when it may again."""
 
-    code = "rate_limited"
-    status = 429
 
-
-class Draining(CapacityError):
+class Draining(CapacityError, code="draining"):
     """The server is stopping and takes nothing new."""
 
-    code = "draining"
 
-
-class OutOfMemory(CapacityError):
+class OutOfMemory(CapacityError, code="out_of_memory"):
     """The device could not hold the tile; nothing was changed."""
 
-    code = "out_of_memory"
 
-
-class StorageUnavailable(CapacityError):
+class StorageUnavailable(CapacityError, code="storage_unavailable"):
     """The database or the bucket of the jobs cannot be reached."""
 
-    code = "storage_unavailable"
 
-
-class DeadlineExceeded(CapacityError):
+class DeadlineExceeded(CapacityError, code="deadline_exceeded", status=504, retryable=False):
     """The deadline has passed; no answer will follow."""
-
-    code = "deadline_exceeded"
-    status = 504
-    retryable = False
 
 
 class DeadlineTooShort(DeadlineExceeded):
@@ -416,166 +323,67 @@ class TileError(EnlargerError):
     """A model server's refusal of one tile that is neither a failure nor the caller's fault."""
 
 
-class BadTile(TileError):
+class BadTile(TileError, code="bad_tile", status=400):
     """The tile's headers and body do not fit together: a fault of the sending gateway."""
 
-    code = "bad_tile"
-    status = 400
 
-
-class ModelNotHere(TileError):
+class ModelNotHere(TileError, code="model_not_here", status=404, retryable=True):
     """The server does not have the model, or has it with other weights."""
 
-    code = "model_not_here"
-    status = 404
-    retryable = True
 
-
-class TileTooLarge(TileError):
+class TileTooLarge(TileError, code="tile_too_large", status=413):
     """The tile is larger than the server takes; ``limit`` is the longest side in pixels."""
 
-    code = "tile_too_large"
-    status = 413
 
-
-class Busy(TileError):
+class Busy(TileError, code="busy", status=503, retryable=True):
     """All seats of the server are taken: a routing signal, never a strike."""
 
-    code = "busy"
-    status = 503
-    retryable = True
 
-
-class Starting(TileError):
+class Starting(TileError, code="starting", status=503, retryable=True):
     """The server is not ready yet."""
 
-    code = "starting"
-    status = 503
-    retryable = True
 
-
-class EngineError(EnlargerError):
+class EngineError(EnlargerError, code="engine_error", retryable=True):
     """An engine did not do its work."""
 
-    code = "engine_error"
-    retryable = True
 
-
-class EngineFailed(EngineError):
+class EngineFailed(EngineError, code="engine_failed"):
     """The runtime raised while computing a tile."""
 
-    code = "engine_failed"
 
-
-class WrongOutput(EngineError):
+class WrongOutput(EngineError, code="wrong_output"):
     """The network's output is not a picture: NaN, infinite, or constant where the input is not."""
 
-    code = "wrong_output"
 
-
-class EngineLost(EngineError):
+class EngineLost(EngineError, code="engine_lost", status=502):
     """The engine went away or did not answer in time; the same tile may be sent elsewhere."""
 
-    code = "engine_lost"
-    status = 502
 
-
-class StorageFull(EnlargerError):
+class StorageFull(EnlargerError, code="storage_full", status=507):
     """The result could not be written."""
 
-    code = "storage_full"
-    status = 507
 
-
-class UnwritableFile(EnlargerError):
+class UnwritableFile(EnlargerError, code="unwritable_file"):
     """The file that a shell user named cannot be written."""
 
-    code = "unwritable_file"
 
-
-class ClientError(EnlargerError):
+class ClientError(EnlargerError, code="client_error"):
     """The client has no answer that it could give."""
 
-    code = "client_error"
 
-
-class ServerUnreachable(ClientError):
+class ServerUnreachable(ClientError, code="server_unreachable", retryable=True):
     """There is no connection to the server, or it broke before the answer was there."""
-
-    code = "server_unreachable"
-    retryable = True
 
     is_refused: bool = False
     """Whether there was no connection at all: nobody listens there, or the name is unknown."""
 
 
-class TimedOut(ClientError):
+class TimedOut(ClientError, code="timed_out"):
     """The call took longer than it may; a job goes on at the server."""
 
-    code = "timed_out"
 
-
-class UnexpectedAnswer(ClientError):
+class UnexpectedAnswer(ClientError, code="unexpected_answer"):
     """What answered does not speak as enlarger does: another server, or a proxy."""
-
-    code = "unexpected_answer"
-
-
-_LONGEST_REASON = 300
-
-_PYTHON_VALUES = (
-    (re.compile(r":?\s*<\w+.*>$"), ""),
-    (re.compile(r"\[Errno -?\d+\] "), ""),
-    (re.compile(r"\('([^']*)', (\d+)(?:, \d+)*\)"), r"\1 port \2"),
-)
-"""What libraries put into their texts for programmers, and what it reads as in words."""
-
-
-def reason_of(error: BaseException) -> str:
-    """Why something failed, in words for the log: one line, never empty, without class names and Python values."""
-    text = _words(error)
-    for pattern, words in _PYTHON_VALUES:
-        text = pattern.sub(words, text)
-    lines = text.strip().splitlines()
-    text = lines[0].strip().rstrip(":") if lines else ""
-    return (text or _class_in_words(error))[:_LONGEST_REASON]
-
-
-def _words(error: BaseException) -> str:
-    """The best text that an error has, perhaps none. Errors of libraries are told by what they have."""
-    if isinstance(error, BaseExceptionGroup):
-        return _words(error.exceptions[0])
-    # aiohttp and SQLAlchemy carry the error of what they are built on.
-    inner = getattr(error, "os_error", None) or getattr(error, "orig", None)
-    if isinstance(inner, BaseException) and inner is not error:
-        return reason_of(inner)
-    if isinstance(error, OSError):
-        return _words_of_system(error)
-    if isinstance(error, KeyError) and error.args:
-        return f"'{error.args[0]}' is missing"
-    if hasattr(error, "url") and hasattr(error, "description"):
-        return (
-            error.description or "the URL is not valid"
-        )  # its text is the URL, with whatever is secret in it
-    message = getattr(error, "message", None)
-    return message if isinstance(message, str) else str(error)
-
-
-def _words_of_system(error: OSError) -> str:
-    if getattr(error, "verify_message", None):
-        return f"the certificate is not valid: {error.verify_message}"  # type: ignore[attr-defined]
-    if getattr(error, "library", None) and getattr(error, "reason", None):
-        return f"TLS failed: {error.reason.replace('_', ' ').lower()}"  # type: ignore[attr-defined]
-    if error.errno is None:
-        return str(error) or ("it took too long" if isinstance(error, TimeoutError) else "")
-    # asyncio's texts show addresses as Python does. Numbers of name look-ups are not the system's.
-    text = os.strerror(error.errno) if error.errno > 0 else error.strerror or ""
-    return f"{text}: '{error.filename}'" if isinstance(error.filename, str) else text
-
-
-def _class_in_words(error: BaseException) -> str:
-    name = type(error).__name__.strip("_")
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name).lower()
 
 
 def all_codes() -> dict[str, type[EnlargerError]]:

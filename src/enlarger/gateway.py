@@ -84,7 +84,7 @@ async def serve(
         # Here and in `opened`, not above: importing takes as long as the model servers need to come up, and they do so
         # meanwhile.
         with importing():
-            from enlarger.fetch import FetchRule
+            from enlarger.fetch.rule import FetchRule
             from enlarger.picture.sandbox.pool import Decoders
 
         log.info("fetching", allowed=FetchRule.parse(settings.fetch.rule).in_words())
@@ -182,7 +182,7 @@ async def opened(
         from enlarger.api import Gateway
         from enlarger.api.metrics import Metrics
         from enlarger.api.rates import Rates
-        from enlarger.fetch import Fetcher
+        from enlarger.fetch.fetcher import Fetcher
         from enlarger.pipeline.pipeline import Pipeline
 
     async with AsyncExitStack() as stack:
@@ -257,7 +257,7 @@ async def _opened_jobs(
     with importing():
         from enlarger.api.v1.answers import batch_object, job_object, outcome_object
         from enlarger.api.v1.problems import job_problem
-        from enlarger.fetch import Fetcher
+        from enlarger.fetch.fetcher import Fetcher
         from enlarger.jobs import (
             Batches,
             EventStreams,

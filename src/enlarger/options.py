@@ -5,16 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import pydantic
 from pydantic_core import ErrorDetails
 
 from enlarger.errors import Fault, InvalidOption
 from enlarger.geometry.rect import Rect
+from enlarger.precision import Precision
 
 SCALES = (2, 4)
 """What the compatible routes offer."""
+
+FLAGS = {"true": True, "1": True, "false": False, "0": False}
+"""Booleans as texts, in lower case."""
 
 MAX_FACTOR = 8
 """How many times wider and higher a result may be than its picture."""
@@ -85,7 +89,7 @@ class Options(pydantic.BaseModel):
     model: str = "auto"
     """Id of a model. ``auto`` picks one by scale."""
 
-    precision: Literal["auto", "f32", "bf16", "int8"] = "auto"
+    precision: Precision = "auto"
     """Of the computing; what is not to be had is refused. ``auto``: what the operator set."""
 
     color_lock: bool = True
@@ -287,22 +291,45 @@ def _fault(error: ErrorDetails) -> Fault:
     return Fault(str(error["loc"][0]), "range", detail)
 
 
+_JSON_KINDS: tuple[tuple[type, tuple[type, ...], str], ...] = (
+    (bool, (bool,), "true or false"),
+    (Rect, (str, list), "four whole numbers"),
+    (float, (int, float), "a number"),
+    (int, (int, float), "a number"),
+    (str, (str,), "a string"),
+)
+"""A type in the annotation of an option, the JSON values that it takes, and their name. The first that fits counts."""
+
+
+def _types_in(annotation: object) -> set[type]:
+    """All types that an annotation names, with those of the words of a ``Literal``."""
+    if get_origin(annotation) is Literal:
+        return {type(word) for word in get_args(annotation)}
+    if isinstance(annotation, type):
+        return {annotation}
+    return {kind for part in get_args(annotation) for kind in _types_in(part)}
+
+
+def _json_kind(types: set[type]) -> tuple[tuple[type, ...], str] | None:
+    """What JSON may hold for an option; None where it takes words as well as numbers, which its validator checks."""
+    if {int, str} <= types:
+        return None
+    return next((taken, name) for kind, taken, name in _JSON_KINDS if kind in types)
+
+
+_TAKEN = {
+    name: _json_kind(_types_in(field.annotation)) for name, field in Options.model_fields.items()
+}
+
+
 def _mistyped(fields: Mapping[str, Any]) -> list[Fault]:
     """JSON values that are not of the kind that their option takes."""
     faults = []
     for name, value in fields.items():
-        annotation = str(Options.model_fields[name].annotation)
-        wanted: tuple[str, bool] = (
-            ("true or false", isinstance(value, bool))
-            if annotation == "<class 'bool'>"
-            else ("a number", isinstance(value, (int, float)) and not isinstance(value, bool))
-            if re.search(r"\b(int|float)\b", annotation)
-            else ("a string", isinstance(value, str))
-        )
-        if name == "region":
-            wanted = ("four whole numbers", isinstance(value, (str, list)))
-        if name == "frames":
-            continue  # a word or a number: its own validator looks
-        if value is not None and not wanted[1]:
-            faults.append(Fault(name, "type", f"it must be {wanted[0]}"))
+        kind = _TAKEN[name]
+        if value is None or kind is None:
+            continue
+        is_right = isinstance(value, kind[0]) and (bool in kind[0] or not isinstance(value, bool))
+        if not is_right:
+            faults.append(Fault(name, "type", f"it must be {kind[1]}"))
     return faults

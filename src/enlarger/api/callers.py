@@ -1,4 +1,4 @@
-"""Who calls: by the key they show, by the link they follow, or by the address they come from."""
+"""Callers are identified by their API key, by a signed link, or by their address."""
 
 from __future__ import annotations
 
@@ -12,29 +12,12 @@ from dataclasses import dataclass
 from typing import cast
 
 from enlarger.api.forwarded import Address, address_of, addresses
+from enlarger.api.routes import is_open, may_be_signed
 from enlarger.api.signing import check
 from enlarger.asgi.access import note
-from enlarger.asgi.bodies import Answer, AsgiApp, Receive, Scope, Send, answer_early
+from enlarger.asgi.messages import Answer, AsgiApp, Receive, Scope, Send, answer_early
 from enlarger.config import ApiKey, Network, SigningKey
 from enlarger.errors import RequestError, SignatureExpired, SignatureInvalid, Unauthorized
-
-OPEN_PATHS = (
-    "/",
-    "/health",
-    "/health-check",
-    "/livez",
-    "/readyz",
-    "/openapi.json",
-    "/docs",
-    "/llms.txt",
-)
-"""What anybody may ask: an orchestrator has no key, and who reads the documentation has none yet."""
-
-SECRET_FOLDERS = ("/files/",)
-"""The name of a result is the permission to read it."""
-
-OPEN_FOLDERS = (*SECRET_FOLDERS, "/errors/", "/docs/")
-"""What is below them needs no key either: who is told of an error may read what it means."""
 
 _SCOPE_KEY = "enlarger.caller"
 
@@ -47,38 +30,38 @@ _UNKNOWN_KEY = (
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Somebody with limits and results of their own."""
+    """A client with its own rate limit and its own results."""
 
     id: str
-    """``key:<name>``, ``link:<name of its key>``, or ``address:<ip>``, of IPv6 ``address:<network>/64``."""
+    """``key:<name>``, ``link:<name of its key>``, ``address:<ip>``, or for IPv6 ``address:<network>/64``."""
 
     has_key: bool
-    """Of their own, or in a link that somebody signed for them."""
+    """Whether the request has a key, its own or that of a signed link."""
 
     @property
     def owner(self) -> str:
-        """Whose results and jobs are this caller's: those of its key; without keys they are everybody's."""
+        """The owner of this caller's results and jobs: its key, or nobody in particular where it has none."""
         return self.id if self.has_key else ""
 
     @property
     def is_key(self) -> bool:
-        """Whether a key of their own was shown."""
+        """Whether the request has a key of its own."""
         return self.id.startswith("key:")
 
     @property
     def is_link(self) -> bool:
-        """Whether somebody signed just this request: whatever it asks to see may be seen."""
+        """Whether the request is a signed link, which may see whatever it names."""
         return self.id.startswith("link:")
 
 
 class Callers:
-    """Tells callers apart.
+    """Identifies the caller of each request.
 
     Args:
-        keys: of those who may call; none lets everybody call.
-        proxies: whose word on their peers is believed.
-        signing_keys: of links that stand in for a key.
-        proxy_header: the header in which those proxies name their peers, in lower case. No other one is read.
+        keys: the API keys. Without any, everybody may call.
+        proxies: networks of the proxies that are trusted to name their peers.
+        signing_keys: keys of links that stand in for an API key.
+        proxy_header: the header in which these proxies name their peers, in lower case. No other one is read.
     """
 
     def __init__(
@@ -94,11 +77,11 @@ class Callers:
         self._proxy_header = proxy_header
 
     def admitted(self, scope: Scope) -> Scope:
-        """A request with its caller, for ``caller_of``; and without its signature, which is no option of a picture.
+        """A request with its caller, for ``caller_of``, and without its signature, which is not an option of a picture.
 
         Raises:
-            Unauthorized: keys are needed here, and the request has none of them.
-            SignatureInvalid, SignatureExpired: it came by a link that is none of ours, or not any more.
+            Unauthorized: the path needs a key, and the request has none that is known.
+            SignatureInvalid, SignatureExpired: the request is a signed link that is not valid, or not any more.
         """
         target = _signed_target(scope) if self._signing_keys else None
         if target is None:
@@ -111,10 +94,10 @@ class Callers:
         }
 
     def identify(self, scope: Scope) -> Caller:
-        """The caller of a request that does not come by a link.
+        """The caller of a request that is not a signed link.
 
         Raises:
-            Unauthorized: keys are needed here, and the request has none of them.
+            Unauthorized: the path needs a key, and the request has none that is known.
         """
         headers = [(name.lower(), value.decode("latin1")) for name, value in scope["headers"]]
         if self._keys:
@@ -127,21 +110,21 @@ class Callers:
         return Caller(f"address:{_counted(self._address(scope, headers))}", has_key=False)
 
     def _name_of(self, key: str | None) -> str | None:
-        """Whose key it is. All are compared, each in constant time, so that the time tells nothing."""
+        """The name of a key. All keys are compared, each in constant time, so that the time reveals nothing."""
         digest = hashlib.sha256((key or "").encode("latin1")).hexdigest()
         names = [known.name for known in self._keys if hmac.compare_digest(known.sha256, digest)]
         return names[0] if names and key else None
 
     def address(self, scope: Scope) -> str:
-        """Where a request comes from, as far as our proxies are to be believed."""
+        """The address that a request comes from, as far as trusted proxies name it."""
         headers = [(name.lower(), value.decode("latin1")) for name, value in scope["headers"]]
         return str(self._address(scope, headers))
 
     def _address(self, scope: Scope, headers: Iterable[tuple[bytes, str]]) -> Address | str:
-        """The nearest address that is not one of our proxies; where the server knows no address, what it knows.
+        """The nearest address that is not a trusted proxy, or what the server knows of the peer where that is no address.
 
-        Each proxy of ours is believed about its own peer, and about nothing else. If it names no address, all such
-        callers count as that proxy: a name that a caller chooses anew for each request must not be a new caller.
+        Each trusted proxy is believed about its own peer, and about nothing else. If it names no address, all such
+        callers count as that proxy: a name that a caller makes up for each request must not be a new caller.
         """
         peer = scope["client"][0] if scope.get("client") else ""
         address = address_of(peer)
@@ -158,7 +141,7 @@ class Callers:
         return any(address in network for network in self._proxies)
 
     def gate(self, app: AsgiApp, refuse: Callable[[Scope, RequestError], Answer]) -> AsgiApp:
-        """``app``, for those who may call. Others are answered before any of their body is looked at."""
+        """``app`` for callers with access. Others are refused before any of their body is read."""
 
         async def gated(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] == "http":
@@ -180,18 +163,18 @@ def caller_of(scope: Mapping[str, object]) -> Caller:
 
 
 def _signed_target(scope: Scope) -> bytes | None:
-    """Path and query as they were sent, if they say that they are signed: rightly or not."""
+    """Path and query as they were sent, if they claim to be signed."""
     query = scope["query_string"]
     is_signed = (
         scope["method"] in ("GET", "HEAD")
-        and scope["path"].startswith("/v1/")
+        and may_be_signed(scope["path"])
         and any(part.startswith(b"sig=") for part in query.split(b"&"))
     )
     return scope["raw_path"] + b"?" + query if is_signed else None
 
 
 def _shown_key(headers: Iterable[tuple[bytes, str]]) -> str | None:
-    """The key of ``Authorization`` or of ``X-API-Key``; a password, for clients that have nothing else, is one too."""
+    """The key in ``Authorization`` or ``X-API-Key``. The password of basic authentication is one too."""
     found = dict(headers)
     scheme, _, key = found.get(b"authorization", "").partition(" ")
     if scheme.lower() == "bearer":
@@ -200,7 +183,7 @@ def _shown_key(headers: Iterable[tuple[bytes, str]]) -> str | None:
 
 
 def _password(credentials: str) -> str | None:
-    """The password of HTTP basic authentication, whoever the user is."""
+    """The password of HTTP basic authentication, whatever the user name is."""
     try:
         return (
             base64.b64decode(credentials.strip(), validate=True).decode("latin1").partition(":")[2]
@@ -209,13 +192,8 @@ def _password(credentials: str) -> str | None:
         return None
 
 
-def is_open(path: str) -> bool:
-    """Whether a path asks for no key."""
-    return path in OPEN_PATHS or path.startswith(OPEN_FOLDERS)
-
-
 def _counted(address: Address | str) -> str:
-    """What callers are told apart by: of IPv6 the network, since one customer has at least a /64 (RFC 6177)."""
+    """The address that counts: for IPv6 the network, since one customer has at least a /64 (RFC 6177)."""
     if isinstance(address, ipaddress.IPv6Address):
         return str(ipaddress.IPv6Network((address, 64), strict=False))
     return str(address)

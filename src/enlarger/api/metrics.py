@@ -1,4 +1,4 @@
-"""What ``GET /metrics`` shows: counted as requests end, or read off the parts when somebody looks."""
+"""The metrics of the gateway: counted when requests end, or read from its parts at each scrape."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from enlarger.pipeline.pipeline import Pipeline
 
 
 class Metrics:
-    """The gateway's metrics, in a registry of their own. Labels come from small fixed sets: no ids, no URLs."""
+    """The metrics of ``GET /metrics``, in a registry of their own. Labels come from small sets: no ids, no URLs."""
 
     def __init__(self, engines: EngineStatus, pipeline: Pipeline) -> None:
         self._registry = new_registry()
@@ -51,7 +51,7 @@ class Metrics:
         self._registry.register(_Now(engines, pipeline))
 
     def done(self, outcome: Outcome) -> None:
-        """A request has its picture."""
+        """Count a request that has its picture."""
         self._requests.labels(outcome.found).inc()
         for stage, took_s in outcome.stages_s.items():
             self._stages.labels(stage).observe(took_s)
@@ -64,11 +64,11 @@ class Metrics:
             self._tiles.labels("reused").inc(ran.reused)
 
     def failed(self, code: str) -> None:
-        """A request ended with an error."""
+        """Count a request that ended with an error."""
         self._requests.labels(code).inc()
 
     def answer(self, jobs: Mapping[JobState, int]) -> Response:
-        """All of them as Prometheus reads them, with the number of jobs in each state."""
+        """The answer to Prometheus, with the number of jobs in each state."""
         unfinished: tuple[JobState, ...] = ("queued", "running")
         for state in unfinished:
             self._jobs.labels(state).set(jobs.get(state, math.nan))
@@ -76,7 +76,7 @@ class Metrics:
 
 
 class _Now(Collector):
-    """What those who compute and the pipeline hold at the moment somebody looks."""
+    """The state of model servers and queue at the time of a scrape."""
 
     def __init__(self, engines: EngineStatus, pipeline: Pipeline) -> None:
         self._engines = engines
@@ -84,78 +84,81 @@ class _Now(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Gauges and counts of the model servers and of the queue."""
-        members = self._engines.servers
-        states = Tally(member.state for member in members)
-        servers = GaugeMetricFamily(
-            "enlarger_servers", "Model servers, by state.", labels=["state"]
+        states, members = self._engines.states, self._engines.servers
+        tally = Tally(member.state for member in members)
+        numbered = [(str(number), member) for number, member in enumerate(members)]
+        yield _gauge(
+            ("servers", "Model servers, by state.", "state"),
+            {(state,): tally[state] for state in states},
         )
-        for state in self._engines.states:
-            servers.add_metric([state], states[state])
-        yield servers
-        each = GaugeMetricFamily(
-            "enlarger_server_state",
-            "Of each model server 1 for the state that it is in, 0 for the others.",
-            labels=["server", "state"],
-        )
-        for number, member in enumerate(members):
-            for state in self._engines.states:
-                each.add_metric([str(number), state], member.state == state)
-        yield each
-        info = GaugeMetricFamily(
-            "enlarger_server_info",
-            "Always 1: the name that each model server has in logs.",
-            labels=["server", "name"],
-        )
-        for number, member in enumerate(members):
-            info.add_metric([str(number), member.name], 1)
-        yield info
-        memory = GaugeMetricFamily(
-            "enlarger_server_rss_bytes",
-            "Memory that each model server holds, where it says so.",
-            labels=["server"],
-        )
-        for number, member in enumerate(members):
-            if member.rss_bytes is not None:
-                memory.add_metric([str(number)], member.rss_bytes)
-        yield memory
-        load = self._pipeline.load
-        for name, text, value in (
+        yield _gauge(
             (
-                "tiles_in_flight",
-                "Tiles at model servers.",
-                sum(one.tiles_in_flight for one in members),
+                "server_state",
+                "Of each model server 1 for the state that it is in, 0 for the others.",
+                "server",
+                "state",
             ),
+            {(number, state): one.state == state for number, one in numbered for state in states},
+        )
+        yield _gauge(
+            (
+                "server_info",
+                "Always 1: the name that each model server has in logs.",
+                "server",
+                "name",
+            ),
+            {(number, one.name): 1 for number, one in numbered},
+        )
+        yield _gauge(
+            (
+                "server_rss_bytes",
+                "Memory that each model server holds, where it says so.",
+                "server",
+            ),
+            {(number,): one.rss_bytes for number, one in numbered if one.rss_bytes is not None},
+        )
+        pipeline, load = self._pipeline, self._pipeline.load
+        tiles_in_flight = sum(one.tiles_in_flight for one in members)
+        for name, text, value in (
+            ("tiles_in_flight", "Tiles at model servers.", tiles_in_flight),
             ("tiles_waiting", "Tiles that wait for a model server.", self._engines.waiting),
             ("queue_requests", "Requests admitted and unfinished.", load.requests),
-            ("queue_pixels", "Pixels of their pictures.", self._pipeline.queued_px),
+            ("queue_pixels", "Pixels of their pictures.", pipeline.queued_px),
             ("queue_wait_seconds", "Estimated seconds until all of them are done.", load.wait_s),
             (
                 "queue_held_bytes",
                 "Memory counted for pixels of the pictures here.",
-                self._pipeline.held_bytes,
+                pipeline.held_bytes,
             ),
         ):
             yield GaugeMetricFamily(f"enlarger_{name}", text, value)
-        for name, text, value in (
-            (
-                "server_tiles",
-                "Tiles that model servers made.",
-                sum(one.tiles_done for one in members),
-            ),
-            (
-                "server_strikes",
-                "Tiles that model servers failed.",
-                sum(one.strikes for one in members),
-            ),
+        for name, text, attribute in (
+            ("server_tiles", "Tiles that model servers made.", "tiles_done"),
+            ("server_strikes", "Tiles that model servers failed.", "strikes"),
             (
                 "server_ejections",
                 "Times that a model server was left out for failing.",
-                sum(one.ejections for one in members),
+                "ejections",
             ),
             (
                 "server_restarts",
                 "Times that a model server's process ended and another was started.",
-                sum(one.restarts for one in members),
+                "restarts",
             ),
         ):
-            yield CounterMetricFamily(f"enlarger_{name}", text, value)
+            total = sum(getattr(one, attribute) for one in members)
+            yield CounterMetricFamily(f"enlarger_{name}", text, total)
+
+
+def _gauge(about: tuple[str, ...], values: Mapping[tuple[str, ...], float]) -> Metric:
+    """A gauge with labels.
+
+    Args:
+        about: name, help text, and the names of the labels.
+        values: by the values of the labels.
+    """
+    name, text, *labels = about
+    gauge = GaugeMetricFamily(f"enlarger_{name}", text, labels=labels)
+    for at, value in values.items():
+        gauge.add_metric(at, value)
+    return gauge

@@ -13,6 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from enlarger.api.routes import SIGNED_FOLDER
 from enlarger.config import SigningKey
 from enlarger.errors import SignatureExpired, SignatureInvalid
 
@@ -54,10 +55,10 @@ def prefix_of(path: str, public_path: str) -> str | None:
         public_path: that of ``ENLARGER_PUBLIC_URL``, or ``/``.
     """
     prefix = public_path.rstrip("/")
-    if path.startswith(f"{prefix}/v1/"):
+    if path.startswith(prefix + SIGNED_FOLDER):
         return prefix
     # Where the link is signed, that setting may not be known.
-    before, found, _ = path.rpartition("/v1/")
+    before, found, _ = path.rpartition(SIGNED_FOLDER)
     return before if found else None
 
 

@@ -8,7 +8,7 @@ import re
 from urllib.parse import unquote_to_bytes
 
 from enlarger.errors import Fault, InvalidOption, InvalidUrl, MissingInput, UnreadableImage
-from enlarger.fetch import check_url
+from enlarger.fetch.urls import check_url
 from enlarger.request import BytesSource, Source, UrlSource
 
 _IS_BASE64 = re.compile(r"; *base64$", re.IGNORECASE)
@@ -63,11 +63,11 @@ def source_of(url: object, encoded: object) -> Source:
         raise InvalidUrl("Invalid img_url format")
     try:
         data = data_of(url)
+        if data is not None:
+            return BytesSource(data)
+        check_url(url)
     except InvalidUrl as error:
         raise InvalidUrl("Invalid img_url format") from error
-    if data is not None:
-        return BytesSource(data)
-    check_url(url)
     return UrlSource(url)
 
 

@@ -1,1 +1,1 @@
-"""What gateway and model server share: starting and stopping, bodies under a limit, request ids, logs, metrics."""
+"""The layers around a Quart application that gateway and model server share, and what starts and stops both."""

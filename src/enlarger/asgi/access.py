@@ -1,7 +1,7 @@
-"""One line in the log for each request, however it was answered.
+"""One line in the log for each request, whatever answered it.
 
-Outermost of all layers, so that no route and no refusal has none. It also decides the request's id, which all lines
-about the request and the answer have.
+The layer is the outermost but one, so that every route and every refusal is logged. It also decides the id of the
+request, which its answer and all log lines about it have.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from urllib.parse import quote
 
 import structlog
 
-from enlarger.asgi.bodies import AsgiApp, Receive, Scope, Send
+from enlarger.asgi.messages import AsgiApp, Receive, Scope, Send
 from enlarger.asgi.request_ids import SCOPE_KEY as ID_KEY
 from enlarger.asgi.request_ids import id_of
 
 log = structlog.get_logger()
 
 CLIENT_LEFT = 499
-"""Status in the log where the client hung up before there was an answer; it is the one that nginx made usual."""
+"""Status in the log where the client hung up before there was an answer, as nginx logs it."""
 
 NOT_ANSWERED = 500
-"""The same where the application failed without an answer: Hypercorn sends this one then."""
+"""Status in the log where the application failed without an answer. Hypercorn sends this status then."""
 
 WEBSOCKET_REFUSED = 403
 """What Hypercorn answers when an application closes a websocket that it has not accepted."""
@@ -37,7 +37,7 @@ _SAFE = "/:@!$&'()*+,;=~"
 
 @dataclass(slots=True)
 class _Answer:
-    """What is known of an answer so far."""
+    """The facts of an answer that are known so far."""
 
     status: int | None = None
     sent_bytes: int = 0
@@ -55,7 +55,7 @@ def peer(scope: Scope) -> str:
 def note(
     scope: Mapping[str, object], *, caller: str | None = None, code: str | None = None
 ) -> None:
-    """Tell the line of a request who called, or by which error it ends."""
+    """Add the caller of a request, or the code of its error, to its line in the log."""
     answer = scope.get(_SCOPE_KEY)
     if isinstance(answer, _Answer):
         answer.caller = caller or answer.caller
@@ -66,10 +66,10 @@ class Access:
     """An ASGI application whose requests are logged when they end.
 
     Args:
-        app: what answers.
+        app: the application.
         address: returns the address to log.
         is_routine: whether a request with this path and this status of its answer is logged at the level ``debug`` only.
-        secret_folders: parts of paths, each followed by a name that is a permission, and so is not logged whole.
+        secret_folders: parts of paths, each followed by a name that is a permission and therefore is not logged whole.
     """
 
     def __init__(
@@ -145,7 +145,7 @@ class Access:
             log.info("request", **line)
 
     def _shown(self, path: str) -> str:
-        """A path without what is secret in it. The query, which has links' signatures, is not part of it."""
+        """A path without its secrets. The query, which may hold the signature of a link, is never logged."""
         if "://" in path:  # a whole URL, as a client sends it that takes us for a proxy
             path = "/" + path.partition("://")[2].partition("/")[2]
         for folder in self._secret_folders:
@@ -156,6 +156,6 @@ class Access:
 
 
 def _printable(text: str, most: int) -> str:
-    """A text with all but plain signs written as in URLs, cut short."""
+    """A text in which all but plain characters are percent-encoded, cut to a length."""
     written = quote(text[:most], safe=_SAFE, errors="replace")
     return written if len(text) <= most and len(written) <= most else f"{written[:most]}..."

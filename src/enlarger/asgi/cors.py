@@ -1,6 +1,6 @@
 """Answers that pages of other origins may read: CORS, as the Fetch standard has it.
 
-Outermost of all layers, so that refusals that never come near an application carry its headers as well: a page
+The layer stands around those that refuse requests, so that refusals carry its headers as well. Without them a page
 would see nothing but a network error.
 """
 
@@ -8,28 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from enlarger.asgi.bodies import AsgiApp, Receive, Scope, Send
+from enlarger.asgi.messages import AsgiApp, Receive, Scope, Send
 from enlarger.asgi.request_ids import HEADER, id_of
 
 ANY = "*"
 
 _METHODS = "GET, HEAD, POST, DELETE"
 _MAX_AGE_S = 600
-"""How long a browser remembers what a preflight said."""
+"""Seconds for which browsers remember a preflight."""
 
 Headers = list[tuple[bytes, bytes]]
 
 
 class Cors:
-    """An ASGI application whose answers pages may read.
+    """An ASGI application whose answers pages of other origins may read.
 
-    Credentials that a browser sends by itself, such as cookies, are never allowed: a page has a key, or a signed link.
+    Credentials that a browser adds by itself, such as cookies, are never allowed: a page has a key, or a signed link.
 
     Args:
-        app: what answers.
-        origins: of these pages, as browsers write them; or ``ANY`` alone.
+        app: the application.
+        origins: the origins of these pages, as browsers write them, or ``ANY`` alone.
         sent: headers that pages may send.
-        exposed: headers of answers that they may read, besides those that every page may.
+        exposed: headers of answers that pages may read, besides those that every page may.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Cors:
         ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request. A preflight, which a browser sends without a key, is answered here."""
+        """Answer one request. Preflights, which browsers send without a key, are answered here."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -67,7 +67,7 @@ class Cors:
         await self._app(scope, receive, with_headers)
 
     def _headers(self, origin: bytes | None, more: Headers) -> Headers:
-        """What lets a page read an answer; to others only what caches must know: that it depends on the page."""
+        """Headers that let a page read an answer. Other origins get ``Vary`` alone, for caches."""
         if ANY.encode() in self._origins:
             return [(b"access-control-allow-origin", b"*"), *more]
         varies = (b"vary", b"Origin")

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import suppress
 from functools import partial
 from importlib import import_module
-from types import MappingProxyType
 from typing import Any, Protocol
 
-from enlarger.asgi.bodies import Answer, AsgiApp, Receive, Scope, Send
+from enlarger.asgi.messages import Answer, AsgiApp, Receive, Scope, Send, replayed, send_answer
 from enlarger.errors import BodyTooLarge, EnlargerError, MalformedEncoding, UnsupportedEncoding
 from enlarger.threads import in_thread
 
@@ -26,18 +25,18 @@ _MOST_MEMBERS = 1000
 """Streams behind one another in one body. bgzip makes one of each 64 KiB; millions of empty ones only cost time."""
 
 _MOST_ENCODINGS = 2
-"""Around one another."""
+"""Encodings that one body may have."""
 
 _AT_ONCE = 2
-"""Bodies that are decoded at the same time. A thousand small ones may be a thousand large ones once they are decoded;
-so the next is decoded when an earlier one has gone on to the application, which refuses what it has no room for."""
+"""Bodies that are decoded at the same time. A thousand small bodies may be a thousand large ones once decoded, so the
+next is decoded when an earlier one has reached the application, which refuses what it has no room for."""
 
 _ZSTD_WINDOW_LOG = 23
-"""8 MiB, which RFC 9659 sets for HTTP: what a decoder may have to hold."""
+"""A decoder may have to hold 8 MiB, the window that RFC 9659 sets for HTTP."""
 
 
 class Decoder(Protocol):
-    """One stream, as zlib has it."""
+    """The decoder of one stream, with the interface of zlib."""
 
     @property
     def eof(self) -> bool:
@@ -45,10 +44,10 @@ class Decoder(Protocol):
 
     @property
     def unused_data(self) -> bytes:
-        """What stood behind its end."""
+        """The bytes behind the end of the stream."""
 
     def decompress(self, data: bytes, max_length: int, /) -> bytes:
-        """No more than that of what comes out."""
+        """Decode until there are ``max_length`` bytes of output."""
 
 
 def _gzip(_: bytes) -> Decoder:
@@ -87,7 +86,7 @@ def _zstd(library: Any, _: bytes) -> Decoder:
 
 
 def _found() -> tuple[dict[str, Callable[[bytes], Decoder]], tuple[type[Exception], ...]]:
-    """How streams are read, by the name of their encoding; and what the libraries raise."""
+    """Makers of decoders by encoding, and the exceptions of their libraries."""
     makers: dict[str, Callable[[bytes], Decoder]] = {"gzip": _gzip, "deflate": _deflate}
     errors: list[type[Exception]] = [zlib.error, EOFError]
     with suppress(ImportError):
@@ -107,7 +106,7 @@ def _found() -> tuple[dict[str, Callable[[bytes], Decoder]], tuple[type[Exceptio
 _MAKERS, _ERRORS = _found()
 
 TAKEN = tuple(_MAKERS)
-"""Names of the encodings that are read here."""
+"""Names of the encodings that this server decodes."""
 
 _ALIASES = {"x-gzip": "gzip"}
 
@@ -181,11 +180,10 @@ class DecodedBodies:
     """An ASGI application behind the decoding of request bodies, which come whole: see ``LimitedBodies``.
 
     Args:
-        app: what gets the request, as if it had been sent plain.
-        executor: decodes.
-        limit_bytes: longest body, decoded.
+        app: the application. It receives requests as if they had been sent plain.
+        executor: threads that decode.
+        limit_of: from the path of a request to its longest body, decoded, in bytes.
         refuse: makes the answer to a body that cannot be used.
-        others_bytes: the limit of paths that have another one.
     """
 
     def __init__(
@@ -193,15 +191,13 @@ class DecodedBodies:
         app: AsgiApp,
         *,
         executor: Executor,
-        limit_bytes: int,
+        limit_of: Callable[[str], int],
         refuse: Callable[[Scope, EnlargerError], Answer],
-        others_bytes: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         self._app = app
         self._executor = executor
-        self._limit_bytes = limit_bytes
+        self._limit_of = limit_of
         self._refuse = refuse
-        self._others_bytes = others_bytes
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -212,14 +208,16 @@ class DecodedBodies:
             return
         message = await receive()
         if body := message.get("body", b""):
-            limit_bytes = self._others_bytes.get(scope["path"], self._limit_bytes)
+            limit_bytes = self._limit_of(scope["path"])
             try:
                 async with self._turns:
                     body = await in_thread(self._executor, _decoded, body, names, limit_bytes)
             except EnlargerError as error:
-                await _answer(self._refuse(scope, error), send)
+                await send_answer(self._refuse(scope, error), send)
                 return
-        await self._app(_plain(scope, len(body)), _replay({**message, "body": body}, receive), send)
+        await self._app(
+            _plain(scope, len(body)), replayed({**message, "body": body}, receive), send
+        )
 
 
 def _decoded(body: bytes, names: list[str], limit_bytes: int) -> bytes:
@@ -231,20 +229,3 @@ def _plain(scope: Scope, size_bytes: int) -> Scope:
     gone = (b"content-encoding", b"content-length", b"transfer-encoding")
     headers = [(name, value) for name, value in scope["headers"] if name.lower() not in gone]
     return {**scope, "headers": [*headers, (b"content-length", str(size_bytes).encode())]}
-
-
-def _replay(message: dict[str, Any], receive: Receive) -> Receive:
-    messages = [message]
-
-    async def replayed() -> Any:
-        return messages.pop() if messages else await receive()
-
-    return replayed
-
-
-async def _answer(answer: Answer, send: Send) -> None:
-    """To a request that has come whole."""
-    status, headers, body = answer
-    headers = [*headers, (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -19,7 +19,7 @@ from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData
 from hypercorn.protocol.h11 import H11Protocol
 
-from enlarger.asgi.bodies import LINGER_S, Answer, AsgiApp, Receive, Scope, Send
+from enlarger.asgi.messages import LINGER_S, Answer, AsgiApp, Receive, Scope, Send
 
 LIMIT_BYTES = 16_384
 """The longest head: the request line and all headers, the empty line behind them included."""
@@ -27,7 +27,7 @@ LIMIT_BYTES = 16_384
 TOO_LONG = 431
 
 HeadRefusal = Callable[[int], Answer]
-"""From 400, 431 or another status to a whole answer. Of the request nothing is known."""
+"""Makes the answer to a request that could not be read, from 400, 431 or another status."""
 
 _END = re.compile(rb"\n\r?\n")
 
@@ -38,7 +38,7 @@ def plain_refusal(status: int) -> Answer:
 
 
 class HeadConfig(Config):
-    """Hypercorn's settings, and what answers a head that is refused."""
+    """Hypercorn's settings, with the answer to a head that is refused."""
 
     h11_max_incomplete_size = LIMIT_BYTES
     refuse_head: HeadRefusal = staticmethod(plain_refusal)
@@ -46,7 +46,7 @@ class HeadConfig(Config):
 
 
 class _LimitedConnection(h11.Connection):
-    """h11's, whose limit holds for whole heads, too."""
+    """The connection of h11, with a limit that holds for whole heads, too."""
 
     def next_event(self) -> Any:
         if self.their_state is h11.IDLE:
@@ -58,7 +58,7 @@ class _LimitedConnection(h11.Connection):
 
 
 class LimitedHeads(H11Protocol):
-    """Hypercorn's protocol, which refuses in whole answers that their readers get to see."""
+    """Hypercorn's protocol, with refusals that are whole answers and reach the client."""
 
     config: HeadConfig
 
@@ -71,7 +71,7 @@ class LimitedHeads(H11Protocol):
         self._peer_left = asyncio.Event()
 
     async def handle(self, event: Event) -> None:
-        """What comes from the connection. Behind a refusal it is thrown away."""
+        """Handle what arrives on the connection. After a refusal it is dropped."""
         if isinstance(event, Closed):
             self._peer_left.set()
         if not (self._has_refused and isinstance(event, RawData)):
@@ -104,8 +104,8 @@ class Http2Heads:
     """ASGI middleware: the same limit for requests of HTTP/2, whose heads come unpacked and whole.
 
     Args:
-        app: gets all others.
-        refuse: the answer to a head that is too long.
+        app: the application for all other requests.
+        refuse: makes the answer to a head that is too long.
     """
 
     def __init__(self, app: AsgiApp, refuse: HeadRefusal) -> None:
@@ -134,5 +134,5 @@ def _bytes_of(scope: Scope) -> int:
 
 
 def install() -> None:
-    """Have Hypercorn make this protocol for each connection; once more does no harm."""
+    """Make Hypercorn use this protocol for each connection. A second call changes nothing."""
     vars(hypercorn.protocol)["H11Protocol"] = LimitedHeads

@@ -1,4 +1,4 @@
-"""What the metrics of gateway and model server have in common."""
+"""Prometheus metrics that gateway and model server have in common: a registry, its buckets, and its text."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from quart import Response
 from enlarger import __version__
 
 BUCKETS_S = (0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000)
-"""From a small tile, or a picture that is found again, to the largest picture on a slow machine."""
+"""Bounds of histograms in seconds, from a small tile or a cached picture to the largest picture on a slow machine."""
 
 _MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def new_registry() -> CollectorRegistry:
-    """Metrics of one server, those of its process among them: memory, processor time and descriptors."""
+    """The registry of one server, with the metrics of its process: memory, processor time and descriptors."""
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     registry.register(_Build())
@@ -29,10 +29,10 @@ def new_registry() -> CollectorRegistry:
 
 
 class _Build(Collector):
-    """Which program this is."""
+    """The versions of this program and of its parts."""
 
     def collect(self) -> Iterator[Metric]:
-        """One gauge, whose labels say it."""
+        """One gauge, whose labels are the versions."""
         labels = _versions()
         build = GaugeMetricFamily(
             "enlarger_build_info",
@@ -43,7 +43,7 @@ class _Build(Collector):
         yield build
 
     def describe(self) -> list[Metric]:
-        """Nothing, so that a server looks for its versions when it is asked, and not when it starts."""
+        """Nothing, so that versions are looked up for the first scrape, and not at the start."""
         return []
 
 
@@ -57,5 +57,5 @@ def _versions() -> dict[str, str]:
 
 
 def exposition(registry: CollectorRegistry) -> Response:
-    """All of them as Prometheus reads them."""
+    """The answer with all metrics of a registry, in the text format of Prometheus."""
     return Response(generate_latest(registry), content_type=_MEDIA_TYPE)

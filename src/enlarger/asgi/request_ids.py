@@ -1,4 +1,4 @@
-"""One id per request, from the edge to the log of the model server."""
+"""One id per request, from the gateway to the log of the model server."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import cast
 import structlog
 from quart import Quart, Response, g, request
 
-from enlarger.asgi.bodies import Scope
+from enlarger.asgi.messages import Scope
 
 HEADER = "X-Request-Id"
 SCOPE_KEY = "enlarger.request_id"
-"""Where a request's id stands in its ASGI scope, once a layer has decided it."""
+"""Key of a request's id in its ASGI scope, once a layer has decided it."""
 
 _USABLE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 def request_id(given: str | None) -> str:
-    """The caller's id if it can be used, else a new one."""
+    """The id that the caller gave if it can be used, else a new one."""
     return given if given is not None and _USABLE.fullmatch(given) else f"r-{secrets.token_hex(8)}"
 
 
@@ -33,7 +33,7 @@ def id_of(scope: Scope) -> str:
 
 
 def follow(app: Quart) -> None:
-    """Give each request to ``app`` its id: as ``g.request_id``, in all that is logged for it, and on its answer."""
+    """Give each request of ``app`` its id: as ``g.request_id``, in its log lines, and as a header of its answer."""
     app.before_request(_begin)
     app.after_request(_end)
 

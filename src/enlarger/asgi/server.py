@@ -23,20 +23,19 @@ import structlog
 from hypercorn.asyncio import serve as hypercorn_serve
 
 from enlarger.asgi import heads
-from enlarger.asgi.bodies import AsgiApp, Receive, Scope, Send
+from enlarger.asgi.messages import AsgiApp, Receive, Scope, Send
 from enlarger.errors import ConfigError
 
 log = structlog.get_logger()
 
 _END_S = 4.0
-"""What all parts get to close, once nothing is served any more."""
+"""Seconds in which all parts must close, once nothing is served any more."""
 
 _CLOSE_S = 1.0
-"""What open connections get once the work is done, or is to be dropped."""
+"""Seconds in which open connections must close, once the work is done or dropped."""
 
 IDLE_S = 75
-"""What a connection may be without a request, and what the headers of one may take: a little more than the minute that
-proxies keep theirs."""
+"""Seconds that a connection may be idle, and that the headers of a request may take. Proxies keep theirs for a minute."""
 
 
 _OWN_ADDRESS = "name an address of this machine, or 0.0.0.0 for all"
@@ -91,13 +90,13 @@ def bind(
 
 @dataclass
 class Lifecycle:
-    """A running server's way to its end."""
+    """Whether a server runs, drains or is stopped."""
 
     drain_s: float
-    """What running work gets after SIGTERM."""
+    """Seconds in which running work must end after SIGTERM."""
 
     draining: bool = False
-    """Take nothing new."""
+    """Whether new work is refused."""
 
     status: int = 0
     """The exit status of the process."""
@@ -121,23 +120,23 @@ class Lifecycle:
         task.add_done_callback(self._tasks.discard)
 
     def refuse(self) -> None:
-        """End with the exit status of a setting that cannot be used."""
+        """Stop with the exit status of a wrong setting."""
         self.status = ConfigError.exit_status
         self.stop()
 
     def stop(self) -> None:
-        """Drop what runs and end."""
+        """Drop what runs and stop."""
         self.draining = True
         self._drains.set()
         self._stop.set()
 
     async def drains(self) -> None:
-        """Wait until nothing new is taken."""
+        """Wait until new work is refused."""
         await self._drains.wait()
 
     @property
     def is_stopped(self) -> bool:
-        """Whether what runs is dropped."""
+        """Whether running work is dropped."""
         return self._stop.is_set()
 
     async def stopped(self) -> None:
@@ -154,7 +153,7 @@ class Lifecycle:
 
     @contextlib.contextmanager
     def holding(self) -> Iterator[None]:
-        """Work that a drain waits for."""
+        """Count work that a drain waits for, as long as this lasts."""
         self._active += 1
         try:
             yield
@@ -164,7 +163,7 @@ class Lifecycle:
                 self._idle.set()
 
     def counting(self, app: AsgiApp) -> AsgiApp:
-        """``app``, with its requests counted, so that a drain knows when the last is done."""
+        """``app`` with its requests counted, so that a drain knows when the last one has ended."""
 
         async def counted(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] != "http":
@@ -177,7 +176,7 @@ class Lifecycle:
 
 
 def end_surely(status: int, *, within_s: float = _END_S) -> None:
-    """End this process, also if something on the way out does not: a database that hangs, a file that is long to write."""
+    """End this process soon, even if something hangs on the way out: a database, or a long write."""
 
     def end() -> None:
         time.sleep(within_s)
@@ -198,11 +197,11 @@ async def serve(
     """Serve ``app`` until the service is stopped, by a signal or by its own means.
 
     Args:
-        app: what answers.
-        listener: a socket of ``bind``; it is closed in the end.
-        service: what a signal drains or stops.
+        app: the application.
+        listener: a socket of ``bind``. It is closed in the end.
+        service: the lifecycle that signals drain or stop.
         idle_s: seconds until a connection is closed that has no request, or none whose headers are complete.
-        refuse_head: makes the answer to a request whose head is too long, or is none.
+        refuse_head: makes the answer to a request whose head is too long or cannot be read.
     """
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, service.drain)

@@ -10,7 +10,8 @@ from enlarger import __version__
 from enlarger.cli import jobs, keys, model_server, models, serve, upscale
 from enlarger.cli.console import complain, console, leave
 from enlarger.cli.serve import SAMPLE
-from enlarger.errors import EnlargerError, reason_of
+from enlarger.errors import EnlargerError
+from enlarger.reasons import reason_of
 
 __all__ = ["SAMPLE", "app", "main"]
 

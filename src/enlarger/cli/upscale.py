@@ -11,8 +11,8 @@ import typer
 
 from enlarger import config
 from enlarger.cli.console import ApiKeyOption, errors, fail, quiet_logs, write
-from enlarger.config import Precision
 from enlarger.errors import ConfigError
+from enlarger.precision import Precision
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine

@@ -19,7 +19,6 @@ from enlarger.errors import (
     EnlargerError,
     Fault,
     InvalidOption,
-    OutputTooLarge,
     RequestError,
     UnexpectedAnswer,
     UnwritableFile,
@@ -259,8 +258,6 @@ def error_from(problem: Mapping[str, Any], *, status: int) -> EnlargerError:
     error: EnlargerError
     if cls is InvalidOption:
         error = InvalidOption(text, faults=_faults(problem), limit=limit, actual=actual)
-    elif cls is OutputTooLarge:
-        error = OutputTooLarge(text, limit=limit or 0, actual=actual or 0, details={})
     else:
         base = RequestError if 400 <= status < 500 else EnlargerError
         base = CapacityError if status in (429, 503) else base

@@ -12,6 +12,7 @@ from typing import BinaryIO, Literal, TypedDict
 from urllib.parse import quote
 
 from enlarger.errors import UnreadableImage
+from enlarger.precision import Precision
 
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 """A picture: a path, the bytes of its file, an open file, or an http or https URL, which the server fetches."""
@@ -31,7 +32,7 @@ class UpscaleOptions(TypedDict, total=False):
     fit: Literal["inside", "fill", "outside", "cover"]
     region: tuple[int, int, int, int]
     model: str
-    precision: Literal["auto", "f32", "bf16", "int8"]
+    precision: Precision
     color_lock: bool
     alpha_edge: Literal["keep", "clean"]
     color: Literal["keep", "srgb"]

@@ -27,7 +27,7 @@ from enlarger.config.names import (
 )
 from enlarger.config.observability import LogFormat, LogLevel, ObservabilitySettings
 from enlarger.config.pool import MAX_AUTO_SERVERS, PoolSettings
-from enlarger.config.server import Precision, ServerSettings
+from enlarger.config.server import ServerSettings
 from enlarger.config.settings import GROUPS, Settings
 
 __all__ = [
@@ -48,7 +48,6 @@ __all__ = [
     "Network",
     "ObservabilitySettings",
     "PoolSettings",
-    "Precision",
     "RateLimit",
     "ServerSettings",
     "Settings",

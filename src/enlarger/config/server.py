@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
@@ -12,8 +11,7 @@ from pydantic import Field, field_validator
 from enlarger.config.addresses import is_place
 from enlarger.config.environment import user_cache_folder
 from enlarger.config.group import Seconds, SettingsGroup
-
-Precision = Literal["auto", "f32", "bf16", "int8"]
+from enlarger.precision import Precision
 
 _URL = re.compile(r"https?://[^\s?#]+")
 

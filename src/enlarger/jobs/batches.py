@@ -11,7 +11,7 @@ from typing import Literal
 
 import structlog
 
-from enlarger.errors import CapacityError, EnlargerError, NotFound, reason_of
+from enlarger.errors import CapacityError, EnlargerError, NotFound
 from enlarger.jobs.event_streams import PING_S, EventStreams
 from enlarger.jobs.job import (
     STATES,
@@ -22,6 +22,7 @@ from enlarger.jobs.job import (
 )
 from enlarger.jobs.jobs import POLL_S, Asked, Jobs, check_fingerprint
 from enlarger.jobs.rows import Rows
+from enlarger.reasons import reason_of
 from enlarger.request import UpscaleRequest
 
 log = structlog.get_logger()

@@ -11,8 +11,9 @@ import structlog
 
 from enlarger.engine import Engine
 from enlarger.engine.tile import EngineFacts, ModelFacts, Need, TileRequest, TileResult
-from enlarger.errors import EnlargerError, reason_of
+from enlarger.errors import EnlargerError
 from enlarger.pipeline.dedupe import tile_key
+from enlarger.reasons import reason_of
 from enlarger.repeated import Repeated
 from enlarger.storage import Storage
 

@@ -43,9 +43,9 @@ from enlarger.errors import (
     EnlargerError,
     StorageFull,
     StorageUnavailable,
-    reason_of,
 )
 from enlarger.jobs import tables
+from enlarger.reasons import reason_of
 from enlarger.repeated import Repeated
 
 log = structlog.get_logger()

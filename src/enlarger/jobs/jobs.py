@@ -27,7 +27,6 @@ from enlarger.errors import (
     NotFound,
     QueueFull,
     ResultExpired,
-    reason_of,
 )
 from enlarger.jobs.event_streams import Event, EventStream, EventStreams
 from enlarger.jobs.job import BatchRecord, Job, State, input_json, new_job_id
@@ -35,6 +34,7 @@ from enlarger.jobs.rows import Rows
 from enlarger.jobs.runner import LEASE_S, JobProgress, Runner, input_key, old_result_key, piece_key
 from enlarger.pipeline.outcome import Outcome
 from enlarger.pipeline.pipeline import Pipeline
+from enlarger.reasons import reason_of
 from enlarger.repeated import Repeated
 from enlarger.request import BytesSource, UpscaleRequest, UrlSource
 from enlarger.storage import ResultStore, Storage

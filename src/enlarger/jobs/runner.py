@@ -21,7 +21,6 @@ from enlarger.errors import (
     EngineLost,
     EnlargerError,
     MissingInput,
-    reason_of,
 )
 from enlarger.jobs.checkpoint import Checkpoint, KeptTiles
 from enlarger.jobs.event_streams import EventStream, EventStreams, Shown
@@ -33,6 +32,7 @@ from enlarger.picture.values import Header
 from enlarger.pipeline.outcome import Outcome
 from enlarger.pipeline.pipeline import Pipeline
 from enlarger.pipeline.progress import Listener, OnPiece, Piece
+from enlarger.reasons import reason_of
 from enlarger.repeated import Repeated
 from enlarger.request import BytesSource, UpscaleRequest, UrlSource
 from enlarger.storage import ResultStore, Storage

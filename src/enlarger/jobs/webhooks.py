@@ -18,11 +18,12 @@ import structlog
 from pydantic import SecretStr
 
 from enlarger.config import WHSEC
-from enlarger.errors import EnlargerError, reason_of
-from enlarger.fetch import Fetcher
+from enlarger.errors import EnlargerError
+from enlarger.fetch.fetcher import Fetcher
 from enlarger.jobs.batches import Batch
 from enlarger.jobs.job import GONE, BatchRecord, DeliveryRecord, Job, delivery_id
 from enlarger.jobs.rows import Rows
+from enlarger.reasons import reason_of
 from enlarger.repeated import Repeated
 
 log = structlog.get_logger()

@@ -21,7 +21,8 @@ from werkzeug.exceptions import HTTPException
 
 from enlarger import __version__, tracing
 from enlarger.asgi.access import Access
-from enlarger.asgi.bodies import TOO_SLOW, AsgiApp, LimitedBodies, Scope
+from enlarger.asgi.bodies import TOO_SLOW, LimitedBodies
+from enlarger.asgi.messages import AsgiApp, Scope
 from enlarger.asgi.metrics import BUCKETS_S, exposition, new_registry
 from enlarger.asgi.request_ids import HEADER, follow, id_of
 from enlarger.asgi.server import Lifecycle
@@ -38,9 +39,9 @@ from enlarger.errors import (
     TileError,
     TileTooLarge,
     Unauthorized,
-    reason_of,
 )
 from enlarger.memory import rss_bytes
+from enlarger.reasons import reason_of
 from enlarger.repeated import Repeated
 from enlarger.wire import PROTOCOL, ModelDefaults, facts_to_json, read_request, result_headers
 
@@ -110,7 +111,7 @@ class ModelServer:
         app.register_error_handler(Exception, self._unexpected)
         app.before_request(self._check_token)
         limited = LimitedBodies(
-            app, limit_bytes=self._max_tile_px * _BYTES_PER_PX, refuse=self._refuse_body
+            app, limit_of=lambda _path: self._max_tile_px * _BYTES_PER_PX, refuse=self._refuse_body
         )
         # All of them: a gateway asks twice a second, and sends hundreds of tiles for one picture.
         return Access(limited, is_routine=lambda _path, _status: True)

@@ -11,7 +11,7 @@ from enlarger.pipeline.plan import Plan
 from enlarger.request import BytesSource, UpscaleRequest
 
 if TYPE_CHECKING:  # a command line that fetches nothing need not load what that takes
-    from enlarger.fetch import Fetcher
+    from enlarger.fetch.fetcher import Fetcher
 
 
 class Inputs:
@@ -39,7 +39,7 @@ class Inputs:
         size, limit = len(request.source.data), self._max_bytes
         if size > limit:
             raise FileTooLarge(
-                f"Image too large: {size} bytes (max: {limit})", limit=limit, actual=size
+                f"the file has {size} bytes, and up to {limit} are read", limit=limit, actual=size
             )
         return request.source
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from enlarger import tracing
-from enlarger.config import LimitSettings, Precision
+from enlarger.config import LimitSettings
 from enlarger.engine import Engine
 from enlarger.errors import CapacityError, EnlargerError
 from enlarger.models import Catalogue
@@ -31,12 +31,13 @@ from enlarger.pipeline.result_cache import Results
 from enlarger.pipeline.result_writer import ResultWriter
 from enlarger.pipeline.steps import PlannedRequest, Steps
 from enlarger.pipeline.stopwatch import Stopwatch
+from enlarger.precision import Precision
 from enlarger.request import BytesSource, UpscaleRequest
 from enlarger.storage import ResultStore
 from enlarger.threads import in_thread
 
 if TYPE_CHECKING:  # a command line that fetches nothing need not load what that takes
-    from enlarger.fetch import Fetcher
+    from enlarger.fetch.fetcher import Fetcher
 
 log = structlog.get_logger()
 

@@ -332,9 +332,10 @@ def check_side(header: Header, max_side_px: int | None) -> None:
     width, height = header.width_px, header.height_px
     if max_side_px is not None and max(width, height) > max_side_px:
         raise ImageTooLarge(
-            f"Image dimensions too large: {width}x{height} (max: {max_side_px})",
+            f"the picture has {width}x{height} px, and a side may have up to {max_side_px}",
             limit=max_side_px,
             actual=max(width, height),
+            facts={"width_px": width, "height_px": height},
         )
 
 
@@ -383,12 +384,14 @@ def check_output(planned: Plan, max_output_px: int | None) -> None:
     hint = f" in {frames} frames; frames={fitting} fits" if frames > 1 and fitting else ""
     factor = planned.factor
     raise OutputTooLarge(
-        f"Upscaled image would be too large: ~{out_px * frames * 3} bytes{hint}",
+        f"the result would have {out_px * frames} pixels{hint}; up to {max_output_px} are made",
         limit=max_output_px,
         actual=out_px * frames,
-        details={
-            "original_size": {"width": header.width_px, "height": header.height_px},
+        facts={
+            "input_px": (header.width_px, header.height_px),
             "scale": int(factor) if factor == int(factor) else factor,
+            "rgb_bytes": out_px * frames * 3,
+            "hint": hint,
         },
     )
 

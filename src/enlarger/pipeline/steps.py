@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import structlog
 
-from enlarger.config import Precision
 from enlarger.engine import Engine
 from enlarger.errors import DeadlineExceeded
 from enlarger.options import Options
@@ -23,6 +22,7 @@ from enlarger.pipeline.plan import Plan, choose_precision
 from enlarger.pipeline.progress import Listener, OnTile
 from enlarger.pipeline.result_writer import ResultWriter
 from enlarger.pipeline.stopwatch import Stopwatch
+from enlarger.precision import Precision
 from enlarger.request import BytesSource, UpscaleRequest
 
 log = structlog.get_logger()

@@ -23,7 +23,6 @@ from enlarger.errors import (
     Starting,
     TileTooLarge,
     Unauthorized,
-    reason_of,
 )
 from enlarger.pool.facts import facts_of_all
 from enlarger.pool.health import State
@@ -39,6 +38,7 @@ from enlarger.pool.policy import (
 )
 from enlarger.pool.prober import HUNG_S, Prober
 from enlarger.pool.seats import HOPELESS_S, PoolTile, Seats
+from enlarger.reasons import reason_of
 
 log = structlog.get_logger()
 

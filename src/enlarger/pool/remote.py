@@ -23,9 +23,9 @@ from enlarger.errors import (
     OutputTooLarge,
     Unauthorized,
     by_code,
-    reason_of,
 )
 from enlarger.pool.health import State
+from enlarger.reasons import reason_of
 from enlarger.wire import PROTOCOL, facts_from_json, read_result, request_headers
 
 PROBE_TIMEOUT_S = 5

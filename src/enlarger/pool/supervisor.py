@@ -13,7 +13,8 @@ from typing import Protocol
 import structlog
 
 from enlarger.config import inherited
-from enlarger.errors import ConfigError, reason_of
+from enlarger.errors import ConfigError
+from enlarger.reasons import reason_of
 
 log = structlog.get_logger()
 

@@ -7,8 +7,9 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from enlarger import config
-from enlarger.errors import InvalidUrl, SourceUnreachable, reason_of
+from enlarger.errors import InvalidUrl, SourceUnreachable
 from enlarger.memory import importing
+from enlarger.reasons import reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,7 +103,7 @@ async def enlarge_here(
             from enlarger.shell.sources import Reader
 
         async def fetched(url: str) -> bytes:
-            from enlarger.fetch import Fetcher
+            from enlarger.fetch.fetcher import Fetcher
 
             fetcher = Fetcher(settings.fetch.rule, limit_bytes=settings.limits.max_file_size_bytes)
             try:

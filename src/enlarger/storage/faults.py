@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 import structlog
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 
-from enlarger.errors import EnlargerError, StorageFull, StorageUnavailable, reason_of
+from enlarger.errors import EnlargerError, StorageFull, StorageUnavailable
+from enlarger.reasons import reason_of
 from enlarger.repeated import Repeated
 
 log = structlog.get_logger()

@@ -137,10 +137,15 @@ class Folder(Storage):
     async def open(self, key: str, start: int = 0, end: int | None = None) -> AsyncGenerator[bytes]:
         """See ``Storage.open``. Reading on a thread takes a tenth of the processor time of obstore's stream."""
         with self.faults.told():
+            opening = asyncio.ensure_future(asyncio.to_thread((self.folder / key).open, "rb"))
             try:
-                file = await asyncio.to_thread((self.folder / key).open, "rb")
+                file = await asyncio.shield(opening)
             except FileNotFoundError as error:
                 raise lost(error) from error
+            except asyncio.CancelledError:  # the thread opens it all the same
+                with suppress(OSError):
+                    (await opening).close()
+                raise
         return self._read(file, start, sys.maxsize if end is None else end - start)
 
     async def _read(self, file: BufferedReader, start: int, left: int) -> AsyncGenerator[bytes]:

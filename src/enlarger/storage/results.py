@@ -17,7 +17,8 @@ from typing import TypeVar
 
 import structlog
 
-from enlarger.errors import EnlargerError, reason_of
+from enlarger.errors import EnlargerError
+from enlarger.reasons import reason_of
 from enlarger.repeated import Repeated
 from enlarger.storage.drafts import Draft
 from enlarger.storage.folder import Folder

@@ -13,7 +13,8 @@ import obstore
 import structlog
 from obstore.store import LocalStore, MemoryStore, S3Store
 
-from enlarger.errors import StorageFull, reason_of
+from enlarger.errors import StorageFull
+from enlarger.reasons import reason_of
 from enlarger.storage.drafts import Draft, Drafts
 from enlarger.storage.faults import Faults, Wording
 

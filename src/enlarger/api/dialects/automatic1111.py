@@ -6,14 +6,13 @@ import html
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
-from quart import Blueprint, Response
+from quart import Response
 from typing_extensions import TypeAliasType, TypedDict
 
+from enlarger.api import upscaling
 from enlarger.api.dialects.dialect import (
-    DialectContext,
     fault_of,
     options_of,
     refuse_unknown,
@@ -22,8 +21,8 @@ from enlarger.api.dialects.dialect import (
 )
 from enlarger.api.dialects.model_names import ALIASES, model_named
 from enlarger.api.streaming import FileText
-from enlarger.api.traced import traced
 from enlarger.api.v1.problems import Problem
+from enlarger.api.v1.reader import RequestReader
 from enlarger.api.v1.requests import Form
 from enlarger.models import Catalogue
 from enlarger.options import Options
@@ -32,10 +31,6 @@ from enlarger.pipeline.outcome import Outcome
 from enlarger.pipeline.progress import Listener
 from enlarger.request import UpscaleRequest
 
-PREFIX = "/sdapi/"
-
-PICTURES = ("/sdapi/v1/extra-single-image", "/sdapi/v1/extra-batch-images")
-
 _BY, _TO = 0, 1
 """``resize_mode``: by a factor, or to a size."""
 
@@ -43,7 +38,7 @@ COMMON = (
     *("resize_mode", "upscaling_resize", "upscaling_resize_w", "upscaling_resize_h"),
     *("upscaling_crop", "upscaler_1", "upscaler_2", "extras_upscaler_2_visibility"),
     *("gfpgan_visibility", "codeformer_visibility"),
-    # Of no effect on a single picture whose faces stay as they are:
+    # These change nothing in a picture whose faces are not restored:
     *("codeformer_weight", "upscale_first", "show_extras_results"),
 )
 """Fields of a request besides its pictures."""
@@ -55,7 +50,7 @@ _NAMES = {
 }
 
 Tiles = tuple[int, int]
-"""Done, and in all."""
+"""Tiles that are done, and all tiles."""
 
 
 class ExtraImage(TypedDict):
@@ -128,10 +123,10 @@ class ExtrasRefusal(TypedDict):
 
 
 def read_single(form: Form, catalogue: Catalogue) -> UpscaleRequest:
-    """The job of ``extra-single-image``.
+    """Read the body of ``extra-single-image``.
 
     Raises:
-        RequestError: what is asked for is not to be had; texts have this dialect's names.
+        RequestError: a field cannot be used. The text has the name that this dialect gives it.
     """
     refuse_unknown(form.fields, ("image", *COMMON))
     options = _options(form.fields, catalogue)
@@ -139,10 +134,10 @@ def read_single(form: Form, catalogue: Catalogue) -> UpscaleRequest:
 
 
 def read_batch(form: Form, catalogue: Catalogue) -> list[UpscaleRequest]:
-    """The jobs of ``extra-batch-images``.
+    """Read the body of ``extra-batch-images``.
 
     Raises:
-        RequestError: what is asked for is not to be had; texts have this dialect's names.
+        RequestError: a field cannot be used. The text has the name that this dialect gives it.
     """
     refuse_unknown(form.fields, ("imageList", *COMMON))
     options = _options(form.fields, catalogue)
@@ -172,7 +167,7 @@ def _options(fields: Mapping[str, Any], catalogue: Catalogue) -> Options:
     values = {
         "model": model_named(fields.get("upscaler_1", "None"), catalogue, field="upscaler_1"),
         "format": "png",
-        "frames": "first",  # as there; html_info says so
+        "frames": "first",  # as the web UI does; html_info says so
         **_size(fields),
     }
     return options_of(values, names=_NAMES, strict=False)
@@ -202,7 +197,7 @@ def _visibility(fields: Mapping[str, Any], name: str) -> float:
 
 
 def upscalers(catalogue: Catalogue) -> Upscalers:
-    """``GET /sdapi/v1/upscalers``: each model by the name that is known there, if it has one, and by its id."""
+    """``GET /sdapi/v1/upscalers``: each model by the name that the web UI has for it, if any, and by its id."""
     return [
         {
             "name": name,
@@ -217,7 +212,7 @@ def upscalers(catalogue: Catalogue) -> Upscalers:
 
 
 def progress(load: Load, followed: Collection[Tiles]) -> ExtrasProgress:
-    """``GET /sdapi/v1/progress``: how far what this dialect was asked for is, and when all of the queue is done."""
+    """``GET /sdapi/v1/progress``: the share of this dialect's tiles that is done, and the estimate for the whole queue."""
     done, total = sum(done for done, _ in followed), sum(total for _, total in followed)
     busy = load.requests > 0
     return {
@@ -240,7 +235,7 @@ def progress(load: Load, followed: Collection[Tiles]) -> ExtrasProgress:
 
 
 def html_info(outcome: Outcome) -> str:
-    """What ran, and what became of the picture on the way."""
+    """The facts of a result as a line of HTML: its scale, what computed it, and its notes."""
     ran = outcome.ran
     facts = [
         f"Postprocess upscale by: {outcome.scale:.6g}",
@@ -265,57 +260,50 @@ def error_body(problem: Problem) -> ExtrasRefusal:
 
 @dataclass(kw_only=True)
 class Automatic1111:
-    """The routes."""
+    """The handlers of the routes."""
 
-    maker: DialectContext
+    upscaler: upscaling.Upscaler
+    reader: RequestReader
     _tiles: dict[object, Tiles] = field(default_factory=dict)
-    """Of the requests that run."""
-
-    def blueprint(self) -> Blueprint:
-        """The routes, to be registered."""
-        routes = Blueprint("automatic1111", __name__)
-        single, batch = PICTURES
-        routes.add_url_rule(single, view_func=traced(self.single), methods=["POST"])
-        routes.add_url_rule(batch, view_func=traced(self.batch), methods=["POST"])
-        routes.add_url_rule("/sdapi/v1/upscalers", view_func=self.upscalers)
-        routes.add_url_rule("/sdapi/v1/progress", view_func=self.progress)
-        routes.add_url_rule("/sdapi/v1/options", view_func=self.options)
-        return routes
+    """Progress of each running request, for ``GET /sdapi/v1/progress``."""
 
     async def single(self) -> Response:
         """``POST /sdapi/v1/extra-single-image``."""
-        job = await self.maker.read(partial(read_single, catalogue=self.maker.catalogue), json=True)
+        job = await self.reader.read(read_single, await self.reader.json_form())
         with self._followed() as listener:
-            outcome = await self.maker.make(job, listener)
-        body: ExtraImage = {"html_info": html_info(outcome), "image": self.maker.text_of(outcome)}
-        return self.maker.answer(body, outcome)
+            outcome = await self.upscaler.make(job, listener)
+        body: ExtraImage = {
+            "html_info": html_info(outcome),
+            "image": self.upscaler.text_of(outcome.stored),
+        }
+        return self.upscaler.answer(body, outcome)
 
     async def batch(self) -> Response:
-        """``POST /sdapi/v1/extra-batch-images``: one after the other; the first that fails is the answer."""
-        jobs = await self.maker.read(partial(read_batch, catalogue=self.maker.catalogue), json=True)
+        """``POST /sdapi/v1/extra-batch-images``: one picture after another. The first error ends it."""
+        jobs = await self.reader.read(read_batch, await self.reader.json_form())
         with self._followed() as listener:
-            outcomes = [await self.maker.make(job, listener) for job in jobs]
+            outcomes = [await self.upscaler.make(job, listener) for job in jobs]
         body: ExtraImages = {
             "html_info": "".join(map(html_info, outcomes)),
-            "images": [self.maker.text_of(outcome) for outcome in outcomes],
+            "images": [self.upscaler.text_of(outcome.stored) for outcome in outcomes],
         }
-        return self.maker.answer(body, *outcomes)
+        return self.upscaler.answer(body, *outcomes)
 
     async def upscalers(self) -> Upscalers:
         """``GET /sdapi/v1/upscalers``."""
-        return upscalers(self.maker.catalogue)
+        return upscalers(self.upscaler.catalogue)
 
     async def progress(self) -> ExtrasProgress:
         """``GET /sdapi/v1/progress``."""
-        return progress(self.maker.pipeline.load, self._tiles.values())
+        return progress(self.upscaler.pipeline.load, self._tiles.values())
 
     async def options(self) -> ExtrasOptions:
-        """``GET /sdapi/v1/options``, by which clients find out that somebody is there."""
+        """``GET /sdapi/v1/options``, with which clients check the connection."""
         return {"samples_format": "png"}
 
     @contextmanager
     def _followed(self) -> Iterator[Listener]:
-        """Tells ``progress`` of a request while it runs."""
+        """Keep the progress of a request for ``progress`` while it runs."""
         key = object()
 
         def tile(done: int, total: int) -> None:

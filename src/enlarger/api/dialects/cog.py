@@ -1,20 +1,20 @@
-"""The dialect of Cog, the container format of Replicate's models, and of Replicate's own API around it."""
+"""The dialect of Cog, the container format of Replicate's models, and of the API of Replicate."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Literal, NotRequired
 
-from quart import Blueprint, Response, g, request
+from quart import Response, g, request
 from typing_extensions import TypedDict
 
 from enlarger import __version__
+from enlarger.api.compatible.texts import sentence
 from enlarger.api.dialects.dialect import (
-    DialectContext,
     fault_of,
     options_of,
     refuse_unknown,
@@ -23,11 +23,13 @@ from enlarger.api.dialects.dialect import (
 )
 from enlarger.api.dialects.model_names import model_named
 from enlarger.api.streaming import FileText
-from enlarger.api.traced import traced
+from enlarger.api.upscaling import Upscaler
 from enlarger.api.v1.problems import Problem
+from enlarger.api.v1.reader import RequestReader
 from enlarger.api.v1.requests import Form
 from enlarger.errors import (
     EngineError,
+    EnlargerError,
     MissingInput,
     NotAcceptable,
     NotFound,
@@ -41,16 +43,11 @@ from enlarger.picture.formats import MEDIA_TYPES
 from enlarger.pipeline.outcome import Outcome
 from enlarger.request import UpscaleRequest
 
-PATHS = ("/predictions", "/health-check")
-"""Of Cog itself. Errors under ``/v1`` are problems, as Replicate's are."""
-
-PICTURES = ("/predictions", "/v1/predictions", "/v1/models/<owner>/<name>/predictions")
-
 OWNER = "enlarger"
-"""Before the ids of our models, where a name must have an owner."""
+"""The owner of our models, where a name must have one."""
 
 _DEFAULT_SCALE = 4
-"""That of nightmareai/real-esrgan."""
+"""The default of nightmareai/real-esrgan."""
 
 _PUBLISHED = {
     # https://replicate.com/nightmareai/real-esrgan: RealESRGAN_x4plus, in two versions that people have written down.
@@ -60,16 +57,16 @@ _PUBLISHED = {
     # https://replicate.com/xinntao/realesrgan: its input says which.
     "xinntao/realesrgan": "auto",
 }
-"""Names and versions of models elsewhere that have the weights of one of ours."""
+"""Our models by the names and versions of published models that have the same weights."""
 
 _PICTURE_FIELDS = ("image", "img")
 OWN_FIELDS = (*_PICTURE_FIELDS, "face_enhance", "tile", "version")
-"""Of an input, besides our options."""
+"""Fields of an input besides our options."""
 
 _SIZES = ("scale", "width", "height", "long_side", "short_side")
 
 _FAILURES = (RequestError, EngineError, StorageFull)
-"""What makes a prediction that has begun a failed one; the rest refuses it."""
+"""Errors that a prediction reports as failed. All others refuse the request."""
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -133,27 +130,27 @@ class CogRefusal(TypedDict):
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """A prediction that is asked for."""
+class Request:
+    """A checked request for a prediction."""
 
     job: UpscaleRequest
     id: str | None
-    """That of the request."""
+    """The id that the request gives the prediction."""
 
     shown: Mapping[str, Any]
-    """The input, for the answer: without a picture that came with it."""
+    """The input as the answer repeats it, without pictures that came as data."""
 
 
-def read(form: Form, catalogue: Catalogue, *, named: str | None = None) -> Wish:
-    """What the body of a prediction asks for.
+def read(form: Form, catalogue: Catalogue, *, named: str | None = None) -> Request:
+    """Read the body of a prediction.
 
     Args:
         form: the fields of the body.
-        catalogue: the models there are.
+        catalogue: the installed models.
         named: the model in the path.
 
     Raises:
-        RequestError: what is asked for is not to be had.
+        RequestError: a field cannot be used.
     """
     body = form.fields
     for name in ("webhook", "webhook_completed", "output_file_prefix", "stream"):
@@ -188,7 +185,7 @@ def read(form: Form, catalogue: Catalogue, *, named: str | None = None) -> Wish:
         if name not in _PICTURE_FIELDS or str(value).startswith(("http://", "https://"))
     }
     job = UpscaleRequest(source=source_named(fields[given[0]], given[0]), options=options)
-    return Wish(job, id_, shown)
+    return Request(job, id_, shown)
 
 
 def _model(named: Sequence[object], fields: Mapping[str, Any], catalogue: Catalogue) -> str:
@@ -204,11 +201,11 @@ def _model(named: Sequence[object], fields: Mapping[str, Any], catalogue: Catalo
 
 
 def version_named(name: object, catalogue: Catalogue) -> str:
-    """The id of the model that a name with its owner, a version, or both together mean.
+    """The id of the model that a name with its owner, a version, or both together stand for.
 
     Raises:
-        InvalidOption: it is no name.
-        UnknownModel: no such model is installed, or it is not known to have the weights of one that is.
+        InvalidOption: it is not a string.
+        UnknownModel: no such model is installed, or its weights are not known to be those of an installed one.
     """
     if not isinstance(name, str):
         raise fault_of("version", "type", "it must be a string")
@@ -219,11 +216,11 @@ def version_named(name: object, catalogue: Catalogue) -> str:
 
 
 def check_preferences(prefer: str | None, accept: str | None) -> None:
-    """Predictions are made while the request waits, and answered as JSON.
+    """Refuse preferences that cannot be met: predictions are made while the request waits, and answered as JSON.
 
     Raises:
-        InvalidOption: the request would rather have its answer before the output is there.
-        NotAcceptable: it wants events.
+        InvalidOption: the request prefers an answer before the output exists.
+        NotAcceptable: the request accepts a stream of events.
     """
     if re.search(r"(^|[\s,;])respond-async\b", prefer or "", re.IGNORECASE):
         raise unsupported("Prefer", "respond-async is not to be had: leave it out and wait")
@@ -232,7 +229,7 @@ def check_preferences(prefer: str | None, accept: str | None) -> None:
 
 
 def prediction(
-    wish: Wish,
+    asked: Request,
     *,
     created_at: datetime,
     completed_at: datetime,
@@ -245,11 +242,11 @@ def prediction(
     ran = outcome.ran if outcome is not None else None
     notes = outcome.notes if outcome is not None else ()
     return {
-        "id": wish.id or request_id,
-        "model": f"{OWNER}/{ran.model if ran is not None else wish.job.options.model}",
+        "id": asked.id or request_id,
+        "model": f"{OWNER}/{ran.model if ran is not None else asked.job.options.model}",
         "version": ran.model_sha256 if ran is not None else "",
         "status": "failed" if error is not None else "succeeded",
-        "input": dict(wish.shown),
+        "input": dict(asked.shown),
         "output": output,
         "error": error,
         "logs": "".join(f"{note.code}: {note.detail}\n" for note in notes),
@@ -289,42 +286,40 @@ def health(reason: str | None) -> CogStatus:
 
 @dataclass(kw_only=True)
 class Cog:
-    """The routes."""
+    """The handlers of the routes. Errors under ``/v1`` are problems, as those of Replicate are."""
 
-    maker: DialectContext
+    upscaler: Upscaler
+    reader: RequestReader
+    failed: Callable[[EnlargerError], None]
+    """Called with the error of a prediction that failed and is answered with 200."""
+
+    reason: Callable[[], str | None]
+    """Why the gateway takes no work now, or None."""
+
     _started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
-
-    def blueprint(self) -> Blueprint:
-        """The routes, to be registered."""
-        routes = Blueprint("cog", __name__)
-        predict = traced(self.predict)
-        for path in PICTURES:
-            routes.add_url_rule(path, view_func=predict, methods=["POST"])
-        routes.add_url_rule("/v1/models/<owner>/<name>/versions/<version>", view_func=self.version)
-        routes.add_url_rule("/health-check", view_func=self.health_check)
-        return routes
 
     async def predict(self, owner: str = "", name: str = "") -> Response:
         """``POST /predictions``, and the two places where Replicate's clients make one."""
-        maker, created_at = self.maker, datetime.now(UTC)
+        upscaler, created_at = self.upscaler, datetime.now(UTC)
         check_preferences(request.headers.get("Prefer"), request.headers.get("Accept"))
         named = f"{owner}/{name}" if owner else None
-        wish = await maker.read(partial(read, catalogue=maker.catalogue, named=named), json=True)
-        show = partial(prediction, wish, created_at=created_at, request_id=g.request_id)
+        form = await self.reader.json_form()
+        asked = await self.reader.read(partial(read, named=named), form)
+        show = partial(prediction, asked, created_at=created_at, request_id=g.request_id)
         try:
-            outcome = await maker.make(wish.job)
+            outcome = await upscaler.make(asked.job)
         except _FAILURES as error:
-            maker.failed(error)
-            return maker.answer(show(completed_at=datetime.now(UTC), error=str(error)))
+            self.failed(error)
+            return upscaler.answer(show(completed_at=datetime.now(UTC), error=sentence(error)))
         prefix = f"data:{MEDIA_TYPES[outcome.stored.suffix]};base64,"
-        output = maker.text_of(outcome, prefix)
+        output = upscaler.text_of(outcome.stored, prefix)
         body = show(completed_at=datetime.now(UTC), outcome=outcome, output=output)
-        return maker.answer(body, outcome)
+        return upscaler.answer(body, outcome)
 
     async def version(self, owner: str, name: str, version: str) -> Version:
         """``GET /v1/models/{owner}/{name}/versions/{id}``, which clients ask after a prediction by version."""
         try:
-            id_ = version_named(f"{owner}/{name}:{version}", self.maker.catalogue)
+            id_ = version_named(f"{owner}/{name}:{version}", self.upscaler.catalogue)
         except UnknownModel as error:
             raise NotFound("there is no such version") from error
         return {
@@ -336,5 +331,5 @@ class Cog:
         }
 
     async def health_check(self) -> HealthCheck:
-        """``GET /health-check``: 200 in any state, as there."""
-        return {"status": health(self.maker.reason()), "version": {"enlarger": __version__}}
+        """``GET /health-check``: 200 in any state, as Cog answers."""
+        return {"status": health(self.reason()), "version": {"enlarger": __version__}}

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal, NotRequired
 
-from quart import Blueprint, Response, g
+from quart import Response, g
 from typing_extensions import TypedDict
 
 from enlarger.api.dialects.dialect import (
-    DialectContext,
     fault_of,
     options_of,
     refuse_unknown,
@@ -20,14 +18,13 @@ from enlarger.api.dialects.dialect import (
 from enlarger.api.dialects.model_names import model_named
 from enlarger.api.facts import absolute
 from enlarger.api.streaming import FileText
-from enlarger.api.traced import traced
+from enlarger.api.upscaling import Upscaler
 from enlarger.api.v1.problems import Problem
+from enlarger.api.v1.reader import RequestReader
 from enlarger.api.v1.requests import Form
 from enlarger.models import Catalogue
 from enlarger.options import Options
 from enlarger.request import BytesSource, Source, UpscaleRequest
-
-PATH = "/v1/images/upscale"
 
 Carrier = Literal["url", "b64_json"]
 
@@ -70,18 +67,18 @@ class Request:
 
     job: UpscaleRequest
     carrier: Carrier
-    """How the answer carries the picture."""
+    """Whether the answer has a URL or the file itself."""
 
 
 def read(form: Form, catalogue: Catalogue) -> Request:
-    """What a form asks for.
+    """Read the fields of a request.
 
     Raises:
-        RequestError: what is asked for is not to be had.
+        RequestError: a field cannot be used.
     """
     fields = dict(form.fields)
     refuse_unknown(fields, ("image", "response_format", *Options.model_fields))
-    # As each of the two is answered by those who invented it.
+    # The default of JSON and the default of forms are those of the services that introduced them.
     carrier = fields.pop("response_format", "b64_json" if form.strict else "url")
     if carrier not in ("url", "b64_json"):
         raise fault_of("response_format", "range", "it must be url or b64_json")
@@ -95,7 +92,7 @@ def read(form: Form, catalogue: Catalogue) -> Request:
 
 
 def _in_form(data: bytes) -> Source:
-    """The picture in the part of a form, which may name it as a field of JSON does: no picture is ASCII without NUL."""
+    """The picture in the part of a form: a file, or text that names it. No picture file is ASCII without NUL."""
     is_text = data.isascii() and b"\0" not in data
     return source_named(data.decode("ascii"), "image") if is_text else BytesSource(data)
 
@@ -121,27 +118,22 @@ def error_body(problem: Problem) -> OpenAIRefusal:
 
 @dataclass(frozen=True, kw_only=True)
 class LocalAI:
-    """The route."""
+    """The handler of the route."""
 
-    maker: DialectContext
-
-    def blueprint(self) -> Blueprint:
-        """The route, to be registered."""
-        routes = Blueprint("localai", __name__)
-        routes.add_url_rule(PATH, view_func=traced(self.upscale), methods=["POST"])
-        return routes
+    upscaler: Upscaler
+    reader: RequestReader
 
     async def upscale(self) -> Response:
         """``POST /v1/images/upscale``."""
-        maker = self.maker
-        wanted = await maker.read(partial(read, catalogue=maker.catalogue))
-        outcome = await maker.make(wanted.job)
+        upscaler = self.upscaler
+        wanted = await self.reader.read(read, await self.reader.form())
+        outcome = await upscaler.make(wanted.job)
         picture: MadeImage
         if wanted.carrier == "url":
-            picture = {"url": absolute(outcome.stored.url_path, maker.public_url)}
+            picture = {"url": absolute(outcome.stored.url_path, upscaler.public_url)}
         else:
-            picture = {"b64_json": maker.text_of(outcome)}
+            picture = {"b64_json": upscaler.text_of(outcome.stored)}
         body = answer(
             picture, model=outcome.ran.model, created_s=time.time(), request_id=g.request_id
         )
-        return maker.answer(body, outcome)
+        return upscaler.answer(body, outcome)

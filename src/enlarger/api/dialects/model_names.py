@@ -1,11 +1,12 @@
-"""What other services and their clients call the models that are here."""
+"""The names that other services and their clients have for our models."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from enlarger.errors import Fault, InvalidOption, UnknownModel
+from enlarger.api.dialects.dialect import fault_of
+from enlarger.errors import UnknownModel
 from enlarger.models import Catalogue
 
 ALIASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -28,44 +29,41 @@ ALIASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "realesr-general-wdn-x4v3": ("R-ESRGAN General WDN 4xV3",),
     }
 )
-"""By our id, each the same weights under another name. The first is that of AUTOMATIC1111."""
+"""Names of the same weights elsewhere, by our id. The first is that of AUTOMATIC1111."""
 
 _IDS = {name: id_ for id_, names in ALIASES.items() for name in names}
 
 _PLAIN = ("none", "lanczos", "nearest", "bicubic", "bilinear")
-"""Upscalers of others that are no models."""
+"""Upscalers of other services that are not models."""
 
 
 def model_named(name: object, catalogue: Catalogue, *, field: str) -> str:
-    """The id of the model that a request calls so; ``auto`` stays.
+    """The id of the model with a name; ``auto`` stays.
 
     Args:
-        name: an id of ours, or an alias.
-        catalogue: the models there are.
-        field: where the request says it.
+        name: one of our ids, or an alias.
+        catalogue: the installed models.
+        field: the field of the request that has the name.
 
     Raises:
-        InvalidOption: it is no name, or that of plain resampling.
+        InvalidOption: it is not a string, or the name of plain resampling.
         UnknownModel: no such model is installed.
     """
     if not isinstance(name, str):
-        raise _invalid(field, "it must be a string")
+        raise fault_of(field, "range", "it must be a string")
     id_ = _IDS.get(name, name)
     if id_ == "auto" or id_ in {model.id for model in catalogue}:
         return id_
     there_are = f"there are {', '.join(names_of(catalogue))}"
     if name.lower() in _PLAIN:
-        raise _invalid(
+        raise fault_of(
             field,
+            "range",
             f"{name} is plain resampling, which is never passed off as a model here; {there_are}",
         )
     raise UnknownModel(f"'{name[:80]}' is not installed; {there_are}")
 
 
 def names_of(catalogue: Catalogue) -> list[str]:
-    """Of each installed model the id, and after it the best known name, if it has one."""
+    """The ids of the installed models, each followed by its best known name, if it has one."""
     return [name for model in catalogue for name in (model.id, *ALIASES.get(model.id, ())[:1])]
-
-
-def _invalid(field: str, detail: str) -> InvalidOption:
-    return InvalidOption(f"Invalid {field}: {detail}", faults=[Fault(field, "range", detail)])

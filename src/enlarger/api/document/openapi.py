@@ -10,11 +10,12 @@ from typing import Any
 from urllib.parse import urlencode
 
 from enlarger import __version__
-from enlarger.api.callers import is_open
-from enlarger.api.document.operation import HEADERS, RATES, TAGS, Answer, Operation
+from enlarger.api.document.operation import HEADERS, RATES, REFUSALS, TAGS, Answer, Operation
 from enlarger.api.document.operations import OPERATIONS
 from enlarger.api.document.schemas import Document, Schema, schemas_of
 from enlarger.api.downloads import OCTETS
+from enlarger.api.routes import is_charged, is_open
+from enlarger.api.v1.problems import MEDIA_TYPE, Problem
 from enlarger.api.v1.schemas import Advance, BatchItem, ShownTile
 from enlarger.errors import EnlargerError, ListNeedsKeys
 
@@ -43,12 +44,11 @@ def document(*, public_url: str | None = None) -> Document:
     base_url = (public_url or EXAMPLE_URL).rstrip("/")
     operations = OPERATIONS.values()
     answers = [answer for one in operations for answer in one.answers.values()]
-    types = [*(one.json for one in answers), *(one.words.body for one in operations), *_EVENTS]
+    types = [*(one.json for one in answers), *REFUSALS.values(), *_EVENTS]
     schemas, named = schemas_of({id(one): one for one in types if one is not None}.values())
     paths: dict[str, Any] = {}
     for one in operations:
-        methods = paths.setdefault(re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", one.rule), {})
-        methods[one.method.lower()] = _operation(one, schemas, base_url)
+        paths.setdefault(one.path, {})[one.method.lower()] = _operation(one, schemas, base_url)
     made: Document = {
         "openapi": "3.1.0",
         "info": {
@@ -75,8 +75,9 @@ def document(*, public_url: str | None = None) -> Document:
 
 
 def _operation(operation: Operation, schemas: dict[int, Schema], base_url: str) -> Schema:
+    rates = RATES if is_charged(operation.rule) else ()
     answers = {
-        str(status): _answer(answer, schemas) for status, answer in operation.answers.items()
+        str(status): _answer(answer, schemas, rates) for status, answer in operation.answers.items()
     }
     made: Schema = {
         "operationId": operation.id,
@@ -129,13 +130,13 @@ def _parameters(operation: Operation) -> list[Schema]:
     return made
 
 
-def _answer(answer: Answer, schemas: dict[int, Schema]) -> Schema:
+def _answer(answer: Answer, schemas: dict[int, Schema], rates: Iterable[str]) -> Schema:
     content = {name: {"schema": _content(name)} for name in answer.media_types}
     if any(name.startswith(("image/", "application/")) for name in answer.media_types):
         content[OCTETS] = {"schema": _content(OCTETS)}
     if answer.json is not None:
         content["application/json"] = {"schema": schemas[id(answer.json)]}
-    made = {"description": answer.description, "headers": _headers(answer.headers)}
+    made = {"description": answer.description, "headers": _headers((*answer.headers, *rates))}
     return {**made, "content": content} if content else made
 
 
@@ -153,16 +154,16 @@ def _headers(names: Iterable[str]) -> Schema:
 
 def _errors(operation: Operation, schemas: dict[int, Schema]) -> dict[str, Schema]:
     """Return the answers with errors: for each status the codes that it may have."""
-    words = operation.words
+    media_type = MEDIA_TYPE if operation.refusal is Problem else "application/json"
     by_status: dict[int, dict[str, type[EnlargerError]]] = {}
     for error in operation.errors:
-        by_status.setdefault(words.status(error), {}).setdefault(error.code, error)
+        by_status.setdefault(operation.status_of(error), {}).setdefault(error.code, error)
     names = {401: ("WWW-Authenticate",), 429: ("Retry-After", *RATES), 503: ("Retry-After",)}
     return {
         str(status): {
             "description": "\n".join(f"- `{code}`: {_told(cls)}" for code, cls in found.items()),
             "headers": _headers(names.get(status, ())),
-            "content": {words.media_type: {"schema": schemas[id(words.body)]}},
+            "content": {media_type: {"schema": schemas[id(operation.refusal)]}},
             "x-codes": list(found),
         }
         for status, found in by_status.items()
@@ -190,7 +191,7 @@ _SAVED = {"image/png": "enlarged.png", "image/jpeg": "tile.jpg", "application/zi
 
 def curl(operation: Operation, base_url: str) -> str:
     """Return a command that makes the request."""
-    path, example = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", operation.rule), dict(operation.example)
+    path, example = operation.path, dict(operation.example)
     for name in [name for name in example if f"{{{name}}}" in path]:
         path = path.replace(f"{{{name}}}", str(example.pop(name)))
     sends_file = len(operation.bodies) > 2

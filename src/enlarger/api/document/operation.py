@@ -3,51 +3,32 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from enlarger import errors
-from enlarger.api import compatible
-from enlarger.api.callers import is_open
+from enlarger.api.compatible import errors as compatible
+from enlarger.api.compatible.schemas import Refusal
 from enlarger.api.dialects import automatic1111, cog, localai
 from enlarger.api.document.schemas import Schema
-from enlarger.api.schemas import Refusal
+from enlarger.api.routes import Contract, contract_of, is_open, may_be_signed
 from enlarger.api.v1.answers import FIDELITY_HEADERS
-from enlarger.api.v1.problems import MEDIA_TYPE, Problem
-from enlarger.api.v1.routes import PREFIXES
+from enlarger.api.v1.problems import Problem
 from enlarger.errors import EnlargerError
 from enlarger.picture.formats import MEDIA_TYPES
 
 Errors = tuple[type[EnlargerError], ...]
 
-
-@dataclass(frozen=True, kw_only=True)
-class Words:
-    """How a part of the API writes errors."""
-
-    media_type: str = "application/json"
-    body: type
-    """The type of the JSON."""
-
-    is_compatible: bool = False
-    """Whether errors have the statuses of the compatible routes."""
-
-    def status(self, error: type[EnlargerError]) -> int:
-        """Return the status of an error."""
-        # A path that leads nowhere is 404 everywhere: on the compatible routes HTTP itself says so.
-        is_theirs = self.is_compatible and error is not errors.NotFound
-        return compatible.status_of(error) if is_theirs else error.status
-
-
-_WORDS: tuple[tuple[str | tuple[str, ...], Words], ...] = (
-    (automatic1111.PREFIX, Words(body=automatic1111.ExtrasRefusal)),
-    (cog.PATHS, Words(body=cog.CogRefusal)),
-    (localai.PATH, Words(body=localai.OpenAIRefusal)),
-    (PREFIXES, Words(body=Problem, media_type=MEDIA_TYPE)),
-    ("/", Words(body=Refusal, is_compatible=True)),
-)
-"""By the beginning of a path; the first that fits counts."""
+REFUSALS: Mapping[Contract, type] = {
+    Contract.COMPATIBLE: Refusal,
+    Contract.V1: Problem,
+    Contract.AUTOMATIC1111: automatic1111.ExtrasRefusal,
+    Contract.COG: cog.CogRefusal,
+    Contract.OPENAI: localai.OpenAIRefusal,
+}
+"""The types of the JSON of errors."""
 
 
 @dataclass(frozen=True)
@@ -116,9 +97,20 @@ class Operation:
         return self.route.partition(" ")[2]
 
     @property
-    def words(self) -> Words:
-        """How the operation writes errors."""
-        return next(words for start, words in _WORDS if self.rule.startswith(start))
+    def path(self) -> str:
+        """The path as OpenAPI writes it."""
+        return re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", self.rule)
+
+    @property
+    def refusal(self) -> type:
+        """The type of the JSON of errors."""
+        return REFUSALS[contract_of(self.rule)]
+
+    def status_of(self, error: type[EnlargerError]) -> int:
+        """Return the status of an error."""
+        # A path that leads nowhere is 404 everywhere: on the compatible routes HTTP itself says so.
+        is_theirs = self.refusal is Refusal and error is not errors.NotFound
+        return compatible.status_of(error) if is_theirs else error.status
 
     @property
     def sent_headers(self) -> tuple[str, ...]:
@@ -133,7 +125,7 @@ class Operation:
         return (
             EnlargerError,
             *(() if is_open(self.rule) else (errors.Unauthorized,)),
-            *(LINKS if self.method == "GET" and self.rule.startswith("/v1/") else ()),
+            *(LINKS if self.method == "GET" and may_be_signed(self.rule) else ()),
             *(SENT if self.method == "POST" else ()),
             *(READ if "application/json" in kinds else ()),
             *((errors.MalformedMultipart,) if "multipart/form-data" in kinds else ()),

@@ -6,14 +6,14 @@ from dataclasses import replace
 from functools import partial
 
 from enlarger import errors
-from enlarger.api import schemas
+from enlarger.api import probes
+from enlarger.api.compatible import schemas
 from enlarger.api.dialects import automatic1111, cog, localai
 from enlarger.api.document import requests
 from enlarger.api.document.operation import (
     EVENTS,
     FILE_HEADERS,
     PICTURE_TYPES,
-    RATES,
     READ,
     RESULT,
     SENT,
@@ -40,8 +40,8 @@ _FIELDS = "docs/reference/dialects.md lists the fields, and the differences from
 
 _UPSCALING = (*WORK, *STORED, *RESULT, errors.NotAcceptable, errors.IdempotencyKeyReused)
 
-_TIMED = ("Server-Timing", *RATES)
-_FACTS = (*FILE_HEADERS, "Server-Timing", *FIDELITY_HEADERS)
+_TIMED = ("Server-Timing",)
+_FACTS = (*FILE_HEADERS, *_TIMED, *FIDELITY_HEADERS)
 _MADE_HEADERS = ("ETag", *_TIMED, *FIDELITY_HEADERS, "Idempotency-Replayed")
 _MADE = Answer(
     v1.Result, "The picture, or its URL, as `Accept` selects.", media_types=PICTURE_TYPES
@@ -49,10 +49,10 @@ _MADE = Answer(
 _QUEUED = Answer(
     v1.Job,
     "The request has become a job: the client asked for one, or the picture takes long.",
-    headers=("Location", "Retry-After", "Preference-Applied", "Idempotency-Replayed", *RATES),
+    headers=("Location", "Retry-After", "Preference-Applied", "Idempotency-Replayed"),
 )
 _UPSCALED = ok(schemas.Upscaled, headers=_TIMED)
-_ACCEPTED = Answer(v1.Batch, headers=("Location", "Retry-After", "Idempotency-Replayed", *RATES))
+_ACCEPTED = Answer(v1.Batch, headers=("Location", "Retry-After", "Idempotency-Replayed"))
 _JOB = ok(v1.Job, headers=("Retry-After",))
 _BATCH = ok(v1.Batch, headers=("Retry-After",))
 
@@ -88,7 +88,7 @@ _ALL = (
         "GET /v1/upscale",
         "upscaleLink",
         "Enlarge a picture, as a link",
-        {**ranged(replace(_MADE, headers=(*_FACTS, *RATES))), 202: _QUEUED},
+        {**ranged(replace(_MADE, headers=_FACTS)), 202: _QUEUED},
         text="For pages and caches: the picture is `public` as long as it lives; JSON is not cached. A signed link needs no key.",
         query=requests.UPSCALE_LINK,
         headers=("Accept", "Prefer"),
@@ -126,7 +126,7 @@ _ALL = (
         "POST /v1/compare",
         "compare",
         "Enlarge one part of a picture with several models",
-        ok(v1.Comparison, headers=RATES),
+        ok(v1.Comparison),
         text=f"{_FORMS} `region` is required.",
         query=requests.COMPARE,
         bodies=requests.COMPARE_BODIES,
@@ -147,7 +147,7 @@ _ALL = (
         "GET /v1/jobs",
         "jobs",
         "The jobs of your API key, newest first",
-        ok(v1.JobList, headers=RATES),
+        ok(v1.JobList),
         text="Refused if the service has no keys: then a job is visible to whoever knows its id.",
         query=requests.JOBS,
         own_errors=(errors.InvalidOption, errors.ListNeedsKeys),
@@ -272,8 +272,8 @@ _ALL = (
         ok(schemas.Swept),
         text="The body is ignored.",
     ),
-    _operations("GET /livez", "livez", "Whether the process answers", ok(schemas.Alive)),
-    _operations("GET /readyz", "readyz", "Whether the gateway accepts work", probe(schemas.Ready)),
+    _operations("GET /livez", "livez", "Whether the process answers", ok(probes.Alive)),
+    _operations("GET /readyz", "readyz", "Whether the gateway accepts work", probe(probes.Ready)),
     _operations(
         "GET /metrics",
         "metrics",
@@ -306,7 +306,7 @@ _ALL = (
         "POST /sdapi/v1/extra-batch-images",
         "extraBatchImages",
         "AUTOMATIC1111: enlarge several pictures",
-        ok(automatic1111.ExtraImages, headers=RATES),
+        ok(automatic1111.ExtraImages),
         bodies=(requests.EXTRA_BATCH,),
         own_errors=WORK,
     ),

@@ -8,7 +8,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import cached_property
 
-from quart import Blueprint, Quart, Response, abort, request
+from quart import Response, abort, request
 
 from enlarger.api.document.page import ASSETS, POLICY, asset, page
 from enlarger.api.downloads import download
@@ -19,9 +19,8 @@ _CACHED = "public, max-age=300"
 
 @dataclass
 class DocumentRoutes:
-    """The routes, which describe the application that they are in."""
+    """The handlers of the documents."""
 
-    app: Quart
     executor: Executor
     public_url: str | None
     """Where others see the service."""
@@ -34,16 +33,6 @@ class DocumentRoutes:
 
         made = document(public_url=self.public_url)
         return {"/openapi.json": json.dumps(made), "/llms.txt": llms_text(made)}
-
-    def register(self) -> None:
-        """Add the routes to the application."""
-        routes = Blueprint("document", __name__)
-        routes.add_url_rule("/", view_func=self.home)
-        routes.add_url_rule("/openapi.json", view_func=self.openapi)
-        routes.add_url_rule("/docs", view_func=self.docs)
-        routes.add_url_rule("/docs/<name>", view_func=self.asset)
-        routes.add_url_rule("/llms.txt", view_func=self.llms)
-        self.app.register_blueprint(routes)
 
     async def home(self) -> Response:
         """``GET /``: leads to the page; not for good, since there may be another one some day.

@@ -6,18 +6,18 @@ import hashlib
 import json
 import re
 from collections.abc import AsyncIterator, Mapping
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from quart import Blueprint, Response, g, request
+from quart import Response, g, request
 
 from enlarger.api.archives import Member, zip_chunks
 from enlarger.api.callers import caller_of
 from enlarger.api.facts import absolute
 from enlarger.api.v1.answers import batch_object, item_object
-from enlarger.api.v1.jobs import EVENT_HEADERS, RETRY_MS, owner_of_request
+from enlarger.api.v1.events import PING, RETRY, event, event_stream, nothing_more
+from enlarger.api.v1.reader import RequestReader, owner_of_request
 from enlarger.api.v1.requests import (
     SOURCES,
     Form,
@@ -33,7 +33,6 @@ from enlarger.errors import (
     Fault,
     InvalidOption,
     JobNotFinished,
-    Reason,
     RequestError,
     ResultExpired,
 )
@@ -43,19 +42,16 @@ from enlarger.threads import in_thread
 
 BATCHES = "/v1/batches"
 
-LIMIT_BYTES = 64 << 20
-"""Of the body of a batch."""
-
 MOST_ITEMS = 100
 
 _MOST_ID_SIGNS = 100
 _FIELDS = ("items", "options", "webhook")
 _SIZES = ("scale", "width", "height", "long_side", "short_side", "fit")
-"""An item that has one of these has its own size, and none of those that all share."""
+"""An item with one of these has its own size, and none of the shared ones."""
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _LAST = "end"
-"""Id of the last event: who has seen it knows all."""
+"""Id of the last event. A client that has seen it has seen all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,32 +67,31 @@ class Asking:
 def read_batch(
     body: bytes, *, catalogue: Catalogue, request_id: str, owner: str, has_webhooks: bool
 ) -> Asking:
-    """What a body asks for. What is wrong with an item alone is that item's problem.
+    """Read the body of a batch. A fault of one item becomes the problem of that item.
 
     Raises:
-        MalformedJson, MissingBody: it is no JSON object.
-        InvalidOption: what holds for all items is wrong.
-        UnknownModel: the same.
+        MalformedJson, MissingBody: the body is not a JSON object.
+        InvalidOption, UnknownModel: a field that holds for all items cannot be used.
     """
     fields = json_object(body)
     for name in fields:
         if name not in _FIELDS:
-            raise _invalid(name[:40], "unknown", f"a batch has {', '.join(_FIELDS)}")
+            raise InvalidOption.of(Fault(name[:40], "unknown", f"a batch has {', '.join(_FIELDS)}"))
     webhook = read_webhook(fields.get("webhook"), enabled=has_webhooks)
     shared = fields.get("options")
     shared = {} if shared is None else shared
     if not isinstance(shared, dict):
-        raise _invalid("options", "type", "it must be an object")
+        raise InvalidOption.of(Fault("options", "type", "it must be an object"))
     _check_names(shared, ())
     options_of(Form(shared, None, strict=True), catalogue=catalogue)
     items = fields.get("items")
     if not isinstance(items, list):
-        raise _invalid("items", "type", "it must be a list of objects")
+        raise InvalidOption.of(Fault("items", "type", "it must be a list of objects"))
     if not 1 <= len(items) <= MOST_ITEMS:
-        raise _invalid("items", "range", f"there must be 1 to {MOST_ITEMS}")
+        raise InvalidOption.of(Fault("items", "range", f"there must be 1 to {MOST_ITEMS}"))
     named = [item["id"] for item in items if isinstance(item, dict) and _is_id(item.get("id"))]
     if len(set(named)) < len(named):
-        raise _invalid("items", "conflict", "no two may have the same id")
+        raise InvalidOption.of(Fault("items", "conflict", "no two may have the same id"))
     fingerprint_ = hashlib.sha256(f"{BATCHES}\n{webhook}".encode())
     read = []
     for item in items:
@@ -113,12 +108,12 @@ def _read_item(
     id_ = None
     try:
         if not isinstance(given, dict):
-            raise _invalid("items", "type", "each must be an object")
+            raise InvalidOption.of(Fault("items", "type", "each must be an object"))
         own = dict(given)
         if (id_ := own.pop("id", None)) is not None and not _is_id(id_):
             id_ = None
             detail = f"it must be a text of 1 to {_MOST_ID_SIGNS} characters"
-            raise _invalid("id", "type", detail)
+            raise InvalidOption.of(Fault("id", "type", detail))
         _check_names(own, SOURCES)
         has_size = any(own.get(name) is not None for name in _SIZES)
         rest = {name: value for name, value in shared.items() if not (has_size and name in _SIZES)}
@@ -138,21 +133,19 @@ def _is_id(value: object) -> bool:
 
 
 def _check_names(fields: Mapping[str, Any], others: tuple[str, ...]) -> None:
-    """Only options of pictures, and these others."""
+    """Refuse fields that are neither options of a picture nor among ``others``."""
     for name in ("inline", "webhook"):
         if name in fields:
-            raise _invalid(name, "unsupported", "it cannot be had of a picture in a batch")
+            raise InvalidOption.of(
+                Fault(name, "unsupported", "it cannot be had of a picture in a batch")
+            )
     for name in SOURCES:
         if name in fields and name not in others:
-            raise _invalid(name, "unsupported", "each item has a picture of its own")
-
-
-def _invalid(option: str, reason: Reason, detail: str) -> InvalidOption:
-    return InvalidOption(f"Invalid {option}: {detail}", faults=[Fault(option, reason, detail)])
+            raise InvalidOption.of(Fault(name, "unsupported", "each item has a picture of its own"))
 
 
 def member_name(job: Job) -> str:
-    """What the file of an item is called in the archive: safe wherever it is unpacked."""
+    """The name of an item's file in the archive, which is safe on every file system."""
     suffix = (job.file_name or "").rpartition(".")[2]
     name = _UNSAFE.sub("_", job.item_id or job.id).strip("._") or job.id
     return f"{job.batch_index:03}-{name}.{suffix}"
@@ -160,36 +153,25 @@ def member_name(job: Job) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class BatchRoutes:
-    """What can be done with batches."""
+    """The handlers of batches."""
 
     batches: Batches
     jobs: Jobs
-    catalogue: Catalogue
-    executor: Executor
+    reader: RequestReader
     public_url: str | None
-    has_webhooks: bool
 
-    def register(self, routes: Blueprint) -> None:
-        """Add the routes."""
-        path = f"{BATCHES}/<batch_id>"
-        routes.add_url_rule(BATCHES, view_func=self.queue_batch, methods=["POST"])
-        routes.add_url_rule(path, view_func=self.show_batch, methods=["GET"])
-        routes.add_url_rule(path, view_func=self.cancel_batch, methods=["DELETE"])
-        routes.add_url_rule(f"{path}/events", view_func=self.batch_events)
-        routes.add_url_rule(f"{path}/results.zip", view_func=self.results)
-
-    async def queue_batch(self) -> Response:
-        """``POST /v1/batches``: take it."""
+    async def queue(self) -> Response:
+        """``POST /v1/batches``: submit a batch."""
         body = await request.get_data(cache=False, as_text=False)
         owner = owner_of_request()
         read = partial(
             read_batch,
-            catalogue=self.catalogue,
+            catalogue=self.reader.catalogue,
             request_id=g.request_id,
             owner=owner,
-            has_webhooks=self.has_webhooks,
+            has_webhooks=self.reader.has_webhooks,
         )
-        asking = await in_thread(self.executor, read, body)
+        asking = await in_thread(self.reader.executor, read, body)
         key = idempotency_key(request.headers.get("Idempotency-Key"))
         asked = Asked(
             caller=caller_of(request.scope).id,
@@ -205,28 +187,23 @@ class BatchRoutes:
             headers["Idempotency-Replayed"] = "true"
         return self._answer(batch, status=202, headers=headers)
 
-    async def show_batch(self, batch_id: str) -> Response:
-        """``GET /v1/batches/{id}``: how it is."""
+    async def show(self, batch_id: str) -> Response:
+        """``GET /v1/batches/{id}``: the state of a batch."""
         return self._answer(await self._batch(batch_id))
 
-    async def cancel_batch(self, batch_id: str) -> Response:
-        """``DELETE /v1/batches/{id}``: end what has not ended."""
+    async def cancel(self, batch_id: str) -> Response:
+        """``DELETE /v1/batches/{id}``: cancel the jobs that have not ended."""
         return self._answer(await self.batches.cancel(await self._batch(batch_id)))
 
-    async def batch_events(self, batch_id: str) -> Response:
+    async def events(self, batch_id: str) -> Response:
         """``GET /v1/batches/{id}/events``: server-sent events."""
         batch = await self._batch(batch_id)
         if request.headers.get("Last-Event-ID", "").strip() == _LAST:
-            return Response(b"", status=204)  # which tells a browser not to come back
-        answer = Response(
-            self._stream(batch),
-            headers=EVENT_HEADERS,
-        )
-        answer.timeout = None  # as long as the batch takes
-        return answer
+            return nothing_more()
+        return event_stream(self._stream(batch))
 
     async def results(self, batch_id: str) -> Response:
-        """``GET /v1/batches/{id}/results.zip``: all results that are there."""
+        """``GET /v1/batches/{id}/results.zip``: all results that exist now."""
         batch = await self._batch(batch_id)
         if not any(job.is_ended for job in batch.jobs):
             raise JobNotFinished("nothing of the batch has ended yet", retry_after_s=1)
@@ -247,7 +224,7 @@ class BatchRoutes:
         return answer
 
     async def _members(self, batch: Batch, here: list[Job]) -> AsyncIterator[Member]:
-        """The files, and what is in them. A result that expires before its turn is not among them."""
+        """The files of the archive and their manifest. A result that expires before its turn is left out."""
         items = {
             job.id: {**item_object(job, public_url=self.public_url), "file": None}
             for job in batch.jobs
@@ -274,19 +251,19 @@ class BatchRoutes:
         return job.state == "succeeded" and self.jobs.left_s(job) > 0
 
     async def _stream(self, batch: Batch) -> AsyncIterator[bytes]:
-        yield f"retry: {RETRY_MS}\n\n".encode()
+        yield RETRY
         url = self.public_url
         last: Batch | None = None
         async for now in self.batches.watch(batch):
             if now is None:
-                yield b": ping\n\n"
+                yield PING
                 continue
             if last is not None:
                 for job in now.changed_since(last):
-                    yield _event("item", item_object(job, public_url=url))
+                    yield event("item", item_object(job, public_url=url))
             if last is None or now.state != "running":
                 id_ = _LAST if now.state != "running" else None
-                yield _event("state", batch_object(now, public_url=url), id_)
+                yield event("state", batch_object(now, public_url=url), id_)
             last = now
 
     def _answer(
@@ -301,11 +278,6 @@ class BatchRoutes:
     async def _batch(self, batch_id: str) -> Batch:
         is_link = caller_of(request.scope).is_link
         return await self.batches.get(batch_id, None if is_link else owner_of_request())
-
-
-def _event(kind: str, data: Mapping[str, Any], id_: str | None = None) -> bytes:
-    named = "" if id_ is None else f"id: {id_}\n"
-    return f"{named}event: {kind}\ndata: {json.dumps(data)}\n\n".encode()
 
 
 async def _joined(first: bytes, rest: AsyncIterator[bytes] | None = None) -> AsyncIterator[bytes]:

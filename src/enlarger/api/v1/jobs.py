@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from typing import cast
 
-from quart import Blueprint, Response, g, request
+from quart import Response, g, request
 
 from enlarger.api.callers import caller_of
 from enlarger.api.downloads import download
@@ -22,7 +22,9 @@ from enlarger.api.v1.answers import (
     progress_object,
     timing_header,
 )
+from enlarger.api.v1.events import PING, RETRY, event, event_stream, nothing_more
 from enlarger.api.v1.lists import cursor_fault, read_page
+from enlarger.api.v1.reader import owner_of_request
 from enlarger.errors import Fault, InvalidOption, ListNeedsKeys, NotFound
 from enlarger.jobs import Event, Job, Jobs, View
 from enlarger.picture.preview import MEDIA_TYPE as PREVIEW_TYPE
@@ -30,43 +32,19 @@ from enlarger.pipeline.admission import retry_after
 from enlarger.pipeline.progress import Stage
 
 MOST_WAIT_S = 30
-"""Of ``GET /v1/jobs/{id}?wait=``: less than what proxies allow."""
-
-RETRY_MS = 2000
-"""After which a browser comes back when a stream of events breaks."""
-
-EVENT_HEADERS = {
-    "Content-Type": "text/event-stream",
-    "Cache-Control": "no-cache, no-transform",  # a proxy that packs them would keep them meanwhile
-    "X-Accel-Buffering": "no",  # nginx, at its defaults, would keep events until it has 4 KB of them
-}
-
-
-def owner_of_request() -> str:
-    """Whose jobs a request may see: those of its key; without keys, all whose id it knows."""
-    return caller_of(request.scope).owner
+"""The longest ``wait`` of ``GET /v1/jobs/{id}``: less than proxies allow."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobRoutes:
-    """What can be done with a job that is there."""
+    """The handlers of existing jobs."""
 
     jobs: Jobs
     public_url: str | None
     model_of: ModelOf
 
-    def register(self, routes: Blueprint) -> None:
-        """Add the routes."""
-        routes.add_url_rule("/v1/jobs", view_func=self.list_jobs, methods=["GET"])
-        path = "/v1/jobs/<job_id>"
-        routes.add_url_rule(path, view_func=self.show, methods=["GET"])
-        routes.add_url_rule(path, view_func=self.cancel, methods=["DELETE"])
-        routes.add_url_rule(f"{path}/result", view_func=self.result)
-        routes.add_url_rule(f"{path}/events", view_func=self.events)
-        routes.add_url_rule(f"{path}/tiles/<int:index>", view_func=self.tile)
-
-    async def list_jobs(self) -> Response:
-        """``GET /v1/jobs``: those of the caller's key, the newest first."""
+    async def index(self) -> Response:
+        """``GET /v1/jobs``: the jobs of the caller's key, the newest first."""
         caller = caller_of(request.scope)
         if not caller.is_key:
             raise ListNeedsKeys(
@@ -91,7 +69,7 @@ class JobRoutes:
         return Response(json.dumps(body), headers=headers)
 
     async def show(self, job_id: str) -> Response:
-        """``GET /v1/jobs/{id}``: the job, now or when ``wait`` seconds are over."""
+        """``GET /v1/jobs/{id}``: the job, at once, or after at most ``wait`` seconds."""
         record = await self._job(job_id)
         record = await self.jobs.wait(record, _wait_s(request.args.get("wait")))
         return await self.answer(record)
@@ -116,41 +94,36 @@ class JobRoutes:
         text = request.headers.get("Last-Event-ID", "").strip()
         after = int(text) if text.isdecimal() and len(text) <= 9 else None
         if self.jobs.has_seen_the_end(record, after):
-            return Response(b"", status=204)  # which tells a browser not to come back
-        answer = Response(
-            self._stream(record, after),
-            headers=EVENT_HEADERS,
-        )
-        answer.timeout = None  # as long as the job takes
-        return answer
+            return nothing_more()
+        return event_stream(self._stream(record, after))
 
     async def _stream(self, record: Job, after: int | None) -> AsyncIterator[bytes]:
-        yield f"retry: {RETRY_MS}\n\n".encode()
+        yield RETRY
         # Closed here, not when it is collected: until then it would look at the job's row.
         async with aclosing(self.jobs.events(record, after)) as events:
-            async for event in events:
-                yield b": ping\n\n" if event is None else await self._written(event)
+            async for one in events:
+                yield PING if one is None else await self._written(one)
 
-    async def _written(self, event: Event) -> bytes:
+    async def _written(self, one: Event) -> bytes:
         """One event as the stream has it."""
         data: schemas.ShownTile | schemas.Job | schemas.Advance
-        if event.shown is not None:
-            place, index = event.shown.place, event.shown.index
+        if one.shown is not None:
+            place, index = one.shown.place, one.shown.index
             data = {
                 "index": index,
                 "x": place.left,
                 "y": place.top,
                 "w": place.width_px,
                 "h": place.height_px,
-                "url": absolute(f"/v1/jobs/{event.job.id}/tiles/{index}", self.public_url),
+                "url": absolute(f"/v1/jobs/{one.job.id}/tiles/{index}", self.public_url),
             }
         else:
-            view = await self.jobs.view(event.job)
-            if event.kind == "state":
+            view = await self.jobs.view(one.job)
+            if one.kind == "state":
                 data = self._object(view)
             else:
-                data = {"stage": cast(Stage | None, event.job.stage), **progress_object(view)}
-        return f"id: {event.id}\nevent: {event.kind}\ndata: {json.dumps(data)}\n\n".encode()
+                data = {"stage": cast(Stage | None, one.job.stage), **progress_object(view)}
+        return event(one.kind, data, one.id)
 
     async def answer(
         self, record: Job, *, status: int = 200, headers: dict[str, str] | None = None
@@ -166,7 +139,7 @@ class JobRoutes:
     async def accepted(
         self, record: Job, *, applied: str | None = None, replayed: bool = False
     ) -> Response:
-        """202: it is a job, and where it is."""
+        """202: the request became a job, with its URL."""
         headers = {
             "Location": absolute(f"/v1/jobs/{record.id}", self.public_url),
             "Vary": "Accept, Prefer",
@@ -215,11 +188,11 @@ def _wait_s(text: str | None) -> float:
     """Seconds of ``wait``.
 
     Raises:
-        InvalidOption: it is no number from 0 to 30.
+        InvalidOption: it is not a whole number from 0 to 30.
     """
     if text is None:
         return 0.0
     if text.isdecimal() and len(text) <= 3 and int(text) <= MOST_WAIT_S:
         return float(text)
     detail = f"it must be a number of seconds from 0 to {MOST_WAIT_S}"
-    raise InvalidOption(f"Invalid wait: {detail}", faults=[Fault("wait", "range", detail)])
+    raise InvalidOption.of(Fault("wait", "range", detail))

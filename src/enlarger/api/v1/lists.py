@@ -62,8 +62,7 @@ def read_page(query: MultiDict[str, str]) -> Page:
     if not (limit.isascii() and limit.isdecimal() and 1 <= int(limit[:9]) <= MOST_JOBS):
         faults.append(Fault("limit", "range", f"it must be a number from 1 to {MOST_JOBS}"))
     if faults:
-        first = faults[0]
-        raise InvalidOption(f"Invalid {first.option}: {first.detail}", faults=faults)
+        raise InvalidOption.of(*faults)
     states = tuple(state for state in STATES if state in wanted) if wanted else STATES
     return Page(states, int(limit), query.get("cursor"))
 
@@ -71,4 +70,4 @@ def read_page(query: MultiDict[str, str]) -> Page:
 def cursor_fault() -> InvalidOption:
     """The page before ended with a job that is not known to this caller."""
     detail = "there is no such job any more; begin again without it"
-    return InvalidOption(f"Invalid cursor: {detail}", faults=[Fault("cursor", "range", detail)])
+    return InvalidOption.of(Fault("cursor", "range", detail))

@@ -7,6 +7,7 @@ from typing import Any, NotRequired
 
 from typing_extensions import TypedDict
 
+from enlarger.api.compatible.texts import sentence
 from enlarger.api.facts import absolute
 from enlarger.errors import (
     CapacityError,
@@ -22,7 +23,7 @@ from enlarger.pipeline.admission import retry_after
 
 MEDIA_TYPE = "application/problem+json"
 
-_KNOWN = (RequestError, CapacityError, EngineError, StorageFull)
+_SHOWN = (RequestError, CapacityError, EngineError, StorageFull)
 """All that may leave the process; the rest is a fault of ours."""
 
 
@@ -65,17 +66,24 @@ class Problem(TypedDict):
     """The value that was found, if the error is about a number."""
 
 
+ProblemAnswer = tuple[Problem, int, dict[str, str]]
+"""Body, status and headers of a problem."""
+
 ErrorAnswer = tuple[Mapping[str, Any], int, dict[str, str]]
 """Body, status and headers of an error, in the words of any part of the API."""
 
 
-def problem_of(error: EnlargerError, *, request_id: str) -> tuple[Problem, int, dict[str, str]]:
+def shown(error: EnlargerError) -> EnlargerError:
+    """The error that a caller sees: this one, or an internal error where its cause is not the caller's business."""
+    return error if isinstance(error, _SHOWN) else EnlargerError("Internal server error")
+
+
+def problem_of(error: EnlargerError, *, request_id: str) -> ProblemAnswer:
     """Return body, status and headers for an error."""
-    if not isinstance(error, _KNOWN):
-        error = EnlargerError("Internal server error")
+    error = shown(error)
     body = problem(
         error.code,
-        str(error),
+        sentence(error),
         status=error.status,
         retryable=error.retryable,
         request_id=request_id,

@@ -26,9 +26,9 @@ from enlarger.errors import (
     MissingInput,
     Reason,
 )
-from enlarger.fetch import check_url
+from enlarger.fetch.urls import check_url
 from enlarger.models import Catalogue
-from enlarger.options import MAX_SIDE_PX, Options, read_options
+from enlarger.options import FLAGS, MAX_SIDE_PX, Options, read_options
 from enlarger.picture.values import Header
 from enlarger.request import BytesSource, UpscaleRequest
 
@@ -41,9 +41,6 @@ _OWN = ("inline", "webhook")
 
 _MOST_COMPARED = 16
 """Models in one comparison."""
-
-_FLAGS = {"true": True, "1": True, "false": False, "0": False}
-"""Booleans as texts, in lower case."""
 
 _MOST_TEXT_BYTES = 65536
 _MOST_URL_SIGNS = 2048
@@ -104,14 +101,15 @@ def _check_query_has_defaults_alone(query: MultiDict[str, str]) -> None:
         detail = (
             "it stands in the query; options of this form belong into the body, beside the picture"
         )
-        faults = [Fault(name[:40], "conflict", detail) for name in dict.fromkeys(meant)]
-        raise InvalidOption(f"Invalid {faults[0].option}: {detail}", faults=faults)
+        raise InvalidOption.of(
+            *(Fault(name[:40], "conflict", detail) for name in dict.fromkeys(meant))
+        )
 
 
 def _is_default(name: str, text: str) -> bool:
     """Whether a text in a query is the default of the option of that name, which no text is where there is none."""
     if name == "inline":
-        return _FLAGS.get(text.lower()) is False
+        return FLAGS.get(text.lower()) is False
     if name not in Options.model_fields:
         return False
     try:
@@ -156,8 +154,9 @@ def _check_once(names: Iterable[str]) -> None:
     """Which of two values is meant, nobody can tell."""
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        faults = [Fault(name, "conflict", "it is given more than once") for name in twice]
-        raise InvalidOption(f"Invalid {twice[0][:40]}: it is given more than once", faults=faults)
+        raise InvalidOption.of(
+            *(Fault(name, "conflict", "it is given more than once") for name in twice)
+        )
 
 
 def _multipart(body: bytes, parameters: dict[str, str]) -> Form:
@@ -188,9 +187,8 @@ def _sorted(parts: list[Part]) -> tuple[Part | None, Part | None, list[Part]]:
         if part.name in ("image", "options"):
             special[part.name] = part
         elif part.has_file_name:
-            raise InvalidOption(
-                f"Invalid {part.name[:40]}: the picture's part must be called image",
-                faults=[Fault(part.name, "unknown", "the picture's part must be called image")],
+            raise InvalidOption.of(
+                Fault(part.name, "unknown", "the picture's part must be called image")
             )
         else:
             texts.append(part)
@@ -249,7 +247,7 @@ def read_webhook(url: object, *, enabled: bool) -> str | None:
 
 def webhook_fault(reason: Reason, detail: str) -> InvalidOption:
     """What is wrong with ``webhook``."""
-    return InvalidOption(f"Invalid webhook: {detail}", faults=[Fault("webhook", reason, detail)])
+    return InvalidOption.of(Fault("webhook", reason, detail))
 
 
 def options_of(form: Form, *, catalogue: Catalogue) -> tuple[Options, bool]:
@@ -263,7 +261,7 @@ def options_of(form: Form, *, catalogue: Catalogue) -> tuple[Options, bool]:
     fields = dict(form.fields)
     inline = fields.pop("inline", False)
     if not form.strict and isinstance(inline, str):
-        inline = _FLAGS.get(inline.lower(), inline)
+        inline = FLAGS.get(inline.lower(), inline)
     if not isinstance(inline, bool):
         faults.append(Fault("inline", "type", "it must be true or false"))
     options = None
@@ -272,8 +270,7 @@ def options_of(form: Form, *, catalogue: Catalogue) -> tuple[Options, bool]:
     except InvalidOption as error:
         faults += error.faults
     if faults or options is None:
-        first = faults[0]
-        raise InvalidOption(f"Invalid {first.option[:40]}: {first.detail}", faults=faults)
+        raise InvalidOption.of(*faults)
     catalogue.choose(options.model, scale=4)
     return options, inline
 
@@ -284,10 +281,9 @@ def read_flag(text: str, name: str) -> bool:
     Raises:
         InvalidOption: it is none.
     """
-    value = _FLAGS.get(text.lower())
+    value = FLAGS.get(text.lower())
     if value is None:
-        detail = "it must be true or false"
-        raise InvalidOption(f"Invalid {name}: {detail}", faults=[Fault(name, "type", detail)])
+        raise InvalidOption.of(Fault(name, "type", "it must be true or false"))
     return value
 
 
@@ -310,7 +306,7 @@ def compared_models(form: Form, *, catalogue: Catalogue) -> tuple[list[str], For
         or not all(isinstance(name, str) for name in names)
     ):
         detail = f"it must be 1 to {_MOST_COMPARED} ids of models"
-        raise InvalidOption(f"Invalid models: {detail}", faults=[Fault("models", "type", detail)])
+        raise InvalidOption.of(Fault("models", "type", detail))
     chosen = [catalogue.choose(name.strip(), scale=4).id for name in names]
     return list(dict.fromkeys(chosen)), Form(fields, form.data, strict=form.strict)
 
@@ -325,9 +321,7 @@ def idempotency_key(header: str | None) -> str | None:
         return None
     if not re.fullmatch(r"[!-~]{1,255}", header):
         detail = "it must be 1 to 255 visible ASCII characters"
-        raise InvalidOption(
-            f"Invalid Idempotency-Key: {detail}", faults=[Fault("Idempotency-Key", "range", detail)]
-        )
+        raise InvalidOption.of(Fault("Idempotency-Key", "range", detail))
     return header
 
 
@@ -353,8 +347,7 @@ def stated_size(form: Form) -> tuple[Header | None, Form]:
     fields = dict(form.fields)
     size = fields.pop("input")
     if form.data is not None or any(fields.get(name) for name in SOURCES):
-        detail = "give a picture or its size, not both"
-        raise InvalidOption(f"Invalid input: {detail}", faults=[Fault("input", "conflict", detail)])
+        raise InvalidOption.of(Fault("input", "conflict", "give a picture or its size, not both"))
     given = size if isinstance(size, dict) else {}
     sides = [
         side
@@ -363,7 +356,7 @@ def stated_size(form: Form) -> tuple[Header | None, Form]:
     ]
     if len(sides) != 2:
         detail = f"it must have width and height, from 1 to {MAX_SIDE_PX}"
-        raise InvalidOption(f"Invalid input: {detail}", faults=[Fault("input", "type", detail)])
+        raise InvalidOption.of(Fault("input", "type", detail))
     header = Header(
         format="png", width_px=sides[0], height_px=sides[1], mode="RGB", depth_bits=8, frames=1
     )
@@ -386,9 +379,8 @@ def _source(form: Form) -> Any:
     if form.data is None:
         return source_of(form.fields.get("img_url"), form.fields.get("image_b64"))
     if any(form.fields.get(name) for name in SOURCES):
-        raise InvalidOption(
-            "Invalid img_url: the request carries a picture already",
-            faults=[Fault("img_url", "conflict", "the request carries a picture already")],
+        raise InvalidOption.of(
+            Fault("img_url", "conflict", "the request carries a picture already")
         )
     if not form.data:
         raise MissingInput(

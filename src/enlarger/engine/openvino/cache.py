@@ -18,8 +18,8 @@ import openvino as ov
 import structlog
 
 from enlarger.engine.openvino import bfloat16, graphs, int8
-from enlarger.errors import reason_of
 from enlarger.models import Model
+from enlarger.reasons import reason_of
 
 log = structlog.get_logger()
 

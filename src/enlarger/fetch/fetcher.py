@@ -1,4 +1,4 @@
-"""Downloading a stranger's URL, or sending to one, without being led into the private network.
+"""Downloads, and requests to receivers, under a rule.
 
 The address is checked where the connection is made: whatever a name resolved to before, the socket to a
 forbidden address is never opened. Redirects are followed by hand, each hop under the same rules.
@@ -7,21 +7,16 @@ forbidden address is never opened. Redirects are followed by hand, each hop unde
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-import re
 import socket
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
-from urllib.parse import SplitResult, quote, urlsplit
 
 import aiohttp
 import structlog
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from enlarger.config import allowed_sources
 from enlarger.errors import (
     DownloadTooLarge,
     InvalidUrl,
@@ -29,13 +24,12 @@ from enlarger.errors import (
     SourceRefused,
     SourceTimeout,
     SourceUnreachable,
-    reason_of,
 )
+from enlarger.fetch.rule import FetchRule
+from enlarger.fetch.urls import check_url, redirected, target_url
+from enlarger.reasons import reason_of
 
 log = structlog.get_logger()
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 CONNECT_TIMEOUT_S = 5
 READ_TIMEOUT_S = 10
@@ -50,221 +44,23 @@ _HEADER_LIMIT_BYTES = 65_536
 
 _MOST_HEADERS = 256
 
-_PORTS = {"http": 80, "https": 443}
 _REDIRECTS = (301, 302, 303, 307, 308)
 
 _WHOLE = (200, 201, 203)
 """Statuses whose body is the picture: a source may have made it just now, or a proxy may have changed its headers."""
 
 _PART = 206
+_PART_ALONE = ": the source sent a part of it, and all of it was asked for"
 
 _ENCODINGS = frozenset({"gzip", "x-gzip", "deflate", "br", "zstd"})
 """Content encodings that change the bytes. Other names stand over plain bytes in the wild: ``aws-chunked``, ``UTF-8``."""
 
-_URL = re.compile(
-    r"(?P<scheme>[a-z][a-z0-9+.-]*:)?(?P<authority>//[^/?#]*)?(?P<path>[^?#]*)(?P<query>\?[^#]*)?",
-    re.IGNORECASE,
-)
-"""The parts of a URL or of a relative reference, without the fragment (RFC 3986, appendix B)."""
-
-_NOT_IN_A_URL = re.compile(r"[^!-~]+")
-"""Spaces, control characters and what is not ASCII: no request line can hold them."""
-
 _UNREACHABLE = "could not reach the source"
 """One text for unknown, refused and forbidden hosts, so that answers do not map a private network."""
-
-# Ranges that ``is_global`` lets pass on some Python versions; RFC 6890, 3056, 6052, 8215, 3879, 7526.
-_NEVER = tuple(
-    ipaddress.ip_network(text)
-    for text in (
-        "192.0.0.0/24",
-        "192.88.99.0/24",
-        "224.0.0.0/4",
-        "240.0.0.0/4",
-        "3fff::/20",
-    )
-)
-_GLOBAL_V6 = ipaddress.IPv6Network("2000::/3")
-"""All that is given out; the rest is reserved (RFC 4291) or has a special purpose."""
-
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 class _Forbidden(OSError):
     """The rule does not allow it; the text is for the log."""
-
-
-@dataclass(frozen=True)
-class FetchRule:
-    """What ``ENLARGER_FETCH`` allows."""
-
-    enabled: bool
-    hosts: frozenset[str]
-    """``host`` or ``host:port``, lower case, whose addresses are not checked."""
-
-    networks: tuple[Network, ...]
-    """Networks allowed besides public ones."""
-
-    ports: frozenset[int]
-    """Ports allowed everywhere: 80, 443, and those of entries such as ``:8080``."""
-
-    @classmethod
-    def parse(cls, rule: str) -> FetchRule:
-        """The rule of a checked setting."""
-        entries = allowed_sources(rule)
-        networks = [entry for entry in entries if "/" in entry]
-        ports = [entry for entry in entries if entry.startswith(":") and entry not in networks]
-        hosts = set(entries).difference(networks, ports)
-        return cls(
-            enabled=rule != "off",
-            hosts=frozenset(host.lower() for host in hosts),
-            networks=tuple(map(ipaddress.ip_network, networks)),
-            ports=frozenset({*_PORTS.values(), *(int(port[1:]) for port in ports)}),
-        )
-
-    def in_words(self) -> str:
-        """What may be fetched, as an operator reads it in the log."""
-        if not self.enabled:
-            return "nothing: fetching is off"
-        *ports, last = sorted(self.ports)
-        allowed = [f"public addresses on ports {', '.join(map(str, ports))} and {last}"]
-        for host in sorted(self.hosts):
-            name, _, port = host.partition(":")
-            allowed.append(
-                f"host {name} on {f'port {port}' if port else 'any port'}, whatever its address is"
-            )
-        allowed += [f"network {network}, by address on any port" for network in self.networks]
-        return "; ".join(allowed)
-
-    def trusts(self, host: str, port: int) -> bool:
-        """Whether the operator named this host."""
-        written = f"[{host}]" if ":" in host else host
-        return bool(self.hosts & {host, written, f"{written}:{port}"})
-
-    def allows(self, address: str) -> bool:
-        """Whether this address may be connected to."""
-        ip = ipaddress.ip_address(address.partition("%")[0])
-        if any(ip in network for network in self.networks if network.version == ip.version):
-            return True
-        return all(_is_public(part) for part in _with_embedded(ip))
-
-    def allows_port(self, host: str, port: int) -> bool:
-        """80, 443 and named ones, those of named hosts, and any on an address of a named network."""
-        if port in self.ports or self.trusts(host, port):
-            return True
-        try:
-            ip = ipaddress.ip_address(host)
-        except ValueError:
-            return False
-        return any(ip in network for network in self.networks if network.version == ip.version)
-
-
-def _with_embedded(ip: Address) -> list[Address]:
-    """The address and the IPv4 addresses that it carries inside."""
-    if isinstance(ip, ipaddress.IPv4Address):
-        return [ip]
-    inner = [ip.ipv4_mapped, ip.sixtofour, *(ip.teredo or ())]
-    if (
-        ip in _NAT64 or int(ip) >> 32 == 0 or (int(ip) >> 32) & 0xFCFFFFFF == 0x5EFE
-    ):  # NAT64, compatible, ISATAP
-        inner.append(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF))
-    found = [part for part in inner if part is not None]
-    # A mapped or translated address is as public as the one inside; its own prefix says nothing.
-    return list(found) if ip.ipv4_mapped or ip in _NAT64 else [ip, *found]
-
-
-def _is_public(ip: Address) -> bool:
-    return (
-        ip.is_global
-        and not ip.is_multicast
-        and (ip.version == 4 or ip in _GLOBAL_V6)
-        and not any(ip in network for network in _NEVER if network.version == ip.version)
-    )
-
-
-def check_url(url: str) -> SplitResult:
-    """The parts of a URL that may be fetched.
-
-    Raises:
-        InvalidUrl: not http or https, no host, or a user name in it.
-    """
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        raise InvalidUrl("Invalid img_url format") from error
-    has_space = any(sign.isspace() or ord(sign) < 32 for sign in url)
-    if (
-        parts.scheme not in _PORTS
-        or not parts.hostname
-        or "@" in parts.netloc
-        or port == 0
-        or has_space
-        or "\\" in parts.netloc
-    ):
-        raise InvalidUrl("Invalid img_url format")
-    return parts
-
-
-def target_url(url: str) -> URL:
-    """``url`` as it is requested: its path and query byte for byte, since what signs a URL signs its spelling.
-
-    Only what no URL may hold is percent-encoded, as UTF-8. The host is written as aiohttp connects to it.
-
-    Raises:
-        ValueError: the host cannot be used.
-    """
-    parts = _parts(url)
-    origin = URL(f"{parts['scheme']}{parts['authority']}")
-    target = f"{parts['path'] or '/'}{parts['query']}"
-    # All of it as the path: yarl would drop the question mark of an empty query.
-    return URL.build(
-        scheme=origin.scheme, authority=origin.raw_authority, path=_quoted(target), encoded=True
-    )
-
-
-def redirected(url: str, location: str) -> str:
-    """Where ``Location`` leads to from ``url``, in its own spelling (RFC 3986, section 5.2.2).
-
-    ``urljoin`` drops empty segments, and yarl decodes. Spaces and raw UTF-8 are percent-encoded, as browsers do.
-    """
-    base, new = _parts(url), _parts(location.strip())
-    if new["scheme"]:
-        origin, path, query = new["scheme"] + new["authority"], new["path"], new["query"]
-    elif new["authority"]:
-        origin, path, query = base["scheme"] + new["authority"], new["path"], new["query"]
-    else:
-        origin = base["scheme"] + base["authority"]
-        path, query = base["path"], new["query"] or base["query"]
-        if new["path"]:
-            path, query = _merged(base["path"], new["path"]), new["query"]
-    return f"{origin}{_quoted(path + query)}"
-
-
-def _parts(url: str) -> dict[str, str]:
-    match = _URL.match(url)  # always one: each part of the pattern may be empty
-    return match.groupdict(default="") if match else {}
-
-
-def _merged(base: str, path: str) -> str:
-    """A relative path below the folder of ``base``, without ``.`` and ``..``; an absolute one as it is."""
-    if path.startswith("/"):
-        return path
-    merged: list[str] = []
-    segments = [*base.split("/")[1:-1], *path.split("/")]
-    for segment in segments:
-        if segment == "..":
-            del merged[-1:]
-        elif segment != ".":
-            merged.append(segment)
-    if segments[-1] in (".", ".."):
-        merged.append("")
-    return "/" + "/".join(merged)
-
-
-def _quoted(text: str) -> str:
-    # Bytes of a header that are not UTF-8 come from aiohttp as surrogates, and go out as the bytes that they were.
-    return _NOT_IN_A_URL.sub(lambda found: quote(found[0].encode("utf-8", "surrogateescape")), text)
 
 
 class Fetcher:
@@ -309,7 +105,7 @@ class Fetcher:
                 return await self._follow(url)
         except TimeoutError as error:
             log.info("source_timeout", host=host)
-            raise SourceTimeout("Timeout downloading image") from error
+            raise SourceTimeout("the source took too long") from error
         except (aiohttp.ClientError, OSError, UnicodeError, ValueError, InvalidUrl) as error:
             log.info("source_unreachable", host=host, reason=reason_of(error))
             raise SourceUnreachable(_UNREACHABLE) from error
@@ -396,13 +192,8 @@ class Fetcher:
     async def _answer(self, response: aiohttp.ClientResponse) -> bytes | str:
         if response.status in _REDIRECTS and "Location" in response.headers:
             return response.headers["Location"]
-        if response.status == _PART:
-            raise SourceRefused(
-                "HTTP 206: Failed to download image: the source sent a part of it, and all of it was asked for"
-            )
         if response.status not in _WHOLE:
-            error = SourceFailed if response.status >= 500 else SourceRefused
-            raise error(f"HTTP {response.status}: Failed to download image")
+            raise _refused(response.status)
         if encoding := _encoding(response.headers.getall("Content-Encoding", [])):
             raise SourceRefused(
                 f"HTTP {response.status} with the content encoding {encoding}, which was not asked for"
@@ -420,10 +211,20 @@ class Fetcher:
 
     def _too_large(self, size_bytes: int) -> DownloadTooLarge:
         return DownloadTooLarge(
-            f"Image too large: {size_bytes} bytes (max: {self._limit_bytes})",
+            f"the file has {size_bytes} bytes, and up to {self._limit_bytes} are read",
             limit=self._limit_bytes,
             actual=size_bytes,
         )
+
+
+def _refused(status: int) -> SourceRefused | SourceFailed:
+    """The error for a source that answers with a status other than those of a whole picture."""
+    error = SourceFailed if status >= 500 else SourceRefused
+    reason = _PART_ALONE if status == _PART else ""
+    return error(
+        f"the source answered with the HTTP status {status}{reason}",
+        facts={"source_status": status, "reason": reason},
+    )
 
 
 def _encoding(values: Iterable[str]) -> str | None:

@@ -1,4 +1,4 @@
-"""The JSON of the compatible routes and of those for operators, as types. The OpenAPI document is derived from them."""
+"""The JSON of the compatible contract, as types. The OpenAPI document is derived from them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from typing import Literal, NotRequired
 from typing_extensions import TypedDict
 
 from enlarger.api.facts import Facts, Link, Size
+from enlarger.api.probes import Reason
 from enlarger.api.streaming import FileText
-
-Reason = Literal["starting", "no_engine_ready", "draining"]
-"""Why no picture can be enlarged now."""
 
 
 class Refusal(TypedDict):
@@ -88,21 +86,6 @@ class Health(Limits):
     model_servers_ready: int
     reason: Reason | None
     version: str
-
-
-class Alive(TypedDict):
-    """The process answers."""
-
-    alive: Literal[True]
-
-
-class Ready(TypedDict):
-    """Whether the gateway accepts work."""
-
-    ready: bool
-    reason: Reason | None
-    servers_ready: int
-    servers: int
 
 
 class Folder(TypedDict):

@@ -1,0 +1,1 @@
+"""Downloading a stranger's URL, or sending to one, without being led into the private network."""

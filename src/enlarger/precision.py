@@ -1,0 +1,7 @@
+"""The arithmetic of a network, by its name in requests, in settings and in the client."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Precision = Literal["auto", "f32", "bf16", "int8"]
