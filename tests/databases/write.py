@@ -180,7 +180,7 @@ class Writer:
         asked = [f"GET {path}" for path in self.paths.values()]
         asked += [f"GET {path}/result" for path in self.paths.values() if "jobs" in path]
         asked += ["GET /v1/jobs?limit=100", "GET /v1/jobs?state=failed&limit=2"]
-        with patch.object(enlarger.jobs.Rows, "claim", stands_still):
+        with patch.object(enlarger.jobs.rows.Queue, "claim", stands_still):
             async with self.gateway() as gateway:
                 return [await answer(gateway, one) for one in asked]
 

@@ -39,6 +39,7 @@ from enlarger.errors import (
     UnsupportedEncoding,
     UnsupportedFormat,
 )
+from enlarger.jobs import RunFacts
 from enlarger.models import Catalogue
 from enlarger.options import SCALES, read_options
 from enlarger.pipeline.admission import retry_after
@@ -180,7 +181,7 @@ def answer(
             expires_at=time.time() + left_s,
             public_url=settings.public_url,
         ),
-        **facts_of(outcome),
+        **facts_of(RunFacts.of(outcome)),
         "request_id": request_id,
     }
 

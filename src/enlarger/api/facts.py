@@ -5,28 +5,28 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from enlarger.jobs import RunFacts
 from enlarger.pipeline.outcome import Outcome
 
 
-def facts_of(outcome: Outcome) -> dict[str, Any]:
+def facts_of(run: RunFacts) -> dict[str, Any]:
     """What ran, and what became of the picture on the way."""
-    ran = outcome.ran
     return {
-        "model": ran.model,
-        "engine": ran.engine,
-        "precision": ran.precision,
+        "model": run.model,
+        "engine": run.engine,
+        "precision": run.precision,
         "tiles": {
-            "total": ran.tiles,
-            "servers": len(ran.tiles_by_server),
-            "retried": ran.retried,
-            "repeated": dict(ran.repeated),
-            "reused": ran.reused,
+            "total": run.tiles,
+            "servers": run.servers,
+            "retried": run.retried,
+            "repeated": dict(run.repeated),
+            "reused": run.reused,
         },
-        "kept": list(outcome.kept),
-        "notes": [{"code": note.code, "detail": note.detail} for note in outcome.notes],
-        "cache": outcome.found,
-        "color_delta": round(ran.color_delta, 2),
-        "model_sha256": ran.model_sha256,
+        "kept": list(run.kept),
+        "notes": [{"code": note.code, "detail": note.detail} for note in run.notes],
+        "cache": run.found,
+        "color_delta": round(run.color_delta, 2),
+        "model_sha256": run.model_sha256,
     }
 
 

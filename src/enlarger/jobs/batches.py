@@ -13,6 +13,7 @@ import structlog
 
 from enlarger.errors import CapacityError, EnlargerError, NotFound, reason_of
 from enlarger.jobs.event_streams import PING_S, EventStreams
+from enlarger.jobs.intake import Asked, check_fingerprint
 from enlarger.jobs.job import (
     STATES,
     BatchRecord,
@@ -20,8 +21,9 @@ from enlarger.jobs.job import (
     State,
     new_batch_id,
 )
-from enlarger.jobs.jobs import POLL_S, Asked, Jobs, check_fingerprint
+from enlarger.jobs.jobs import Jobs
 from enlarger.jobs.rows import Rows
+from enlarger.jobs.watching import POLL_S
 from enlarger.request import UpscaleRequest
 
 log = structlog.get_logger()
@@ -112,7 +114,7 @@ class Batches:
         if (known := await self._known(owner, asked)) is not None:
             await self._begin(items, known.jobs)
             return known, True
-        await self._jobs.check_room(len(items))
+        await self._jobs.intake.check_room(len(items))
         self._charge(asked.caller, 0)
         record = BatchRecord(
             id=new_batch_id(),
@@ -134,7 +136,7 @@ class Batches:
             )
             for index, item in enumerate(items)
         ]
-        added = await self._rows.add_batch(record, taken)
+        added = await self._rows.batches.add(record, taken)
         if added.id != record.id:
             check_fingerprint(added, asked)
             return await self._whole(added), True
@@ -145,9 +147,9 @@ class Batches:
     async def _begin(self, items: Sequence[Item], taken: Sequence[Job]) -> None:
         """Let those run whose picture is not there yet: it may have been lost on its way."""
         for item, job in zip(items, taken, strict=True):
-            if isinstance(item.job, UpscaleRequest) and self._jobs.is_incomplete(job):
+            if isinstance(item.job, UpscaleRequest) and self._jobs.intake.is_incomplete(job):
                 try:
-                    await self._jobs.begin(job, item.job)
+                    await self._jobs.intake.begin(job, item.job)
                 except EnlargerError as error:  # its row says so
                     log.warning("item_not_begun", job=job.id, reason=reason_of(error))
 
@@ -157,7 +159,7 @@ class Batches:
         Raises:
             NotFound: there is none.
         """
-        record = await self._rows.get_batch(batch_id)
+        record = await self._rows.batches.get(batch_id)
         if record is None or owner not in (None, record.owner):
             raise NotFound("there is no such batch; what is known of one is kept for a day")
         return await self._whole(record)
@@ -187,27 +189,27 @@ class Batches:
     async def _row(self, item: Item, asked: Asked, request_id: str) -> Job:
         """Of a new job; one that cannot be taken has failed."""
         if isinstance(item.job, EnlargerError):
-            return self._jobs.refused(item.job, asked, request_id)
+            return self._jobs.intake.refused(item.job, asked, request_id)
         try:
-            record, _ = await self._jobs.looked_at(item.job, asked)
+            record, _ = await self._jobs.intake.looked_at(item.job, asked)
         except CapacityError:  # of all of it: it can be sent again
             raise
         except EnlargerError as error:
-            return self._jobs.refused(error, asked, request_id)
+            return self._jobs.intake.refused(error, asked, request_id)
         return record
 
     async def _known(self, owner: str, asked: Asked) -> Batch | None:
         if asked.idempotency_key is None:
             return None
-        known = await self._rows.batch_by_key(owner, asked.idempotency_key)
+        known = await self._rows.batches.by_key(owner, asked.idempotency_key)
         if known is None:
             return None
         batch = await self._whole(known)
-        if any(self._jobs.is_over(job) for job in batch.jobs):
-            await self._rows.free_batch_key(known.id)
+        if any(job.has_expired(self._clock()) for job in batch.jobs):
+            await self._rows.batches.free_key(known.id)
             return None
         check_fingerprint(known, asked)
         return batch
 
     async def _whole(self, record: BatchRecord) -> Batch:
-        return Batch(record, tuple(await self._rows.of_batch(record.id)))
+        return Batch(record, tuple(await self._rows.jobs.of_batch(record.id)))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from enlarger.picture.values import Header
+from enlarger.jobs.facts import ErrorFacts, InputFacts, ResultFacts
 
 State = Literal["queued", "running", "succeeded", "failed", "canceled", "expired"]
 
@@ -20,16 +20,6 @@ DELIVERY = "msg_"
 
 GONE = "gone"
 """Outcome of a delivery whose receiver wants nothing more."""
-
-
-def input_json(header: Header, size_bytes: int) -> dict[str, Any]:
-    """What is known of a picture before it is decoded."""
-    return {
-        "width": header.width_px,
-        "height": header.height_px,
-        "bytes": size_bytes,
-        "format": header.format,
-    }
 
 
 def new_job_id() -> str:
@@ -82,8 +72,8 @@ class Job:
     source_url: str | None = None
     """None: the picture came with the request, and is among the blobs."""
 
-    input: Mapping[str, Any] | None = None
-    """Width, height, bytes and format, once known."""
+    input: InputFacts | None = None
+    """What the picture is, once it is known."""
 
     mflop: float | None = None
     """What it costs, once known."""
@@ -91,14 +81,14 @@ class Job:
     tiles_done: int = 0
     tiles_total: int | None = None
 
-    result: Mapping[str, Any] | None = None
-    """As JSON."""
+    result: ResultFacts | None = None
+    """What was made; it stays when the file of the result has expired."""
 
     file_name: str | None = None
     """``{token}.{ext}`` of the result."""
 
-    problem: Mapping[str, Any] | None = None
-    """As JSON."""
+    error: ErrorFacts | None = None
+    """Why it has failed."""
 
     batch_id: str | None = None
     batch_index: int | None = None
@@ -128,6 +118,18 @@ class Job:
     def is_ended(self) -> bool:
         """Whether nothing will be computed for it any more."""
         return self.state in ENDED
+
+    def left_s(self, now: float) -> float:
+        """Return the seconds that its result still lives."""
+        return max(0.0, (self.expires_at or 0.0) - now)
+
+    def has_result(self, now: float) -> bool:
+        """Whether its result is there."""
+        return self.state == "succeeded" and self.result is not None and self.left_s(now) > 0
+
+    def has_expired(self, now: float) -> bool:
+        """Whether it had a result, and has none now."""
+        return self.state == "expired" or (self.state == "succeeded" and self.left_s(now) <= 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

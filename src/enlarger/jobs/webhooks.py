@@ -122,7 +122,7 @@ class Webhooks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         with contextlib.suppress(EnlargerError):  # if it fails, leases run out
-            await self._rows.release_all(self._holder)
+            await self._rows.deliveries.release_all(self._holder)
 
     async def job_ended(self, record: Job) -> None:
         """A job has ended, and with it perhaps its batch. A failure here costs no job: see ``_catch_up``."""
@@ -139,7 +139,7 @@ class Webhooks:
         if not self._secrets:
             return
         try:
-            batch = await self._rows.get_batch(batch_id)
+            batch = await self._rows.batches.get(batch_id)
             if batch is not None and batch.webhook is not None:
                 await self._tell_of_batch(batch)
         except EnlargerError as error:
@@ -151,7 +151,7 @@ class Webhooks:
         await self._tell(record, f"job.{state}", self._job_json(record), record.webhook)
 
     async def _tell_of_batch(self, record: BatchRecord) -> None:
-        batch = Batch(record, tuple(await self._rows.of_batch(record.id)))
+        batch = Batch(record, tuple(await self._rows.jobs.of_batch(record.id)))
         if batch.jobs and batch.state != "running":
             await self._tell(record, "batch.finished", self._batch_json(batch), record.webhook)
 
@@ -163,7 +163,7 @@ class Webhooks:
         now = self._clock()
         shown = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds")
         body = {"type": type_, "timestamp": shown.replace("+00:00", "Z"), "data": data}
-        await self._rows.add_delivery(
+        await self._rows.deliveries.add(
             DeliveryRecord(
                 id=delivery_id(about.id),
                 owner=about.owner,
@@ -181,9 +181,9 @@ class Webhooks:
         away = Repeated()
         while True:
             try:
-                for record in await self._rows.jobs_awaiting_webhook():
+                for record in await self._rows.jobs.awaiting_webhook():
                     await self._tell_of_job(record)
-                for batch in await self._rows.untold_batches():
+                for batch in await self._rows.batches.awaiting_webhook():
                     await self._tell_of_batch(batch)
                 away.over()
             except EnlargerError as error:
@@ -200,7 +200,7 @@ class Webhooks:
             self._wake.clear()
             try:
                 while len(self._sending) < _AT_ONCE:
-                    delivery = await self._rows.claim_delivery(
+                    delivery = await self._rows.deliveries.claim(
                         self._holder, now=self._clock(), lease_s=LEASE_S
                     )
                     if delivery is None:
@@ -224,13 +224,13 @@ class Webhooks:
         """One attempt, and what follows from it."""
         try:
             values = await self._attempt(delivery)
-            await self._rows.update_delivery(delivery.id, holder=None, **values)
+            await self._rows.deliveries.update(delivery.id, holder=None, **values)
         except EnlargerError as error:  # the lease runs out, and it is sent again
             log.warning("webhook_not_noted", id=delivery.id, reason=reason_of(error))
 
     async def _attempt(self, delivery: DeliveryRecord) -> dict[str, Any]:
         """Send a message; gives what its row is to hold then."""
-        if await self._rows.is_gone(delivery.owner, delivery.url):
+        if await self._rows.deliveries.is_gone(delivery.owner, delivery.url):
             return {"ended_at": self._clock(), "outcome": GONE}
         headers = signed_headers(self._secrets, delivery, now=self._clock())
         answer: object

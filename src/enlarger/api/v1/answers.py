@@ -12,15 +12,13 @@ from werkzeug.http import parse_accept_header
 
 from enlarger.api.downloads import OCTETS
 from enlarger.api.facts import absolute, facts_of, link, time_text
-from enlarger.api.streaming import sha256_of
-from enlarger.api.v1.problems import linked, of_job
+from enlarger.api.v1.problems import job_problem, linked
 from enlarger.errors import EnlargerError, NotAcceptable
-from enlarger.jobs import Batch, Job, View, input_json
+from enlarger.jobs import Batch, InputFacts, Job, ResultFacts, View, result_facts
 from enlarger.options import DEFAULT_SCALE, Options
 from enlarger.picture.encode import MEDIA_TYPES, kind_for, suffix_of
 from enlarger.pipeline.outcome import Outcome
 from enlarger.store import Store
-from enlarger.threads import in_thread
 
 _JSON = "application/json"
 _WRITTEN = ("png", "jpeg", "webp", "avif", "tiff")
@@ -91,34 +89,44 @@ async def described(outcome: Outcome, *, store: Store, executor: Executor) -> Js
     Raises:
         StorageFull: its file is gone.
     """
-    with store.open(outcome.stored) as file:
-        sha256 = await in_thread(executor, sha256_of, file)
-    return outcome_object(outcome, sha256=sha256)
+    result = await result_facts(outcome, store=store, executor=executor)
+    return made_object(result, InputFacts.of(outcome.header, outcome.input_bytes))
 
 
-def outcome_object(outcome: Outcome, *, sha256: str) -> dict[str, Any]:
-    """The same, with the hash of its file."""
-    stored = outcome.stored
+def made_object(result: ResultFacts, source: InputFacts | None) -> Json:
+    """The same, of what is known of the result and of the picture that it was made of."""
     return {
         "result": {
-            "media_type": MEDIA_TYPES[stored.path.suffix],
-            "bytes": stored.size_bytes,
-            "sha256": sha256,
-            "width": outcome.width_px,
-            "height": outcome.height_px,
-            "scale": round(outcome.scale, 6),
+            "media_type": result.media_type,
+            "bytes": result.size_bytes,
+            "sha256": result.sha256,
+            "width": result.width_px,
+            "height": result.height_px,
+            "scale": round(result.scale, 6),
         },
-        "input": input_json(outcome.header, outcome.input_bytes),
-        **facts_of(outcome),
+        "input": input_object(source),
+        **facts_of(result.run),
         "timing_ms": {
-            **{stage: round(took_s * 1000) for stage, took_s in outcome.stages_s.items()},
-            "total": round(outcome.took_s * 1000),
+            **{stage: round(took_s * 1000) for stage, took_s in result.stages_s.items()},
+            "total": round(result.took_s * 1000),
         },
     }
 
 
+def input_object(source: InputFacts | None) -> Json | None:
+    """What is known of a picture before it is decoded."""
+    if source is None:
+        return None
+    return {
+        "width": source.width_px,
+        "height": source.height_px,
+        "bytes": source.size_bytes,
+        "format": source.format,
+    }
+
+
 def result_object(made: Mapping[str, Any], link: Mapping[str, Any], request_id: str) -> Json:
-    """The answer to a finished request, of what ``outcome_object`` gave."""
+    """The answer to a finished request, of what ``made_object`` returned."""
     return {**made, "result": {**link, **made["result"]}, "request_id": request_id}
 
 
@@ -162,7 +170,7 @@ def job_object(view: View, *, public_url: str | None, model_of: ModelOf) -> Json
         "finished_at": _time_or_none(job.finished_at),
         "expires_at": _time_or_none(job.expires_at),
         **progress_object(view),
-        "input": job.input,
+        "input": input_object(job.input),
         "result": _job_result(job, public_url),
         "error": job_error(job, public_url=public_url),
         "options": _options(job, model_of),
@@ -208,7 +216,7 @@ def item_object(job: Job, *, public_url: str | None) -> Json:
 
 def job_error(job: Job, *, public_url: str | None) -> Json | None:
     """Why a job has failed."""
-    return None if job.problem is None else linked(of_job(job.problem, job.id), public_url)
+    return None if job.error is None else linked(job_problem(job.error, job), public_url)
 
 
 def progress_object(view: View) -> Json:
@@ -231,12 +239,14 @@ def _options(job: Job, model_of: ModelOf) -> Json:
     if not shown.keys() & {"width", "height", "long_side", "short_side"}:
         shown.setdefault("scale", DEFAULT_SCALE)
     if job.input is not None or shown.get("format") != "auto":
-        shown["format"] = kind_for(shown.get("format"), (job.input or {}).get("format", "png"))
+        shown["format"] = kind_for(
+            shown.get("format"), job.input.format if job.input is not None else "png"
+        )
     if job.result is not None:
-        shown["model"] = job.result["model"]
+        shown["model"] = job.result.run.model
     elif job.input is not None:
         with suppress(EnlargerError):  # a model that is not installed any more
-            size_px = (job.input["width"], job.input["height"])
+            size_px = (job.input.width_px, job.input.height_px)
             shown["model"] = model_of(Options.model_validate(job.options), *size_px)
     return shown
 
@@ -244,9 +254,11 @@ def _options(job: Job, model_of: ModelOf) -> Json:
 def _job_result(job: Job, public_url: str | None) -> Json | None:
     if job.state != "succeeded" or job.result is None or job.expires_at is None:
         return None
-    made = {name: value for name, value in job.result.items() if name not in ("result", "input")}
+    made = made_object(job.result, job.input)
     where = link(f"/files/{job.file_name}", expires_at=job.expires_at, public_url=public_url)
-    return {**where, **job.result["result"], **made}
+    file = made.pop("result")
+    del made["input"]  # the job's own
+    return {**where, **file, **made}
 
 
 def _time_or_none(epoch_s: float | None) -> str | None:

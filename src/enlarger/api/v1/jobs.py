@@ -18,6 +18,7 @@ from enlarger.api.v1.answers import (
     ModelOf,
     fidelity_headers,
     job_object,
+    made_object,
     progress_object,
     timing_header,
 )
@@ -80,7 +81,7 @@ class JobRoutes:
             raise cursor_fault() from error
         after = page.after(found[-1].id) if has_more else None
         body = {
-            "jobs": [self._object(await self.jobs.view(record)) for record in found],
+            "jobs": [self._object(await self.jobs.prospects.view(record)) for record in found],
             "next_cursor": found[-1].id if has_more else None,
             "links": {"next": after and absolute(f"/v1/jobs?{after}", self.public_url)},
             "request_id": g.request_id,
@@ -91,7 +92,7 @@ class JobRoutes:
     async def show(self, job_id: str) -> Response:
         """``GET /v1/jobs/{id}``: the job, now or when ``wait`` seconds are over."""
         record = await self._job(job_id)
-        record = await self.jobs.wait(record, _wait_s(request.args.get("wait")))
+        record = await self.jobs.watching.wait(record, _wait_s(request.args.get("wait")))
         return await self.answer(record)
 
     async def cancel(self, job_id: str) -> Response:
@@ -104,7 +105,7 @@ class JobRoutes:
 
     async def tile(self, job_id: str, index: int) -> Response:
         """``GET /v1/jobs/{id}/tiles/{index}``: a finished tile of a running job."""
-        data = await self.jobs.piece(await self._job(job_id), index)
+        data = await self.jobs.results.tile(await self._job(job_id), index)
         headers = {"Content-Type": PREVIEW_TYPE, "Cache-Control": "private, max-age=60"}
         return Response(data, headers=headers)
 
@@ -113,7 +114,7 @@ class JobRoutes:
         record = await self._job(job_id)
         text = request.headers.get("Last-Event-ID", "").strip()
         after = int(text) if text.isdecimal() and len(text) <= 9 else None
-        if self.jobs.has_seen_the_end(record, after):
+        if self.jobs.watching.has_seen_the_end(record, after):
             return Response(b"", status=204)  # which tells a browser not to come back
         answer = Response(
             self._stream(record, after),
@@ -125,7 +126,7 @@ class JobRoutes:
     async def _stream(self, record: Job, after: int | None) -> AsyncIterator[bytes]:
         yield f"retry: {RETRY_MS}\n\n".encode()
         # Closed here, not when it is collected: until then it would look at the job's row.
-        async with aclosing(self.jobs.events(record, after)) as events:
+        async with aclosing(self.jobs.watching.events(record, after)) as events:
             async for event in events:
                 yield b": ping\n\n" if event is None else await self._written(event)
 
@@ -143,7 +144,7 @@ class JobRoutes:
                 "url": absolute(f"/v1/jobs/{event.job.id}/tiles/{index}", self.public_url),
             }
         else:
-            view = await self.jobs.view(event.job)
+            view = await self.jobs.prospects.view(event.job)
             data = (
                 self._object(view)
                 if event.kind == "state"
@@ -155,7 +156,7 @@ class JobRoutes:
         self, record: Job, *, status: int = 200, headers: dict[str, str] | None = None
     ) -> Response:
         """The job as JSON."""
-        view = await self.jobs.view(record)
+        view = await self.jobs.prospects.view(record)
         body = self._object(view)
         shared = {"Content-Type": "application/json", "Cache-Control": "no-store"}
         if not record.is_ended:
@@ -182,7 +183,7 @@ class JobRoutes:
         Raises:
             JobNotFinished, JobWithoutResult, ResultExpired: there is none.
         """
-        made = self.jobs.result(record)
+        made = made_object(self.jobs.results.of(record), record.input)
         result = made["result"]
         expires_at = record.expires_at or 0.0
         suffix = (record.file_name or "").partition(".")[2]
@@ -194,12 +195,12 @@ class JobRoutes:
             headers={
                 "Content-Type": result["media_type"],
                 "Content-Disposition": f'inline; filename="upscaled.{suffix}"',
-                "Cache-Control": f"private, max-age={self.jobs.left_s(record):.0f}, immutable",
+                "Cache-Control": f"private, max-age={self.jobs.results.left_s(record):.0f}, immutable",
                 "Expires": formatdate(expires_at, usegmt=True),
                 "Server-Timing": timing_header(made),
                 **fidelity_headers(made),
             },
-            read=lambda start, end: self.jobs.result_bytes(record, start, end),
+            read=lambda start, end: self.jobs.results.read(record, start, end),
         )
 
     def _object(self, view: View) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from enlarger.errors import (
     RequestError,
     StorageFull,
 )
+from enlarger.jobs.facts import ErrorFacts
+from enlarger.jobs.job import Job
 from enlarger.pipeline.admission import retry_after
 
 MEDIA_TYPE = "application/problem+json"
@@ -55,13 +57,14 @@ def problem_of(
     return body, error.status, headers
 
 
-def job_problem(error: EnlargerError, request_id: str) -> dict[str, Any]:
-    """An error as a job keeps it."""
-    return problem_of(error, request_id=request_id)[0]
+def job_problem(error: ErrorFacts, job: Job) -> dict[str, Any]:
+    """Why a job has failed. RFC 9457's ``instance`` is the job then, not the request."""
+    body, _, _ = problem_of(error.error(), request_id=job.request_id)
+    return of_job(body, job.id)
 
 
 def of_job(problem: Mapping[str, Any], job_id: str) -> dict[str, Any]:
-    """The same as a job's own: RFC 9457's ``instance`` is the job then, not the request."""
+    """The same problem as one of a job, which is its ``instance`` then."""
     return {**problem, "instance": f"/v1/jobs/{job_id}"}
 
 

@@ -1,0 +1,157 @@
+"""How jobs end, whoever ends them: the row, the watchers, the files, and then the webhooks."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from enlarger.errors import EnlargerError, reason_of
+from enlarger.jobs.event_streams import EventStreams
+from enlarger.jobs.facts import ErrorFacts, InputFacts, ResultFacts
+from enlarger.jobs.files import JobFiles
+from enlarger.jobs.job import Job
+from enlarger.jobs.rows import Rows
+from enlarger.pipeline.outcome import Outcome
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobHooks:
+    """Functions that are called when jobs end here."""
+
+    ended: Callable[[Job], Awaitable[None]]
+    """Called with each job, however it ended."""
+
+    made: Callable[[Outcome], None] = lambda _: None
+    """Called with each finished picture."""
+
+    failed: Callable[[str], None] = lambda _: None
+    """Called with the code of each error that ended a job."""
+
+
+class Endings:
+    """Ends jobs. A job that somebody else has ended, or holds now, is left as it is.
+
+    Args:
+        rows: where jobs are.
+        files: where their files are.
+        event_streams: told of each end.
+        hooks: called then.
+        max_age_s: how long a result lives.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        *,
+        rows: Rows,
+        files: JobFiles,
+        event_streams: EventStreams,
+        hooks: JobHooks,
+        max_age_s: float,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._rows = rows
+        self._files = files
+        self._event_streams = event_streams
+        self._hooks = hooks
+        self._max_age_s = max_age_s
+        self._clock = clock
+
+    async def succeed(self, job: Job, outcome: Outcome, result: ResultFacts) -> None:
+        """End a job that runs here with this result, whose file is kept already."""
+        await self._end_running(
+            job,
+            state="succeeded",
+            input=InputFacts.of(outcome.header, outcome.input_bytes),
+            result=result,
+            file_name=outcome.stored.path.name.removeprefix("upscaled_"),
+            expires_at=self._clock() + self._max_age_s,
+            tiles_done=outcome.ran.tiles,
+            tiles_total=outcome.ran.tiles,
+        )
+        self._hooks.made(outcome)
+
+    async def fail(self, job: Job, error: EnlargerError) -> None:
+        """End a job that runs here with this error."""
+        log.info("job_failed", code=error.code, reason=reason_of(error))
+        self._hooks.failed(error.code)
+        values: dict[str, Any] = {"error": ErrorFacts.of(error)}
+        if error.status >= 500 or error.status in (408, 429):
+            # What may go better next time must not be answered from memory.
+            values["idempotency_key"] = None
+        await self._end_running(job, state="failed", **values)
+
+    async def cancel(self, job: Job, drop: Callable[[str], None]) -> Job | None:
+        """End a job that nobody wants any more.
+
+        Args:
+            job: queued, or running wherever it runs.
+            drop: stops the work that is done for it here.
+
+        Returns:
+            The job as it is then; None if it had ended already.
+        """
+        ended = await self._rows.jobs.update(
+            job.id,
+            states=("queued", "running"),
+            state="canceled",
+            stage=None,
+            finished_at=self._clock(),
+            idempotency_key=None,
+        )
+        if ended is None:
+            return None
+        drop(ended.id)
+        await self._tell(ended)
+        return ended
+
+    async def refuse(self, job: Job, error: EnlargerError) -> None:
+        """End a job that is queued and whose picture did not arrive. Its sender is told at once, so by no webhook."""
+        await self._rows.jobs.update(
+            job.id,
+            states=("queued",),
+            state="failed",
+            finished_at=self._clock(),
+            error=ErrorFacts.of(error),
+            idempotency_key=None,
+            webhook=None,
+        )
+
+    async def clear(self, job: Job) -> None:
+        """Delete what was written for a job after it was canceled; if it was not, somebody else has it."""
+        with contextlib.suppress(EnlargerError):
+            now = await self._rows.jobs.get(job.id)
+            if now is None or now.state == "canceled":
+                await self._files.delete(job.id)
+
+    async def _end_running(self, job: Job, **values: Any) -> None:
+        ended = await self._rows.jobs.update(
+            job.id,
+            holder=job.holder,
+            states=("running",),
+            stage=None,
+            finished_at=self._clock(),
+            **values,
+        )
+        if ended is None:
+            await self.clear(job)
+            return
+        log.info("job_ended", state=ended.state)
+        await self._tell(ended)
+
+    async def _tell(self, ended: Job) -> None:
+        """Do what follows when the row of a job says that it has ended."""
+        self._event_streams.tell(ended)
+        with contextlib.suppress(EnlargerError):  # what stays is deleted with the row
+            if ended.state == "succeeded":
+                await self._files.delete_work(ended.id)
+            else:
+                await self._files.delete(ended.id)
+        await self._hooks.ended(ended)
