@@ -75,23 +75,23 @@ def _facts_for_answers(connection: Connection) -> None:
     for old, new in (("problem", "error"), ("anew", "skip_cache")):
         connection.execute(text(f"ALTER TABLE enlarger_jobs RENAME COLUMN {old} TO {new}"))
     forms = {"input": _input_facts, "result": _result_facts, "error": _error_facts}
-    for name, form in forms.items():
-        _rewrite(connection, name, form)
-
-
-def _rewrite(
-    connection: Connection, name: str, form: Callable[[Mapping[str, Any]], Mapping[str, Any]]
-) -> None:
-    """Give each JSON value of a column of jobs another form."""
-    jobs = table("enlarger_jobs", column("number"), column(name, JSON(none_as_null=True)))
-    rows = select(jobs.c.number, jobs.c[name].label("value")).order_by(jobs.c.number).limit(_ROWS)
-    change = update(jobs).where(jobs.c.number == bindparam("at")).values({name: bindparam("new")})
+    columns = [column(name, JSON(none_as_null=True)) for name in forms]
+    jobs = table("enlarger_jobs", column("number"), *columns)
+    change = update(jobs).where(jobs.c.number == bindparam("at"))
+    change = change.values({name: bindparam(f"new_{name}") for name in forms})
+    rows = select(jobs).order_by(jobs.c.number).limit(_ROWS)
     last = -1
-    while found := connection.execute(
-        rows.where(jobs.c[name].is_not(None), jobs.c.number > last)
-    ).all():
-        connection.execute(change, [{"at": row.number, "new": form(row.value)} for row in found])
-        last = found[-1].number
+    while found := connection.execute(rows.where(jobs.c.number > last)).mappings().all():
+        changed = [
+            {"at": row["number"]}
+            | {
+                f"new_{name}": None if row[name] is None else form(row[name])
+                for name, form in forms.items()
+            }
+            for row in found
+        ]
+        connection.execute(change, changed)
+        last = found[-1]["number"]
 
 
 def _input_facts(old: Mapping[str, Any]) -> dict[str, Any]:
