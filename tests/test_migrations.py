@@ -151,7 +151,7 @@ async def test_old_webhooks_are_sent(old_database: str, old_answers: Json) -> No
             rows=rows,
             fetcher=cast(Fetcher, posts),
             secrets=[SecretStr(SECRET)],
-            job_json=lambda job: job_object(View(record=job), public_url=None, model_of=no_model),
+            job_json=lambda job: job_object(View(job=job), public_url=None, model_of=no_model),
             batch_json=partial(batch_object, public_url=None),
             clock=lambda: time.time() + 100 * 365 * 86400,  # all are due
         ),

@@ -65,7 +65,7 @@ class Scene:
     folder: Path
     rows: Rows
     blobs: Blobs
-    feeds: EventStreams = field(default_factory=EventStreams)
+    streams: EventStreams = field(default_factory=EventStreams)
     ended: list[Job] = field(default_factory=list)
     made_here: list[Outcome] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
@@ -115,14 +115,14 @@ class Scene:
         endings = Endings(
             rows=self.rows,
             files=files,
-            event_streams=self.feeds,
+            event_streams=self.streams,
             hooks=JobHooks(ended=ended, made=self.made_here.append, failed=self.failed.append),
             max_age_s=60,
         )
         work = JobWork(
             rows=self.rows,
             files=files,
-            event_streams=self.feeds,
+            event_streams=self.streams,
             endings=endings,
             pipeline=cast(Pipeline, Script(play)),
             store=Store(self.folder, max_age_s=60),
@@ -133,7 +133,7 @@ class Scene:
         return Runner(
             rows=self.rows,
             files=files,
-            event_streams=self.feeds,
+            event_streams=self.streams,
             work=work,
             places=2,
             takes=lambda: True,
@@ -213,7 +213,7 @@ async def test_job_is_run_to_its_end(scene: Scene, playing: Playing) -> None:
     job = await scene.queued()
     async with playing(scene.made):
         record = await scene.until(job, has_ended)
-        await asyncio.wait_for(scene.feeds.of(record).ended(), LONG_S)
+        await asyncio.wait_for(scene.streams.of(record).ended(), LONG_S)
     assert (record.state, record.attempts, record.tiles_total) == ("succeeded", 1, 2)
     assert record.file_name == "0.png"
     assert await scene.blobs.keys(job) == [f"{job}/result"]
@@ -392,7 +392,7 @@ async def test_request_becomes_a_job(scene: Scene, playing: Playing) -> None:
         runner.adopt(record, work, tracked)
         assert runner.has(record.id)
         tracked.on_tile(1, 2)
-        assert scene.feeds.of(record).record.tiles_done == 1
+        assert scene.streams.of(record).job.tiles_done == 1
         work.set_result(scene.outcome())
         assert (await scene.until(record.id, has_ended)).state == "succeeded"
 

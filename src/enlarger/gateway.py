@@ -293,7 +293,7 @@ async def _opened_jobs(
                 ),
                 secrets=settings.jobs.webhook_secrets,
                 job_json=lambda job: job_object(
-                    View(record=job),
+                    View(job=job),
                     public_url=settings.server.public_url,
                     model_of=pipeline.model_id,
                 ),

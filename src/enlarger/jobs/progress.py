@@ -83,7 +83,7 @@ class JobProgress:
 class View:
     """A job, its place in the queue, and how long it will take."""
 
-    record: Job
+    job: Job
     position: int | None = None
     """The place of a queued job; 1 is the next."""
 
@@ -113,13 +113,13 @@ class Prospects:
         """Return a job with its prospects."""
         speed = self._pipeline.mflop_per_s
         if job.state != "queued":
-            return View(record=job, eta_s=self._running_s(job, speed))
+            return View(job=job, eta_s=self._running_s(job, speed))
         position, length, ahead_mflop = await self._rows.queue.place(job)
         eta_s = None
         if speed and job.mflop is not None:
             eta_s = self._pipeline.load.wait_s + (ahead_mflop + job.mflop) / speed
         # Somebody may have begun it since its row was read.
-        return View(record=job, position=position if length else None, length=length, eta_s=eta_s)
+        return View(job=job, position=position if length else None, length=length, eta_s=eta_s)
 
     def _running_s(self, job: Job, speed: float | None) -> float | None:
         """Return the seconds that a running job will still take."""

@@ -39,7 +39,7 @@ class Watching:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     return await stream.ended()
-            return stream.record
+            return stream.job
 
     async def events(self, job: Job, after: int | None) -> AsyncGenerator[Event | None]:
         """Yield what happens to a job, to its end; None where nothing happens for a while.
@@ -75,10 +75,10 @@ class Watching:
 
     async def _poll(self, stream: EventStream) -> None:
         """Look at the row of a job that does not run here."""
-        while not stream.record.is_ended:
-            if not self._runs_here(stream.record.id):
+        while not stream.job.is_ended:
+            if not self._runs_here(stream.job.id):
                 with contextlib.suppress(EnlargerError):  # the database comes back
-                    job = await self._rows.jobs.get(stream.record.id)
+                    job = await self._rows.jobs.get(stream.job.id)
                     if job is not None and not self._runs_here(job.id):
                         stream.tell(job)
                         stream.tell_place(await self._place(job))

@@ -1,4 +1,4 @@
-"""Webhooks: who asked for it is told by a POST that a job or a batch has ended (Standard Webhooks 1.0.0)."""
+"""Webhooks: a POST tells the URL of a job or a batch that it has ended (Standard Webhooks 1.0.0)."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ from enlarger.repeated import Repeated
 log = structlog.get_logger()
 
 PAUSES_S = (0.0, 5.0, 30.0, 120.0, 600.0)
-"""Before each attempt, since the end or since the attempt before."""
+"""The pause before each attempt, counted from the end of the job or from the attempt before."""
 
 TIMEOUT_S = 15.0
-"""Of an attempt."""
+"""How long an attempt may take."""
 
 LEASE_S = 2 * TIMEOUT_S
-"""After which a message is taken from a gateway that says nothing."""
+"""After so long a message is taken from a gateway that gives no sign of life."""
 
 LOOK_S = 1.0
 """Between two looks for messages that are due."""
 
 CATCH_UP_S = 60.0
-"""Between two looks for ends of which a gateway that ended just then told nobody."""
+"""Between two looks for ends that were not told, as their gateway was killed just then."""
 
 _AT_ONCE = 8
-"""Messages under way; one slow receiver does not hold up the others."""
+"""The most messages that are sent at the same time; one slow receiver does not hold up the others."""
 
 
 def signature(secret: SecretStr, id_: str, timestamp_s: int, body: str) -> str:
-    """Of one message with one secret: ``v1,<base64 of HMAC-SHA256>``."""
+    """Return the signature of one message with one secret: ``v1,<base64 of HMAC-SHA256>``."""
     key = base64.b64decode(secret.get_secret_value().removeprefix(WHSEC))
     digest = hmac.digest(key, f"{id_}.{timestamp_s}.{body}".encode(), hashlib.sha256)
     return f"v1,{base64.b64encode(digest).decode()}"
@@ -56,7 +56,7 @@ def signature(secret: SecretStr, id_: str, timestamp_s: int, body: str) -> str:
 def signed_headers(
     secrets: Sequence[SecretStr], delivery: DeliveryRecord, *, now: float
 ) -> dict[str, str]:
-    """Headers of an attempt; one signature per secret, so that secrets can be changed one after the other."""
+    """Return the headers of an attempt, with one signature per secret, so that secrets can be rotated without a gap."""
     timestamp_s = int(now)
     signatures = [signature(one, delivery.id, timestamp_s, delivery.body) for one in secrets]
     return {
@@ -68,21 +68,21 @@ def signed_headers(
 
 
 def pause_s(attempts: int, pauses_s: Sequence[float] = PAUSES_S) -> float | None:
-    """Before the next attempt, after so many; None: there is none."""
+    """Return the pause before the next attempt, after so many; None if there is no next one."""
     return pauses_s[attempts] if attempts < len(pauses_s) else None
 
 
 class Webhooks:
-    """Messages on the ends of jobs and batches. They are rows: a gateway that starts again goes on with them.
+    """Sends messages about the ends of jobs and batches. They are rows: a gateway that starts again goes on with them.
 
     Args:
         rows: where jobs and messages are.
         fetcher: sends, where its rule allows it.
-        secrets: that all messages are signed with; without any nothing is told, and nothing sent.
-        job_json: a job as JSON.
-        batch_json: a batch as JSON.
-        pauses_s: before each attempt.
-        timeout_s: of an attempt.
+        secrets: each signs all messages; without any, no message is made or sent.
+        job_json: makes the JSON of a job.
+        batch_json: makes the JSON of a batch.
+        pauses_s: the pause before each attempt.
+        timeout_s: how long an attempt may take.
         clock: seconds since the epoch.
     """
 
@@ -125,7 +125,7 @@ class Webhooks:
             await self._rows.deliveries.release_all(self._holder)
 
     async def job_ended(self, record: Job) -> None:
-        """A job has ended, and with it perhaps its batch. A failure here costs no job: see ``_catch_up``."""
+        """Tell of the end of a job, and perhaps of its batch. A failure here costs no message: see ``_catch_up``."""
         try:
             if record.webhook is not None:
                 await self._tell_of_job(record)
@@ -177,7 +177,7 @@ class Webhooks:
         self._wake.set()
 
     async def _catch_up(self) -> None:
-        """Tell what was not told: a gateway may end between the end of a job and its message."""
+        """Tell what was not told: a gateway may be killed between the end of a job and its message."""
         away = Repeated()
         while True:
             try:
@@ -221,7 +221,7 @@ class Webhooks:
         self._wake.set()
 
     async def _send(self, delivery: DeliveryRecord) -> None:
-        """One attempt, and what follows from it."""
+        """Make one attempt, and write down what came of it."""
         try:
             values = await self._attempt(delivery)
             await self._rows.deliveries.update(delivery.id, holder=None, **values)
@@ -229,7 +229,7 @@ class Webhooks:
             log.warning("webhook_not_noted", id=delivery.id, reason=reason_of(error))
 
     async def _attempt(self, delivery: DeliveryRecord) -> dict[str, Any]:
-        """Send a message; gives what its row is to hold then."""
+        """Send a message; return the columns of its row that change."""
         if await self._rows.deliveries.is_gone(delivery.owner, delivery.url):
             return {"ended_at": self._clock(), "outcome": GONE}
         headers = signed_headers(self._secrets, delivery, now=self._clock())

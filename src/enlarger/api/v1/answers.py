@@ -159,7 +159,7 @@ def timing_header(made: Mapping[str, Any]) -> str:
 
 def job_object(view: View, *, public_url: str | None, model_of: ModelOf) -> Json:
     """A job."""
-    job = view.record
+    job = view.job
     path = f"/v1/jobs/{job.id}"
     return {
         "id": job.id,
@@ -221,7 +221,7 @@ def job_error(job: Job, *, public_url: str | None) -> Json | None:
 
 def progress_object(view: View) -> Json:
     """How far a job is, and how long it will take."""
-    job = view.record
+    job = view.job
     done, total = job.tiles_done, job.tiles_total
     fraction = 1.0 if job.state in ("succeeded", "expired") else done / total if total else 0.0
     return {
