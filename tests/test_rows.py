@@ -105,6 +105,7 @@ async def claimed(rows: Rows, holder: str, now: float = 10.0) -> list[str]:
 
 
 RESULT = ResultFacts(
+    input=InputFacts(width_px=30, height_px=20, size_bytes=99, format="png"),
     media_type="image/png",
     size_bytes=5_000_000_000,
     sha256="ab" * 32,

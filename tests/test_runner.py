@@ -17,6 +17,7 @@ from enlarger.errors import (
     DeadlineExceeded,
     EngineFailed,
     NoEngineReady,
+    SourceTimeout,
     UnreadableImage,
 )
 from enlarger.jobs import (
@@ -289,6 +290,7 @@ async def test_no_room_is_waited_for(scene: Scene, playing: Playing) -> None:
     ("error", "code", "keeps_key"),
     [
         (UnreadableImage("cut"), "unreadable_image", True),
+        (SourceTimeout("slow"), "source_timeout", False),
         (EngineFailed("gave up"), "engine_failed", False),
         (DeadlineExceeded("too long"), "deadline_exceeded", False),
         (ZeroDivisionError("ours"), "internal_error", False),

@@ -10,9 +10,9 @@ from typing import Any
 
 import structlog
 
-from enlarger.errors import EnlargerError, reason_of
+from enlarger.errors import EnlargerError, RequestError, reason_of
 from enlarger.jobs.event_streams import EventStreams
-from enlarger.jobs.facts import ErrorFacts, InputFacts, ResultFacts
+from enlarger.jobs.facts import ErrorFacts, ResultFacts
 from enlarger.jobs.files import JobFiles
 from enlarger.jobs.job import Job
 from enlarger.jobs.rows import Rows
@@ -69,7 +69,7 @@ class Endings:
         await self._end_running(
             job,
             state="succeeded",
-            input=InputFacts.of(outcome.header, outcome.input_bytes),
+            input=result.input,
             result=result,
             file_name=outcome.stored.path.name.removeprefix("upscaled_"),
             expires_at=self._clock() + self._max_age_s,
@@ -83,7 +83,7 @@ class Endings:
         log.info("job_failed", code=error.code, reason=reason_of(error))
         self._hooks.failed(error.code)
         values: dict[str, Any] = {"error": ErrorFacts.of(error)}
-        if error.status >= 500 or error.status in (408, 429):
+        if not isinstance(error, RequestError) or error.status == 408 or error.status >= 500:
             # What may go better next time must not be answered from memory.
             values["idempotency_key"] = None
         await self._end_running(job, state="failed", **values)

@@ -95,6 +95,7 @@ class RunFacts:
 class ResultFacts:
     """What was made of a picture."""
 
+    input: InputFacts
     media_type: str
     size_bytes: int
     sha256: str
@@ -115,6 +116,7 @@ class ResultFacts:
     def of(cls, outcome: Outcome, *, sha256: str) -> Self:
         """Return the facts of a finished request whose file has this hash."""
         return cls(
+            input=InputFacts.of(outcome.header, outcome.input_bytes),
             media_type=MEDIA_TYPES[outcome.stored.path.suffix],
             size_bytes=outcome.stored.size_bytes,
             sha256=sha256,

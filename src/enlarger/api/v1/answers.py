@@ -89,12 +89,11 @@ async def described(outcome: Outcome, *, store: Store, executor: Executor) -> Js
     Raises:
         StorageFull: its file is gone.
     """
-    result = await result_facts(outcome, store=store, executor=executor)
-    return made_object(result, InputFacts.of(outcome.header, outcome.input_bytes))
+    return made_object(await result_facts(outcome, store=store, executor=executor))
 
 
-def made_object(result: ResultFacts, source: InputFacts | None) -> Json:
-    """The same, of what is known of the result and of the picture that it was made of."""
+def made_object(result: ResultFacts) -> Json:
+    """The same, from the facts of the result."""
     return {
         "result": {
             "media_type": result.media_type,
@@ -104,7 +103,7 @@ def made_object(result: ResultFacts, source: InputFacts | None) -> Json:
             "height": result.height_px,
             "scale": round(result.scale, 6),
         },
-        "input": input_object(source),
+        "input": input_object(result.input),
         **facts_of(result.run),
         "timing_ms": {
             **{stage: round(took_s * 1000) for stage, took_s in result.stages_s.items()},
@@ -113,10 +112,8 @@ def made_object(result: ResultFacts, source: InputFacts | None) -> Json:
     }
 
 
-def input_object(source: InputFacts | None) -> Json | None:
+def input_object(source: InputFacts) -> Json:
     """What is known of a picture before it is decoded."""
-    if source is None:
-        return None
     return {
         "width": source.width_px,
         "height": source.height_px,
@@ -170,7 +167,7 @@ def job_object(view: View, *, public_url: str | None, model_of: ModelOf) -> Json
         "finished_at": _time_or_none(job.finished_at),
         "expires_at": _time_or_none(job.expires_at),
         **progress_object(view),
-        "input": input_object(job.input),
+        "input": None if job.input is None else input_object(job.input),
         "result": _job_result(job, public_url),
         "error": job_error(job, public_url=public_url),
         "options": _options(job, model_of),
@@ -254,7 +251,7 @@ def _options(job: Job, model_of: ModelOf) -> Json:
 def _job_result(job: Job, public_url: str | None) -> Json | None:
     if job.state != "succeeded" or job.result is None or job.expires_at is None:
         return None
-    made = made_object(job.result, job.input)
+    made = made_object(job.result)
     where = link(f"/files/{job.file_name}", expires_at=job.expires_at, public_url=public_url)
     file = made.pop("result")
     del made["input"]  # the job's own

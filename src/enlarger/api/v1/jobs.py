@@ -183,7 +183,7 @@ class JobRoutes:
         Raises:
             JobNotFinished, JobWithoutResult, ResultExpired: there is none.
         """
-        made = made_object(self.jobs.results.of(record), record.input)
+        made = made_object(self.jobs.results.of(record))
         result = made["result"]
         expires_at = record.expires_at or 0.0
         suffix = (record.file_name or "").partition(".")[2]

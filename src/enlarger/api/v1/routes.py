@@ -293,7 +293,7 @@ class V1:
         if record.state == "failed" and error is not None:
             body = json.dumps({**error, "request_id": g.request_id})
             return Response(body, status=error["status"], headers={"Content-Type": PROBLEM})
-        made = made_object(self.jobs.results.of(record), record.input)
+        made = made_object(self.jobs.results.of(record))
         where = link(
             f"/files/{record.file_name}",
             expires_at=record.expires_at or 0.0,

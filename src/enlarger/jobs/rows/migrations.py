@@ -108,6 +108,7 @@ def _result_facts(old: Mapping[str, Any]) -> dict[str, Any]:
     times_ms = dict(old["timing_ms"])
     took_ms = times_ms.pop("total")
     return {
+        "input": _input_facts(old["input"]),
         "media_type": file["media_type"],
         "size_bytes": file["bytes"],
         "sha256": file["sha256"],
