@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -208,7 +209,9 @@ def kept_sqlite(database: str, file: Path, statement: str) -> None:
 def kept_postgresql(database: str, file: Path, statement: str) -> None:
     """The same, as what ``psql`` reads."""
     run("psql", database, "-c", statement)
-    file.write_text(run("pg_dump", "--inserts", "--no-owner", database))
+    dump = run("pg_dump", "--inserts", "--no-owner", database)
+    # Earlier releases of psql do not know these commands.
+    file.write_text(re.sub(r"^\\(un)?restrict .*\n", "", dump, flags=re.MULTILINE))
 
 
 async def main(folder: Path) -> None:

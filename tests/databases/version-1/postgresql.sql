@@ -2,7 +2,6 @@
 -- PostgreSQL database dump
 --
 
-\restrict ifk25WaIUUck5ewjaypXuEoTYyYzn0mdhboaXEvbdrVvI4ApoJDdwvTFy0R9g7n
 
 -- Dumped from database version 15.18 (Debian 15.18-0+deb12u1)
 -- Dumped by pg_dump version 15.18 (Debian 15.18-0+deb12u1)
@@ -309,5 +308,4 @@ CREATE INDEX enlarger_jobs_state ON public.enlarger_jobs USING btree (state, num
 -- PostgreSQL database dump complete
 --
 
-\unrestrict ifk25WaIUUck5ewjaypXuEoTYyYzn0mdhboaXEvbdrVvI4ApoJDdwvTFy0R9g7n
 
