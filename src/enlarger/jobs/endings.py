@@ -66,6 +66,7 @@ class Endings:
 
     async def succeed(self, job: Job, outcome: Outcome, result: ResultFacts) -> None:
         """End a job that runs here with this result, whose file is kept already."""
+        self._hooks.made(outcome)  # first: a client that sees the end finds the picture counted
         await self._end_running(
             job,
             state="succeeded",
@@ -76,7 +77,6 @@ class Endings:
             tiles_done=outcome.ran.tiles,
             tiles_total=outcome.ran.tiles,
         )
-        self._hooks.made(outcome)
 
     async def fail(self, job: Job, error: EnlargerError) -> None:
         """End a job that runs here with this error."""
