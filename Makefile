@@ -89,6 +89,7 @@ bench-all: .venv/ready-bench build/photographs/ready  ## all of RESULTS.md, with
 	$(MEASURE)/memory.py --record
 	$(MEASURE)/tile_memory.py --record
 	$(MEASURE)/encoders.py --record
+	$(MEASURE)/files.py --record
 	$(MEASURE)/halos.py --record
 	$(MEASURE)/halos.py --record --model realesrgan-x4plus-anime
 	$(MEASURE)/seams.py --record

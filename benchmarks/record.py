@@ -46,13 +46,17 @@ def machine() -> dict[str, Any]:
     }
 
 
-def commit() -> str:
-    """The commit measured, with ``-dirty`` if files differ from it; results themselves may."""
+def commit(folder: Path = RESULTS.parent) -> str:
+    """The commit measured, with ``-dirty`` if files differ from it; results themselves may.
+
+    Args:
+        folder: Lies in the checkout.
+    """
 
     def git(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(  # noqa: S603 - the user's git
             ["git", *arguments],  # noqa: S607 - wherever that is
-            cwd=RESULTS.parent,
+            cwd=folder,
             capture_output=True,
             text=True,
             check=False,

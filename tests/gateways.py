@@ -19,6 +19,7 @@ import pytest_asyncio
 from fakes import NEAREST, NearestEngine
 from pictures import encoded, noise
 from PIL import Image
+from results import FolderResults
 from yarl import URL
 
 from enlarger import config
@@ -33,7 +34,7 @@ from enlarger.models import Catalogue
 from enlarger.picture.sandbox.pool import Decoders
 from enlarger.pool.member import Member
 from enlarger.pool.pool import Pool
-from enlarger.store import Store
+from enlarger.storage import ResultStore, result_store, storage_at
 
 RED = noise(20, 30, 3)
 """The usual picture: 30 x 20, RGB."""
@@ -81,7 +82,9 @@ class Running:
     """A gateway that listens, and how to speak to it."""
 
     gateway: Gateway
-    store: Store
+    store: Any
+    """A ``FolderResults``, unless a bucket is set."""
+
     http: aiohttp.ClientSession
     port: int
 
@@ -122,10 +125,15 @@ async def running(
     catalogue: Catalogue,
     decoders: Decoders,
     settings: Settings,
-    store: type[Store] = Store,
+    store: type[FolderResults] | None = None,
 ) -> AsyncIterator[Running]:
     """A gateway on a free port, until the end of the block."""
-    results = store(settings.server.upload_folder, max_age_s=settings.server.file_max_age_s)
+    folder, max_age_s = settings.server.upload_folder, settings.server.file_max_age_s
+    if isinstance(folder, str):
+        results: ResultStore = await result_store(folder, max_age_s=max_age_s)
+    else:
+        shared = storage_at(settings.jobs.blobs) if settings.jobs.blobs else None
+        results = (store or FolderResults)(folder, max_age_s=max_age_s, shared=shared)
     service = Lifecycle(drain_s=5)
     stack = AsyncExitStack()
     gateway = await stack.enter_async_context(
@@ -168,7 +176,7 @@ async def start(
             engine: Engine | None = None,
             *,
             pool: Pool | None = None,
-            store: type[Store] = Store,
+            store: type[FolderResults] | None = None,
             **settings: Any,
         ) -> Running:
             members = pool or Pool([Member("one", engine or NearestEngine(models))])

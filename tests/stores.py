@@ -21,8 +21,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from obstore.store import MemoryStore
 
-from enlarger.jobs.blobs import Blobs
+from enlarger.storage import Storage, storage_at
+from enlarger.storage.bucket import Bucket
+from enlarger.storage.faults import JOBS
 
 NewDatabase = Callable[[], str]
 """Gives the URL of an empty one."""
@@ -202,9 +205,13 @@ def bucket(s3: str, monkeypatch: pytest.MonkeyPatch) -> str:
     return f"s3://enlarger/tests/{secrets.token_hex(8)}"
 
 
-@pytest.fixture(params=["folder", "s3"])
-def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Blobs:
-    """Empty ones, of either kind."""
-    if request.param == "s3":
-        return Blobs.at(request.getfixturevalue("bucket"))
-    return Blobs.at(tmp_path / "blobs")
+KINDS_OF_STORAGE = ("folder", "s3", "memory")
+
+
+@pytest.fixture(params=KINDS_OF_STORAGE)
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+    """An empty one of each kind; a bucket in memory is one more implementation of obstore's."""
+    if request.param == "memory":
+        return Bucket(MemoryStore(), JOBS)
+    place = request.getfixturevalue("bucket") if request.param == "s3" else tmp_path / "blobs"
+    return storage_at(place)

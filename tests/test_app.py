@@ -30,6 +30,7 @@ from pictures import encoded, noise, oriented, visible
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 from quart import Quart, abort
+from results import FolderResults
 from sites import Site, page
 from structlog.testing import capture_logs
 from werkzeug.exceptions import HTTPException
@@ -46,7 +47,7 @@ from enlarger.pool.health import Health, State
 from enlarger.pool.member import Member
 from enlarger.pool.pool import Pool
 from enlarger.pool.remote import Readiness
-from enlarger.store import Store, StoredFile
+from enlarger.storage import Draft, StoredResult, storage_at
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -842,19 +843,19 @@ async def test_folder_of_results_that_went_away_is_made_anew(start: Start) -> No
         assert (gateway.store.folder.parent / reply.body["file_path"]).exists()
 
 
-class ForgetfulStore(Store):
+class ForgetfulResults(FolderResults):
     """Loses each file as soon as it is there."""
 
-    def put(self, write: Callable[[Path], T], *, suffix: str) -> tuple[T, StoredFile]:
+    async def publish(self, draft: Draft[object], *, suffix: str) -> StoredResult:
         """In vain."""
-        written, file = super().put(write, suffix=suffix)
-        self.delete(file)
-        return written, file
+        stored = await super().publish(draft, suffix=suffix)
+        await self.delete(stored.name)
+        return stored
 
 
 async def test_result_that_went_away_before_it_was_sent_is_told(start: Start) -> None:
     """By an error that was foreseen."""
-    gateway = await start(store=ForgetfulStore)
+    gateway = await start(store=ForgetfulResults)
     status, code, text = fault(await gateway.upscale(image_b64=B64))
     assert (status, code) == (500, "storage_full")
     assert text == "Upscaling failed: the result went away before it could be sent; try again"
@@ -1023,6 +1024,57 @@ async def test_file_that_is_not_there_is_404(start: Start) -> None:
         assert (await reader.read()).startswith(b"HTTP/1.1 404 "), name
         writer.close()
         await writer.wait_closed()
+
+
+async def test_gateways_share_results_in_a_bucket(start: Start, bucket: str) -> None:
+    """Each serves, sweeps and counts what another one has made, without a common folder."""
+    settings = {"upload_folder": bucket, "blobs": f"{bucket}/jobs", "file_max_age_s": 300}
+    one, other = await start(**settings), await start(**settings)
+    body = (await one.upscale(image_b64=B64)).body
+    assert body["file_path"] == f"{bucket}/upscaled_{body['url'].removeprefix('/files/')}"
+    data = base64.b64decode(body["base64"])
+    async with other.http.get(body["url"]) as response:
+        assert (response.status, await response.read()) == (200, data)
+        etag = response.headers["ETag"]
+        assert etag == f'"sha256-{hashlib.sha256(data).hexdigest()}"'
+        assert response.headers["Content-Type"] == "image/png"
+    async with other.http.get(body["url"], headers={"If-None-Match": etag}) as response:
+        assert (response.status, await response.read()) == (304, b"")
+    async with other.http.get(body["url"], headers={"Range": "bytes=5-9"}) as response:
+        assert (response.status, await response.read()) == (206, data[5:10])
+        assert response.headers["Content-Range"] == f"bytes 5-9/{len(data)}"
+    async with other.http.head(body["url"]) as response:
+        assert (response.status, response.headers["Content-Length"]) == (200, str(len(data)))
+    again = (await one.upscale(image_b64=B64)).body
+    assert (again["cache"], again["base64"]) == ("hit", body["base64"])
+    assert again["file_path"] != body["file_path"]
+    stats = (await other.call("GET", "/status")).body["upload_folder_stats"]
+    assert stats["total_files"] == 2
+    assert (await other.call("POST", "/cleanup")).body["deleted_files"] == 0
+
+
+async def test_results_in_a_bucket_expire(start: Start, bucket: str) -> None:
+    """For all gateways, and the sweep of any of them deletes them."""
+    settings = {"upload_folder": bucket, "blobs": f"{bucket}/jobs", "file_max_age_s": 1}
+    one, other = await start(**settings), await start(**settings)
+    body = (await one.upscale(image_b64=B64)).body
+    await asyncio.sleep(2.1)  # a bucket counts whole seconds
+    for gateway in (one, other):
+        assert (await gateway.call("GET", body["url"])).status == 404
+    assert (await other.call("POST", "/cleanup")).body["deleted_files"] == 1
+    assert await one.gateway.store.usage() == []
+
+
+async def test_results_of_requests_stay_in_the_folder_where_only_jobs_have_a_bucket(
+    start: Start, bucket: str
+) -> None:
+    """``file_path`` is what it was, and leads to the file."""
+    gateway = await start(blobs=bucket)
+    body = (await gateway.upscale(image_b64=B64)).body
+    assert body["file_path"] == f"uploads/upscaled_{body['url'].removeprefix('/files/')}"
+    path = gateway.store.folder.parent / body["file_path"]
+    assert path.read_bytes() == base64.b64decode(body["base64"])
+    assert await storage_at(bucket).keys("") == []
 
 
 async def test_file_is_served_until_it_expires(start: Start) -> None:

@@ -21,6 +21,7 @@ SMALLEST = {
     "bf16_mixed": "--model tiny-rrdb --pictures astronaut-noisy --side 16 --gradient 12 10 --tile 16 --rounds 1",
     "cold_start": "--model nearest --rounds 1 --ways help warm",
     "encoders": "--model nearest --side 24 --rounds 1",
+    "files": "--size 0.1 --rounds 1",
     "linear_light": "--model nearest --side 32",
     "halos": "--model tiny-rrdb --halo 4 8 --photo astronaut --width 96 --height 24",
     "memory": "--server-model nearest --gateway-model nearest --side 64 --servers 1",

@@ -19,16 +19,16 @@ from stores import file_size_limit
 from enlarger.engine import Engine
 from enlarger.engine.tile import TileRequest, TileResult
 from enlarger.geometry.rect import Pixels, Rect
-from enlarger.jobs.blobs import Blobs
 from enlarger.jobs.checkpoint import Checkpoint, KeptTiles, packed, unpacked
+from enlarger.storage import Storage, storage_at
 
 FOLDER = "job_1/work/tiles"
 
 
 @pytest.fixture
-def blobs(tmp_path: Path) -> Blobs:
+def storage(tmp_path: Path) -> Storage:
     """In a folder of their own."""
-    return Blobs.at(tmp_path / "blobs")
+    return storage_at(tmp_path / "blobs")
 
 
 def tile(seed: int = 0) -> TileRequest:
@@ -44,24 +44,24 @@ def tile(seed: int = 0) -> TileRequest:
     )
 
 
-def before(engine: Engine, blobs: Blobs, known: Sequence[str] = ()) -> Checkpoint:
+def before(engine: Engine, storage: Storage, known: Sequence[str] = ()) -> Checkpoint:
     """A checkpoint before an engine, of a job whose tiles are known."""
-    tiles = KeptTiles(blobs, FOLDER, known=known)
+    tiles = KeptTiles(storage, FOLDER, known=known)
     return Checkpoint(engine, lambda: tiles)
 
 
-async def kept(blobs: Blobs, *tiles: TileRequest) -> list[str]:
-    """Keys of the blobs, after these tiles were computed."""
-    checkpoint = before(NearestEngine(), blobs)
+async def kept(storage: Storage, *tiles: TileRequest) -> list[str]:
+    """Keys of the storage, after these tiles were computed."""
+    checkpoint = before(NearestEngine(), storage)
     for one in tiles:
         await checkpoint.enlarge(one)
-    return await blobs.keys(FOLDER)
+    return await storage.keys(FOLDER)
 
 
-async def computed(blobs: Blobs, *tiles: TileRequest, known: list[str]) -> int:
+async def computed(storage: Storage, *tiles: TileRequest, known: list[str]) -> int:
     """How many of these tiles are computed by who goes on; holds all of them to be right."""
     engine = NearestEngine([NEAREST, replace(NEAREST, id="other")])
-    checkpoint = before(engine, blobs, known)
+    checkpoint = before(engine, storage, known)
     for one in tiles:
         result = await checkpoint.enlarge(one)
         assert np.array_equal(result.pixels, nearest(one.core, 4))
@@ -121,19 +121,19 @@ def test_bytes_that_were_changed_are_no_tile(data: st.DataObject) -> None:
 # In place of an engine
 
 
-async def test_known_tile_is_not_computed(blobs: Blobs) -> None:
+async def test_known_tile_is_not_computed(storage: Storage) -> None:
     """Whoever goes on computes only what is not there, and what was kept since is not looked for."""
-    known = await kept(blobs, tile(1), tile(2))
+    known = await kept(storage, tile(1), tile(2))
     assert len(known) == 2
-    assert await computed(blobs, tile(1), tile(2), tile(3), known=known) == 1
-    assert await computed(blobs, tile(3), known=known) == 1
-    assert await computed(blobs, tile(3), known=await blobs.keys(FOLDER)) == 0
+    assert await computed(storage, tile(1), tile(2), tile(3), known=known) == 1
+    assert await computed(storage, tile(3), known=known) == 1
+    assert await computed(storage, tile(3), known=await storage.keys(FOLDER)) == 0
 
 
-async def test_any_other_tile_is_not_found(blobs: Blobs) -> None:
+async def test_any_other_tile_is_not_found(storage: Storage) -> None:
     """Other pixels, kind of samples, weights, model, options, precision, or part to keep."""
     one = tile()
-    known = await kept(blobs, one)
+    known = await kept(storage, one)
     others = [
         replace(one, pixels=noise(5, 7, 3, seed=9)),
         replace(one, pixels=noise16(5, 7, 3)),
@@ -144,23 +144,23 @@ async def test_any_other_tile_is_not_found(blobs: Blobs) -> None:
         replace(one, keep=Rect.sized(1, 1, 2, 2)),
     ]
     for other in others:
-        assert await computed(blobs, other, known=known) == 1, other
+        assert await computed(storage, other, known=known) == 1, other
     engine = NearestEngine([replace(NEAREST, sha256="1" * 64)])
-    checkpoint = before(engine, blobs, known)
+    checkpoint = before(engine, storage, known)
     await checkpoint.enlarge(replace(one, weights_sha256="1" * 64))
     assert len(engine.requests) == 1
     same = replace(one, request_id="r-2", index=4, total=9, deadline=5e9, admitted_at=3.0)
-    assert await computed(blobs, same, known=known) == 0
+    assert await computed(storage, same, known=known) == 0
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "changed", "foreign", "gone"])
-async def test_bad_blob_is_computed_again(blobs: Blobs, damage: str) -> None:
+async def test_bad_blob_is_computed_again(storage: Storage, damage: str) -> None:
     """And kept again, so that the next one finds it."""
-    known = await kept(blobs, tile())
-    data = await blobs.get(known[0])
+    known = await kept(storage, tile())
+    data = await storage.get(known[0])
     assert data is not None
     if damage == "gone":
-        await blobs.delete_under(FOLDER)
+        await storage.delete_under(FOLDER)
     else:
         bad = {
             "cut": data[:-1],
@@ -168,45 +168,45 @@ async def test_bad_blob_is_computed_again(blobs: Blobs, damage: str) -> None:
             "changed": data[:-1] + bytes([data[-1] ^ 1]),
             "foreign": b'{"another": "version"}\n',
         }
-        await blobs.put(known[0], bad[damage])
-    assert await computed(blobs, tile(), known=known) == 1
-    assert await computed(blobs, tile(), known=known) == 0
+        await storage.put(known[0], bad[damage])
+    assert await computed(storage, tile(), known=known) == 1
+    assert await computed(storage, tile(), known=known) == 0
 
 
-async def test_full_disk_costs_no_tile(blobs: Blobs) -> None:
+async def test_full_disk_costs_no_tile(storage: Storage) -> None:
     """It is computed and just not kept; nothing is half-written."""
     large = replace(tile(), pixels=noise(200, 200, 3))
     with file_size_limit(100_000):
-        assert await kept(blobs, large) == []
-    assert await computed(blobs, large, known=[]) == 1
+        assert await kept(storage, large) == []
+    assert await computed(storage, large, known=[]) == 1
 
 
 async def test_store_that_cannot_be_read_costs_only_time(tmp_path: Path) -> None:
     """What is in the way of the blob, or of all of them, does not end the job."""
-    blobs = Blobs.at(tmp_path / "blobs")
-    known = await kept(blobs, tile())
-    broken = Blobs.at(tmp_path / "others")
+    storage = storage_at(tmp_path / "blobs")
+    known = await kept(storage, tile())
+    broken = storage_at(tmp_path / "others")
     (tmp_path / "others" / known[0]).mkdir(parents=True)
     assert await computed(broken, tile(), known=known) == 1
 
 
-async def test_facts_are_those_of_the_engine(blobs: Blobs) -> None:
+async def test_facts_are_those_of_the_engine(storage: Storage) -> None:
     """It is an engine before another one, which fails as that one does, and leaves no blob then."""
     engine = NearestEngine()
-    checkpoint = before(engine, blobs)
+    checkpoint = before(engine, storage)
     assert checkpoint.facts() == engine.facts()
     assert await checkpoint.ready_for(need_of()) == NEAREST
     with pytest.raises(Exception, match="is not here"):
         await checkpoint.enlarge(replace(tile(), model="unknown"))
-    assert await blobs.keys(FOLDER) == []
+    assert await storage.keys(FOLDER) == []
     task = asyncio.create_task(checkpoint.enlarge(tile()))
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert await blobs.keys(FOLDER) == []
+    assert await storage.keys(FOLDER) == []
 
 
-async def test_request_that_becomes_a_job_keeps_what_follows(blobs: Blobs) -> None:
+async def test_request_that_becomes_a_job_keeps_what_follows(storage: Storage) -> None:
     """All tiles of a picture are sent at once: those count that are not finished by then."""
     engine = HeldEngine()
     job: list[KeptTiles] = []
@@ -215,9 +215,9 @@ async def test_request_that_becomes_a_job_keeps_what_follows(blobs: Blobs) -> No
     await engine.holds(2)
     engine.let_go(1)
     await one
-    job.append(KeptTiles(blobs, FOLDER))
+    job.append(KeptTiles(storage, FOLDER))
     engine.let_go(1)
     await two
-    known = await blobs.keys(FOLDER)
+    known = await storage.keys(FOLDER)
     assert len(known) == 1
-    assert await computed(blobs, tile(1), tile(2), known=known) == 1
+    assert await computed(storage, tile(1), tile(2), known=known) == 1

@@ -62,7 +62,7 @@ from enlarger.options import Options
 from enlarger.picture.values import Header, Note
 from enlarger.pipeline.outcome import Outcome, Ran
 from enlarger.request import BytesSource, UpscaleRequest, UrlSource
-from enlarger.store import StoredFile
+from enlarger.storage import StoredResult
 
 JSON = "application/json"
 URL = "https://example.com/cat.jpg"
@@ -800,7 +800,6 @@ def test_error_that_the_table_does_not_know_is_internal(error: EnlargerError) ->
 
 def outcome(*, took_s: float = 1.0, notes: tuple[Note, ...] = ()) -> Outcome:
     """A 4 x 3 picture made 8 x 6 by two servers."""
-    name = f"upscaled_{TOKEN}.png"
     return Outcome(
         ran=Ran(
             model="realesrgan-x4plus",
@@ -819,7 +818,7 @@ def outcome(*, took_s: float = 1.0, notes: tuple[Note, ...] = ()) -> Outcome:
         height_px=6,
         notes=notes,
         kept=("alpha", "icc"),
-        stored=StoredFile(TOKEN, Path("anywhere") / name, 0.0, 999),
+        stored=StoredResult(TOKEN, ".png", 0.0, 999, "ab" * 32),
         header=Header(format="jpeg", width_px=4, height_px=3, mode="RGB", depth_bits=8, frames=1),
         input_bytes=51234,
         took_s=took_s,
@@ -830,12 +829,14 @@ def answered(
     result: Outcome, *, scale: int = 2, left_s: float = 300.0, **settings: Any
 ) -> dict[str, Any]:
     """The answer under these settings."""
-    return answer(
-        result,
-        scale=scale,
-        settings=config.load(**settings).server,
-        request_id="r-1",
-        left_s=left_s,
+    return dict(
+        answer(
+            result,
+            scale=scale,
+            settings=config.load(**settings).server,
+            request_id="r-1",
+            left_s=left_s,
+        )
     )
 
 
@@ -931,6 +932,13 @@ def test_file_path_is_relative_to_the_parent_of_the_folder(folder: str, shown: s
     """Also where the folder is set as an absolute path: the answer shows no more than its name."""
     made = answered(outcome(), upload_folder=Path(folder))
     assert made["file_path"] == f"{shown}/upscaled_{TOKEN}.png"
+
+
+def test_file_path_is_the_url_of_an_object() -> None:
+    """Where results are in a bucket."""
+    for place in ("s3://bucket/prefix", "s3://bucket/prefix/"):
+        made = answered(outcome(), upload_folder=place)
+        assert made["file_path"] == f"s3://bucket/prefix/upscaled_{TOKEN}.png"
 
 
 def test_file_path_has_the_name_of_the_folder_where_that_is_a_link(tmp_path: Path) -> None:

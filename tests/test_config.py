@@ -225,7 +225,7 @@ WRONG = {
     "ENLARGER_PROXY_HEADER": ["", "x-real-ip", "x_forwarded_for", "forwarded, x-forwarded-for"],
     "ENLARGER_TILE_TOKEN": ["", "short", "ä" * 20, "sixteen letters!\n", " " * 20],
     "MODEL_DIR": [""],
-    "UPLOAD_FOLDER": ["", " "],
+    "UPLOAD_FOLDER": ["", " ", "gs://bucket"],
     "ENLARGER_CACHE_DIR": [""],
     "ENLARGER_DRAIN": ["-1", "quick", "nan", "inf"],
     "ENLARGER_FETCH": [
@@ -920,6 +920,14 @@ def test_jobs_lie_where_the_operator_says() -> None:
     settings = load(database="/fast/jobs.sqlite3", blobs="s3://bucket")
     assert settings.database_url == "/fast/jobs.sqlite3"
     assert settings.blobs_place == "s3://bucket"
+
+
+def test_results_may_lie_in_a_bucket() -> None:
+    """The files of jobs lie below it, and the database on the disk."""
+    settings = load(upload_folder="s3://bucket/prefix")
+    assert settings.server.upload_folder == "s3://bucket/prefix"
+    assert settings.blobs_place == "s3://bucket/prefix/jobs"
+    assert settings.database_url == "uploads/jobs.sqlite3"
 
 
 def test_compiled_networks_lie_where_the_operator_says() -> None:

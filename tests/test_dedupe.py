@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from pictures import noise16
 
 from enlarger.engine import Engine
-from enlarger.engine.tile import TileRequest
+from enlarger.engine.tile import TileRequest, sha256_of
 from enlarger.errors import WrongOutput
 from enlarger.geometry.rect import Rect
-from enlarger.pipeline.dedupe import TileDeduplicator
+from enlarger.pipeline.dedupe import TileDeduplicator, tile_key
 
 RESULT_BYTES = 16 * 5 * 7 * 3 * 2
 """Samples of the result of one ``tile``: 5 x 7 px, enlarged four times, of three channels and 16 bits."""
@@ -64,6 +64,18 @@ async def test_equal_tiles_in_flight_share_one_computing() -> None:
     assert all(np.array_equal(result.pixels, nearest(tile().pixels, 4)) for result in results[:5])
     assert np.array_equal(results[5].pixels, nearest(tile(1).pixels, 4))
     assert once.reused == 4
+
+
+async def test_pixels_are_hashed_once() -> None:
+    """Whoever compares tiles takes the digest that a tile has, and hands it on."""
+    engine = NearestEngine()
+    async with TileDeduplicator(engine) as once:
+        await once.enlarge(tile())
+    (request,) = engine.requests
+    assert request.pixels_sha256 == sha256_of(tile().pixels)
+    assert request.with_digest() is request
+    assert tile_key(request) == tile_key(tile())
+    assert tile_key(replace(request, pixels_sha256=b"another one")) != tile_key(tile())
 
 
 async def test_reused_result_counts_no_work() -> None:

@@ -116,7 +116,7 @@ def test_every_metric_is_documented() -> None:
     """By the name that Prometheus shows."""
     sources = [
         ROOT / "src/enlarger" / name
-        for name in ("api/metrics.py", "web/metrics.py", "model_server/server.py")
+        for name in ("api/metrics.py", "asgi/metrics.py", "model_server/server.py")
     ]
     source = "".join(path.read_text() for path in sources)
     names = re.findall(r'\(\s*"(?:enlarger_)?(\w+)",\s*"[A-Z]', source)

@@ -21,7 +21,7 @@ from pictures import WIDE, icc_profile, noise, noise16, visible
 from plans import planned
 
 from enlarger.engine import Engine
-from enlarger.engine.tile import ModelFacts, TileRequest, TileResult
+from enlarger.engine.tile import ModelFacts, TileRequest, TileResult, sha256_of
 from enlarger.errors import EngineFailed, EnlargerError, WrongOutput
 from enlarger.geometry.rect import Pixels, Rect
 from enlarger.geometry.route import result_window
@@ -782,3 +782,5 @@ async def test_tile_that_has_no_equal_makes_its_own_part_alone(
     await enlarged(samples, engine, executor)
     boxes = plan(80, 60, halo_px=NEAREST.halo_px, max_tile_px=NEAREST.max_tile_px)
     assert [request.keep for request in engine.requests] == [box.kept_in_tile for box in boxes]
+    # The digests were computed before, for all tiles together.
+    assert all(request.pixels_sha256 == sha256_of(request.pixels) for request in engine.requests)

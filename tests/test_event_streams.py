@@ -1,4 +1,4 @@
-"""Feeds: events in order, merged, kept for who comes back, forgotten when nobody needs them."""
+"""Event streams: events in order, merged, kept for who comes back, forgotten when nobody needs them."""
 
 from __future__ import annotations
 

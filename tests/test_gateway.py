@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from fakes import NearestEngine
+from results import FolderResults
 
 from enlarger import config
 from enlarger.asgi.server import Lifecycle
@@ -18,7 +19,6 @@ from enlarger.models import Catalogue
 from enlarger.picture.sandbox.pool import Decoders
 from enlarger.pool.member import Member
 from enlarger.pool.pool import Pool
-from enlarger.store import Store
 
 START = """
 import os, sys
@@ -69,7 +69,7 @@ async def test_leaving_ends_all_that_was_begun(tmp_path: Path) -> None:
             settings,
             engines=Pool([Member("one", NearestEngine())]),
             catalogue=Catalogue.installed(tmp_path / "none"),
-            store=Store(tmp_path, max_age_s=settings.server.file_max_age_s),
+            store=FolderResults(tmp_path, max_age_s=settings.server.file_max_age_s),
             decoders=decoders,
             service=Lifecycle(drain_s=1),
             workers=2,

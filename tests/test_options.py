@@ -12,7 +12,7 @@ import pydantic
 import typer.main
 
 from enlarger import cli
-from enlarger.api.document.openapi import OPERATIONS
+from enlarger.api.document.operations import OPERATIONS
 from enlarger.client import UpscaleOptions
 from enlarger.options import Options
 

@@ -15,7 +15,7 @@ from browsers import Tab, chromium
 from gateways import Running, Start
 from proxies import documented_location, free_port, nginx
 
-from enlarger.api.document.openapi import OPERATIONS
+from enlarger.api.document.operations import OPERATIONS
 from enlarger.api.document.page import ASSETS, POLICY
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

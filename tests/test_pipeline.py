@@ -6,7 +6,6 @@ import asyncio
 import gc
 import shutil
 import struct
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,7 @@ import pytest
 from fakes import FailsFirst, HeldEngine, NearestEngine, StuckEngine, nearest
 from pictures import RGB, encoded, icc_profile, noise, png, png_chunk, visible
 from PIL import Image
+from results import FolderResults
 from structlog.testing import capture_logs
 
 from enlarger import config
@@ -52,12 +52,13 @@ from enlarger.models import Catalogue
 from enlarger.options import Options, read_options
 from enlarger.picture.sandbox.pool import Decoders
 from enlarger.picture.values import Header, Picture
+from enlarger.pipeline.outcome import Outcome
 from enlarger.pipeline.pipeline import Pipeline
 from enlarger.pipeline.progress import Listener
 from enlarger.pool.member import Member
 from enlarger.pool.pool import Pool
 from enlarger.request import BytesSource, UpscaleRequest, UrlSource
-from enlarger.store import Store, StoredFile
+from enlarger.storage import Draft, ResultStore, StoredResult
 
 PICTURE = encoded(noise(30, 40, 3))
 """40 x 30 px, RGB."""
@@ -108,7 +109,7 @@ async def make(tmp_path: Path, catalogue: Catalogue) -> AsyncIterator[Make]:
                 engine: Engine,
                 *,
                 draining: Callable[[], bool] = lambda: False,
-                store: Store | None = None,
+                store: ResultStore | None = None,
                 decode: Decoders = decoders,
                 **settings: Any,
             ) -> Pipeline:
@@ -120,7 +121,7 @@ async def make(tmp_path: Path, catalogue: Catalogue) -> AsyncIterator[Make]:
                     decoders=decode,
                     executor=executor,
                     encoders=executor,
-                    store=store or Store(loaded.server.upload_folder, max_age_s=300),
+                    store=store or FolderResults(tmp_path / "results"),
                     limits=loaded.limits,
                     precision=loaded.server.precision,
                     draining=draining,
@@ -185,22 +186,22 @@ async def test_stored_file_holds_the_enlarged_picture(
     """A PNG of the same channels, under the store's name; nothing else is left in the folder."""
     samples = visible(noise(30, 40, channels))
     outcome = await make(NearestEngine(facts)).run(job(encoded(samples)))
-    with Image.open(outcome.stored.path) as image:
+    with Image.open(path_of(tmp_path, outcome)) as image:
         made = np.asarray(image)
         assert image.format == "PNG"
     assert np.array_equal(made.reshape(120, 160, channels), nearest(samples, 4))
     assert kept(tmp_path / "results") == [f"upscaled_{outcome.stored.token}.png"]
-    assert outcome.stored.size_bytes == outcome.stored.path.stat().st_size
+    assert outcome.stored.size_bytes == path_of(tmp_path, outcome).stat().st_size
 
 
 async def test_colour_profile_is_in_the_stored_file(
-    make: Make, facts: tuple[ModelFacts, ...]
+    make: Make, facts: tuple[ModelFacts, ...], tmp_path: Path
 ) -> None:
     """It belongs to the samples."""
     profile = icc_profile(b"RGB ")
     data = encoded(noise(8, 8, 3), icc_profile=profile)
     outcome = await make(NearestEngine(facts)).run(job(data))
-    with Image.open(outcome.stored.path) as image:
+    with Image.open(path_of(tmp_path, outcome)) as image:
         assert image.info["icc_profile"] == profile
 
 
@@ -330,7 +331,7 @@ class Looking(NearestEngine):
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["as planned first", "other first"])
 async def test_servers_that_state_other_halos_change_no_byte(
-    make: Make, facts: tuple[ModelFacts, ...], order: tuple[int, int]
+    make: Make, facts: tuple[ModelFacts, ...], order: tuple[int, int], tmp_path: Path
 ) -> None:
     """While two versions run, halo and tiles are those of the gateway's own catalogue, whoever answers first."""
     data = encoded(noise(90, 120, 3))
@@ -341,7 +342,7 @@ async def test_servers_that_state_other_halos_change_no_byte(
     outcome = await make(pool).run(job(data, request_id="both"))
     assert all(server.requests for server in servers)
     assert outcome.ran.tiles == alone.ran.tiles > 1
-    assert outcome.stored.path.read_bytes() == alone.stored.path.read_bytes()
+    assert path_of(tmp_path, outcome).read_bytes() == path_of(tmp_path, alone).read_bytes()
 
 
 async def test_plan_is_the_same_whichever_server_is_ready(
@@ -652,25 +653,37 @@ class HeldDecoders(Decoders):
         return await super().decode(data, to_srgb=to_srgb, frames=frames, kind=kind)
 
 
-class HeldStore(Store):
+def path_of(folder: Path, outcome: Outcome) -> Path:
+    """The file of a result."""
+    return folder / "results" / outcome.stored.file_name
+
+
+class HeldResults(FolderResults):
     """Has written, and says so when ``may_go`` is set."""
 
     def __init__(self, folder: Path, *, max_age_s: float) -> None:
         super().__init__(folder, max_age_s=max_age_s)
-        self.asked = threading.Event()
-        self.may_go = threading.Event()
-        self.deleted = threading.Event()
+        self.asked = asyncio.Event()
+        self.may_go = asyncio.Event()
+        self.deleted = asyncio.Event()
 
-    def put(self, write: Callable[[Path], T], *, suffix: str) -> tuple[T, StoredFile]:
+    async def publish(self, draft: Draft[object], *, suffix: str) -> StoredResult:
         """In time."""
-        written = super().put(write, suffix=suffix)
+        stored = await super().publish(draft, suffix=suffix)
         self.asked.set()
-        assert self.may_go.wait(20)
-        return written
+        await asyncio.wait_for(self.may_go.wait(), 20)
+        return stored
 
-    def delete(self, file: StoredFile) -> None:
+    async def copy(self, stored: StoredResult) -> StoredResult | None:
+        """In time."""
+        copied = await super().copy(stored)
+        self.asked.set()
+        await asyncio.wait_for(self.may_go.wait(), 20)
+        return copied
+
+    async def delete(self, name: str) -> None:
         """And tell."""
-        super().delete(file)
+        await super().delete(name)
         self.deleted.set()
 
 
@@ -818,18 +831,17 @@ async def test_request_cancelled_while_its_result_is_written_leaves_no_file(
     make: Make, facts: tuple[ModelFacts, ...], tmp_path: Path
 ) -> None:
     """All is given back at once; the thread, which cannot be interrupted, takes its file away in the end."""
-    store = HeldStore(tmp_path / "results", max_age_s=300)
+    store = HeldResults(tmp_path / "results", max_age_s=300)
     pipeline = make(NearestEngine(facts), store=store, picture_memory_mib=1)
     task = asyncio.create_task(pipeline.run(job()))
-    assert await asyncio.to_thread(store.asked.wait, 20)
+    await asyncio.wait_for(store.asked.wait(), 20)
     await cancelled(task)
     assert is_empty(pipeline)
     store.may_go.set()
     await makes_the_largest(pipeline)
-    assert await asyncio.to_thread(store.deleted.wait, 20)
-    (left,) = store.files()
-    assert kept(tmp_path / "results") == [left.path.name]
-    with Image.open(left.path) as image:
+    await asyncio.wait_for(store.deleted.wait(), 20)
+    (left,) = kept(tmp_path / "results")
+    with Image.open(store.folder / left) as image:
         assert image.size == (256, 256)
 
 
@@ -837,19 +849,19 @@ async def test_copy_for_one_who_has_gone_leaves_no_file(
     make: Make, facts: tuple[ModelFacts, ...], tmp_path: Path
 ) -> None:
     """As with a result of its own."""
-    store = HeldStore(tmp_path / "results", max_age_s=300)
+    store = HeldResults(tmp_path / "results", max_age_s=300)
     pipeline = make(NearestEngine(facts), store=store)
     store.may_go.set()
     first = await pipeline.run(job())
     store.may_go.clear()
     store.asked.clear()
     again = asyncio.create_task(pipeline.run(job()))
-    assert await asyncio.to_thread(store.asked.wait, 20)
+    await asyncio.wait_for(store.asked.wait(), 20)
     await cancelled(again)
     store.may_go.set()
-    assert await asyncio.to_thread(store.deleted.wait, 20)
-    assert kept(store.folder) == [first.stored.path.name]
-    assert store.files() == [first.stored]
+    await asyncio.wait_for(store.deleted.wait(), 20)
+    assert kept(store.folder) == [first.stored.file_name]
+    assert await store.find(first.stored.name) == first.stored
 
 
 class AskedEngine(HeldEngine):
@@ -951,7 +963,7 @@ async def test_result_that_cannot_be_written_is_an_error_of_its_own(
         assert str(tmp_path) not in str(raised.value)
     assert is_empty(pipeline)
     (tmp_path / "results").unlink()
-    assert (await pipeline.run(job())).stored.path.exists()
+    assert path_of(tmp_path, await pipeline.run(job())).exists()
 
 
 async def test_folder_that_went_away_is_not_noticed(
@@ -963,7 +975,7 @@ async def test_folder_that_went_away_is_not_noticed(
     shutil.rmtree(tmp_path / "results")
     again = await pipeline.run(job())
     assert again.found == "miss"
-    assert kept(tmp_path / "results") == [again.stored.path.name]
+    assert kept(tmp_path / "results") == [again.stored.file_name]
 
 
 # Animations and the size of the file
@@ -984,10 +996,12 @@ def asking(data: bytes, **fields: Any) -> UpscaleRequest:
 ONE, SEVERAL = 1, 7
 
 
-async def test_stored_animation_moves(make: Make, facts: tuple[ModelFacts, ...]) -> None:
+async def test_stored_animation_moves(
+    make: Make, facts: tuple[ModelFacts, ...], tmp_path: Path
+) -> None:
     """All its frames, enlarged, with their times; the caller is told that it was kept."""
     outcome = await make(NearestEngine(facts)).run(asking(animation(), frames="all"))
-    with Image.open(outcome.stored.path) as image:
+    with Image.open(path_of(tmp_path, outcome)) as image:
         assert (image.format, getattr(image, "n_frames", 1)) == ("PNG", 3)
         assert image.info["loop"] == 2
         for number in range(3):
@@ -999,10 +1013,12 @@ async def test_stored_animation_moves(make: Make, facts: tuple[ModelFacts, ...])
     assert outcome.notes == ()
 
 
-async def test_stored_first_frame_is_still(make: Make, facts: tuple[ModelFacts, ...]) -> None:
+async def test_stored_first_frame_is_still(
+    make: Make, facts: tuple[ModelFacts, ...], tmp_path: Path
+) -> None:
     """With a note on what was left out."""
     outcome = await make(NearestEngine(facts)).run(asking(animation(), frames="first"))
-    with Image.open(outcome.stored.path) as image:
+    with Image.open(path_of(tmp_path, outcome)) as image:
         assert getattr(image, "n_frames", 1) == 1
         assert np.array_equal(np.asarray(image), nearest(noise(30, 40, 3), 4))
     assert [note.code for note in outcome.notes] == ["first_frame_only"]
@@ -1041,15 +1057,15 @@ async def test_environment_sets_the_most_frames(
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "avif", "tiff"])
 async def test_stored_file_has_no_more_bytes_than_asked_for(
-    make: Make, facts: tuple[ModelFacts, ...], kind: str
+    make: Make, facts: tuple[ModelFacts, ...], kind: str, tmp_path: Path
 ) -> None:
     """And no fewer pixels than the picture; the sizes that are told are the file's."""
     pipeline = make(NearestEngine(facts))
     whole = await pipeline.run(asking(PICTURE, scale=2, format=kind))
     most = whole.stored.size_bytes // 2
     outcome = await pipeline.run(asking(PICTURE, scale=2, format=kind, max_bytes=most))
-    assert outcome.stored.size_bytes == outcome.stored.path.stat().st_size <= most
-    with Image.open(outcome.stored.path) as image:
+    assert outcome.stored.size_bytes == path_of(tmp_path, outcome).stat().st_size <= most
+    with Image.open(path_of(tmp_path, outcome)) as image:
         assert image.size == (outcome.width_px, outcome.height_px)
         assert min(image.width - 40, image.height - 30) >= 0
     lowered = {"quality_lowered", "size_lowered"}

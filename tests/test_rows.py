@@ -26,6 +26,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from results import FolderResults
 from sqlalchemy.exc import IntegrityError
 from stores import NewDatabase, file_size_limit, postgresql_cluster
 
@@ -43,7 +44,6 @@ from enlarger.jobs.job import (
 )
 from enlarger.jobs.rows import Rows
 from enlarger.picture.values import Note
-from enlarger.store import Store
 
 
 @pytest_asyncio.fixture
@@ -1044,7 +1044,7 @@ async def test_sweep_of_the_results_leaves_the_database_alone(tmp_path: Path) ->
         (tmp_path / "jobs").mkdir()
         for path in tmp_path.iterdir():  # noqa: ASYNC240 - nothing else runs
             os.utime(path, (0, 0))
-        assert Store(tmp_path, max_age_s=1).sweep().deleted == 0
+        assert (await FolderResults(tmp_path, max_age_s=1).sweep()).deleted == 0
         assert await rows.jobs.get(record.id) == record
         assert (tmp_path / "jobs").is_dir()
         assert (tmp_path / "jobs.sqlite3").is_file()

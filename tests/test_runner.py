@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from results import FolderResults
 
 from enlarger.errors import (
     DeadlineExceeded,
@@ -21,7 +22,6 @@ from enlarger.errors import (
     UnreadableImage,
 )
 from enlarger.jobs import (
-    Blobs,
     Endings,
     EventStreams,
     InputFacts,
@@ -39,11 +39,13 @@ from enlarger.jobs.work import MOST_ATTEMPTS
 from enlarger.picture.values import Header
 from enlarger.pipeline.outcome import Outcome, Ran
 from enlarger.pipeline.pipeline import Pipeline
-from enlarger.request import UpscaleRequest
-from enlarger.store import Store, StoredFile
+from enlarger.request import BytesSource, UpscaleRequest
+from enlarger.storage import Storage, StoredResult, storage_at
 
 LONG_S = 20
 RESULT = b"a picture"
+INPUT_SHA256 = "cd" * 32
+TOKEN = "0123456789abcdef" * 2
 
 
 @dataclass
@@ -65,21 +67,26 @@ class Scene:
 
     folder: Path
     rows: Rows
-    blobs: Blobs
+    blobs: Storage
     streams: EventStreams = field(default_factory=EventStreams)
     ended: list[Job] = field(default_factory=list)
     made_here: list[Outcome] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     held: int = 0
+    scripts: list[Script] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.results = FolderResults(self.folder / "uploads")
+
     runners: list[Runner] = field(default_factory=list)
 
     def outcome(self) -> Outcome:
         """A finished picture, in a file."""
-        path = self.folder / "upscaled_0.png"
-        path.write_bytes(RESULT)
+        stored = StoredResult(TOKEN, ".png", time.time(), len(RESULT), "ab" * 32)
+        self.results.path(stored).write_bytes(RESULT)
         return Outcome(
             ran=Ran(model="m", model_sha256="0", engine="nearest", precision="f32", tiles=2),
-            stored=StoredFile("0", path, time.time(), len(RESULT)),
+            stored=stored,
             width_px=4,
             height_px=4,
             scale=4,
@@ -112,21 +119,21 @@ class Scene:
         async def ended(record: Job) -> None:
             self.ended.append(record)
 
+        self.scripts.append(Script(play))
         files = JobFiles(self.blobs)
         endings = Endings(
             rows=self.rows,
             files=files,
             event_streams=self.streams,
+            store=self.results,
             hooks=JobHooks(ended=ended, made=self.made_here.append, failed=self.failed.append),
-            max_age_s=60,
         )
         work = JobWork(
             rows=self.rows,
             files=files,
             event_streams=self.streams,
             endings=endings,
-            pipeline=cast(Pipeline, Script(play)),
-            store=Store(self.folder, max_age_s=60),
+            pipeline=cast(Pipeline, self.scripts[-1]),
             executor=executor,
             charge=lambda _, __: None,
             holding=self.holding,
@@ -145,7 +152,7 @@ class Scene:
         record = Job(
             id=new_job_id(), created_at=time.time(), options={}, request_id="r-1", **values
         )
-        await self.blobs.put(f"{record.id}/work/input", b"png")
+        await self.blobs.put(f"{record.id}/work/input", b"png", sha256=INPUT_SHA256)
         await self.rows.jobs.add(record)
         return record.id
 
@@ -172,7 +179,7 @@ Playing = Callable[[Callable[[], Awaitable[Outcome]]], AbstractAsyncContextManag
 async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
     """With an empty database."""
     async with Rows(str(tmp_path / "jobs.sqlite3")) as rows:
-        yield Scene(tmp_path, rows, Blobs.at(tmp_path / "blobs"))
+        yield Scene(tmp_path, rows, storage_at(tmp_path / "blobs"))
 
 
 @pytest.fixture
@@ -210,17 +217,30 @@ def raising(error: Exception) -> Callable[[], Awaitable[Outcome]]:
 
 
 async def test_job_is_run_to_its_end(scene: Scene, playing: Playing) -> None:
-    """Its result is among the blobs, all else of it is gone, and who watches is told."""
+    """Its result is where results are, once, all else of it is gone, and who watches is told."""
     job = await scene.queued()
     async with playing(scene.made):
         record = await scene.until(job, has_ended)
         await asyncio.wait_for(scene.streams.of(record).ended(), LONG_S)
     assert (record.state, record.attempts, record.tiles_total) == ("succeeded", 1, 2)
-    assert record.file_name == "0.png"
-    assert await scene.blobs.keys(job) == [f"{job}/result"]
-    assert await scene.blobs.get(f"{job}/result") == RESULT
+    assert record.file_name == f"{TOKEN}.png"
+    assert await scene.blobs.keys(job) == []
+    found = await scene.results.find(record.file_name)
+    assert found is not None
+    assert scene.results.path(found).read_bytes() == RESULT
+    assert record.expires_at == pytest.approx(time.time() + scene.results.max_age_s, abs=5)
     assert [one.id for one in scene.ended] == [job]
     assert (len(scene.made_here), scene.failed, scene.held) == (1, [], 0)
+
+
+async def test_input_is_not_hashed_again(scene: Scene, playing: Playing) -> None:
+    """It has the digest that it was stored with."""
+    job = await scene.queued()
+    async with playing(scene.made):
+        await scene.until(job, has_ended)
+    (ran,) = scene.scripts[0].ran
+    assert isinstance(ran.source, BytesSource)
+    assert (ran.source.data, ran.source.sha256) == (b"png", INPUT_SHA256)
 
 
 async def test_running_job_is_held(scene: Scene, playing: Playing) -> None:
@@ -336,45 +356,52 @@ async def test_picture_that_is_gone_fails(scene: Scene, playing: Playing) -> Non
 async def test_result_without_room_fails(scene: Scene, playing: Playing) -> None:
     """``storage_full``, and nothing half-written."""
     job = await scene.queued()
-
-    async def play() -> Outcome:
-        (scene.folder / "blobs" / job / "result").mkdir()  # in the way of the file
-        (scene.folder / "blobs" / job / "result" / "x").write_bytes(b"")
-        return scene.outcome()
-
-    async with playing(play):
+    scene.results = FolderResults(scene.folder / "uploads", shared=scene.blobs)
+    (scene.folder / "blobs" / "results").write_bytes(b"")  # in the way of the folder
+    async with playing(scene.made):
         record = await scene.until(job, has_ended)
     assert record.error is not None
     assert (record.state, record.error.code) == ("failed", "storage_full")
     assert not (scene.folder / "blobs" / job).exists()
 
 
+class HeldResults(FolderResults):
+    """Moves a result when ``may_go`` is set."""
+
+    def __init__(self, folder: Path, *, shared: Storage) -> None:
+        super().__init__(folder, shared=shared)
+        self.asked, self.may_go = asyncio.Event(), asyncio.Event()
+
+    async def share(self, stored: StoredResult) -> StoredResult:
+        """In time."""
+        self.asked.set()
+        await self.may_go.wait()
+        return await super().share(stored)
+
+
 @pytest.mark.parametrize("is_told", [True, False], ids=["here", "elsewhere"])
 async def test_cancelling_while_the_result_is_written_leaves_nothing(
     scene: Scene, playing: Playing, is_told: bool
 ) -> None:
-    """The file is written to its end, then all of it is deleted."""
+    """Whoever cancels it, and whenever this gateway hears of it."""
     job = await scene.queued()
-    opened = asyncio.Event()
-
-    async def play() -> Outcome:
-        outcome = scene.outcome()
-        opened.set()
-        return outcome
-
-    async with playing(play) as runner:
-        await asyncio.wait_for(opened.wait(), LONG_S)
+    scene.results = results = HeldResults(scene.folder / "uploads", shared=scene.blobs)
+    async with playing(scene.made) as runner:
+        await asyncio.wait_for(results.asked.wait(), LONG_S)
         await scene.rows.jobs.update(
             job, states=("running",), state="canceled", finished_at=time.time()
         )
         if is_told:
             runner.drop(job)
         await scene.blobs.delete_under(job)
+        results.may_go.set()
         async with asyncio.timeout(LONG_S):
             while runner.has(job):  # noqa: ASYNC110 - it tells nobody
                 await asyncio.sleep(0.01)
     assert (await scene.now(job)).state == "canceled"
     assert not (scene.folder / "blobs" / job).exists()
+    for folder in ("blobs", "uploads"):
+        assert [path for path in (scene.folder / folder).rglob("*") if path.is_file()] == []
 
 
 async def test_request_becomes_a_job(scene: Scene, playing: Playing) -> None:

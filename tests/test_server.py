@@ -205,9 +205,9 @@ async def test_stop_takes_nothing_new() -> None:
 
 SERVER = """
 import asyncio, sys
-from enlarger.asgi.server import Service, bind, serve
+from enlarger.asgi.server import Lifecycle, bind, serve
 
-service = Service(drain_s=float(sys.argv[1]))
+service = Lifecycle(drain_s=float(sys.argv[1]))
 released = asyncio.Event()
 
 async def answer(send, body):

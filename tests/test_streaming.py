@@ -6,14 +6,11 @@ import base64
 import json
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from io import BufferedReader
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from enlarger.api.streaming import FileText, file_chunks, with_files
+from enlarger.api.streaming import FileText, with_files
 
 MANY = bytes(range(256)) * 10_000
 """More than one piece."""
@@ -50,30 +47,3 @@ async def test_files_are_texts_of_the_answer(contents: tuple[bytes, ...], size_b
         prefix + base64.b64encode(content[:10_000]).decode()
         for prefix, content in zip(prefixes, contents, strict=False)
     ]
-
-
-@pytest.mark.parametrize(("start", "end"), [(0, None), (5, None), (5, 9), (0, 0), (3, 10**9)])
-async def test_part_of_a_file(tmp_path: Path, start: int, end: int | None) -> None:
-    """As a slice has it."""
-    (tmp_path / "file").write_bytes(MANY)
-    with ThreadPoolExecutor(1) as executor:
-        chunks = file_chunks(partial(open, tmp_path / "file", "rb"), executor, start, end)  # type: ignore[arg-type]
-        assert await whole(chunks) == MANY[start:end]
-
-
-async def test_file_is_open_only_while_it_is_read(tmp_path: Path) -> None:
-    """Not before the first piece, and not after the reader left."""
-    (tmp_path / "file").write_bytes(MANY)
-    opened: list[BufferedReader] = []
-
-    def open_() -> BufferedReader:
-        opened.append((tmp_path / "file").open("rb"))
-        return opened[-1]
-
-    with ThreadPoolExecutor(1) as executor:
-        chunks = file_chunks(open_, executor)
-        assert not opened
-        await anext(chunks)
-        assert not opened[0].closed
-        await chunks.aclose()  # type: ignore[attr-defined]
-    assert opened[0].closed

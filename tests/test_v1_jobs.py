@@ -24,6 +24,7 @@ from enlarger.config import ApiKey, RateLimit
 from enlarger.engine.tile import ModelFacts
 from enlarger.geometry.rect import Pixels
 from enlarger.jobs import Rows
+from enlarger.storage import storage_at
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -400,6 +401,61 @@ async def test_cancelled_job_ends_at_once(start: Start, models: list[ModelFacts]
     engine.let_go()
     for job in jobs[1:3]:
         await ended(gateway, job)
+
+
+async def test_result_is_kept_once(start: Start, tmp_path: Path) -> None:
+    """Beside the results of requests; nothing else of its job is left."""
+    gateway = await start(blobs=None)
+    done = await ended(gateway, await queued(gateway))
+    name = done["result"]["url"].removeprefix("/files/")
+    files = [path for path in (tmp_path / "uploads").rglob("*") if path.is_file()]
+    assert [path.name for path in files] == [f"upscaled_{name}"]
+    assert sha256(files[0].read_bytes()).hexdigest() == done["result"]["sha256"]
+
+
+async def test_result_is_kept_once_where_gateways_share_no_folder(
+    start: Start, bucket: str, tmp_path: Path
+) -> None:
+    """In the bucket alone, so that all serve it; and the same picture is not computed again."""
+    one = await start(blobs=bucket, upload_folder=tmp_path / "one")
+    other = await start(blobs=bucket, upload_folder=tmp_path / "other")
+    job = await queued(one)
+    done = await ended(one, job)
+    name = done["result"]["url"].removeprefix("/files/")
+    assert await storage_at(bucket).keys("") == [f"results/upscaled_{name}"]
+    assert not [*(tmp_path / "one").iterdir(), *(tmp_path / "other").iterdir()]
+    for gateway in (one, other):
+        for url in (done["result"]["url"], job["links"]["result"]):
+            async with gateway.http.get(url) as response:
+                assert response.status == 200
+                assert sha256(await response.read()).hexdigest() == done["result"]["sha256"]
+    async with one.http.post("/v1/upscale", params={"scale": 4}, data=PNG) as response:
+        assert response.headers["X-Upscale-Cache"] in ("hit", "miss")
+        cached = response.headers["X-Upscale-Cache"]
+    ran_here = (await one.call("GET", "/status")).body["servers"][0]["tiles_done"] > 0
+    assert cached == ("hit" if ran_here else "miss")
+    async with other.http.delete(job["links"]["self"]) as response:
+        assert response.status == 200
+    assert await storage_at(bucket).keys("") == []
+
+
+async def test_result_of_an_earlier_version_is_served(start: Start) -> None:
+    """It lies among the files of its job."""
+    gateway = await start()
+    job = await queued(gateway)
+    done = await ended(gateway, job)
+    name = done["result"]["url"].removeprefix("/files/")
+    found = await gateway.store.find(name)
+    data = b"".join([piece async for piece in gateway.store.stream(found)])
+    await gateway.store.delete(name)
+    blobs = storage_at(gateway.gateway.settings.blobs_place)
+    await blobs.put(f"{job['id']}/result", data)
+    for url in (done["result"]["url"], job["links"]["result"]):
+        async with gateway.http.get(url) as response:
+            assert (response.status, await response.read()) == (200, data)
+    async with gateway.http.delete(job["links"]["self"]) as response:
+        assert response.status == 200
+    assert await blobs.keys("") == []
 
 
 async def test_result_can_be_deleted(start: Start) -> None:

@@ -265,8 +265,8 @@ class ServerSettings(_Group):
     model_dir: Path = Field(default=Path("models"), validation_alias="MODEL_DIR")
     """Folder with models of your own (``*.toml`` beside their weights). May be absent."""
 
-    upload_folder: Path = Field(default=Path("uploads"), validation_alias="UPLOAD_FOLDER")
-    """Folder of the results. Made if missing, also later."""
+    upload_folder: Path | str = Field(default=Path("uploads"), validation_alias="UPLOAD_FOLDER")
+    """Folder of the results, made if missing, also later; or ``s3://bucket/prefix``, which is a text."""
 
     cleanup_interval_s: Seconds = Field(default=300, gt=0, validation_alias="CLEANUP_INTERVAL")
     """Seconds between two sweeps of the results."""
@@ -291,6 +291,15 @@ class ServerSettings(_Group):
     def _folder(cls, value: object) -> object:
         if isinstance(value, str) and not value.strip():
             raise ValueError("it must be the path of a folder; unset it for the default")
+        return value
+
+    @field_validator("upload_folder")
+    @classmethod
+    def _results(cls, value: Path | str) -> Path | str:
+        if isinstance(value, str) and not value.startswith("s3://"):
+            if not _is_place(value, "s3://"):
+                raise ValueError("it must be the path of a folder, or s3://bucket/prefix")
+            return Path(value)
         return value
 
     @field_validator("public_url")
@@ -439,10 +448,11 @@ class JobSettings(_Group):
     """``whsec_<base64>`` that webhooks are signed with, each by all, with commas. Unset: no webhooks."""
 
     database: str | None = Field(default=None, repr=False, validation_alias="ENLARGER_DATABASE")
-    """File of an SQLite database of jobs, or a ``postgresql://`` URL. Unset: ``jobs.sqlite3`` in the folder of results."""
+    """File of an SQLite database of jobs, or a ``postgresql://`` URL. Unset: ``jobs.sqlite3`` in the folder of results, or
+    in ``uploads`` where the results are in a bucket."""
 
     blobs: str | None = Field(default=None, validation_alias="ENLARGER_BLOBS")
-    """Folder of what jobs read and write, or ``s3://bucket/prefix``. Unset: ``jobs`` in the folder of results."""
+    """Folder of what jobs read and write, or ``s3://bucket/prefix``. Unset: ``jobs`` where the results are."""
 
     @field_validator("database")
     @classmethod
@@ -648,12 +658,14 @@ class Settings:
     @property
     def database_url(self) -> str:
         """File or URL of the jobs' rows, with the default worked out."""
-        return self.jobs.database or str(self.server.upload_folder / "jobs.sqlite3")
+        folder = self.server.upload_folder
+        local = folder if isinstance(folder, Path) else Path("uploads")
+        return self.jobs.database or str(local / "jobs.sqlite3")
 
     @property
     def blobs_place(self) -> str:
         """Folder or URL of the jobs' bytes, with the default worked out."""
-        return self.jobs.blobs or str(self.server.upload_folder / "jobs")
+        return self.jobs.blobs or f"{str(self.server.upload_folder).rstrip('/')}/jobs"
 
 
 GROUPS: Mapping[str, type[BaseSettings]] = get_type_hints(Settings)
@@ -683,12 +695,12 @@ def inherited(changes: Mapping[str, str]) -> dict[str, str]:
 
 
 def bucket_endpoint() -> str:
-    """URL of the service that holds the bucket of ``ENLARGER_BLOBS``; empty if that is Amazon."""
+    """URL of the service that holds the buckets of ``UPLOAD_FOLDER`` and ``ENLARGER_BLOBS``; empty for Amazon's."""
     return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
 
 
 def bucket_region() -> str:
-    """Amazon's region of the bucket of ``ENLARGER_BLOBS``."""
+    """Amazon's region of the buckets."""
     return os.environ.get("AWS_REGION", "us-east-1")
 
 

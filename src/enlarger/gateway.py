@@ -19,7 +19,7 @@ from enlarger.memory import importing, keep_large_blocks_apart
 from enlarger.models import Catalogue
 from enlarger.pool.fleet import Fleet
 from enlarger.pool.supervisor import ServerCommand
-from enlarger.store import Store, sweep_regularly
+from enlarger.storage import ResultStore, result_store, storage_at, sweep_regularly
 
 if TYPE_CHECKING:
     from enlarger.api import Gateway
@@ -62,7 +62,11 @@ async def serve(
     """
     log = structlog.get_logger()
     keep_large_blocks_apart(_LARGE_BYTES)
-    store = Store(settings.server.upload_folder, max_age_s=settings.server.file_max_age_s)
+    store = await result_store(
+        settings.server.upload_folder,
+        shared=settings.jobs.blobs,
+        max_age_s=settings.server.file_max_age_s,
+    )
     catalogue = Catalogue.installed(settings.server.model_dir, hashed=True)
     if note := settings.server.missing_model_dir:
         log.warning("no_models_of_your_own", reason=note)
@@ -155,7 +159,7 @@ async def opened(
     *,
     engines: Engines,
     catalogue: Catalogue,
-    store: Store,
+    store: ResultStore,
     decoders: Decoders,
     service: Lifecycle,
     workers: int,
@@ -238,7 +242,7 @@ async def _opened_jobs(
     settings: Settings,
     *,
     pipeline: Pipeline,
-    store: Store,
+    store: ResultStore,
     executor: ThreadPoolExecutor,
     rates: Rates,
     service: Lifecycle,
@@ -255,7 +259,6 @@ async def _opened_jobs(
         from enlarger.fetch import Fetcher
         from enlarger.jobs import (
             Batches,
-            Blobs,
             Endings,
             EventStreams,
             Intake,
@@ -274,9 +277,9 @@ async def _opened_jobs(
 
     async with AsyncExitStack() as stack:
         rows = await stack.enter_async_context(Rows(settings.database_url))
-        blobs = Blobs.at(settings.blobs_place)
-        await blobs.check()
-        files = JobFiles(blobs)
+        storage = storage_at(settings.blobs_place)
+        await storage.check()
+        files = JobFiles(storage)
         event_streams = EventStreams()
 
         def takes() -> bool:
@@ -304,8 +307,8 @@ async def _opened_jobs(
             rows=rows,
             files=files,
             event_streams=event_streams,
+            store=store,
             hooks=JobHooks(ended=webhooks.job_ended, made=metrics.done, failed=metrics.failed),
-            max_age_s=settings.server.file_max_age_s,
         )
         work = JobWork(
             rows=rows,
@@ -313,7 +316,6 @@ async def _opened_jobs(
             event_streams=event_streams,
             endings=endings,
             pipeline=pipeline,
-            store=store,
             executor=executor,
             charge=rates.charge,
             holding=service.holding,
@@ -343,7 +345,6 @@ async def _opened_jobs(
             files=files,
             event_streams=event_streams,
             store=store,
-            max_age_s=settings.server.file_max_age_s,
         )
         jobs = Jobs(
             rows=rows,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from enlarger.options import Options
 
@@ -14,11 +16,19 @@ class UrlSource:
     url: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class BytesSource:
     """A picture that came with the request."""
 
     data: bytes
+
+    known_sha256: str | None = field(default=None, repr=False, compare=False)
+    """The digest that ``data`` was stored with, where it was."""
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 of ``data``, 64 hexadecimal digits. It is computed once, off the event loop where that matters."""
+        return self.known_sha256 or hashlib.sha256(self.data).hexdigest()
 
 
 Source = UrlSource | BytesSource

@@ -6,7 +6,8 @@
 - ``jobs``: the files of these jobs (of both databases);
 - ``answers.json``: for each database, and each request, what that version's gateway answers.
 
-All times are those of a clock that goes wrong by 80 years: so nothing expires when it is read.
+All times in rows are those of a clock that goes wrong by 80 years: so no job expires when it is read. Results are files in
+``jobs/results``, whose age is that of the file: a test that reads them dates its copies anew.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from unittest.mock import patch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import enlarger.store
+import enlarger.storage
 
 _true_time = time.time
 time.time = lambda: _true_time() + 80 * 365.25 * 86400

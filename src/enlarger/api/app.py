@@ -7,12 +7,12 @@ import contextlib
 import json
 import time
 from collections import defaultdict
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from http import HTTPStatus
-from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from quart import Quart, Response, g, request
@@ -21,7 +21,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import MapAdapter
 
 from enlarger import __version__
-from enlarger.api import compatible, dialects
+from enlarger.api import compatible, dialects, schemas
 from enlarger.api.callers import SECRET_FOLDERS, Callers, caller_of
 from enlarger.api.dialects import DialectContext
 from enlarger.api.document.routes import DocumentRoutes
@@ -29,14 +29,14 @@ from enlarger.api.downloads import download, typed_as_accepted
 from enlarger.api.facts import server_timing
 from enlarger.api.metrics import Metrics
 from enlarger.api.rates import Rates
-from enlarger.api.streaming import FileText, file_chunks, sha256_of, with_files
+from enlarger.api.streaming import FileText, with_files
 from enlarger.api.traced import traced
 from enlarger.api.v1 import V1
 from enlarger.api.v1.answers import FIDELITY_HEADERS
 from enlarger.api.v1.batches import BATCHES
 from enlarger.api.v1.batches import LIMIT_BYTES as BATCH_LIMIT_BYTES
 from enlarger.api.v1.problems import MEDIA_TYPE as PROBLEM
-from enlarger.api.v1.problems import linked, problem, problem_of
+from enlarger.api.v1.problems import ErrorAnswer, Problem, linked, problem, problem_of
 from enlarger.api.v1.routes import PREFIXES
 from enlarger.asgi.access import Access, note
 from enlarger.asgi.bodies import TOO_SLOW, Answer, AsgiApp, LimitedBodies, Scope
@@ -66,7 +66,7 @@ from enlarger.picture.values import FORMATS
 from enlarger.pipeline.pipeline import Pipeline
 from enlarger.repeated import Repeated
 from enlarger.request import UpscaleRequest
-from enlarger.store import Store
+from enlarger.storage import ResultStore
 from enlarger.threads import in_thread
 
 log = structlog.get_logger()
@@ -124,7 +124,7 @@ class Gateway:
     batches: Batches
     rates: Rates
     engines: EngineStatus
-    store: Store
+    store: ResultStore
     catalogue: Catalogue
     executor: ThreadPoolExecutor
     workers: int
@@ -233,8 +233,7 @@ class Gateway:
         headers = {"Content-Type": "application/json", "Server-Timing": server_timing(outcome)}
         if not inline:
             return Response(json.dumps(answer), headers=headers)
-        file = self.store.open(outcome.stored)  # now, while it can still be told if it is gone
-        chunks = file_chunks(lambda: file, self.executor)
+        chunks = await self.store.open(outcome.stored)  # now, while an error can still be answered
         answer["base64"] = FileText(chunks, outcome.stored.size_bytes)
         length, body = with_files(answer, self.executor)
         return Response(body, headers={**headers, "Content-Length": str(length)})
@@ -259,7 +258,7 @@ class Gateway:
         )
         return await in_thread(self.executor, parse, fields)
 
-    async def health(self) -> tuple[dict[str, Any], int]:
+    async def health(self) -> tuple[schemas.Health, int]:
         """``GET /health``: A.4."""
         reason = self._reason()
         return {
@@ -276,7 +275,7 @@ class Gateway:
             "version": __version__,
         }, 503 if reason else 200
 
-    def _reason(self) -> str | None:
+    def _reason(self) -> schemas.Reason | None:
         """Why the gateway is not healthy, or None."""
         if self.service.draining:
             return "draining"
@@ -285,11 +284,11 @@ class Gateway:
             return None
         return "starting" if any(server.may_return for server in servers) else "no_engine_ready"
 
-    async def livez(self) -> dict[str, Any]:
+    async def livez(self) -> schemas.Alive:
         """``GET /livez``: 200 while the event loop turns; if not, start it again."""
         return {"alive": True}
 
-    async def readyz(self) -> tuple[dict[str, Any], int]:
+    async def readyz(self) -> tuple[schemas.Ready, int]:
         """``GET /readyz``: 200 while it takes work; if not, send it none."""
         reason = self._reason()
         return {
@@ -306,9 +305,9 @@ class Gateway:
             jobs = await self.jobs.counts()
         return self.metrics.answer(jobs)
 
-    async def status(self) -> dict[str, Any]:
+    async def status(self) -> schemas.Status:
         """``GET /status``: A.5."""
-        files = await in_thread(self.executor, self.store.files)
+        sizes_bytes = await self.store.usage()
         load = self.pipeline.load
         return {
             "status": "running",
@@ -319,8 +318,8 @@ class Gateway:
             ],
             "cleanup_task_running": not self.sweeper.done(),
             "upload_folder_stats": {
-                "total_files": len(files),
-                "total_size_mb": round(sum(file.size_bytes for file in files) / (1 << 20), 2),
+                "total_files": len(sizes_bytes),
+                "total_size_mb": round(sum(sizes_bytes) / (1 << 20), 2),
             },
             "limits": {
                 "max_file_size_mb": self.settings.limits.max_file_size_bytes / (1 << 20),
@@ -348,41 +347,39 @@ class Gateway:
             ],
         }
 
-    async def cleanup(self) -> tuple[dict[str, Any], int]:
+    async def cleanup(self) -> tuple[schemas.Swept | schemas.Refusal, int]:
         """``POST /cleanup``: A.6."""
         try:
-            sweep = await in_thread(self.executor, self.store.sweep)
-        except OSError as error:
+            sweep = await self.store.sweep()
+        except (OSError, EnlargerError) as error:
             log.warning("cleanup_failed", reason=reason_of(error))
             return _error_body(
                 "Manual cleanup failed: the folder of results cannot be read", "internal_error"
             ), 500
         return {"success": True, "deleted_files": sweep.deleted, "errors": list(sweep.errors)}, 200
 
-    async def file(self, name: str) -> Response | tuple[dict[str, Any], int]:
+    async def file(self, name: str) -> Response | tuple[schemas.Refusal, int]:
         """``GET /files/{token}.{ext}``: A.3."""
-        stored = await in_thread(self.executor, self.store.find, name)
-        if stored is None:  # the result of a job that another gateway ran, or ran long ago
+        stored = await self.store.find(name)
+        if (
+            stored is None
+        ):  # the result of a job may have expired, or a version before this one may have made it
             record = await self.jobs.by_file_name(name)
             return self._v1.job_routes.picture(record) if record else _not_found()
-        try:
-            sha256 = await in_thread(self.executor, _sha256, stored.path)
-        except OSError:  # it expired just now
-            return _not_found()
         return download(
             request.headers,
             request.method,
-            etag=f'"sha256-{sha256}"',
+            etag=f'"sha256-{stored.sha256}"',
             size_bytes=stored.size_bytes,
             headers={
-                "Content-Type": MEDIA_TYPES[stored.path.suffix],
+                "Content-Type": MEDIA_TYPES[stored.suffix],
                 "Cache-Control": f"private, max-age={int(self.store.left_s(stored))}, immutable",
                 "Content-Disposition": "inline",
             },
-            read=partial(file_chunks, partial(self.store.open, stored), self.executor),
+            read=partial(self.store.stream, stored),
         )
 
-    async def _refuse(self, error: EnlargerError) -> tuple[dict[str, Any], int, dict[str, str]]:
+    async def _refuse(self, error: EnlargerError) -> ErrorAnswer:
         """The one place where an error of ours becomes an answer."""
         self._note(error)
         return self._linked(_error_answer(request.path, error, request_id=g.request_id))
@@ -406,7 +403,7 @@ class Gateway:
                 left_out=left_out,
             )
 
-    async def _unexpected(self, error: Exception) -> tuple[dict[str, Any], int, dict[str, str]]:
+    async def _unexpected(self, error: Exception) -> ErrorAnswer:
         if (
             self.service.is_stopped
         ):  # a second signal, or no time left: what fails now was taken apart
@@ -417,16 +414,14 @@ class Gateway:
         ours = EnlargerError("Internal server error")
         return self._linked(_error_answer(request.path, ours, request_id=g.request_id))
 
-    async def _http_error(self, error: HTTPException) -> tuple[dict[str, Any], int, dict[str, str]]:
+    async def _http_error(self, error: HTTPException) -> ErrorAnswer:
         return self._linked(await http_error(error))
 
-    def _linked(
-        self, answer: tuple[dict[str, Any], int, dict[str, str]]
-    ) -> tuple[dict[str, Any], int, dict[str, str]]:
+    def _linked(self, answer: ErrorAnswer) -> ErrorAnswer:
         """An error whose links lead to ``ENLARGER_PUBLIC_URL``; those of the compatible routes have none."""
         body, status, headers = answer
         if headers.get("Content-Type") == PROBLEM:
-            body = linked(body, self.settings.server.public_url)
+            body = linked(cast(Problem, body), self.settings.server.public_url)
         return body, status, headers
 
     async def _end(self, response: Response) -> Response:
@@ -497,7 +492,7 @@ class _App(Quart):
         )
 
 
-async def http_error(error: HTTPException) -> tuple[dict[str, Any], int, dict[str, str]]:
+async def http_error(error: HTTPException) -> ErrorAnswer:
     """What HTTP itself decides, in its words: no such route, not with that method, not a request at all."""
     status = HTTPStatus(error.code or 500)
     text, code = status.phrase.capitalize(), status.name.lower()
@@ -524,19 +519,12 @@ def _mb(size_bytes: int | None) -> float | None:
     return None if size_bytes is None else round(size_bytes / (1 << 20), 1)
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return sha256_of(file)
-
-
-def _not_found() -> tuple[dict[str, Any], int]:
+def _not_found() -> tuple[schemas.Refusal, int]:
     note(request.scope, code="not_found")
     return _error_body("Not found", "not_found"), 404
 
 
-def _error_answer(
-    path: str, error: EnlargerError, *, request_id: str
-) -> tuple[dict[str, Any], int, dict[str, str]]:
+def _error_answer(path: str, error: EnlargerError, *, request_id: str) -> ErrorAnswer:
     """Body, status and headers in the words of the contract that the path belongs to."""
     answer = problem_of(error, request_id=request_id)
     if path.startswith(PREFIXES):
@@ -546,11 +534,11 @@ def _error_answer(
     )
 
 
-def _error_body(text: str, code: str) -> dict[str, Any]:
+def _error_body(text: str, code: str) -> schemas.Refusal:
     return {"error": text, "code": code, "retryable": False, "request_id": g.request_id}
 
 
-def _raw_answer(id_: str, body: dict[str, Any], status: int, headers: dict[str, str]) -> Answer:
+def _raw_answer(id_: str, body: Mapping[str, Any], status: int, headers: dict[str, str]) -> Answer:
     """An answer that does not go through Quart."""
     fields = {
         "content-type": "application/json",

@@ -6,9 +6,11 @@ import json
 import os.path
 import time
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import Any, NoReturn, cast
 
 from enlarger.api.facts import facts_of, link
+from enlarger.api.schemas import Refusal, Upscaled
 from enlarger.api.sources import has_thousands_of_parts, source_of
 from enlarger.config import ServerSettings
 from enlarger.errors import (
@@ -158,12 +160,11 @@ def parse_job(
 
 def answer(
     outcome: Outcome, *, scale: float, settings: ServerSettings, request_id: str, left_s: float
-) -> dict[str, Any]:
-    """The JSON of a 200, with ``base64`` still empty."""
+) -> Upscaled:
+    """Return the JSON of a finished request, without ``base64``."""
     return {
         "success": True,
-        # Not resolved: where the folder is a link, its own name is the one that counts.
-        "file_path": f"{os.path.basename(os.path.abspath(settings.upload_folder))}/{outcome.stored.path.name}",  # noqa: PTH100, PTH119
+        "file_path": _file_path(settings.upload_folder, outcome.stored.file_name),
         "base64": None,
         "original_size": {
             "width": outcome.header.width_px,
@@ -186,15 +187,21 @@ def answer(
     }
 
 
+def _file_path(place: Path | str, name: str) -> str:
+    """The path of a result from the folder above ``UPLOAD_FOLDER``, or the URL of its object."""
+    if isinstance(place, str):
+        return f"{place.rstrip('/')}/{name}"
+    # The path is not resolved: where the folder is a link, the name of the link counts.
+    return f"{os.path.basename(os.path.abspath(place))}/{name}"  # noqa: PTH100, PTH119
+
+
 def status_of(error: type[EnlargerError]) -> int:
     """The status of an error in this contract."""
     return next((status for cls, status in _STATUS.items() if issubclass(error, cls)), error.status)
 
 
-def error_answer(
-    error: EnlargerError, *, request_id: str
-) -> tuple[dict[str, Any], int, dict[str, str]]:
-    """Body, status and headers for an error."""
+def error_answer(error: EnlargerError, *, request_id: str) -> tuple[Refusal, int, dict[str, str]]:
+    """Return body, status and headers for an error."""
     if not isinstance(error, _KNOWN):
         # What passes between gateway and model servers, or a fault of ours: no business of the caller.
         error = EnlargerError("Internal server error")
@@ -202,7 +209,7 @@ def error_answer(
     status = status_of(type(error))
     passed = isinstance(error, DeadlineExceeded) and not isinstance(error, DeadlineTooShort)
     text = "deadline exceeded" if passed else str(error)
-    body: dict[str, Any] = {
+    body: Refusal = {
         "error": f"{prefix}{text}",
         "code": error.code,
         "retryable": error.retryable,
@@ -213,7 +220,7 @@ def error_answer(
     if error.actual is not None:
         body["actual"] = error.actual
     if isinstance(error, OutputTooLarge):
-        body.update(error.details)
+        body.update(cast(Any, error.details))
     if status in (429, 503):
         return body, status, {"Retry-After": str(retry_after(error.retry_after_s))}
     return body, status, {"WWW-Authenticate": "Bearer"} if status == 401 else {}

@@ -1,16 +1,79 @@
-"""What both contracts say of a finished request, in the same words."""
+"""The parts of answers that the compatible routes and ``/v1`` share."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+
+from typing_extensions import TypedDict
 
 from enlarger.jobs import RunFacts
 from enlarger.pipeline.outcome import Outcome
+from enlarger.pipeline.result_cache import Found
 
 
-def facts_of(run: RunFacts) -> dict[str, Any]:
-    """What ran, and what became of the picture on the way."""
+class Size(TypedDict):
+    """A size in pixels."""
+
+    width: int
+    height: int
+
+
+class Note(TypedDict):
+    """A change that was made to the picture or its metadata."""
+
+    code: str
+    """Such as ``resampled``; docs/reference/http-api.md lists all codes."""
+
+    detail: str
+
+
+class Tiles(TypedDict):
+    """How the tiles of a picture were computed."""
+
+    total: int
+    servers: int
+    """Model servers that computed tiles."""
+
+    retried: int
+    """Tiles that were sent again because a model server failed."""
+
+    repeated: dict[str, int]
+    """Tiles that were computed again because their output did not look right, by reason."""
+
+    reused: int
+    """Tiles that were equal to another one and needed no computation."""
+
+
+class Facts(TypedDict):
+    """How a result was computed."""
+
+    model: str
+    model_sha256: str
+    engine: str
+    precision: str
+    tiles: Tiles
+    kept: list[str]
+    """What the file preserves of the picture besides its pixels: ``alpha``, ``gray``, ``depth_16``, ``icc``, ``exif``, ``xmp``, ``iptc``, ``text``, ``dpi``, ``animation``."""
+
+    notes: list[Note]
+    cache: Found
+    """``miss``: the result was computed. ``hit``: it was in the cache. ``coalesced``: another request was already computing it."""
+
+    color_delta: float
+    """Mean difference between the picture and the result reduced to its size, in 8-bit steps."""
+
+
+class Link(TypedDict):
+    """Where a file can be fetched, and until when."""
+
+    url: str
+    """``/files/{token}.{ext}``; absolute if the operator set ``ENLARGER_PUBLIC_URL``."""
+
+    expires_at: str
+
+
+def facts_of(run: RunFacts) -> Facts:
+    """Return how a result was computed."""
     return {
         "model": run.model,
         "engine": run.engine,
@@ -30,8 +93,8 @@ def facts_of(run: RunFacts) -> dict[str, Any]:
     }
 
 
-def link(url_path: str, *, expires_at: float, public_url: str | None) -> dict[str, Any]:
-    """Where a file is, and until when, in seconds since the epoch."""
+def link(url_path: str, *, expires_at: float, public_url: str | None) -> Link:
+    """Return the link to a file that expires at ``expires_at``, in seconds since the epoch."""
     return {"url": absolute(url_path, public_url), "expires_at": time_text(expires_at)}
 
 

@@ -4,32 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import hashlib
 import json
 import secrets
-import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from io import BufferedReader
 from typing import Any
-
-_CHUNK_BYTES = 3 << 18
-
-
-async def file_chunks(
-    open_: Callable[[], BufferedReader], executor: Executor, start: int = 0, end: int | None = None
-) -> AsyncIterator[bytes]:
-    """The bytes of a file from ``start`` to before ``end``. It is open from the first of them to the last."""
-    loop = asyncio.get_running_loop()
-    with open_() as file:
-        file.seek(start)
-        left = sys.maxsize if end is None else end - start
-        while left and (
-            chunk := await loop.run_in_executor(executor, file.read, min(left, _CHUNK_BYTES))
-        ):
-            left -= len(chunk)
-            yield chunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +21,18 @@ class FileText:
     prefix: str = ""
     """Such as ``data:image/png;base64,``."""
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _: object, handler: Callable[[object], Any]) -> Any:
+        """Describe the value as a string, which it is in JSON."""
+        return handler(str)
+
     @property
     def length(self) -> int:
         """Bytes of the value in JSON, with its quotation marks."""
         return 2 + len(self.prefix) + 4 * -(-self.size_bytes // 3)
 
 
-def with_files(answer: dict[str, Any], executor: Executor) -> tuple[int, AsyncIterator[bytes]]:
+def with_files(answer: Mapping[str, Any], executor: Executor) -> tuple[int, AsyncIterator[bytes]]:
     """A JSON answer with any number of ``FileText`` in it: its length, and its bytes."""
     files: list[FileText] = []
     mark = secrets.token_hex(16)  # a text that no other value has
@@ -79,11 +64,3 @@ async def _in_base64(chunks: AsyncIterator[bytes], executor: Executor) -> AsyncI
         left = data[whole:]
         yield await loop.run_in_executor(executor, base64.b64encode, data[:whole])
     yield base64.b64encode(left)
-
-
-def sha256_of(file: BufferedReader) -> str:
-    """Hash of an open file from here to its end, as 64 hexadecimal digits; afterwards it stands where it stood."""
-    start = file.tell()
-    digest = hashlib.file_digest(file, "sha256").hexdigest()
-    file.seek(start)
-    return digest

@@ -5,10 +5,13 @@ Two plain values, ``TileRequest`` and ``TileResult``, and what an engine says of
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
+
+import numpy as np
 
 from enlarger.geometry.rect import Pixels, Rect
 
@@ -76,6 +79,15 @@ class TileRequest:
 
     options: Mapping[str, float] = field(default_factory=dict)
     """Model options by name, such as ``denoise``."""
+
+    pixels_sha256: bytes | None = field(default=None, repr=False, compare=False)
+    """The digest of ``pixels``, where somebody has computed it; see ``with_digest``."""
+
+    def with_digest(self) -> TileRequest:
+        """The same request with the digest of its pixels, which is computed unless it is known."""
+        if self.pixels_sha256 is not None:
+            return self
+        return replace(self, pixels_sha256=sha256_of(self.pixels))
 
     @property
     def lr_px(self) -> int:
@@ -217,3 +229,8 @@ class EngineFacts:
     def meeting(self, need: Need) -> ModelFacts | None:
         """The model that meets a need, or None."""
         return next((model for model in self.models if model.meets(need)), None)
+
+
+def sha256_of(pixels: Pixels) -> bytes:
+    """The digest of the bytes of pixels, 32 bytes; it says nothing of their shape."""
+    return hashlib.sha256(np.ascontiguousarray(pixels).data).digest()

@@ -1,10 +1,9 @@
 """Requests that outlive their connection, and the process."""
 
 from enlarger.jobs.batches import Batch, Batches, Item
-from enlarger.jobs.blobs import Blobs
 from enlarger.jobs.endings import Endings, JobHooks
 from enlarger.jobs.event_streams import Event, EventStreams
-from enlarger.jobs.facts import InputFacts, ResultFacts, RunFacts, result_facts
+from enlarger.jobs.facts import InputFacts, ResultFacts, RunFacts
 from enlarger.jobs.files import JobFiles
 from enlarger.jobs.intake import Asked, Intake
 from enlarger.jobs.job import Job
@@ -21,7 +20,6 @@ __all__ = [
     "Asked",
     "Batch",
     "Batches",
-    "Blobs",
     "Endings",
     "Event",
     "EventStreams",
@@ -43,5 +41,4 @@ __all__ = [
     "View",
     "Watching",
     "Webhooks",
-    "result_facts",
 ]

@@ -12,9 +12,9 @@ import structlog
 from enlarger.engine import Engine
 from enlarger.engine.tile import EngineFacts, ModelFacts, Need, TileRequest, TileResult
 from enlarger.errors import EnlargerError, reason_of
-from enlarger.jobs.blobs import Blobs
 from enlarger.pipeline.dedupe import tile_key
 from enlarger.repeated import Repeated
+from enlarger.storage import Storage
 
 log = structlog.get_logger()
 
@@ -30,13 +30,13 @@ class KeptTiles:
     weights, or of a plan that a newer version cuts elsewhere, is just not found.
 
     Args:
-        blobs: where tiles are kept.
-        folder: of the job's tiles among them.
-        known: keys that are there already.
+        storage: Where tiles are kept.
+        folder: The prefix of the keys of the job's tiles.
+        known: Keys that are there already.
     """
 
-    def __init__(self, blobs: Blobs, folder: str, *, known: Collection[str] = ()) -> None:
-        self._blobs = blobs
+    def __init__(self, storage: Storage, folder: str, *, known: Collection[str] = ()) -> None:
+        self._storage = storage
         self._folder = folder
         self._known = frozenset(known)
         self._unread, self._unkept = Repeated(), Repeated()
@@ -47,7 +47,7 @@ class KeptTiles:
         if key not in self._known:
             return None
         try:
-            data = await self._blobs.get(key)
+            data = await self._storage.get(key)
             found = None if data is None else unpacked(data)
         except (EnlargerError, ValueError) as error:
             if (left_out := self._unread.occurred()) is not None:
@@ -60,7 +60,7 @@ class KeptTiles:
     async def keep(self, request: TileRequest, result: TileResult) -> None:
         """Keep one. If there is no room the job goes on; only a sudden end would cost more."""
         try:
-            await self._blobs.put(self._key(request), packed(result))
+            await self._storage.put(self._key(request), packed(result))
             log.info("tile_kept", request_id=request.request_id, index=request.index)
         except EnlargerError as error:
             if (left_out := self._unkept.occurred()) is not None:

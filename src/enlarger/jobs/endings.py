@@ -1,7 +1,8 @@
-"""How jobs end, whoever ends them: the row, the watchers, the files, and then the webhooks."""
+"""How jobs end, whoever ends them: the row, the files, the watchers, and then the webhooks."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable
@@ -17,6 +18,7 @@ from enlarger.jobs.files import JobFiles
 from enlarger.jobs.job import Job
 from enlarger.jobs.rows import Rows
 from enlarger.pipeline.outcome import Outcome
+from enlarger.storage import ResultStore
 
 log = structlog.get_logger()
 
@@ -42,8 +44,8 @@ class Endings:
         rows: where jobs are.
         files: where their files are.
         event_streams: told of each end.
+        store: where results are.
         hooks: called then.
-        max_age_s: how long a result lives.
         clock: seconds since the epoch.
     """
 
@@ -53,30 +55,44 @@ class Endings:
         rows: Rows,
         files: JobFiles,
         event_streams: EventStreams,
+        store: ResultStore,
         hooks: JobHooks,
-        max_age_s: float,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._rows = rows
         self._files = files
         self._event_streams = event_streams
+        self._store = store
         self._hooks = hooks
-        self._max_age_s = max_age_s
         self._clock = clock
 
-    async def succeed(self, job: Job, outcome: Outcome, result: ResultFacts) -> None:
-        """End a job that runs here with this result, whose file is kept already."""
+    async def succeed(self, job: Job, outcome: Outcome) -> None:
+        """End a job that runs here with this result, which all gateways find from then on.
+
+        If the job was canceled meanwhile, or somebody else has it, the result is deleted.
+
+        Raises:
+            StorageFull, StorageUnavailable: the result cannot be kept where all gateways find it.
+        """
+        try:
+            stored = await self._store.share(outcome.stored)
+        except asyncio.CancelledError:
+            await self._store.delete(outcome.stored.name)
+            raise
         self._hooks.made(outcome)  # first: a client that sees the end finds the picture counted
-        await self._end_running(
+        result = ResultFacts.of(outcome)
+        is_ours = await self._end_running(
             job,
             state="succeeded",
             input=result.input,
             result=result,
-            file_name=outcome.stored.path.name.removeprefix("upscaled_"),
-            expires_at=self._clock() + self._max_age_s,
+            file_name=stored.name,
+            expires_at=self._clock() + self._store.left_s(stored),
             tiles_done=outcome.ran.tiles,
             tiles_total=outcome.ran.tiles,
         )
+        if not is_ours:
+            await self._store.delete(stored.name)
 
     async def fail(self, job: Job, error: EnlargerError) -> None:
         """End a job that runs here with this error."""
@@ -131,7 +147,8 @@ class Endings:
             if now is None or now.state == "canceled":
                 await self._files.delete(job.id)
 
-    async def _end_running(self, job: Job, **values: Any) -> None:
+    async def _end_running(self, job: Job, **values: Any) -> bool:
+        """End a job that runs here; return False if it was canceled meanwhile, or somebody else has it."""
         ended = await self._rows.jobs.update(
             job.id,
             holder=job.holder,
@@ -142,16 +159,14 @@ class Endings:
         )
         if ended is None:
             await self.clear(job)
-            return
+            return False
         log.info("job_ended", state=ended.state)
         await self._tell(ended)
+        return True
 
     async def _tell(self, ended: Job) -> None:
         """Do what follows when the row of a job says that it has ended."""
-        self._event_streams.tell(ended)
         with contextlib.suppress(EnlargerError):  # what stays is deleted with the row
-            if ended.state == "succeeded":
-                await self._files.delete_work(ended.id)
-            else:
-                await self._files.delete(ended.id)
+            await self._files.delete(ended.id)
+        self._event_streams.tell(ended)
         await self._hooks.ended(ended)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Self
 
@@ -13,8 +11,6 @@ from enlarger.picture.encode import MEDIA_TYPES
 from enlarger.picture.values import Header, Note
 from enlarger.pipeline.outcome import Outcome
 from enlarger.pipeline.result_cache import Found
-from enlarger.store import Store
-from enlarger.threads import in_thread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,13 +109,14 @@ class ResultFacts:
     took_s: float
 
     @classmethod
-    def of(cls, outcome: Outcome, *, sha256: str) -> Self:
-        """Return the facts of a finished request whose file has this hash."""
+    def of(cls, outcome: Outcome) -> Self:
+        """Return the facts of a finished request."""
+        stored = outcome.stored
         return cls(
             input=InputFacts.of(outcome.header, outcome.input_bytes),
-            media_type=MEDIA_TYPES[outcome.stored.path.suffix],
-            size_bytes=outcome.stored.size_bytes,
-            sha256=sha256,
+            media_type=MEDIA_TYPES[stored.suffix],
+            size_bytes=stored.size_bytes,
+            sha256=stored.sha256,
             width_px=outcome.width_px,
             height_px=outcome.height_px,
             scale=outcome.scale,
@@ -163,14 +160,3 @@ class ErrorFacts:
         if isinstance(error, InvalidOption):
             error.faults = self.faults
         return error
-
-
-async def result_facts(outcome: Outcome, *, store: Store, executor: Executor) -> ResultFacts:
-    """Hash the file of a finished request, and return the facts of both.
-
-    Raises:
-        StorageFull: the file is gone.
-    """
-    with store.open(outcome.stored) as file:
-        digest = await in_thread(executor, hashlib.file_digest, file, "sha256")
-    return ResultFacts.of(outcome, sha256=digest.hexdigest())

@@ -135,7 +135,7 @@ class Intake:
         self._runner.adopt(added, work, progress)
         if isinstance(request.source, BytesSource):
             try:
-                await self._files.keep_input(added.id, request.source.data)
+                await self._files.keep_input(added.id, request.source)
             except EnlargerError as error:  # it runs all the same; only a sudden end would cost it
                 log.warning("input_not_kept", job=added.id, reason=reason_of(error))
         return added
@@ -232,7 +232,7 @@ class Intake:
             StorageFull, StorageUnavailable: there is no room for its picture; it has failed.
         """
         if isinstance(request.source, BytesSource):
-            job = await self._with_input(job, request.source.data)
+            job = await self._with_input(job, request.source)
         if at_once:
             values = self._runner.held_values()
             begun = await self._rows.jobs.update(job.id, states=("queued",), **values)
@@ -246,10 +246,10 @@ class Intake:
         """Return a job that is asked for once more. Its picture may have been lost on its way: it is here again."""
         return await self.begin(known, request) if self.is_incomplete(known) else known
 
-    async def _with_input(self, job: Job, data: bytes) -> Job:
+    async def _with_input(self, job: Job, source: BytesSource) -> Job:
         """Return the job, with its picture among the files."""
         try:
-            await self._files.keep_input(job.id, data)
+            await self._files.keep_input(job.id, source)
         except BaseException as error:
             ours = error if isinstance(error, EnlargerError) else EnlargerError("interrupted")
             await self._endings.refuse(job, ours)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from enlarger.jobs.facts import ErrorFacts, InputFacts, ResultFacts
+from enlarger.pipeline.progress import Stage
 
 State = Literal["queued", "running", "succeeded", "failed", "canceled", "expired"]
 
@@ -52,8 +53,8 @@ class Job:
 
     state: State = "queued"
 
-    stage: str | None = None
-    """``fetch``, ``decode``, ``infer`` or ``encode``, while it runs."""
+    stage: Stage | None = None
+    """What is done for it, while it runs."""
 
     request_id: str = "-"
     created_at: float

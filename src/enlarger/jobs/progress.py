@@ -13,7 +13,7 @@ from enlarger.jobs.job import Job
 from enlarger.jobs.rows import Rows
 from enlarger.picture.values import Header
 from enlarger.pipeline.pipeline import Pipeline
-from enlarger.pipeline.progress import Listener, OnPiece
+from enlarger.pipeline.progress import Listener, OnPiece, Stage
 
 
 class JobProgress:
@@ -24,7 +24,7 @@ class JobProgress:
     """
 
     def __init__(self, job: Job | None = None) -> None:
-        self.stage: str | None = None
+        self.stage: Stage | None = None
         self.tiles_done = job.tiles_done if job else 0
         self.tiles_total = job.tiles_total if job else None
         self.input = job.input if job else None
@@ -39,7 +39,7 @@ class JobProgress:
         self.input, self.mflop = InputFacts.of(header, size_bytes), mflop
         self.changed()
 
-    def on_stage(self, stage: str) -> None:
+    def on_stage(self, stage: Stage) -> None:
         """A stage began."""
         self.stage = stage
         self.changed()

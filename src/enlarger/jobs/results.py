@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
 
@@ -22,7 +23,7 @@ from enlarger.jobs.files import JobFiles
 from enlarger.jobs.job import Job
 from enlarger.jobs.rows import Rows
 from enlarger.repeated import Repeated
-from enlarger.store import Store
+from enlarger.storage import ResultStore
 
 log = structlog.get_logger()
 
@@ -38,10 +39,9 @@ class Results:
 
     Args:
         rows: where jobs are.
-        files: where their results are.
+        files: where their files are.
         event_streams: told when a result is deleted.
-        store: where results are once more, for links.
-        max_age_s: how long a result lives.
+        store: where results are.
         clock: seconds since the epoch.
     """
 
@@ -51,15 +51,13 @@ class Results:
         rows: Rows,
         files: JobFiles,
         event_streams: EventStreams,
-        store: Store,
-        max_age_s: float,
+        store: ResultStore,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._rows = rows
         self._files = files
         self._event_streams = event_streams
         self._store = store
-        self._max_age_s = max_age_s
         self._clock = clock
 
     def of(self, job: Job) -> ResultFacts:
@@ -82,9 +80,16 @@ class Results:
         """Return the seconds that a result still lives."""
         return job.left_s(self._clock())
 
-    def read(self, job: Job, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+    async def read(self, job: Job, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         """Yield the bytes of a result from ``start`` to before ``end``."""
-        return self._files.result(job.id, start, end)
+        stored = await self._store.find(job.file_name or "")
+        if stored is None:
+            pieces = self._files.old_result(job.id, start, end)
+        else:
+            pieces = self._store.stream(stored, start, end)
+        async with contextlib.aclosing(pieces):
+            async for piece in pieces:
+                yield piece
 
     async def tile(self, job: Job, index: int) -> bytes:
         """Return a finished tile of a running job, as a JPEG file.
@@ -121,7 +126,7 @@ class Results:
         now = self._clock()
         for job in await self._rows.jobs.expire(now):
             await self._delete(job)
-        before = now - self._max_age_s - KEPT_S
+        before = now - self._store.max_age_s - KEPT_S
         for job_id in await self._rows.jobs.ended_before(before):
             # First the files: without its row nobody would know of them.
             await self._files.delete(job_id)
@@ -130,5 +135,5 @@ class Results:
     async def _delete(self, job: Job) -> None:
         self._event_streams.tell(job)
         await self._files.delete(job.id)
-        if job.file_name and (stored := self._store.find(job.file_name)) is not None:
-            self._store.delete(stored)
+        if job.file_name:
+            await self._store.delete(job.file_name)

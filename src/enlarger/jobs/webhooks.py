@@ -10,7 +10,7 @@ import hmac
 import json
 import secrets as chance
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -92,8 +92,8 @@ class Webhooks:
         rows: Rows,
         fetcher: Fetcher,
         secrets: Sequence[SecretStr],
-        job_json: Callable[[Job], dict[str, Any]],
-        batch_json: Callable[[Batch], dict[str, Any]],
+        job_json: Callable[[Job], Mapping[str, Any]],
+        batch_json: Callable[[Batch], Mapping[str, Any]],
         pauses_s: Sequence[float] = PAUSES_S,
         timeout_s: float = TIMEOUT_S,
         clock: Callable[[], float] = time.time,
@@ -156,7 +156,7 @@ class Webhooks:
             await self._tell(record, "batch.finished", self._batch_json(batch), record.webhook)
 
     async def _tell(
-        self, about: Job | BatchRecord, type_: str, data: dict[str, Any], url: str | None
+        self, about: Job | BatchRecord, type_: str, data: Mapping[str, Any], url: str | None
     ) -> None:
         if not self._secrets or url is None:
             return

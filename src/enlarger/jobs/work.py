@@ -22,7 +22,6 @@ from enlarger.errors import (
 )
 from enlarger.jobs.endings import Endings
 from enlarger.jobs.event_streams import EventStreams
-from enlarger.jobs.facts import result_facts
 from enlarger.jobs.files import JobFiles
 from enlarger.jobs.job import Job
 from enlarger.jobs.previews import TilePreviews
@@ -32,7 +31,6 @@ from enlarger.options import Options
 from enlarger.pipeline.outcome import Outcome
 from enlarger.pipeline.pipeline import Pipeline
 from enlarger.request import BytesSource, UpscaleRequest, UrlSource
-from enlarger.store import Store
 from enlarger.threads import dropped
 
 log = structlog.get_logger()
@@ -50,7 +48,6 @@ class JobWork:
         event_streams: told of the progress.
         endings: ends them.
         pipeline: makes the pictures.
-        store: where these are first.
         executor: for work that must not hold up the event loop.
         charge: takes a caller's output pixels.
         holding: entered while a job runs, so that a process that is to end waits for it.
@@ -65,7 +62,6 @@ class JobWork:
         event_streams: EventStreams,
         endings: Endings,
         pipeline: Pipeline,
-        store: Store,
         executor: Executor,
         charge: Callable[[str, int], None],
         holding: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
@@ -76,7 +72,6 @@ class JobWork:
         self._event_streams = event_streams
         self._endings = endings
         self._pipeline = pipeline
-        self._store = store
         self._executor = executor
         self._charge = charge
         self._holding = holding
@@ -138,20 +133,18 @@ class JobWork:
     async def _source(self, job: Job) -> UrlSource | BytesSource:
         if job.source_url is not None:
             return UrlSource(job.source_url)
-        data = await self._files.input(job.id)
-        if data is None:
+        source = await self._files.input(job.id)
+        if source is None:
             raise MissingInput("the picture that came with the request is gone; send it again")
-        return BytesSource(data)
+        return source
 
     async def _follow(self, job: Job, progress: JobProgress, work: Awaitable[Outcome]) -> None:
-        """Show finished tiles while the work goes on; then keep the result."""
+        """Show finished tiles while the work goes on; then end the job."""
         stream = self._event_streams.of(job)
         async with TilePreviews(self._files, stream, self._executor) as previews:
             progress.piece = previews.add
             outcome = await work
-        await self._files.keep_result(job.id, outcome.stored.path)
-        result = await result_facts(outcome, store=self._store, executor=self._executor)
-        await self._endings.succeed(job, outcome, result)
+        await self._endings.succeed(job, outcome)
 
     async def _give_back(self, job: Job, progress: JobProgress, *, not_before: float) -> bool:
         """Let another gateway go on with a job; return whether it was still held here."""

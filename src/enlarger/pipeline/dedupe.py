@@ -8,8 +8,6 @@ from collections import OrderedDict, defaultdict
 from dataclasses import dataclass, replace
 from functools import partial
 
-import numpy as np
-
 from enlarger.engine import Engine
 from enlarger.engine.tile import EngineFacts, ModelFacts, Need, TileRequest, TileResult
 from enlarger.geometry.rect import Rect
@@ -62,7 +60,9 @@ class TileDeduplicator:
 
     async def enlarge(self, request: TileRequest) -> TileResult:
         """Enlarge one tile; see ``Engine``. One that was reused counts no attempt but its own, and no time."""
-        # On the loop: a millisecond for the largest tile, and tiles keep their order on the way to the engine.
+        # The digest is computed on the loop if it is not known: that takes a millisecond for the largest tile, and tiles
+        # keep their order on the way to the engine.
+        request = request.with_digest()
         key = tile_key(replace(request, keep=None))
         wanted = request.kept
         running = self._running.get(key, {})
@@ -97,7 +97,8 @@ class TileDeduplicator:
 
 
 def tile_key(request: TileRequest) -> bytes:
-    """What makes two tiles equal, and what is made of them."""
+    """The key of a tile: two tiles with the same key have the same pixels, and the same is made of them."""
+    digest = request.with_digest().pixels_sha256
     pixels = request.pixels
     kind = (
         pixels.shape,
@@ -107,7 +108,6 @@ def tile_key(request: TileRequest) -> bytes:
         request.precision,
         request.kept,
         sorted(request.options.items()),
+        digest,
     )
-    digest = hashlib.sha256(repr(kind).encode())
-    digest.update(np.ascontiguousarray(pixels).data)
-    return digest.digest()
+    return hashlib.sha256(repr(kind).encode()).digest()

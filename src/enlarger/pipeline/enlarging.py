@@ -7,7 +7,6 @@ Between the network and the result, samples have 16 bits, and are rounded to few
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import itertools
 import statistics
 from collections import Counter
@@ -23,7 +22,7 @@ import numpy as np
 
 from enlarger import tracing
 from enlarger.engine import Engine
-from enlarger.engine.tile import TileRequest, TileResult
+from enlarger.engine.tile import TileRequest, TileResult, sha256_of
 from enlarger.geometry.axis import whole
 from enlarger.geometry.rect import Rect
 from enlarger.geometry.route import Pass, Route, result_window
@@ -143,10 +142,7 @@ async def enlarge(
 def _first_equal(frames: Sequence[Samples]) -> list[int]:
     """For each frame, the number of the first one with the same samples."""
     seen: dict[bytes, int] = {}
-    return [
-        seen.setdefault(hashlib.sha256(np.ascontiguousarray(frame).data).digest(), number)
-        for number, frame in enumerate(frames)
-    ]
+    return [seen.setdefault(sha256_of(frame), number) for number, frame in enumerate(frames)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,10 +209,11 @@ class _Work:
             ]
             shown = planes[0] if is_shown and step is self.plan.way.passes[-1] else None
             tiles = [(plane, box) for plane in planes for box in step.boxes]
-            keeps = await in_thread(self.executor, _keeps, tiles)
+            digests = await in_thread(self.executor, _digests, tiles)
+            keeps = _keeps(tiles, digests)
             await together(
-                self._tile(box, plane, keep, is_shown=plane is shown)
-                for (plane, box), keep in zip(tiles, keeps, strict=True)
+                self._tile(box, plane, keep, digest, is_shown=plane is shown)
+                for (plane, box), keep, digest in zip(tiles, keeps, digests, strict=True)
             )
             deltas.append(planes[0].color_delta)
             window = step.made.times(self.plan.model.scale)
@@ -251,7 +248,9 @@ class _Work:
             is_reduced=is_last and not (way.rows.is_cut and way.columns.is_cut),
         )
 
-    async def _tile(self, box: TileBox, plane: Plane, keep: Rect, *, is_shown: bool) -> None:
+    async def _tile(
+        self, box: TileBox, plane: Plane, keep: Rect, digest: bytes, *, is_shown: bool
+    ) -> None:
         """A tile of which ``keep`` is made, its own part or more."""
         request = TileRequest(
             pixels=plane.tile(box),
@@ -266,6 +265,7 @@ class _Work:
             index=next(self.numbers),
             total=self.total,
             keep=keep,
+            pixels_sha256=digest,
         )
         with tracing.span("tile", index=request.index, lr_px=request.lr_px):
             result = await self.engine.enlarge(request)
@@ -303,18 +303,20 @@ class _Work:
         )
 
 
-def _keeps(tiles: Sequence[tuple[Plane, TileBox]]) -> list[Rect]:
+def _digests(tiles: Sequence[tuple[Plane, TileBox]]) -> list[bytes]:
+    """The digests of the tiles' pixels. Everybody who compares tiles later uses these."""
+    return [sha256_of(plane.tile(box)) for plane, box in tiles]
+
+
+def _keeps(tiles: Sequence[tuple[Plane, TileBox]], digests: Sequence[bytes]) -> list[Rect]:
     """What is to be made of each tile: its own part; of equal ones all that any of them needs, so that one does for all.
 
     Where a tile lies in the picture decides which part is its own: so flat ones would differ by that alone.
     """
     own = [box.kept_in_tile for _, box in tiles]
-    if len(tiles) == 1:
-        return own
-    keys = []
-    for plane, box in tiles:
-        pixels = np.ascontiguousarray(plane.tile(box))
-        keys.append((pixels.shape, hashlib.sha256(pixels.data).digest()))
+    keys = [
+        (plane.tile(box).shape, digest) for (plane, box), digest in zip(tiles, digests, strict=True)
+    ]
     hulls: dict[object, Rect] = {}
     for key, keep in zip(keys, own, strict=True):
         hulls[key] = hulls.get(key, keep).hull(keep)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enlarger.errors import EnlargerError
 from enlarger.picture.values import Header, Note, Picture
 from enlarger.pipeline.result_cache import Found
-from enlarger.store import StoredFile
+from enlarger.storage import StoredResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ class Outcome:
     """A finished request. Pixels are in its file alone."""
 
     ran: Ran
-    stored: StoredFile
+    stored: StoredResult
     width_px: int
     height_px: int
     scale: float

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -41,7 +40,7 @@ from enlarger.pipeline.result_cache import Results
 from enlarger.pipeline.size_limit import kept
 from enlarger.pipeline.stopwatch import Stopwatch
 from enlarger.request import BytesSource, UpscaleRequest
-from enlarger.store import Store
+from enlarger.storage import ResultStore
 from enlarger.threads import in_thread
 
 if TYPE_CHECKING:  # a command line that fetches nothing need not load what that takes
@@ -80,7 +79,7 @@ class Pipeline:
         decoders: Decoders,
         executor: ThreadPoolExecutor,
         encoders: ThreadPoolExecutor,
-        store: Store,
+        store: ResultStore,
         limits: LimitSettings,
         precision: Precision,
         draining: Callable[[], bool] = lambda: False,
@@ -90,7 +89,7 @@ class Pipeline:
         self._fetcher = fetcher
         self._decoders = decoders
         self._executor = executor
-        self._keeper = Keeper(store, executor=executor, encoders=encoders)
+        self._keeper = Keeper(store, encoders=encoders)
         self._settings, self._usual_precision = limits, precision
         self._limits = Limits(
             max_side_px=limits.max_image_dimension_px,
@@ -145,11 +144,12 @@ class Pipeline:
         come_bytes = len(job.source.data) if isinstance(job.source, BytesSource) else 0
         with self._admission.arrival(come_bytes) as holds:
             listener.stage("fetch")
-            data = await self._bytes(job)
+            source = await self._source(job)
+            data = source.data
             holds(len(data) - come_bytes)
             plan = await self._plan(data, job.options)
             listener.plan(plan.header, len(data), plan.cost(len(data)).mflop)
-            key = await in_thread(self._executor, _key, data, job, plan.model)
+            key = await in_thread(self._executor, _key, source, job, plan.model)
             watch.lap("fetch")
             made, found = await self._results.get(
                 key,
@@ -190,7 +190,7 @@ class Pipeline:
         Raises:
             RequestError: it cannot be had, or is none that is read here.
         """
-        data = await self._bytes(job)
+        data = (await self._source(job)).data
         return await self._decoders.probe(data), len(data)
 
     async def placeholder(self, job: UpscaleRequest) -> bytes:
@@ -199,7 +199,7 @@ class Pipeline:
         Raises:
             RequestError: the job or its picture cannot be taken.
         """
-        data = await self._bytes(job)
+        data = (await self._source(job)).data
         plan = await self._plan(data, job.options)
         out = plan.way.out
         async with self._memory.hold(_PLACEHOLDER_BYTES * out.width_px * out.height_px):
@@ -332,15 +332,16 @@ class Pipeline:
             eta_s=eta,
         )
 
-    async def _bytes(self, job: UpscaleRequest) -> bytes:
+    async def _source(self, job: UpscaleRequest) -> BytesSource:
+        """The picture that a request sent, or the one behind the URL that it named."""
         if not isinstance(job.source, BytesSource):
-            return await self._fetcher.fetch(job.source.url)
+            return BytesSource(await self._fetcher.fetch(job.source.url))
         size, limit = len(job.source.data), self._settings.max_file_size_bytes
         if size > limit:
             raise FileTooLarge(
                 f"Image too large: {size} bytes (max: {limit})", limit=limit, actual=size
             )
-        return job.source.data
+        return job.source
 
     async def _decode(self, data: bytes, plan: Plan, *, to_srgb: bool) -> Picture:
         header = plan.header
@@ -360,7 +361,6 @@ class Pipeline:
         )
 
 
-def _key(data: bytes, job: UpscaleRequest, model: Model) -> str:
+def _key(source: BytesSource, job: UpscaleRequest, model: Model) -> str:
     """Equal for requests of one owner that give the same file."""
-    content = hashlib.sha256(data).hexdigest()
-    return f"{job.owner} {content} {model.id} {model.sha256} {job.options.model_dump_json()}"
+    return f"{job.owner} {source.sha256} {model.id} {model.sha256} {job.options.model_dump_json()}"

@@ -25,7 +25,7 @@ from enlarger.shell.progress import Shown
 from enlarger.shell.sources import Reader, Source
 from enlarger.shell.targets import Work
 from enlarger.shell.writing import written_aside
-from enlarger.store import check_room
+from enlarger.storage.drafts import check_room
 from enlarger.threads import finished, in_thread
 
 _LIMITS = Limits(max_frame_px=1 << 30)

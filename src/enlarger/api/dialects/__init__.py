@@ -15,16 +15,14 @@ from enlarger.api.dialects.automatic1111 import Automatic1111
 from enlarger.api.dialects.cog import Cog
 from enlarger.api.dialects.dialect import DialectContext
 from enlarger.api.dialects.localai import LocalAI
+from enlarger.api.v1.problems import ErrorAnswer, Problem
 
 __all__ = ["PICTURES", "DialectContext", "in_words_of", "register"]
 
 PICTURES = (*automatic1111.PICTURES, *cog.PICTURES, localai.PATH)
 """Rules of the routes that make pictures."""
 
-Problem = tuple[dict[str, Any], int, dict[str, str]]
-"""Body, status and headers of an error as ``/v1`` has it."""
-
-_ERROR_BODIES: tuple[tuple[tuple[str, ...], Callable[[Mapping[str, Any]], dict[str, Any]]], ...] = (
+_ERROR_BODIES: tuple[tuple[tuple[str, ...], Callable[[Problem], Mapping[str, Any]]], ...] = (
     ((automatic1111.PREFIX,), automatic1111.error_body),
     (cog.PATHS, cog.error_body),
     ((localai.PATH,), localai.error_body),
@@ -37,8 +35,8 @@ def register(app: Quart, maker: DialectContext) -> None:
         app.register_blueprint(dialect.blueprint())
 
 
-def in_words_of(path: str, problem: Problem) -> Problem | None:
-    """An error in the words of the dialect that a path belongs to; None where it belongs to none."""
+def in_words_of(path: str, problem: tuple[Problem, int, dict[str, str]]) -> ErrorAnswer | None:
+    """Return an error in the words of the dialect that a path belongs to, or None if it belongs to none."""
     for starts, error_body in _ERROR_BODIES:
         if path.startswith(starts):
             body, status, headers = problem

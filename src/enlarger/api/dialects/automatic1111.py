@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from quart import Blueprint, Response
+from typing_extensions import TypeAliasType, TypedDict
 
 from enlarger.api.dialects.dialect import (
     DialectContext,
@@ -20,7 +21,9 @@ from enlarger.api.dialects.dialect import (
     unsupported,
 )
 from enlarger.api.dialects.model_names import ALIASES, model_named
+from enlarger.api.streaming import FileText
 from enlarger.api.traced import traced
+from enlarger.api.v1.problems import Problem
 from enlarger.api.v1.requests import Form
 from enlarger.models import Catalogue
 from enlarger.options import Options
@@ -53,6 +56,75 @@ _NAMES = {
 
 Tiles = tuple[int, int]
 """Done, and in all."""
+
+
+class ExtraImage(TypedDict):
+    """The answer of AUTOMATIC1111's ``extra-single-image``."""
+
+    html_info: str
+    image: FileText
+    """Base64 of a PNG."""
+
+
+class ExtraImages(TypedDict):
+    """The answer of AUTOMATIC1111's ``extra-batch-images``."""
+
+    html_info: str
+    images: list[FileText]
+
+
+class Upscaler(TypedDict):
+    """A model as AUTOMATIC1111 lists it."""
+
+    name: str
+    model_name: str
+    model_path: None
+    model_url: None
+    scale: float
+
+
+Upscalers = TypeAliasType("Upscalers", list[Upscaler])
+
+
+class ExtrasState(TypedDict):
+    """The work in progress, as AUTOMATIC1111 describes it."""
+
+    skipped: bool
+    interrupted: bool
+    stopping_generation: bool
+    job: str
+    job_count: int
+    job_timestamp: str
+    job_no: int
+    sampling_step: int
+    sampling_steps: int
+
+
+class ExtrasProgress(TypedDict):
+    """The progress of the requests of this dialect."""
+
+    progress: float
+    eta_relative: float
+    state: ExtrasState
+    current_image: None
+    textinfo: None
+
+
+class ExtrasOptions(TypedDict):
+    """The settings that AUTOMATIC1111's clients ask for to find out that the service runs."""
+
+    samples_format: str
+
+
+class ExtrasRefusal(TypedDict):
+    """An error as AUTOMATIC1111 has it."""
+
+    error: str
+    detail: str
+    body: str
+    errors: str
+    code: str
+    request_id: str
 
 
 def read_single(form: Form, catalogue: Catalogue) -> UpscaleRequest:
@@ -129,7 +201,7 @@ def _visibility(fields: Mapping[str, Any], name: str) -> float:
     return value
 
 
-def upscalers(catalogue: Catalogue) -> list[dict[str, Any]]:
+def upscalers(catalogue: Catalogue) -> Upscalers:
     """``GET /sdapi/v1/upscalers``: each model by the name that is known there, if it has one, and by its id."""
     return [
         {
@@ -144,7 +216,7 @@ def upscalers(catalogue: Catalogue) -> list[dict[str, Any]]:
     ]
 
 
-def progress(load: Load, followed: Collection[Tiles]) -> dict[str, Any]:
+def progress(load: Load, followed: Collection[Tiles]) -> ExtrasProgress:
     """``GET /sdapi/v1/progress``: how far what this dialect was asked for is, and when all of the queue is done."""
     done, total = sum(done for done, _ in followed), sum(total for _, total in followed)
     busy = load.requests > 0
@@ -179,8 +251,8 @@ def html_info(outcome: Outcome) -> str:
     return f"<p>{html.escape(', '.join(facts))}</p>"
 
 
-def error_body(problem: Mapping[str, Any]) -> dict[str, Any]:
-    """A problem as errors read there."""
+def error_body(problem: Problem) -> ExtrasRefusal:
+    """Return a problem as AUTOMATIC1111 writes errors."""
     return {
         "error": problem["title"],
         "detail": problem["detail"],
@@ -215,7 +287,7 @@ class Automatic1111:
         job = await self.maker.read(partial(read_single, catalogue=self.maker.catalogue), json=True)
         with self._followed() as listener:
             outcome = await self.maker.make(job, listener)
-        body = {"html_info": html_info(outcome), "image": self.maker.text_of(outcome)}
+        body: ExtraImage = {"html_info": html_info(outcome), "image": self.maker.text_of(outcome)}
         return self.maker.answer(body, outcome)
 
     async def batch(self) -> Response:
@@ -223,21 +295,21 @@ class Automatic1111:
         jobs = await self.maker.read(partial(read_batch, catalogue=self.maker.catalogue), json=True)
         with self._followed() as listener:
             outcomes = [await self.maker.make(job, listener) for job in jobs]
-        body = {
+        body: ExtraImages = {
             "html_info": "".join(map(html_info, outcomes)),
             "images": [self.maker.text_of(outcome) for outcome in outcomes],
         }
         return self.maker.answer(body, *outcomes)
 
-    async def upscalers(self) -> list[dict[str, Any]]:
+    async def upscalers(self) -> Upscalers:
         """``GET /sdapi/v1/upscalers``."""
         return upscalers(self.maker.catalogue)
 
-    async def progress(self) -> dict[str, Any]:
+    async def progress(self) -> ExtrasProgress:
         """``GET /sdapi/v1/progress``."""
         return progress(self.maker.pipeline.load, self._tiles.values())
 
-    async def options(self) -> dict[str, Any]:
+    async def options(self) -> ExtrasOptions:
         """``GET /sdapi/v1/options``, by which clients find out that somebody is there."""
         return {"samples_format": "png"}
 

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, Literal, NotRequired
 
 from quart import Blueprint, Response, g, request
+from typing_extensions import TypedDict
 
 from enlarger import __version__
 from enlarger.api.dialects.dialect import (
@@ -23,6 +24,7 @@ from enlarger.api.dialects.dialect import (
 from enlarger.api.dialects.model_names import model_named
 from enlarger.api.streaming import FileText
 from enlarger.api.traced import traced
+from enlarger.api.v1.problems import Problem
 from enlarger.api.v1.requests import Form
 from enlarger.errors import (
     EngineError,
@@ -70,6 +72,64 @@ _FAILURES = (RequestError, EngineError, StorageFull)
 """What makes a prediction that has begun a failed one; the rest refuses it."""
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class Prediction(TypedDict):
+    """A finished prediction of Cog."""
+
+    id: str
+    model: str
+    version: str
+    status: Literal["succeeded", "failed"]
+    input: dict[str, Any]
+    output: FileText | None
+    """A data URL."""
+
+    error: str | None
+    logs: str
+    metrics: dict[str, float]
+    created_at: str
+    started_at: str
+    completed_at: str
+    urls: dict[str, str]
+
+
+class Version(TypedDict):
+    """A version of a model, as Replicate has it."""
+
+    id: str
+    model: str
+    created_at: str
+    cog_version: str
+    openapi_schema: dict[str, Any]
+
+
+CogStatus = Literal["READY", "STARTING", "DEFUNCT"]
+
+
+class HealthCheck(TypedDict):
+    """The state of the service, as Cog has it."""
+
+    status: CogStatus
+    version: dict[str, str]
+
+
+class Place(TypedDict):
+    """A fault of the input, and its place, as Cog has it."""
+
+    loc: list[str]
+    msg: str
+    type: str
+
+
+class CogRefusal(TypedDict):
+    """An error as Cog has it: a list of the faults of the input, or a text for every other error."""
+
+    detail: str | list[Place]
+    code: str
+    request_id: str
+    error: NotRequired[str]
+    status: NotRequired[Literal["failed"]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +240,8 @@ def prediction(
     outcome: Outcome | None = None,
     output: FileText | None = None,
     error: str | None = None,
-) -> dict[str, Any]:
-    """A prediction that has ended: with an outcome and its output, or with an error."""
+) -> Prediction:
+    """Return a finished prediction: with an outcome and its output, or with an error."""
     ran = outcome.ran if outcome is not None else None
     notes = outcome.notes if outcome is not None else ()
     return {
@@ -201,29 +261,30 @@ def prediction(
     }
 
 
-def error_body(problem: Mapping[str, Any]) -> dict[str, Any]:
-    """A problem as errors read there: faults of the input with their place, others as a failed prediction."""
-    ours = {"code": problem["code"], "request_id": problem["request_id"]}
+def error_body(problem: Problem) -> CogRefusal:
+    """Return a problem as Cog writes errors: faults of the input with their place, others as a failed prediction."""
+    code, request_id, text = problem["code"], problem["request_id"], problem["detail"]
     if problem["status"] not in (400, 422):
-        text = problem["detail"]
-        return {"error": text, "detail": text, "status": "failed", **ours}
-    faults = problem.get("errors") or [
-        {"option": None, "reason": problem["code"], "detail": problem["detail"]}
-    ]
-    detail = [
-        {
-            "loc": ["body", "input", *([fault["option"]] if fault["option"] else [])],
-            "msg": fault["detail"],
-            "type": fault["reason"],
+        return {
+            "error": text,
+            "detail": text,
+            "status": "failed",
+            "code": code,
+            "request_id": request_id,
         }
-        for fault in faults
+    whole: Place = {"loc": ["body", "input"], "msg": text, "type": code}
+    faults: list[Place] = [
+        {"loc": ["body", "input", fault["option"]], "msg": fault["detail"], "type": fault["reason"]}
+        for fault in problem.get("errors", ())
     ]
-    return {"detail": detail, **ours}
+    return {"detail": faults or [whole], "code": code, "request_id": request_id}
 
 
-def health(reason: str | None) -> str:
-    """The status of ``GET /health-check``."""
-    return {None: "READY", "starting": "STARTING"}.get(reason, "DEFUNCT")
+def health(reason: str | None) -> CogStatus:
+    """Return the status of ``GET /health-check``."""
+    if reason is None:
+        return "READY"
+    return "STARTING" if reason == "starting" else "DEFUNCT"
 
 
 @dataclass(kw_only=True)
@@ -255,12 +316,12 @@ class Cog:
         except _FAILURES as error:
             maker.failed(error)
             return maker.answer(show(completed_at=datetime.now(UTC), error=str(error)))
-        prefix = f"data:{MEDIA_TYPES[outcome.stored.path.suffix]};base64,"
+        prefix = f"data:{MEDIA_TYPES[outcome.stored.suffix]};base64,"
         output = maker.text_of(outcome, prefix)
         body = show(completed_at=datetime.now(UTC), outcome=outcome, output=output)
         return maker.answer(body, outcome)
 
-    async def version(self, owner: str, name: str, version: str) -> dict[str, Any]:
+    async def version(self, owner: str, name: str, version: str) -> Version:
         """``GET /v1/models/{owner}/{name}/versions/{id}``, which clients ask after a prediction by version."""
         try:
             id_ = version_named(f"{owner}/{name}:{version}", self.maker.catalogue)
@@ -274,6 +335,6 @@ class Cog:
             "openapi_schema": {},
         }
 
-    async def health_check(self) -> dict[str, Any]:
+    async def health_check(self) -> HealthCheck:
         """``GET /health-check``: 200 in any state, as there."""
         return {"status": health(self.maker.reason()), "version": {"enlarger": __version__}}

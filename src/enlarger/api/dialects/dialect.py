@@ -14,7 +14,7 @@ from werkzeug.datastructures import MultiDict
 from enlarger.api.callers import caller_of
 from enlarger.api.facts import server_timing
 from enlarger.api.sources import source_of
-from enlarger.api.streaming import FileText, file_chunks, with_files
+from enlarger.api.streaming import FileText, with_files
 from enlarger.api.v1.requests import Form, read_form
 from enlarger.errors import EnlargerError, Fault, InvalidOption, InvalidUrl, MissingInput
 from enlarger.models import Catalogue
@@ -23,7 +23,7 @@ from enlarger.pipeline.outcome import Outcome
 from enlarger.pipeline.pipeline import Pipeline
 from enlarger.pipeline.progress import Listener
 from enlarger.request import Source, UpscaleRequest
-from enlarger.store import Store
+from enlarger.storage import ResultStore
 from enlarger.threads import in_thread
 
 _NOBODY = Listener()
@@ -36,7 +36,7 @@ class DialectContext:
     """The parts of the service that a dialect's routes use."""
 
     pipeline: Pipeline
-    store: Store
+    store: ResultStore
     catalogue: Catalogue
     executor: Executor
     public_url: str | None
@@ -81,10 +81,9 @@ class DialectContext:
 
     def text_of(self, outcome: Outcome, prefix: str = "") -> FileText:
         """The result as a value of an answer."""
-        file = file_chunks(partial(self.store.open, outcome.stored), self.executor)
-        return FileText(file, outcome.stored.size_bytes, prefix)
+        return FileText(self.store.stream(outcome.stored), outcome.stored.size_bytes, prefix)
 
-    def answer(self, body: dict[str, Any], *outcomes: Outcome) -> Response:
+    def answer(self, body: Mapping[str, Any], *outcomes: Outcome) -> Response:
         """A 200 with files in it, which are never held as a whole."""
         length, chunks = with_files(body, self.executor)
         headers = {"Content-Type": "application/json", "Content-Length": str(length)}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Literal, NotRequired
 
 from quart import Blueprint, Response, g
+from typing_extensions import TypedDict
 
 from enlarger.api.dialects.dialect import (
     DialectContext,
@@ -21,6 +21,7 @@ from enlarger.api.dialects.model_names import model_named
 from enlarger.api.facts import absolute
 from enlarger.api.streaming import FileText
 from enlarger.api.traced import traced
+from enlarger.api.v1.problems import Problem
 from enlarger.api.v1.requests import Form
 from enlarger.models import Catalogue
 from enlarger.options import Options
@@ -29,6 +30,38 @@ from enlarger.request import BytesSource, Source, UpscaleRequest
 PATH = "/v1/images/upscale"
 
 Carrier = Literal["url", "b64_json"]
+
+
+class MadeImage(TypedDict):
+    """A picture, in the way that ``response_format`` selects."""
+
+    url: NotRequired[str]
+    b64_json: NotRequired[FileText]
+
+
+class MadeImages(TypedDict):
+    """The answer of OpenAI's image routes."""
+
+    id: str
+    created: int
+    model: str
+    data: list[MadeImage]
+
+
+class MadeNot(TypedDict):
+    """The contents of an error of OpenAI."""
+
+    message: str
+    type: Literal["invalid_request_error", "server_error"]
+    param: str | None
+    code: str
+
+
+class OpenAIRefusal(TypedDict):
+    """An error as OpenAI has it."""
+
+    error: MadeNot
+    request_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,21 +100,19 @@ def _in_form(data: bytes) -> Source:
     return source_named(data.decode("ascii"), "image") if is_text else BytesSource(data)
 
 
-def answer(
-    picture: Mapping[str, str | FileText], *, model: str, created_s: float, request_id: str
-) -> dict[str, Any]:
-    """The JSON of a finished request, with its one picture."""
-    return {"id": request_id, "created": int(created_s), "model": model, "data": [dict(picture)]}
+def answer(picture: MadeImage, *, model: str, created_s: float, request_id: str) -> MadeImages:
+    """Return the JSON of a finished request, with its one picture."""
+    return {"id": request_id, "created": int(created_s), "model": model, "data": [picture]}
 
 
-def error_body(problem: Mapping[str, Any]) -> dict[str, Any]:
-    """A problem as errors read there."""
-    faults = problem.get("errors") or [{}]
+def error_body(problem: Problem) -> OpenAIRefusal:
+    """Return a problem as OpenAI writes errors."""
+    faults = problem.get("errors")
     return {
         "error": {
             "message": problem["detail"],
             "type": "invalid_request_error" if problem["status"] < 500 else "server_error",
-            "param": faults[0].get("option"),
+            "param": faults[0]["option"] if faults else None,
             "code": problem["code"],
         },
         "request_id": problem["request_id"],
@@ -105,7 +136,7 @@ class LocalAI:
         maker = self.maker
         wanted = await maker.read(partial(read, catalogue=maker.catalogue))
         outcome = await maker.make(wanted.job)
-        picture: dict[str, str | FileText]
+        picture: MadeImage
         if wanted.carrier == "url":
             picture = {"url": absolute(outcome.stored.url_path, maker.public_url)}
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from enlarger.api.document.openapi import EXAMPLE_URL
+from enlarger.api.document.schemas import Document
 
 _HEAD = """\
 # enlarger {version}
@@ -55,8 +56,8 @@ What it would take, without doing it:
 """
 
 
-def llms_text(document: dict[str, Any]) -> str:
-    """Plain text of a document."""
+def llms_text(document: Document) -> str:
+    """Return a document as plain text."""
     body = document["paths"]["/v1/upscale"]["post"]["requestBody"]["content"]["application/json"]
     options = [
         f"- `{name}`: {_kind(schema)}. {' '.join(schema.get('description', '').split())}".rstrip()

@@ -1,313 +1,214 @@
-"""The OpenAPI 3.1 document: quart-schema walks the routes, and each is described by its ``Operation``."""
+"""The OpenAPI 3.1 document, made of ``OPERATIONS`` and of the types of their answers."""
 
 from __future__ import annotations
 
 import json
+import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlencode
 
-import pydantic
-from quart import Quart
-from quart_schema import APIKeySecurityScheme, HttpSecurityScheme, Info, QuartSchema, Tag
-from quart_schema.openapi import OpenAPIProvider
-from werkzeug.routing import Rule
-
 from enlarger import __version__
 from enlarger.api.callers import is_open
-from enlarger.api.document import batches, dialects, jobs, pictures, schema, service
-from enlarger.api.document.operations import (
-    ELSEWHERE,
-    HEADERS,
-    RATES,
-    TAGS,
-    Answer,
-    Body,
-    Operation,
-    Schema,
-)
+from enlarger.api.document.operation import HEADERS, RATES, TAGS, Answer, Operation
+from enlarger.api.document.operations import OPERATIONS
+from enlarger.api.document.schemas import Document, Schema, schemas_of
 from enlarger.api.downloads import OCTETS
-from enlarger.errors import EnlargerError, ListNeedsKeys, all_codes
+from enlarger.api.v1.schemas import Advance, BatchItem, ShownTile
+from enlarger.errors import EnlargerError, ListNeedsKeys
 
-Document = dict[str, Any]
-
-OPERATIONS = {
-    (operation.method, operation.rule): operation
-    for part in (pictures, jobs, batches, service, dialects)
-    for operation in part.OPERATIONS
-}
-"""All that is documented, by method and rule."""
-
-HIDDEN: Mapping[tuple[str, str], str] = {
-    ("GET", "/"): "leads to the page",
-    ("GET", "/docs/<name>"): "what the page loads",
-    ("GET", "/static/<path:filename>"): "Quart's own, and there are no such files",
-}
-"""All that is not, and why."""
-
-ABOUT = """\
+_ABOUT = """\
 Pictures in, larger pictures out: Real-ESRGAN models on your own machines.
 
-Every answer has `X-Request-Id`. Fields may be added to answers, and are never removed. `HEAD` is answered wherever `GET` is. Where the
-operator set keys, send one as `Authorization: Bearer <key>` or as `X-API-Key: <key>`."""
+Every answer has `X-Request-Id`. Fields may be added to answers, and are never removed. `HEAD` is answered wherever `GET` is. If the
+operator set API keys, send one as `Authorization: Bearer <key>` or as `X-API-Key: <key>`."""
 
 _SECURITY: list[dict[str, list[str]]] = [{"bearer": []}, {"apiKey": []}, {}]
-"""One of the two; or none, since it is the operator who decides whether keys are needed."""
+"""Either of the two, or none: the operator decides whether keys are needed."""
 
+_EVENTS = (Advance, ShownTile, BatchItem)
+"""The types that only streams of events have."""
 
 EXAMPLE_URL = "http://localhost:8000"
-"""Where examples find the service, if nobody said where others see it."""
+"""The service in examples, unless it has a public URL."""
 
 
-def document(app: Quart, *, public_url: str | None = None) -> Document:
-    """The document of an application's routes.
+def document(*, public_url: str | None = None) -> Document:
+    """Return the document.
 
     Args:
-        app: the application.
-        public_url: where others see it, also below a path; None: where they have the document from.
+        public_url: where clients reach the service, possibly below a path; None if they do where they read the document.
     """
-    # Not installed in the application: there it would read and convert what our handlers do themselves.
-    app.config["QUART_SCHEMA_CONVERSION_PREFERENCE"] = "pydantic"
-    app.config["QUART_SCHEMA_CONVERT_CASING"] = False
-    facts = QuartSchema(
-        info=Info(title="enlarger", version=__version__, description=ABOUT),
-        tags=[Tag(name=name, description=text) for name, text in TAGS.items()],
-        security_schemes={
-            "bearer": HttpSecurityScheme(scheme="bearer"),
-            "apiKey": APIKeySecurityScheme(name="X-API-Key", in_="header"),
+    base_url = (public_url or EXAMPLE_URL).rstrip("/")
+    operations = OPERATIONS.values()
+    answers = [answer for one in operations for answer in one.answers.values()]
+    types = [*(one.json for one in answers), *(one.words.body for one in operations), *_EVENTS]
+    schemas, named = schemas_of({id(one): one for one in types if one is not None}.values())
+    paths: dict[str, Any] = {}
+    for one in operations:
+        methods = paths.setdefault(re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", one.rule), {})
+        methods[one.method.lower()] = _operation(one, schemas, base_url)
+    made: Document = {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "enlarger",
+            "version": __version__,
+            "description": _ABOUT,
+            "license": {"name": "BSD-3-Clause", "identifier": "BSD-3-Clause"},
         },
-    )
-    provider = _Provider(app, facts, (public_url or EXAMPLE_URL).rstrip("/"))
-    made = provider.schema()
+        "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
+        "paths": paths,
+        "components": {
+            "schemas": dict(sorted({**named, "ErrorCode": _error_code()}.items())),
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "apiKey": {"type": "apiKey", "name": "X-API-Key", "in": "header"},
+            },
+        },
+    }
     if public_url is not None:
-        made["servers"] = [{"url": public_url.rstrip("/")}]
-    # quart-schema leaves its own License as an object, which is no JSON.
-    made["info"]["license"] = {"name": "BSD-3-Clause", "identifier": "BSD-3-Clause"}
-    for model in (schema.Advance, schema.ShownTile, schema.BatchItem):  # of events, so of no answer
-        provider.named(model, made["components"]["schemas"])
-    made["components"]["schemas"]["ErrorCode"] = _error_code()
-    tidied: Document = json.loads(json.dumps(_tidy(made)))  # statuses are texts in JSON
+        made["servers"] = [{"url": base_url}]
+    # Docstrings have two backticks, where Markdown has one.
+    tidied: Document = json.loads(json.dumps(made).replace("``", "`"))
     return tidied
 
 
-class _Provider(OpenAPIProvider):
-    """Where a route has an ``Operation``, that is what is said of it."""
+def _operation(operation: Operation, schemas: dict[int, Schema], base_url: str) -> Schema:
+    answers = {
+        str(status): _answer(answer, schemas) for status, answer in operation.answers.items()
+    }
+    made: Schema = {
+        "operationId": operation.id,
+        "summary": operation.summary,
+        "tags": [operation.tag],
+        "parameters": _parameters(operation),
+        # An answer and errors may have the same status: then the answer describes both.
+        "responses": {**_errors(operation, schemas), **answers},
+        "security": [] if is_open(operation.rule) else _SECURITY,
+        "x-codeSamples": [{"lang": "Shell", "source": curl(operation, base_url)}],
+    }
+    if operation.text:
+        made["description"] = operation.text
+    if operation.bodies:
+        content = {
+            body.media_type: {"schema": body.schema}
+            | ({} if body.example is None else {"example": body.example})
+            for body in operation.bodies
+        }
+        made["requestBody"] = {"content": content, "required": True}
+    return made
 
-    def __init__(self, app: Quart, facts: QuartSchema, base_url: str) -> None:
-        super().__init__(app, facts)
-        self._base_url = base_url
 
-    def generate_rules(self) -> Iterable[Rule]:
-        """In the order of the tables."""
-        order = {rule: number for number, (_, rule) in enumerate(OPERATIONS)}
-        found = [rule for rule in super().generate_rules() if rule.rule in order]
-        return sorted(found, key=lambda rule: order[rule.rule])
-
-    def build_paths(self, rule: Rule) -> tuple[Document, Document]:
-        """The methods of a rule, and the schemas that they mention."""
-        path = _path(rule.rule)
-        components: Document = {}
-        methods: Document = {}
-        for method in sorted(self.generate_methods(rule)):
-            operation = OPERATIONS.get((method, rule.rule))
-            if operation is not None:
-                inside = [
-                    self.build_path_parameter(name, converter)
-                    for name, converter in rule._converters.items()
-                ]
-                methods[method.lower()] = self._operation(operation, path, inside, components)
-        return {path: methods}, components
-
-    def _operation(
-        self, operation: Operation, path: str, inside: list[Document], components: Document
-    ) -> Document:
-        query = _query(operation.query)
-        headers = [
+def _parameters(operation: Operation) -> list[Schema]:
+    made: list[Schema] = [
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "schema": {"type": "integer" if kind == "int:" else "string"},
+        }
+        for kind, name in re.findall(r"<(\w+:)?(\w+)>", operation.rule)
+    ]
+    query = operation.query or {"properties": {}}
+    for name, schema in query["properties"].items():
+        rest = dict(schema)
+        made.append(
             {
                 "name": name,
-                "in": "header",
-                "schema": HEADERS[name][0],
-                "description": HEADERS[name][1],
+                "in": "query",
+                "required": name in query.get("required", ()),
+                "description": rest.pop("description", ""),
+                "schema": rest,
             }
-            for name in operation.headers
-        ]
-        parameters = [*inside, *query, *headers]
-        for parameter in parameters:
-            if parameter["name"] in operation.example:
-                parameter["example"] = operation.example[parameter["name"]]
-        made: Document = {
-            "operationId": operation.id,
-            "summary": operation.summary,
-            "tags": [operation.tag],
-            "parameters": parameters,
-            "responses": {
-                **{
-                    status: self._answer(answer, components)
-                    for status, answer in operation.answers.items()
-                },
-                **self._errors(operation, components),
-            },
-            "x-codeSamples": [{"lang": "Shell", "source": curl(operation, path, self._base_url)}],
-        }
-        if operation.text:
-            made["description"] = operation.text
-        if operation.bodies:
-            content = {body.media_type: _body(body) for body in operation.bodies}
-            made["requestBody"] = {"content": content, "required": True}
-        made["security"] = [] if is_open(path) else _SECURITY
-        return made
-
-    def named(self, model: type[pydantic.BaseModel], components: Document) -> Schema:
-        """A reference to a model among the components, where it is then."""
-        answer, definitions = self.build_response_object(model, None)
-        components.update(definitions)
-        components[_name(model)] = answer["content"]["application/json"]["schema"]
-        return {"$ref": f"#/components/schemas/{_name(model)}"}
-
-    def _answer(self, answer: Answer, components: Document) -> Document:
-        made: Document = {"description": answer.text, "headers": _headers(answer.headers)}
-        content: Document = {name: {"schema": _content(name)} for name in answer.media_types}
-        if any(media["schema"] is _FILE for media in content.values()):
-            content[OCTETS] = {"schema": _FILE}
-        if answer.model is not None:
-            content["application/json"] = {"schema": self.named(answer.model, components)}
-        return {**made, "content": content} if content else made
-
-    def _errors(self, operation: Operation, components: Document) -> dict[int, Any]:
-        """Of each status the codes that it may have. Where an answer has the same status, it has them as well."""
-        words = operation.words
-        by_status: dict[int, dict[str, type[EnlargerError]]] = {}
-        for error in operation.errors:
-            by_status.setdefault(words.status(error), {}).setdefault(error.code, error)
-        made: dict[int, Any] = {}
-        for status, found in sorted(by_status.items()):
-            if status in operation.answers:
-                continue
-            names = {
-                401: ("WWW-Authenticate",),
-                429: ("Retry-After", *RATES),
-                503: ("Retry-After",),
-            }
-            made[status] = {
-                "description": "\n".join(f"- `{code}`: {told(cls)}" for code, cls in found.items()),
-                "headers": _headers(names.get(status, ())),
-                "content": {words.media_type: {"schema": self.named(words.model, components)}},
-                "x-codes": list(found),
-            }
-        return made
+        )
+    made += [{"name": name, "in": "header", **HEADERS[name]} for name in operation.sent_headers]
+    for parameter in made:
+        if parameter["name"] in operation.example:
+            parameter["example"] = operation.example[parameter["name"]]
+    return made
 
 
-_TEXT: Schema = {"type": "string"}
-_FILE: Schema = {"type": "string", "format": "binary"}
-"""As generators know it: to most of them an answer without a schema has no body."""
+def _answer(answer: Answer, schemas: dict[int, Schema]) -> Schema:
+    content = {name: {"schema": _content(name)} for name in answer.media_types}
+    if any(name.startswith(("image/", "application/")) for name in answer.media_types):
+        content[OCTETS] = {"schema": _content(OCTETS)}
+    if answer.json is not None:
+        content["application/json"] = {"schema": schemas[id(answer.json)]}
+    made = {"description": answer.description, "headers": _headers(answer.headers)}
+    return {**made, "content": content} if content else made
 
 
 def _content(media_type: str) -> Schema:
-    """The schema of an answer that is no JSON."""
+    """Return the schema of an answer other than JSON."""
     if media_type == "text/event-stream":
         return {}  # some read a schema as that of each event
-    return _TEXT if media_type.startswith("text/") else _FILE
+    # Most generators read bytes only from an answer that has this format.
+    return {"type": "string"} | ({} if media_type.startswith("text/") else {"format": "binary"})
 
 
-def curl(operation: Operation, path: str, base_url: str) -> str:
-    """A command that makes the request."""
-    example = dict(operation.example)
+def _headers(names: Iterable[str]) -> Schema:
+    return {name: HEADERS[name] for name in ("X-Request-Id", *names)}
+
+
+def _errors(operation: Operation, schemas: dict[int, Schema]) -> dict[str, Schema]:
+    """Return the answers with errors: for each status the codes that it may have."""
+    words = operation.words
+    by_status: dict[int, dict[str, type[EnlargerError]]] = {}
+    for error in operation.errors:
+        by_status.setdefault(words.status(error), {}).setdefault(error.code, error)
+    names = {401: ("WWW-Authenticate",), 429: ("Retry-After", *RATES), 503: ("Retry-After",)}
+    return {
+        str(status): {
+            "description": "\n".join(f"- `{code}`: {_told(cls)}" for code, cls in found.items()),
+            "headers": _headers(names.get(status, ())),
+            "content": {words.media_type: {"schema": schemas[id(words.body)]}},
+            "x-codes": list(found),
+        }
+        for status, found in by_status.items()
+    }
+
+
+def _error_code() -> Schema:
+    """Return the schema of all codes that an operation may answer with, and their meanings."""
+    codes = {error.code: error for one in OPERATIONS.values() for error in one.errors}
+    codes = dict(sorted(codes.items()))
+    texts = (f"- `{code}` ({error.status}): {_told(error)}" for code, error in codes.items())
+    return {"type": "string", "enum": list(codes), "description": "\n".join(texts)}
+
+
+def _told(error: type[EnlargerError]) -> str:
+    """Return the meaning of an error, in a line."""
+    if error is EnlargerError:
+        return "A fault of the service; its log has the cause."
+    return " ".join((error.__doc__ or "").split())
+
+
+_SAVED = {"image/png": "enlarged.png", "image/jpeg": "tile.jpg", "application/zip": "results.zip"}
+"""Files for answers that a terminal cannot show, by their usual media type."""
+
+
+def curl(operation: Operation, base_url: str) -> str:
+    """Return a command that makes the request."""
+    path, example = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", operation.rule), dict(operation.example)
     for name in [name for name in example if f"{{{name}}}" in path]:
         path = path.replace(f"{{{name}}}", str(example.pop(name)))
-    query = {**example, **({"scale": 4} if len(operation.bodies) > 2 else {})}
-    url = f"{base_url}{path}" + (f"?{urlencode(query)}" if query else "")
+    sends_file = len(operation.bodies) > 2
+    query = {**example, **({"scale": 4} if sends_file else {})}
     words = ["curl"]
     if operation.method == "DELETE":
-        words += ["-X", operation.method]
-    first = operation.bodies[0] if operation.bodies else None
-    if len(operation.bodies) > 2:
+        words += ["-X", "DELETE"]
+    if sends_file:
         words += ["--data-binary", "@cat.png"]
-    elif first is not None:
+    elif operation.bodies:
+        first = operation.bodies[0]
         words += ["-H", f"Content-Type: {first.media_type}", "-d", json.dumps(first.example)]
     elif operation.method == "POST":
         words += ["-X", "POST"]
     made = operation.answers.get(200)
     saved = _SAVED.get(made.media_types[0]) if made and made.media_types else None
     words += ["-o", saved] if saved else []
-    command = shlex.join([*words, url])
-    # In double quotes, so that the shell puts the key in.
+    command = shlex.join([*words, f"{base_url}{path}" + (f"?{urlencode(query)}" if query else "")])
+    # In double quotes, so that the shell inserts the key.
     needs_key = ListNeedsKeys in operation.errors
     return f'{command} -H "Authorization: Bearer $ENLARGER_API_KEY"' if needs_key else command
-
-
-_SAVED = {"image/png": "enlarged.png", "image/jpeg": "tile.jpg", "application/zip": "results.zip"}
-"""Files for answers that a terminal cannot show, by their usual type."""
-
-
-def told(error: type[EnlargerError]) -> str:
-    """What an error means, in a line."""
-    if error is EnlargerError:
-        return "A fault of the service; its log has it."
-    return " ".join((error.__doc__ or "").split())
-
-
-def _path(rule: str) -> str:
-    """As OpenAPI has it."""
-    parts = (
-        f"{{{part.strip('<>').rpartition(':')[2]}}}" if part.startswith("<") else part
-        for part in rule.split("/")
-    )
-    return "/".join(parts)
-
-
-def _query(wanted: Schema | None) -> list[Document]:
-    if wanted is None:
-        return []
-    required = wanted.get("required", ())
-    return [
-        {
-            "name": name,
-            "in": "query",
-            "required": name in required,
-            "description": value.get("description", ""),
-            "schema": {key: part for key, part in value.items() if key != "description"},
-        }
-        for name, value in wanted["properties"].items()
-    ]
-
-
-def _headers(names: Iterable[str]) -> Document:
-    return {
-        name: {"schema": HEADERS[name][0], "description": HEADERS[name][1]}
-        for name in ("X-Request-Id", *names)
-    }
-
-
-def _body(body: Body) -> Document:
-    made: Document = {"schema": body.schema}
-    return made if body.example is None else {**made, "example": body.example}
-
-
-def _name(model: type[pydantic.BaseModel]) -> str:
-    return "Upscalers" if model is schema.Upscalers else model.__name__
-
-
-def _error_code() -> Schema:
-    """All codes, in one place."""
-    codes = {code: error for code, error in sorted(all_codes().items()) if code not in ELSEWHERE}
-    return {
-        "type": "string",
-        "enum": list(codes),
-        "description": "\n".join(
-            f"- `{code}` ({error.status}): {told(error)}" for code, error in codes.items()
-        ),
-    }
-
-
-def _tidy(value: Any) -> Any:
-    """Without what pydantic makes of names, and with text as Markdown has it."""
-    if isinstance(value, dict):
-        return {
-            key: _tidy(part)
-            for key, part in value.items()
-            if not (key == "title" and isinstance(part, str) and "version" not in value)
-        }
-    if isinstance(value, (list, tuple)):
-        return [_tidy(part) for part in value]
-    return value.replace("``", "`") if isinstance(value, str) else value

@@ -1,308 +1,369 @@
-"""What is documented of a route: values of which the document is made, and what many routes have in common."""
+"""Every operation of the API: its names, texts, parameters, answers and errors."""
 
 from __future__ import annotations
 
-import ast
-import copy
-import functools
-import inspect
-import textwrap
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from itertools import pairwise
-from typing import Any, Literal
-
-import pydantic
+from dataclasses import replace
+from functools import partial
 
 from enlarger import errors
-from enlarger.api import compatible
-from enlarger.api.document import schema
+from enlarger.api import schemas
+from enlarger.api.dialects import automatic1111, cog, localai
+from enlarger.api.document import requests
+from enlarger.api.document.operation import (
+    EVENTS,
+    FILE_HEADERS,
+    PICTURE_TYPES,
+    RATES,
+    READ,
+    RESULT,
+    SENT,
+    STORED,
+    WORK,
+    Answer,
+    Operation,
+    ok,
+    probe,
+    ranged,
+    sent_as,
+)
+from enlarger.api.document.schemas import Document
+from enlarger.api.v1 import schemas as v1
 from enlarger.api.v1.answers import FIDELITY_HEADERS
-from enlarger.api.v1.problems import MEDIA_TYPE as PROBLEM
-from enlarger.errors import EnlargerError
-from enlarger.options import Options
-from enlarger.picture.encode import MEDIA_TYPES
+from enlarger.picture.preview import MEDIA_TYPE as PREVIEW_TYPE
 
-Schema = dict[str, Any]
-"""A JSON Schema, as OpenAPI 3.1 has it."""
-
-Errors = tuple[type[EnlargerError], ...]
-
-EXAMPLE_B64 = "iVBORw0KGgoAAAANSUhEUgAAAAQAAAADCAIAAAA7ljmRAAAAGklEQVR42mM8EaDBAANMDAwMPhpbIBxGZBkAVa8DrZ/mB7YAAAAASUVORK5CYII="
-"""A picture of 4 x 3 pixels, so that examples can be tried anywhere."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Words:
-    """How errors read in a part of the API."""
-
-    media_type: str = "application/json"
-    model: type[pydantic.BaseModel]
-    is_compatible: bool = False
-    """Whether statuses are those of the compatible routes."""
-
-    def status(self, error: type[EnlargerError]) -> int:
-        """That of an error's answer."""
-        # What is not there is 404 everywhere: on the compatible routes HTTP itself says so.
-        is_theirs = self.is_compatible and error is not errors.NotFound
-        return compatible.status_of(error) if is_theirs else error.status
-
-
-V1 = Words(media_type=PROBLEM, model=schema.Problem)
-COMPATIBLE = Words(model=schema.Refusal, is_compatible=True)
-AUTOMATIC1111 = Words(model=schema.ExtrasRefusal)
-COG = Words(model=schema.CogRefusal)
-OPENAI = Words(model=schema.OpenAIRefusal)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """One status of a route."""
-
-    text: str
-    model: type[pydantic.BaseModel] | None = None
-    """Of JSON; None where there is no JSON."""
-
-    media_types: tuple[str, ...] = ()
-    """Of answers that are no JSON."""
-
-    headers: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Body:
-    """One form of a request's body."""
-
-    media_type: str
-    schema: Schema
-    example: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Operation:
-    """A method of a route."""
-
-    method: Literal["GET", "POST", "DELETE"]
-    rule: str
-    """As Quart has it."""
-
-    id: str
-    """A name for programs that are made of the document."""
-
-    tag: str
-    summary: str
-    text: str = ""
-    query: Schema | None = None
-    headers: tuple[str, ...] = ()
-    """Of a request; ``HEADERS`` has their texts."""
-
-    bodies: tuple[Body, ...] = ()
-    answers: Mapping[int, Answer]
-    words: Words = V1
-    errors: Errors = ()
-    example: Mapping[str, Any] = field(default_factory=dict)
-    """Values of parameters that make a request one can try."""
-
-
-TAGS = {
-    "pictures": "Enlarge a picture now.",
-    "jobs": "The same without waiting.",
-    "facts": "Models, estimates, errors.",
-    "compatible": "`/upscale` and what belongs to it: every fault of the caller is a 400.",
-    "operations": "For those who run the service.",
-    "dialects": "The same in the words of AUTOMATIC1111, Cog, Replicate and LocalAI.",
-}
-
-HEADERS: dict[str, tuple[Schema, str]] = {
-    "Accept": (
-        {"type": "string"},
-        "A type of picture, which then is the format, `application/octet-stream` for the same bytes whatever their format "
-        "is, or `application/json`. Without it: the picture.",
-    ),
-    "Prefer": (
-        {"type": "string"},
-        "`respond-async`: 202 with a job at once. `wait=N`: after N seconds (RFC 7240).",
-    ),
-    "Idempotency-Key": (
-        {"type": "string", "pattern": "^[!-~]{1,255}$"},
-        "The same key with the same request gets the first answer again.",
-    ),
-    "Last-Event-ID": (
-        {"type": "string"},
-        "The last event that was seen: the stream goes on after it.",
-    ),
-    "Range": ({"type": "string"}, "A part of the bytes (RFC 9110)."),
-    "If-None-Match": ({"type": "string"}, "304 if the file has this `ETag`."),
-    "X-Request-Id": ({"type": "string"}, "The request's own, or a new one; the log has it."),
-    "Location": ({"type": "string"}, "Where the job is."),
-    "Retry-After": ({"type": "integer"}, "Seconds after which to ask again."),
-    "WWW-Authenticate": ({"type": "string"}, "How to show a key."),
-    "Preference-Applied": ({"type": "string"}, "What of `Prefer` was met."),
-    "Idempotency-Replayed": (
-        {"type": "string"},
-        "`true` if it is the answer to an earlier request.",
-    ),
-    "ETag": ({"type": "string"}, '`"sha256-<hex>"` of the bytes.'),
-    "Content-Range": ({"type": "string"}, "Which part it is, and of how many bytes."),
-    "Accept-Ranges": ({"type": "string"}, "`bytes`."),
-    "Expires": ({"type": "string"}, "When the file goes."),
-    "Server-Timing": ({"type": "string"}, "Milliseconds by stage."),
-    "RateLimit": ({"type": "string"}, "What is left, where there is a limit."),
-    "RateLimit-Policy": ({"type": "string"}, "The limit, in output megapixels."),
-    **{
-        name: ({"type": "string"}, f"A fact of the picture, as `{name.lower().partition('-')[2]}`.")
-        for name in FIDELITY_HEADERS
-    },
-}
-"""All headers of requests and answers that are ours to explain."""
-
-PICTURE_TYPES = tuple(dict.fromkeys(MEDIA_TYPES.values()))
-
-RATES = ("RateLimit", "RateLimit-Policy")
-
-# Errors
-
-
-EVERYWHERE: Errors = (EnlargerError,)
-KEYS: Errors = (errors.Unauthorized,)
-LINKS: Errors = (errors.SignatureInvalid, errors.SignatureExpired)
-SENT: Errors = (
-    errors.BodyTooLarge,
-    errors.BodyTooSlow,
-    errors.MalformedEncoding,
-    errors.UnsupportedEncoding,
+_FORMS = (
+    "The request takes three forms: JSON with `img_url` or `image_b64`; `multipart/form-data` with the file in the part `image`; "
+    "or the file itself as the body, of any type, with options in the query. Options come from one place only, and an option "
+    "that is unknown, repeated or wrong is refused. Give at most one of `scale`, `width` and `height`, `long_side`, `short_side`."
 )
-READ: Errors = (errors.MissingBody, errors.MalformedJson)
-FORM: Errors = (*READ, errors.MalformedMultipart)
-PICTURE: Errors = (
-    errors.MissingInput,
-    errors.InvalidOption,
-    errors.UnknownModel,
-    errors.InvalidUrl,
-    errors.FileTooLarge,
-    errors.ImageTooLarge,
-    errors.OutputTooLarge,
-    errors.UnsupportedFormat,
-    errors.UnreadableImage,
-    errors.AnimationUnsupported,
-    errors.SourceUnreachable,
-    errors.SourceTimeout,
-    errors.SourceRefused,
-    errors.SourceFailed,
+_FIELDS = "docs/reference/dialects.md lists the fields, and the differences from the original."
+
+_UPSCALING = (*WORK, *STORED, *RESULT, errors.NotAcceptable, errors.IdempotencyKeyReused)
+
+_TIMED = ("Server-Timing", *RATES)
+_FACTS = (*FILE_HEADERS, "Server-Timing", *FIDELITY_HEADERS)
+_MADE_HEADERS = ("ETag", *_TIMED, *FIDELITY_HEADERS, "Idempotency-Replayed")
+_MADE = Answer(
+    v1.Result, "The picture, or its URL, as `Accept` selects.", media_types=PICTURE_TYPES
 )
-CAPACITY: Errors = (
-    errors.NoEngineReady,
-    errors.QueueFull,
-    errors.RateLimited,
-    errors.Draining,
-    errors.OutOfMemory,
-    errors.DeadlineExceeded,
+_QUEUED = Answer(
+    v1.Job,
+    "The request has become a job: the client asked for one, or the picture takes long.",
+    headers=("Location", "Retry-After", "Preference-Applied", "Idempotency-Replayed", *RATES),
 )
-ENGINE: Errors = (errors.EngineFailed, errors.WrongOutput, errors.EngineLost, errors.StorageFull)
-WORK: Errors = (*PICTURE, *CAPACITY, *ENGINE)
-STORED: Errors = (errors.StorageUnavailable,)
-RESULT: Errors = (errors.JobNotFinished, errors.JobWithoutResult, errors.ResultExpired)
+_UPSCALED = ok(schemas.Upscaled, headers=_TIMED)
+_ACCEPTED = Answer(v1.Batch, headers=("Location", "Retry-After", "Idempotency-Replayed", *RATES))
+_JOB = ok(v1.Job, headers=("Retry-After",))
+_BATCH = ok(v1.Batch, headers=("Retry-After",))
 
-ELSEWHERE = {
-    "config_error": "at the start, before anybody can ask",
-    "weights_error": "at the start, before anybody can ask",
-    "unwritable_file": "in the shell",
-    **dict.fromkeys(
-        ("bad_tile", "model_not_here", "tile_too_large", "busy", "starting"),
-        "between gateway and model servers",
+_pictures = partial(Operation, "pictures")
+_jobs = partial(Operation, "jobs")
+_facts = partial(Operation, "facts")
+_compatible = partial(Operation, "compatible")
+_operations = partial(Operation, "operations")
+_dialect = partial(Operation, "dialects", text=_FIELDS)
+_predict = partial(
+    Operation,
+    "dialects",
+    summary="Cog and Replicate: make a prediction",
+    answers=ok(cog.Prediction, headers=_TIMED),
+    text=_FIELDS,
+    bodies=(requests.PREDICTION,),
+    own_errors=(*WORK, errors.NotAcceptable),
+)
+
+_ALL = (
+    _pictures(
+        "POST /v1/upscale",
+        "upscale",
+        "Enlarge a picture",
+        {200: replace(_MADE, headers=_MADE_HEADERS), 202: _QUEUED},
+        text=_FORMS,
+        query=requests.UPSCALE,
+        headers=("Accept", "Prefer", "Idempotency-Key"),
+        bodies=requests.UPSCALE_BODIES,
+        own_errors=_UPSCALING,
     ),
-    **dict.fromkeys(
-        ("server_unreachable", "timed_out", "unexpected_answer"), "in the Python client"
+    _pictures(
+        "GET /v1/upscale",
+        "upscaleLink",
+        "Enlarge a picture, as a link",
+        {**ranged(replace(_MADE, headers=(*_FACTS, *RATES))), 202: _QUEUED},
+        text="For pages and caches: the picture is `public` as long as it lives; JSON is not cached. A signed link needs no key.",
+        query=requests.UPSCALE_LINK,
+        headers=("Accept", "Prefer"),
+        own_errors=(*SENT, *_UPSCALING),
+        example={"url": requests.EXAMPLE_URL, "width": 8},
     ),
-    **dict.fromkeys(
-        ("invalid_request", "no_capacity", "engine_error", "client_error"),
-        "of classes that are never raised themselves",
+    _compatible(
+        "POST /upscale",
+        "upscaleCompatible",
+        "Enlarge a picture two or four times",
+        _UPSCALED,
+        text="Other fields are ignored. Metadata is removed unless `metadata` is `keep`. Only the first frame of an animation is enlarged.",
+        bodies=(requests.COMPATIBLE,),
+        own_errors=WORK,
     ),
-}
-"""Codes that no caller of this API meets, and where they are met."""
+    _compatible(
+        "GET /upscale",
+        "upscaleCompatibleLink",
+        "Enlarge a picture two or four times, as a link",
+        _UPSCALED,
+        text="A request without a query may have JSON in its body, as with `POST`.",
+        query=requests.COMPATIBLE_LINK,
+        own_errors=(*SENT, *READ, *WORK),
+        example={"img_url": requests.EXAMPLE_URL, "scale": 2},
+    ),
+    _compatible(
+        "GET /files/<name>",
+        "file",
+        "The file of a result",
+        ranged(Answer(text="The file.", media_types=PICTURE_TYPES, headers=FILE_HEADERS)),
+        text="Whoever knows the name may read the file.",
+        own_errors=(errors.ResultExpired, *STORED),
+    ),
+    _pictures(
+        "POST /v1/compare",
+        "compare",
+        "Enlarge one part of a picture with several models",
+        ok(v1.Comparison, headers=RATES),
+        text=f"{_FORMS} `region` is required.",
+        query=requests.COMPARE,
+        bodies=requests.COMPARE_BODIES,
+        own_errors=WORK,
+        example={"region": "0,0,2,2"},
+    ),
+    _facts(
+        "POST /v1/estimate",
+        "estimate",
+        "What a request would produce, and how long it would take",
+        ok(v1.Estimate),
+        text=f"{_FORMS} In JSON, `input` may state a size instead of a picture. A request that would be refused is a 200 as well.",
+        query=requests.UPSCALE,
+        bodies=requests.ESTIMATE_BODIES,
+        own_errors=(errors.InvalidOption,),
+    ),
+    _jobs(
+        "GET /v1/jobs",
+        "jobs",
+        "The jobs of your API key, newest first",
+        ok(v1.JobList, headers=RATES),
+        text="Refused if the service has no keys: then a job is visible to whoever knows its id.",
+        query=requests.JOBS,
+        own_errors=(errors.InvalidOption, errors.ListNeedsKeys),
+    ),
+    _jobs(
+        "POST /v1/jobs",
+        "submit",
+        "Enlarge a picture in the background",
+        {202: _QUEUED},
+        text=f"{_FORMS} A media type of pictures in `Accept` selects the format, as on `/v1/upscale`; the answer is JSON in any case.",
+        query=requests.UPSCALE,
+        headers=("Accept", "Idempotency-Key"),
+        bodies=requests.UPSCALE_BODIES,
+        own_errors=(*WORK, errors.IdempotencyKeyReused),
+    ),
+    _jobs(
+        "GET /v1/jobs/<job_id>",
+        "job",
+        "A job, at once or when it has ended",
+        _JOB,
+        query=requests.WAIT,
+        own_errors=(errors.InvalidOption,),
+        example={"wait": 1},
+    ),
+    _jobs(
+        "DELETE /v1/jobs/<job_id>",
+        "cancel",
+        "Cancel a job, or delete its result",
+        _JOB,
+        text="May be repeated.",
+    ),
+    _jobs(
+        "GET /v1/jobs/<job_id>/result",
+        "jobResult",
+        "The picture that a job has made",
+        ranged(Answer(text="The file.", media_types=PICTURE_TYPES, headers=(*_FACTS, "Expires"))),
+        own_errors=RESULT,
+    ),
+    _jobs(
+        "GET /v1/jobs/<job_id>/events",
+        "jobEvents",
+        "The progress of a job, as it happens",
+        EVENTS,
+        text=(
+            "Server-sent events: `state` has the job (`Job`), `progress` its progress (`Advance`), `tile` a finished tile "
+            "(`ShownTile`). The stream ends with the job."
+        ),
+    ),
+    _jobs(
+        "GET /v1/jobs/<job_id>/tiles/<int:index>",
+        "jobTile",
+        "A finished tile of a running job",
+        sent_as(PREVIEW_TYPE, "A small picture."),
+        text="For pages that show the picture while it is made.",
+        example={"index": 0},
+    ),
+    _jobs(
+        "POST /v1/batches",
+        "submitBatch",
+        "Enlarge many pictures in the background",
+        {202: _ACCEPTED},
+        text="A fault in one item is the `error` of that item; the other items are processed.",
+        headers=("Idempotency-Key",),
+        bodies=(requests.BATCH,),
+        own_errors=(
+            *(errors.InvalidOption, errors.UnknownModel, errors.IdempotencyKeyReused),
+            *(errors.RateLimited, errors.QueueFull, errors.Draining, errors.OutOfMemory),
+            errors.StorageFull,
+        ),
+    ),
+    _jobs("GET /v1/batches/<batch_id>", "batch", "A batch and its items", _BATCH),
+    _jobs(
+        "DELETE /v1/batches/<batch_id>",
+        "cancelBatch",
+        "Cancel the jobs of a batch that have not ended",
+        _BATCH,
+        text="May be repeated. Results that exist are kept for their time.",
+    ),
+    _jobs(
+        "GET /v1/batches/<batch_id>/events",
+        "batchEvents",
+        "The progress of a batch, as it happens",
+        EVENTS,
+        text="Server-sent events: `state` has the batch (`Batch`), `item` one of its items (`BatchItem`).",
+    ),
+    _jobs(
+        "GET /v1/batches/<batch_id>/results.zip",
+        "batchResults",
+        "All results of a batch, in an archive",
+        sent_as("application/zip", "The archive."),
+        text="`manifest.json` in the archive says what became of each item.",
+        own_errors=(errors.JobNotFinished, errors.ResultExpired),
+    ),
+    _facts("GET /v1/models", "models", "All models, and what auto selects", ok(v1.Models)),
+    _facts(
+        "GET /v1/models/<model_id>",
+        "model",
+        "A model",
+        ok(v1.Model),
+        example={"model_id": "realesrgan-x4plus"},
+    ),
+    _facts(
+        "GET /errors/<code>",
+        "error",
+        "What an error code means",
+        sent_as("text/plain", "An explanation."),
+        example={"code": "queue_full"},
+    ),
+    _compatible(
+        "GET /health", "health", "Whether pictures can be enlarged now", probe(schemas.Health)
+    ),
+    _compatible(
+        "GET /status",
+        "status",
+        "The configuration and the current work of the service",
+        ok(schemas.Status),
+    ),
+    _compatible(
+        "POST /cleanup",
+        "cleanup",
+        "Delete expired results now",
+        ok(schemas.Swept),
+        text="The body is ignored.",
+    ),
+    _operations("GET /livez", "livez", "Whether the process answers", ok(schemas.Alive)),
+    _operations("GET /readyz", "readyz", "Whether the gateway accepts work", probe(schemas.Ready)),
+    _operations(
+        "GET /metrics",
+        "metrics",
+        "Counters and gauges for Prometheus",
+        sent_as("text/plain", "The text format of Prometheus."),
+    ),
+    _operations("GET /openapi.json", "openapi", "This document", ok(Document)),
+    _operations(
+        "GET /docs",
+        "docs",
+        "This document as a page",
+        sent_as("text/html", "Swagger UI."),
+        text="The page loads nothing from other hosts, and can call every operation.",
+    ),
+    _operations(
+        "GET /llms.txt",
+        "llms",
+        "This document in short, for language models",
+        sent_as("text/plain", "Markdown."),
+    ),
+    _dialect(
+        "POST /sdapi/v1/extra-single-image",
+        "extraSingleImage",
+        "AUTOMATIC1111: enlarge a picture",
+        ok(automatic1111.ExtraImage, headers=_TIMED),
+        bodies=(requests.EXTRA_SINGLE,),
+        own_errors=WORK,
+    ),
+    _dialect(
+        "POST /sdapi/v1/extra-batch-images",
+        "extraBatchImages",
+        "AUTOMATIC1111: enlarge several pictures",
+        ok(automatic1111.ExtraImages, headers=RATES),
+        bodies=(requests.EXTRA_BATCH,),
+        own_errors=WORK,
+    ),
+    _dialect(
+        "GET /sdapi/v1/upscalers",
+        "extraUpscalers",
+        "AUTOMATIC1111: all models",
+        ok(automatic1111.Upscalers, "The models."),
+    ),
+    _dialect(
+        "GET /sdapi/v1/progress",
+        "extraProgress",
+        "AUTOMATIC1111: the progress of requests",
+        ok(automatic1111.ExtrasProgress),
+    ),
+    _dialect(
+        "GET /sdapi/v1/options",
+        "extraOptions",
+        "AUTOMATIC1111: whether the service runs",
+        ok(automatic1111.ExtrasOptions),
+    ),
+    _predict("POST /predictions", "predict"),
+    _predict("POST /v1/predictions", "predictVersion"),
+    _predict(
+        "POST /v1/models/<owner>/<name>/predictions",
+        "predictModel",
+        example={"owner": "enlarger", "name": "realesrgan-x4plus"},
+    ),
+    _dialect(
+        "GET /v1/models/<owner>/<name>/versions/<version>",
+        "version",
+        "Replicate: a version of a model",
+        ok(cog.Version),
+        example={
+            "owner": "nightmareai",
+            "name": "real-esrgan",
+            "version": "f121d640bd286e1fdc67f9799164c1d5be36ff74576ee11c803ae5b665dd46aa",
+        },
+    ),
+    _dialect(
+        "GET /health-check",
+        "healthCheck",
+        "Cog: whether predictions can be made",
+        ok(cog.HealthCheck),
+    ),
+    _dialect(
+        "POST /v1/images/upscale",
+        "imagesUpscale",
+        "LocalAI: enlarge a picture",
+        ok(localai.MadeImages, headers=_TIMED),
+        # Every request may have this header. It is documented here because openapi-python-client 0.29 generates code that does
+        # not run for an operation that takes several kinds of bodies and has no optional parameter.
+        headers=("X-Request-Id",),
+        bodies=requests.IMAGES_BODIES,
+        own_errors=WORK,
+    ),
+)
 
-
-# Requests
-
-
-def options(without: tuple[str, ...] = (), **more: Schema) -> Schema:
-    """An object with the options of pictures, but for some, and with further properties. Nothing else is in it."""
-    properties = {
-        name: copy.deepcopy(value) for name, value in _options().items() if name not in without
-    }
-    return {
-        "type": "object",
-        "properties": {**more, **properties},
-        "additionalProperties": False,
-    }
-
-
-@functools.cache
-def _options() -> dict[str, Schema]:
-    """All options, each with the text that stands under it in its class.
-
-    Read here, not by pydantic as it makes the class: that takes as long as all the rest of it, and the shell has to wait.
-    """
-    properties: dict[str, Schema] = Options.model_json_schema()["properties"]
-    (made,) = ast.parse(textwrap.dedent(inspect.getsource(Options))).body
-    assert isinstance(made, ast.ClassDef)  # noqa: S101 - for the type checker
-    for attribute, below in pairwise(made.body):
-        match attribute, below:
-            case (
-                ast.AnnAssign(target=ast.Name(id=name)),
-                ast.Expr(value=ast.Constant(value=str(text))),
-            ):
-                properties[name]["description"] = inspect.cleandoc(text)
-    return properties
-
-
-def without_null(value: Schema) -> Schema:
-    """Options of a query or a form: there is no null in texts."""
-    kinds = [kind for kind in value.get("anyOf", ()) if kind != {"type": "null"}]
-    if not kinds:
-        return value
-    shared = {name: part for name, part in value.items() if name not in ("anyOf", "default")}
-    return {**shared, **kinds[0]} if len(kinds) == 1 else {**shared, "anyOf": kinds}
-
-
-def as_texts(wanted: Schema) -> Schema:
-    """The same object where all values are texts."""
-    properties = {name: without_null(value) for name, value in wanted["properties"].items()}
-    # Lists are written with commas: a list that a client repeats a name for is refused.
-    for name in {"region", "models"} & set(properties):
-        shown = properties[name]
-        (text,) = (kind for kind in shown["anyOf"] if kind["type"] == "string")
-        properties[name] = {"description": shown["description"], **text}
-    return {**wanted, "properties": properties}
-
-
-def without_defaults(wanted: Schema) -> Schema:
-    """The same object where what is not given is taken from somewhere else: clients that send defaults would hide that."""
-    properties = {
-        name: {key: part for key, part in value.items() if key != "default"}
-        for name, value in wanted["properties"].items()
-    }
-    return {**wanted, "properties": properties}
-
-
-URL: Schema = {
-    "type": "string",
-    "description": "`http://` or `https://` URL of the picture, or `data:image/<type>;base64,<data>`.",
-}
-B64: Schema = {"type": "string", "description": "Base64 of the file, instead of `img_url`."}
-BYTES: Schema = {"type": "string", "format": "binary", "description": "The file."}
-
-
-WEBHOOK: Schema = {
-    "type": "string",
-    "description": "URL that is told when the job has ended; of jobs alone, and where the operator set a secret.",
-}
-
-
-def inline(default: bool) -> Schema:
-    """The field that is no option of the picture."""
-    return {
-        "type": "boolean",
-        "default": default,
-        "description": "Whether JSON carries the file as `base64`.",
-    }
+OPERATIONS = {(operation.method, operation.rule): operation for operation in _ALL}
+"""All operations that are documented, by method and rule."""

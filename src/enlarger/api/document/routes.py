@@ -10,8 +10,6 @@ from functools import cached_property
 
 from quart import Blueprint, Quart, Response, abort, request
 
-from enlarger.api.document.llms import llms_text
-from enlarger.api.document.openapi import document
 from enlarger.api.document.page import ASSETS, POLICY, asset, page
 from enlarger.api.downloads import download
 from enlarger.threads import in_thread
@@ -30,8 +28,11 @@ class DocumentRoutes:
 
     @cached_property
     def _texts(self) -> dict[str, str]:
-        """By path. Half a second of work, done when one is asked for first: a start need not wait for it."""
-        made = document(self.app, public_url=self.public_url)
+        """Return the texts by path. They are made for the first request, so that the service starts without them."""
+        from enlarger.api.document.llms import llms_text
+        from enlarger.api.document.openapi import document
+
+        made = document(public_url=self.public_url)
         return {"/openapi.json": json.dumps(made), "/llms.txt": llms_text(made)}
 
     def register(self) -> None:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from concurrent.futures import Executor
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header
 
 from enlarger.api.downloads import OCTETS
-from enlarger.api.facts import absolute, facts_of, link, time_text
-from enlarger.api.v1.problems import job_problem, linked
+from enlarger.api.facts import Link, absolute, facts_of, link, time_text
+from enlarger.api.v1 import schemas
+from enlarger.api.v1.problems import Problem, job_problem, linked
 from enlarger.errors import EnlargerError, NotAcceptable
-from enlarger.jobs import Batch, InputFacts, Job, ResultFacts, View, result_facts
+from enlarger.jobs import Batch, InputFacts, Job, ResultFacts, View
 from enlarger.options import DEFAULT_SCALE, Options
 from enlarger.picture.encode import MEDIA_TYPES, kind_for, suffix_of
 from enlarger.pipeline.outcome import Outcome
-from enlarger.store import Store
 
 _JSON = "application/json"
 _WRITTEN = ("png", "jpeg", "webp", "avif", "tiff")
@@ -43,7 +42,6 @@ FIDELITY_HEADERS = (
 """Names of all that ``fidelity_headers`` gives, for those who have to list them."""
 
 Kind = Literal["json", "image"]
-Json = dict[str, Any]
 ModelOf = Callable[[Options, int, int], str]
 """Tells the id of the model for a picture of that width and height."""
 
@@ -83,17 +81,13 @@ def suffix_type(format_: str | None) -> str:
     return MEDIA_TYPES[suffix_of(format_ or "png")]
 
 
-async def described(outcome: Outcome, *, store: Store, executor: Executor) -> Json:
-    """A finished request as JSON, but for what changes: where its file is, and until when.
-
-    Raises:
-        StorageFull: its file is gone.
-    """
-    return made_object(await result_facts(outcome, store=store, executor=executor))
+def outcome_object(outcome: Outcome) -> schemas.Made:
+    """Return a finished request as ``made_object`` does."""
+    return made_object(ResultFacts.of(outcome))
 
 
-def made_object(result: ResultFacts) -> Json:
-    """The same, from the facts of the result."""
+def made_object(result: ResultFacts) -> schemas.Made:
+    """Return a finished request without what changes, which is where its file is, and until when."""
     return {
         "result": {
             "media_type": result.media_type,
@@ -112,8 +106,8 @@ def made_object(result: ResultFacts) -> Json:
     }
 
 
-def input_object(source: InputFacts) -> Json:
-    """What is known of a picture before it is decoded."""
+def input_object(source: InputFacts) -> schemas.Input:
+    """Return what is known of a picture before it is decoded."""
     return {
         "width": source.width_px,
         "height": source.height_px,
@@ -122,13 +116,15 @@ def input_object(source: InputFacts) -> Json:
     }
 
 
-def result_object(made: Mapping[str, Any], link: Mapping[str, Any], request_id: str) -> Json:
-    """The answer to a finished request, of what ``made_object`` returned."""
-    return {**made, "result": {**link, **made["result"]}, "request_id": request_id}
+def result_object(made: schemas.Made, link: Link, request_id: str) -> schemas.Result:
+    """Return the answer to a finished request, with a link to its file."""
+    file: schemas.File = {**link, **made["result"]}
+    # ``base64`` may be added to it later.
+    return {**made, "result": cast(schemas.FileWithBytes, file), "request_id": request_id}
 
 
-def fidelity_headers(made: Mapping[str, Any]) -> dict[str, str]:
-    """What is known of a picture, for an answer that is the picture itself."""
+def fidelity_headers(made: schemas.Made) -> dict[str, str]:
+    """Return how a picture was computed, for an answer that is the picture itself."""
     tiles, result = made["tiles"], made["result"]
     return {
         "X-Upscale-Model": made["model"],
@@ -149,13 +145,13 @@ def fidelity_headers(made: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def timing_header(made: Mapping[str, Any]) -> str:
-    """Milliseconds by stage, as browsers' tools show them (W3C Server Timing)."""
+def timing_header(made: schemas.Made) -> str:
+    """Return milliseconds by stage as a ``Server-Timing`` header, which browsers' developer tools show."""
     return ", ".join(f"{stage};dur={took_ms}" for stage, took_ms in made["timing_ms"].items())
 
 
-def job_object(view: View, *, public_url: str | None, model_of: ModelOf) -> Json:
-    """A job."""
+def job_object(view: View, *, public_url: str | None, model_of: ModelOf) -> schemas.Job:
+    """Return a job as JSON."""
     job = view.job
     path = f"/v1/jobs/{job.id}"
     return {
@@ -180,15 +176,15 @@ def job_object(view: View, *, public_url: str | None, model_of: ModelOf) -> Json
     }
 
 
-def batch_object(batch: Batch, *, public_url: str | None) -> Json:
-    """A batch."""
+def batch_object(batch: Batch, *, public_url: str | None) -> schemas.Batch:
+    """Return a batch as JSON."""
     record = batch.record
     path = f"/v1/batches/{record.id}"
     return {
         "id": record.id,
         "state": batch.state,
         "created_at": time_text(record.created_at),
-        "counts": batch.counts,
+        "counts": dict[str, int](batch.counts.items()),
         "items": [item_object(job, public_url=public_url) for job in batch.jobs],
         "links": {
             "self": absolute(path, public_url),
@@ -199,10 +195,10 @@ def batch_object(batch: Batch, *, public_url: str | None) -> Json:
     }
 
 
-def item_object(job: Job, *, public_url: str | None) -> Json:
-    """A picture of a batch."""
+def item_object(job: Job, *, public_url: str | None) -> schemas.BatchItem:
+    """Return a job of a batch as one of its items."""
     return {
-        "index": job.batch_index,
+        "index": job.batch_index or 0,
         "id": job.item_id,
         "job": job.id,
         "state": job.state,
@@ -211,13 +207,13 @@ def item_object(job: Job, *, public_url: str | None) -> Json:
     }
 
 
-def job_error(job: Job, *, public_url: str | None) -> Json | None:
-    """Why a job has failed."""
+def job_error(job: Job, *, public_url: str | None) -> Problem | None:
+    """Return why a job has failed, or None if it has not."""
     return None if job.error is None else linked(job_problem(job.error, job), public_url)
 
 
-def progress_object(view: View) -> Json:
-    """How far a job is, and how long it will take."""
+def progress_object(view: View) -> schemas.Ahead:
+    """Return the progress of a job, and how long it will take."""
     job = view.job
     done, total = job.tiles_done, job.tiles_total
     fraction = 1.0 if job.state in ("succeeded", "expired") else done / total if total else 0.0
@@ -228,8 +224,8 @@ def progress_object(view: View) -> Json:
     }
 
 
-def _options(job: Job, model_of: ModelOf) -> Json:
-    """What a job was asked with, and what that comes to as far as it is known."""
+def _options(job: Job, model_of: ModelOf) -> dict[str, Any]:
+    """Return the options of a job, resolved as far as its picture is known."""
     shown = {name: value for name, value in job.options.items() if value is not None}
     if not shown:  # it was refused
         return shown
@@ -248,14 +244,17 @@ def _options(job: Job, model_of: ModelOf) -> Json:
     return shown
 
 
-def _job_result(job: Job, public_url: str | None) -> Json | None:
+def _job_result(job: Job, public_url: str | None) -> schemas.JobResult | None:
     if job.state != "succeeded" or job.result is None or job.expires_at is None:
         return None
     made = made_object(job.result)
     where = link(f"/files/{job.file_name}", expires_at=job.expires_at, public_url=public_url)
-    file = made.pop("result")
-    del made["input"]  # the job's own
-    return {**where, **file, **made}
+    return {
+        **where,
+        **made["result"],
+        **facts_of(job.result.run),
+        "timing_ms": made["timing_ms"],
+    }
 
 
 def _time_or_none(epoch_s: float | None) -> str | None:

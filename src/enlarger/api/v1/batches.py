@@ -303,7 +303,7 @@ class BatchRoutes:
         return await self.batches.get(batch_id, None if is_link else owner_of_request())
 
 
-def _event(kind: str, data: dict[str, Any], id_: str | None = None) -> bytes:
+def _event(kind: str, data: Mapping[str, Any], id_: str | None = None) -> bytes:
     named = "" if id_ is None else f"id: {id_}\n"
     return f"{named}event: {kind}\ndata: {json.dumps(data)}\n\n".encode()
 

@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from email.utils import formatdate
-from typing import Any
 
 from quart import Blueprint, Response, g, request
 
 from enlarger.api.callers import caller_of
 from enlarger.api.downloads import download
 from enlarger.api.facts import absolute
+from enlarger.api.v1 import schemas
 from enlarger.api.v1.answers import (
     ModelOf,
     fidelity_headers,
@@ -80,7 +80,7 @@ class JobRoutes:
         except NotFound as error:
             raise cursor_fault() from error
         after = page.after(found[-1].id) if has_more else None
-        body = {
+        body: schemas.JobList = {
             "jobs": [self._object(await self.jobs.prospects.view(record)) for record in found],
             "next_cursor": found[-1].id if has_more else None,
             "links": {"next": after and absolute(f"/v1/jobs?{after}", self.public_url)},
@@ -132,7 +132,7 @@ class JobRoutes:
 
     async def _written(self, event: Event) -> bytes:
         """One event as the stream has it."""
-        data: dict[str, Any]
+        data: schemas.ShownTile | schemas.Job | schemas.Advance
         if event.shown is not None:
             place, index = event.shown.place, event.shown.index
             data = {
@@ -145,11 +145,10 @@ class JobRoutes:
             }
         else:
             view = await self.jobs.prospects.view(event.job)
-            data = (
-                self._object(view)
-                if event.kind == "state"
-                else {"stage": event.job.stage, **progress_object(view)}
-            )
+            if event.kind == "state":
+                data = self._object(view)
+            else:
+                data = {"stage": event.job.stage, **progress_object(view)}
         return f"id: {event.id}\nevent: {event.kind}\ndata: {json.dumps(data)}\n\n".encode()
 
     async def answer(
@@ -203,7 +202,7 @@ class JobRoutes:
             read=lambda start, end: self.jobs.results.read(record, start, end),
         )
 
-    def _object(self, view: View) -> dict[str, Any]:
+    def _object(self, view: View) -> schemas.Job:
         return job_object(view, public_url=self.public_url, model_of=self.model_of)
 
     async def _job(self, job_id: str) -> Job:

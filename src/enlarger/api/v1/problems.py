@@ -1,9 +1,11 @@
-"""Errors of ``/v1`` as RFC 9457 has them, with our fields beside."""
+"""The errors of ``/v1``: problem details (RFC 9457) with further fields."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NotRequired
+
+from typing_extensions import TypedDict
 
 from enlarger.api.facts import absolute
 from enlarger.errors import (
@@ -12,6 +14,7 @@ from enlarger.errors import (
     EnlargerError,
     IdempotencyKeyReused,
     InvalidOption,
+    Reason,
     RequestError,
     StorageFull,
 )
@@ -25,10 +28,51 @@ _KNOWN = (RequestError, CapacityError, EngineError, StorageFull)
 """All that may leave the process; the rest is a fault of ours."""
 
 
-def problem_of(
-    error: EnlargerError, *, request_id: str
-) -> tuple[dict[str, Any], int, dict[str, str]]:
-    """Body, status and headers for an error."""
+class Fault(TypedDict):
+    """What is wrong with one option."""
+
+    option: str
+    reason: Reason
+    detail: str
+    """What is allowed."""
+
+
+class Problem(TypedDict):
+    """An error (RFC 9457). Programs match ``code``."""
+
+    type: str
+    """``/errors/{code}``, a page that explains the code."""
+
+    title: str
+    status: int
+    detail: str
+    instance: str
+    """``/v1/jobs/{id}`` if the error belongs to a job, or to an idempotency key that has one; otherwise the request."""
+
+    code: str
+    retryable: bool
+    """Whether the same request may succeed later."""
+
+    request_id: str
+    error: str
+    """The same as ``detail``."""
+
+    errors: NotRequired[list[Fault]]
+    """All options that are wrong."""
+
+    limit: NotRequired[int]
+    """The highest value that is allowed, if the error is about a number."""
+
+    actual: NotRequired[int]
+    """The value that was found, if the error is about a number."""
+
+
+ErrorAnswer = tuple[Mapping[str, Any], int, dict[str, str]]
+"""Body, status and headers of an error, in the words of any part of the API."""
+
+
+def problem_of(error: EnlargerError, *, request_id: str) -> tuple[Problem, int, dict[str, str]]:
+    """Return body, status and headers for an error."""
     if not isinstance(error, _KNOWN):
         error = EnlargerError("Internal server error")
     body = problem(
@@ -57,31 +101,30 @@ def problem_of(
     return body, error.status, headers
 
 
-def job_problem(error: ErrorFacts, job: Job) -> dict[str, Any]:
-    """Why a job has failed. RFC 9457's ``instance`` is the job then, not the request."""
+def job_problem(error: ErrorFacts, job: Job) -> Problem:
+    """Return why a job has failed. The job is the ``instance`` of RFC 9457 then, instead of the request."""
     body, _, _ = problem_of(error.error(), request_id=job.request_id)
     return of_job(body, job.id)
 
 
-def of_job(problem: Mapping[str, Any], job_id: str) -> dict[str, Any]:
-    """The same problem as one of a job, which is its ``instance`` then."""
+def of_job(problem: Problem, job_id: str) -> Problem:
+    """Return the problem with the job as its ``instance``, instead of the request."""
     return {**problem, "instance": f"/v1/jobs/{job_id}"}
 
 
-def linked(problem: Mapping[str, Any], public_url: str | None) -> dict[str, Any]:
-    """A problem whose links lead where others see this service; as it is kept, they are paths."""
-    links = {
-        name: absolute(problem[name], public_url)
-        for name in ("type", "instance")
-        if problem[name].startswith("/")
-    }
-    return {**problem, **links}
+def linked(problem: Problem, public_url: str | None) -> Problem:
+    """Return the problem with absolute links where the service has a public URL; a stored problem has paths."""
+
+    def link(target: str) -> str:
+        return absolute(target, public_url) if target.startswith("/") else target
+
+    return {**problem, "type": link(problem["type"]), "instance": link(problem["instance"])}
 
 
 def problem(
     code: str, detail: str, *, status: int, retryable: bool = False, request_id: str
-) -> dict[str, Any]:
-    """The fields that every problem has."""
+) -> Problem:
+    """Return a problem with the fields that all of them have."""
     return {
         "type": f"/errors/{code}",
         "title": code.replace("_", " ").capitalize(),

@@ -334,9 +334,7 @@ def idempotency_key(header: str | None) -> str | None:
 def fingerprint(path: str, wanted: Request) -> str:
     """Equal for requests of one route with the same options and picture, in whatever form they come."""
     source = wanted.job.source
-    picture = (
-        hashlib.sha256(source.data).hexdigest() if isinstance(source, BytesSource) else source.url
-    )
+    picture = source.sha256 if isinstance(source, BytesSource) else source.url
     options = wanted.job.options.model_dump_json()
     parts = (path, options, str(wanted.inline), picture, wanted.webhook or "")
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

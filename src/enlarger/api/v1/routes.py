@@ -5,29 +5,29 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
 from pathlib import PurePosixPath
-from typing import Any
 
 from quart import Blueprint, Quart, Response, g, request
 
 from enlarger.api.callers import caller_of
 from enlarger.api.downloads import download
-from enlarger.api.facts import link
-from enlarger.api.streaming import FileText, file_chunks, with_files
+from enlarger.api.facts import Link, link
+from enlarger.api.streaming import FileText, with_files
 from enlarger.api.traced import traced
+from enlarger.api.v1 import schemas
 from enlarger.api.v1.answers import (
     Kind,
-    described,
     fidelity_headers,
     job_error,
     made_object,
     negotiate,
+    outcome_object,
     result_object,
     timing_header,
 )
@@ -35,7 +35,7 @@ from enlarger.api.v1.batches import BatchRoutes
 from enlarger.api.v1.jobs import JobRoutes, owner_of_request
 from enlarger.api.v1.preferences import Preference, read_preference
 from enlarger.api.v1.problems import MEDIA_TYPE as PROBLEM
-from enlarger.api.v1.problems import linked, problem_of
+from enlarger.api.v1.problems import Problem, linked, problem_of
 from enlarger.api.v1.requests import (
     Form,
     Request,
@@ -67,7 +67,7 @@ from enlarger.picture.preview import MEDIA_TYPE as PREVIEW_TYPE
 from enlarger.pipeline.outcome import Outcome
 from enlarger.pipeline.pipeline import Pipeline
 from enlarger.request import UpscaleRequest
-from enlarger.store import Store, StoredFile
+from enlarger.storage import ResultStore, StoredResult
 from enlarger.threads import dropped, in_thread
 
 _PLACEHOLDER = "X-Upscale-Placeholder"
@@ -90,7 +90,7 @@ class V1:
     jobs: Jobs
     batches: Batches
     engines: EngineStatus
-    store: Store
+    store: ResultStore
     catalogue: Catalogue
     executor: Executor
     public_url: str | None
@@ -277,12 +277,12 @@ class V1:
         """A request that was no job."""
         self.done(outcome)
         stored = outcome.stored
-        made = await described(outcome, store=self.store, executor=self.executor)
+        made = outcome_object(outcome)
         return self._answer(
             made,
             self._place(stored),
             kind,
-            partial(file_chunks, partial(self.store.open, stored), self.executor),
+            partial(self.store.stream, stored),
             left_s=self.store.left_s(stored),
             inline=inline,
         )
@@ -310,8 +310,8 @@ class V1:
 
     def _answer(
         self,
-        made: Mapping[str, Any],
-        where: Mapping[str, Any],
+        made: schemas.Made,
+        where: Link,
         kind: Kind,
         read: Callable[[int, int], AsyncIterator[bytes]],
         *,
@@ -362,34 +362,33 @@ class V1:
                 f"Invalid region: {detail}", faults=[Fault("region", "range", detail)]
             )
         results = await asyncio.gather(*(self._compared(wanted.job, model) for model in models))
-        body = json.dumps({"results": results, "request_id": g.request_id})
+        body: schemas.Comparison = {"results": results, "request_id": g.request_id}
         headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
-        return Response(body, headers=headers)
+        return Response(json.dumps(body), headers=headers)
 
-    async def _compared(self, job: UpscaleRequest, model: str) -> dict[str, Any]:
-        """One model's result. What one cannot do is told, and the others' are there all the same."""
+    async def _compared(self, job: UpscaleRequest, model: str) -> schemas.Result | schemas.Compared:
+        """Return the result of one model, or its problem, which does not affect the other models."""
         job = replace(job, options=job.options.model_copy(update={"model": model}))
         try:
             charge = partial(self.charge, caller_of(request.scope).id)
             outcome = await self.pipeline.run(job, charge=charge)
-            made = await described(outcome, store=self.store, executor=self.executor)
         except EnlargerError as error:
             return {"model": model, "problem": self._problem(error)}
         self.done(outcome)
-        return result_object(made, self._place(outcome.stored), g.request_id)
+        return result_object(outcome_object(outcome), self._place(outcome.stored), g.request_id)
 
-    def _problem(self, error: EnlargerError) -> dict[str, Any]:
-        """An error as a part of an answer."""
+    def _problem(self, error: EnlargerError) -> Problem:
+        """Return an error as a part of an answer."""
         body, _, _ = problem_of(error, request_id=g.request_id)
         return linked(body, self.public_url)
 
-    def _place(self, stored: StoredFile) -> dict[str, Any]:
-        """Where a file is, and until when."""
+    def _place(self, stored: StoredResult) -> Link:
+        """Return the link to a file."""
         expires_at = time.time() + self.store.left_s(stored)
         public_url = self.public_url
         return link(stored.url_path, expires_at=expires_at, public_url=public_url)
 
-    async def estimate(self) -> dict[str, Any]:
+    async def estimate(self) -> schemas.Estimate:
         """``POST /v1/estimate``: what a request would make and take, without doing it."""
         form = await self._form()
         try:
@@ -420,7 +419,7 @@ class V1:
             "request_id": g.request_id,
         }
 
-    async def models(self) -> dict[str, Any]:
+    async def models(self) -> schemas.Models:
         """``GET /v1/models``: what is installed, and what ``auto`` picks."""
         return {
             "models": [self._model_object(model) for model in self.catalogue],
@@ -429,14 +428,14 @@ class V1:
             },
         }
 
-    async def model(self, model_id: str) -> dict[str, Any]:
+    async def model(self, model_id: str) -> schemas.Model:
         """``GET /v1/models/{id}``."""
         for model in self.catalogue:
             if model.id == model_id:
                 return self._model_object(model)
         raise NotFound("there is no such model")
 
-    def _model_object(self, model: Model) -> dict[str, Any]:
+    def _model_object(self, model: Model) -> schemas.Model:
         known = [
             one.facts for one in self.engines.servers if one.is_ready and one.facts is not None
         ]
@@ -460,10 +459,10 @@ class V1:
             "ready_on": len(here),
             "measured": {
                 "megapixels_per_s": None if speed is None else round(speed, 4),
-                "seam_median_db": seams and seams.median_db,
-                "seam_worst_db": seams and seams.worst_db,
-                "seam_p999_diff": seams and seams.p999_difference,
-                "seam_max_diff": seams and seams.max_difference,
+                "seam_median_db": None if seams is None else seams.median_db,
+                "seam_worst_db": None if seams is None else seams.worst_db,
+                "seam_p999_diff": None if seams is None else seams.p999_difference,
+                "seam_max_diff": None if seams is None else seams.max_difference,
                 "engine": here[0][0].engine if here else None,
                 # The speed is followed over all tiles, of whatever precision, and with each of them.
                 "precision": None,
