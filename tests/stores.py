@@ -91,6 +91,16 @@ class Cluster:
         self._run("createdb", "-h", str(self.folder), "-U", "enlarger", name)
         return f"postgresql://enlarger@/{name}?host={self.folder}"
 
+    def loaded(self, dump: Path) -> str:
+        """The URL of a new database with what a dump holds."""
+        url = self.new_database()
+        name = url.partition("@/")[2].partition("?")[0]
+        copy = self.folder / dump.name  # whoever runs PostgreSQL may read nothing of ours
+        copy.write_bytes(dump.read_bytes())
+        program = ["psql", "-h", str(self.folder), "-U", "enlarger", "-v", "ON_ERROR_STOP=1"]
+        self._run(*program, name, "-f", str(copy))
+        return url
+
     def sql(self, database: str, *statements: str) -> None:
         """Do these in a database, as the one who may do everything."""
         for statement in statements:

@@ -74,7 +74,7 @@ def test_items_win_over_shared_options(catalogue: Catalogue) -> None:
         {"img_url": "https://a.example/c.png", "scale": 4},
     ]
     read = asked(catalogue, items=items, options={"scale": 3, "format": "jpeg"})
-    jobs = [item.job for item in read.items if isinstance(item.job, UpscaleRequest)]
+    jobs = [item.request for item in read.items if isinstance(item.request, UpscaleRequest)]
     options = [one.options for one in jobs]
     assert [(one.scale, one.width, one.format) for one in options] == [
         (3, None, "jpeg"),
@@ -108,9 +108,9 @@ def test_items_win_over_shared_options(catalogue: Catalogue) -> None:
 def test_bad_item_is_its_own_problem(catalogue: Catalogue, item: Any, code: str) -> None:
     """The others are taken."""
     bad, good = asked(catalogue, items=[item, PICTURE]).items
-    assert isinstance(bad.job, EnlargerError)
-    assert bad.job.code == code
-    assert isinstance(good.job, UpscaleRequest)
+    assert isinstance(bad.request, EnlargerError)
+    assert bad.request.code == code
+    assert isinstance(good.request, UpscaleRequest)
 
 
 @pytest.mark.parametrize(

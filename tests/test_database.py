@@ -17,7 +17,7 @@ import pytest
 from stores import Cluster
 
 from enlarger.errors import BackendAway, ConfigError
-from enlarger.jobs.database import Database
+from enlarger.jobs.rows.database import Database
 
 FAILED, WRONG = BackendAway.exit_status, ConfigError.exit_status
 """Exit status where another start may go well, and where it would not."""
@@ -215,7 +215,7 @@ SQLITE: dict[Callable[[Path], Path], str] = {
 }
 
 _AS_ANOTHER_USER = (
-    f"import enlarger.jobs.database; os.setuid({pwd.getpwnam('nobody').pw_uid})"
+    f"import enlarger.jobs.rows.database; os.setuid({pwd.getpwnam('nobody').pw_uid})"
     if os.geteuid() == 0
     else ""
 )
@@ -224,7 +224,7 @@ _AS_ANOTHER_USER = (
 _OPEN = """
 import asyncio, sys
 from enlarger.errors import ConfigError
-from enlarger.jobs.database import Database
+from enlarger.jobs.rows.database import Database
 try:
     asyncio.run(Database(sys.argv[1]).open())
 except ConfigError as error:
@@ -264,7 +264,7 @@ async def test_locked_file_may_be_free_at_the_next_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another program keeps it for longer than we wait."""
-    monkeypatch.setattr("enlarger.jobs.database._BUSY_S", 0.1)
+    monkeypatch.setattr("enlarger.jobs.rows.engines._BUSY_S", 0.1)
     connection = sqlite3.connect(tmp_path / "jobs.sqlite3", isolation_level=None)
     connection.execute("BEGIN EXCLUSIVE")
     error = await refusal(str(tmp_path / "jobs.sqlite3"))

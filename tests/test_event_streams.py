@@ -33,10 +33,10 @@ def at(tiles_done: int) -> Job:
     return replace(RUNNING, tiles_done=tiles_done)
 
 
-async def seen(feed: EventStream, after: int | None = None) -> list[Event]:
-    """All that a follower is told, of a feed that has come to its end."""
+async def seen(stream: EventStream, after: int | None = None) -> list[Event]:
+    """All that a follower is told, of a stream that has come to its end."""
     async with asyncio.timeout(LONG_S):
-        return [event async for event in feed.follow(after) if event is not None]
+        return [event async for event in stream.follow(after) if event is not None]
 
 
 def ids(events: Sequence[Event]) -> list[int]:
@@ -46,11 +46,11 @@ def ids(events: Sequence[Event]) -> list[int]:
 
 async def test_ids_count_from_1() -> None:
     """The first event is the state; the last is the final one, and nothing follows."""
-    feed = EventStream(JOB)
-    feed.tell(RUNNING)
-    feed.show(Shown(0, PLACE))
-    feed.tell(DONE)
-    events = await seen(feed, after=0)
+    stream = EventStream(JOB)
+    stream.tell(RUNNING)
+    stream.show(Shown(0, PLACE))
+    stream.tell(DONE)
+    events = await seen(stream, after=0)
     assert [(event.id, event.kind) for event in events] == [
         (1, "state"),
         (2, "state"),
@@ -62,18 +62,18 @@ async def test_ids_count_from_1() -> None:
 
 async def test_progress_is_merged() -> None:
     """At most one event of progress in a tenth of a second, and the last word is never lost."""
-    feed = EventStream(RUNNING)
+    stream = EventStream(RUNNING)
     clock = asyncio.get_running_loop().time
     began = clock()
     told = 0
     while clock() < began + 5 * LEAST_GAP_S:
         told += 1
-        feed.tell(at(told))
+        stream.tell(at(told))
         await asyncio.sleep(0.001)
     await asyncio.sleep(2 * LEAST_GAP_S)
     most = (clock() - began) / LEAST_GAP_S + 1
-    feed.tell(replace(DONE, tiles_done=told))
-    progress = [event for event in await seen(feed, after=0) if event.kind == "progress"]
+    stream.tell(replace(DONE, tiles_done=told))
+    progress = [event for event in await seen(stream, after=0) if event.kind == "progress"]
     assert 2 <= len(progress) <= most
     assert told > len(progress)
     assert progress[-1].job.tiles_done == told
@@ -81,21 +81,21 @@ async def test_progress_is_merged() -> None:
 
 async def test_state_does_not_wait_for_progress() -> None:
     """A new state is told at once, with the progress that was held back, which is not told again."""
-    feed = EventStream(RUNNING)
-    feed.tell(at(1))
-    feed.tell(at(2))
-    feed.tell(DONE)
+    stream = EventStream(RUNNING)
+    stream.tell(at(1))
+    stream.tell(at(2))
+    stream.tell(DONE)
     await asyncio.sleep(2 * LEAST_GAP_S)
-    assert [event.kind for event in await seen(feed, after=0)] == ["state", "progress", "state"]
+    assert [event.kind for event in await seen(stream, after=0)] == ["state", "progress", "state"]
 
 
 async def test_what_says_nothing_new_is_no_event() -> None:
     """The same again, and a lease that was renewed."""
-    feed = EventStream(RUNNING)
-    feed.tell(RUNNING)
-    feed.tell(replace(RUNNING, leased_until=99.0))
-    feed.tell(DONE)
-    assert [event.kind for event in await seen(feed, after=0)] == ["state", "state"]
+    stream = EventStream(RUNNING)
+    stream.tell(RUNNING)
+    stream.tell(replace(RUNNING, leased_until=99.0))
+    stream.tell(DONE)
+    assert [event.kind for event in await seen(stream, after=0)] == ["state", "state"]
 
 
 @given(
@@ -106,56 +106,56 @@ def test_whoever_comes_back_gets_what_followed(steps: list[str], after: int | No
     """As a list would have it: those of the last 256 events after the one that is named; else the state alone."""
 
     async def told() -> None:
-        feed = EventStream(JOB)
+        stream = EventStream(JOB)
         model = [(1, "state")]
         for number, step in enumerate(steps, 2):
             model.append((number, step))
             if step == "tile":
-                feed.show(Shown(number, PLACE))
+                stream.show(Shown(number, PLACE))
             else:
-                feed.tell(RUNNING if feed.record.state == "queued" else JOB)
+                stream.tell(RUNNING if stream.job.state == "queued" else JOB)
         model.append((len(model) + 1, "state"))
-        feed.tell(DONE)
+        stream.tell(DONE)
         kept = model[-KEPT_EVENTS:]
         expected = [event for event in kept if after is not None and event[0] > after]
         is_known = after is not None and kept[0][0] - 1 <= after <= model[-1][0]
         if not is_known:
             expected = [model[-1]]
         elif after == model[-1][0]:
-            assert feed.has_seen_the_end(after)
+            assert stream.has_seen_the_end(after)
             return
-        found = await seen(feed, after)
+        found = await seen(stream, after)
         assert [(event.id, event.kind) for event in found] == expected
-        assert not feed.has_seen_the_end(after)
+        assert not stream.has_seen_the_end(after)
 
     asyncio.run(told())
 
 
 async def test_followers_see_it_live() -> None:
     """Several at once, each all of it, and in order."""
-    feed = EventStream(JOB)
-    followers = [asyncio.create_task(seen(feed)) for _ in range(3)]
+    stream = EventStream(JOB)
+    followers = [asyncio.create_task(seen(stream)) for _ in range(3)]
     await asyncio.sleep(0)
-    assert feed.followers == 3
-    feed.tell(RUNNING)
+    assert stream.followers == 3
+    stream.tell(RUNNING)
     for index in range(50):
-        feed.show(Shown(index, PLACE))
+        stream.show(Shown(index, PLACE))
         await asyncio.sleep(0)
-    feed.tell(DONE)
+    stream.tell(DONE)
     for events in await asyncio.gather(*followers):
         assert ids(events) == list(range(1, 54))
-    assert feed.followers == 0
+    assert stream.followers == 0
 
 
 async def test_silence_is_told() -> None:
     """None after each while in which nothing happens, and what happens then is still told."""
-    feed = EventStream(JOB, ping_s=0.02)
-    follower = feed.follow()
+    stream = EventStream(JOB, ping_s=0.02)
+    follower = stream.follow()
     first = await anext(follower)
     assert first is not None
     assert first.kind == "state"
     assert [await anext(follower), await anext(follower)] == [None, None]
-    feed.tell(DONE)
+    stream.tell(DONE)
     last = await anext(follower)
     assert last is not None
     assert last.job == DONE
@@ -165,59 +165,59 @@ async def test_silence_is_told() -> None:
 
 async def test_end_can_be_waited_for() -> None:
     """Of the job, or of what is told of it."""
-    feed = EventStream(JOB)
-    waiting = asyncio.create_task(feed.ended())
+    stream = EventStream(JOB)
+    waiting = asyncio.create_task(stream.ended())
     await asyncio.sleep(0)
-    feed.tell(RUNNING)
+    stream.tell(RUNNING)
     await asyncio.sleep(0)
     assert not waiting.done()
-    feed.tell(DONE)
+    stream.tell(DONE)
     assert await waiting == DONE
-    assert await feed.ended() == DONE
+    assert await stream.ended() == DONE
     other = EventStream(RUNNING)
     other.close()
     assert await other.ended() == RUNNING
 
 
 async def test_closing_ends_those_who_follow() -> None:
-    """Also those of feeds that are begun later; they get the state."""
-    feeds = EventStreams()
-    followers = [asyncio.create_task(seen(feeds.of(JOB))) for _ in range(2)]
+    """Also those of streams that are begun later; they get the state."""
+    streams = EventStreams()
+    followers = [asyncio.create_task(seen(streams.of(JOB))) for _ in range(2)]
     await asyncio.sleep(0)
-    feeds.close()
+    streams.close()
     for events in await asyncio.gather(*followers):
         assert [event.job for event in events] == [JOB]
     late = replace(JOB, id="job_2")
-    assert [event.job for event in await seen(feeds.of(late))] == [late]
+    assert [event.job for event in await seen(streams.of(late))] == [late]
 
 
-async def test_feed_that_is_followed_is_not_forgotten() -> None:
+async def test_stream_that_is_followed_is_not_forgotten() -> None:
     """Nor one of a job that has not ended; of the others the newest stay."""
-    feeds = EventStreams()
-    followed = feeds.of(replace(DONE, id="followed"))
-    follower = feeds.of(replace(JOB, id="open")).follow()
+    streams = EventStreams()
+    followed = streams.of(replace(DONE, id="followed"))
+    follower = streams.of(replace(JOB, id="open")).follow()
     await anext(follower)
     stream = followed.follow(0)
     await anext(stream)  # it has not been told that there is no more
     for number in range(1000):
-        feeds.of(replace(DONE, id=f"job_{number}"))
-    assert feeds.of(replace(DONE, id="followed")) is followed
-    assert feeds.of(replace(DONE, id="open")).record.state == "queued"
-    newest, oldest = (feeds.of(replace(JOB, id=name)) for name in ("job_999", "job_0"))
-    assert newest.record.state == "succeeded"
-    assert oldest.record.state == "queued"  # begun anew
+        streams.of(replace(DONE, id=f"job_{number}"))
+    assert streams.of(replace(DONE, id="followed")) is followed
+    assert streams.of(replace(DONE, id="open")).job.state == "queued"
+    newest, oldest = (streams.of(replace(JOB, id=name)) for name in ("job_999", "job_0"))
+    assert newest.job.state == "succeeded"
+    assert oldest.job.state == "queued"  # begun anew
     await stream.aclose()
     await follower.aclose()
 
 
 async def test_only_feeds_that_are_there_are_told() -> None:
     """A job that nobody watches, and that does not run here, has none."""
-    feeds = EventStreams()
-    feeds.tell(RUNNING)
-    feed = feeds.of(JOB)
-    assert feed.record == JOB
-    feeds.tell(DONE)
-    assert feed.record == DONE
+    streams = EventStreams()
+    streams.tell(RUNNING)
+    stream = streams.of(JOB)
+    assert stream.job == JOB
+    streams.tell(DONE)
+    assert stream.job == DONE
 
 
 async def test_who_saw_another_feed_of_the_job_is_told_its_state() -> None:
@@ -241,11 +241,11 @@ async def test_who_saw_another_feed_of_the_job_is_told_its_state() -> None:
 
 async def test_place_in_the_queue_is_told_as_it_changes() -> None:
     """Once for all who watch; a job that is in no queue has none."""
-    feed = EventStream(JOB)
-    feed.place = (3, 4)
+    stream = EventStream(JOB)
+    stream.place = (3, 4)
     for place in ((3, 4), (2, 4), (2, 4), (1, 2), None, None):
-        feed.tell_place(place)
-    feed.tell(DONE)
-    assert [event.kind for event in await seen(feed, after=0)] == [
+        stream.tell_place(place)
+    stream.tell(DONE)
+    assert [event.kind for event in await seen(stream, after=0)] == [
         *("state", "progress", "progress", "state")
     ]

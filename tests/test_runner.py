@@ -17,13 +17,25 @@ from results import FolderResults
 from enlarger.errors import (
     DeadlineExceeded,
     EngineFailed,
-    EnlargerError,
     NoEngineReady,
+    SourceTimeout,
     UnreadableImage,
 )
-from enlarger.jobs import EventStreams, Job, JobPresenter, Rows, Runner
+from enlarger.jobs import (
+    Endings,
+    EventStreams,
+    InputFacts,
+    Job,
+    JobFiles,
+    JobHooks,
+    JobProgress,
+    JobWork,
+    Rows,
+    Runner,
+)
 from enlarger.jobs.job import new_job_id
-from enlarger.jobs.runner import BEAT_S, LEASE_S, MOST_ATTEMPTS, JobHooks, JobProgress, tiles_of
+from enlarger.jobs.runner import BEAT_S, LEASE_S
+from enlarger.jobs.work import MOST_ATTEMPTS
 from enlarger.picture.values import Header
 from enlarger.pipeline.outcome import Outcome, Ran
 from enlarger.pipeline.pipeline import Pipeline
@@ -56,7 +68,7 @@ class Scene:
     folder: Path
     rows: Rows
     blobs: Storage
-    feeds: EventStreams = field(default_factory=EventStreams)
+    streams: EventStreams = field(default_factory=EventStreams)
     ended: list[Job] = field(default_factory=list)
     made_here: list[Outcome] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
@@ -104,29 +116,35 @@ class Scene:
     ) -> Runner:
         """One that plays it for each job."""
 
-        def described(outcome: Outcome) -> dict[str, Any]:
-            return {"input": {"width": 1}, "result": {"bytes": outcome.stored.size_bytes}}
-
         async def ended(record: Job) -> None:
             self.ended.append(record)
 
-        def problem(error: EnlargerError, request_id: str) -> dict[str, Any]:
-            return {"code": error.code, "status": error.status, "request_id": request_id}
-
         self.scripts.append(Script(play))
-        return Runner(
+        files = JobFiles(self.blobs)
+        endings = Endings(
             rows=self.rows,
-            blobs=self.blobs,
-            results=self.results,
-            event_streams=self.feeds,
+            files=files,
+            event_streams=self.streams,
+            store=self.results,
+            hooks=JobHooks(ended=ended, made=self.made_here.append, failed=self.failed.append),
+        )
+        work = JobWork(
+            rows=self.rows,
+            files=files,
+            event_streams=self.streams,
+            endings=endings,
             pipeline=cast(Pipeline, self.scripts[-1]),
             executor=executor,
-            words=JobPresenter(describe=described, problem=problem),
+            charge=lambda _, __: None,
+            holding=self.holding,
+        )
+        return Runner(
+            rows=self.rows,
+            files=files,
+            event_streams=self.streams,
+            work=work,
             places=2,
             takes=lambda: True,
-            charge=lambda _, __: None,
-            told=JobHooks(ended=ended, made=self.made_here.append, failed=self.failed.append),
-            holding=self.holding,
         )
 
     async def queued(self, **values: Any) -> str:
@@ -135,12 +153,12 @@ class Scene:
             id=new_job_id(), created_at=time.time(), options={}, request_id="r-1", **values
         )
         await self.blobs.put(f"{record.id}/work/input", b"png", sha256=INPUT_SHA256)
-        await self.rows.add(record)
+        await self.rows.jobs.add(record)
         return record.id
 
     async def now(self, job_id: str) -> Job:
         """It, as its row has it."""
-        record = await self.rows.get(job_id)
+        record = await self.rows.jobs.get(job_id)
         assert record is not None
         return record
 
@@ -203,7 +221,7 @@ async def test_job_is_run_to_its_end(scene: Scene, playing: Playing) -> None:
     job = await scene.queued()
     async with playing(scene.made):
         record = await scene.until(job, has_ended)
-        await asyncio.wait_for(scene.feeds.of(record).ended(), LONG_S)
+        await asyncio.wait_for(scene.streams.of(record).ended(), LONG_S)
     assert (record.state, record.attempts, record.tiles_total) == ("succeeded", 1, 2)
     assert record.file_name == f"{TOKEN}.png"
     assert await scene.blobs.keys(job) == []
@@ -234,7 +252,7 @@ async def test_running_job_is_held(scene: Scene, playing: Playing) -> None:
         assert scene.held == 1
         assert 0 < first.leased_until - time.time() <= LEASE_S
         await scene.until(job, lambda record: record.leased_until > first.leased_until)
-        assert await scene.rows.claim("other", now=time.time(), lease_s=1) is None
+        assert await scene.rows.queue.claim("other", now=time.time(), lease_s=1) is None
 
 
 async def test_lost_job_is_dropped(scene: Scene, playing: Playing) -> None:
@@ -242,8 +260,8 @@ async def test_lost_job_is_dropped(scene: Scene, playing: Playing) -> None:
     job = await scene.queued()
     async with playing(forever) as runner:
         await scene.until(job, lambda record: record.state == "running")
-        await scene.rows.update(job, holder=runner.holder, leased_until=0.0)
-        taken = await scene.rows.claim("other", now=time.time(), lease_s=60)
+        await scene.rows.jobs.update(job, holder=runner.holder, leased_until=0.0)
+        taken = await scene.rows.queue.claim("other", now=time.time(), lease_s=60)
         assert taken is not None
         async with asyncio.timeout(2 * BEAT_S + LONG_S):
             while runner.has(job):  # noqa: ASYNC110 - it tells nobody
@@ -258,7 +276,7 @@ async def test_leaving_gives_back(scene: Scene, playing: Playing) -> None:
     job = await scene.queued()
     async with playing(forever) as runner:
         await scene.until(job, lambda record: record.state == "running")
-        runner._tracked[job].on_tile(3, 4)
+        runner._progress[job].on_tile(3, 4)
     record = await scene.now(job)
     assert (record.state, record.holder, record.attempts) == ("running", None, 0)
     assert (record.leased_until, record.tiles_done, record.tiles_total) == (0.0, 3, 4)
@@ -292,6 +310,7 @@ async def test_no_room_is_waited_for(scene: Scene, playing: Playing) -> None:
     ("error", "code", "keeps_key"),
     [
         (UnreadableImage("cut"), "unreadable_image", True),
+        (SourceTimeout("slow"), "source_timeout", False),
         (EngineFailed("gave up"), "engine_failed", False),
         (DeadlineExceeded("too long"), "deadline_exceeded", False),
         (ZeroDivisionError("ours"), "internal_error", False),
@@ -304,8 +323,8 @@ async def test_error_ends_a_job(
     job = await scene.queued(idempotency_key="k")
     async with playing(raising(error)):
         record = await scene.until(job, has_ended)
-        assert record.problem is not None
-        assert (record.state, record.problem["code"]) == ("failed", code)
+        assert record.error is not None
+        assert (record.state, record.error.code) == ("failed", code)
         assert scene.failed == [code]
         assert (record.idempotency_key == "k") == keeps_key
         assert await scene.blobs.keys(job) == []
@@ -319,8 +338,8 @@ async def test_job_that_ends_gateways_is_given_up(scene: Scene, playing: Playing
     last = await scene.queued(attempts=MOST_ATTEMPTS - 1)
     async with playing(scene.made):
         record = await scene.until(job, has_ended)
-        assert record.problem is not None
-        assert record.problem["code"] == "engine_lost"
+        assert record.error is not None
+        assert record.error.code == "engine_lost"
         assert (await scene.until(last, has_ended)).state == "succeeded"
 
 
@@ -330,8 +349,8 @@ async def test_picture_that_is_gone_fails(scene: Scene, playing: Playing) -> Non
     await scene.blobs.delete_under(job)
     async with playing(scene.made):
         record = await scene.until(job, has_ended)
-    assert record.problem is not None
-    assert record.problem["code"] == "missing_input"
+    assert record.error is not None
+    assert record.error.code == "missing_input"
 
 
 async def test_result_without_room_fails(scene: Scene, playing: Playing) -> None:
@@ -341,8 +360,8 @@ async def test_result_without_room_fails(scene: Scene, playing: Playing) -> None
     (scene.folder / "blobs" / "results").write_bytes(b"")  # in the way of the folder
     async with playing(scene.made):
         record = await scene.until(job, has_ended)
-    assert record.problem is not None
-    assert (record.state, record.problem["code"]) == ("failed", "storage_full")
+    assert record.error is not None
+    assert (record.state, record.error.code) == ("failed", "storage_full")
     assert not (scene.folder / "blobs" / job).exists()
 
 
@@ -369,7 +388,9 @@ async def test_cancelling_while_the_result_is_written_leaves_nothing(
     scene.results = results = HeldResults(scene.folder / "uploads", shared=scene.blobs)
     async with playing(scene.made) as runner:
         await asyncio.wait_for(results.asked.wait(), LONG_S)
-        await scene.rows.update(job, states=("running",), state="canceled", finished_at=time.time())
+        await scene.rows.jobs.update(
+            job, states=("running",), state="canceled", finished_at=time.time()
+        )
         if is_told:
             runner.drop(job)
         await scene.blobs.delete_under(job)
@@ -394,13 +415,13 @@ async def test_request_becomes_a_job(scene: Scene, playing: Playing) -> None:
             holder=runner.holder,
             leased_until=time.time() + LEASE_S,
         )
-        await scene.rows.add(record)
+        await scene.rows.jobs.add(record)
         work: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         tracked = JobProgress()
         runner.adopt(record, work, tracked)
         assert runner.has(record.id)
         tracked.on_tile(1, 2)
-        assert scene.feeds.of(record).record.tiles_done == 1
+        assert scene.streams.of(record).job.tiles_done == 1
         work.set_result(scene.outcome())
         assert (await scene.until(record.id, has_ended)).state == "succeeded"
 
@@ -410,7 +431,7 @@ async def test_job_that_runs_is_not_begun_again(scene: Scene, playing: Playing) 
     job = await scene.queued()
     async with playing(forever) as runner:
         first = await scene.until(job, lambda record: record.state == "running")
-        await scene.rows.update(job, holder=runner.holder, leased_until=0.0)
+        await scene.rows.jobs.update(job, holder=runner.holder, leased_until=0.0)
         runner.wake()
         await scene.queued()  # which is begun by a look that would have taken it
         renewed = await scene.until(job, lambda record: record.leased_until > first.leased_until)
@@ -420,12 +441,12 @@ async def test_job_that_runs_is_not_begun_again(scene: Scene, playing: Playing) 
 async def test_tiles_are_looked_for_whoever_kept_them(scene: Scene, playing: Playing) -> None:
     """A gateway that ends in good order takes back that it began a job: its tiles count all the same."""
     job = await scene.queued(tiles_done=3, tiles_total=4)
-    folder = tiles_of(await scene.now(job))
+    folder = f"{job}/work/tiles"
     await scene.blobs.put(f"{folder}/00", b"a tile")
     async with playing(forever) as runner:
         await scene.until(job, lambda record: record.state == "running")
         async with asyncio.timeout(LONG_S):
-            while (tiles := runner._tracked[job].tiles) is None:  # noqa: ASYNC110 - it tells nobody
+            while (tiles := runner._progress[job].tiles) is None:  # noqa: ASYNC110 - it tells nobody
                 await asyncio.sleep(0.01)
     assert tiles._known == {f"{folder}/00"}
 
@@ -450,5 +471,5 @@ def test_plan_is_told() -> None:
     tracked.changed = lambda: changes.append(tracked.values())
     header = Header(format="png", width_px=3, height_px=2, mode="RGB", depth_bits=8, frames=1)
     tracked.on_plan(header, 99, 12.5)
-    assert changes[0]["input"] == {"width": 3, "height": 2, "bytes": 99, "format": "png"}
+    assert changes[0]["input"] == InputFacts(width_px=3, height_px=2, size_bytes=99, format="png")
     assert changes[0]["mflop"] == 12.5

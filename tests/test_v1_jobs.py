@@ -587,7 +587,7 @@ async def test_stopping_gateway_finishes_what_runs(start: Start, models: list[Mo
     engine.let_go()
     await asyncio.wait_for(gateway.gateway.service.stopped(), 5)
     async with Rows(gateway.gateway.settings.database_url) as rows:
-        found = [await rows.get(job["id"]) for job in jobs]
+        found = [await rows.jobs.get(job["id"]) for job in jobs]
     assert [one.state for one in found if one is not None] == ["succeeded"] * 3 + ["queued"]
 
 
@@ -751,7 +751,7 @@ async def test_key_brings_a_lost_picture_again(start: Start, models: list[ModelF
     lost = await queued(gateway, picture(3), headers=headers)
     (Path(gateway.gateway.settings.blobs_place) / lost["id"] / "work" / "input").unlink()
     async with Rows(gateway.gateway.settings.database_url) as rows:
-        await rows.update(lost["id"], not_before=time.time() + 300)
+        await rows.jobs.update(lost["id"], not_before=time.time() + 300)
     again = await queued(gateway, picture(3), headers=headers)
     assert again["id"] == lost["id"]
     engine.let_go()

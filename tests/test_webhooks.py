@@ -69,7 +69,7 @@ async def outcome(rows: Rows, id_: str) -> DeliveryRecord:
     """A message when it has ended."""
     async with asyncio.timeout(30):
         while True:
-            found = await rows.get_delivery(id_)
+            found = await rows.deliveries.get(id_)
             if found is not None and found.ended_at is not None:
                 return found
             await asyncio.sleep(0.01)
@@ -180,7 +180,7 @@ async def test_receiver_that_is_silent_is_left(rows: Rows) -> None:
             await silent.came(1)
             await sender.job_ended(job(id=other.id, webhook=receiver.url))
             assert (await outcome(rows, delivery_id(other.id))).outcome == "delivered"
-            waiting = await rows.get_delivery(delivery_id(record.id))
+            waiting = await rows.deliveries.get(delivery_id(record.id))
             assert waiting is not None
             assert waiting.ended_at is None
             assert (await outcome(rows, delivery_id(record.id))).outcome == "given_up"
@@ -226,9 +226,9 @@ async def test_end_that_was_not_told_is_told_later(rows: Rows, receiver: Receive
     """A gateway may be killed between the end of a job and its message; what was told stays told."""
     batch = BatchRecord(id=new_batch_id(), created_at=1.0, webhook=receiver.url)
     records = [job(webhook=receiver.url), job(batch_id=batch.id, batch_index=0)]
-    await rows.add(records[0])
-    await rows.add(job(webhook=receiver.url, state="running"))
-    await rows.add_batch(batch, records[1:])
+    await rows.jobs.add(records[0])
+    await rows.jobs.add(job(webhook=receiver.url, state="running"))
+    await rows.batches.add(batch, records[1:])
     expected = {delivery_id(records[0].id), delivery_id(batch.id)}
     for _ in range(2):
         async with webhooks(rows, receiver.address):
@@ -242,11 +242,11 @@ async def test_batch_is_told_of_when_its_last_job_ends(rows: Rows, receiver: Rec
     """Once; its jobs are not told of."""
     batch = BatchRecord(id=new_batch_id(), created_at=1.0, webhook=receiver.url)
     records = [job(batch_id=batch.id, batch_index=index, state="running") for index in range(2)]
-    await rows.add_batch(batch, records)
+    await rows.batches.add(batch, records)
     async with webhooks(rows, receiver.address) as sender:
         for record in records:
-            assert await rows.untold_batches() == []
-            ended = await rows.update(record.id, state="failed")
+            assert await rows.batches.awaiting_webhook() == []
+            ended = await rows.jobs.update(record.id, state="failed")
             assert ended is not None
             await sender.job_ended(ended)
         await outcome(rows, delivery_id(batch.id))
@@ -254,15 +254,15 @@ async def test_batch_is_told_of_when_its_last_job_ends(rows: Rows, receiver: Rec
     told = message.verified()
     assert told["type"] == "batch.finished"
     assert told["data"] == {"id": batch.id, "counts": {**dict(told["data"]["counts"]), "failed": 2}}
-    assert Batch(batch, tuple(await rows.of_batch(batch.id))).state == "finished"
+    assert Batch(batch, tuple(await rows.jobs.of_batch(batch.id))).state == "finished"
 
 
 async def test_without_a_secret_nothing_is_told(rows: Rows, receiver: Receiver) -> None:
     """Nobody could tell the message from a forged one."""
     record = job(webhook=receiver.url)
-    await rows.add(record)
+    await rows.jobs.add(record)
     async with webhooks(rows, receiver.address, secrets=()) as sender:
         await sender.job_ended(record)
         await asyncio.sleep(0.1)
-    assert await rows.get_delivery(delivery_id(record.id)) is None
+    assert await rows.deliveries.get(delivery_id(record.id)) is None
     assert receiver.messages == []

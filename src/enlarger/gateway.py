@@ -255,25 +255,31 @@ async def _opened_jobs(
         ConfigError: the database, or the place for their files, cannot be used.
     """
     with importing():
-        from enlarger.api.v1.answers import batch_object, job_object, outcome_object
-        from enlarger.api.v1.problems import job_problem
+        from enlarger.api.v1.answers import batch_object, job_object
         from enlarger.fetch.fetcher import Fetcher
         from enlarger.jobs import (
             Batches,
+            Endings,
             EventStreams,
+            Intake,
+            JobFiles,
             JobHooks,
-            JobPresenter,
             Jobs,
+            JobWork,
+            Prospects,
+            Results,
             Rows,
             Runner,
             View,
+            Watching,
             Webhooks,
         )
 
     async with AsyncExitStack() as stack:
         rows = await stack.enter_async_context(Rows(settings.database_url))
-        blobs = storage_at(settings.blobs_place)
-        await blobs.check()
+        storage = storage_at(settings.blobs_place)
+        await storage.check()
+        files = JobFiles(storage)
         event_streams = EventStreams()
 
         def takes() -> bool:
@@ -290,45 +296,67 @@ async def _opened_jobs(
                 ),
                 secrets=settings.jobs.webhook_secrets,
                 job_json=lambda job: job_object(
-                    View(record=job),
+                    View(job=job),
                     public_url=settings.server.public_url,
                     model_of=pipeline.model_id,
                 ),
                 batch_json=partial(batch_object, public_url=settings.server.public_url),
             )
         )
+        endings = Endings(
+            rows=rows,
+            files=files,
+            event_streams=event_streams,
+            store=store,
+            hooks=JobHooks(ended=webhooks.job_ended, made=metrics.done, failed=metrics.failed),
+        )
+        work = JobWork(
+            rows=rows,
+            files=files,
+            event_streams=event_streams,
+            endings=endings,
+            pipeline=pipeline,
+            executor=executor,
+            charge=rates.charge,
+            holding=service.holding,
+        )
         runner = await stack.enter_async_context(
             Runner(
                 rows=rows,
-                blobs=blobs,
-                results=store,
+                files=files,
                 event_streams=event_streams,
-                pipeline=pipeline,
-                executor=executor,
-                words=JobPresenter(describe=outcome_object, problem=job_problem),
+                work=work,
                 places=servers + _MORE_PLACES,
                 takes=takes,
-                charge=rates.charge,
-                told=JobHooks(ended=webhooks.job_ended, made=metrics.done, failed=metrics.failed),
-                holding=service.holding,
             )
+        )
+        intake = Intake(
+            rows=rows,
+            files=files,
+            runner=runner,
+            endings=endings,
+            pipeline=pipeline,
+            charge=rates.charge,
+            limit=settings.jobs.jobs_limit,
+            draining=lambda: service.draining,
+        )
+        results = Results(
+            rows=rows,
+            files=files,
+            event_streams=event_streams,
+            store=store,
         )
         jobs = Jobs(
             rows=rows,
-            blobs=blobs,
-            event_streams=event_streams,
             runner=runner,
-            pipeline=pipeline,
-            store=store,
-            problem=job_problem,
-            charge=rates.charge,
-            limit=settings.jobs.jobs_limit,
-            max_age_s=settings.server.file_max_age_s,
-            draining=lambda: service.draining,
-            ended=webhooks.job_ended,
+            endings=endings,
+            intake=intake,
+            watching=Watching(rows=rows, event_streams=event_streams, runs_here=runner.has),
+            prospects=Prospects(rows=rows, pipeline=pipeline),
+            results=results,
         )
-        for work in (jobs.sweep_regularly(), _close(event_streams, service)):
-            task = asyncio.create_task(work)
+        for loop in (results.sweep_regularly(), _close(event_streams, service)):
+            task = asyncio.create_task(loop)
             stack.callback(task.cancel)
         yield (
             jobs,

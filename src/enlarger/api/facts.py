@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from typing_extensions import TypedDict
 
+from enlarger.jobs import RunFacts
 from enlarger.pipeline.outcome import Outcome
 from enlarger.pipeline.result_cache import Found
 
@@ -71,25 +72,24 @@ class Link(TypedDict):
     expires_at: str
 
 
-def facts_of(outcome: Outcome) -> Facts:
+def facts_of(run: RunFacts) -> Facts:
     """Return how a result was computed."""
-    ran = outcome.ran
     return {
-        "model": ran.model,
-        "engine": ran.engine,
-        "precision": ran.precision,
+        "model": run.model,
+        "engine": run.engine,
+        "precision": run.precision,
         "tiles": {
-            "total": ran.tiles,
-            "servers": len(ran.tiles_by_server),
-            "retried": ran.retried,
-            "repeated": dict(ran.repeated),
-            "reused": ran.reused,
+            "total": run.tiles,
+            "servers": run.servers,
+            "retried": run.retried,
+            "repeated": dict(run.repeated),
+            "reused": run.reused,
         },
-        "kept": list(outcome.kept),
-        "notes": [{"code": note.code, "detail": note.detail} for note in outcome.notes],
-        "cache": outcome.found,
-        "color_delta": round(ran.color_delta, 2),
-        "model_sha256": ran.model_sha256,
+        "kept": list(run.kept),
+        "notes": [{"code": note.code, "detail": note.detail} for note in run.notes],
+        "cache": run.found,
+        "color_delta": round(run.color_delta, 2),
+        "model_sha256": run.model_sha256,
     }
 
 

@@ -1,28 +1,44 @@
 """Requests that outlive their connection, and the process."""
 
 from enlarger.jobs.batches import Batch, Batches, Item
+from enlarger.jobs.endings import Endings, JobHooks
 from enlarger.jobs.event_streams import Event, EventStreams
-from enlarger.jobs.job import Job, input_json
-from enlarger.jobs.jobs import Asked, Jobs, View
+from enlarger.jobs.facts import InputFacts, ResultFacts, RunFacts
+from enlarger.jobs.files import JobFiles
+from enlarger.jobs.intake import Asked, Intake
+from enlarger.jobs.job import Job
+from enlarger.jobs.jobs import Jobs
+from enlarger.jobs.progress import JobProgress, Prospects, View
+from enlarger.jobs.results import Results
 from enlarger.jobs.rows import Rows
-from enlarger.jobs.runner import JobHooks, JobPresenter, JobProgress, Runner
+from enlarger.jobs.runner import Runner
+from enlarger.jobs.watching import Watching
 from enlarger.jobs.webhooks import Webhooks
+from enlarger.jobs.work import JobWork
 
 __all__ = [
     "Asked",
     "Batch",
     "Batches",
+    "Endings",
     "Event",
     "EventStreams",
+    "InputFacts",
+    "Intake",
     "Item",
     "Job",
+    "JobFiles",
     "JobHooks",
-    "JobPresenter",
     "JobProgress",
+    "JobWork",
     "Jobs",
+    "Prospects",
+    "ResultFacts",
+    "Results",
     "Rows",
+    "RunFacts",
     "Runner",
     "View",
+    "Watching",
     "Webhooks",
-    "input_json",
 ]

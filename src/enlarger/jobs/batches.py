@@ -1,4 +1,4 @@
-"""Batches: many pictures of one request, a job each."""
+"""Batches: many pictures in one request, a job each."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import structlog
 
 from enlarger.errors import CapacityError, EnlargerError, NotFound
 from enlarger.jobs.event_streams import PING_S, EventStreams
+from enlarger.jobs.intake import Asked, check_fingerprint
 from enlarger.jobs.job import (
     STATES,
     BatchRecord,
@@ -20,8 +21,9 @@ from enlarger.jobs.job import (
     State,
     new_batch_id,
 )
-from enlarger.jobs.jobs import POLL_S, Asked, Jobs, check_fingerprint
+from enlarger.jobs.jobs import Jobs
 from enlarger.jobs.rows import Rows
+from enlarger.jobs.watching import POLL_S
 from enlarger.reasons import reason_of
 from enlarger.request import UpscaleRequest
 
@@ -36,23 +38,23 @@ class Batch:
 
     record: BatchRecord
     jobs: tuple[Job, ...]
-    """In its order."""
+    """The jobs of the batch, in its order."""
 
     @property
     def counts(self) -> dict[State, int]:
-        """Jobs in each state."""
+        """The number of jobs in each state."""
         found = Counter(job.state for job in self.jobs)
         return {state: found[state] for state in STATES}
 
     @property
     def state(self) -> BatchState:
-        """``canceled``: all have ended, and one at least because somebody ended it."""
+        """``canceled`` if all jobs have ended, and at least one because somebody canceled it."""
         if not all(job.is_ended for job in self.jobs):
             return "running"
         return "canceled" if any(job.state == "canceled" for job in self.jobs) else "finished"
 
     def changed_since(self, before: Batch) -> list[Job]:
-        """Those of its jobs that are in another state than before."""
+        """Return the jobs that are in another state than before."""
         then = {job.id: job.state for job in before.jobs}
         return [job for job in self.jobs if job.state != then.get(job.id)]
 
@@ -62,14 +64,14 @@ class Item:
     """One picture that is asked for."""
 
     id: str | None
-    """The sender's own name of it."""
+    """The sender's own name for it."""
 
-    job: UpscaleRequest | EnlargerError
-    """Or why it can be none."""
+    request: UpscaleRequest | EnlargerError
+    """What to make, or why that cannot be done."""
 
 
 class Batches:
-    """All that can be done with batches. Their jobs go the way of all jobs.
+    """Takes and follows batches. Their jobs are jobs like any other.
 
     Args:
         rows: where they are.
@@ -100,10 +102,10 @@ class Batches:
     async def submit(
         self, items: Sequence[Item], asked: Asked, *, owner: str, request_id: str
     ) -> tuple[Batch, bool]:
-        """Take a batch; gives it, and whether it was there already under its idempotency key.
+        """Take a batch; return it, and whether it was there already under its idempotency key.
 
-        What is wrong with an item is told by its job. Output pixels are charged when a job runs: one for which there
-        are none left waits in the queue.
+        What is wrong with an item is the error of its job. Output pixels are charged when a job runs: if there are none
+        left for it, it waits in the queue.
 
         Raises:
             IdempotencyKeyReused: the key stands for another batch.
@@ -113,7 +115,7 @@ class Batches:
         if (known := await self._known(owner, asked)) is not None:
             await self._begin(items, known.jobs)
             return known, True
-        await self._jobs.check_room(len(items))
+        await self._jobs.intake.check_room(len(items))
         self._charge(asked.caller, 0)
         record = BatchRecord(
             id=new_batch_id(),
@@ -135,7 +137,7 @@ class Batches:
             )
             for index, item in enumerate(items)
         ]
-        added = await self._rows.add_batch(record, taken)
+        added = await self._rows.batches.add(record, taken)
         if added.id != record.id:
             check_fingerprint(added, asked)
             return await self._whole(added), True
@@ -144,34 +146,34 @@ class Batches:
         return await self._whole(record), False
 
     async def _begin(self, items: Sequence[Item], taken: Sequence[Job]) -> None:
-        """Let those run whose picture is not there yet: it may have been lost on its way."""
+        """Let those jobs run whose picture is not there yet: it may have been lost on its way."""
         for item, job in zip(items, taken, strict=True):
-            if isinstance(item.job, UpscaleRequest) and self._jobs.is_incomplete(job):
+            if isinstance(item.request, UpscaleRequest) and self._jobs.intake.is_incomplete(job):
                 try:
-                    await self._jobs.begin(job, item.job)
+                    await self._jobs.intake.begin(job, item.request)
                 except EnlargerError as error:  # its row says so
                     log.warning("item_not_begun", job=job.id, reason=reason_of(error))
 
     async def get(self, batch_id: str, owner: str | None) -> Batch:
-        """A batch of this owner; of any, if None is named.
+        """Return a batch of this owner; of anybody, if None is named.
 
         Raises:
             NotFound: there is none.
         """
-        record = await self._rows.get_batch(batch_id)
+        record = await self._rows.batches.get(batch_id)
         if record is None or owner not in (None, record.owner):
             raise NotFound("there is no such batch; what is known of one is kept for a day")
         return await self._whole(record)
 
     async def cancel(self, batch: Batch) -> Batch:
-        """End all of its jobs that have not ended; results stay."""
+        """End all jobs of a batch that have not ended; results stay."""
         for job in batch.jobs:
             if not job.is_ended:
                 await self._jobs.stop(job)
         return await self._whole(batch.record)
 
     async def watch(self, batch: Batch) -> AsyncIterator[Batch | None]:
-        """The batch as it is now and after each change, to its end; None where nothing changes for a while."""
+        """Yield the batch as it is now and after each change, to its end; None if nothing changes for a while."""
         yield batch
         silent_s = 0.0
         while batch.state == "running" and not self._event_streams.are_closed:
@@ -186,29 +188,29 @@ class Batches:
                 yield None
 
     async def _row(self, item: Item, asked: Asked, request_id: str) -> Job:
-        """Of a new job; one that cannot be taken has failed."""
-        if isinstance(item.job, EnlargerError):
-            return self._jobs.refused(item.job, asked, request_id)
+        """Return a new job; one that cannot be taken has failed."""
+        if isinstance(item.request, EnlargerError):
+            return self._jobs.intake.refused(item.request, asked, request_id)
         try:
-            record, _ = await self._jobs.looked_at(item.job, asked)
-        except CapacityError:  # of all of it: it can be sent again
+            record, _ = await self._jobs.intake.looked_at(item.request, asked)
+        except CapacityError:  # the whole batch can be sent again
             raise
         except EnlargerError as error:
-            return self._jobs.refused(error, asked, request_id)
+            return self._jobs.intake.refused(error, asked, request_id)
         return record
 
     async def _known(self, owner: str, asked: Asked) -> Batch | None:
         if asked.idempotency_key is None:
             return None
-        known = await self._rows.batch_by_key(owner, asked.idempotency_key)
+        known = await self._rows.batches.by_key(owner, asked.idempotency_key)
         if known is None:
             return None
         batch = await self._whole(known)
-        if any(self._jobs.is_over(job) for job in batch.jobs):
-            await self._rows.free_batch_key(known.id)
+        if any(job.has_expired(self._clock()) for job in batch.jobs):
+            await self._rows.batches.free_key(known.id)
             return None
         check_fingerprint(known, asked)
         return batch
 
     async def _whole(self, record: BatchRecord) -> Batch:
-        return Batch(record, tuple(await self._rows.of_batch(record.id)))
+        return Batch(record, tuple(await self._rows.jobs.of_batch(record.id)))

@@ -1,4 +1,4 @@
-"""What those who watch a job are told: events in order, a few of them kept for who comes back."""
+"""What clients that watch a job are told: events in order, some of them kept for clients that reconnect."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from enlarger.jobs.job import Job
 
 KEPT_EVENTS = 256
 LEAST_GAP_S = 0.1
-"""Between two events of progress; what happens in between is told with the next."""
+"""Between two events of progress; the next one tells what happened in between."""
 
 PING_S = 15.0
-"""Of silence, after which a watcher is told that there is nothing to tell."""
+"""After so long without an event a client is sent a ping."""
 
 _KEPT_STREAMS = 256
-"""For who comes back."""
+"""Streams that are kept for clients that reconnect."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A finished tile whose pixels can be had."""
+    """A finished tile whose preview can be fetched."""
 
     index: int
     place: Rect
-    """In the result."""
+    """Where it lies in the result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,47 +41,47 @@ class Event:
 
     kind: Literal["state", "progress", "tile"]
     job: Job
-    """As it was then."""
+    """The job as it was then."""
 
     shown: Shown | None = None
-    """Of a ``tile``."""
+    """The tile, in an event of the kind ``tile``."""
 
 
 class EventStream:
     """The events of one job, as far as this process knows of them.
 
     Args:
-        record: the job as it is now.
-        first_id: that of the first event.
-        ping_s: silence, after which a watcher is told that there is nothing to tell.
+        job: the job as it is now.
+        first_id: id of the first event.
+        ping_s: after so long without an event a client is sent a ping.
     """
 
-    def __init__(self, record: Job, *, first_id: int = 1, ping_s: float = PING_S) -> None:
-        self.record = record
+    def __init__(self, job: Job, *, first_id: int = 1, ping_s: float = PING_S) -> None:
+        self.job = job
         self.place: tuple[int, int] | None = None
-        """In the queue, and its length, as they were told last."""
+        """The job's place in the queue and the queue's length, as they were told last."""
 
         self._ping_s = ping_s
         self.followers = 0
-        """Who watches it, and who runs the job: nobody else needs it."""
+        """Clients that watch the job, and the runner while it runs here. Nobody else needs the stream."""
 
         self._events: deque[Event] = deque(maxlen=KEPT_EVENTS)
         self._last_id = first_id - 1
-        self._told = record
+        self._told = job
         self._told_at = 0.0
         self._later: asyncio.TimerHandle | None = None
         self._changed = asyncio.Event()
         self._closed = False
         self._add("state")
 
-    def tell(self, record: Job) -> None:
-        """The job is now like this. One that has ended stays so, whoever read its row before."""
-        if self.record.is_ended and not record.is_ended:
+    def tell(self, job: Job) -> None:
+        """Tell what the job is now. A job that has ended stays so, whoever read its row before."""
+        if self.job.is_ended and not job.is_ended:
             return
-        self.record = record
-        if record.state != self._told.state:
+        self.job = job
+        if job.state != self._told.state:
             self._tell_now("state")
-        elif _progress(record) != _progress(self._told) and self._later is None:
+        elif _progress(job) != _progress(self._told) and self._later is None:
             loop = asyncio.get_running_loop()
             left_s = self._told_at + LEAST_GAP_S - loop.time()
             if left_s <= 0:
@@ -90,35 +90,35 @@ class EventStream:
                 self._later = loop.call_later(left_s, self._tell_now, "progress")
 
     def tell_place(self, place: tuple[int, int] | None) -> None:
-        """The job's place in the queue is now this; None: it is in none."""
+        """Tell the job's place in the queue; None if it is not queued."""
         if place is not None and place != self.place:
             self._tell_now("progress")
         self.place = place
 
     def show(self, shown: Shown) -> None:
-        """A tile can be seen."""
+        """Tell that a tile can be seen."""
         self._add("tile", shown)
 
     def close(self) -> None:
-        """Nothing more is told: the process ends."""
+        """End the stream: the process ends."""
         self._closed = True
         self._wake()
 
     def has_seen_the_end(self, after: int | None) -> bool:
-        """Whether one who saw the events up to ``after`` knows how the job ended."""
-        return self.record.is_ended and after is not None and after == self._last_id
+        """Whether a client that saw the events up to ``after`` knows how the job ended."""
+        return self.job.is_ended and after is not None and after == self._last_id
 
     async def follow(self, after: int | None = None) -> AsyncGenerator[Event | None]:
-        """Events from ``after`` on, to the final state; None after each ``ping_s`` of silence.
+        """Yield the events after ``after``, to the final state; None after each ``ping_s`` without one.
 
-        Who names no event, or one that is not kept, gets the job's state first.
+        A client that names no event, or one that is not kept, gets the job's state first.
         """
         self.followers += 1
         try:
             if after is None or not self._knows(after):
                 after = self._last_id
-                yield Event(after, "state", self.record)
-                if self.record.is_ended:
+                yield Event(after, "state", self.job)
+                if self.job.is_ended:
                     return
             while not self._closed:
                 changed = self._changed
@@ -137,13 +137,13 @@ class EventStream:
             self.followers -= 1
 
     async def ended(self) -> Job:
-        """Wait for the end of the job, or of what is told of it; gives the job as it is then."""
-        while not (self.record.is_ended or self._closed):
+        """Wait for the end of the job or of the stream; return the job as it is then."""
+        while not (self.job.is_ended or self._closed):
             await self._changed.wait()
-        return self.record
+        return self.job
 
     def _knows(self, id_: int) -> bool:
-        """Whether all that came after an event is still here."""
+        """Whether all that came after this event is still here."""
         return self._events[0].id - 1 <= id_ <= self._last_id
 
     def _tell_now(self, kind: Literal["state", "progress"]) -> None:
@@ -156,8 +156,8 @@ class EventStream:
     def _add(self, kind: Literal["state", "progress", "tile"], shown: Shown | None = None) -> None:
         self._last_id += 1
         if kind != "tile":
-            self._told = self.record
-        self._events.append(Event(self._last_id, kind, self.record, shown))
+            self._told = self.job
+        self._events.append(Event(self._last_id, kind, self.job, shown))
         self._wake()
 
     def _wake(self) -> None:
@@ -165,13 +165,13 @@ class EventStream:
         changed.set()
 
 
-def _progress(record: Job) -> Job:
-    """What of a job is worth an event of progress."""
-    return replace(record, leased_until=0.0)
+def _progress(job: Job) -> Job:
+    """Return the job without what is not worth an event of progress."""
+    return replace(job, leased_until=0.0)
 
 
 class EventStreams:
-    """The event streams of this process: of jobs that run here, of those that somebody watches, and of some others.
+    """The streams of this process: those of jobs that run here, of jobs that are watched, and some others.
 
     Args:
         clock: seconds since the epoch.
@@ -179,26 +179,24 @@ class EventStreams:
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self._event_streams: OrderedDict[str, EventStream] = OrderedDict()
+        self._streams: OrderedDict[str, EventStream] = OrderedDict()
         self._closed = False
 
-    def of(self, record: Job) -> EventStream:
-        """The feed of a job; a new one begins with the job as it is."""
-        feed = self._event_streams.get(record.id)
-        if feed is None:
+    def of(self, job: Job) -> EventStream:
+        """Return the stream of a job; a new one begins with the job as it is."""
+        stream = self._streams.get(job.id)
+        if stream is None:
             self._forget_some()
-            feed = self._event_streams[record.id] = EventStream(
-                record, first_id=self._first_id(record)
-            )
+            stream = self._streams[job.id] = EventStream(job, first_id=self._first_id(job))
         if self._closed:
-            feed.close()
-        self._event_streams.move_to_end(record.id)
-        return feed
+            stream.close()
+        self._streams.move_to_end(job.id)
+        return stream
 
-    def tell(self, record: Job) -> None:
-        """Tell those who watch a job, if there are any."""
-        if record.id in self._event_streams:
-            self._event_streams[record.id].tell(record)
+    def tell(self, job: Job) -> None:
+        """Tell what a job is now, if it has a stream."""
+        if job.id in self._streams:
+            self._streams[job.id].tell(job)
 
     @property
     def are_closed(self) -> bool:
@@ -208,20 +206,20 @@ class EventStreams:
     def close(self) -> None:
         """End them all: the process ends."""
         self._closed = True
-        for feed in self._event_streams.values():
-            feed.close()
+        for stream in self._streams.values():
+            stream.close()
 
-    def _first_id(self, record: Job) -> int:
-        """Greater than the ids of all event streams that the job had before, here or elsewhere.
+    def _first_id(self, job: Job) -> int:
+        """Return an id greater than those of all streams that the job had before, here or elsewhere.
 
-        Whoever saw one of those and comes back is not taken for somebody who knows this one. Milliseconds do:
+        A client that saw one of those and reconnects is then not taken for one that knows this stream. Milliseconds do:
         a job has fewer events.
         """
-        return 1 + max(0, int(1000 * (self._clock() - record.created_at)))
+        return 1 + max(0, int(1000 * (self._clock() - job.created_at)))
 
     def _forget_some(self) -> None:
-        """The oldest that nobody needs, where there are too many. Their jobs need not have ended: they may run elsewhere."""
-        excess = len(self._event_streams) - _KEPT_STREAMS + 1
-        idle = [id_ for id_, feed in self._event_streams.items() if not feed.followers]
+        """Forget the oldest streams that nobody needs, if there are too many. Their jobs may still run elsewhere."""
+        excess = len(self._streams) - _KEPT_STREAMS + 1
+        idle = [id_ for id_, stream in self._streams.items() if not stream.followers]
         for id_ in idle[: max(0, excess)]:
-            del self._event_streams[id_]
+            del self._streams[id_]

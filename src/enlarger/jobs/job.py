@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from typing_extensions import TypedDict
-
-from enlarger.picture.values import Header
+from enlarger.jobs.facts import ErrorFacts, InputFacts, ResultFacts
+from enlarger.pipeline.progress import Stage
 
 State = Literal["queued", "running", "succeeded", "failed", "canceled", "expired"]
 
@@ -18,63 +17,44 @@ ENDED: tuple[State, ...] = ("succeeded", "failed", "canceled", "expired")
 
 
 DELIVERY = "msg_"
-"""Before the id of what a message is about, in its own."""
+"""The id of a message is this and the id of the job or batch that it is about."""
 
 GONE = "gone"
-"""Outcome of a delivery whose receiver wants nothing more."""
-
-
-class Input(TypedDict):
-    """The picture of the request, as its header describes it."""
-
-    width: int
-    height: int
-    bytes: int
-    format: str
-
-
-def input_json(header: Header, size_bytes: int) -> Input:
-    """Return what is known of a picture before it is decoded."""
-    return {
-        "width": header.width_px,
-        "height": header.height_px,
-        "bytes": size_bytes,
-        "format": header.format,
-    }
+"""The outcome of a delivery whose receiver wants no more messages."""
 
 
 def new_job_id() -> str:
-    """128 random bits: nobody finds another one's job by guessing."""
+    """Return an id with 128 random bits, so that nobody can guess the id of another client's job."""
     return f"job_{secrets.token_hex(16)}"
 
 
 def new_batch_id() -> str:
-    """As that of a job."""
+    """Return an id with as many random bits as that of a job."""
     return f"batch_{secrets.token_hex(16)}"
 
 
-def delivery_id(told: str) -> str:
-    """That of the one message on the end of a job or batch. Every attempt shows it: the receiver knows a repeat."""
-    return f"{DELIVERY}{told}"
+def delivery_id(about: str) -> str:
+    """Return the id of the one message about the end of a job or batch. A receiver knows a repeated message by it."""
+    return f"{DELIVERY}{about}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One job. All ``*_at`` are seconds since the epoch."""
+    """One job. All ``*_at`` are in seconds since the epoch."""
 
     id: str
     """``job_`` and 32 hexadecimal digits."""
 
     owner: str = ""
-    """Name of the API key that asked for it."""
+    """The name of the API key that asked for it."""
 
     caller: str = ""
     """Whose output pixels are counted."""
 
     state: State = "queued"
 
-    stage: str | None = None
-    """``fetch``, ``decode``, ``infer`` or ``encode``, while it runs."""
+    stage: Stage | None = None
+    """What is done for it, while it runs."""
 
     request_id: str = "-"
     created_at: float
@@ -82,44 +62,44 @@ class Job:
     finished_at: float | None = None
 
     expires_at: float | None = None
-    """Of the result."""
+    """When the result expires."""
 
     not_before: float = 0.0
-    """While it is queued, nobody begins it earlier; its picture may still be on its way."""
+    """A queued job is not begun earlier; its picture may still be on its way."""
 
     options: Mapping[str, Any]
-    """Resolved ones, as JSON."""
+    """The resolved options, as JSON."""
 
     source_url: str | None = None
-    """None: the picture came with the request, and is among the blobs."""
+    """None if the picture came with the request, and is among the files."""
 
-    input: Mapping[str, Any] | None = None
-    """Width, height, bytes and format, once known."""
+    input: InputFacts | None = None
+    """What the picture is, once it is known."""
 
     mflop: float | None = None
-    """What it costs, once known."""
+    """What it costs, once that is known."""
 
     tiles_done: int = 0
     tiles_total: int | None = None
 
-    result: Mapping[str, Any] | None = None
-    """As JSON."""
+    result: ResultFacts | None = None
+    """What was made; it stays when the file of the result has expired."""
 
     file_name: str | None = None
-    """``{token}.{ext}`` of the result."""
+    """The name of the result's file: ``{token}.{ext}``."""
 
-    problem: Mapping[str, Any] | None = None
-    """As JSON."""
+    error: ErrorFacts | None = None
+    """Why it has failed."""
 
     batch_id: str | None = None
     batch_index: int | None = None
     item_id: str | None = None
 
     idempotency_key: str | None = None
-    """No two jobs of one owner have the same."""
+    """No two jobs of one owner have the same key."""
 
     fingerprint: str | None = None
-    """Of what was asked for under that key."""
+    """The fingerprint of what was asked for under that key."""
 
     webhook: str | None = None
 
@@ -127,23 +107,35 @@ class Job:
     """The gateway that runs it, or ran it last."""
 
     leased_until: float = 0.0
-    """While it runs: from then on another gateway may take it. Without a holder it waits for one, from then on."""
+    """Another gateway may take a running job from then on. A job that was given back may be begun from then on."""
 
     attempts: int = 0
-    """Times it was begun, but for those that ended in good order."""
+    """How often it was begun, without the times when it was given back in good order."""
 
     skip_cache: bool = False
-    """A result that is there already is not what is wanted."""
+    """Whether the picture is computed even if a result is there already."""
 
     @property
     def is_ended(self) -> bool:
         """Whether nothing will be computed for it any more."""
         return self.state in ENDED
 
+    def left_s(self, now: float) -> float:
+        """Return the seconds that its result still lives."""
+        return max(0.0, (self.expires_at or 0.0) - now)
+
+    def has_result(self, now: float) -> bool:
+        """Whether its result is there."""
+        return self.state == "succeeded" and self.result is not None and self.left_s(now) > 0
+
+    def has_expired(self, now: float) -> bool:
+        """Whether it had a result, and has none now."""
+        return self.state == "expired" or (self.state == "succeeded" and self.left_s(now) <= 0)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchRecord:
-    """Several jobs of one request. Their records name it."""
+    """Several jobs of one request. The rows of its jobs name it."""
 
     id: str
     """``batch_`` and 32 hexadecimal digits."""
@@ -154,7 +146,7 @@ class BatchRecord:
     webhook: str | None = None
 
     idempotency_key: str | None = None
-    """No two batches of one owner have the same."""
+    """No two batches of one owner have the same key."""
 
     fingerprint: str | None = None
 
@@ -170,16 +162,16 @@ class DeliveryRecord:
     url: str
 
     type: str
-    """Such as ``job.succeeded``."""
+    """What it tells, such as ``job.succeeded``."""
 
     body: str
-    """The bytes that are signed, the same at every attempt."""
+    """The text that is signed and sent, the same at every attempt."""
 
     created_at: float
     attempts: int = 0
 
     due_at: float = 0.0
-    """Not sent earlier."""
+    """It is not sent earlier."""
 
     holder: str | None = None
     """The gateway that sends it."""

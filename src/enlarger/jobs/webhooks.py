@@ -1,4 +1,4 @@
-"""Webhooks: who asked for it is told by a POST that a job or a batch has ended (Standard Webhooks 1.0.0)."""
+"""Webhooks: a POST tells the URL of a job or a batch that it has ended (Standard Webhooks 1.0.0)."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ from enlarger.repeated import Repeated
 log = structlog.get_logger()
 
 PAUSES_S = (0.0, 5.0, 30.0, 120.0, 600.0)
-"""Before each attempt, since the end or since the attempt before."""
+"""The pause before each attempt, counted from the end of the job or from the attempt before."""
 
 TIMEOUT_S = 15.0
-"""Of an attempt."""
+"""How long an attempt may take."""
 
 LEASE_S = 2 * TIMEOUT_S
-"""After which a message is taken from a gateway that says nothing."""
+"""After so long a message is taken from a gateway that gives no sign of life."""
 
 LOOK_S = 1.0
 """Between two looks for messages that are due."""
 
 CATCH_UP_S = 60.0
-"""Between two looks for ends of which a gateway that ended just then told nobody."""
+"""Between two looks for ends that were not told, as their gateway was killed just then."""
 
 _AT_ONCE = 8
-"""Messages under way; one slow receiver does not hold up the others."""
+"""The most messages that are sent at the same time; one slow receiver does not hold up the others."""
 
 
 def signature(secret: SecretStr, id_: str, timestamp_s: int, body: str) -> str:
-    """Of one message with one secret: ``v1,<base64 of HMAC-SHA256>``."""
+    """Return the signature of one message with one secret: ``v1,<base64 of HMAC-SHA256>``."""
     key = base64.b64decode(secret.get_secret_value().removeprefix(WHSEC))
     digest = hmac.digest(key, f"{id_}.{timestamp_s}.{body}".encode(), hashlib.sha256)
     return f"v1,{base64.b64encode(digest).decode()}"
@@ -57,7 +57,7 @@ def signature(secret: SecretStr, id_: str, timestamp_s: int, body: str) -> str:
 def signed_headers(
     secrets: Sequence[SecretStr], delivery: DeliveryRecord, *, now: float
 ) -> dict[str, str]:
-    """Headers of an attempt; one signature per secret, so that secrets can be changed one after the other."""
+    """Return the headers of an attempt, with one signature per secret, so that secrets can be rotated without a gap."""
     timestamp_s = int(now)
     signatures = [signature(one, delivery.id, timestamp_s, delivery.body) for one in secrets]
     return {
@@ -69,21 +69,21 @@ def signed_headers(
 
 
 def pause_s(attempts: int, pauses_s: Sequence[float] = PAUSES_S) -> float | None:
-    """Before the next attempt, after so many; None: there is none."""
+    """Return the pause before the next attempt, after so many; None if there is no next one."""
     return pauses_s[attempts] if attempts < len(pauses_s) else None
 
 
 class Webhooks:
-    """Messages on the ends of jobs and batches. They are rows: a gateway that starts again goes on with them.
+    """Sends messages about the ends of jobs and batches. They are rows: a gateway that starts again goes on with them.
 
     Args:
         rows: where jobs and messages are.
         fetcher: sends, where its rule allows it.
-        secrets: that all messages are signed with; without any nothing is told, and nothing sent.
-        job_json: a job as JSON.
-        batch_json: a batch as JSON.
-        pauses_s: before each attempt.
-        timeout_s: of an attempt.
+        secrets: each signs all messages; without any, no message is made or sent.
+        job_json: makes the JSON of a job.
+        batch_json: makes the JSON of a batch.
+        pauses_s: the pause before each attempt.
+        timeout_s: how long an attempt may take.
         clock: seconds since the epoch.
     """
 
@@ -123,10 +123,10 @@ class Webhooks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         with contextlib.suppress(EnlargerError):  # if it fails, leases run out
-            await self._rows.release_all(self._holder)
+            await self._rows.deliveries.release_all(self._holder)
 
     async def job_ended(self, record: Job) -> None:
-        """A job has ended, and with it perhaps its batch. A failure here costs no job: see ``_catch_up``."""
+        """Tell of the end of a job, and perhaps of its batch. A failure here costs no message: see ``_catch_up``."""
         try:
             if record.webhook is not None:
                 await self._tell_of_job(record)
@@ -140,7 +140,7 @@ class Webhooks:
         if not self._secrets:
             return
         try:
-            batch = await self._rows.get_batch(batch_id)
+            batch = await self._rows.batches.get(batch_id)
             if batch is not None and batch.webhook is not None:
                 await self._tell_of_batch(batch)
         except EnlargerError as error:
@@ -152,7 +152,7 @@ class Webhooks:
         await self._tell(record, f"job.{state}", self._job_json(record), record.webhook)
 
     async def _tell_of_batch(self, record: BatchRecord) -> None:
-        batch = Batch(record, tuple(await self._rows.of_batch(record.id)))
+        batch = Batch(record, tuple(await self._rows.jobs.of_batch(record.id)))
         if batch.jobs and batch.state != "running":
             await self._tell(record, "batch.finished", self._batch_json(batch), record.webhook)
 
@@ -164,7 +164,7 @@ class Webhooks:
         now = self._clock()
         shown = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds")
         body = {"type": type_, "timestamp": shown.replace("+00:00", "Z"), "data": data}
-        await self._rows.add_delivery(
+        await self._rows.deliveries.add(
             DeliveryRecord(
                 id=delivery_id(about.id),
                 owner=about.owner,
@@ -178,13 +178,13 @@ class Webhooks:
         self._wake.set()
 
     async def _catch_up(self) -> None:
-        """Tell what was not told: a gateway may end between the end of a job and its message."""
+        """Tell what was not told: a gateway may be killed between the end of a job and its message."""
         away = Repeated()
         while True:
             try:
-                for record in await self._rows.jobs_awaiting_webhook():
+                for record in await self._rows.jobs.awaiting_webhook():
                     await self._tell_of_job(record)
-                for batch in await self._rows.untold_batches():
+                for batch in await self._rows.batches.awaiting_webhook():
                     await self._tell_of_batch(batch)
                 away.over()
             except EnlargerError as error:
@@ -201,7 +201,7 @@ class Webhooks:
             self._wake.clear()
             try:
                 while len(self._sending) < _AT_ONCE:
-                    delivery = await self._rows.claim_delivery(
+                    delivery = await self._rows.deliveries.claim(
                         self._holder, now=self._clock(), lease_s=LEASE_S
                     )
                     if delivery is None:
@@ -222,16 +222,16 @@ class Webhooks:
         self._wake.set()
 
     async def _send(self, delivery: DeliveryRecord) -> None:
-        """One attempt, and what follows from it."""
+        """Make one attempt, and write down what came of it."""
         try:
             values = await self._attempt(delivery)
-            await self._rows.update_delivery(delivery.id, holder=None, **values)
+            await self._rows.deliveries.update(delivery.id, holder=None, **values)
         except EnlargerError as error:  # the lease runs out, and it is sent again
             log.warning("webhook_not_noted", id=delivery.id, reason=reason_of(error))
 
     async def _attempt(self, delivery: DeliveryRecord) -> dict[str, Any]:
-        """Send a message; gives what its row is to hold then."""
-        if await self._rows.is_gone(delivery.owner, delivery.url):
+        """Send a message; return the columns of its row that change."""
+        if await self._rows.deliveries.is_gone(delivery.owner, delivery.url):
             return {"ended_at": self._clock(), "outcome": GONE}
         headers = signed_headers(self._secrets, delivery, now=self._clock())
         answer: object

@@ -9,6 +9,7 @@ from pathlib import Path
 from enlarger.api.compatible.schemas import Upscaled
 from enlarger.api.facts import facts_of, link
 from enlarger.config import ServerSettings
+from enlarger.jobs import RunFacts
 from enlarger.pipeline.outcome import Outcome
 
 
@@ -36,7 +37,7 @@ def answer(
             expires_at=time.time() + left_s,
             public_url=settings.public_url,
         ),
-        **facts_of(outcome),
+        **facts_of(RunFacts.of(outcome)),
         "request_id": request_id,
     }
 

@@ -12,14 +12,12 @@ from werkzeug.http import parse_accept_header
 from enlarger.api.downloads import OCTETS
 from enlarger.api.facts import Link, absolute, facts_of, link, time_text
 from enlarger.api.v1 import schemas
-from enlarger.api.v1.problems import Problem, linked, of_job
+from enlarger.api.v1.problems import Problem, job_problem, linked
 from enlarger.errors import EnlargerError, NotAcceptable
-from enlarger.jobs import Batch, Job, View, input_json
-from enlarger.jobs.job import Input
+from enlarger.jobs import Batch, InputFacts, Job, ResultFacts, View
 from enlarger.options import DEFAULT_SCALE, Options
 from enlarger.picture.formats import MEDIA_TYPES, kind_for, suffix_of
 from enlarger.pipeline.outcome import Outcome
-from enlarger.pipeline.progress import Stage
 
 _JSON = "application/json"
 _WRITTEN = ("png", "jpeg", "webp", "avif", "tiff")
@@ -84,23 +82,37 @@ def suffix_type(format_: str | None) -> str:
 
 
 def outcome_object(outcome: Outcome) -> schemas.Made:
-    """Return a finished request as it is stored: without what changes, which is where its file is, and until when."""
-    stored = outcome.stored
+    """Return a finished request as ``made_object`` does."""
+    return made_object(ResultFacts.of(outcome))
+
+
+def made_object(result: ResultFacts) -> schemas.Made:
+    """Return a finished request without what changes, which is where its file is, and until when."""
     return {
         "result": {
-            "media_type": MEDIA_TYPES[stored.suffix],
-            "bytes": stored.size_bytes,
-            "sha256": stored.sha256,
-            "width": outcome.width_px,
-            "height": outcome.height_px,
-            "scale": round(outcome.scale, 6),
+            "media_type": result.media_type,
+            "bytes": result.size_bytes,
+            "sha256": result.sha256,
+            "width": result.width_px,
+            "height": result.height_px,
+            "scale": round(result.scale, 6),
         },
-        "input": input_json(outcome.header, outcome.input_bytes),
-        **facts_of(outcome),
+        "input": input_object(result.input),
+        **facts_of(result.run),
         "timing_ms": {
-            **{stage: round(took_s * 1000) for stage, took_s in outcome.stages_s.items()},
-            "total": round(outcome.took_s * 1000),
+            **{stage: round(took_s * 1000) for stage, took_s in result.stages_s.items()},
+            "total": round(result.took_s * 1000),
         },
+    }
+
+
+def input_object(source: InputFacts) -> schemas.Input:
+    """Return what is known of a picture before it is decoded."""
+    return {
+        "width": source.width_px,
+        "height": source.height_px,
+        "bytes": source.size_bytes,
+        "format": source.format,
     }
 
 
@@ -140,18 +152,18 @@ def timing_header(made: schemas.Made) -> str:
 
 def job_object(view: View, *, public_url: str | None, model_of: ModelOf) -> schemas.Job:
     """Return a job as JSON."""
-    job = view.record
+    job = view.job
     path = f"/v1/jobs/{job.id}"
     return {
         "id": job.id,
         "state": job.state,
-        "stage": cast(Stage | None, job.stage),
+        "stage": job.stage,
         "created_at": time_text(job.created_at),
         "started_at": _time_or_none(job.started_at),
         "finished_at": _time_or_none(job.finished_at),
         "expires_at": _time_or_none(job.expires_at),
         **progress_object(view),
-        "input": cast(Input | None, job.input),
+        "input": None if job.input is None else input_object(job.input),
         "result": _job_result(job, public_url),
         "error": job_error(job, public_url=public_url),
         "options": _options(job, model_of),
@@ -197,14 +209,12 @@ def item_object(job: Job, *, public_url: str | None) -> schemas.BatchItem:
 
 def job_error(job: Job, *, public_url: str | None) -> Problem | None:
     """Return why a job has failed, or None if it has not."""
-    if job.problem is None:
-        return None
-    return linked(of_job(cast(Problem, job.problem), job.id), public_url)
+    return None if job.error is None else linked(job_problem(job.error, job), public_url)
 
 
 def progress_object(view: View) -> schemas.Ahead:
     """Return the progress of a job, and how long it will take."""
-    job = view.record
+    job = view.job
     done, total = job.tiles_done, job.tiles_total
     fraction = 1.0 if job.state in ("succeeded", "expired") else done / total if total else 0.0
     return {
@@ -222,12 +232,14 @@ def _options(job: Job, model_of: ModelOf) -> dict[str, Any]:
     if not shown.keys() & {"width", "height", "long_side", "short_side"}:
         shown.setdefault("scale", DEFAULT_SCALE)
     if job.input is not None or shown.get("format") != "auto":
-        shown["format"] = kind_for(shown.get("format"), (job.input or {}).get("format", "png"))
+        shown["format"] = kind_for(
+            shown.get("format"), job.input.format if job.input is not None else "png"
+        )
     if job.result is not None:
-        shown["model"] = job.result["model"]
+        shown["model"] = job.result.run.model
     elif job.input is not None:
         with suppress(EnlargerError):  # a model that is not installed any more
-            size_px = (job.input["width"], job.input["height"])
+            size_px = (job.input.width_px, job.input.height_px)
             shown["model"] = model_of(Options.model_validate(job.options), *size_px)
     return shown
 
@@ -235,9 +247,14 @@ def _options(job: Job, model_of: ModelOf) -> dict[str, Any]:
 def _job_result(job: Job, public_url: str | None) -> schemas.JobResult | None:
     if job.state != "succeeded" or job.result is None or job.expires_at is None:
         return None
-    made = {name: value for name, value in job.result.items() if name not in ("result", "input")}
+    made = made_object(job.result)
     where = link(f"/files/{job.file_name}", expires_at=job.expires_at, public_url=public_url)
-    return cast(schemas.JobResult, {**where, **job.result["result"], **made})
+    return {
+        **where,
+        **made["result"],
+        **facts_of(job.result.run),
+        "timing_ms": made["timing_ms"],
+    }
 
 
 def _time_or_none(epoch_s: float | None) -> str | None:

@@ -230,13 +230,13 @@ class BatchRoutes:
             for job in batch.jobs
         }
         for job in here:
-            chunks = self.jobs.result_bytes(job)
+            chunks = self.jobs.results.read(job)
             try:
                 first = await anext(chunks)
             except EnlargerError:
                 continue
             items[job.id]["file"] = member_name(job)
-            size_bytes = job.result["result"]["bytes"] if job.result is not None else 0
+            size_bytes = job.result.size_bytes if job.result is not None else 0
             yield Member(member_name(job), size_bytes, _joined(first, chunks))
         about = {
             "id": batch.record.id,
@@ -248,7 +248,7 @@ class BatchRoutes:
         yield Member("manifest.json", len(manifest), _joined(manifest))
 
     def _is_here(self, job: Job) -> bool:
-        return job.state == "succeeded" and self.jobs.left_s(job) > 0
+        return job.state == "succeeded" and self.jobs.results.left_s(job) > 0
 
     async def _stream(self, batch: Batch) -> AsyncIterator[bytes]:
         yield RETRY

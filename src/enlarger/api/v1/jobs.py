@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from email.utils import formatdate
-from typing import cast
 
 from quart import Response, g, request
 
@@ -19,6 +18,7 @@ from enlarger.api.v1.answers import (
     ModelOf,
     fidelity_headers,
     job_object,
+    made_object,
     progress_object,
     timing_header,
 )
@@ -29,7 +29,6 @@ from enlarger.errors import Fault, InvalidOption, ListNeedsKeys, NotFound
 from enlarger.jobs import Event, Job, Jobs, View
 from enlarger.picture.preview import MEDIA_TYPE as PREVIEW_TYPE
 from enlarger.pipeline.admission import retry_after
-from enlarger.pipeline.progress import Stage
 
 MOST_WAIT_S = 30
 """The longest ``wait`` of ``GET /v1/jobs/{id}``: less than proxies allow."""
@@ -60,7 +59,7 @@ class JobRoutes:
             raise cursor_fault() from error
         after = page.after(found[-1].id) if has_more else None
         body: schemas.JobList = {
-            "jobs": [self._object(await self.jobs.view(record)) for record in found],
+            "jobs": [self._object(await self.jobs.prospects.view(record)) for record in found],
             "next_cursor": found[-1].id if has_more else None,
             "links": {"next": after and absolute(f"/v1/jobs?{after}", self.public_url)},
             "request_id": g.request_id,
@@ -71,7 +70,7 @@ class JobRoutes:
     async def show(self, job_id: str) -> Response:
         """``GET /v1/jobs/{id}``: the job, at once, or after at most ``wait`` seconds."""
         record = await self._job(job_id)
-        record = await self.jobs.wait(record, _wait_s(request.args.get("wait")))
+        record = await self.jobs.watching.wait(record, _wait_s(request.args.get("wait")))
         return await self.answer(record)
 
     async def cancel(self, job_id: str) -> Response:
@@ -84,7 +83,7 @@ class JobRoutes:
 
     async def tile(self, job_id: str, index: int) -> Response:
         """``GET /v1/jobs/{id}/tiles/{index}``: a finished tile of a running job."""
-        data = await self.jobs.piece(await self._job(job_id), index)
+        data = await self.jobs.results.tile(await self._job(job_id), index)
         headers = {"Content-Type": PREVIEW_TYPE, "Cache-Control": "private, max-age=60"}
         return Response(data, headers=headers)
 
@@ -93,14 +92,14 @@ class JobRoutes:
         record = await self._job(job_id)
         text = request.headers.get("Last-Event-ID", "").strip()
         after = int(text) if text.isdecimal() and len(text) <= 9 else None
-        if self.jobs.has_seen_the_end(record, after):
+        if self.jobs.watching.has_seen_the_end(record, after):
             return nothing_more()
         return event_stream(self._stream(record, after))
 
     async def _stream(self, record: Job, after: int | None) -> AsyncIterator[bytes]:
         yield RETRY
         # Closed here, not when it is collected: until then it would look at the job's row.
-        async with aclosing(self.jobs.events(record, after)) as events:
+        async with aclosing(self.jobs.watching.events(record, after)) as events:
             async for one in events:
                 yield PING if one is None else await self._written(one)
 
@@ -118,18 +117,18 @@ class JobRoutes:
                 "url": absolute(f"/v1/jobs/{one.job.id}/tiles/{index}", self.public_url),
             }
         else:
-            view = await self.jobs.view(one.job)
+            view = await self.jobs.prospects.view(one.job)
             if one.kind == "state":
                 data = self._object(view)
             else:
-                data = {"stage": cast(Stage | None, one.job.stage), **progress_object(view)}
+                data = {"stage": one.job.stage, **progress_object(view)}
         return event(one.kind, data, one.id)
 
     async def answer(
         self, record: Job, *, status: int = 200, headers: dict[str, str] | None = None
     ) -> Response:
         """The job as JSON."""
-        view = await self.jobs.view(record)
+        view = await self.jobs.prospects.view(record)
         body = self._object(view)
         shared = {"Content-Type": "application/json", "Cache-Control": "no-store"}
         if not record.is_ended:
@@ -156,7 +155,7 @@ class JobRoutes:
         Raises:
             JobNotFinished, JobWithoutResult, ResultExpired: there is none.
         """
-        made = cast(schemas.Made, self.jobs.result(record))
+        made = made_object(self.jobs.results.of(record))
         result = made["result"]
         expires_at = record.expires_at or 0.0
         suffix = (record.file_name or "").partition(".")[2]
@@ -168,12 +167,12 @@ class JobRoutes:
             headers={
                 "Content-Type": result["media_type"],
                 "Content-Disposition": f'inline; filename="upscaled.{suffix}"',
-                "Cache-Control": f"private, max-age={self.jobs.left_s(record):.0f}, immutable",
+                "Cache-Control": f"private, max-age={self.jobs.results.left_s(record):.0f}, immutable",
                 "Expires": formatdate(expires_at, usegmt=True),
                 "Server-Timing": timing_header(made),
                 **fidelity_headers(made),
             },
-            read=lambda start, end: self.jobs.result_bytes(record, start, end),
+            read=lambda start, end: self.jobs.results.read(record, start, end),
         )
 
     def _object(self, view: View) -> schemas.Job:

@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePosixPath
-from typing import cast
 
 from quart import Response, g, request
 
@@ -23,6 +22,7 @@ from enlarger.api.v1.answers import (
     Kind,
     fidelity_headers,
     job_error,
+    made_object,
     outcome_object,
     result_object,
     timing_header,
@@ -82,13 +82,13 @@ class PictureRoutes:
             fingerprint=fingerprint_,
         )
         preference = self._preference()
-        record = await self.jobs.usable(wanted.job.owner, asked)
+        record = await self.jobs.intake.usable(wanted.job.owner, asked)
         if record is None and not shows_placeholder:
             return await self._now(wanted, kind, preference, asked)
         if record is None:
-            record, _ = await self.jobs.submit(wanted.job, asked)
+            record, _ = await self.jobs.intake.submit(wanted.job, asked)
         wait_s = min(preference.wait_s, _PLACEHOLDER_S) if shows_placeholder else preference.wait_s
-        record = await self.jobs.wait(record, wait_s)
+        record = await self.jobs.watching.wait(record, wait_s)
         if record.is_ended:
             return await self._ended(record, kind, inline=wanted.inline)
         if not shows_placeholder:
@@ -119,7 +119,7 @@ class PictureRoutes:
             at_once = not preference.is_async
             record, replayed = await self._submitted(job, asked, at_once=at_once)
             if not preference.is_async:
-                record = await self.jobs.wait(record, preference.wait_s)
+                record = await self.jobs.watching.wait(record, preference.wait_s)
             if preference.is_async or not record.is_ended:
                 return await self.job_routes.accepted(
                     record, applied=preference.applied, replayed=replayed
@@ -139,9 +139,9 @@ class PictureRoutes:
             IdempotencyKeyReused: the key has another job, which the error names.
         """
         try:
-            return await self.jobs.submit(job, asked, at_once=at_once)
+            return await self.jobs.intake.submit(job, asked, at_once=at_once)
         except IdempotencyKeyReused as error:
-            known = await self.jobs.find_by_key(job.owner, asked.idempotency_key or "")
+            known = await self.jobs.intake.find_by_key(job.owner, asked.idempotency_key or "")
             error.job_id = None if known is None else known.id
             raise
 
@@ -165,7 +165,7 @@ class PictureRoutes:
             await dropped(work)  # the client has hung up
             raise
         if not work.done():
-            record = await self.jobs.adopt(job, asked, work, tracked)
+            record = await self.jobs.intake.adopt(job, asked, work, tracked)
             return await self.job_routes.accepted(record, applied=preference.applied)
         return await self._finished(work.result(), kind, inline=wanted.inline)
 
@@ -188,7 +188,7 @@ class PictureRoutes:
         if record.state == "failed" and error is not None:
             body = json.dumps({**error, "request_id": g.request_id})
             return Response(body, status=error["status"], headers={"Content-Type": PROBLEM})
-        made = cast(schemas.Made, self.jobs.result(record))
+        made = made_object(self.jobs.results.of(record))
         where = link(
             f"/files/{record.file_name}",
             expires_at=record.expires_at or 0.0,
@@ -198,8 +198,8 @@ class PictureRoutes:
             made,
             where,
             kind,
-            partial(self.jobs.result_bytes, record),
-            left_s=self.jobs.left_s(record),
+            partial(self.jobs.results.read, record),
+            left_s=self.jobs.results.left_s(record),
             inline=inline,
         )
 

@@ -19,6 +19,8 @@ from enlarger.errors import (
     RequestError,
     StorageFull,
 )
+from enlarger.jobs.facts import ErrorFacts
+from enlarger.jobs.job import Job
 from enlarger.pipeline.admission import retry_after
 
 MEDIA_TYPE = "application/problem+json"
@@ -107,9 +109,10 @@ def problem_of(error: EnlargerError, *, request_id: str) -> ProblemAnswer:
     return body, error.status, headers
 
 
-def job_problem(error: EnlargerError, request_id: str) -> Problem:
-    """Return an error as a job stores it."""
-    return problem_of(error, request_id=request_id)[0]
+def job_problem(error: ErrorFacts, job: Job) -> Problem:
+    """Return why a job has failed. The job is the ``instance`` of RFC 9457 then, instead of the request."""
+    body, _, _ = problem_of(error.error(), request_id=job.request_id)
+    return of_job(body, job.id)
 
 
 def of_job(problem: Problem, job_id: str) -> Problem:

@@ -9,8 +9,17 @@ from typing_extensions import TypedDict
 from enlarger.api.facts import Facts, Link, Size
 from enlarger.api.streaming import FileText
 from enlarger.api.v1.problems import Problem
-from enlarger.jobs.job import Input, State
+from enlarger.jobs.job import State
 from enlarger.pipeline.progress import Stage
+
+
+class Input(TypedDict):
+    """The picture of the request, as its header describes it."""
+
+    width: int
+    height: int
+    bytes: int
+    format: str
 
 
 class FileFacts(TypedDict):
@@ -42,7 +51,7 @@ class _Timed(Facts):
 
 
 class Made(_Timed):
-    """A finished request as it is stored, without a link to its file."""
+    """A finished request, without a link to its file."""
 
     result: FileFacts
 

@@ -1,7 +1,10 @@
-"""The tables. Whoever changes them raises ``VERSION``."""
+"""The tables as this version has them. Whoever changes them adds a step to ``migrations.py``."""
 
 from __future__ import annotations
 
+from typing import Any
+
+from pydantic import TypeAdapter
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -16,21 +19,44 @@ from sqlalchemy import (
     TypeDecorator,
 )
 
-VERSION = 1
-"""Of the tables. A gateway works with its own only."""
+from enlarger.jobs.facts import ErrorFacts, InputFacts, ResultFacts
 
 metadata = MetaData()
 
 
 class Real(TypeDecorator[float]):
-    """Double precision. SQLite's RETURNING gives 5.0 as 5, which JSON would show."""
+    """Double precision. SQLite's RETURNING returns 5.0 as 5, which JSON would show."""
 
     impl = Double
     cache_ok = True
 
     def process_result_value(self, value: float | None, dialect: object) -> float | None:  # noqa: ARG002
-        """As it was put in."""
+        """Return a float, as it was put in."""
         return None if value is None else float(value)
+
+
+class Facts(TypeDecorator[Any]):
+    """A dataclass of facts, kept as JSON.
+
+    Args:
+        kind: the dataclass.
+    """
+
+    impl = JSON
+    cache_ok = True
+
+    def __init__(self, kind: type[Any]) -> None:
+        super().__init__(none_as_null=True)
+        self.kind = kind
+        self._adapter = TypeAdapter(kind)
+
+    def process_bind_param(self, value: Any, dialect: object) -> Any:  # noqa: ARG002
+        """Return what JSON knows."""
+        return None if value is None else self._adapter.dump_python(value, mode="json")
+
+    def process_result_value(self, value: Any, dialect: object) -> Any:  # noqa: ARG002
+        """Return the facts as they were put in."""
+        return None if value is None else self._adapter.validate_python(value)
 
 
 _NUMBER = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up in no other type
@@ -56,13 +82,13 @@ jobs = Table(
     Column("not_before", Real, nullable=False),
     Column("options", _JSON, nullable=False),
     Column("source_url", Text),
-    Column("input", _JSON),
+    Column("input", Facts(InputFacts)),
     Column("mflop", Real),
     Column("tiles_done", Integer, nullable=False),
     Column("tiles_total", Integer),
-    Column("result", _JSON),
+    Column("result", Facts(ResultFacts)),
     Column("file_name", Text),
-    Column("problem", _JSON),
+    Column("error", Facts(ErrorFacts)),
     Column("batch_id", Text),
     Column("batch_index", Integer),
     Column("item_id", Text),
@@ -72,7 +98,7 @@ jobs = Table(
     Column("holder", Text),
     Column("leased_until", Real, nullable=False),
     Column("attempts", Integer, nullable=False),
-    Column("anew", Boolean, key="skip_cache", nullable=False),
+    Column("skip_cache", Boolean, nullable=False),
     Index("enlarger_jobs_state", "state", "number"),
     Index("enlarger_jobs_key", "owner", "idempotency_key", unique=True),  # NULLs are no duplicates
     Index("enlarger_jobs_file_name", "file_name"),

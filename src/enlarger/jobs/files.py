@@ -1,0 +1,77 @@
+"""The files of jobs: pictures that came in, finished tiles, and previews."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+
+from enlarger.jobs.checkpoint import KeptTiles
+from enlarger.request import BytesSource
+from enlarger.storage import Storage
+
+
+@dataclass(frozen=True, slots=True)
+class JobFiles:
+    """Keeps the files of jobs, all below ``{job}/``, until the job ends. Nobody else knows their keys.
+
+    The result of a job is in ``ResultStore``.
+
+    Raises:
+        StorageFull, StorageUnavailable: from each call; the text says what to do.
+    """
+
+    storage: Storage
+
+    async def keep_input(self, job_id: str, source: BytesSource) -> None:
+        """Keep the picture that came with a request, with its digest, so that no gateway hashes it again."""
+        sha256 = await asyncio.to_thread(lambda: source.sha256)
+        await self.storage.put(_input(job_id), source.data, sha256=sha256)
+
+    async def input(self, job_id: str) -> BytesSource | None:
+        """Return the picture that came with a request; None if there is none any more."""
+        found = await self.storage.get_with_digest(_input(job_id))
+        return None if found is None else BytesSource(*found)
+
+    def tiles(self, job_id: str) -> KeptTiles:
+        """Return a place for the finished tiles of a job that has none yet."""
+        return KeptTiles(self.storage, _tiles(job_id))
+
+    async def found_tiles(self, job_id: str) -> KeptTiles:
+        """Return the finished tiles of a job, which another gateway may have made."""
+        folder = _tiles(job_id)
+        return KeptTiles(self.storage, folder, known=await self.storage.keys(folder))
+
+    async def keep_preview(self, job_id: str, index: int, data: bytes) -> None:
+        """Keep a finished tile as a small JPEG file."""
+        await self.storage.put(_preview(job_id, index), data)
+
+    async def preview(self, job_id: str, index: int) -> bytes | None:
+        """Return a finished tile as a small JPEG file; None if there is none."""
+        return await self.storage.get(_preview(job_id, index))
+
+    def old_result(
+        self, job_id: str, start: int = 0, end: int | None = None
+    ) -> AsyncGenerator[bytes]:
+        """Yield the bytes, from ``start`` to before ``end``, of a result that an earlier version kept among these files."""
+        return self.storage.stream(f"{job_id}/result", start, end)
+
+    async def delete(self, job_id: str) -> None:
+        """Delete all files of a job."""
+        await self.storage.delete_under(job_id)
+
+
+def _work(job_id: str) -> str:
+    return f"{job_id}/work"
+
+
+def _input(job_id: str) -> str:
+    return f"{_work(job_id)}/input"
+
+
+def _tiles(job_id: str) -> str:
+    return f"{_work(job_id)}/tiles"
+
+
+def _preview(job_id: str, index: int) -> str:
+    return f"{_work(job_id)}/pieces/{index}"

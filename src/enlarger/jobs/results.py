@@ -1,0 +1,133 @@
+"""Results of jobs: as long as they live, and how they are deleted."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+
+import structlog
+
+from enlarger.errors import EnlargerError, JobNotFinished, JobWithoutResult, NotFound, ResultExpired
+from enlarger.jobs.event_streams import EventStreams
+from enlarger.jobs.facts import ResultFacts
+from enlarger.jobs.files import JobFiles
+from enlarger.jobs.job import Job
+from enlarger.jobs.rows import Rows
+from enlarger.reasons import reason_of
+from enlarger.repeated import Repeated
+from enlarger.storage import ResultStore
+
+log = structlog.get_logger()
+
+SWEEP_S = 30.0
+"""Between two sweeps."""
+
+KEPT_S = 86_400.0
+"""What is known of a job is kept so much longer than its result."""
+
+
+class Results:
+    """Has what jobs made, and deletes it when its time is over.
+
+    Args:
+        rows: where jobs are.
+        files: where their files are.
+        event_streams: told when a result is deleted.
+        store: where results are.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        *,
+        rows: Rows,
+        files: JobFiles,
+        event_streams: EventStreams,
+        store: ResultStore,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._rows = rows
+        self._files = files
+        self._event_streams = event_streams
+        self._store = store
+        self._clock = clock
+
+    def of(self, job: Job) -> ResultFacts:
+        """Return what is known of the result, which is there.
+
+        Raises:
+            JobNotFinished, JobWithoutResult, ResultExpired: it is not.
+        """
+        if job.result is not None and job.has_result(self._clock()):
+            return job.result
+        if job.state in ("succeeded", "expired"):
+            raise ResultExpired("the result was kept for its time and is deleted; ask for it again")
+        if not job.is_ended:
+            raise JobNotFinished(
+                f"the job is {job.state}; its result comes when it has succeeded", retry_after_s=1
+            )
+        raise JobWithoutResult(f"the job has {job.state}, so there is no result")
+
+    def left_s(self, job: Job) -> float:
+        """Return the seconds that a result still lives."""
+        return job.left_s(self._clock())
+
+    async def read(self, job: Job, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+        """Yield the bytes of a result from ``start`` to before ``end``."""
+        stored = await self._store.find(job.file_name or "")
+        if stored is None:
+            pieces = self._files.old_result(job.id, start, end)
+        else:
+            pieces = self._store.stream(stored, start, end)
+        async with contextlib.aclosing(pieces):
+            async for piece in pieces:
+                yield piece
+
+    async def tile(self, job: Job, index: int) -> bytes:
+        """Return a finished tile of a running job, as a JPEG file.
+
+        Raises:
+            NotFound: there is none, or none any more.
+        """
+        data = await self._files.preview(job.id, index)
+        if data is None:
+            raise NotFound("there is no such tile; tiles are kept as long as their job runs")
+        return data
+
+    async def expire(self, job: Job) -> Job | None:
+        """Delete a result before its time; return the job as it is then, or None if it has no result."""
+        expired = await self._rows.jobs.update(job.id, states=("succeeded",), state="expired")
+        if expired is not None:
+            await self._delete(expired)
+        return expired
+
+    async def sweep_regularly(self) -> None:
+        """Delete results that have outlived their time, and forget jobs a day later."""
+        away = Repeated()
+        while True:
+            try:
+                await self.sweep()
+                away.over()
+            except EnlargerError as error:
+                if (left_out := away.occurred()) is not None:
+                    log.warning("jobs_not_swept", reason=reason_of(error), left_out=left_out)
+            await asyncio.sleep(SWEEP_S)
+
+    async def sweep(self) -> None:
+        """Do that once."""
+        now = self._clock()
+        for job in await self._rows.jobs.expire(now):
+            await self._delete(job)
+        before = now - self._store.max_age_s - KEPT_S
+        for job_id in await self._rows.jobs.ended_before(before):
+            # First the files: without its row nobody would know of them.
+            await self._files.delete(job_id)
+        await self._rows.forget(before)
+
+    async def _delete(self, job: Job) -> None:
+        self._event_streams.tell(job)
+        await self._files.delete(job.id)
+        if job.file_name:
+            await self._store.delete(job.file_name)
