@@ -250,7 +250,7 @@ def _miscount(
 def _png_places(data: bytes) -> Iterator[_PngPlace]:
     """Yield the chunks that decoders need, up to the end or to one that is incomplete.
 
-    Of chunks that describe the whole picture only the first of each type is used.
+    Among chunks that describe the whole picture, only the first of each type is used.
     """
     at, seen = len(_PNG_SIGNATURE), set[bytes]()
     while at + 8 <= len(data):

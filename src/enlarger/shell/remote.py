@@ -51,7 +51,7 @@ class RemoteWorker:
         client: the server.
         decoders: processes that read headers, for what must be known before a picture is sent.
         reader: reads the pictures' files; the server fetches URLs itself.
-        is_watched: whether somebody watches the progress, for which the server needs to make a job.
+        is_watched: whether a user watches the progress, for which the server needs to make a job.
     """
 
     def __init__(

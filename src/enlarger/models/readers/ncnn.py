@@ -163,7 +163,9 @@ class _Reading:
             taken, made = rest[:inputs], rest[inputs:end]
             self._resize(kind, values, taken, made)
             if kind == "ReLU":
-                number = self._maker[taken[0]]  # the result of any other layer has no activation here
+                number = self._maker[
+                    taken[0]
+                ]  # the result of any other layer has no activation here
                 slope = float(values.get("0", 0))
                 self.outlines[number] = replace(self.outlines[number], slope=slope)
                 self._maker[made[0]] = number
@@ -174,7 +176,9 @@ class _Reading:
             outline = _outline(self._name, kind, values)
         except (ValueError, KeyError, IndexError) as error:
             raise WeightsError(f"{self._name}: cannot be read: '{line[:60]}'") from error
-        least = 9 * outline.outputs if kind == "Convolution" else 0  # number of weights for one input channel
+        least = (
+            9 * outline.outputs if kind == "Convolution" else 0
+        )  # number of weights for one input channel
         if outline.outputs < 1 or outline.weights < least or (least and outline.weights % least):
             raise WeightsError(f"{self._name}: cannot be read: '{line[:60]}'")
         self._maker.update(dict.fromkeys(made, len(self.outlines)))
