@@ -47,7 +47,7 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        kept = folder / "cache"
+        cache = folder / "cache"
         Image.fromarray(photo()[100:164, 200:264]).save(folder / "in.png")
         upscale = ("upscale", "in.png", "out.png", "--overwrite", "--model", arguments.model)
 
@@ -57,13 +57,13 @@ def main() -> None:
 
         def serve() -> float:
             started = time.perf_counter()
-            settings = {"NUM_SERVERS": "2", "ENLARGER_CACHE_DIR": str(kept)}
+            settings = {"NUM_SERVERS": "2", "ENLARGER_CACHE_DIR": str(cache)}
             with RunningService(folder, settings):
                 return time.perf_counter() - started
 
         ways = {
-            "help": timed(lambda: enlarger(("--help",), folder, cache=kept)),
-            "warm": timed(lambda: enlarger(upscale, folder, cache=kept)),
+            "help": timed(lambda: enlarger(("--help",), folder, cache=cache)),
+            "warm": timed(lambda: enlarger(upscale, folder, cache=cache)),
             "cold": timed(cold),
             "serve": serve,
         }
@@ -71,8 +71,8 @@ def main() -> None:
         for run in ways.values():
             run()
         seconds = in_turn(ways, arguments.rounds)
-        imports = imports_s(upscale, folder, cache=kept)
-        parts = {"imports": round(sum(imports.values()), 3), **network_s(arguments.model, kept)}
+        imports = imports_s(upscale, folder, cache=cache)
+        parts = {"imports": round(sum(imports.values()), 3), **network_s(arguments.model, cache)}
 
     ratios = {"cold / warm": ratio(seconds, "cold", "warm")} if {"cold", "warm"} <= {*ways} else {}
     medians = {name: round(statistics.median(runs), 2) for name, runs in seconds.items()}

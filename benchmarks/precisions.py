@@ -128,7 +128,7 @@ async def measure(
             psnr_db[name] = round(distance_db(made, right), 2)
             print(f"{name}: {psnr_db[name]} dB", flush=True)
             if arguments.save:
-                keep(arguments.save, name, right, made)
+                save_pair(arguments.save, name, right, made)
         if emulated is not None:
             return psnr_db, [], 0
         tile = np.ascontiguousarray(
@@ -226,7 +226,7 @@ def distance_db(made: Pixels, right: Pixels) -> float:
     return float(10 * np.log10(255**2 / max(mean_square, 1e-9)))
 
 
-def keep(folder: Path, name: str, right: Pixels, made: Pixels) -> None:
+def save_pair(folder: Path, name: str, right: Pixels, made: Pixels) -> None:
     """Save both results side by side, and eight times their difference around gray."""
     folder.mkdir(parents=True, exist_ok=True)
     difference = np.clip(128 + 8 * (made.astype(int) - right), 0, 255).astype(np.uint8)

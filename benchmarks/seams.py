@@ -108,11 +108,11 @@ def main() -> None:
         )
 
 
-def bench_of(model_id: str, threads: int, kept: Path | None) -> Bench:
+def bench_of(model_id: str, threads: int, cache_folder: Path | None) -> Bench:
     """Return the bench of an installed model."""
     model = Catalogue.installed(Path("models")).choose(model_id, scale=4)
     engine = OpenVINOEngine(Catalogue([model]), threads=threads, precision="f32", cache_folder=None)
-    return Bench(model, engine, kept)
+    return Bench(model, engine, cache_folder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ class Bench:
 
     model: Model
     engine: OpenVINOEngine
-    kept: Path | None
+    cache_folder: Path | None
     """Folder for the results in one piece, which take longest."""
 
     def plan(self, width_px: int, height_px: int, halo_px: int, blend_px: int) -> list[TileBox]:
@@ -146,7 +146,9 @@ class Bench:
     def enlarged(self, name: str, picture: Pixels) -> Pixels:
         """Return the result in one piece, 16 bits, from the folder, or computed and saved there."""
         height, width, _ = picture.shape
-        path = self.kept and self.kept / f"{self.model.id}-{name}-{width}x{height}.npy"
+        path = (
+            self.cache_folder and self.cache_folder / f"{self.model.id}-{name}-{width}x{height}.npy"
+        )
         if path and path.exists():
             found: Pixels = np.load(path)
             return found

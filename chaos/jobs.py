@@ -164,10 +164,10 @@ def ended_count(running: RunningService) -> int:
 
 def computed_twice(running: RunningService) -> list[str]:
     """Return the requests of which each tile was computed, and stored, more than once."""
-    kept: dict[str, collections.Counter[int]] = collections.defaultdict(collections.Counter)
+    times_stored: dict[str, collections.Counter[int]] = collections.defaultdict(collections.Counter)
     for event in events(running, "tile_kept"):
-        kept[event["request_id"]][event["index"]] += 1
-    return [request_id for request_id, times in kept.items() if min(times.values()) > 1]
+        times_stored[event["request_id"]][event["index"]] += 1
+    return [request_id for request_id, times in times_stored.items() if min(times.values()) > 1]
 
 
 if __name__ == "__main__":

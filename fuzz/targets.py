@@ -93,9 +93,9 @@ def _check_metadata(data: bytes) -> None:
     with contextlib.suppress(exif.DamagedExifError):
         block, _ = exif.exif_for(data, shown, provenance={"model": "a"})
         assert exif.exif_for(block, exif.Shown(width_px=30, height_px=20))[0] == block
-        kept, _ = exif.exif_of_tiff(exif.read(data))
-        assert kept is None or exif.exif_of_tiff(exif.read(kept)) == (kept, ())
-        exif.with_exif(data, kept or data)
+        copied, _ = exif.exif_of_tiff(exif.read(data))
+        assert copied is None or exif.exif_of_tiff(exif.read(copied)) == (copied, ())
+        exif.with_exif(data, copied or data)
     with contextlib.suppress(xmp.DamagedXmpError):
         said, _ = xmp.without_announcements(data)
         made, _ = xmp.xmp_for(said, width_px=30, height_px=20, is_whole=False)

@@ -92,8 +92,8 @@ def main() -> None:
         made = [result[0] for result in run(graphs.build(model, alone), judged)]
         cost.append(mean_square(made, right))
         say(f"block {block} alone in int8: {-10 * np.log10(cost[block]):.1f} dB")
-    kept = np.argsort(cost)[len(cost) - round(arguments.in_float * len(cost)) :]
-    ranges = replace(ranges, in_float=tuple(sorted(int(block) for block in kept)))
+    in_float = np.argsort(cost)[len(cost) - round(arguments.in_float * len(cost)) :]
+    ranges = replace(ranges, in_float=tuple(sorted(int(block) for block in in_float)))
 
     made = [result[0] for result in run(graphs.build(model, ranges), judged)]
     say(

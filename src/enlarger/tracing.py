@@ -79,14 +79,14 @@ def stop() -> None:
 
 
 @contextmanager
-def span(name: str, *, caller: Headers | None = None, **facts: Fact) -> Iterator[None]:
+def span(name: str, *, caller: Headers | None = None, **attributes: Fact) -> Iterator[None]:
     """Record a span with the duration and the outcome of the block.
 
     Args:
         name: name of the step, from a small fixed set.
         caller: headers of the request that the block answers, whose ``traceparent`` becomes the parent. None makes
             the current span the parent.
-        facts: attributes of the span.
+        attributes: attributes of the span, without the prefix of their names.
     """
     if _provider is None:
         yield
@@ -103,7 +103,7 @@ def span(name: str, *, caller: Headers | None = None, **facts: Fact) -> Iterator
         name,
         context=above,
         kind=SpanKind.INTERNAL if caller is None else SpanKind.SERVER,
-        attributes=_named(facts),
+        attributes=_named(attributes),
         record_exception=False,
         set_status_on_exception=False,
     ) as current:
@@ -116,12 +116,12 @@ def span(name: str, *, caller: Headers | None = None, **facts: Fact) -> Iterator
             raise
 
 
-def note(**facts: Fact) -> None:
+def note(**attributes: Fact) -> None:
     """Add attributes to the current span."""
     if _provider is not None:
         from opentelemetry.trace import get_current_span
 
-        get_current_span().set_attributes(_named(facts))
+        get_current_span().set_attributes(_named(attributes))
 
 
 def record(name: str, took_s: float) -> None:
@@ -144,5 +144,5 @@ def headers() -> dict[str, str]:
     return carrier
 
 
-def _named(facts: Mapping[str, Fact]) -> dict[str, Fact]:
-    return {f"enlarger.{name}": value for name, value in facts.items()}
+def _named(attributes: Mapping[str, Fact]) -> dict[str, Fact]:
+    return {f"enlarger.{name}": value for name, value in attributes.items()}

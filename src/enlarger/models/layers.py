@@ -1,4 +1,4 @@
-"""Layers of a network, independent of the file format."""
+"""Layers of a network, whatever file they were read from."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Layer = Convolution | Slopes
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """One layer with parameters, as the ``.param`` text states it."""
+    """One parametrised layer as the ``.param`` text states it."""
 
     kind: str
     outputs: int
@@ -42,11 +42,11 @@ class Outline:
     """Number of weights of a convolution; 0 for a PReLU."""
 
     slope: float = 1.0
-    """The factor for a convolution's negative results, if the text states a ReLU with or after it."""
+    """What a convolution's negative results are multiplied by, where the text states a ReLU with it or after it."""
 
     @property
     def inputs(self) -> int:
-        """Number of input channels of a convolution; 0 for a PReLU."""
+        """Channels that a convolution takes; 0 for a PReLU."""
         return self.weights // (9 * self.outputs)
 
 
@@ -63,13 +63,13 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """The description of a network without its weights."""
+    """What a file states of a network, but for the weights."""
 
     outlines: tuple[Outline, ...]
     """The layers with parameters, in order."""
 
     operations: tuple[Operation, ...] = ()
-    """The other layers, in order, without activations, which are stored in ``Outline.slope``."""
+    """The others, in order, but for activations: these stand in ``Outline.slope``."""
 
     scale: float | None = None
-    """The factor by which the result is higher than the input; None if no layer changes the size."""
+    """How many times as high as its input the result is; None if no layer changes the size."""

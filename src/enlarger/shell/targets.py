@@ -95,8 +95,8 @@ class _Name:
         if isinstance(self.out, Beside):
             assert self.source.path is not None  # noqa: S101 - checked where sources were found
             return self.source.path.with_name(name)
-        kept = reversed(self.source.root[: self.folders])
-        return self.out.path.joinpath(*kept, place.parent, name)
+        parents = reversed(self.source.root[: self.folders])
+        return self.out.path.joinpath(*parents, place.parent, name)
 
     @property
     def can_keep_folder(self) -> bool:
