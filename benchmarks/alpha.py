@@ -1,7 +1,7 @@
-"""Which is the better enlargement of transparency: the network's, or that of a filter?
+"""Which upscales transparency better: the network, or a filter?
 
-Shapes drawn eight times as large are averaged to the picture's size and to four times that: the root mean
-square difference from the latter, in steps of 8 bits.
+Shapes are drawn eight times as large, and averaged to the picture's size and to four times that size. The result is
+the root mean square difference from the latter, in steps of 8 bits.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ DRAWN_PX = SIDE_PX * 8
 
 
 def shapes() -> Iterator[tuple[str, Image.Image]]:
-    """What cut-outs look like, large."""
+    """Yield large shapes that are typical of cut-outs."""
     random = np.random.default_rng(0)
     for name in ("disc", "polygons", "hairs", "text", "soft"):
         image = Image.new("L", (DRAWN_PX, DRAWN_PX))

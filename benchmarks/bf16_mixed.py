@@ -1,11 +1,12 @@
-"""Which parts of an rrdb network have to be in f32, what does that bring, and what does it cost?
+"""Which parts of an rrdb network must be in f32, what does it bring, and what does it cost?
 
-bf16 convolutions are twice as fast as those in f32 and have 8 significant bits. Every variant leaves more of the network in f32. Each is
-compared with the whole in f32: on the photos of `HARD` in `scripts/held_out.py`, which are old, noisy, compressed or full of
-texture, without the colour lock; and on a 16-bit gradient, with it, whose result has to be as straight.
+bf16 convolutions are twice as fast as those in f32 and have 8 significant bits. Each variant leaves more of the
+network in f32, and is compared with the whole network in f32. One comparison uses the photos of `HARD` in
+`scripts/held_out.py`, which are old, noisy, compressed or full of texture, without the colour lock. The other one
+uses a 16-bit gradient with the colour lock, whose result must be as straight.
 
-Where the processor has bf16 the networks run as they are, and their time is taken in turn. Elsewhere
-`scripts/emulation.py` puts the rounding into the graph, which says nothing about the time.
+If the CPU has bf16, the networks run natively, and their times are measured in turn. Otherwise `scripts/emulation.py`
+adds the rounding to the graph, which says nothing about the time.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Part:
 
     arithmetic: graphs.Float
     hint: str
-    """What the runtime is told."""
+    """The precision hint for the runtime."""
 
 
 F32 = Part(graphs.Float(), "f32")
@@ -54,15 +55,15 @@ VARIANTS = {
     "first convolution, sums and tail in f32": (MIXED, F32),
     "all in f32": (F32, F32),
 }
-"""Trunk and tail of each. The fourth is what enlarger calls bf16."""
+"""Trunk and tail of each variant. The fourth is what enlarger calls bf16."""
 
 BEFORE = next(iter(VARIANTS))
 
 GRADIENT = (0.55, 0.62)
-"""Its ends, where white is 1."""
+"""Ends of the gradient, where white is 1."""
 
 MARGIN_PX = 32
-"""Pixels from the gradient's edges that are not looked at: there the network sees the padding."""
+"""Pixels at the gradient's edges that are not compared: there the network sees the padding."""
 
 
 def main() -> None:
@@ -71,11 +72,16 @@ def main() -> None:
     parser.add_argument("--model", default="realesrgan-x4plus")
     parser.add_argument("--pictures", nargs="+", default=list(held_out.HARD), metavar="NAME")
     parser.add_argument(
-        "--side", type=int, default=64, help="pixels of each picture's liveliest square"
+        "--side",
+        type=int,
+        default=64,
+        help="side of each picture's most detailed square, in pixels",
     )
     parser.add_argument("--gradient", type=int, nargs=2, default=(128, 72), metavar="PX")
-    parser.add_argument("--tile", type=int, default=192, help="pixels of a side, for the time")
-    parser.add_argument("--rounds", type=int, default=5, help="of the time, in turn")
+    parser.add_argument(
+        "--tile", type=int, default=192, help="side of the tile for the timing, in pixels"
+    )
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of the timing")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--record", action="store_true", help="append to results.jsonl")
     arguments = parser.parse_args()
@@ -130,13 +136,13 @@ def main() -> None:
 
 
 def gradient(width_px: int, height_px: int) -> Pixels:
-    """A 16-bit gradient from left to right."""
+    """Return a 16-bit gradient from left to right."""
     row = np.rint(np.linspace(*GRADIENT, width_px) * 65535).astype(np.uint16)
     return np.broadcast_to(row[:, np.newaxis], (height_px, width_px, 3)).copy()
 
 
 def compile_all(model: Model, threads: int, *, real: bool) -> dict[tuple[str, Part], Any]:
-    """Each trunk and tail that a variant has."""
+    """Compile each trunk and tail that a variant has."""
     made = {}
     for trunk, tail in VARIANTS.values():
         for name, part in (("trunk", trunk), ("tail", tail)):
@@ -159,7 +165,7 @@ def compile_all(model: Model, threads: int, *, real: bool) -> dict[tuple[str, Pa
 
 
 def run_all(compiled: dict[tuple[str, Part], Any], batch: Floats) -> dict[str, Floats]:
-    """What each variant makes of a picture."""
+    """Return the result of each variant for a picture."""
     trunks = {trunk for trunk, _ in VARIANTS.values()}
     features = {trunk: compiled["trunk", trunk]([batch])[0].copy() for trunk in trunks}
     return {
@@ -169,7 +175,7 @@ def run_all(compiled: dict[tuple[str, Part], Any], batch: Floats) -> dict[str, F
 
 
 def timed(compiled: dict[tuple[str, Part], Any], name: str, batch: Floats) -> Callable[[], float]:
-    """A way that takes the seconds of a tile."""
+    """Return a way that measures the seconds of a tile."""
     trunk, tail = VARIANTS[name]
 
     def way() -> float:
@@ -182,12 +188,12 @@ def timed(compiled: dict[tuple[str, Part], Any], name: str, batch: Floats) -> Ca
 
 
 def decibels(made: Floats, right: Floats) -> float:
-    """How near two results are as pictures of 8 bits."""
+    """Return the peak signal-to-noise ratio of two results as pictures of 8 bits."""
     return distance_db(*(to_samples(output.copy(), np.dtype(np.uint8)) for output in (made, right)))
 
 
 def straightness(made: Floats, ramp: Pixels) -> dict[str, float]:
-    """Different values before colours are locked; then how far from a straight line, in 8-bit steps."""
+    """Return the number of values before the colour lock, then the distance from a straight line in 8-bit steps."""
     samples = to_samples(made.copy(), ramp.dtype)
     values = len(np.unique(samples))
     height, width, _ = ramp.shape

@@ -1,9 +1,9 @@
-"""How long does a start take, and what is it spent on?
+"""How long does a start take, and where does the time go?
 
 - *help*: ``enlarger --help``;
-- *warm*: ``enlarger upscale`` of a picture of 64 x 64, the compiled network kept from an earlier run; below 3 s;
+- *warm*: ``enlarger upscale`` of a picture of 64 x 64, with the compiled network cached by an earlier run; below 3 s;
 - *cold*: the same with an empty cache;
-- *serve*: ``enlarger serve`` until it is ready with two model servers, compiled networks kept; below 5 s.
+- *serve*: ``enlarger serve`` until it is ready with two model servers, with cached networks; below 5 s.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from enlarger.models import Catalogue
 WAYS = ("help", "warm", "cold", "serve")
 BARS_S = {"warm": 3, "serve": 5}
 SHOWN = 12
-"""Packages whose imports are listed; the rest is one figure."""
+"""Number of packages whose imports are listed; the rest is one figure."""
 
 
 def main() -> None:
@@ -41,13 +41,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="auto")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS, help="only these")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS, help="run only these ways")
     parser.add_argument("--record", action="store_true", help="append to results.jsonl")
     arguments = parser.parse_args()
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        kept = folder / "cache"
+        cache = folder / "cache"
         Image.fromarray(photo()[100:164, 200:264]).save(folder / "in.png")
         upscale = ("upscale", "in.png", "out.png", "--overwrite", "--model", arguments.model)
 
@@ -57,13 +57,13 @@ def main() -> None:
 
         def serve() -> float:
             started = time.perf_counter()
-            settings = {"NUM_SERVERS": "2", "ENLARGER_CACHE_DIR": str(kept)}
+            settings = {"NUM_SERVERS": "2", "ENLARGER_CACHE_DIR": str(cache)}
             with RunningService(folder, settings):
                 return time.perf_counter() - started
 
         ways = {
-            "help": timed(lambda: enlarger(("--help",), folder, cache=kept)),
-            "warm": timed(lambda: enlarger(upscale, folder, cache=kept)),
+            "help": timed(lambda: enlarger(("--help",), folder, cache=cache)),
+            "warm": timed(lambda: enlarger(upscale, folder, cache=cache)),
             "cold": timed(cold),
             "serve": serve,
         }
@@ -71,8 +71,8 @@ def main() -> None:
         for run in ways.values():
             run()
         seconds = in_turn(ways, arguments.rounds)
-        imports = imports_s(upscale, folder, cache=kept)
-        parts = {"imports": round(sum(imports.values()), 3), **network_s(arguments.model, kept)}
+        imports = imports_s(upscale, folder, cache=cache)
+        parts = {"imports": round(sum(imports.values()), 3), **network_s(arguments.model, cache)}
 
     ratios = {"cold / warm": ratio(seconds, "cold", "warm")} if {"cold", "warm"} <= {*ways} else {}
     medians = {name: round(statistics.median(runs), 2) for name, runs in seconds.items()}
@@ -102,7 +102,7 @@ def main() -> None:
 def enlarger(
     arguments: Sequence[str], folder: Path, *, cache: Path, python: Sequence[str] = ()
 ) -> str:
-    """Run the command line to its end; gives what it wrote to stderr."""
+    """Run the command line to its end, and return what it wrote to stderr."""
     return subprocess.run(  # noqa: S603 - enlarger itself
         [sys.executable, *python, "-m", "enlarger", *arguments],
         cwd=folder,
@@ -114,9 +114,9 @@ def enlarger(
 
 
 def imports_s(arguments: Sequence[str], folder: Path, *, cache: Path) -> dict[str, float]:
-    """Seconds of importing each package's modules themselves, without what they import in turn.
+    """Return the seconds of importing each package's own modules, without the imports inside them.
 
-    Python's own count of them slows it by a tenth or so; shares count here.
+    Python's own timer slows the imports by about a tenth; only the shares matter here.
     """
     lines = enlarger(arguments, folder, cache=cache, python=("-X", "importtime")).splitlines()
     seconds: defaultdict[str, float] = defaultdict(float)
@@ -130,10 +130,10 @@ def imports_s(arguments: Sequence[str], folder: Path, *, cache: Path) -> dict[st
 
 
 def network_s(model_id: str, cache: Path) -> dict[str, float]:
-    """Seconds of restoring the compiled network, and of its first tile."""
+    """Return the seconds of restoring the compiled network, and of its first tile."""
     catalogue = Catalogue.installed(Path("models"))
     model = catalogue.choose(model_id, scale=4)
-    # As the command has it.
+    # The command uses the same settings.
     engine = OpenVINOEngine(catalogue, threads=config.cores(), cache_folder=cache, one_picture=True)
     tile = photo()[100:164, 200:264]
     pixel = tile[:1, :1]

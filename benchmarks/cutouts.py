@@ -1,8 +1,9 @@
-"""Edges of cut-outs on other grounds: the network's, or those of Lanczos on premultiplied samples?
+"""Which edges of cut-outs are better on other backgrounds: the network's, or those of Lanczos on premultiplied samples?
 
-Shapes drawn eight times as large are averaged to the picture's size, with colours weighted by alpha, and to four times that,
-which is the truth. Both enlargements are put on grounds of several colours: the root mean square difference from the truth
-within six pixels of the edge, in steps of 8 bits. Edges are clean, or have the ground mixed in from which a shape was cut.
+Shapes are drawn eight times as large, and averaged to the picture's size, with colours weighted by alpha, and to four
+times that size, which is the truth. Both results are put on backgrounds of several colours. The figure is the root
+mean square difference from the truth within six pixels of the edge, in steps of 8 bits. Edges are clean, or have the
+background mixed in from which the shape was cut.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from enlarger.pipeline.plan import Limits, plan
 
 SCALE = 4
 DRAWN = 8
-"""Times the picture's size."""
+"""Scale of the drawings, relative to the picture's size."""
 
 GROUNDS = {
     "black": (0, 0, 0),
@@ -40,25 +41,25 @@ GROUNDS = {
     "magenta": (230, 0, 200),
 }
 EDGES = ("clean", "white", "black", "photo", "jpeg")
-"""What is mixed in: nothing; a white, a black ground or a photo; white, and then the colours were a JPEG."""
+"""What is mixed into the edges: nothing; a white or black background or a photo; white, with the colours saved as JPEG."""
 
 Floats = npt.NDArray[np.float64]
 
 
 def masked(side_px: int, draw: Any) -> Floats:
-    """What ``draw`` draws on a canvas of 768 x 768, at that size and as 0 to 1."""
+    """Return what ``draw`` draws on a canvas of 768 x 768, at the given size, from 0 to 1."""
     image = Image.new("L", (768, 768))
     draw(ImageDraw.Draw(image))
     return np.asarray(image.resize((side_px, side_px), Image.Resampling.NEAREST)) / 255
 
 
 def flat(side_px: int, *colour: int) -> Floats:
-    """One colour all over."""
+    """Return one colour everywhere."""
     return np.broadcast_to(np.array(colour, float), (side_px, side_px, 3))
 
 
 def shapes(side_px: int) -> Iterator[tuple[str, Floats, Floats]]:
-    """Name, colour (H, W, 3) and alpha (H, W) as 0 to 1."""
+    """Yield name, colour (H, W, 3) and alpha (H, W), from 0 to 1."""
     random = np.random.default_rng(0)
     disc = masked(side_px, lambda draw: draw.ellipse((112, 112, 562, 638), fill=255))
     yield "disc", flat(side_px, 40, 60, 50), disc
@@ -93,7 +94,7 @@ def shapes(side_px: int) -> Iterator[tuple[str, Floats, Floats]]:
 
 
 def averaged(samples: Floats, side_px: int) -> Floats:
-    """The mean of each square."""
+    """Return the mean of each square."""
     factor = len(samples) // side_px
     return np.asarray(
         samples.reshape(side_px, factor, side_px, factor, *samples.shape[2:]).mean((1, 3))
@@ -101,7 +102,7 @@ def averaged(samples: Floats, side_px: int) -> Floats:
 
 
 def cut_out(colour: Floats, alpha: Floats, side_px: int, edge: str) -> Pixels:
-    """The picture to enlarge, RGBA."""
+    """Return the picture to upscale, RGBA."""
     cover, low = alpha[..., None], averaged(alpha, side_px)
     if edge == "clean":
         seen = averaged(colour * cover, side_px) / np.maximum(low, 1e-9)[..., None]
@@ -117,7 +118,7 @@ def cut_out(colour: Floats, alpha: Floats, side_px: int, edge: str) -> Pixels:
 
 
 def lanczos(low: Pixels) -> tuple[Floats, Floats]:
-    """Premultiplied colour (H, W, 3) and alpha (H, W) as 0 to 1, enlarged."""
+    """Return the upscaled premultiplied colour (H, W, 3) and alpha (H, W), from 0 to 1."""
     alpha = low[:, :, 3] / np.float32(255)
     planes = [*np.moveaxis(low[:, :, :3] * alpha[..., None], 2, 0), alpha]
     size = (len(low) * SCALE, len(low) * SCALE)
@@ -130,7 +131,7 @@ def lanczos(low: Pixels) -> tuple[Floats, Floats]:
 
 
 def edge_of(alpha: Floats) -> npt.NDArray[np.bool_]:
-    """Where alpha changes, and six pixels around that."""
+    """Return where alpha changes, and six pixels around it."""
     image = Image.fromarray(np.rint(255 * alpha).astype(np.uint8))
     low, high = (
         np.asarray(image.filter(kind(3))) for kind in (ImageFilter.MinFilter, ImageFilter.MaxFilter)
@@ -143,10 +144,12 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="realesrgan-x4plus")
-    parser.add_argument("--side", type=int, default=96, help="of the pictures, in pixels")
-    parser.add_argument("--shapes", nargs="+", help="some of them; all if not given")
+    parser.add_argument("--side", type=int, default=96, help="side of the pictures in pixels")
+    parser.add_argument("--shapes", nargs="+", help="shapes to draw; all by default")
     parser.add_argument("--edges", nargs="+", choices=EDGES, default=EDGES)
-    parser.add_argument("--folder", type=Path, help="where pictures go: truth, Lanczos and result")
+    parser.add_argument(
+        "--folder", type=Path, help="folder for the pictures: truth, Lanczos and result"
+    )
     parser.add_argument("--threads", type=int, default=config.cores())
     parser.add_argument("--record", action="store_true", help="append to results.jsonl")
     arguments = parser.parse_args()
@@ -196,7 +199,7 @@ def main() -> None:
 
 
 async def enlarged(low: Pixels, model: Model, engine: OpenVINOEngine) -> Pixels:
-    """As the service does."""
+    """Upscale in the same way as the service."""
     header = Header(
         format="png",
         width_px=len(low),
@@ -220,12 +223,12 @@ async def enlarged(low: Pixels, model: Model, engine: OpenVINOEngine) -> Pixels:
 
 
 def on(ground: tuple[int, int, int], colour: Floats, alpha: Floats) -> Floats:
-    """Premultiplied ``colour`` on a ground."""
+    """Return premultiplied ``colour`` on a background."""
     return np.asarray((colour + np.array(ground) * (1 - alpha[..., None])).clip(0, 255))
 
 
 def mean(errors: dict[str, float]) -> float:
-    """Over all grounds."""
+    """Return the mean over all backgrounds."""
     return round(sum(errors.values()) / len(errors), 1)
 
 

@@ -1,7 +1,8 @@
 """How fast are the encoders of result files, and how large are the files?
 
-One encoder after the other, one thread, in processor seconds: all of them on a photo that was enlarged for it, those of
-PNG also on a drawing that was enlarged, on the same drawing as it was drawn, and on noise. Ours is what the service uses.
+The encoders run one after the other on one thread, measured in CPU seconds. All of them encode an upscaled photo.
+Those of PNG also encode an upscaled drawing, the same drawing in its original form, and noise. Ours is the one in the
+service.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="realesrgan-x4plus")
-    parser.add_argument("--side", type=int, default=192, help="pixels of a side before enlarging")
+    parser.add_argument(
+        "--side", type=int, default=192, help="side of the picture in pixels, before upscaling"
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--record", action="store_true", help="append to results.jsonl")
     arguments = parser.parse_args()
@@ -74,7 +77,7 @@ def main() -> None:
 
 
 def measure(name: str, picture: Pixels, ways: Encoders, rounds: int) -> dict[str, Any]:
-    """Seconds and bytes of each encoder, printed."""
+    """Measure the seconds and bytes of each encoder, and print them."""
     sizes = {way: len(encode()) for way, encode in ways.items()}
     clocks = {way: timed(encode, time.process_time) for way, encode in ways.items()}
     seconds = in_turn(clocks, rounds)
@@ -95,7 +98,7 @@ def measure(name: str, picture: Pixels, ways: Encoders, rounds: int) -> dict[str
 
 
 def drawing(side_px: int) -> Pixels:
-    """Lines, flat colours, letters: with soft edges, on white."""
+    """Return a drawing: lines, flat colours and letters with soft edges on white."""
     random = np.random.default_rng(0)
     image = Image.new("RGB", (2 * side_px, 2 * side_px), "white")
     draw = ImageDraw.Draw(image)
@@ -112,14 +115,14 @@ def drawing(side_px: int) -> Pixels:
 
 
 def pillow(picture: Pixels, kind: str, **options: Any) -> bytes:
-    """A file by Pillow."""
+    """Return a file written by Pillow."""
     file = BytesIO()
     Image.fromarray(picture).save(file, kind, **options)
     return file.getvalue()
 
 
 def pngs(picture: Pixels) -> Encoders:
-    """Ways to write a PNG; of those by numpy the compressed rows alone."""
+    """Return ways to write a PNG. Those of numpy only compress the rows."""
     libpng = partial(imagecodecs.png_encode, picture)
     strategies, filters = imagecodecs.PNG.STRATEGY, imagecodecs.PNG.FILTER
     return {
@@ -143,7 +146,7 @@ def pngs(picture: Pixels) -> Encoders:
 
 
 def upped(picture: Pixels) -> Pixels:
-    """Rows as PNG has them: what differs from the row above, and a 2 before it."""
+    """Return the rows of a PNG: the difference from the row above, after a 2 as filter type."""
     rows = picture.reshape(len(picture), -1)
     filtered = np.empty((len(rows), 1 + rows.shape[1]), np.uint8)
     filtered[:, 0] = 2
@@ -153,14 +156,14 @@ def upped(picture: Pixels) -> Pixels:
 
 
 def streamed(rows: Pixels) -> bytes:
-    """A few rows at a time, so that they need not be held."""
+    """Compress a few rows at a time, so that not all of them need memory."""
     compressor = zlib.compressobj(1)
     parts = [compressor.compress(rows[top : top + 64].data) for top in range(0, len(rows), 64)]
     return b"".join([*parts, compressor.flush()])
 
 
 def others(picture: Pixels) -> Encoders:
-    """The other formats; the qualities are those that results have unless a caller says otherwise."""
+    """Return the other formats, with the default qualities of results."""
     save = partial(pillow, picture)
     return {
         "jpeg 92": partial(save, "jpeg", quality=92, subsampling="4:4:4"),

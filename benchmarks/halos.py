@@ -1,9 +1,10 @@
-"""What would other halos do to the picture, and at what computing?
+"""What would other halos do to the picture, and at what computation?
 
-A tile that is cut on its left and on its right is compared with the picture in one piece: that tells how wrong its samples
-are at each distance from a cut. Tiles with a halo of h pixels use what is h pixels from a cut and farther, so the figures of
-every halo follow from one tile for each photograph. Fading is left out, but for the largest difference: it gains about 0.1 dB
-on top. ``seams.py`` measures pictures of several tiles with all that the service does, but one halo at a time.
+A tile that is cut on its left and right is compared with the picture in one piece, which shows the error of its
+samples at each distance from a cut. Tiles with a halo of h pixels use only samples at least h pixels from a cut, so
+one tile for each photograph provides the figures of every halo. Fading is ignored, except for the largest difference;
+it would gain about 0.1 dB. ``seams.py`` measures pictures of several tiles with everything that the service does, but
+one halo at a time.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from enlarger.geometry.tiles import BLEND_PX, TileBox, _spans
 from enlarger.models import Model
 
 SPACING_PX = 256
-"""Squares of 512, 768 and 1024 px a side, as they are cut for x4plus, have one pixel of border for so many of their own."""
+"""Squares of 512, 768 and 1024 px a side, cut for x4plus, have one pixel of border per this many of their own pixels."""
 
 HALOS_PX = (12, 16, 20, 23, 24, 25, 26, 27, 28, 29, 32, 36, 40)
 
@@ -36,11 +37,17 @@ def main() -> None:
     names = [photograph.name for photograph in PHOTOGRAPHS]
     parser.add_argument("--photo", nargs="+", choices=names, default=names, metavar="NAME")
     parser.add_argument(
-        "--width", type=int, default=384, help="of the part, whose middle third is the tile"
+        "--width", type=int, default=384, help="width of the part, whose middle third is the tile"
     )
-    parser.add_argument("--height", type=int, help="another height than each photograph's own")
-    parser.add_argument("--packages", type=Path, default=FOLDER, help="where they were unpacked")
-    parser.add_argument("--kept", type=Path, help="folder that keeps what the network made")
+    parser.add_argument(
+        "--height", type=int, help="height of the part; by default that of each photograph"
+    )
+    parser.add_argument(
+        "--packages", type=Path, default=FOLDER, help="folder of the unpacked packages"
+    )
+    parser.add_argument(
+        "--kept", type=Path, help="folder for the network's results, which later runs reuse"
+    )
     parser.add_argument("--threads", type=int, default=config.cores())
     parser.add_argument("--record", action="store_true", help="append to results.jsonl")
     arguments = parser.parse_args()
@@ -84,7 +91,7 @@ def main() -> None:
 
 
 def of_tile(bench: Bench, name: str, picture: Pixels) -> Samples:
-    """How far a tile that is the middle third of a picture is from the whole, both rounded to 8 bits: (H, W, 3), of 255."""
+    """Return the difference between a tile, the middle third of a picture, and the whole, in 8 bits: (H, W, 3)."""
     start = picture.shape[1] // 3
     stop = picture.shape[1] - start
     whole = bench.enlarged(name, picture)[:, start * bench.model.scale : stop * bench.model.scale]
@@ -94,23 +101,26 @@ def of_tile(bench: Bench, name: str, picture: Pixels) -> Samples:
 
 
 def behind(differences: Samples, halo_px: int, scale: int) -> Difference:
-    """A picture with one pixel of border for ``SPACING_PX`` of its own, which shows what is behind the halo.
+    """Return the difference of a picture with one pixel of border per ``SPACING_PX`` pixels, outside the halo.
 
-    On one side of a border is what a tile has left of its right cut, on the other what a tile has right of its left cut.
+    On one side of a border are samples left of a tile's right cut, on the other side samples right of its left cut.
     """
     shown = differences[:, halo_px * scale : differences.shape[1] - halo_px * scale]
     columns = np.arange(shown.shape[1])
     from_border = np.minimum(columns, columns[::-1])
     near = np.tile(from_border < NEAR_PX * scale, (len(shown), 1))
     difference = Difference.of(shown, near, SPACING_PX * scale * shown[:, 0].size)
-    # What fades has a share in the picture, too: no mixture of two errors is larger than both.
+    # The fade belongs to the picture, too. A mixture of two errors is never larger than both.
     hidden = max(0, halo_px - BLEND_PX) * scale
     most = differences[:, hidden : differences.shape[1] - hidden].max()
     return replace(difference, most=int(most))
 
 
 def computing(model: Model, halo_px: int) -> float:
-    """Computing of 1024 x 1024 in nine tiles that fade into one another, times the network in one piece; the tail is included."""
+    """Return the computation of 1024 x 1024 in nine tiles that fade into one another, relative to one piece.
+
+    The tail of the network is included.
+    """
     spans = _spans(1024, 3, halo_px, BLEND_PX)
     return work_factor(model, [TileBox(row, column) for row in spans for column in spans]) / 1024**2
 

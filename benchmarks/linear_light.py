@@ -1,7 +1,7 @@
-"""Is linear light better enlarged as it is, or with the curve of sRGB?
+"""Is linear light upscaled better as it is, or with the curve of sRGB?
 
-Photos are reduced to a quarter, once as samples of linear light and once as sRGB, both of 16 bits; what the network makes of them, with
-colours locked, is held against the photo in sRGB, as a signal-to-noise ratio in dB.
+Photos are reduced to a quarter, once as linear light and once as sRGB, both with 16 bits. The network upscales them
+with the colour lock. The results are compared with the photo in sRGB, as a signal-to-noise ratio in dB.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PLACES = {
     "chelsea.png": (60, 20),
     "rocket.jpg": (200, 100),
 }
-"""Photos of scikit-image, and the left upper corner of what is taken of each."""
+"""Photos of scikit-image, and the top left corner of the part of each."""
 
 SCALE = 4
 
@@ -37,7 +37,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="realesrgan-x4plus")
-    parser.add_argument("--side", type=int, default=256, help="pixels of each photo")
+    parser.add_argument("--side", type=int, default=256, help="side of each photo in pixels")
     parser.add_argument("--record", action="store_true", help="append to results.jsonl")
     arguments = parser.parse_args()
 

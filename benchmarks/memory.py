@@ -1,10 +1,10 @@
 """How much memory do a model server and the gateway need at most?
 
-- a model server with as many tiles of the model's largest size as it takes at once: at most 700 MB;
-- the gateway that enlarges 2048 x 2048 to 8192 x 8192, against the bytes of the result's 8-bit samples: at most
-  2.5 times, and 4 times when the answer carries the file.
+- a model server that computes as many tiles of the largest size as it can at once: at most 700 MB;
+- the gateway that upscales 2048 x 2048 to 8192 x 8192, relative to the 8-bit samples of the result: at most
+  2.5 times, and 4 times if the response contains the file.
 
-Peaks of resident memory as Linux counts them, of each process from its start.
+The figures are peaks of resident memory, as Linux counts them, of each process since its start.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from enlarger.pool.remote import RemoteEngine
 
 SERVER_BAR_MB = 700
 GATEWAY_BARS = {False: 2.5, True: 4.0}
-"""By whether the answer carries the file: times the result's raw bytes."""
+"""Limits in multiples of the result's raw bytes, by whether the response contains the file."""
 
 
 def main() -> None:
@@ -39,10 +39,12 @@ def main() -> None:
     parser.add_argument("--gateway-model", default="realesr-animevideov3")
     parser.add_argument("--precision", default="auto", choices=PRECISIONS)
     parser.add_argument(
-        "--threads", type=int, default=max(1, config.cores() // 2), help="of a server"
+        "--threads", type=int, default=max(1, config.cores() // 2), help="threads of a model server"
     )
-    parser.add_argument("--servers", type=int, default=2, help="of the gateway")
-    parser.add_argument("--side", type=int, default=2048, help="pixels of the gateway's picture")
+    parser.add_argument("--servers", type=int, default=2, help="model servers of the gateway")
+    parser.add_argument(
+        "--side", type=int, default=2048, help="side of the gateway's picture in pixels"
+    )
     parser.add_argument("--record", action="store_true", help="append to results.jsonl")
     arguments = parser.parse_args()
 
@@ -85,7 +87,7 @@ def main() -> None:
 
 
 def server_mb(model: Model, precision: str, threads: int, folder: Path) -> dict[str, float]:
-    """Peaks of a model server: when it is ready, and after its largest tiles."""
+    """Return peaks of a model server: when it is ready, and after its largest tiles."""
     side_px = math.isqrt(model.max_tile_px)
     tile = photo()[:side_px, :side_px]
 
@@ -108,7 +110,7 @@ def server_mb(model: Model, precision: str, threads: int, folder: Path) -> dict[
 def gateway_mb(
     model: Model, side_px: int, folder: Path, *, inline: bool, servers: int
 ) -> dict[str, float]:
-    """Peaks of the gateway: before and after a picture; and of the processes it started, in sum."""
+    """Return peaks of the gateway, before and after a picture, and the sum of those of its child processes."""
     file = BytesIO()
     picture = Image.fromarray(photo()).resize((side_px, side_px), Image.Resampling.LANCZOS)
     picture.save(file, "JPEG", quality=90)

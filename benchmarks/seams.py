@@ -1,7 +1,8 @@
 """How far are pictures made of tiles from those made in one piece, and what do the halos cost?
 
-In f32 and without the colour lock, with the plan and the fading that the service uses, on photographs most of which are
-full of texture (``photographs.py``). Both results are rounded to 8 bits at last, as the service does it, and compared.
+The measurement is in f32 and without the colour lock, with the plan and the fading of the service, on photographs
+that are mostly full of texture (``photographs.py``). Both results are rounded to 8 bits at the end, as in the
+service, and compared.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from enlarger.geometry.tiles import BLEND_PX, TileBox, plan
 from enlarger.models import Catalogue, Model
 
 NEAR_PX = 24
-"""LR pixels on either side of a border that count as near it: the 99.9th percentile is taken there."""
+"""LR pixels on either side of a border that count as near it. The 99.9th percentile is computed there."""
 
 Figures = dict[str, Any]
 Samples = npt.NDArray[np.float64]
@@ -41,16 +42,22 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="realesrgan-x4plus")
-    parser.add_argument("--halo", type=int, nargs="+", help="other halos than the model's own")
     parser.add_argument(
-        "--blend", type=int, nargs="+", help="other pixels of fading than the service's"
+        "--halo", type=int, nargs="+", help="halos to measure instead of the model's own"
+    )
+    parser.add_argument(
+        "--blend", type=int, nargs="+", help="fades in pixels to measure instead of the service's"
     )
     names = [photograph.name for photograph in PHOTOGRAPHS]
     parser.add_argument("--photo", nargs="+", choices=names, default=names, metavar="NAME")
-    parser.add_argument("--width", type=int, default=480, help="of the part that is measured")
+    parser.add_argument("--width", type=int, default=480, help="width of the measured part")
     parser.add_argument("--height", type=int, default=200)
-    parser.add_argument("--packages", type=Path, default=FOLDER, help="where they were unpacked")
-    parser.add_argument("--kept", type=Path, help="folder that keeps the results in one piece")
+    parser.add_argument(
+        "--packages", type=Path, default=FOLDER, help="folder of the unpacked packages"
+    )
+    parser.add_argument(
+        "--kept", type=Path, help="folder for the results in one piece, which later runs reuse"
+    )
     parser.add_argument("--threads", type=int, default=config.cores())
     parser.add_argument("--record", action="store_true", help="append to results.jsonl")
     arguments = parser.parse_args()
@@ -101,29 +108,29 @@ def main() -> None:
         )
 
 
-def bench_of(model_id: str, threads: int, kept: Path | None) -> Bench:
-    """The bench of an installed model."""
+def bench_of(model_id: str, threads: int, cache_folder: Path | None) -> Bench:
+    """Return the bench of an installed model."""
     model = Catalogue.installed(Path("models")).choose(model_id, scale=4)
     engine = OpenVINOEngine(Catalogue([model]), threads=threads, precision="f32", cache_folder=None)
-    return Bench(model, engine, kept)
+    return Bench(model, engine, cache_folder)
 
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """A model whose tiles are compared with the whole."""
+    """A model whose tiles are compared with the whole picture."""
 
     model: Model
     engine: OpenVINOEngine
-    kept: Path | None
-    """Folder of the results in one piece, which take longest."""
+    cache_folder: Path | None
+    """Folder for the results in one piece, which take longest."""
 
     def plan(self, width_px: int, height_px: int, halo_px: int, blend_px: int) -> list[TileBox]:
-        """The tiles of a picture."""
+        """Return the tiles of a picture."""
         most_px = self.model.max_tile_px
         return plan(width_px, height_px, halo_px=halo_px, max_tile_px=most_px, blend_px=blend_px)
 
     def difference(self, name: str, picture: Pixels, halo_px: int, blend_px: int) -> Difference:
-        """A picture of 16 bits, made of tiles, against the same made in one piece."""
+        """Compare a picture of 16 bits made of tiles with the same picture made in one piece."""
         height, width, _ = picture.shape
         whole = self.enlarged(name, picture)
         boxes = self.plan(width, height, halo_px, blend_px)
@@ -137,9 +144,11 @@ class Bench:
         return Difference.of(np.abs(whole8 - tiled8), near, whole8.size)
 
     def enlarged(self, name: str, picture: Pixels) -> Pixels:
-        """The result in one piece, 16 bits: from the folder, or made and put there."""
+        """Return the result in one piece, 16 bits, from the folder, or computed and saved there."""
         height, width, _ = picture.shape
-        path = self.kept and self.kept / f"{self.model.id}-{name}-{width}x{height}.npy"
+        path = (
+            self.cache_folder and self.cache_folder / f"{self.model.id}-{name}-{width}x{height}.npy"
+        )
         if path and path.exists():
             found: Pixels = np.load(path)
             return found
@@ -157,25 +166,25 @@ class Bench:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How far a picture in tiles is from the one in one piece, both of 8 bits."""
+    """The difference between a picture made of tiles and one made in one piece, both of 8 bits."""
 
     psnr_db: float | None
-    """Over all samples; None where all are equal."""
+    """Ratio over all samples; None if all are equal."""
 
     near: npt.NDArray[np.int64]
-    """How many samples within ``NEAR_PX`` of a border differ by 0, 1, ... 255."""
+    """Number of samples within ``NEAR_PX`` of a border that differ by 0, 1, ... 255."""
 
     most: int
     """The largest difference of any sample."""
 
     @classmethod
     def of(cls, differences: Samples, near: Mask, samples: float) -> Difference:
-        """Sum up differences, (H, W, 3), of which those in ``near``, (H, W), are near a border.
+        """Summarise differences, (H, W, 3). The mask ``near``, (H, W), marks those near a border.
 
         Args:
-            differences: of each sample, or of all those that are not equal.
-            near: where a border is near.
-            samples: of the picture; those that ``differences`` does not hold are equal.
+            differences: the difference of each sample, or of all those that are not equal.
+            near: mask of the samples near a border.
+            samples: number of samples of the picture; those that ``differences`` does not contain are equal.
         """
         mean_square = float((differences**2).sum()) / samples
         return cls(
@@ -186,7 +195,7 @@ class Difference:
 
 
 def together(differences: dict[str, Difference]) -> Figures:
-    """All photographs: median and worst PSNR, and what one sample in a thousand near borders exceeds."""
+    """Return median and worst PSNR over all photographs, and the 99.9th percentile near borders."""
     psnrs = [math.inf if one.psnr_db is None else one.psnr_db for one in differences.values()]
     counts = np.cumsum(sum(one.near for one in differences.values()))
     return {
@@ -200,18 +209,18 @@ def together(differences: dict[str, Difference]) -> Figures:
 
 
 def _finite(value: float) -> float | None:
-    """JSON has no infinity: None where all samples are equal."""
+    """Return None in place of infinity, which JSON lacks: all samples are equal."""
     return value if math.isfinite(value) else None
 
 
 def text(figures: Figures) -> str:
-    """One line of what holds for all photographs."""
+    """Return one line with the figures over all photographs."""
     single = {name: value for name, value in figures.items() if not isinstance(value, dict)}
     return "  ".join(f"{name} {value}" for name, value in single.items())
 
 
 def near_borders(boxes: Sequence[TileBox], scale: int, shape: tuple[int, ...]) -> Mask:
-    """Samples within ``NEAR_PX`` LR pixels of where two tiles meet, as a mask (H, W)."""
+    """Return the samples within ``NEAR_PX`` LR pixels of a border between tiles, as a mask (H, W)."""
     near = np.zeros(shape, np.bool_)
     for row in {box.rows.start for box in boxes} - {0}:
         near[max(0, row - NEAR_PX) * scale : (row + NEAR_PX) * scale] = True
@@ -221,9 +230,9 @@ def near_borders(boxes: Sequence[TileBox], scale: int, shape: tuple[int, ...]) -
 
 
 def work_factor(model: Model, boxes: Sequence[TileBox]) -> float:
-    """Pixels of a network in one piece that would take as much computing.
+    """Return the number of pixels of a network in one piece that would take as much computation.
 
-    The trunk of an rrdb network sees all of a tile, its tail what is kept, in blocks that see a little around them.
+    The trunk of an rrdb network reads the whole tile. Its tail reads the kept part, in blocks with a small margin.
     """
     read_px = sum(box.lr_px for box in boxes)
     if len(parts_of(model)) == 1:
@@ -235,7 +244,7 @@ def work_factor(model: Model, boxes: Sequence[TileBox]) -> float:
 
 
 def tail_px(box: TileBox, reach_px: int) -> int:
-    """LR pixels of a tile that the tail sees, which reaches so far around a pixel."""
+    """Return the LR pixels of a tile that the tail reads, which reaches this far around a pixel."""
     kept = box.kept_in_tile
     sides = (
         (kept.top, kept.height_px, box.rows.read_px),

@@ -1,13 +1,13 @@
 """What does the service add to the network, and what do two and five model servers gain over one?
 
-The same photo, in turn and in one run, on the same cores in the same precision:
+The same photo is upscaled in several ways, in turn in one run, on the same cores in the same precision:
 
-- *whole*: the bare network on the whole picture, all cores at it, no tiles;
+- *whole*: the bare network on the whole picture, with all cores, without tiles;
 - *tiles*: the bare engine on the tiles of the service's plan, in this process;
-- *half*: the same with half of the threads, which tells what the other half of the cores adds without any service;
+- *half*: the same with half of the threads, which shows what the other cores add without any service;
 - *two*: ``POST /upscale`` over two model servers that share the cores;
-- *one*: ``POST /upscale`` over one of these servers, so on half of the cores;
-- *five*: over five servers of one thread, as many as a service has at most.
+- *one*: ``POST /upscale`` over one of these servers, that is on half of the cores;
+- *five*: ``POST /upscale`` over five servers of one thread, the most that a service has.
 """
 
 from __future__ import annotations
@@ -49,9 +49,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="realesrgan-x4plus")
     parser.add_argument("--precision", default="auto", choices=PRECISIONS)
-    parser.add_argument("--side", type=int, default=512, help="pixels of a side, at most 512")
+    parser.add_argument(
+        "--side", type=int, default=512, help="side of the picture in pixels, at most 512"
+    )
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS, help="only these")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS, help="run only these ways")
     parser.add_argument("--record", action="store_true", help="append to results.jsonl")
     arguments = parser.parse_args()
 
@@ -111,12 +113,12 @@ def main() -> None:
 
 
 def whole(model: Model, picture: Pixels, precision: str) -> Callable[[], object]:
-    """The bare network, one request with all cores."""
+    """Run the bare network, one request with all cores."""
     import openvino as ov
 
     from enlarger.engine.openvino import graphs
 
-    # Both are a matter of the graph; what is not int8 there is computed in the best float precision.
+    # Both depend on the graph. Operations that are not int8 there use the best float precision.
     in_float = next(one for one in precisions_of(model) if one != "int8")
     compiled = ov.Core().compile_model(
         graphs.build(model, model.read_ranges())
@@ -135,7 +137,7 @@ def whole(model: Model, picture: Pixels, precision: str) -> Callable[[], object]
 
 
 def tiles(model: Model, picture: Pixels, precision: str, threads: int) -> Callable[[], object]:
-    """The bare engine on the plan's tiles."""
+    """Run the bare engine on the plan's tiles."""
     engine = OpenVINOEngine(
         Catalogue([model]), threads=threads, precision=precision, cache_folder=None
     )
@@ -150,7 +152,7 @@ def tiles(model: Model, picture: Pixels, precision: str, threads: int) -> Callab
 def service(
     folder: Path, addresses: list[str], model: Model, picture: Pixels
 ) -> Iterator[Callable[[], object]]:
-    """A gateway over model servers; gives a call that enlarges the picture through ``POST /upscale``."""
+    """Start a gateway over model servers, and yield a call that upscales the picture through ``POST /upscale``."""
     folder.mkdir()
     file = BytesIO()
     Image.fromarray(picture).save(file, "PNG")

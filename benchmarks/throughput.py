@@ -1,7 +1,8 @@
 """Does the whole service make as many pixels per second as its bare engine?
 
-Clients that each send picture after picture, of many sizes, over two model servers that share the cores; against all
-tiles of the same pictures, given at once to the engine in this process on the same cores. The bar is 0.95.
+Clients each send one picture after the other, of many sizes, over two model servers that share the cores. The
+reference is all tiles of the same pictures, sent at once to the engine in this process on the same cores. The limit
+is 0.95.
 """
 
 from __future__ import annotations
@@ -39,9 +40,9 @@ def main() -> None:
     parser.add_argument("--model", default="realesrgan-x4plus")
     parser.add_argument("--precision", default="auto", choices=PRECISIONS)
     parser.add_argument("--clients", type=int, default=8)
-    parser.add_argument("--pictures", type=int, default=2, help="of each client")
+    parser.add_argument("--pictures", type=int, default=2, help="pictures of each client")
     parser.add_argument(
-        "--side", type=int, default=192, help="longest side of a picture, at most 512"
+        "--side", type=int, default=192, help="longest side of a picture in pixels, at most 512"
     )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--record", action="store_true", help="append to results.jsonl")
@@ -53,7 +54,7 @@ def main() -> None:
         photo()[: height * arguments.side // 16, : width * arguments.side // 16]
         for width, height in SIZES
     ]
-    # Each client begins with another size, so that large and small ones meet.
+    # Each client begins with another size, so that large and small pictures overlap.
     shares = [
         [pictures[(client + turn) % len(pictures)] for turn in range(arguments.pictures)]
         for client in range(arguments.clients)
@@ -121,14 +122,14 @@ def main() -> None:
 
 
 def png(picture: Pixels) -> bytes:
-    """A picture as a file."""
+    """Return a picture as a file."""
     file = BytesIO()
     Image.fromarray(picture).save(file, "PNG")
     return file.getvalue()
 
 
 def send(running: RunningService, model_id: str, files: Sequence[bytes]) -> None:
-    """One client: picture after picture, results left on the server."""
+    """Run one client, which sends one picture after the other and leaves the results on the server."""
     for file in files:
         status, answer = running.upscale(file, scale=4, model=model_id, inline=False)
         assert status == 200, answer

@@ -1,6 +1,6 @@
 """How much memory does a process need for a tile, and how long does the network take?
 
-Each size in a process of its own: interpreter, runtime and weights are in the figure. One thread.
+Each size runs in a process of its own, so the figures include interpreter, runtime and weights. There is one thread.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--precision", default="auto", choices=PRECISIONS)
     parser.add_argument("--sides", type=int, nargs="+", default=[128, 256, 374])
     parser.add_argument("--record", action="store_true", help="append to results.jsonl")
-    parser.add_argument("--here", action="store_true", help="one size, in this process")
+    parser.add_argument("--here", action="store_true", help="measure one size, in this process")
     arguments = parser.parse_args()
     model_id = arguments.model
     model = Catalogue.installed(Path("models")).choose(model_id, scale=4)
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def measured(model_id: str, precision: str, side_px: int) -> tuple[float, float]:
-    """Most memory that this process ever held, in MB, and seconds of the network for one tile of 16 bits."""
+    """Return the peak memory of this process, in MB, and the seconds of the network for one tile of 16 bits."""
     model = Catalogue.installed(Path("models")).choose(model_id, scale=4)
     pixels = photo("retina.jpg")[400 : 400 + side_px, 400 : 400 + side_px].astype("uint16") * 257
     halo_px = min(model.halo_px, side_px // 4)

@@ -1,4 +1,4 @@
-"""Ways in turn: each round runs all of them, so that a machine that is slow for a while slows them all."""
+"""Runs ways in turn: each round runs all of them, so that a machine that is slow for a while slows them all."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable, Mapping
 
 Seconds = dict[str, list[float]]
-"""Of each way, one entry per round."""
+"""The seconds of each way, one entry per round."""
 
 
 def in_turn(ways: Mapping[str, Callable[[], float]], rounds: int) -> Seconds:
-    """The seconds that each way says it took, in each round; prints them as they come."""
+    """Return the seconds that each way reports in each round, and print them as they come."""
     seconds: Seconds = {name: [] for name in ways}
     for round_ in range(rounds):
         for name, run in ways.items():
@@ -24,7 +24,7 @@ def in_turn(ways: Mapping[str, Callable[[], float]], rounds: int) -> Seconds:
 def timed(
     run: Callable[[], object], clock: Callable[[], float] = time.perf_counter
 ) -> Callable[[], float]:
-    """A way that takes the seconds of a call."""
+    """Return a way that measures the seconds of a call."""
 
     def way() -> float:
         started = clock()
@@ -35,6 +35,6 @@ def timed(
 
 
 def ratio(seconds: Seconds, over: str, under: str) -> float:
-    """Median of the ratios within each round, which a machine that slows down for a while does not move."""
+    """Return the median of the ratios within each round, which is robust if a machine slows down for a while."""
     pairs = zip(seconds[over], seconds[under], strict=True)
     return round(statistics.median(a / b for a, b in pairs), 3)

@@ -1,9 +1,9 @@
-"""What stays of requests whose clients went away?
+"""What remains of requests whose clients disconnect?
 
-500 requests are closed at random moments: before their body is sent whole, while they wait, and while the answer is
-being read. What is in flight must be nothing within one tile's time, in the gateway and in the model servers: not only
-as they say, but their threads must have stopped computing, which their processor time tells. No descriptor and no
-memory may be lost, there and here; and a picture afterwards must be right.
+500 requests are closed at random moments: before their body is complete, while they wait, and while the response is
+being read. Within one tile's time nothing may be in flight, in the gateway and in the model servers. They must say
+so, and their threads must have stopped computing, which their CPU time shows. No process may lose descriptors or
+memory, and a picture afterwards must be right.
 """
 
 from __future__ import annotations
@@ -47,23 +47,23 @@ SIZES = ((160, 140), (250, 190), (320, 240))
 CLIENTS = 16
 GROWTH_MB = 50
 LEAST_TILE_S = 1.0
-"""What a tile is given at least: the looking itself takes some of it."""
+"""The minimum time for a tile: the observation itself takes some of it."""
 
 SPARE_DESCRIPTORS = 2 * SERVERS
-"""Connections to the model servers are kept for a while."""
+"""Connections to the model servers stay open for a while."""
 
 LOOK_S = 0.2
-"""How long processor time is looked at."""
+"""Seconds for which CPU time is observed."""
 
 COMPUTING = 0.1
-"""Of a core: one that computes has more, even where five share two cores with others. Probes take a hundredth."""
+"""Share of a core above which a server is computing, even if five share two cores with others. Probes take a hundredth."""
 
 SETTLE_S = 90
-"""Longer than an idle connection is kept."""
+"""Longer than an idle connection stays open."""
 
 
 def main() -> None:
-    """Ask, go away, and look what is left."""
+    """Send requests, disconnect, and look at what is left."""
     parser = options(__doc__)
     parser.add_argument("--requests", type=int, default=500)
     arguments = parser.parse_args()
@@ -81,7 +81,8 @@ def main() -> None:
                 return leave(running.url, chance.choice(asked), chance, usual_s)
 
             with ThreadPoolExecutor(CLIENTS) as threads:
-                # What a first storm needs is needed by the next one, too; what each one adds is a leak.
+                # The memory of a first storm is needed by the next one, too. Only what each further one adds is a
+                # leak.
                 list(threads.map(ask_and_leave, range(-arguments.requests // 4, 0)))
                 until(lambda: in_flight(running) == 0, give_up_s=60)
                 memory_before, descriptors_before = rss_mb(pid), descriptors(pid)
@@ -124,7 +125,7 @@ def main() -> None:
 
 
 def compute(pids: Iterable[int]) -> bool:
-    """Whether one of these processes uses a core, or a good part of it, just now."""
+    """Whether one of these processes uses a large part of a core at the moment."""
     before = {pid: processor_s(pid) for pid in pids if alive(pid)}
     time.sleep(LOOK_S)
     return any(
@@ -140,7 +141,7 @@ def check_servers(
     servers: dict[int, int],
     before_mb: dict[int, float],
 ) -> None:
-    """Whether the model servers are those from before, and hold no more."""
+    """Check that the model servers are the same as before, and hold no more."""
     findings.check(
         "the model servers are the same", server_pids(running) == servers, f"{len(servers)}"
     )
@@ -153,7 +154,7 @@ def check_servers(
 
 
 def leave(url: str, picture: Picture, chance: random.Random, usual_s: float) -> str:
-    """Ask, and close the connection at a random moment; which kind of moment it was."""
+    """Send a request, close the connection at a random moment, and return the kind of that moment."""
     address = urlsplit(url)
     head = (
         "POST /upscale HTTP/1.1\r\nHost: chaos\r\nContent-Type: application/json\r\n"
@@ -175,7 +176,7 @@ def leave(url: str, picture: Picture, chance: random.Random, usual_s: float) -> 
 
 
 def in_flight(running: RunningService) -> int:
-    """Requests of the gateway, and tiles at its model servers, as it sees them and as they do."""
+    """Return the requests of the gateway, and the tiles of its model servers, as it sees them and as they do."""
     status = running.get("/status")[1]
     count: int = status["queue"]["requests"]
     count += sum(entry["tiles_in_flight"] for entry in status["servers"])

@@ -1,8 +1,9 @@
-"""What happens when the disk, or the clock, is not as it was?
+"""What happens when the disk, or the clock, changes?
 
-The disk full, the folder of results read-only, removed, or replaced by a file; the clock a day ahead or behind. What
-cannot be stored must get ``storage_full`` with a text that names no path; nothing half-written may stay; and there
-must be pictures again when it is over. What needs rights that this user does not have is said, and not tried.
+The disk is full; the folder of results is read-only, removed, or replaced by a file; the clock is a day ahead or
+behind. If a result cannot be stored, the error must be ``storage_full`` with a text that contains no path. No partial
+file may remain, and the service must recover afterwards. A fault that needs rights that this user lacks is reported
+as such.
 """
 
 from __future__ import annotations
@@ -35,19 +36,21 @@ from scene import (
 SIZES = ((160, 140),)
 DISK_MIB = 16
 SMALL_BYTES = 128 << 10
-"""Less than a result, more than what else the gateway writes."""
+"""Less than a result, and more than anything else that the gateway writes."""
 
 LEFT_OVER = f".enlarger_{'0' * 32}"
-"""Named as what an earlier run was writing when it was killed."""
+"""A name like that of a file which an earlier run was writing when it was killed."""
 
 FAKETIME = ("libfaketimeMT.so.1", "libfaketime.so.1")
 JUMPS = ("+1d", "-1d", "+0d")
 
 
 def main() -> None:
-    """One fault after the other."""
+    """Run one fault after the other."""
     parser = options(__doc__)
-    parser.add_argument("--jump", type=float, default=5, help="seconds that a clock stays wrong")
+    parser.add_argument(
+        "--jump", type=float, default=5, help="seconds for which a clock stays wrong"
+    )
     arguments = parser.parse_args()
     with begun("disk", arguments) as (folder, findings), contextlib.ExitStack() as stack:
         asked = pictures(folder, arguments.seed, SIZES)
@@ -57,7 +60,7 @@ def main() -> None:
         uploads = disk / "uploads"
         uploads.mkdir()
         (uploads / LEFT_OVER).write_bytes(b"half a picture")
-        # An open database keeps a disk from being made read-only, which an error of the hardware does not ask.
+        # An open database prevents a read-only remount, but a hardware error does not.
         elsewhere = {
             "ENLARGER_DATABASE": str(folder / "jobs.sqlite3"),
             "ENLARGER_BLOBS": str(folder / "jobs"),
@@ -89,12 +92,12 @@ def main() -> None:
 
 
 class Trial:
-    """A running service, whose folder is tampered with.
+    """A running service whose folder is tampered with.
 
     Args:
-        findings: what is found goes here.
+        findings: receives the results.
         running: the service.
-        picture: what is asked for; its result is larger than ``SMALL_BYTES``.
+        picture: the picture to request, whose result is larger than ``SMALL_BYTES``.
         uploads: the folder.
     """
 
@@ -107,7 +110,7 @@ class Trial:
         self._uploads = uploads
 
     def check_usual(self) -> None:
-        """Undisturbed, there are pictures, and they are large enough for what follows."""
+        """Check that undisturbed requests succeed, and that their results are large enough for the trials."""
         check_answers(self._findings, [self._ask()])
         size = max(path.stat().st_size for path in self._uploads.iterdir())
         log_size = self._running.log.stat().st_size
@@ -115,7 +118,7 @@ class Trial:
             raise SystemExit(f"a result has {size} bytes, the log {log_size}: not fit for this")
 
     def check(self, name: str, fault: AbstractContextManager[None]) -> None:
-        """While the fault lasts there is a clear error and the rest goes on; afterwards all is as before."""
+        """Check that there is a clear error during the fault, and that everything works as before afterwards."""
         with fault:
             answer = self._ask()
             status = self._running.get("/status")[0]
@@ -138,7 +141,7 @@ class Trial:
         )
 
     def check_removed(self) -> None:
-        """A folder that is removed is made again."""
+        """Check that a removed folder is created again."""
         shutil.rmtree(self._uploads)
         answer = self._ask()
         self._findings.check(
@@ -156,7 +159,7 @@ class Trial:
 
 @contextlib.contextmanager
 def small_disk(folder: Path) -> Iterator[str | None]:
-    """A disk of its own for a folder; gives why there is none, if so."""
+    """Mount a small disk for a folder; yield the reason if that is not possible."""
     refused = mount("-t", "tmpfs", "-o", f"size={DISK_MIB}m", "tmpfs", str(folder))
     try:
         yield refused
@@ -166,7 +169,7 @@ def small_disk(folder: Path) -> Iterator[str | None]:
 
 
 def mount(*arguments: str) -> str | None:
-    """Mount something; gives why it cannot be, if so."""
+    """Mount something; return the reason if that is not possible."""
     if os.geteuid():
         return "only root may mount"
     try:
@@ -183,7 +186,7 @@ def mount(*arguments: str) -> str | None:
 
 @contextlib.contextmanager
 def small_files_only(pid: int) -> Iterator[None]:
-    """A running process may not write files larger than ``SMALL_BYTES``."""
+    """Forbid a running process to write files larger than ``SMALL_BYTES``."""
     soft, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (SMALL_BYTES, hard))
     try:
@@ -194,7 +197,7 @@ def small_files_only(pid: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def full(disk: Path) -> Iterator[None]:
-    """A disk with room for the beginning of a result."""
+    """Fill a disk until only the beginning of a result fits."""
     ballast = disk / "ballast"
     ballast.write_bytes(bytes(shutil.disk_usage(disk).free - SMALL_BYTES))
     try:
@@ -205,7 +208,7 @@ def full(disk: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def read_only_disk(disk: Path) -> Iterator[None]:
-    """A disk as it is after an error of its hardware."""
+    """Make a disk read-only, as after a hardware error."""
     if (reason := mount("-o", "remount,ro", str(disk))) is not None:
         raise OSError(reason)
     try:
@@ -216,7 +219,7 @@ def read_only_disk(disk: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def read_only_folder(folder: Path) -> Iterator[None]:
-    """A folder whose rights were taken away."""
+    """Take away the write permission of a folder."""
     mode = folder.stat().st_mode
     folder.chmod(0o555)
     try:
@@ -227,7 +230,7 @@ def read_only_folder(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def file_instead(folder: Path) -> Iterator[None]:
-    """A file of the folder's name, and the folder elsewhere."""
+    """Replace a folder by a file, and move the folder away."""
     elsewhere = folder.with_name("elsewhere")
     folder.rename(elsewhere)
     folder.touch()
@@ -241,9 +244,9 @@ def file_instead(folder: Path) -> Iterator[None]:
 def check_clock(
     findings: Findings, folder: Path, asked: list[Picture], seed: int, jump_s: float
 ) -> None:
-    """The wall clock of gateway and model server jumps under load, there and back; pictures go on.
+    """Let the clock of gateway and model server jump under load, there and back. Pictures must still succeed.
 
-    The times of files are the kernel's, whose clock does not jump, so how long results live is not asked here.
+    Times of files are the kernel's, whose clock does not jump, so the lifetime of results is not tested here.
     """
     promise = "the clock jumps a day: pictures go on"
     found = [path for name in FAKETIME for path in Path("/usr").glob(f"lib/*/faketime/{name}")]

@@ -1,8 +1,9 @@
-"""Does a server that fails every tile cost a picture, although it says that it is well?
+"""Does a server that fails every tile cost a picture, although it claims to be healthy?
 
-Four sound model servers and one whose probes are as good as theirs, and which answers every tile with 500
-``engine_failed``, at once: so it always has room while the others are full. Under eight clients no picture may fail,
-each must have the pixels that the command line makes, and the bad server must be ejected.
+There are four healthy model servers, and one with the same probes that answers every tile with 500 ``engine_failed``,
+at
+once: so it always has room while the others are full. With eight clients no picture may fail, each must have the
+pixels of the command line, and the bad server must be ejected.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from enlarger.pool.supervisor import PORT_LINE
 
 
 def main() -> None:
-    """Put a bad one among them, and count."""
+    """Add the bad server, and count."""
     parser = options(__doc__)
     parser.add_argument("--pictures", type=int, default=100)
     parser.add_argument("--clients", type=int, default=8)
@@ -65,7 +66,7 @@ def main() -> None:
 
 @contextlib.contextmanager
 def model_server() -> Iterator[int]:
-    """A model server of our own; its port."""
+    """Start a model server of our own, and yield its port."""
     process = subprocess.Popen(
         [sys.executable, "-m", "enlarger", "model-server", "--port", "0", "--threads", "1"],
         env={**os.environ, **SETTINGS},
@@ -86,15 +87,15 @@ def model_server() -> Iterator[int]:
 
 
 class BadServer(ThreadingHTTPServer):
-    """Answers probes as the server of that port, and fails every tile.
+    """Answers probes like the server on that port, and fails every tile.
 
     Args:
-        port: of a sound one.
+        port: port of a healthy server.
     """
 
     daemon_threads = True
     failed = 0
-    """Tiles."""
+    """Number of failed tiles."""
 
     def __init__(self, port: int) -> None:
         super().__init__(("127.0.0.1", 0), _BadAnswers)
@@ -106,16 +107,16 @@ class _BadAnswers(BaseHTTPRequestHandler):
     server: BadServer
 
     def do_GET(self) -> None:
-        """A probe."""
+        """Answer a probe."""
         try:
             answer = urllib.request.urlopen(f"{self.server.sound_url}{self.path}", timeout=10)
-        except urllib.error.HTTPError as error:  # it still starts
+        except urllib.error.HTTPError as error:  # the server is still starting
             answer = error
         with answer:
             self._answer(answer.status, {**json.load(answer), "instance": "bad"})
 
     def do_POST(self) -> None:
-        """A tile."""
+        """Fail a tile."""
         self.rfile.read(int(self.headers["Content-Length"]))
         self.server.failed += 1
         self._answer(500, {"code": "engine_failed", "retryable": True, "error": "it is bad"})
@@ -129,12 +130,12 @@ class _BadAnswers(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Nothing."""
+        """Log nothing."""
 
 
 @contextlib.contextmanager
 def bad_server(port: int) -> Iterator[BadServer]:
-    """It listens, and answers on threads of its own."""
+    """Start a bad server, which answers on threads of its own."""
     with BadServer(port) as server:
         serving = threading.Thread(target=server.serve_forever)
         serving.start()

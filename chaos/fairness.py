@@ -1,11 +1,11 @@
 """Does a thumbnail wait for a poster?
 
-Pictures of 64x64 are asked for, one after the other, at random moments while one of 2048x2048 is computed. Each must be
-ready within 1.5 times what it needs alone, and two tiles of the large one besides: the tile that is being computed at
-the server where it gets the next seat, and the one that waits there already. What it needs alone is the median of many
-on an idle service. The two tiles are the longest of those that were computed meanwhile, as the model servers log them
-(``infer_s`` of ``tile_done``): the machine may have other work, and is not the same all the time. The large one must be
-done as well.
+Pictures of 64x64 are requested, one after the other, at random moments while one of 2048x2048 is computed. Each must
+be ready within 1.5 times its usual time plus two tiles of the large picture: the tile that is being computed at the
+server with the next free seat, and the one that already waits there. The usual time is the median of many pictures on
+an idle service. The two tiles are the longest of those that were computed meanwhile, according to the model servers'
+logs (``infer_s`` of ``tile_done``), because the speed of the machine may vary. The large picture must succeed as
+well.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ LARGE_ID = "chaos-large"
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """One that a model server computed."""
+    """One tile that a model server computed."""
 
     done_at: float
     """Seconds since the epoch."""
@@ -59,14 +59,16 @@ class Tile:
 
     @classmethod
     def of(cls, event: dict[str, Any]) -> Tile:
-        """As the log states it."""
+        """Return the tile of a log event."""
         return cls(datetime.fromisoformat(event["timestamp"]).timestamp(), event["infer_s"])
 
 
 def main() -> None:
-    """Measure alone, then behind a large one, and judge each."""
+    """Measure small pictures alone, then behind a large one, and judge each."""
     parser = options(__doc__)
-    parser.add_argument("--tries", type=int, default=8, help="small pictures behind large ones")
+    parser.add_argument(
+        "--tries", type=int, default=8, help="number of small pictures behind large ones"
+    )
     arguments = parser.parse_args()
     chance = random.Random(arguments.seed)
     with begun("fairness", arguments) as (folder, findings):
@@ -99,12 +101,12 @@ def one_large(
     tries: int,
     chance: random.Random,
 ) -> Answer:
-    """Have a large picture made, and add small ones that come while all servers work on it; its answer."""
+    """Request a large picture, add small ones while all servers work on it, and return its answer."""
     with ThreadPoolExecutor(1) as threads:
         answer = threads.submit(ask, running.url, large_picture(), request_id=LARGE_ID)
         until(lambda: answer.done() or is_everywhere(running))
         while len(behind) < tries:
-            # Not all at the moment in which the one before was done and a seat is free.
+            # Requests are not all sent at the moment when the one before has just freed a seat.
             time.sleep(chance.uniform(0, 1))
             if answer.done() or not is_everywhere(running):
                 break
@@ -113,7 +115,10 @@ def one_large(
 
 
 def large_picture() -> Picture:
-    """The sample photo as a large one. Its answer is a JPEG, so that reading it takes no core for long."""
+    """Return the sample photo as a large picture.
+
+    Its answer is a JPEG, so that reading it does not occupy a core for long.
+    """
     file = BytesIO()
     with Image.open(SAMPLE) as sample:
         sample.convert("RGB").resize(LARGE, Image.Resampling.BICUBIC).save(file, "JPEG", quality=90)
@@ -128,7 +133,7 @@ def is_everywhere(running: RunningService) -> bool:
 def check_fair(
     findings: Findings, alone: list[Answer], behind: list[Answer], tiles: list[Tile]
 ) -> None:
-    """Whether each was ready in its time."""
+    """Check that each picture was ready in its time."""
     promise = f"ready within {FACTOR} times its time alone and {TILES} tiles of the large one"
     if not behind or not tiles:
         findings.check(promise, None, "no small picture came behind a large one")
@@ -148,7 +153,7 @@ def check_fair(
 
 
 def longest_s(tiles: list[Tile], answer: Answer) -> float:
-    """Seconds of the longest tiles of which a part was computed while that answer was waited for."""
+    """Return the seconds of the longest tiles that were partly computed while that answer was pending."""
     asked_at = answer.done_at - answer.took_s
     meanwhile = [
         tile.infer_s

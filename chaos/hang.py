@@ -1,8 +1,8 @@
-"""Does a model server that hangs hold a picture up?
+"""Does a hanging model server delay a picture?
 
-One model server gets SIGSTOP with tiles in hand, and never SIGCONT: it accepts and does not answer. No picture may
-fail, nor be later than twice its undisturbed time plus the limit of an attempt; and the server must be killed and
-replaced. If none can be stopped with tiles in hand, nothing was tried.
+One model server gets SIGSTOP with tiles in hand, and never SIGCONT: it accepts connections and does not answer. No
+picture may fail, or be later than twice its undisturbed time plus the limit of an attempt. The server must be killed
+and replaced. If no server with tiles in hand could be stopped, nothing was tested.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from scene import (
 
 SIZES = ((160, 140), (250, 190), (400, 300))
 LOOK_S = 20
-"""For a server with tiles in hand: with three clients all are nearly always busy."""
+"""Time to find a server with tiles in hand: with three clients nearly all are always busy."""
 
 
 def main() -> None:
-    """Stop one, and look at the clock."""
+    """Stop one server, and measure the times."""
     parser = options(__doc__)
     parser.add_argument("--clients", type=int, default=3)
     parser.add_argument("--undisturbed", type=float, default=20, help="seconds before the hang")
@@ -44,10 +44,13 @@ def main() -> None:
         "--attempt-limit",
         type=float,
         default=10,
-        help="seconds of an attempt; small tiles get the least that the pool gives",
+        help="time limit of an attempt in seconds; small tiles get the shortest limit of the pool",
     )
     parser.add_argument(
-        "--replaced-within", type=float, default=60, help="seconds until another server is ready"
+        "--replaced-within",
+        type=float,
+        default=60,
+        help="seconds within which another server must be ready",
     )
     arguments = parser.parse_args()
     with begun("hang", arguments) as (folder, findings):
@@ -90,7 +93,7 @@ def main() -> None:
 
 
 def stop_a_busy_server(running: RunningService, chance: random.Random) -> tuple[int, int] | None:
-    """SIGSTOP to a server with tiles in hand; its number and process, or None if none is found."""
+    """Send SIGSTOP to a server with tiles in hand; return its number and process id, or None if none is found."""
     give_up = time.monotonic() + LOOK_S
     while time.monotonic() < give_up:
         pids = server_pids(running)
@@ -99,7 +102,7 @@ def stop_a_busy_server(running: RunningService, chance: random.Random) -> tuple[
             time.sleep(0.01)
             continue
         os.kill(pids[number], signal.SIGSTOP)
-        # It may have answered between the look and the signal, and its answer may be on its way.
+        # The server may have answered between the check and the signal, and its answer may be on its way.
         time.sleep(0.2)
         if has_tiles(running, number):
             return number, pids[number]
@@ -113,7 +116,7 @@ def has_tiles(running: RunningService, number: int) -> bool:
 
 
 def slowest(answers: list[Answer]) -> dict[str, float]:
-    """The longest time that each picture took."""
+    """Return the longest time of each picture."""
     seconds: dict[str, float] = {}
     for answer in answers:
         name = answer.picture.name
@@ -122,7 +125,7 @@ def slowest(answers: list[Answer]) -> dict[str, float]:
 
 
 def shown(seconds: float | None) -> str:
-    """For people."""
+    """Return seconds as readable text."""
     return "never" if seconds is None else f"{seconds:.1f} s"
 
 

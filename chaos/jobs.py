@@ -1,8 +1,8 @@
 """Does a killed gateway cost a job?
 
-Many small jobs are queued; while they are worked on, the gateway gets kill -9 at random moments, and another one is
-started on the same folder. All must succeed, each with the pixels that the command line makes, and none may be computed
-twice in full: what was finished before a kill is found after it.
+Many small jobs are queued. While they run, the gateway gets kill -9 at random moments, and another one is started on
+the same folder. All jobs must succeed, each with the pixels of the command line, and none may be computed twice in
+full: the next gateway finds what was finished before a kill.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ MOST_SIDES = (64, 48)
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A job, and what is to become of it."""
+    """A job, and its expected result."""
 
     number: int
     picture: bytes
     expected: str
-    """Digest of the pixels that the command line makes."""
+    """Digest of the pixels that the command line produces."""
 
 
 def main() -> None:
-    """Queue, kill, count."""
+    """Queue jobs, kill gateways, count."""
     parser = options(__doc__)
     parser.add_argument("--jobs", type=int, default=1000)
     parser.add_argument("--kills", type=int, default=3)
@@ -56,7 +56,7 @@ def main() -> None:
             began = time.monotonic()
             jobs = list(threads.map(gateways.queued, wanted))
             queued_s = time.monotonic() - began
-            # Not the last ones: of a job that ends in the moment of a kill the log may say nothing.
+            # The last jobs are excluded: the log may not mention a job that ends at the moment of a kill.
             left = range(ended_count(gateways.running), arguments.jobs * 9 // 10)
             for count in sorted(chance.sample(left, min(arguments.kills, len(left)))):
                 gateways.kill_after(count)
@@ -81,7 +81,7 @@ def main() -> None:
 
 
 def small_pictures(folder: Path, seed: int, count: int) -> list[Wanted]:
-    """So many pieces of the sample photo with some noise, no two alike, enlarged by the command line undisturbed."""
+    """Return pieces of the sample photo with some noise, no two alike, upscaled by the command line undisturbed."""
     chance = np.random.default_rng(seed)
     before = folder / "before"
     before.mkdir()
@@ -121,7 +121,7 @@ class Gateways:
         self.running = self._stack.enter_context(service(self._folder, **self._settings))
 
     def kill_after(self, count: int) -> None:
-        """As soon as so many jobs have ended."""
+        """Kill the gateway as soon as this many jobs have ended."""
         if until(lambda: ended_count(self.running) >= count) is not None:
             self.running.process.kill()
             self.running.process.wait()
@@ -129,7 +129,7 @@ class Gateways:
             self._start()
 
     def queued(self, wanted: Wanted) -> str:
-        """The path of a new job."""
+        """Queue a job, and return its path."""
         request = urllib.request.Request(
             f"{self.running.url}/v1/jobs?scale=4&model={MODEL}",
             wanted.picture,
@@ -139,7 +139,7 @@ class Gateways:
             return str(json.load(response)["links"]["self"])
 
     def state(self, job: str) -> str:
-        """Of a job, when it has ended."""
+        """Return the state of a job when it has ended."""
         give_up = time.monotonic() + GIVE_UP_S
         while time.monotonic() < give_up:
             state = str(self.running.get(f"{job}?wait=30")[1]["state"])
@@ -148,7 +148,7 @@ class Gateways:
         return "unfinished"
 
     def is_right(self, job: str, wanted: Wanted) -> bool:
-        """Whether its result is the command line's."""
+        """Whether the job's result equals that of the command line."""
         with (
             contextlib.suppress(OSError),
             urllib.request.urlopen(f"{self.running.url}{job}/result") as response,
@@ -158,16 +158,16 @@ class Gateways:
 
 
 def ended_count(running: RunningService) -> int:
-    """Jobs that have come to an end, whichever gateway it was."""
+    """Return the number of jobs that have ended, at any of the gateways."""
     return len(events(running, "job_ended"))
 
 
 def computed_twice(running: RunningService) -> list[str]:
-    """Requests each of whose tiles was computed, and kept, more than once."""
-    kept: dict[str, collections.Counter[int]] = collections.defaultdict(collections.Counter)
+    """Return the requests of which each tile was computed, and stored, more than once."""
+    times_stored: dict[str, collections.Counter[int]] = collections.defaultdict(collections.Counter)
     for event in events(running, "tile_kept"):
-        kept[event["request_id"]][event["index"]] += 1
-    return [request_id for request_id, times in kept.items() if min(times.values()) > 1]
+        times_stored[event["request_id"]][event["index"]] += 1
+    return [request_id for request_id, times in times_stored.items() if min(times.values()) > 1]
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """Does a killed model server cost a picture?
 
-Every two seconds a random model server gets kill -9, under eight clients, until 200 pictures are done.
-None may fail, and each must have the pixels that the command line makes undisturbed.
+Every two seconds a random model server gets kill -9, with eight clients, until 200 pictures are done. None may fail,
+and each must have the pixels that the command line produces undisturbed.
 
-While no server is ready at all, killing pauses: where five are killed before one has started, nothing can be done, and
-nothing is shown.
+Killing pauses while no server is ready. If five servers were killed before one has started, no work could be done,
+and nothing would be shown.
 """
 
 from __future__ import annotations

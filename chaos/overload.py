@@ -1,9 +1,9 @@
-"""What happens when four times more comes than can be done?
+"""What happens when four times more requests arrive than the service can process?
 
-The capacity is measured first, with clients that wait for their answers. Then requests come at random moments, four
-times as many as that, whatever becomes of them. Every refusal must be a 503 that says when to come back. Of what was
-accepted, 99 % must be done within twice the ETA given at admission (``eta_s`` of the log's event ``admitted``). The
-gateway's memory must never be more than 50 MB above what it was before, when the capacity was measured.
+The capacity is measured first, with clients that wait for their answers. Then requests arrive at random moments, at
+four times that rate, whatever happens to them. Every refusal must be a 503 with a ``Retry-After``. At least 99 % of
+the accepted requests must be done within twice the ETA stated at admission (``eta_s`` of the log event ``admitted``).
+The gateway's memory must never exceed its peak during the measurement of capacity by more than 50 MB.
 """
 
 from __future__ import annotations
@@ -43,9 +43,13 @@ FACTOR = 2
 def main() -> None:
     """Measure, flood, and judge."""
     parser = options(__doc__)
-    parser.add_argument("--seconds", type=float, default=60, help="of overload")
-    parser.add_argument("--measure", type=float, default=20, help="seconds to measure capacity")
-    parser.add_argument("--times", type=float, default=4, help="the capacity")
+    parser.add_argument("--seconds", type=float, default=60, help="seconds of overload")
+    parser.add_argument(
+        "--measure", type=float, default=20, help="seconds in which the capacity is measured"
+    )
+    parser.add_argument(
+        "--times", type=float, default=4, help="rate of requests, in multiples of the capacity"
+    )
     arguments = parser.parse_args()
     with begun("overload", arguments) as (folder, findings):
         asked = pictures(folder, arguments.seed, SIZES)
@@ -72,7 +76,7 @@ def main() -> None:
         )
         check_answers(findings, accepted)
         check_etas(findings, accepted, admitted)
-        # In the second half of the measuring, all that any load needs is there.
+        # In the second half of the measurement, all memory for ordinary load has been allocated.
         usual_mb = before.of["gateway"].rss_mb
         grown = rise(usual_mb[len(usual_mb) // 2 :], footprints.of["gateway"].rss_mb)
         findings.check(
@@ -85,12 +89,12 @@ def main() -> None:
 def capacity_per_s(
     running: RunningService, asked: list[Picture], arguments: argparse.Namespace
 ) -> float:
-    """Pictures a second that clients get who wait for their answers."""
+    """Return the pictures per second of clients that wait for their answers."""
     warm_up(running.url, asked)
     began = time.monotonic()
     with Clients(running.url, asked, 2 * SERVERS, arguments.seed) as clients:
         time.sleep(arguments.measure)
-    # On leaving, each client's last one was finished.
+    # On leaving, each client's last request was finished.
     done = sum(not answer.failed for answer in clients.answers)
     return max(1, done) / (time.monotonic() - began)
 
@@ -98,7 +102,7 @@ def capacity_per_s(
 def flood(
     running: RunningService, asked: list[Picture], arguments: argparse.Namespace, *, rate: float
 ) -> list[Answer]:
-    """Requests at random moments (a Poisson process), none of which waits for another; all their answers."""
+    """Send requests at random moments (a Poisson process), without waiting for answers; return all answers."""
     chance = random.Random(arguments.seed)
     began = time.monotonic()
     at_s = chance.expovariate(rate)
@@ -112,7 +116,7 @@ def flood(
 
 
 def has_retry_after(answer: Answer) -> bool:
-    """Whether it says in how many seconds to come back."""
+    """Whether the answer says in how many seconds to come back."""
     value = answer.headers.get("retry-after", "")
     return value.isdecimal() and int(value) >= 1
 
@@ -120,7 +124,7 @@ def has_retry_after(answer: Answer) -> bool:
 def check_etas(
     findings: Findings, accepted: list[Answer], admitted: dict[str, dict[str, Any]]
 ) -> None:
-    """Whether nearly all were done within twice what was said at their admission."""
+    """Check that nearly all were done within twice the ETA stated at admission."""
     told = [
         answer
         for answer in accepted
@@ -141,7 +145,7 @@ def check_etas(
 
 
 def times_eta(answer: Answer, event: dict[str, Any]) -> float:
-    """From admission to answer, in ETAs."""
+    """Return the time from admission to answer, in ETAs."""
     admitted_at = datetime.fromisoformat(event["timestamp"]).timestamp()
     return float((answer.done_at - admitted_at) / max(event["eta_s"], 0.001))
 

@@ -1,4 +1,4 @@
-"""What was promised, and what was found: a line as it is found, a table in the end."""
+"""Promises and findings: a line for each finding, and a table at the end."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One promise, held against what happened."""
+    """One promise, compared with what happened."""
 
     question: str
-    """The script that asked."""
+    """The script that made the finding."""
 
     promise: str
     held: bool | None
-    """None: it could not be tried here."""
+    """None if the promise could not be tested here."""
 
     found: str
 
     @property
     def verdict(self) -> str:
-        """In a word."""
+        """Return the result as one word."""
         return {True: "holds", False: "BROKEN", None: "not tried"}[self.held]
 
 
 class Findings:
-    """What one script finds.
+    """The findings of one script.
 
     Args:
         question: name of the script.
-        file: also append each finding to this file, as a line of JSON.
+        file: a file to which each finding is also appended, as a line of JSON.
     """
 
     def __init__(self, question: str, file: Path | None = None) -> None:
@@ -42,7 +42,7 @@ class Findings:
         self._found: list[Finding] = []
 
     def check(self, promise: str, held: bool | None, found: str) -> None:
-        """Note and print whether a promise held."""
+        """Record and print whether a promise was kept."""
         finding = Finding(self.question, promise, held, found)
         self._found.append(finding)
         print(f"{finding.verdict}: {promise}: {found}", flush=True)
@@ -52,18 +52,18 @@ class Findings:
 
     @property
     def exit_status(self) -> int:
-        """0 unless a promise was broken."""
+        """Return 0 unless a promise was broken."""
         return int(any(finding.held is False for finding in self._found))
 
 
 def read_findings(file: Path) -> list[Finding]:
-    """What scripts appended to a file; none if it is not there."""
+    """Return the findings that scripts appended to a file; none if the file does not exist."""
     lines = file.read_text().splitlines() if file.exists() else []
     return [Finding(**json.loads(line)) for line in lines]
 
 
 def table(findings: Sequence[Finding]) -> str:
-    """All findings in columns."""
+    """Return all findings in columns."""
     rows = [("question", "verdict", "promise", "found")]
     rows += [(one.question, one.verdict, one.promise, one.found) for one in findings]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
@@ -74,15 +74,17 @@ def table(findings: Sequence[Finding]) -> str:
 
 
 def share_within(ratios: Sequence[float], limit: float) -> float:
-    """The share of them that are at most ``limit``; 1 if there are none."""
+    """Return the share of ratios that are at most ``limit``; 1 if there are none."""
     return sum(ratio <= limit for ratio in ratios) / len(ratios) if ratios else 1.0
 
 
 def growth(samples: Sequence[float]) -> float:
-    """From the second fifth of a run, when it is warm, to its last fifth; medians, so that no single moment decides.
+    """Return the growth from the second fifth of a run, when it is warm, to its last fifth.
+
+    Both are medians, so that no single moment decides.
 
     Raises:
-        ValueError: fewer than five samples.
+        ValueError: there are fewer than five samples.
     """
     fifth = len(samples) // 5
     if not fifth:
@@ -91,10 +93,10 @@ def growth(samples: Sequence[float]) -> float:
 
 
 def rise(before: Sequence[float], samples: Sequence[float]) -> float:
-    """How far the peak of a run, however early, is above that of the usual before it: load that can be done has peaks, too.
+    """Return how far the peak of a run is above the peak of the usual load before it.
 
     Raises:
-        ValueError: no samples, of either.
+        ValueError: one of the two has no samples.
     """
     if not before or not samples:
         raise ValueError("one sample at least, before and during")

@@ -1,7 +1,7 @@
 """Can all model servers be restarted under load?
 
-Each model server in turn gets SIGTERM, and the next one only when its successor is ready, under four clients. No
-picture may fail, and each must have the pixels that the command line makes.
+Each model server in turn gets SIGTERM, and the next one only when its successor is ready, with four clients. No
+picture may fail, and each must have the pixels of the command line.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from scene import (
 
 
 def main() -> None:
-    """Restart one after the other."""
+    """Restart one server after the other."""
     parser = options(__doc__)
     parser.add_argument("--clients", type=int, default=4)
-    parser.add_argument("--rounds", type=int, default=1, help="times that each server is restarted")
+    parser.add_argument("--rounds", type=int, default=1, help="number of restarts of each server")
     arguments = parser.parse_args()
     took_s: list[float | None] = []
     with begun("restart", arguments) as (folder, findings):
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def is_replaced(running: RunningService, number: int, pid: int) -> bool:
-    """Whether another process takes tiles as that server."""
+    """Whether another process computes tiles as that server."""
     state = server_entries(running)[number]["state"]
     return server_pids(running)[number] != pid and state in {"ready", "busy"}
 

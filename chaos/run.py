@@ -1,4 +1,4 @@
-"""All of it: each script in turn, and one table in the end. The exit status is 1 if one promise is broken."""
+"""Runs all scripts in turn, and prints one table at the end. The exit status is 1 if one promise is broken."""
 
 from __future__ import annotations
 
@@ -26,16 +26,20 @@ SCRIPTS = (
     "soak",
 )
 LIMIT_S = 900
-"""Of one script, besides the soak's own time. One that needs longer is stuck."""
+"""The time limit of one script, in addition to the soak's own time. A script that needs longer is stuck."""
 
 
 def main() -> None:
-    """Run them."""
+    """Run all scripts."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("scripts", nargs="*", help=f"of {', '.join(SCRIPTS)}; all by default")
-    parser.add_argument("--minutes", type=float, default=10, help="of the soak")
-    parser.add_argument("--seed", type=int, default=secrets.randbelow(1_000_000), help="of chance")
-    parser.add_argument("--folder", type=Path, help="keep the services' logs here")
+    parser.add_argument(
+        "scripts", nargs="*", help=f"scripts to run, of {', '.join(SCRIPTS)}; all by default"
+    )
+    parser.add_argument("--minutes", type=float, default=10, help="minutes of the soak")
+    parser.add_argument(
+        "--seed", type=int, default=secrets.randbelow(1_000_000), help="seed of the random numbers"
+    )
+    parser.add_argument("--folder", type=Path, help="folder for the services' logs")
     arguments = parser.parse_args()
     scripts = arguments.scripts or SCRIPTS
     if unknown := set(scripts) - set(SCRIPTS):
@@ -60,13 +64,13 @@ def main() -> None:
 
 
 def is_broken(finding: Finding, script: str) -> bool:
-    """Whether it is a broken promise of that script."""
+    """Whether a finding is a broken promise of that script."""
     return finding.question == script and finding.held is False
 
 
 def run(command: list[str], *, limit_s: float) -> int:
-    """A command's exit status; one that is stuck is interrupted, so that it stops its service."""
-    process = subprocess.Popen(command)  # ours
+    """Return a command's exit status. A command that is stuck is interrupted, so that it stops its service."""
+    process = subprocess.Popen(command)  # a script of this folder
     try:
         return process.wait(limit_s)
     except subprocess.TimeoutExpired:

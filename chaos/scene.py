@@ -1,4 +1,4 @@
-"""The service, its pictures and its clients, as every script here uses them. Linux: it looks into /proc."""
+"""The service, its pictures and its clients, for all scripts here. It needs Linux, because it reads /proc."""
 
 from __future__ import annotations
 
@@ -38,29 +38,33 @@ from enlarger.cli import SAMPLE
 MODEL = "realesr-animevideov3"
 SERVERS = 5
 SETTINGS = {"ENLARGER_PRECISION": "f32"}
-"""What the service and the command line have in common."""
+"""Settings that the service and the command line share."""
 
 SIZES = ((64, 64), (96, 160), (160, 140), (250, 190), (320, 240), (33, 400))
 """Widths and heights of mixed pictures: one tile, many tiles, a strip."""
 
 GIVE_UP_S = 300
-"""What is waited for at most; then something is broken."""
+"""The longest wait. After that, something is broken."""
 
 
 def options(doc: str) -> argparse.ArgumentParser:
-    """The options that all scripts have."""
+    """Return a parser with the options that all scripts have."""
     parser = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seed", type=int, default=secrets.randbelow(1_000_000), help="of chance")
-    parser.add_argument("--folder", type=Path, help="work here, and leave the service's log here")
+    parser.add_argument(
+        "--seed", type=int, default=secrets.randbelow(1_000_000), help="seed of the random numbers"
+    )
+    parser.add_argument(
+        "--folder", type=Path, help="working folder, where the service's log remains"
+    )
     parser.add_argument("--report", type=Path, help="append the findings to this file, as JSON")
     return parser
 
 
 @contextlib.contextmanager
 def begun(question: str, arguments: argparse.Namespace) -> Iterator[tuple[Path, Findings]]:
-    """A folder to work in, and the findings to fill; ends the program with their status."""
+    """Yield a working folder, and the findings to fill. Exits the program with their status."""
     findings = Findings(question, arguments.report)
     print(f"{question}: seed {arguments.seed}", flush=True)
     with contextlib.ExitStack() as stack:
@@ -73,25 +77,25 @@ def begun(question: str, arguments: argparse.Namespace) -> Iterator[tuple[Path, 
 
 
 def service(folder: Path, **environment: str) -> RunningService:
-    """Five model servers on free ports, to be entered."""
+    """Return a service with five model servers on free ports, as a context manager."""
     settings = {"NUM_SERVERS": str(SERVERS), **SETTINGS, **environment}
     return RunningService(folder, settings)
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture, and what is to become of it."""
+    """A picture, and its expected result."""
 
     name: str
     body: bytes
-    """The request."""
+    """The body of the request."""
 
     expected: str
-    """Digest of the pixels that the command line makes."""
+    """Digest of the pixels that the command line produces."""
 
 
 def pictures(folder: Path, seed: int, sizes: Sequence[tuple[int, int]] = SIZES) -> list[Picture]:
-    """A piece of the sample photo and noise in each size, enlarged by the command line undisturbed."""
+    """Return a piece of the sample photo with noise in each size, upscaled by the command line undisturbed."""
     chance = np.random.default_rng(seed)
     before, after = folder / "before", folder / "after"
     before.mkdir()
@@ -111,7 +115,7 @@ def pictures(folder: Path, seed: int, sizes: Sequence[tuple[int, int]] = SIZES) 
 
 
 def by_command_line(before: Path, after: Path) -> dict[str, bytes]:
-    """What the command line makes of all pictures of a folder, by their names."""
+    """Return the results of the command line for all pictures of a folder, by name."""
     command = [sys.executable, "-m", "enlarger", "upscale", str(before), f"{after}/"]
     subprocess.run(  # enlarger itself
         [*command, "--model", MODEL, "--scale", "4"],
@@ -123,13 +127,13 @@ def by_command_line(before: Path, after: Path) -> dict[str, bytes]:
 
 
 def request_of(picture: bytes, **more: str) -> bytes:
-    """The body that asks for a picture, with further fields."""
+    """Return the body of a request for a picture, with additional fields."""
     fields = {"image_b64": base64.b64encode(picture).decode(), "scale": 4, "model": MODEL, **more}
     return json.dumps(fields).encode()
 
 
 def digest(file: bytes) -> str:
-    """Equal for files of the same pixels."""
+    """Return a digest that is equal for files with the same pixels."""
     with Image.open(BytesIO(file)) as image:
         content = f"{image.mode} {image.size} ".encode() + image.tobytes()
     return hashlib.sha256(content).hexdigest()
@@ -137,21 +141,21 @@ def digest(file: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of a request."""
+    """The outcome of a request."""
 
     picture: Picture
     request_id: str
     status: int
-    """0: there was no answer."""
+    """The HTTP status; 0 if there was no answer."""
 
     headers: Mapping[str, str]
-    """By their names in lower case."""
+    """The headers, with names in lower case."""
 
     fields: Mapping[str, Any]
     """The JSON, without the file."""
 
     pixels: str | None
-    """Digest of the picture in it."""
+    """Digest of the picture in the answer."""
 
     took_s: float
     done_at: float
@@ -159,17 +163,17 @@ class Answer:
 
     @property
     def failed(self) -> bool:
-        """There is no picture."""
+        """Whether the answer contains no picture."""
         return self.status != 200
 
     @property
     def right(self) -> bool:
-        """The picture is that of the command line."""
+        """Whether the picture equals that of the command line."""
         return self.pixels == self.picture.expected
 
 
 def ask(url: str, picture: Picture, *, request_id: str = "") -> Answer:
-    """Have a picture enlarged, anew."""
+    """Request a picture, skipping the result cache."""
     request_id = request_id or f"chaos-{secrets.token_hex(8)}"
     headers = {
         "Content-Type": "application/json",
@@ -216,7 +220,7 @@ def _lower(headers: Message) -> dict[str, str]:
 
 @dataclass
 class Clients:
-    """While entered, so many clients ask for one picture after the other; on leaving they finish the last."""
+    """Clients that each request one picture after the other. On leaving the context they finish the last one."""
 
     url: str
     pictures: Sequence[Picture]
@@ -249,7 +253,7 @@ class Clients:
             answer = ask(self.url, chance.choice(self.pictures))
             self.answers.append(answer)
             if answer.failed:
-                self._stop.wait(0.2)  # a service that refuses is not to be stormed as well
+                self._stop.wait(0.2)  # a service that refuses requests needs a pause
 
 
 def warm_up(url: str, asked: Sequence[Picture]) -> None:
@@ -261,7 +265,7 @@ def warm_up(url: str, asked: Sequence[Picture]) -> None:
 
 
 def check_answers(findings: Findings, answers: Sequence[Answer], *, also: str = "") -> None:
-    """No request failed, and every picture is right."""
+    """Check that no request failed, and that every picture is right."""
     failed = [answer for answer in answers if answer.failed]
     wrong = [answer for answer in answers if not answer.failed and not answer.right]
     for answer in failed[:5]:
@@ -280,7 +284,7 @@ def check_answers(findings: Findings, answers: Sequence[Answer], *, also: str = 
 
 
 def until(holds: Callable[[], bool], *, give_up_s: float = GIVE_UP_S) -> float | None:
-    """Wait for a state of another process; gives the seconds it took, or None if it never came."""
+    """Wait for a state of another process; return the seconds it took, or None if it never occurred."""
     began = time.monotonic()
     while not holds():
         if time.monotonic() - began > give_up_s:
@@ -290,7 +294,7 @@ def until(holds: Callable[[], bool], *, give_up_s: float = GIVE_UP_S) -> float |
 
 
 def events(running: RunningService, name: str) -> list[dict[str, Any]]:
-    """The log's events of a name, of the gateway and its model servers."""
+    """Return the log events with this name, of the gateway and its model servers."""
     with running.log.open(errors="replace") as log:
         lines = [line for line in log if line.startswith("{") and f'"{name}"' in line]
     found = [json.loads(line) for line in lines if line.endswith("}\n")]
@@ -298,12 +302,12 @@ def events(running: RunningService, name: str) -> list[dict[str, Any]]:
 
 
 def server_pids(running: RunningService) -> dict[int, int]:
-    """The newest process of each model server."""
+    """Return the newest process of each model server."""
     return {_number(event): event["pid"] for event in events(running, "server_started")}
 
 
 def server_ports(running: RunningService) -> dict[int, int]:
-    """The newest port of each model server."""
+    """Return the newest port of each model server."""
     return {_number(event): event["port"] for event in events(running, "server_started")}
 
 
@@ -312,18 +316,18 @@ def _number(event: dict[str, Any]) -> int:
 
 
 def server_entries(running: RunningService) -> list[dict[str, Any]]:
-    """The model servers as ``/status`` shows them."""
+    """Return the model servers as ``/status`` shows them."""
     entries: list[dict[str, Any]] = running.get("/status")[1]["servers"]
     return entries
 
 
 def ready_count(running: RunningService) -> int:
-    """Model servers that take tiles."""
+    """Return the number of model servers that are ready."""
     return sum(entry["state"] in {"ready", "busy"} for entry in server_entries(running))
 
 
 def alive(pid: int) -> bool:
-    """Whether a process runs; one that is dead but not yet waited for does not."""
+    """Whether a process runs. A zombie does not count."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
@@ -332,21 +336,21 @@ def alive(pid: int) -> bool:
 
 
 def rss_mb(pid: int) -> float:
-    """Resident memory, in MB (10^6 bytes)."""
+    """Return the resident memory of a process, in MB (10^6 bytes)."""
     status = Path(f"/proc/{pid}/status").read_text()
     line = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
     return int(line.split()[1]) * 1024 / 1e6
 
 
 def processor_s(pid: int) -> float:
-    """Seconds of processor time that it has used, in all its threads."""
+    """Return the CPU seconds that a process has used, in all its threads."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    # utime and stime, the 14th and 15th of proc(5); the state behind the name is the third.
+    # utime and stime are the 14th and 15th fields of proc(5). The state after the name is the third.
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def descriptors(pid: int) -> int:
-    """Open files, sockets and pipes."""
+    """Return the number of open files, sockets and pipes."""
     return len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208 - names are enough
 
 
@@ -359,7 +363,7 @@ class Footprint:
 
 
 class Footprints:
-    """While entered, looks every second at the gateway and its model servers."""
+    """A context that observes the gateway and its model servers every second."""
 
     def __init__(self, running: RunningService) -> None:
         self._running = running
@@ -386,7 +390,7 @@ class Footprints:
             for number, pid in server_pids(self._running).items():
                 pids[f"server {number} (process {pid})"] = pid
             for name, pid in pids.items():
-                with contextlib.suppress(OSError, StopIteration):  # it just ended
+                with contextlib.suppress(OSError, StopIteration):  # the process has just ended
                     rss, count = rss_mb(pid), descriptors(pid)
                     footprint = self.of.setdefault(name, Footprint())
                     footprint.rss_mb.append(rss)

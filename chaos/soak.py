@@ -1,9 +1,9 @@
-"""Does it grow when it runs for long?
+"""Does memory grow when the service runs for a long time?
 
-Clients ask for pictures of mixed sizes, one after the other. Between the second and the last fifth of the time, the
-memory of the gateway and of each model server must grow by less than 50 MB, and their descriptors by nothing that
-stays; and each model server must be the one that it was at the beginning: one that was started again, since it died
-or held too much memory, would begin to grow anew. A line a minute shows them.
+Clients request pictures of mixed sizes, one after the other. Between the second and the last fifth of the time, the
+memory of the gateway and of each model server must grow by less than 50 MB, and descriptors must not leak. Each model
+server must be the same process as at the beginning: one that was restarted, because it died or held too much memory,
+would begin to grow anew. A line a minute shows the figures.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from scene import (
 SIZES = ((64, 64), (96, 160), (160, 140), (320, 240), (33, 400), (512, 384), (640, 640))
 GROWTH_MB = 50
 SPARE_DESCRIPTORS = 10
-"""Connections come and go; what leaks grows with each of hundreds of pictures."""
+"""Connections come and go; a leak grows with each of hundreds of pictures."""
 
 LEAST_LOOKS = 10
-"""Two for each fifth: a run of that many seconds shows nothing, but may be tried."""
+"""Two for each fifth. A run of so few seconds shows nothing, but is allowed as a trial."""
 
 
 def main() -> None:
-    """Load it, and watch."""
+    """Load the service, and watch it."""
     parser = options(__doc__)
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--clients", type=int, default=4)
@@ -85,7 +85,7 @@ def check_growth(
     most: float,
     unit: str,
 ) -> None:
-    """Whether none grew by more, of those that were there from beginning to end: others have no second fifth."""
+    """Check that none grew by more, among the processes that ran from beginning to end; others have no second fifth."""
     looks = len(footprints.of["gateway"].rss_mb)
     if looks < LEAST_LOOKS:
         findings.check(promise, None, f"{looks} looks in all, {LEAST_LOOKS} are needed")
@@ -99,7 +99,7 @@ def check_growth(
 
 
 def line(after_s: float, done: int, footprints: Footprints) -> str:
-    """How it stands."""
+    """Return the current state as one line."""
     shown = ", ".join(
         f"{name.partition(' (')[0]} {last(footprint)}" for name, footprint in footprints.of.items()
     )
@@ -107,12 +107,12 @@ def line(after_s: float, done: int, footprints: Footprints) -> str:
 
 
 def last(footprint: Footprint) -> str:
-    """A process's newest figures."""
+    """Return the newest figures of a process."""
     return f"{footprint.rss_mb[-1]:.0f} MB {footprint.descriptors[-1]} fd"
 
 
 def figures(by_name: dict[str, float], unit: str) -> str:
-    """The gateway's figure, and the least and largest of the servers."""
+    """Return the gateway's figure, and the smallest and largest of the servers."""
     servers = [value for name, value in by_name.items() if name != "gateway"]
     shown = f"{min(servers):+.1f} to {max(servers):+.1f}" if servers else "none to the end,"
     return f"gateway {by_name['gateway']:+.1f}, {len(servers)} servers {shown} {unit}"

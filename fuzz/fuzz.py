@@ -1,11 +1,12 @@
-"""``make fuzz``: every target for a bounded time, one after the other; status 1 if one of them found something.
+"""``make fuzz``: fuzzes every target for a limited time, one after the other. The status is 1 if one found something.
 
     make fuzz                                       a minute each
     make fuzz ARGS="--seconds 600 decoder"          one of them, for longer
     make fuzz ARGS="--again fuzz/findings/decoder-crash-... decoder"
 
-What was found lies in ``fuzz/findings``, and what leads to new code in ``fuzz/corpus``, for the next run to begin with.
-The libraries' own code in C is watched for crashes, time and memory, but only Python's branches guide the search.
+Findings are saved in ``fuzz/findings``. Inputs that lead to new code are saved in ``fuzz/corpus``, with which the
+next run begins. C code of the libraries is watched for crashes, time and memory, but only Python's branches guide the
+search.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ LATEST_S = 10
 """An input that takes longer is a finding."""
 
 MOST_MIB = 1024
-"""So is one that takes more."""
+"""An input that needs more memory is a finding."""
 
 _INSTRUMENTED = (
     "enlarger.api",
@@ -34,15 +35,17 @@ _INSTRUMENTED = (
     "tifffile",
     *(f"PIL.{name}ImagePlugin" for name in ("Avif", "Bmp", "Gif", "Jpeg", "Png", "Tiff", "WebP")),
 )
-"""What guides the search."""
+"""Packages whose branches guide the search."""
 
 
 def main() -> int:
-    """Fuzz what is asked for."""
+    """Fuzz the requested targets."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("targets", nargs="*", metavar="target", help=f"of {', '.join(NAMES)}")
-    parser.add_argument("--seconds", type=int, default=60, help="for each target")
-    parser.add_argument("--again", type=Path, help="only this input, once")
+    parser.add_argument(
+        "targets", nargs="*", metavar="target", help=f"targets to fuzz, of {', '.join(NAMES)}"
+    )
+    parser.add_argument("--seconds", type=int, default=60, help="seconds for each target")
+    parser.add_argument("--again", type=Path, help="run only this input, once")
     parser.add_argument("--inside", type=Path, metavar="SCRATCH", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     targets = arguments.targets or list(NAMES)
@@ -60,14 +63,14 @@ def main() -> int:
 
 
 def _passes(name: str, seconds: int) -> bool:
-    """Fuzz in a process of its own, which libFuzzer ends, whether it found something or not."""
+    """Fuzz in a separate process, because libFuzzer ends its process with or without a finding."""
     with tempfile.TemporaryDirectory() as scratch:
         command = [sys.executable, __file__, f"--inside={scratch}", f"--seconds={seconds}", name]
         return subprocess.run(command, check=False).returncode == 0  # noqa: S603 - this file itself
 
 
 def _again(name: str, path: Path) -> int:
-    from targets import TARGETS  # not above: to fuzz, it must be imported under atheris's eyes
+    from targets import TARGETS  # here, so that atheris can instrument it
 
     TARGETS[name].check(path.read_bytes())
     print(f"{path}: nothing found")
@@ -75,7 +78,7 @@ def _again(name: str, path: Path) -> int:
 
 
 def _fuzz(name: str, seconds: int, scratch: Path) -> int:
-    import atheris  # not needed to look at one input again
+    import atheris  # not needed to repeat a single input
 
     with atheris.instrument_imports(include=list(_INSTRUMENTED)):
         import targets
@@ -89,7 +92,7 @@ def _fuzz(name: str, seconds: int, scratch: Path) -> int:
     others = list(target.seeds.values())
 
     def mutated(data: bytes, most_bytes: int, seed: int) -> bytes:
-        """Every other input is damaged as pictures are; the rest as libFuzzer does it."""
+        """Damage every other input in the way of pictures; libFuzzer mutates the rest."""
         random = np.random.default_rng(seed)
         if random.random() < 0.5:
             return bytes(atheris.Mutate(data, most_bytes))
@@ -123,7 +126,7 @@ def _fuzz(name: str, seconds: int, scratch: Path) -> int:
 
 
 def _quoted(word: str) -> str:
-    """As a dictionary of libFuzzer has it."""
+    """Return a word in the format of a libFuzzer dictionary."""
     return '"' + "".join(f"\\x{byte:02x}" for byte in word.encode()) + '"'
 
 

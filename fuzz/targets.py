@@ -1,4 +1,4 @@
-"""What is fuzzed: functions that read strangers' bytes. Each takes any bytes and may raise nothing but what it promises."""
+"""The targets of fuzzing: functions that read untrusted bytes. Each accepts any bytes and raises only the promised errors."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ from enlarger.picture.metadata import read_metadata
 from enlarger.picture.values import FORMATS
 
 BAD_INPUTS = Path(__file__).parents[2] / "shared" / "data" / "bad-inputs"
-"""Files that once broke decoders; they are not part of the repository."""
+"""Files that once broke decoders. They are not part of the repository."""
 
 MOST_BYTES = 8192
-"""Of an input: enough for every kind of fault, and quick."""
+"""The largest input: enough for every kind of fault, and quick."""
 
 _MOST_SIDE_PX = 2048
 """The service refuses larger pictures by their header."""
 
 _MOST_PX = 1 << 22
-"""Of all frames that are decoded."""
+"""The most pixels of all frames that are decoded."""
 
 _MEMORY_BYTES = 4 << 30
-"""Address space, as a decoder process has it."""
+"""Address space, the same as that of a decoder process."""
 
 _CATALOGUE = Catalogue.installed(Path("/nowhere"))
 
@@ -50,23 +50,23 @@ class Target:
     """A function to fuzz."""
 
     check: Callable[[bytes], None]
-    """Returns for every input; what it raises is a finding."""
+    """Returns for every input. An exception is a finding."""
 
     seeds: Mapping[str, bytes] = field(default_factory=dict)
     words: tuple[str, ...] = ()
-    """What inputs are made of, besides the seeds."""
+    """Words that inputs are built from, in addition to the seeds."""
 
     are_pictures: bool = False
-    """Whether inputs are damaged as pictures are, part by part."""
+    """Whether inputs are damaged in the way of pictures, part by part."""
 
 
 def limit_memory() -> None:
-    """Let this process have as much as a decoder process."""
+    """Give this process as much memory as a decoder process."""
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
 
 
 def _check_decoder(data: bytes) -> None:
-    """``probe`` and ``decode``: a picture of the size that the header says, or a refusal."""
+    """Check ``probe`` and ``decode``: the result is a picture of the size in the header, or a refusal."""
     with contextlib.suppress(EnlargerError):
         data = with_checksums(data)
         assert bare(bare(data).file).file == bare(data).file
@@ -84,19 +84,19 @@ def _check_decoder(data: bytes) -> None:
 
 
 def _check_tiff(data: bytes) -> None:
-    """The same for a file that begins as a TIFF, whatever else it is."""
+    """Check ``probe`` and ``decode`` with a file that begins as a TIFF, whatever follows."""
     _check_decoder(data if data.startswith(tiff.PREFIXES) else tiff.PREFIXES[0] + data[4:])
 
 
 def _check_metadata(data: bytes) -> None:
-    """What is written is read again; damage is the error of its kind or a note, and nothing else."""
+    """Check that written metadata is read again. Damage leads to the right error or a note, and nothing else."""
     shown = exif.Shown(width_px=30, height_px=20, magnification=(2, 2))
     with contextlib.suppress(exif.DamagedExifError):
         block, _ = exif.exif_for(data, shown, provenance={"model": "a"})
         assert exif.exif_for(block, exif.Shown(width_px=30, height_px=20))[0] == block
-        kept, _ = exif.exif_of_tiff(exif.read(data))
-        assert kept is None or exif.exif_of_tiff(exif.read(kept)) == (kept, ())
-        exif.with_exif(data, kept or data)
+        copied, _ = exif.exif_of_tiff(exif.read(data))
+        assert copied is None or exif.exif_of_tiff(exif.read(copied)) == (copied, ())
+        exif.with_exif(data, copied or data)
     with contextlib.suppress(xmp.DamagedXmpError):
         said, _ = xmp.without_announcements(data)
         made, _ = xmp.xmp_for(said, width_px=30, height_px=20, is_whole=False)
@@ -107,7 +107,7 @@ def _check_metadata(data: bytes) -> None:
 
 
 def _check_body(data: bytes) -> None:
-    """A body of JSON on both routes, and of parts: what is asked for, or a refusal that can be sent."""
+    """Check a JSON body on both routes, and a body of parts: the result is a request, or a refusal that can be sent."""
     with _refusals():
         parse_job(parse_body("application/json", data), catalogue=_CATALOGUE, request_id="r-1")
     for content_type in ("application/json", "multipart/form-data; boundary=b"):
@@ -117,7 +117,7 @@ def _check_body(data: bytes) -> None:
 
 
 def _check_options(data: bytes) -> None:
-    """A line for each option: a byte that says which, and its value as JSON, or else as text."""
+    """Check a line for each option: a byte selects the option, and the rest is its value as JSON, or else as text."""
     fields: dict[str, Any] = {}
     for line in data.split(b"\n"):
         text = line[1:].decode("utf-8", "replace")
@@ -146,7 +146,7 @@ def _refusals() -> Iterator[None]:
 
 
 def _check_answers(error: EnlargerError) -> None:
-    """It can be sent on both routes, as a fault of the caller, and is not much longer than what it is about."""
+    """Check that an error can be sent on both routes as the caller's fault, and is not much longer than its subject."""
     for answer in (error_answer, problem_of):
         body, status, _ = answer(error, request_id="r-1")
         assert 400 <= status < 500
@@ -161,7 +161,7 @@ def _bad_inputs() -> dict[str, bytes]:
 
 
 def _blocks() -> dict[str, bytes]:
-    """EXIF blocks and TIFFs, small and large end first."""
+    """Return EXIF blocks and TIFFs, little-endian and big-endian."""
     found = {name: data for name, data in originals().items() if name.startswith("tiff")}
     for name in ("jpeg talking", "webp talking"):
         exif = decode(originals()[name]).exif

@@ -1,12 +1,14 @@
-"""Measure the ranges that int8 rests on: `python scripts/calibrate.py MODEL FOLDER...`.
+"""Measure the ranges on which int8 is based: `python scripts/calibrate.py MODEL FOLDER...`.
 
-Runs the network in f32 on the most coloured and detailed parts of the pictures in the folders, half of them
-with channels exchanged, stronger colours or inverted, and with ``--worn`` some noisy, faded or compressed; and notes the least, largest and mean value of every
-feature. Then it rounds each block alone, and leaves those in floating point whose rounding shows most in
-the result. The table lands beside the models of the package, and names the weights that it belongs to.
+The script runs the network in f32 on the most colourful and detailed parts of the pictures in the folders. Half of
+the parts have exchanged channels, stronger colours or inverted colours. With ``--worn`` some are noisy, faded or
+compressed. It records the minimum, maximum and mean value of every feature. Then it rounds each block alone, and
+leaves those blocks in floating point whose rounding shows most in the result. The table is written beside the models
+of the package, and names the weights that it belongs to.
 
-The shipped tables come from 43 pictures: scikit-image's and scikit-learn's, and those in Debian's opencv-doc
-and mate-backgrounds and in the wheels of gradio and mahotas, without those that tests and benchmarks judge by (``held_out.py``).
+The shipped tables come from 43 pictures: those of scikit-image and scikit-learn, of Debian's opencv-doc and
+mate-backgrounds, and of the wheels of gradio and mahotas, without those that tests and benchmarks use
+(``held_out.py``).
 """
 
 from __future__ import annotations
@@ -34,13 +36,13 @@ from enlarger.models import Catalogue, Ranges
 from enlarger.models.ranges import RANGES_FOLDER
 
 CONCATENATED = 192
-"""Features that a dense block's last convolution sees."""
+"""Number of features that a dense block's last convolution reads."""
 
 SHORT_SIDE_PX = 360
-"""Larger pictures are reduced to it: their own pixels are too smooth to be the usual input."""
+"""Larger pictures are reduced to this short side: their own pixels are too smooth to be typical input."""
 
 LEAST_SPAN = 1e-3
-"""Of a feature that never moves."""
+"""The span of a feature that never changes."""
 
 JUDGED_TILES = 8
 
@@ -50,17 +52,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model")
     parser.add_argument("folders", type=Path, nargs="+")
-    parser.add_argument("--tile", type=int, default=48, help="pixels of a side")
-    parser.add_argument("--tiles", type=int, default=2, help="of each picture")
+    parser.add_argument("--tile", type=int, default=48, help="side of a tile in pixels")
+    parser.add_argument("--tiles", type=int, default=2, help="tiles of each picture")
     parser.add_argument(
-        "--in-float", type=float, default=0.13, help="share of blocks that stay in float"
+        "--in-float", type=float, default=0.13, help="share of blocks that stay in floating point"
     )
     parser.add_argument(
         "--worn",
         action="store_true",
-        help="of each picture one more tile, made noisy, faded or compressed",
+        help="add one tile of each picture that is noisy, faded or compressed",
     )
-    parser.add_argument("--out", type=Path, help="a .npz file")
+    parser.add_argument("--out", type=Path, help="the .npz file to write")
     arguments = parser.parse_args()
 
     model = Catalogue.installed(Path("models")).choose(arguments.model, scale=4)
@@ -90,8 +92,8 @@ def main() -> None:
         made = [result[0] for result in run(graphs.build(model, alone), judged)]
         cost.append(mean_square(made, right))
         say(f"block {block} alone in int8: {-10 * np.log10(cost[block]):.1f} dB")
-    kept = np.argsort(cost)[len(cost) - round(arguments.in_float * len(cost)) :]
-    ranges = replace(ranges, in_float=tuple(sorted(int(block) for block in kept)))
+    in_float = np.argsort(cost)[len(cost) - round(arguments.in_float * len(cost)) :]
+    ranges = replace(ranges, in_float=tuple(sorted(int(block) for block in in_float)))
 
     made = [result[0] for result in run(graphs.build(model, ranges), judged)]
     say(
@@ -103,7 +105,7 @@ def main() -> None:
 
 
 def say(line: str) -> None:
-    """On the terminal, at once."""
+    """Print to the terminal at once."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
@@ -111,13 +113,13 @@ def say(line: str) -> None:
 def seen(
     folders: Sequence[Path], side_px: int, count: int, *, worn: bool = False
 ) -> Iterator[Pixels]:
-    """What the network is run on.
+    """Yield the pictures that the network runs on.
 
     Args:
-        folders: of pictures.
-        side_px: of a tile.
+        folders: folders with pictures.
+        side_px: side of a tile.
         count: tiles of each picture, every other one with changed colours.
-        worn: one more of each, which is noisy, faded or compressed.
+        worn: add one tile that is noisy, faded or compressed.
     """
     random = np.random.default_rng(0)
     wears = cycle(wear for _, wear in held_out.HARD.values() if wear != held_out.Wear())
@@ -142,7 +144,7 @@ def seen(
 
 
 def liveliest(pixels: Pixels, side_px: int, count: int) -> list[Pixels]:
-    """Tiles with the most detail and the most different colours."""
+    """Return the tiles with the most detail and the most different colours."""
     height, width, _ = pixels.shape
     step = side_px // 2
     places = [
@@ -169,7 +171,7 @@ def liveliest(pixels: Pixels, side_px: int, count: int) -> list[Pixels]:
 
 
 def changed(tile: Pixels, random: np.random.Generator) -> Pixels:
-    """Channels in another order, colours up to three times as strong, now and then inverted."""
+    """Return channels in another order, with colours up to three times as strong, and sometimes inverted."""
     samples = tile[:, :, random.permutation(3)].astype(float)
     gray = samples.mean(axis=2, keepdims=True)
     samples = np.clip(gray + (samples - gray) * random.uniform(1, 3), 0, 255)
@@ -180,7 +182,7 @@ def changed(tile: Pixels, random: np.random.Generator) -> Pixels:
 
 
 def watched(graph: Any) -> Any:
-    """The network, with least, largest and mean value of each feature as results of their own."""
+    """Return the network with the minimum, maximum and mean value of each feature as additional results."""
     import openvino as ov
     from openvino import opset14 as ops
 
@@ -200,7 +202,7 @@ def watched(graph: Any) -> Any:
 
 
 def run(graph: Any, tiles: Sequence[Pixels]) -> list[list[Floats]]:
-    """Each tile's results."""
+    """Return the results of each tile."""
     compiled = emulation.compiled(graph, config.cores(), streams=config.cores())
 
     def infer(tile: Pixels) -> list[Floats]:
@@ -212,7 +214,7 @@ def run(graph: Any, tiles: Sequence[Pixels]) -> list[list[Floats]]:
 
 
 def mean_square(made: list[Floats], right: list[Floats]) -> float:
-    """Mean square difference of pictures, where white is 1."""
+    """Return the mean square difference of pictures, where white is 1."""
     squares: list[npt.NDArray[Any]] = [
         (np.clip(one, 0, 1) - np.clip(other, 0, 1)) ** 2
         for one, other in zip(made, right, strict=True)

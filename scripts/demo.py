@@ -1,4 +1,4 @@
-"""``make demo``: a real photo through a real service, once."""
+"""``make demo``: one real photo through a real service."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FOLDER = Path(__file__).parents[1] / "demo"
 
 
 def main() -> None:
-    """Start, enlarge, save, say what came out, stop."""
+    """Start the service, upscale, save, report the result, stop."""
     FOLDER.mkdir(exist_ok=True)
     photo = FOLDER / "photo.png"
     shutil.copy(enlarger.cli.SAMPLE, photo)

@@ -1,10 +1,10 @@
-"""What processors with bf16 or fast int8 make of a network, computed in f32 on one that has neither.
+"""Emulates CPUs with bf16 or fast int8: what they make of a network, computed in f32 on a CPU that has neither.
 
-OpenVINO computes bf16 in f32 where the processor lacks it, so that only rounding is missing. ``emulated`` puts it into the
-graph: behind every operation whose result would be stored in bf16. The runtime makes one operation of a convolution, its
-bias, its activation and a factor, and of a factor and a sum; their result is rounded once, when it is stored.
+OpenVINO computes bf16 in f32 if the CPU lacks it, so that only rounding is missing. ``emulated`` adds it to the
+graph, after every operation whose result would be stored in bf16. The runtime fuses a convolution with its bias, its
+activation and a factor, and a factor with a sum. The fused result is rounded once, when it is stored.
 
-In int8 every feature and weight is a whole number, and sums are exact. In f32 they are nearly so, up to 2**24.
+In int8 every feature and weight is an integer, and sums are exact. In f32 they are nearly exact, up to 2**24.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _COMPUTING = {"Convolution", "Add", "Multiply", "PRelu"}
 
 
 def compiled(graph: ov.Model, threads: int, *, streams: int = 1) -> Any:
-    """The graph as f32 computes it, also where int8 is written; without VNNI the runtime's sums of bytes overflow."""
+    """Compile the graph for f32 even where it states int8: without VNNI the runtime's sums of bytes overflow."""
     return ov.Core().compile_model(
         graph,
         "CPU",
@@ -38,11 +38,12 @@ def compiled(graph: ov.Model, threads: int, *, streams: int = 1) -> Any:
 
 
 def emulated(graph: ov.Model, *, hint: str) -> ov.Model:
-    """The graph, changed in place so that it rounds to bf16 where a processor with bf16 does.
+    """Return the graph, changed in place so that it rounds to bf16 in the same places as a CPU with bf16.
 
     Args:
         graph: a network of ``enlarger.engine.openvino.graphs``.
-        hint: what the runtime would be told to compute in: with ``bf16`` all operations store it, with ``f32`` those whose type it is.
+        hint: the precision hint for the runtime. With ``bf16`` all operations store bf16, with ``f32`` only those
+            whose type it is.
     """
     everywhere = hint == "bf16"
     stored = [node for node in graph.get_ordered_ops() if _is_stored(node, everywhere=everywhere)]
@@ -61,7 +62,7 @@ def emulated(graph: ov.Model, *, hint: str) -> ov.Model:
 
 
 def _rounded(output: Node) -> Node:
-    """In the type that it has."""
+    """Return the output rounded to bf16, in its own type."""
     if output.get_element_type() != ov.Type.bf16:
         return ops.convert(rounded(output), np.float32)
     return rounded(ops.convert(output, np.float32))
@@ -90,7 +91,7 @@ def _readers(node: Node) -> list[Node]:
 
 
 def _ends_a_convolution(node: Node) -> bool:
-    """Whether it is a convolution, or what the runtime makes part of one."""
+    """Whether the operation is a convolution, or one that the runtime fuses with it."""
     while node.get_type_name() in {"PRelu", "Add", "Multiply"} and _has_constant(node):
         node = node.input_value(0).get_node()
     return bool(node.get_type_name() == "Convolution")
@@ -101,7 +102,7 @@ def _has_constant(node: Node) -> bool:
 
 
 def _rounded_weight(convolution: Node) -> Node:
-    """Its weights, rounded after the factor that the runtime multiplies them by."""
+    """Return the convolution's weights, rounded after the factor that the runtime multiplies them by."""
     factor, node = np.float32(1), convolution
     while len(readers := _readers(node)) == 1 and _ends_a_convolution(readers[0]):
         (node,) = readers

@@ -1,7 +1,8 @@
-"""The pictures that bf16 and int8 are judged by, and that nothing may be learned from: where they come from, and what they are.
+"""The pictures that bf16 and int8 are evaluated on, and that nothing may be calibrated on, with their sources.
 
-They are in packages, and are not ours to ship: ``pip install --no-deps scikit-image scikit-learn imgaug gradio matplotlib
-ultralytics`` (only their files are read, nothing of them is run), and on Debian ``apt-get install opencv-doc``.
+They are in packages, and may not be redistributed here: ``pip install --no-deps scikit-image scikit-learn imgaug
+gradio matplotlib ultralytics`` (only their files are read, and no code of theirs runs), and on Debian ``apt-get
+install opencv-doc``.
 """
 
 from __future__ import annotations
@@ -38,19 +39,19 @@ PICTURES = {
     "rocket": ("skimage", "data/rocket.jpg", "c2dd0de7c538df8d"),
     "smarties": ("opencv-doc", "smarties.png", "ad3f751c053fdcf4"),
 }
-"""By the name that results have: package, file in it, and how the file's SHA-256 begins."""
+"""Pictures by the name of their results: package, file in it, and the beginning of the file's SHA-256."""
 
 _SOURCES = {
     "bus": ("ultralytics", "assets/bus.jpg", "c02019c4979c191e"),
     "grace-hopper": ("matplotlib", "mpl-data/sample_data/grace_hopper.jpg", "a8ca6d734765703b"),
     "zidane": ("ultralytics", "assets/zidane.jpg", "16d73869e3267a7d"),
 }
-"""More pictures, of which only the hard ones are made."""
+"""More pictures, which are used only to make the hard ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wear:
-    """What a photo went through before somebody wants it enlarged, in this order."""
+    """The damage that a photo typically has before it is upscaled, in this order."""
 
     contrast: float = 1.0
     """The share of its contrast that is left, as in a faded print."""
@@ -59,10 +60,10 @@ class Wear:
     """The standard deviation of normal noise in each channel, in steps of 8 bits, as at high sensitivity."""
 
     quality: int | None = None
-    """JPEG quality that it was saved with, by Pillow with halved colours; None if it was not."""
+    """JPEG quality of an earlier save, by Pillow with halved colours; None if there was none."""
 
     def on(self, pixels: Pixels) -> Pixels:
-        """A photo, (H, W, 3) uint8, after that; the same one each time."""
+        """Return a photo, (H, W, 3) uint8, with this wear. It is the same on each call."""
         samples = 128 + self.contrast * (pixels.astype(float) - 128)
         samples += self.noise * np.random.default_rng(0).normal(size=pixels.shape)
         worn: Pixels = np.clip(np.rint(samples), 0, 255).astype(np.uint8)
@@ -87,22 +88,22 @@ HARD = {
     "messi-faded": ("messi", Wear(contrast=0.5, noise=6)),
     "quokka-worn": ("quokka", Wear(noise=10, quality=40)),
 }
-"""Photos of the kind that people want enlarged: full of texture, old, noisy or compressed. By name, the picture and its wear."""
+"""Photos of the kind that users upscale: full of texture, old, noisy or compressed. By name, the picture and its wear."""
 
 _TWINS = (
     *("motorcycle_right.png", "cheetah1.jpg", "cheetah1-copy.jpg", "cheetah2.jpg"),
     *("butterfly.png", "home.png", "messi.jpg"),
 )
-"""The same things seen again, in the same packages."""
+"""Other pictures of the same objects, in the same packages."""
 
 _ALL = PICTURES | _SOURCES
 
 NAMES = {Path(file).name for _, file, _ in _ALL.values()} | set(_TWINS)
-"""Of files that must not be learned from, wherever they lie."""
+"""Names of files that must not be used for calibration, wherever they lie."""
 
 
 def found(*, hard: bool = False) -> tuple[dict[str, Path], dict[str, str]]:
-    """The pictures that are installed, by name, and why each of the others is not.
+    """Return the installed pictures by name, and the reason why each of the others is missing.
 
     Args:
         hard: the pictures that ``HARD`` is made of, rather than ``PICTURES``.
@@ -124,12 +125,12 @@ def found(*, hard: bool = False) -> tuple[dict[str, Path], dict[str, str]]:
 def hard(
     side_px: int, cut: Callable[[Path, int], Pixels], names: Iterable[str] = HARD
 ) -> dict[str, Pixels]:
-    """Some of ``HARD``, by name; ends the program with a line for each that is unknown or not installed.
+    """Return some of ``HARD``, by name. Ends the program with a line for each that is unknown or not installed.
 
     Args:
-        side_px: of each square.
-        cut: takes the square from a file, before it is worn.
-        names: those that are wanted.
+        side_px: side of each square.
+        cut: returns the square of a file, before it is worn.
+        names: the pictures to return.
     """
     unknown = [name for name in names if name not in HARD]
     if unknown:

@@ -1,6 +1,6 @@
-"""A real service on free ports, for the demo, the smoke run, the benchmarks and the tests.
+"""A real service on free ports, for the demo, the smoke test, the benchmarks and the tests.
 
-Standard library only: it must run before anything is installed beside enlarger itself.
+This uses the standard library only, because it must run before anything except enlarger is installed.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ READY_LINE = "enlarger is ready on "
 
 @dataclass
 class RunningService:
-    """``enlarger serve`` as a process, entered when it is ready and stopped on leaving."""
+    """``enlarger serve`` as a process. The context starts when it is ready, and stops it at the end."""
 
     folder: Path
-    """Working folder; results go into ``uploads`` in it."""
+    """Working folder. Results go into its subfolder ``uploads``."""
 
     environment: Mapping[str, str] = field(default_factory=dict)
-    """Settings besides the free ports."""
+    """Settings in addition to the free ports."""
 
     command: Sequence[str] = (sys.executable, "-m", "enlarger")
-    """How to call enlarger."""
+    """The command that starts enlarger."""
 
     arguments: Sequence[str] = ()
     """Further arguments of ``serve``."""
 
     announced: bool = True
-    """Wait until the service says that it is ready; if not, ``url`` must be set."""
+    """Wait until the service says that it is ready. If False, ``url`` must be set."""
 
     start_timeout_s: float = 120
     url: str = ""
@@ -98,17 +98,17 @@ class RunningService:
         raise RuntimeError(f"the service did not become ready; its log ends with:\n{tail}")
 
     def get(self, path: str) -> tuple[int, dict[str, Any]]:
-        """Status and JSON of a GET."""
+        """Return status and JSON of a GET."""
         return self._call(urllib.request.Request(self.url + path))  # noqa: S310 - our own http URL
 
     def upscale(self, picture: bytes, **fields: Any) -> tuple[int, dict[str, Any]]:
-        """Status and JSON of ``POST /upscale`` with a picture as base64."""
+        """Return status and JSON of ``POST /upscale`` with a picture as base64."""
         return self.post("/upscale", {"image_b64": base64.b64encode(picture).decode(), **fields})
 
     def post(self, path: str, fields: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
-        """Status and JSON of a POST."""
+        """Return status and JSON of a POST."""
         body = json.dumps(fields).encode()
-        # Computed anew each time: who asks twice here wants to see the work done twice.
+        # The result cache is skipped: a caller who asks twice here wants the work done twice.
         headers = {"Content-Type": "application/json", "Cache-Control": "no-cache"}
         return self._call(urllib.request.Request(self.url + path, body, headers))  # noqa: S310 - our own http URL
 

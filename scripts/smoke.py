@@ -1,6 +1,6 @@
-"""``make smoke``: the built wheel in a clean environment, away from the source tree, on a real photo.
+"""``make smoke``: tests the built wheel in a clean environment, away from the source tree, on a real photo.
 
-The command line and the service must give the same bytes, and SIGTERM must end everything with status 0.
+The command line and the service must produce the same bytes, and SIGTERM must end everything with status 0.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def main() -> None:
-    """Build, install, run; any failure ends it with a status other than 0."""
+    """Build, install and run. Any failure ends the script with a status other than 0."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _run(sys.executable, "-m", "build", "--wheel", "--outdir", str(folder), str(ROOT))

@@ -1,8 +1,8 @@
-"""``make swagger-ui``: put the files of swagger-ui-dist that ``/docs`` needs into the package, and check every one.
+"""``make swagger-ui``: copies the files of swagger-ui-dist that ``/docs`` needs into the package, and checks each one.
 
-The npm package is fetched by npm itself, and compared with the hash that is written down here. To move to another
-version, change ``VERSION`` and ``INTEGRITY`` (``npm view swagger-ui-dist@VERSION dist.integrity``), run this, and look at
-the page in a browser. It writes ``SHA256SUMS`` beside the files, by which a test sees that nobody edited them.
+npm fetches the package, and the script compares it with the hash below. To move to another version, change
+``VERSION`` and ``INTEGRITY`` (``npm view swagger-ui-dist@VERSION dist.integrity``), run the script, and look at the
+page in a browser. It writes ``SHA256SUMS`` beside the files, with which a test detects changed files.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FILES = (
     *("swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png"),
     *("LICENSE", "NOTICE", "swagger-ui-bundle.js.LICENSE.txt"),
 )
-"""What the page loads, and the licences of that."""
+"""The files that the page loads, and their licences."""
 
 FOLDER = Path(__file__).parents[1] / "src" / "enlarger" / "api" / "document" / "swagger_ui"
 
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def sums() -> str:
-    """The SHA-256 of each file, in the form that ``sha256sum --check`` reads."""
+    """Return the SHA-256 of each file, in the format of ``sha256sum --check``."""
     return "".join(
         f"{hashlib.sha256((FOLDER / file).read_bytes()).hexdigest()}  {file}\n"
         for file in sorted(FILES)

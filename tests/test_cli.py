@@ -148,7 +148,7 @@ UNUSABLE = {
     ),
     "nothing to sign with": (
         Command("sign /v1/models"),
-        r"ENLARGER_SIGNING_KEYS: it has no key to sign with; set it as at the gateway",
+        r"ENLARGER_SIGNING_KEYS: it has no key to sign with; set it to the same value as on the gateway",
     ),
     "signing key is another one": (
         Command("sign /v1/models --key news", SIGNING_VARIABLES),
@@ -156,7 +156,7 @@ UNUSABLE = {
     ),
     "link leads elsewhere": (
         Command("sign http://a.example/upscale?img_url=u", SIGNING_VARIABLES),
-        r"only links to what is under /v1/ can be signed",
+        r"only links to paths under /v1/ can be signed",
     ),
     "link is none": (
         Command("sign http://[/v1/models", SIGNING_VARIABLES),
@@ -235,12 +235,12 @@ def test_help_lists_the_commands(runs: dict[str, Run]) -> None:
     """Each with a line on what it does."""
     assert runs["help"].status == 0
     for line in (
-        r"upscale +Enlarge one picture, or many",
+        r"upscale +Upscale one or more pictures",
         r"serve +Start the gateway",
         r"model-server +Start one model server",
         r"key +Make an API key",
         r"sign +Sign a link",
-        r"jobs +Jobs at a server",
+        r"jobs +Manage jobs on a server",
         r"models +List the models",
     ):
         assert re.search(line, runs["help"].out), line

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import io
 import json
 import re
+import tokenize
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
@@ -233,6 +237,85 @@ def test_pages_are_in_plain_words(path: Path) -> None:
     if path.name != "CHANGELOG.md":
         text = re.sub(r"^( *)```.*?^\1```$", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
         assert NOT_PLAIN.findall(re.sub(r"`[^`]*`|\]\([^)]*\)", "", text)) == []
+
+
+REWRITTEN = (
+    *("client", "shell", "cli", "geometry", "model_server", "models/readers"),
+    *("models/files.py", "models/golden.py", "models/layers.py", "models/ranges.py"),
+    *("memory.py", "streams.py", "tracing.py", "repeated.py", "threads.py", "wire.py"),
+    "picture/sandbox",
+    *(
+        f"picture/{name}.py"
+        for name in (
+            *("avif", "bare", "bleed", "colour", "encoding", "extremes", "frames", "gif", "jpeg"),
+            *("kinds", "layout", "marking", "pages", "patches", "profile", "resample", "rim"),
+            *("stated", "tone", "values", "ycbcr"),
+        )
+    ),
+)
+"""Packages and modules of ``src/enlarger`` whose docstrings and comments were read for their language."""
+
+FOLDERS_REWRITTEN = ("benchmarks", "chaos", "fuzz", "scripts")
+"""Folders beside ``src`` that were read as well."""
+
+NOT_FLUENT = re.compile(
+    r"(?:^|[.:;] )(?:Of|Who|Whoever|Such|To be) "
+    r"|\b(?:to be had|it is none|somebody|that there is not|such a one)\b",
+    re.MULTILINE,
+)
+"""Openings and phrases that are not English as readers speak it."""
+
+
+def modules_rewritten() -> list[Path]:
+    """Return the Python files of the packages and folders above."""
+    places = [
+        *(ROOT / "src/enlarger" / name for name in REWRITTEN),
+        *(ROOT / name for name in FOLDERS_REWRITTEN),
+    ]
+    missing = [place for place in places if not place.exists()]
+    assert not missing
+    return sorted(
+        path for place in places for path in ([place] if place.is_file() else place.rglob("*.py"))
+    )
+
+
+def prose_of(source: str) -> Iterator[str]:
+    """Yield the docstrings, help texts and comments of a Python file, each as one line."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, (ast.Expr, ast.keyword)):
+            is_prose = isinstance(node, ast.Expr) or node.arg == "help"
+            if is_prose and isinstance(node.value, ast.Constant):
+                for paragraph in str(node.value.value).split("\n\n"):
+                    yield " ".join(paragraph.split())
+    comment: list[str] = []
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            comment.append(token.string.lstrip("# "))
+        elif token.type != tokenize.NL and comment:
+            yield " ".join(comment)
+            comment = []
+
+
+@pytest.mark.parametrize("path", modules_rewritten(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_docstrings_and_comments_are_in_plain_words(path: Path) -> None:
+    """Those of the packages that were read so far; others join the list above once they were."""
+    assert [text for text in prose_of(path.read_text()) if NOT_FLUENT.search(text)] == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        '"""Of the file, in hexadecimal digits."""',
+        'def f():\n    """Does it. Who asks again gets it."""',
+        'x = 1\n"""The picture, unless it is none."""',
+        "x = 1  # To be done next",
+        "# A reason, which\n# somebody\n# wrote.",
+        'typer.Option(help="Such as scale=4.")',
+    ],
+)
+def test_prose_of_finds_each_kind_of_text(source: str) -> None:
+    """Docstrings, attributes' texts, comments over several lines, and help texts."""
+    assert any(NOT_FLUENT.search(text) for text in prose_of(source))
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))

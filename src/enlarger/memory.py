@@ -1,4 +1,4 @@
-"""How much memory this process holds, that what it frees goes back to the system, and when garbage is looked for."""
+"""Memory of this process: how much it holds, how freed memory returns to the system, and when garbage is collected."""
 
 from __future__ import annotations
 
@@ -11,41 +11,42 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-"""The numbers of these settings in glibc's malloc.h."""
+"""Numbers of these settings in glibc's malloc.h."""
 
 _STATM = Path("/proc/self/statm")
 
 
 def keep_large_blocks_apart(least_bytes: int) -> None:
-    """Have glibc map each block of so many bytes by itself, so that it goes back to the system when it is freed.
+    """Make glibc map each block of this size or more by itself, so that it returns to the system when it is freed.
 
-    Left alone it soon keeps blocks of up to 32 MB on its heap, where they leave holes that nothing fits.
+    By default glibc soon keeps blocks of up to 32 MB on its heap, where they leave holes that nothing fits.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, least_bytes)
-        # As glibc does when it moves the former by itself: else smaller blocks go and come with each use.
+        # glibc does the same when it raises the map threshold itself. Otherwise the heap would shrink and grow with
+        # each use.
         mallopt(_M_TRIM_THRESHOLD, 2 * least_bytes)
 
 
 def rss_bytes(statm: Path = _STATM) -> int:
-    """Memory that this process holds; where the system keeps no ``statm``, the most that it ever held."""
+    """Return the memory that this process holds, or its peak on systems without ``statm``."""
     try:
         _, pages, *_ = statm.read_text().split()
     except OSError:
-        import resource  # not on Windows, where the client runs and this module is imported, too
+        import resource  # not available on Windows, where the client imports this module
 
         most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return most if sys.platform == "darwin" else most * 1024  # there in bytes, elsewhere in KiB
+        return most if sys.platform == "darwin" else most * 1024  # bytes on macOS, KiB elsewhere
     return int(pages) * mmap.PAGESIZE
 
 
 @contextmanager
 def importing() -> Iterator[None]:
-    """While modules are imported, no garbage is looked for, nor in what they leave ever after.
+    """Turn off garbage collection while modules are imported, and exclude their objects from it afterwards.
 
-    What they make stays for good. To look through it again and again while it grows is a tenth of a start, and later
-    of each full search.
+    These objects stay for good. Scanning them again and again while they grow takes a tenth of a start, and later a
+    part of each full collection.
     """
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""A trouble that lasts is logged at once and then at growing intervals, not each time that it is met."""
+"""A lasting problem is logged at once and then at growing intervals, not each time that it occurs."""
 
 from __future__ import annotations
 
@@ -6,31 +6,31 @@ import time
 from collections.abc import Callable
 
 FIRST_PAUSE_S = 1.0
-"""The least time between the first line about a trouble and the second. Each next pause is twice as long."""
+"""The shortest time between the first line about a problem and the second. Each further pause is twice as long."""
 
 LONGEST_PAUSE_S = 3600.0
 
 QUIET_S = 60.0
-"""A trouble that was not met for this long has ended."""
+"""A problem that has not occurred for this long has ended."""
 
 
 class Repeated:
-    """Decides which occurrences of one trouble are logged.
+    """Decides which occurrences of one problem are logged.
 
     Args:
-        clock: returns the time in seconds, which never goes back.
+        clock: returns monotonic seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._pause_s = 0.0
-        """From the last line to the next one; 0 while there is no trouble."""
+        """The pause between the last line and the next one; 0 while there is no problem."""
 
         self._logged_at = self._met_at = 0.0
         self._left_out = 0
 
     def occurred(self) -> int | None:
-        """The trouble was met: returns how many occurrences were left out since the last line.
+        """Report an occurrence, and return how many were left out since the last line.
 
         None means that this one is to be left out as well.
         """
@@ -47,5 +47,5 @@ class Repeated:
         return left_out
 
     def over(self) -> None:
-        """The trouble has ended: if it comes again, it is logged at once."""
+        """Report that the problem has ended, so that it is logged at once if it returns."""
         self._pause_s = 0.0

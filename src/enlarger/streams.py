@@ -1,4 +1,4 @@
-"""Standard streams: there even if whoever started the program closed them, as daemons do, and never in the way."""
+"""Standard streams that always exist, even if the parent process closed them as daemons do, and that never fail."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _STREAMS = (("stdin", "r", os.O_WRONLY), ("stdout", "w", os.O_RDONLY), ("stderr"
 
 
 def open_closed() -> None:
-    """Put something in the place of standard streams that are closed.
+    """Replace standard streams that are closed.
 
-    Otherwise the next file or socket would get the descriptor 0, 1 or 2, and be read or written as a standard stream.
-    What is put there can be used the wrong way round alone: so that reading and writing fail, as they should, instead
-    of finding nothing and losing everything.
+    Otherwise the next file or socket would get descriptor 0, 1 or 2, and be used as a standard stream. The
+    replacement is open in the wrong direction only. So reading and writing fail, as they should, instead of finding
+    nothing and losing everything.
     """
     for descriptor, (name, mode, way) in enumerate(_STREAMS):
         try:
@@ -33,12 +33,12 @@ def open_closed() -> None:
 
 
 class Unfailing:
-    """Standard error, or another stream, that drops what it cannot write.
+    """A wrapper of standard error, or of another stream, that drops what it cannot write.
 
     A full disk, or a reader that has gone, must not end the work.
 
     Args:
-        stream: where to write; None: standard error, whatever that is at the time.
+        stream: the stream to write to; None for the current standard error.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
@@ -49,13 +49,13 @@ class Unfailing:
         return sys.stderr if self._given is None else self._given
 
     def write(self, text: str) -> int:
-        """If that is possible."""
+        """Write the text if that is possible, and return its length."""
         with suppress(OSError):
             self._stream.write(text)
         return len(text)
 
     def flush(self) -> None:
-        """If that is possible."""
+        """Flush the stream if that is possible."""
         with suppress(OSError):
             self._stream.flush()
 

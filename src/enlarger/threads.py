@@ -1,4 +1,4 @@
-"""Work beside the event loop's own: on a thread, or in a task that nobody waits for any more."""
+"""Work beside the event loop: on a thread, or in a task whose result is no longer wanted."""
 
 from __future__ import annotations
 
@@ -12,20 +12,23 @@ T = TypeVar("T")
 
 
 async def in_thread(executor: Executor, function: Callable[..., T], *arguments: Any) -> T:
-    """What ``function`` gives. It runs in the caller's context, so that what it logs has the request's id."""
+    """Run ``function`` on a thread and return its result.
+
+    The caller's context is kept, so that logs have the request's id.
+    """
     return await asyncio.get_running_loop().run_in_executor(
         executor, copy_context().run, function, *arguments
     )
 
 
 async def dropped(work: asyncio.Future[Any]) -> None:
-    """Cancel it, and wait until it has ended, however it ends."""
+    """Cancel the work, and wait until it has ended in whatever way."""
     work.cancel()
     await asyncio.gather(work, return_exceptions=True)
 
 
 async def finished(work: Awaitable[T]) -> T:
-    """Wait for it, to its end also when the caller is cancelled meanwhile: nothing of it happens later."""
+    """Wait for the work to its end, even if the caller is cancelled meanwhile, so that nothing of it happens later."""
     task = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(task)

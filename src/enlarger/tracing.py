@@ -1,7 +1,7 @@
-"""Where the time of a request went, for an OpenTelemetry collector.
+"""Spans that show where the time of a request went, for an OpenTelemetry collector.
 
-The only module that knows OpenTelemetry, which is an extra. Until ``start`` is called, nothing of it is
-imported and all other functions here do nothing.
+Only this module uses OpenTelemetry, which is an extra. Until ``start`` is called, it is not imported, and all other
+functions here do nothing.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
 Fact = str | int | float
 
 _TRAVELLING = ("traceparent", "tracestate")
-"""Headers that take a trace from one server to the next: W3C Trace Context."""
+"""Headers that pass a trace from one server to the next: W3C Trace Context."""
 
 _STOP_S = 1.0
-"""What a collector gets at the end to take what was not sent yet."""
+"""Seconds that the exporter gets at the end to send the remaining spans."""
 
 _provider: TracerProvider | None = None
 
 
 class Headers(Protocol):
-    """Those of a request, whatever reads it."""
+    """The headers of a request, in any framework's class."""
 
     def get(self, name: str, default: str, /) -> str: ...  # noqa: D102
 
 
 def start(service: str, *, variable: str) -> None:
-    """Send spans to a collector, as the standard ``OTEL_`` variables say.
+    """Start to send spans to a collector, as the standard ``OTEL_`` variables configure it.
 
     Args:
-        service: name of this process in traces, unless ``OTEL_SERVICE_NAME`` says another.
-        variable: the setting that asks for it.
+        service: name of this process in traces, unless ``OTEL_SERVICE_NAME`` sets another one.
+        variable: the setting that turned tracing on.
 
     Raises:
         ConfigError: the extra is not installed.
@@ -57,21 +57,21 @@ def start(service: str, *, variable: str) -> None:
     resource = Resource.create({"service.name": service}).merge(OTELResourceDetector().detect())
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-    # A batch that was lost is worth a line, not each attempt to send it.
+    # A lost batch is worth one line of the log; each attempt to send it is not.
     logging.getLogger("opentelemetry.exporter").setLevel(logging.ERROR)
     use(provider)
 
 
 def use(provider: TracerProvider | None) -> None:
-    """Make spans with ``provider`` from now on, or none."""
+    """Create spans with ``provider`` from now on, or none with None."""
     global _provider
     _provider = provider
 
 
 def stop() -> None:
-    """Send what was not sent yet, if the collector takes it soon."""
+    """Send the remaining spans, if the collector accepts them soon."""
     if _provider is not None:
-        # On a thread of its own: OpenTelemetry would try for half a minute.
+        # This runs on a separate thread, because OpenTelemetry would keep trying for half a minute.
         flush = threading.Thread(target=_provider.shutdown, daemon=True)
         flush.start()
         flush.join(_STOP_S)
@@ -79,14 +79,14 @@ def stop() -> None:
 
 
 @contextmanager
-def span(name: str, *, caller: Headers | None = None, **facts: Fact) -> Iterator[None]:
-    """The time of the block, and how it ended.
+def span(name: str, *, caller: Headers | None = None, **attributes: Fact) -> Iterator[None]:
+    """Record a span with the duration and the outcome of the block.
 
     Args:
-        name: of the step; from a small fixed set.
-        caller: headers of the request that the block answers, whose ``traceparent`` is taken up. None: the
-            step belongs to the span around it.
-        facts: what is to be known of it.
+        name: name of the step, from a small fixed set.
+        caller: headers of the request that the block answers, whose ``traceparent`` becomes the parent. None makes
+            the current span the parent.
+        attributes: attributes of the span, without the prefix of their names.
     """
     if _provider is None:
         yield
@@ -103,7 +103,7 @@ def span(name: str, *, caller: Headers | None = None, **facts: Fact) -> Iterator
         name,
         context=above,
         kind=SpanKind.INTERNAL if caller is None else SpanKind.SERVER,
-        attributes=_named(facts),
+        attributes=_named(attributes),
         record_exception=False,
         set_status_on_exception=False,
     ) as current:
@@ -111,21 +111,21 @@ def span(name: str, *, caller: Headers | None = None, **facts: Fact) -> Iterator
             yield
         except BaseException as error:
             current.set_attribute("error.type", getattr(error, "code", type(error).__name__))
-            if not isinstance(error, RequestError):  # that one is the sender's
+            if not isinstance(error, RequestError):  # a RequestError is the client's mistake
                 current.set_status(StatusCode.ERROR)
             raise
 
 
-def note(**facts: Fact) -> None:
-    """What became known of the span around the caller."""
+def note(**attributes: Fact) -> None:
+    """Add attributes to the current span."""
     if _provider is not None:
         from opentelemetry.trace import get_current_span
 
-        get_current_span().set_attributes(_named(facts))
+        get_current_span().set_attributes(_named(attributes))
 
 
 def record(name: str, took_s: float) -> None:
-    """A step of the span around the caller that ended now and took so long."""
+    """Record a step that ended now and took this long, inside the current span."""
     if _provider is not None:
         now_ns = time.time_ns()
         step = _provider.get_tracer("enlarger").start_span(
@@ -135,7 +135,7 @@ def record(name: str, took_s: float) -> None:
 
 
 def headers() -> dict[str, str]:
-    """What takes the span around the caller along to another server: ``traceparent``, or nothing."""
+    """Return the headers that pass the current span to another server: ``traceparent``, or nothing."""
     carrier: dict[str, str] = {}
     if _provider is not None:
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -144,5 +144,5 @@ def headers() -> dict[str, str]:
     return carrier
 
 
-def _named(facts: Mapping[str, Fact]) -> dict[str, Fact]:
-    return {f"enlarger.{name}": value for name, value in facts.items()}
+def _named(attributes: Mapping[str, Fact]) -> dict[str, Fact]:
+    return {f"enlarger.{name}": value for name, value in attributes.items()}

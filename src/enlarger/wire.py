@@ -1,4 +1,4 @@
-"""How tiles travel between gateway and model server: samples as raw bytes, the rest in headers."""
+"""The format of tiles between gateway and model server: samples as raw bytes, everything else in headers."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from enlarger.errors import BadTile
 from enlarger.geometry.rect import Pixels, Rect
 
 PROTOCOL = 1
-"""Gateways send tiles only to servers that speak the same one."""
+"""Version of the contract. Gateways send tiles only to servers with the same version."""
 
 MEDIA_TYPE = "application/octet-stream"
 
 OPTION_NAMES = ("denoise",)
-"""Options of a tile that may travel; which of them a model takes is in its facts."""
+"""Options of a tile that the contract can carry. The model's facts say which of them it supports."""
 
 _DTYPES: dict[str, np.dtype[Any]] = {"uint8": np.dtype("<u1"), "uint16": np.dtype("<u2")}
 
 
 def request_headers(request: TileRequest, *, left_s: float) -> dict[str, str]:
-    """Headers of ``POST /tiles``; ``left_s`` is the time until the deadline, since clocks differ."""
+    """Return the headers of ``POST /tiles``. ``left_s`` is the time until the deadline, because clocks differ."""
     height, width, channels = request.pixels.shape
     return {
         "Content-Type": MEDIA_TYPE,
@@ -52,7 +52,7 @@ def _keep_header(request: TileRequest) -> dict[str, str]:
 def read_request(
     headers: Mapping[str, str], body: bytes, *, now: float, default: ModelDefaults
 ) -> TileRequest:
-    """The tile of a ``POST /tiles``. ``now`` is the event loop's clock.
+    """Return the tile of a ``POST /tiles``. ``now`` is the time on the event loop's clock.
 
     Raises:
         BadTile: a header is missing or wrong, or the body does not fit the shape.
@@ -94,23 +94,23 @@ def read_request(
 
 @dataclass(frozen=True, slots=True)
 class ModelDefaults:
-    """What a model server assumes where a request does not say."""
+    """The values that a model server assumes for headers that a request lacks."""
 
     precision: str
     models: Mapping[str, ModelFacts]
-    """Those that are here, by id."""
+    """The available models, by id."""
 
     def weights_sha256(self, model: str) -> str:
-        """Hash of the model's weights here; empty for a model that is not here."""
+        """Return the hash of the model's weights, or an empty string for a model that is not available."""
         return self.models[model].sha256 if model in self.models else ""
 
     def scale(self, model: str) -> int:
-        """The model's scale here; 1 for a model that is not here, and that no engine here computes."""
+        """Return the model's scale, or 1 for a model that is not available and cannot be computed here."""
         return self.models[model].scale if model in self.models else 1
 
 
 def result_headers(result: TileResult) -> dict[str, str]:
-    """Headers of an enlarged tile."""
+    """Return the headers of an upscaled tile."""
     height, width, channels = result.pixels.shape
     headers = {
         "Content-Type": MEDIA_TYPE,
@@ -125,16 +125,16 @@ def result_headers(result: TileResult) -> dict[str, str]:
 
 
 def read_result(headers: Mapping[str, str], body: bytes, *, request: TileRequest) -> TileResult:
-    """The answer to ``request``.
+    """Return the result that answers ``request``.
 
     Raises:
-        BadTile: the answer is not an enlargement of that tile by its scale, or of its part to keep.
+        BadTile: the answer is not that tile, or the part of it to keep, upscaled by its scale.
     """
     scale = request.scale
     pixels = _samples(headers, body)
     wanted, whole = (_times(part.shape, scale) for part in (request.core, request.pixels))
     if pixels.shape == whole != wanted:
-        # A server that does not know Tile-Keep sends all of the tile.
+        # A server that does not know Tile-Keep sends the whole tile.
         pixels = pixels[request.kept.times(scale).slices]
     if pixels.shape != wanted or pixels.dtype != request.pixels.dtype:
         raise BadTile(f"asked for {wanted[0]}x{wanted[1]}, got {pixels.shape} {pixels.dtype}")
@@ -152,7 +152,7 @@ def read_result(headers: Mapping[str, str], body: bytes, *, request: TileRequest
             "the answer lacks Tile-Infer-Ms, Tile-Engine or Tile-Precision, or has no times"
         ) from error
     for name, value in (("Infer", result.infer_s), ("Queue", result.queue_s)):
-        if not 0 <= value < math.inf:  # nor NaN
+        if not 0 <= value < math.inf:  # also excludes NaN
             raise BadTile(f"Tile-{name}-Ms must be from 0, not {headers[f'Tile-{name}-Ms'][:40]}")
     return result
 
@@ -179,7 +179,7 @@ def _times(shape: tuple[int, ...], scale: int) -> tuple[int, int, int]:
 
 
 def facts_to_json(facts: EngineFacts) -> dict[str, Any]:
-    """The part of ``GET /ready`` that says what the server can do, under the contract's names."""
+    """Return the part of ``GET /ready`` that says what the server can do, under the contract's names."""
     models = [
         {
             "id": model.id,
@@ -210,7 +210,7 @@ def facts_to_json(facts: EngineFacts) -> dict[str, Any]:
 
 
 def facts_from_json(value: Mapping[str, Any]) -> EngineFacts:
-    """The facts of a ``GET /ready`` answer; unknown fields are ignored.
+    """Return the facts of a ``GET /ready`` answer. Unknown fields are ignored.
 
     Raises:
         BadTile: a field is missing.
@@ -242,7 +242,7 @@ def facts_from_json(value: Mapping[str, Any]) -> EngineFacts:
 
 
 def _samples(headers: Mapping[str, str], body: bytes) -> Pixels:
-    """Body and headers to pixels (H, W, 3)."""
+    """Return the pixels (H, W, 3) of a body and its headers."""
     if "Tile-Shape" not in headers or "Tile-Dtype" not in headers:
         raise BadTile("headers Tile-Shape and Tile-Dtype are needed")
     dtype = _DTYPES.get(headers["Tile-Dtype"])

@@ -1,4 +1,4 @@
-"""The command line: a file for each group of commands. No command makes or joins parts."""
+"""The command line: a file for each group of commands. Commands do not build the service: composition roots do."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from enlarger.reasons import reason_of
 __all__ = ["SAMPLE", "app", "main"]
 
 EXIT_INTERRUPTED = 130
-"""Ctrl-C, as shells count it."""
+"""The exit status after Ctrl-C, as shells count it."""
 
 app = typer.Typer(
     help="Self-hosted image upscaling: Real-ESRGAN in the shell and behind an HTTP API.",
@@ -44,7 +44,7 @@ def _root(
 
 
 def main() -> NoReturn:
-    """Run the command line; every error becomes a line and an exit status."""
+    """Run the command line. Every error becomes one line and an exit status."""
     status = 0
     try:
         app(standalone_mode=True)
@@ -55,7 +55,7 @@ def main() -> NoReturn:
         complain(str(error))
     except KeyboardInterrupt:
         status = EXIT_INTERRUPTED
-    except OSError as error:  # all others are told apart where they occur
+    except OSError as error:  # all other errors are caught where they occur
         status = EnlargerError.exit_status
         complain(f"cannot write to standard output: {reason_of(error)}")
     leave(status)

@@ -1,4 +1,4 @@
-"""What commands print, and how a process ends."""
+"""How commands print, and how the process ends."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from enlarger.config import API_KEY_VARIABLE
 from enlarger.errors import EnlargerError
 from enlarger.streams import Unfailing
 
-# Text is printed as it is: no markup, and no names of emoji, in the names of files.
+# Rich must not interpret file names: it prints text without markup and emoji names.
 console = Console(markup=False, emoji=False)
 errors = Console(file=cast(TextIO, Unfailing()), markup=False, emoji=False)
 
 ApiKeyOption = Annotated[
     str | None,
-    typer.Option(envvar=API_KEY_VARIABLE, help="Of the server, where it asks for one."),
+    typer.Option(envvar=API_KEY_VARIABLE, help="API key for the server, if it requires one."),
 ]
 
 
@@ -30,7 +30,7 @@ def say(text: str) -> None:
 
 
 def write(text: str) -> None:
-    """Print a line to stdout: what was asked for."""
+    """Print a line of the command's output to stdout."""
     console.print(text, highlight=False, soft_wrap=True)
 
 
@@ -40,13 +40,13 @@ def complain(text: str) -> None:
 
 
 def fail(text: str, status: int) -> NoReturn:
-    """Print an error and end with this exit status."""
+    """Print an error and exit with this status."""
     complain(text)
     sys.exit(status)
 
 
 def quiet_logs() -> None:
-    """A shell command prints its result, not its log."""
+    """Turn off logs: a shell command prints its result only."""
     import logging
 
     import structlog
@@ -55,7 +55,7 @@ def quiet_logs() -> None:
 
 
 def leave(status: int) -> NoReturn:
-    """End now: a thread that still computes what nobody waits for must not hold the process."""
+    """Exit at once. A thread that still computes an unwanted result must not delay the exit."""
     try:
         sys.stdout.flush()
     except OSError:

@@ -1,4 +1,4 @@
-"""``enlarger jobs``: work that a server does, and that goes on without this shell."""
+"""``enlarger jobs``: work that continues on a server without this shell."""
 
 from __future__ import annotations
 
@@ -18,28 +18,30 @@ if TYPE_CHECKING:
 ServerOption = Annotated[
     str, typer.Option(envvar=SERVER_URL_VARIABLE, help="Address of the enlarger server.")
 ]
-JobArgument = Annotated[str, typer.Argument(metavar="ID", help="Of the job: job_...")]
+JobArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of the job, such as job_...")]
 
 DEFAULT_SERVER = "http://127.0.0.1:8000"
 
 jobs = typer.Typer(
-    help="Jobs at a server: work that goes on without this shell.", no_args_is_help=True
+    help="Manage jobs on a server, which continue without this shell.", no_args_is_help=True
 )
 
 
 @jobs.command("submit")
 def jobs_submit(
     source: Annotated[
-        str, typer.Argument(metavar="IN", help="A picture, its URL, or - for standard input.")
+        str, typer.Argument(metavar="IN", help="A picture file, a URL, or - for standard input.")
     ],
     option: Annotated[
         list[str] | None,
-        typer.Option("--option", "-o", help="Such as scale=4 or format=webp; may be repeated."),
+        typer.Option(
+            "--option", "-o", help="An option such as scale=4 or format=webp. May be repeated."
+        ),
     ] = None,
     server: ServerOption = DEFAULT_SERVER,
     api_key: ApiKeyOption = None,
 ) -> None:
-    """Have a picture enlarged by a job; prints its id."""
+    """Submit a picture to a server as a job, and print the job's id."""
     from enlarger.client import Client, UpscaleOptions
     from enlarger.options import read_options
 
@@ -48,7 +50,7 @@ def jobs_submit(
         fail("an option is given as NAME=VALUE, such as -o scale=4", ConfigError.exit_status)
     given = {name: value for name, _, value in pairs}
     options = read_options(given, strict=False).model_dump(exclude_unset=True)
-    # Names that are unknown here go on to the server, which may know them, or says that it does not.
+    # Options that are unknown here are sent to the server, which may know them, or rejects them.
     fields = cast(UpscaleOptions, {**given, **options})
     with Client(server, api_key=api_key) as client:
         picture = sys.stdin.buffer if source == "-" else source
@@ -59,9 +61,13 @@ def jobs_submit(
 def jobs_list(
     state: Annotated[
         list[str] | None,
-        typer.Option("--state", help="Only jobs that are so, such as running; may be repeated."),
+        typer.Option(
+            "--state", help="Show only jobs in this state, such as running. May be repeated."
+        ),
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="The most that are shown.")] = 20,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, help="Number of jobs to show at most.")
+    ] = 20,
     server: ServerOption = DEFAULT_SERVER,
     api_key: ApiKeyOption = None,
 ) -> None:
@@ -79,7 +85,7 @@ def jobs_list(
 def jobs_show(
     job_id: JobArgument, server: ServerOption = DEFAULT_SERVER, api_key: ApiKeyOption = None
 ) -> None:
-    """Say how a job stands."""
+    """Show the state of a job."""
     from enlarger.client import Client
 
     with Client(server, api_key=api_key) as client:
@@ -90,7 +96,7 @@ def jobs_show(
 def jobs_watch(
     job_id: JobArgument, server: ServerOption = DEFAULT_SERVER, api_key: ApiKeyOption = None
 ) -> None:
-    """Say how a job goes on, line by line, until it ends; fails if the job does."""
+    """Show the progress of a job, line by line, until it ends. The exit status tells whether the job succeeded."""
     from enlarger.client import Client
 
     with Client(server, api_key=api_key) as client:
@@ -108,15 +114,15 @@ def jobs_watch(
 def jobs_save(
     job_id: JobArgument,
     target: Annotated[
-        Path, typer.Argument(metavar="OUT", help="File of the result, or - for standard output.")
+        Path, typer.Argument(metavar="OUT", help="File for the result, or - for standard output.")
     ],
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace OUT if it is there already.")
+        bool, typer.Option("--overwrite", help="Replace OUT if it already exists.")
     ] = False,
     server: ServerOption = DEFAULT_SERVER,
     api_key: ApiKeyOption = None,
 ) -> None:
-    """Write the result of a job into a file, once it is there."""
+    """Wait for a job and write its result into a file."""
     from enlarger.client import Client
     from enlarger.shell import names
     from enlarger.shell.remote import line_of
@@ -139,7 +145,7 @@ def jobs_save(
 def jobs_cancel(
     job_id: JobArgument, server: ServerOption = DEFAULT_SERVER, api_key: ApiKeyOption = None
 ) -> None:
-    """Stop a job; of one that is done, delete the result."""
+    """Cancel a job, or delete the result of a job that is done."""
     from enlarger.client import Client
 
     with Client(server, api_key=api_key) as client:
@@ -147,7 +153,7 @@ def jobs_cancel(
 
 
 def _job_line(job: JobStatus) -> str:
-    """How a job stands, in a line."""
+    """Return the state of a job as one line."""
     parts = [f"{job.id}: {job.state}"]
     if job.queue_position is not None:
         parts.append(f"number {job.queue_position} in the queue")

@@ -1,4 +1,4 @@
-"""``enlarger key`` and ``enlarger sign``: keys for callers, and links that need none."""
+"""``enlarger key`` and ``enlarger sign``: API keys, and signed links that work without one."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ from enlarger.errors import ConfigError
 
 
 def key(
-    name: Annotated[str, typer.Argument(help="Of the caller: letters, digits, '.', '_' and '-'.")],
+    name: Annotated[
+        str, typer.Argument(help="Name of the key's owner: letters, digits, '.', '_' and '-'.")
+    ],
 ) -> None:
-    """Make an API key, and the entry for ENLARGER_API_KEYS that lets its owner in."""
+    """Make an API key, and the entry of ENLARGER_API_KEYS that accepts it."""
     secret = f"enl_{secrets.token_urlsafe(32)}"
     entry = f"{name}:sha256-{hashlib.sha256(secret.encode()).hexdigest()}"
     config.load(api_keys=entry)
-    say("The key, for the caller. It is shown this once:")
+    say("The key for the caller. It is shown only once:")
     console.print(secret, highlight=False, soft_wrap=True)
     say("The entry for ENLARGER_API_KEYS, which holds no secret:")
     console.print(entry, highlight=False, soft_wrap=True)
@@ -29,16 +31,19 @@ def key(
 
 def sign(
     url: Annotated[
-        str, typer.Argument(help="To be signed, or its path and query: '/v1/upscale?url=...'.")
+        str,
+        typer.Argument(
+            help="The link to sign, or its path and query, such as '/v1/upscale?url=...'."
+        ),
     ],
     expires_s: Annotated[
         int, typer.Option("--expires", min=1, help="Seconds until the link is refused.")
     ] = 3600,
     kid: Annotated[
-        str | None, typer.Option("--key", help="Name of the key. Unset: the first one.")
+        str | None, typer.Option("--key", help="Name of the signing key. The first one by default.")
     ] = None,
 ) -> None:
-    """Sign a link, so that whoever has it needs no key; with a key of ENLARGER_SIGNING_KEYS."""
+    """Sign a link with a key of ENLARGER_SIGNING_KEYS, so that it works without an API key."""
     from yarl import URL
 
     from enlarger.api import signing
@@ -49,7 +54,7 @@ def sign(
     if key is None:
         named = f" '{kid}'" if kid is not None else ""
         raise ConfigError(
-            f"ENLARGER_SIGNING_KEYS: it has no key{named} to sign with; set it as at the gateway"
+            f"ENLARGER_SIGNING_KEYS: it has no key{named} to sign with; set it to the same value as on the gateway"
         )
     try:
         given = URL(url)
@@ -59,9 +64,9 @@ def sign(
     public_path = URL(public_url).raw_path if public_url else "/"
     prefix = signing.prefix_of(given.raw_path, public_path)
     if prefix is None:
-        fail("only links to what is under /v1/ can be signed", ConfigError.exit_status)
-    # As it is sent: quoted where it has to be, by yarl, and the one sign that only browsers quote. Without the path
-    # that a proxy takes off, as the gateway sees it.
+        fail("only links to paths under /v1/ can be signed", ConfigError.exit_status)
+    # yarl quotes the link as it is sent; one more character is quoted by browsers only. The path prefix that a proxy
+    # removes is left out, because the gateway does not see it.
     target = signing.sign(
         given.raw_path_qs.removeprefix(prefix).replace("'", "%27"),
         kid=key.kid,

@@ -1,4 +1,4 @@
-"""``enlarger model-server``: one model server, which a gateway starts, or somebody else does."""
+"""``enlarger model-server``: one model server, started by a gateway or by hand."""
 
 from __future__ import annotations
 
@@ -17,26 +17,27 @@ from enlarger.cli.console import console, leave
 from enlarger.memory import importing
 
 _BEHIND_THE_GATEWAY = 5
-"""Niceness of a model server that shares the gateway's cores: a third of the weight. Whoever waits for an answer needs
-little of the cores, and needs it now. Not more: other programs on all cores must not make a tile four times
-slower, which is when an attempt counts as lost."""
+"""Niceness of a model server that shares the gateway's cores, which gives it a third of the gateway's weight.
+
+Handling a request needs little CPU time, but needs it at once. A higher value would be too much: other programs on
+all
+cores must not slow a tile down to a quarter of its speed, since an attempt then counts as lost.
+"""
 
 
 def model_server(
     port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for a free one.")
+        int, typer.Option(min=0, max=65535, help="Port to listen on, or 0 for any free port.")
     ] = 5002,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Compute threads. Unset: one per core.")
+        int | None, typer.Option(min=1, help="Number of compute threads. One per core by default.")
     ] = None,
-    name: Annotated[
-        str, typer.Option(help="What this process is called in its log.")
-    ] = "model-server",
+    name: Annotated[str, typer.Option(help="Name of this process in its log.")] = "model-server",
     exit_with_parent: Annotated[bool, typer.Option("--exit-with-parent", hidden=True)] = False,
     ready_at_once: Annotated[bool, typer.Option("--ready-at-once", hidden=True)] = False,
 ) -> None:
-    """Start one model server, for a gateway that names it in ENLARGER_SERVERS."""
+    """Start one model server, for a gateway that lists it in ENLARGER_SERVERS."""
     from enlarger.asgi import logs
 
     if exit_with_parent:
@@ -68,21 +69,23 @@ def model_server(
 
 
 _PR_SET_PDEATHSIG = 1
-"""The option of prctl(2) that names the signal for the end of a parent."""
+"""The prctl(2) option that sets the signal for the death of the parent process."""
 
 
 def _end_with_parent() -> None:
-    """End when the parent does, however it ends."""
+    """Exit when the parent process ends, for whatever reason."""
     if sys.platform == "linux":
-        # One that is stopped, or stuck in native code, reads nothing: the kernel kills it. It does so when the thread
-        # ends that started this process: asyncio starts processes on its loop's thread, the gateway's first one,
-        # which ends last. A parent that is dead by now has closed our stdin already.
+        # A process that is stopped, or stuck in native code, reads nothing, so the kernel kills it. The kernel does
+        # this when
+        # the thread ends that started this process. asyncio starts processes on the thread of its event loop, which
+        # is the
+        # gateway's main thread and ends last. If the parent is already dead, stdin is closed.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
     threading.Thread(target=_exit_at_end_of_stdin, daemon=True).start()
 
 
 def _exit_at_end_of_stdin() -> None:
-    """End when the parent does: it holds the other end of stdin open as long as it lives."""
+    """Exit when the parent process ends: it holds the other end of stdin open as long as it lives."""
     while sys.stdin.buffer.read(1):
         pass
     os._exit(0)

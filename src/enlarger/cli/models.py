@@ -1,4 +1,4 @@
-"""``enlarger models``: what is installed here."""
+"""``enlarger models``: the models that are installed here."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from enlarger.errors import ConfigError
 
 
 def models() -> None:
-    """List the models installed here, and what is wrong with those of MODEL_DIR that cannot be used."""
+    """List the models installed here, and the problems of those in MODEL_DIR that cannot be used."""
     from rich.table import Table
     from rich.text import Text
 

@@ -1,4 +1,4 @@
-"""``enlarger serve``: the gateway with its model servers, and what it prints when it is ready."""
+"""``enlarger serve``: runs the gateway with its model servers, and prints a line to paste when they are ready."""
 
 from __future__ import annotations
 
@@ -21,9 +21,11 @@ SAMPLE = Path(__file__).parent.parent / "sample.png"
 
 
 def serve(
-    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Address to listen on, or 0.0.0.0 for all addresses.")
+    ] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for a free one.")
+        int, typer.Option(min=0, max=65535, help="Port to listen on, or 0 for any free port.")
     ] = 8000,
 ) -> None:
     """Start the gateway and its model servers."""
@@ -48,7 +50,7 @@ def serve(
 
 
 def _announce(address: tuple[str, int], *, public_url: str | None, needs_key: bool) -> None:
-    """Say on stdout that the service is ready, with a line to paste."""
+    """Print to stdout that the service is ready, with a command to paste."""
     host, port = address
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "::1": "[::1]"}.get(host, host)  # noqa: S104 - compared, not bound
     url = f"http://{shown}:{port}"
@@ -65,10 +67,11 @@ def _announce(address: tuple[str, int], *, public_url: str | None, needs_key: bo
 
 
 def paste_line(url: str, *, needs_key: bool) -> str:
-    """A shell command that writes the sample picture, enlarged, into the current folder.
+    """Return a shell command that writes the upscaled sample picture into the current folder.
 
-    It is curl where that is installed, else this program as a client. Keys are known here by their hashes alone, so
-    that the command takes the caller's from the variable that clients read.
+    The command is curl if that is installed, else this program as a client. Only the hashes of keys are known here,
+    so
+    the command takes the caller's key from the variable that clients read.
     """
     sample = shlex.quote(str(SAMPLE))
     if shutil.which("curl"):
@@ -79,4 +82,4 @@ def paste_line(url: str, *, needs_key: bool) -> str:
 
 
 _PASTED = "cat-4x.png"
-"""What that command writes."""
+"""The file that this command writes."""

@@ -1,4 +1,4 @@
-"""``enlarger upscale``: pictures, here or by a server."""
+"""``enlarger upscale``: upscales pictures in this process or on a server."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 PrecisionOption = Annotated[
     Precision | None,
     typer.Option(
-        help="f32, bf16, int8, or auto: bf16 where the processor has it, and f32 for pictures of more than 8 bits. [env: ENLARGER_PRECISION]"
+        help="f32, bf16, int8, or auto. auto selects bf16 if the CPU supports it, and f32 for pictures with more than 8 bits per sample. [env: ENLARGER_PRECISION]"
     ),
 ]
 
@@ -30,8 +30,8 @@ def upscale(
         list[str],
         typer.Argument(
             metavar="IN... [OUT]",
-            help="Pictures, folders of them, URLs, or - for standard input; and where the results go: a file, a folder "
-            "for several, or - for standard output.",
+            help="IN: picture files, folders, URLs, or - for standard input. OUT: a file for one result, a folder for "
+            "several, or - for standard output.",
             show_default=False,
         ),
     ],
@@ -41,87 +41,104 @@ def upscale(
             "--output",
             "-o",
             metavar="OUT",
-            help="Where the results go; then all other arguments are inputs.",
+            help="File or folder for the results. All other arguments are then inputs.",
         ),
     ] = None,
     suffix: Annotated[
         str | None,
         typer.Option(
             metavar="TEXT",
-            help="Put before the ending of each result: cat.jpg becomes cat-4x.jpg with --suffix=-4x. Without OUT, "
-            "results lie beside their pictures.",
+            help="Text to add to the name of each result: with --suffix=-4x, cat.jpg becomes cat-4x.jpg. Without OUT, "
+            "results are written beside their pictures.",
         ),
     ] = None,
     scale: Annotated[
         float | None,
         typer.Option(
-            "--scale", "-s", help="Pixels of the result per pixel: 1 to 8. 4 if no size is given."
+            "--scale", "-s", help="Scale factor, from 1 to 8. The default is 4 if no size is given."
         ),
     ] = None,
     width: Annotated[int | None, typer.Option(help="Width of the result in pixels.")] = None,
     height: Annotated[int | None, typer.Option(help="Height of the result in pixels.")] = None,
-    long_side: Annotated[int | None, typer.Option(help="Longer side of the result.")] = None,
-    short_side: Annotated[int | None, typer.Option(help="Shorter side of the result.")] = None,
+    long_side: Annotated[
+        int | None, typer.Option(help="Longer side of the result in pixels.")
+    ] = None,
+    short_side: Annotated[
+        int | None, typer.Option(help="Shorter side of the result in pixels.")
+    ] = None,
     fit: Annotated[
         str,
         typer.Option(
-            help="How --width and --height together are met: inside, fill, outside or cover."
+            help="How the result fits into --width and --height: inside, fill, outside or cover."
         ),
     ] = "inside",
     region: Annotated[
-        str | None, typer.Option(help="Only this part: x,y,width,height in pixels of the picture.")
+        str | None,
+        typer.Option(help="Part of the picture to upscale: x,y,width,height in its pixels."),
     ] = None,
-    model: Annotated[str, typer.Option(help="A model id of `enlarger models`.")] = "auto",
+    model: Annotated[
+        str, typer.Option(help="Id of a model that `enlarger models` lists, or auto.")
+    ] = "auto",
     precision: PrecisionOption = None,
     color_lock: Annotated[
-        bool, typer.Option(help="Set the colours of large areas back to those of the picture.")
+        bool, typer.Option(help="Restore the original colours of large areas after upscaling.")
     ] = True,
     alpha_edge: Annotated[
         str,
         typer.Option(
-            help="Keep the edges of a cut-out, or clean them of the ground that it was cut from."
+            help="Edges of a cut-out: keep them, or clean them of the colour of its former background."
         ),
     ] = "keep",
     color: Annotated[
-        str, typer.Option(help="Keep the colour profile, or convert to srgb.")
+        str,
+        typer.Option(help="Colours of the result: keep the colour profile, or convert to srgb."),
     ] = "keep",
     format_: Annotated[
         str | None,
         typer.Option(
             "--format",
-            help="png, jpeg or jpg, webp, avif, tiff, or auto: the picture's own. The name of an OUT file decides by itself. "
-            "Default: png, with --suffix auto.",
+            help="Format of the result: png, jpeg or jpg, webp, avif, tiff, or auto for the format of the picture. The name "
+            "of an OUT file takes precedence. The default is png, or auto with --suffix.",
         ),
     ] = None,
-    quality: Annotated[int | None, typer.Option(help="1 to 100, for jpg, webp and avif.")] = None,
+    quality: Annotated[
+        int | None, typer.Option(help="Quality of jpg, webp and avif, from 1 to 100.")
+    ] = None,
     max_bytes: Annotated[
         int | None,
-        typer.Option(help="Largest size of the file: quality, then size is lowered until it fits."),
+        typer.Option(
+            help="Maximum size of the file. Quality is reduced first, then width and height, until the file fits."
+        ),
     ] = None,
     frames: Annotated[
         str | None,
         typer.Option(
-            help="How much of an animation: all, first, or a number. All if the format of the result holds them."
+            help="Frames of an animation to upscale: all, first, or a number. The default is all, if the format of the result can hold them."
         ),
     ] = None,
     background: Annotated[
-        str | None, typer.Option(help="Colour to put under transparency, such as '#ffffff'.")
+        str | None, typer.Option(help="Colour to put behind transparent areas, such as '#ffffff'.")
     ] = None,
-    metadata: Annotated[str, typer.Option(help="keep or strip EXIF, XMP and resolution.")] = "keep",
+    metadata: Annotated[
+        str, typer.Option(help="EXIF, XMP and resolution: keep or strip them.")
+    ] = "keep",
     provenance: Annotated[
-        bool, typer.Option("--provenance", help="Write model, hash and options into the file.")
+        bool,
+        typer.Option(
+            "--provenance", help="Write the model, its hash and the options into the file."
+        ),
     ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace files that are there already.")
+        bool, typer.Option("--overwrite", help="Replace files that already exist.")
     ] = False,
     skip_existing: Annotated[
-        bool, typer.Option("--skip-existing", help="Leave results alone that are there already.")
+        bool, typer.Option("--skip-existing", help="Skip pictures whose results already exist.")
     ] = False,
     dry_run: Annotated[
         bool,
         typer.Option(
             "--dry-run",
-            help="Only print what each picture would become, and its time, memory and bytes.",
+            help="Print the size of each result, and the expected time, memory and bytes, without upscaling.",
         ),
     ] = False,
     server: Annotated[
@@ -132,9 +149,9 @@ def upscale(
     ] = None,
     api_key: ApiKeyOption = None,
 ) -> None:
-    """Enlarge one picture, or many, in this process, or by a server."""
+    """Upscale one or more pictures, in this process or on a server."""
     quiet_logs()
-    # Imported here, as in the other commands, so that `enlarger --help` answers at once.
+    # This is imported here, as in the other commands, so that `enlarger --help` answers at once.
     from enlarger.options import read_options
     from enlarger.shell.arguments import StandardOutput, asked_of
     from enlarger.shell.workers import enlarge_at_server, enlarge_here
@@ -159,7 +176,7 @@ def upscale(
         "background": background,
         "metadata": metadata,
         "provenance": provenance,
-        # Without a server it is the engine's, and a setting.
+        # Without a server, the precision is a setting of the engine.
         "precision": precision if server and precision else "auto",
     }
     options = read_options(given, strict=False)
@@ -188,7 +205,7 @@ def upscale(
 
 
 async def _until_told(working: Coroutine[Any, Any, int]) -> int:
-    """The exit status of some work. SIGTERM and SIGHUP end it as Ctrl-C does: nothing half-written is left."""
+    """Return the exit status of some work. SIGTERM and SIGHUP end it as Ctrl-C does, so that no partial file is left."""
     loop, task = asyncio.get_running_loop(), asyncio.ensure_future(working)
     received: list[int] = []
 

@@ -1,7 +1,7 @@
 """The Python client: ``Client`` and ``AsyncClient`` are thin shells around the same steps.
 
-``requests``, ``answers`` and ``retry`` are pure; ``calls`` says step by step what a call does; ``driver`` does the
-steps, with or without ``await``. Nothing of the server is imported.
+``requests``, ``answers`` and ``retry`` are pure. ``calls`` describes each call step by step, and ``transport``
+performs the steps, with or without ``await``. The client imports nothing of the server.
 """
 
 from enlarger.client.answers import Estimate, JobStatus, ModelInfo, Models, Upscaled

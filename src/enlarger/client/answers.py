@@ -1,4 +1,4 @@
-"""What comes back: answers read into values, or into the errors that they stand for. Pure, but for ``Upscaled.save``."""
+"""Turns answers into values, or into the errors that they stand for. All is pure, except ``Upscaled.save``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from enlarger.errors import (
 _FINISHED = ("succeeded", "failed", "canceled", "expired")
 
 _BUSY_STATUSES = (429, 502, 503, 504)
-"""Of proxies before a server that is away or full."""
+"""Statuses of proxies in front of a server that is away or full."""
 
 _MEDIA_TYPES = {
     ".png": "image/png",
@@ -39,7 +39,7 @@ _MEDIA_TYPES = {
     ".tif": "image/tiff",
     ".tiff": "image/tiff",
 }
-"""What a file of that name is taken for."""
+"""The format that each file name ending stands for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,48 +48,48 @@ class Answer:
 
     status: int
     headers: Mapping[str, str]
-    """By names in lower case."""
+    """The names are in lower case."""
 
     body: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upscaled:
-    """An enlarged picture."""
+    """An upscaled picture."""
 
     data: bytes = field(repr=False)
-    """The file."""
+    """The bytes of the file."""
 
     media_type: str
     width_px: int
     height_px: int
     original_width_px: int
     original_height_px: int
-    """Of the picture that was sent, upright."""
+    """Height of the picture that was sent, upright."""
 
     model: str
     precision: str
-    """What really ran."""
+    """The precision that the server computed in."""
 
     tiles: int
     notes: tuple[str, ...]
-    """Codes of what was changed on the way, such as ``resampled``: docs/reference/http-api.md."""
+    """Codes of what was changed on the way, such as ``resampled``: see docs/reference/http-api.md."""
 
     sha256: str
-    """Of the file, in hexadecimal digits."""
+    """Hash of the file, in hexadecimal digits."""
 
     request_id: str
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the file, whole or not at all; gives its path.
+        """Write the file, completely or not at all, and return its path.
 
         Raises:
-            InvalidOption: its name says another format than it has.
-            UnwritableFile: it cannot be written.
+            InvalidOption: the name belongs to a format other than the picture's.
+            UnwritableFile: the file cannot be written.
         """
         target = Path(path)
         self.check_name(target)
-        # A name of its own, since that of the target may be as long as names can be.
+        # The temporary name is short and unique, because the target's name may already be as long as names can be.
         aside = target.with_name(f".enlarger-{secrets.token_hex(8)}")
         try:
             aside.write_bytes(self.data)
@@ -102,10 +102,10 @@ class Upscaled:
         return target
 
     def check_name(self, path: str | os.PathLike[str]) -> None:
-        """Whether a file of that name may hold the picture.
+        """Check that a file of this name may hold the picture.
 
         Raises:
-            InvalidOption: its name says another format than the picture has.
+            InvalidOption: the name belongs to a format other than the picture's.
         """
         expected = _MEDIA_TYPES.get(Path(path).suffix.lower(), self.media_type)
         if expected != self.media_type:
@@ -117,41 +117,41 @@ class Upscaled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobStatus:
-    """A job, as it was when the server told of it."""
+    """The state of a job, as the server last reported it."""
 
     id: str
     state: str
     """``queued``, ``running``, ``succeeded``, ``failed``, ``canceled`` or ``expired``."""
 
     stage: str | None = None
-    """While it runs: ``fetch``, ``decode``, ``infer`` or ``encode``."""
+    """Stage of a running job: ``fetch``, ``decode``, ``infer`` or ``encode``."""
 
     tiles_done: int = 0
     tiles_total: int | None = None
     """None until the picture is decoded."""
 
     fraction: float = 0.0
-    """Of the work, from 0 to 1; it never falls."""
+    """Share of the work that is done, from 0 to 1. It never decreases."""
 
     queue_position: int | None = None
-    """1 for the next to run; None for a job that does not wait."""
+    """1 for the job that runs next; None for a job that is not queued."""
 
     eta_s: float | None = None
-    """Seconds until it is done; None while unknown."""
+    """Seconds until the job is done; None while unknown."""
 
     error: EnlargerError | None = None
-    """Why it failed."""
+    """The reason for the failure."""
 
     facts: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
-    """All that the server said of it."""
+    """The whole job object, as the server sent it."""
 
     @property
     def is_finished(self) -> bool:
-        """Whether nothing more will become of it."""
+        """Whether the job has reached its final state."""
         return self.state in _FINISHED
 
     def check(self) -> None:
-        """Raise why there is no result, if it has finished without one."""
+        """Raise the reason why there is no result, if the job has ended without one."""
         if self.error is not None:
             raise self.error
         if self.state == "expired":
@@ -166,40 +166,40 @@ class JobStatus:
 
 @dataclass(frozen=True, slots=True)
 class JobPage:
-    """Some of a key's jobs, the newest first."""
+    """One page of a key's jobs, the newest first."""
 
     jobs: tuple[JobStatus, ...]
     next_cursor: str | None
-    """Where the next page begins; None: there is none."""
+    """Where the next page begins; None on the last page."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """What a request would take."""
+    """The expected cost of a request."""
 
     is_accepted: bool
     problem: EnlargerError | None
-    """Why it would be refused."""
+    """Why the server would refuse the request."""
 
     width_px: int | None
     height_px: int | None
-    """Of the result; None, as all below, where the request itself is wrong."""
+    """Height of the result. This and all fields below are None if the request itself is wrong."""
 
     model: str | None
     precision: str | None
-    """What it would be computed in; None also while no model server is ready."""
+    """The precision that the server would compute in; None also while no model server is ready."""
 
     tiles: int | None
     memory_bytes: int | None
     eta_s: float | None
-    """None as long as the server has not measured itself."""
+    """None until the server has measured its own speed."""
 
     queue_position: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelInfo:
-    """A model at the server."""
+    """A model on the server."""
 
     id: str
     title: str
@@ -208,23 +208,23 @@ class ModelInfo:
     sha256: str
     precisions: tuple[str, ...]
     ready_on: int
-    """Model servers that have it ready."""
+    """Number of model servers that have the model loaded."""
 
     facts: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
-    """All that the server said of it."""
+    """The whole model object, as the server sent it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """The models at the server."""
+    """The models on the server."""
 
     models: tuple[ModelInfo, ...]
     default: Mapping[str, str]
-    """What ``auto`` picks, by scale."""
+    """The model that ``auto`` selects, by scale."""
 
 
 def error_of(answer: Answer, *, now: datetime | None = None) -> EnlargerError | None:
-    """The error that an answer is, or None if it is none."""
+    """Return the error that an answer stands for, or None for a successful answer."""
     if 200 <= answer.status < 300:
         return None
     problem = _object(answer)
@@ -238,7 +238,7 @@ def error_of(answer: Answer, *, now: datetime | None = None) -> EnlargerError | 
         )
     else:
         error = UnexpectedAnswer(
-            f"an answer that enlarger does not give: {answer.status} {_media_type(answer)}; "
+            f"the answer does not come from enlarger: {answer.status} {_media_type(answer)}; "
             "is this the address of an enlarger server?"
         )
         error.retryable = answer.status in _BUSY_STATUSES
@@ -249,7 +249,10 @@ def error_of(answer: Answer, *, now: datetime | None = None) -> EnlargerError | 
 
 
 def error_from(problem: Mapping[str, Any], *, status: int) -> EnlargerError:
-    """The error of a problem object: the class that owns its code, or for one unknown here the base that fits."""
+    """Return the error of a problem object.
+
+    Its class is the one that owns the code. For an unknown code it is the base class that fits best.
+    """
     code = str(problem["code"])
     text = str(problem.get("detail") or problem.get("error") or code)
     limit, actual = _whole(problem.get("limit")), _whole(problem.get("actual"))
@@ -272,14 +275,14 @@ def error_from(problem: Mapping[str, Any], *, status: int) -> EnlargerError:
 
 
 def upscaled_of(answer: Answer) -> Upscaled:
-    """The picture of an answer.
+    """Return the picture of an answer.
 
     Raises:
-        UnexpectedAnswer: it is none, or not the one that was sent.
+        UnexpectedAnswer: the answer is not a picture, or was damaged on the way.
     """
     sha256 = hashlib.sha256(answer.body).hexdigest()
     etag = answer.headers.get("etag", "")
-    # A weak one, W/"...", is that of a proxy that packed the file anew.
+    # A weak ETag, W/"...", comes from a proxy that has compressed the file.
     if etag.startswith('"sha256-') and etag != f'"sha256-{sha256}"':
         raise UnexpectedAnswer(
             "the picture was damaged on its way: its SHA-256 is not the server's"
@@ -308,32 +311,32 @@ def upscaled_of(answer: Answer) -> Upscaled:
 
 
 def job_of(answer: Answer) -> JobStatus:
-    """The job that an answer tells of."""
+    """Return the job of an answer."""
     return job_from(json_of(answer))
 
 
 def job_page_of(answer: Answer) -> JobPage:
-    """What ``GET /v1/jobs`` lists.
+    """Return the page that ``GET /v1/jobs`` answers with.
 
     Raises:
-        UnexpectedAnswer: it is no list of jobs.
+        UnexpectedAnswer: the answer is not a list of jobs.
     """
     fields = json_of(answer)
     rows = fields.get("jobs")
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise UnexpectedAnswer("a list of jobs without jobs")
+        raise UnexpectedAnswer("the answer is not a list of jobs")
     return JobPage(tuple(map(job_from, rows)), _text(fields.get("next_cursor")))
 
 
 def job_from(fields: Mapping[str, Any]) -> JobStatus:
-    """The job of a job object.
+    """Return the job of a job object.
 
     Raises:
-        UnexpectedAnswer: it has no id or no state.
+        UnexpectedAnswer: the object has no id or no state.
     """
     identity, state = fields.get("id"), fields.get("state")
     if not (isinstance(identity, str) and isinstance(state, str)):
-        raise UnexpectedAnswer("a job without id or state")
+        raise UnexpectedAnswer("the answer has a job without an id or a state")
     problem = fields.get("error")
     error = (
         error_from(problem, status=500)
@@ -344,7 +347,7 @@ def job_from(fields: Mapping[str, Any]) -> JobStatus:
 
 
 def progressed(job: JobStatus, fields: Mapping[str, Any]) -> JobStatus:
-    """The job after an event of progress, which tells these fields of it alone."""
+    """Return the job after a progress event, which carries only these fields."""
     progress, queue = _part(fields, "progress"), _part(fields, "queue")
     return replace(
         job,
@@ -358,21 +361,21 @@ def progressed(job: JobStatus, fields: Mapping[str, Any]) -> JobStatus:
 
 
 def after_event(job: JobStatus, event: str, data: str) -> JobStatus:
-    """The job after a server-sent event; kinds unknown here tell nothing.
+    """Return the job after a server-sent event. Events of unknown kinds change nothing.
 
     Raises:
-        UnexpectedAnswer: its data is no JSON object.
+        UnexpectedAnswer: the data of the event is not a JSON object.
     """
     if event not in ("state", "progress"):
         return job
     fields = _loaded(data)
     if fields is None:
-        raise UnexpectedAnswer(f"an event '{event}' that is no JSON object")
+        raise UnexpectedAnswer(f"the data of the event '{event}' is not a JSON object")
     return job_from(fields) if event == "state" else progressed(job, fields)
 
 
 def estimate_of(answer: Answer) -> Estimate:
-    """What ``POST /v1/estimate`` says."""
+    """Return the estimate that ``POST /v1/estimate`` answers with."""
     fields = json_of(answer)
     output, queue, problem = (
         _part(fields, "output"),
@@ -394,7 +397,7 @@ def estimate_of(answer: Answer) -> Estimate:
 
 
 def models_of(answer: Answer) -> Models:
-    """What ``GET /v1/models`` lists."""
+    """Return the models that ``GET /v1/models`` lists."""
     fields = json_of(answer)
     rows = fields.get("models")
     return Models(
@@ -420,15 +423,15 @@ def _model(row: Mapping[str, Any]) -> ModelInfo:
 
 
 def json_of(answer: Answer) -> dict[str, Any]:
-    """The JSON object of an answer.
+    """Return the JSON object of an answer.
 
     Raises:
-        UnexpectedAnswer: it has none.
+        UnexpectedAnswer: the answer is not a JSON object.
     """
     fields = _loaded(answer.body)
     if fields is None:
         raise UnexpectedAnswer(
-            f"an answer that is no JSON object: {answer.status} {_media_type(answer)}; "
+            f"the answer is not a JSON object: {answer.status} {_media_type(answer)}; "
             "is this the address of an enlarger server?"
         )
     return fields
@@ -465,7 +468,7 @@ def _faults(problem: Mapping[str, Any]) -> list[Fault]:
 
 
 def _whole(value: object) -> int | None:
-    """A whole number, as JSON or a header has it."""
+    """Return a whole number, as JSON or a header contains it, or None."""
     if isinstance(value, str) and value.isascii() and value.isdigit():
         return int(value[:18])
     return value if isinstance(value, int) and not isinstance(value, bool) else None

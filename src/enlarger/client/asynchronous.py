@@ -1,4 +1,4 @@
-"""The client that awaits."""
+"""The asynchronous client."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ T = TypeVar("T")
 
 
 class AsyncClient:
-    """An enlarger server, for programs that await. May be used by several tasks of one event loop.
+    """A client for an enlarger server, for programs that await. Several tasks of one event loop may share it.
 
-    Every call raises the errors of ``enlarger.errors``: those that the server answers, by their code, and
+    Every call raises the errors of ``enlarger.errors``: the server's errors by their code, and
     ``ServerUnreachable``, ``TimedOut`` and ``UnexpectedAnswer``.
 
     Args:
         url: the server's address, such as ``http://127.0.0.1:8000``.
-        api_key: shown to servers that ask for one.
-        timeout_s: what a call may take in all, repeats included.
-        attempts: how often a request is sent at most, where the server is away or says that a repeat may help.
+        api_key: the API key, for servers that require one.
+        timeout_s: seconds that a call may take in total, retries included.
+        attempts: how often a request is sent at most, while the server is away or says that a retry may help.
 
     Raises:
         ConfigError: the address or the key cannot be used.
@@ -48,7 +48,7 @@ class AsyncClient:
         self._timeout_s = timeout_s
         self._patience = Patience(attempts)
         self.jobs = AsyncJobs(self)
-        """Jobs that were submitted before."""
+        """Access to jobs that were submitted earlier."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -68,12 +68,12 @@ class AsyncClient:
         timeout_s: float | None = None,
         **options: Unpack[UpscaleOptions],
     ) -> Upscaled:
-        """Enlarge a picture.
+        """Upscale a picture.
 
         Args:
             source: a path, bytes, an open file, or an http or https URL, which the server fetches.
-            on_progress: called, not awaited, with each news: the place in the queue, tiles done, seconds left.
-            timeout_s: of this call, in place of the client's.
+            on_progress: called, not awaited, after each change: position in the queue, tiles done, seconds left.
+            timeout_s: limit of this call, instead of the client's.
             options: see docs/reference/pictures.md.
         """
         steps = calls.upscaled(
@@ -82,7 +82,7 @@ class AsyncClient:
         return await self._run(steps, on_progress)
 
     async def submit(self, source: Source, **options: Unpack[UpscaleOptions]) -> AsyncJobHandle:
-        """Have a picture enlarged by a job, which goes on without this program."""
+        """Submit a picture as a job, which continues on the server without this program."""
         status = await self._run(calls.submitted(self._budget(), source, options))
         return AsyncJobHandle(self, status.id)
 
@@ -93,19 +93,22 @@ class AsyncClient:
         size_px: tuple[int, int] | None = None,
         **options: Unpack[UpscaleOptions],
     ) -> Estimate:
-        """What a request would take, for a picture or for a size (width, height) alone. Nothing is computed."""
+        """Return the expected cost of a request, for a picture or only for a size (width, height).
+
+        Nothing is computed.
+        """
         return await self._run(calls.estimated(self._budget(), source, size_px, options))
 
     async def models(self) -> Models:
-        """The models at the server."""
+        """Return the models on the server."""
         return await self._run(calls.models(self._budget()))
 
     async def status(self) -> dict[str, Any]:
-        """What the server says of itself: ``GET /status``."""
+        """Return the server's answer to ``GET /status``."""
         return await self._run(calls.status(self._budget()))
 
     async def health(self) -> dict[str, Any]:
-        """``GET /health``: ``status`` is ``healthy``, or there is a ``reason``. Not repeated."""
+        """Return the answer to ``GET /health``, asked once: ``status`` is ``healthy``, or there is a ``reason``."""
         return await self._run(calls.health(self._budget()))
 
     def _budget(self, timeout_s: float | None = None) -> Budget:
@@ -124,23 +127,23 @@ class AsyncClient:
 
 
 class AsyncJobs:
-    """Jobs that were submitted before."""
+    """Jobs that were submitted earlier."""
 
     def __init__(self, client: AsyncClient) -> None:
         self._client = client
 
     def get(self, job_id: str) -> AsyncJobHandle:
-        """A job by its id; nothing is asked of the server yet."""
+        """Return a handle for the job with this id, without a request to the server."""
         return AsyncJobHandle(self._client, job_id)
 
     async def list(self, *states: str) -> AsyncIterator[JobStatus]:
-        """The jobs of the client's key, the newest first, page by page as they are looked at.
+        """Yield the jobs of the client's key, the newest first. Pages are fetched as they are needed.
 
         Args:
-            states: only jobs that are so, such as ``"queued", "running"``; all where none is named.
+            states: only jobs in these states are listed, such as ``"queued", "running"``; all jobs by default.
 
         Raises:
-            ListNeedsKeys: the server has no keys; there a job is known by its id alone.
+            ListNeedsKeys: the server uses no API keys, so that a job can only be found by its id.
         """
         cursor: str | None = None
         while True:
@@ -152,7 +155,7 @@ class AsyncJobs:
 
 
 class AsyncJobHandle:
-    """A job at the server."""
+    """A job on the server."""
 
     def __init__(self, client: AsyncClient, job_id: str) -> None:
         self._client = client
@@ -162,32 +165,32 @@ class AsyncJobHandle:
         return f"<AsyncJobHandle {self.id}>"
 
     async def status(self) -> JobStatus:
-        """The job as it is now."""
+        """Return the current state of the job."""
         return await self._client._run(calls.job(self._client._budget(), self.id))
 
     async def events(self) -> AsyncIterator[JobStatus]:
-        """The job at each of its news, from now to its end."""
+        """Yield the job after each change, from now to its end."""
         run = Run(calls.news(self._client._budget(), self.id))
         async with aclosing(async_driven(self._client._http, run)) as told:
             async for job in told:
                 yield job
 
     async def wait(self, timeout_s: float | None = None) -> JobStatus:
-        """The job once it has ended, well or not.
+        """Wait until the job has ended, with or without success, and return it.
 
         Raises:
-            TimedOut: it has not, within ``timeout_s``; it goes on.
+            TimedOut: the job has not ended within ``timeout_s``; it continues on the server.
         """
         return await self._client._run(calls.ended(self._client._budget(timeout_s), self.id))
 
     async def result(self, timeout_s: float | None = None) -> Upscaled:
-        """The picture, once it is there.
+        """Wait for the job and return its picture.
 
         Raises:
-            EnlargerError: the job failed: why it did.
+            EnlargerError: the job failed, for this reason.
         """
         return await self._client._run(calls.result(self._client._budget(timeout_s), self.id))
 
     async def cancel(self) -> JobStatus:
-        """Stop the job; of one that is done, delete the result."""
+        """Cancel the job, or delete the result of a job that is done."""
         return await self._client._run(calls.canceled(self._client._budget(), self.id))

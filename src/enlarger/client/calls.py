@@ -1,6 +1,6 @@
-"""What each call of the client does, step by step, without doing it: generators of steps that ``driver`` performs.
+"""Describes each call of the client as a generator of steps, which ``transport`` performs.
 
-So both clients share all of it: a step is waited for by one and awaited by the other.
+Both clients share this code: one blocks on each step, the other awaits it.
 """
 
 from __future__ import annotations
@@ -42,19 +42,19 @@ from enlarger.client.retry import ONGOING, Patience, pause_s
 from enlarger.errors import ClientError, EnlargerError, InvalidOption, ServerUnreachable, TimedOut
 
 _SILENCE_S = 300.0
-"""Without a byte for so long, a server is taken for lost. It answers much sooner: see ``_PREFER_S``."""
+"""A server that sends no byte for this long is considered lost. It normally answers much sooner: see ``_PREFER_S``."""
 
 _PREFER_S = 60
-"""After so long the server is to answer with a job, so that nothing on the way takes the connection for dead."""
+"""After this time the server is asked to answer with a job, so that no proxy considers the connection dead."""
 
 _POLL_S = 20
-"""What the server holds an answer about a job that has not ended."""
+"""Seconds for which the server holds back its answer about a job that has not ended."""
 
 _EVENTS_SILENCE_S = 45.0
-"""Three of the pings that the server sends where it has nothing to tell."""
+"""Three times the interval at which the server sends pings on an idle stream."""
 
 _BROKEN_STREAMS = 3
-"""After so many in a row that told nothing, jobs are asked for instead: some proxies hold streams back."""
+"""After this many streams in a row without an event, the client polls the job instead: some proxies buffer streams."""
 
 _CANCEL_S = 5.0
 
@@ -65,7 +65,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Give the ``Answer`` to a request, or raise ``ServerUnreachable``."""
+    """Return the ``Answer`` to a request, or raise ``ServerUnreachable``."""
 
     request: Request
     silence_s: float
@@ -73,7 +73,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """The same for a stream of events, which is then open, unless the answer is another one."""
+    """Open a stream of events. Return the ``Answer``, and leave the stream open if it is one."""
 
     request: Request
     silence_s: float
@@ -81,26 +81,26 @@ class Listen:
 
 @dataclass(frozen=True, slots=True)
 class NextEvent:
-    """Give the next ``Event`` of the open stream, None at its end, or raise ``ServerUnreachable``."""
+    """Return the next ``Event`` of the open stream, None at its end, or raise ``ServerUnreachable``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """Give the ``Picture`` of a source."""
+    """Return the ``Picture`` of a source."""
 
     source: Source
 
 
 @dataclass(frozen=True, slots=True)
 class Sleep:
-    """Do nothing for a while."""
+    """Wait for a while."""
 
     pause_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class Tell:
-    """Let the caller know."""
+    """Report a change to the caller."""
 
     job: JobStatus
 
@@ -116,28 +116,28 @@ class Event:
 
 Step = Send | Listen | NextEvent | Read | Sleep | Tell
 Steps = Generator[Step, Any, T]
-"""What is to be done; gives a ``T`` in the end."""
+"""The steps of a call, which returns a ``T`` in the end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """What one call may take."""
+    """The time that one call may take."""
 
     ends_at: float
-    """On ``clock``."""
+    """The time on ``clock`` when the call must end."""
 
     timeout_s: float
-    """All that it had in the beginning, for the message."""
+    """The whole time at the beginning, for the error message."""
 
     patience: Patience = field(default_factory=Patience)
     clock: Callable[[], float] = time.monotonic
     chance: Callable[[], float] = random.random
 
     def left_s(self) -> float:
-        """Seconds that are left.
+        """Return the seconds that are left.
 
         Raises:
-            TimedOut: none.
+            TimedOut: no time is left.
         """
         left_s = self.ends_at - self.clock()
         if left_s <= 0:
@@ -148,10 +148,10 @@ class Budget:
 
 
 def sent(budget: Budget, request: Request, *, silence_s: float = _SILENCE_S) -> Steps[Answer]:
-    """The answer to a request, which is repeated where and when that may help.
+    """Send a request, retry it where and when that may help, and return the answer.
 
     Raises:
-        EnlargerError: the server refuses, or cannot be reached.
+        EnlargerError: the server refuses the request, or cannot be reached.
     """
     failures = 0
     refused_since: float | None = None
@@ -163,7 +163,7 @@ def sent(budget: Budget, request: Request, *, silence_s: float = _SILENCE_S) -> 
             if error is None:
                 return answer
         except ServerUnreachable as unreachable:
-            budget.left_s()  # Silence until the end of our own time is no fault of the server.
+            budget.left_s()  # Silence until the end of our own time is not the server's fault.
             error = unreachable
         now = budget.clock()
         if not (isinstance(error, ServerUnreachable) and error.is_refused):
@@ -187,13 +187,15 @@ def sent(budget: Budget, request: Request, *, silence_s: float = _SILENCE_S) -> 
 def upscaled(
     budget: Budget, source: Source, options: Mapping[str, object], *, is_watched: bool
 ) -> Steps[Upscaled]:
-    """Enlarge a picture; a job that the server makes of it is followed to its end, and cancelled if the call ends sooner.
+    """Upscale a picture, following the job to its end if the server makes one.
+
+    The job is cancelled if the call ends sooner.
 
     Args:
-        budget: what it may take.
+        budget: the time that the call may take.
         source: the picture.
-        options: those of ``UpscaleOptions``.
-        is_watched: the caller wants to be told how it goes.
+        options: the options of ``UpscaleOptions``.
+        is_watched: the caller wants to receive the progress.
     """
     picture: Picture = yield Read(source)
     if is_watched:
@@ -209,7 +211,7 @@ def upscaled(
     try:
         job = yield from follow(budget, job)
     except BaseException:
-        # Nobody knows of this job but this call, which has been given up: by time, Ctrl-C or whoever cancelled it.
+        # Only this call knows of the job, and the call has ended early: by a timeout, Ctrl-C or cancellation.
         with suppress(ClientError):
             yield Send(Request("DELETE", job_path(job.id)), _CANCEL_S)
         raise
@@ -217,7 +219,7 @@ def upscaled(
 
 
 def submitted(budget: Budget, source: Source, options: Mapping[str, object]) -> Steps[JobStatus]:
-    """Make a job of a picture."""
+    """Submit a picture as a job."""
     picture: Picture = yield Read(source)
     return (yield from _submitted(budget, picture, options))
 
@@ -228,17 +230,17 @@ def _submitted(budget: Budget, picture: Picture, options: Mapping[str, object]) 
 
 
 def _once() -> dict[str, str]:
-    """What makes the server know a repeated request again: the work is not done twice."""
+    """Return an idempotency key, by which the server recognises a retry and does not repeat the work."""
     return {"Idempotency-Key": uuid4().hex}
 
 
 def job(budget: Budget, job_id: str) -> Steps[JobStatus]:
-    """A job as it is now."""
+    """Return the current state of a job."""
     return job_of((yield from sent(budget, Request("GET", job_path(job_id)))))
 
 
 def job_page(budget: Budget, states: Sequence[str], cursor: str | None) -> Steps[JobPage]:
-    """Some of the jobs of the client's key, the newest first; after ``cursor``, where there is one."""
+    """Return a page of the jobs of the client's key, the newest first, starting after ``cursor`` if there is one."""
     query = {"limit": str(_PAGE_JOBS)}
     if states:
         query["state"] = ",".join(states)
@@ -248,12 +250,12 @@ def job_page(budget: Budget, states: Sequence[str], cursor: str | None) -> Steps
 
 
 def canceled(budget: Budget, job_id: str) -> Steps[JobStatus]:
-    """Stop a job, or delete the result of one that is done."""
+    """Cancel a job, or delete the result of a job that is done."""
     return job_of((yield from sent(budget, Request("DELETE", job_path(job_id)))))
 
 
 def waited(budget: Budget, status: JobStatus) -> Steps[JobStatus]:
-    """A job's end. Asks again and again; the server holds its answers back until there is something to say."""
+    """Poll a job until it ends, and return it. The server holds back each answer until there is something to report."""
     while not status.is_finished:
         asked_at = budget.clock()
         query = {"wait": str(max(1, min(_POLL_S, int(budget.left_s()))))}
@@ -261,13 +263,16 @@ def waited(budget: Budget, status: JobStatus) -> Steps[JobStatus]:
         status = job_of((yield from sent(budget, request, silence_s=2 * _POLL_S + 5)))
         yield Tell(status)
         if not status.is_finished:
-            # At most one question a second, even to a server that does not hold its answers.
+            # At most one request a second is sent, even to a server that answers at once.
             yield Sleep(max(0.0, 1 - (budget.clock() - asked_at)))
     return status
 
 
 def watched(budget: Budget, status: JobStatus) -> Steps[JobStatus]:
-    """A job's end, with all that happens until then: by its events, or by asking where these do not come through."""
+    """Report each change of a job until it ends, and return it.
+
+    The job is polled where event streams do not get through.
+    """
     yield Tell(status)
     last_id, broken = "", 0
     while not status.is_finished and broken < _BROKEN_STREAMS:
@@ -302,17 +307,17 @@ def _is_stream(answer: Answer) -> bool:
 
 
 def ended(budget: Budget, job_id: str) -> Steps[JobStatus]:
-    """The end of a job that is known by its id."""
+    """Wait for the end of a job that is known by its id."""
     return (yield from waited(budget, (yield from job(budget, job_id))))
 
 
 def news(budget: Budget, job_id: str) -> Steps[JobStatus]:
-    """The same, with all that happens until then."""
+    """Wait for the end of a job that is known by its id, and report each change."""
     return (yield from watched(budget, (yield from job(budget, job_id))))
 
 
 def result(budget: Budget, job_id: str) -> Steps[Upscaled]:
-    """The picture of a job, once it is there."""
+    """Wait for a job and return its picture."""
     return (yield from _fetched(budget, (yield from ended(budget, job_id))))
 
 
@@ -328,7 +333,7 @@ def estimated(
     size_px: tuple[int, int] | None,
     options: Mapping[str, object],
 ) -> Steps[Estimate]:
-    """What a request would take, of a picture or of a size alone.
+    """Return the expected cost of a request, for a picture or only for a size.
 
     Raises:
         InvalidOption: both are given, or neither.
@@ -346,15 +351,15 @@ def estimated(
 
 
 def models(budget: Budget) -> Steps[Models]:
-    """The models at the server."""
+    """Return the models on the server."""
     return models_of((yield from sent(budget, Request("GET", "/v1/models"))))
 
 
 def status(budget: Budget) -> Steps[dict[str, Any]]:
-    """What the server says of itself."""
+    """Return the server's status."""
     return json_of((yield from sent(budget, Request("GET", "/status"))))
 
 
 def health(budget: Budget) -> Steps[dict[str, Any]]:
-    """Whether the server can work, asked once; 503 is an answer like another."""
+    """Ask once whether the server can work. A 503 is an ordinary answer here."""
     return json_of((yield Send(Request("GET", "/health"), min(_SILENCE_S, budget.left_s()))))

@@ -1,4 +1,4 @@
-"""What is sent: requests as values. Pure, but for the reading of a source."""
+"""Builds requests as values. All is pure, except the reading of a source."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ Picture = bytes | str
 
 
 class UpscaleOptions(TypedDict, total=False):
-    """How a picture is to be enlarged and written: docs/reference/pictures.md. What is not given, the server decides."""
+    """Options for upscaling and writing a picture. The server decides what is not given.
+
+    docs/reference/pictures.md describes them.
+    """
 
     scale: float
     width: int
@@ -47,7 +50,7 @@ class UpscaleOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One HTTP request, below the address of the server."""
+    """One HTTP request, relative to the address of the server."""
 
     method: str
     path: str
@@ -57,16 +60,16 @@ class Request:
 
 
 def is_url(source: Source) -> bool:
-    """Whether the server is to fetch it."""
+    """Whether the source is a URL, which the server fetches."""
     return isinstance(source, str) and source.lower().startswith(("http://", "https://"))
 
 
 def read(source: Source) -> Picture:
-    """The picture itself, or its URL.
+    """Return the picture's bytes, or its URL.
 
     Raises:
         UnreadableImage: the file cannot be read.
-        TypeError: it is something else, such as a file that was opened as text.
+        TypeError: the source is something else, such as a file that was opened as text.
     """
     if isinstance(source, (bytes, bytearray, memoryview)):
         return bytes(source)
@@ -95,7 +98,7 @@ def picture_request(
     *,
     headers: Mapping[str, str] | None = None,
 ) -> Request:
-    """A POST with a picture: its bytes with the options in the query, or JSON with its URL."""
+    """Return a POST with a picture: its bytes with the options in the query, or JSON with its URL."""
     given = {name: value for name, value in options.items() if value is not None}
     if isinstance(picture, str):
         return json_request(path, {**given, "img_url": picture}, headers=headers)
@@ -111,7 +114,7 @@ def picture_request(
 def json_request(
     path: str, fields: Mapping[str, object], *, headers: Mapping[str, str] | None = None
 ) -> Request:
-    """A POST of a JSON object."""
+    """Return a POST of a JSON object."""
     return Request(
         "POST",
         path,
@@ -121,7 +124,7 @@ def json_request(
 
 
 def _text(value: object) -> str:
-    """An option as it stands in a query."""
+    """Return an option in the form of a query parameter."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, (tuple, list)):
@@ -130,12 +133,12 @@ def _text(value: object) -> str:
 
 
 def job_path(job_id: str, *below: str) -> str:
-    """That of a job, or of something of it. An id is whatever a user typed, so it is one segment for sure."""
+    """Return the path of a job or of a part of it. A user may type any id, so the id is quoted as a single segment."""
     return "/".join(["/v1/jobs", quote(job_id, safe=""), *below])
 
 
 def events_request(job_id: str, last_event_id: str) -> Request:
-    """The events of a job, from after the last that is known."""
+    """Return the request for a job's events, starting after the last one that is known."""
     headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
     if last_event_id:
         headers["Last-Event-ID"] = last_event_id

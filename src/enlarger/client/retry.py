@@ -1,4 +1,4 @@
-"""Whether a request that failed is sent again, and when. Pure."""
+"""Decides whether and when a failed request is sent again. Everything here is pure."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ from email.utils import parsedate_to_datetime
 from enlarger.errors import EnlargerError
 
 ONGOING = ("idempotency_in_progress", "job_not_finished")
-"""Refusals that are no failure: the work is being done, and the answer will be there later."""
+"""Refusals that are not failures: the work is in progress, and the answer will be available later."""
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How often, and how soon."""
+    """How often and how soon a request is retried."""
 
     attempts: int = 6
-    """In all, the first one included."""
+    """The total number of attempts, the first one included."""
 
     first_pause_s: float = 0.5
     longest_pause_s: float = 30.0
-    """Of pauses that the server says nothing about; each may be twice as long as the one before."""
+    """The longest pause that the client chooses by itself. Each pause may be twice as long as the one before."""
 
     refused_s: float = 2.0
-    """A port where nobody listens is tried for so long: a server that restarts is back by then, and a wrong address
-    never is."""
+    """For this long, a refused connection is retried: a server that restarts is back by then, and a wrong address
+    never
+    works."""
 
 
 def pause_s(
@@ -37,23 +38,23 @@ def pause_s(
     chance: float,
     refused_for_s: float | None = None,
 ) -> float | None:
-    """Seconds until the next attempt, or None if there is to be none.
+    """Return the seconds until the next attempt, or None for no further attempt.
 
     Args:
-        patience: how often and how soon.
+        patience: how often and how soon to retry.
         error: why the last attempt failed.
-        failures: attempts that failed, the last one included.
-        left_s: seconds that the call as a whole still has.
-        refused_for_s: seconds since connections are refused; None: the last one was not.
-        chance: from 0 to 1, so that clients that were refused together do not come back together.
+        failures: number of failed attempts, the last one included.
+        left_s: seconds that the whole call still has.
+        refused_for_s: seconds since connections began to be refused; None if the last one was not refused.
+        chance: a random number from 0 to 1, which keeps clients that were refused together from returning together.
     """
     if not error.retryable or failures >= patience.attempts:
         return None
     if error.retry_after_s is not None:
-        # Never sooner than the server says.
+        # The pause is never shorter than the server asks for.
         pause = error.retry_after_s + chance * patience.first_pause_s
     else:
-        # No more than 2^30: the pause is long enough by then, and a float ends somewhere.
+        # The exponent stops at 30: the pause is long enough by then, and a float could overflow.
         longest = patience.first_pause_s * 2 ** min(failures - 1, 30)
         pause = min(patience.longest_pause_s, longest) * (1 + chance) / 2
     if refused_for_s is not None and refused_for_s + pause > patience.refused_s:
@@ -62,7 +63,10 @@ def pause_s(
 
 
 def retry_after_s(header: str | None, *, now: datetime) -> float | None:
-    """Seconds of a ``Retry-After``, which is a number, or a date as some proxies write it. None for anything else."""
+    """Return the seconds of a ``Retry-After`` header, or None if it cannot be read.
+
+    Some proxies send a date instead of a number.
+    """
     text = (header or "").strip()
     if text.isascii() and text.isdigit():
         return float(text[:9])
@@ -70,6 +74,6 @@ def retry_after_s(header: str | None, *, now: datetime) -> float | None:
         at = parsedate_to_datetime(text)
     except ValueError:
         return None
-    if at.tzinfo is None:  # "-0000": a date in no known zone
+    if at.tzinfo is None:  # "-0000" marks a date in an unknown time zone
         return None
     return max(0.0, (at - now).total_seconds())

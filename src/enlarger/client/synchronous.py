@@ -1,4 +1,4 @@
-"""The client that waits."""
+"""The blocking client."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from enlarger.client.retry import Patience
 from enlarger.client.transport import Run, driven, http_options
 
 OnProgress = Callable[[JobStatus], object]
-"""Called with each news of a job."""
+"""A function that is called after each change of a job."""
 
 TIMEOUT_S = 3600.0
 ATTEMPTS = Patience().attempts
@@ -26,16 +26,16 @@ T = TypeVar("T")
 
 
 class Client:
-    """An enlarger server, for programs that wait. May be used by several threads at once.
+    """A client for an enlarger server, for programs that block. Several threads may share it.
 
-    Every call raises the errors of ``enlarger.errors``: those that the server answers, by their code, and
+    Every call raises the errors of ``enlarger.errors``: the server's errors by their code, and
     ``ServerUnreachable``, ``TimedOut`` and ``UnexpectedAnswer``.
 
     Args:
         url: the server's address, such as ``http://127.0.0.1:8000``.
-        api_key: shown to servers that ask for one.
-        timeout_s: what a call may take in all, repeats included.
-        attempts: how often a request is sent at most, where the server is away or says that a repeat may help.
+        api_key: the API key, for servers that require one.
+        timeout_s: seconds that a call may take in total, retries included.
+        attempts: how often a request is sent at most, while the server is away or says that a retry may help.
 
     Raises:
         ConfigError: the address or the key cannot be used.
@@ -53,7 +53,7 @@ class Client:
         self._timeout_s = timeout_s
         self._patience = Patience(attempts)
         self.jobs = Jobs(self)
-        """Jobs that were submitted before."""
+        """Access to jobs that were submitted earlier."""
 
     def __enter__(self) -> Self:
         return self
@@ -73,12 +73,12 @@ class Client:
         timeout_s: float | None = None,
         **options: Unpack[UpscaleOptions],
     ) -> Upscaled:
-        """Enlarge a picture.
+        """Upscale a picture.
 
         Args:
             source: a path, bytes, an open file, or an http or https URL, which the server fetches.
-            on_progress: called with each news: the place in the queue, tiles done, seconds left.
-            timeout_s: of this call, in place of the client's.
+            on_progress: called after each change: position in the queue, tiles done, seconds left.
+            timeout_s: limit of this call, instead of the client's.
             options: see docs/reference/pictures.md.
         """
         steps = calls.upscaled(
@@ -87,7 +87,7 @@ class Client:
         return self._run(steps, on_progress)
 
     def submit(self, source: Source, **options: Unpack[UpscaleOptions]) -> JobHandle:
-        """Have a picture enlarged by a job, which goes on without this program."""
+        """Submit a picture as a job, which continues on the server without this program."""
         status = self._run(calls.submitted(self._budget(), source, options))
         return JobHandle(self, status.id)
 
@@ -98,19 +98,22 @@ class Client:
         size_px: tuple[int, int] | None = None,
         **options: Unpack[UpscaleOptions],
     ) -> Estimate:
-        """What a request would take, for a picture or for a size (width, height) alone. Nothing is computed."""
+        """Return the expected cost of a request, for a picture or only for a size (width, height).
+
+        Nothing is computed.
+        """
         return self._run(calls.estimated(self._budget(), source, size_px, options))
 
     def models(self) -> Models:
-        """The models at the server."""
+        """Return the models on the server."""
         return self._run(calls.models(self._budget()))
 
     def status(self) -> dict[str, Any]:
-        """What the server says of itself: ``GET /status``."""
+        """Return the server's answer to ``GET /status``."""
         return self._run(calls.status(self._budget()))
 
     def health(self) -> dict[str, Any]:
-        """``GET /health``: ``status`` is ``healthy``, or there is a ``reason``. Not repeated."""
+        """Return the answer to ``GET /health``, asked once: ``status`` is ``healthy``, or there is a ``reason``."""
         return self._run(calls.health(self._budget()))
 
     def _budget(self, timeout_s: float | None = None) -> Budget:
@@ -129,23 +132,23 @@ class Client:
 
 
 class Jobs:
-    """Jobs that were submitted before."""
+    """Jobs that were submitted earlier."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
 
     def get(self, job_id: str) -> JobHandle:
-        """A job by its id; nothing is asked of the server yet."""
+        """Return a handle for the job with this id, without a request to the server."""
         return JobHandle(self._client, job_id)
 
     def list(self, *states: str) -> Iterator[JobStatus]:
-        """The jobs of the client's key, the newest first, page by page as they are looked at.
+        """Yield the jobs of the client's key, the newest first. Pages are fetched as they are needed.
 
         Args:
-            states: only jobs that are so, such as ``"queued", "running"``; all where none is named.
+            states: only jobs in these states are listed, such as ``"queued", "running"``; all jobs by default.
 
         Raises:
-            ListNeedsKeys: the server has no keys; there a job is known by its id alone.
+            ListNeedsKeys: the server uses no API keys, so that a job can only be found by its id.
         """
         cursor: str | None = None
         while True:
@@ -156,7 +159,7 @@ class Jobs:
 
 
 class JobHandle:
-    """A job at the server."""
+    """A job on the server."""
 
     def __init__(self, client: Client, job_id: str) -> None:
         self._client = client
@@ -166,31 +169,31 @@ class JobHandle:
         return f"<JobHandle {self.id}>"
 
     def status(self) -> JobStatus:
-        """The job as it is now."""
+        """Return the current state of the job."""
         return self._client._run(calls.job(self._client._budget(), self.id))
 
     def events(self) -> Iterator[JobStatus]:
-        """The job at each of its news, from now to its end."""
+        """Yield the job after each change, from now to its end."""
         run = Run(calls.news(self._client._budget(), self.id))
         with closing(driven(self._client._http, run)) as told:
             yield from told
 
     def wait(self, timeout_s: float | None = None) -> JobStatus:
-        """The job once it has ended, well or not.
+        """Wait until the job has ended, with or without success, and return it.
 
         Raises:
-            TimedOut: it has not, within ``timeout_s``; it goes on.
+            TimedOut: the job has not ended within ``timeout_s``; it continues on the server.
         """
         return self._client._run(calls.ended(self._client._budget(timeout_s), self.id))
 
     def result(self, timeout_s: float | None = None) -> Upscaled:
-        """The picture, once it is there.
+        """Wait for the job and return its picture.
 
         Raises:
-            EnlargerError: the job failed: why it did.
+            EnlargerError: the job failed, for this reason.
         """
         return self._client._run(calls.result(self._client._budget(timeout_s), self.id))
 
     def cancel(self) -> JobStatus:
-        """Stop the job; of one that is done, delete the result."""
+        """Cancel the job, or delete the result of a job that is done."""
         return self._client._run(calls.canceled(self._client._budget(), self.id))

@@ -1,4 +1,4 @@
-"""Does the steps of a call over HTTP: once by waiting, once by awaiting."""
+"""Performs the steps of a call over HTTP, blocking or awaiting."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 def http_options(url: str, api_key: str | None) -> dict[str, Any]:
-    """What a client of httpx2 is made with.
+    """Return the arguments for an httpx2 client.
 
     Raises:
         ConfigError: the address or the key cannot be used.
@@ -34,13 +34,13 @@ def http_options(url: str, api_key: str | None) -> dict[str, Any]:
     headers = {"User-Agent": f"enlarger/{__version__}"}
     if api_key is not None:
         if not (api_key.isascii() and api_key.isprintable() and api_key.strip()):
-            raise ConfigError("api_key: it must be of visible ASCII characters")
+            raise ConfigError("api_key: it must consist of visible ASCII characters")
         headers["Authorization"] = f"Bearer {api_key.strip()}"
     return {"base_url": url, "headers": headers, "verify": _tls(urlsplit(url).scheme)}
 
 
 def _is_address(url: str) -> bool:
-    """Whether it is an http or https URL with a host, and a port that can be one."""
+    """Whether the text is an http or https URL with a host and, if it has a port, a valid one."""
     try:
         parts = urlsplit(url)
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -49,7 +49,7 @@ def _is_address(url: str) -> bool:
 
 
 def _tls(scheme: str) -> ssl.SSLContext:
-    """What is trusted. Without TLS nobody, which spares http addresses the reading of all certificates."""
+    """Return the trusted certificates. For http there are none, which saves the time to load them all."""
     if scheme == "http":
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
@@ -61,25 +61,25 @@ def _tls(scheme: str) -> ssl.SSLContext:
 
 
 class Run(Generic[T]):
-    """Steps on their way: the one at hand, and what came of them all."""
+    """The progress of a call: the current step, and the result in the end."""
 
     def __init__(self, steps: Steps[T]) -> None:
         self._steps = steps
         self._results: list[T] = []
         self.step: Step | None = None
-        """To be done next; None once all are done."""
+        """The next step; None when all are done."""
 
         self.go_on(None)
 
     def go_on(self, outcome: object) -> None:
-        """The step is done, with this outcome."""
+        """Continue after a step that ended with this outcome."""
         try:
             self.step = self._steps.send(outcome)
         except StopIteration as end:
             self._end(end.value)
 
     def fail(self, error: BaseException) -> None:
-        """The step has failed, or the caller has given up; raises what the steps raise."""
+        """Continue after a step that failed, or a caller who gave up. Raises what the steps raise."""
         try:
             self.step = self._steps.throw(error)
         except StopIteration as end:
@@ -91,12 +91,12 @@ class Run(Generic[T]):
 
     @property
     def result(self) -> T:
-        """Of all steps, which are done."""
+        """Return the result of the steps, which are all done."""
         return self._results[0]
 
 
 class Connection:
-    """Does single steps by waiting."""
+    """Performs single steps, blocking."""
 
     def __init__(self, http: httpx2.Client) -> None:
         self._http = http
@@ -104,11 +104,11 @@ class Connection:
         self._events: Iterator[httpx2.ServerSentEvent] = iter(())
 
     def close(self) -> None:
-        """Leave the stream that is open."""
+        """Close the open stream."""
         self._stream.close()
 
     def do(self, step: Step) -> object:
-        """One step; gives its outcome."""
+        """Perform one step and return its outcome."""
         with _translated(self._http):
             match step:
                 case Send():
@@ -131,7 +131,7 @@ class Connection:
 
 
 class AsyncConnection:
-    """Does single steps by awaiting."""
+    """Performs single steps, awaiting."""
 
     def __init__(self, http: httpx2.AsyncClient) -> None:
         self._http = http
@@ -139,11 +139,11 @@ class AsyncConnection:
         self._events: AsyncIterator[httpx2.ServerSentEvent]
 
     async def aclose(self) -> None:
-        """Leave the stream that is open."""
+        """Close the open stream."""
         await self._stream.aclose()
 
     async def do(self, step: Step) -> object:
-        """One step; gives its outcome."""
+        """Perform one step and return its outcome."""
         with _translated(self._http):
             match step:
                 case Send():
@@ -167,7 +167,7 @@ class AsyncConnection:
 
 
 def driven(http: httpx2.Client, run: Run[T]) -> Generator[JobStatus, None, None]:
-    """Do all steps; gives what they tell. Leaving early is told to them, so that they can tidy up."""
+    """Perform all steps and yield what they report. The steps learn of an early end, so that they can clean up."""
     with closing(Connection(http)) as connection:
         while (step := run.step) is not None:
             outcome = None
@@ -183,7 +183,7 @@ def driven(http: httpx2.Client, run: Run[T]) -> Generator[JobStatus, None, None]
 
 
 async def async_driven(http: httpx2.AsyncClient, run: Run[T]) -> AsyncGenerator[JobStatus, None]:
-    """The same, awaited."""
+    """Perform all steps and yield what they report, awaiting."""
     async with aclosing(AsyncConnection(http)) as connection:
         while (step := run.step) is not None:
             outcome = None
@@ -199,7 +199,7 @@ async def async_driven(http: httpx2.AsyncClient, run: Run[T]) -> AsyncGenerator[
 
 
 def _wire(step: Send | Listen) -> dict[str, Any]:
-    """A request as httpx2 takes it."""
+    """Return a request in the form that httpx2 takes."""
     request = step.request
     return {
         "method": request.method,
@@ -227,7 +227,7 @@ def _event(event: httpx2.ServerSentEvent | None) -> Event | None:
 
 @contextmanager
 def _translated(http: httpx2.Client | httpx2.AsyncClient) -> Iterator[None]:
-    """Failures of the connection as an error of ours."""
+    """Turn failures of the connection into our own errors."""
     address = f"{http.base_url.scheme}://{http.base_url.netloc.decode()}"
     try:
         yield

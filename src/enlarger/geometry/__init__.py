@@ -1,1 +1,1 @@
-"""Where pixels lie: rectangles, the tiles of a picture, the passes to a result. Arithmetic on plain values alone."""
+"""Geometry of pixels: rectangles, the tiles of a picture, the passes to a result. Pure arithmetic on plain values."""

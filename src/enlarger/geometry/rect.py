@@ -1,4 +1,4 @@
-"""The one rectangle of this code: a part of a picture, in its pixels."""
+"""The rectangle type: a part of a picture, in pixels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy.typing as npt
 
 Pixels = npt.NDArray[Any]
-"""Rows, columns, channels: shape (H, W, C), uint8 or uint16."""
+"""An array of rows, columns and channels: shape (H, W, C), uint8 or uint16."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,35 +22,35 @@ class Rect:
 
     @classmethod
     def sized(cls, left: int, top: int, width: int, height: int) -> Rect:
-        """The rectangle with that corner and that size."""
+        """Return the rectangle with this corner and this size."""
         return cls(left, top, left + width, top + height)
 
     @classmethod
     def whole(cls, width: int, height: int) -> Rect:
-        """All of a picture of that size."""
+        """Return the rectangle that covers a picture of this size."""
         return cls(0, 0, width, height)
 
     @property
     def width_px(self) -> int:
-        """Columns."""
+        """Number of columns."""
         return self.right - self.left
 
     @property
     def height_px(self) -> int:
-        """Rows."""
+        """Number of rows."""
         return self.bottom - self.top
 
     @property
     def slices(self) -> tuple[slice, slice]:
-        """Rows and columns, to cut it out of an array."""
+        """Slices of rows and columns, which cut the rectangle out of an array."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
     def holds(self, other: Rect) -> bool:
-        """Whether all of ``other`` is in it."""
+        """Whether ``other`` lies completely inside this rectangle."""
         return self.hull(other) == self
 
     def within(self, outer: Rect) -> Rect:
-        """The same part, counted from the corner of ``outer``."""
+        """Return the same part relative to the corner of ``outer``."""
         return Rect(
             self.left - outer.left,
             self.top - outer.top,
@@ -59,7 +59,7 @@ class Rect:
         )
 
     def expanded(self, margin_px: int, bounds: Rect) -> Rect:
-        """The part with ``margin_px`` more on each side, as far as ``bounds`` reaches."""
+        """Return the part with ``margin_px`` more on each side, clipped to ``bounds``."""
         return Rect(
             max(bounds.left, self.left - margin_px),
             max(bounds.top, self.top - margin_px),
@@ -68,7 +68,7 @@ class Rect:
         )
 
     def common(self, other: Rect) -> Rect:
-        """What both share; its width or height is 0 or less where they share nothing."""
+        """Return the intersection. Its width or height is 0 or less if the rectangles do not overlap."""
         return Rect(
             max(self.left, other.left),
             max(self.top, other.top),
@@ -77,7 +77,7 @@ class Rect:
         )
 
     def hull(self, other: Rect) -> Rect:
-        """The smallest rectangle that holds both."""
+        """Return the smallest rectangle that contains both."""
         return Rect(
             min(self.left, other.left),
             min(self.top, other.top),
@@ -86,11 +86,11 @@ class Rect:
         )
 
     def times(self, factor: int) -> Rect:
-        """The same part of the picture enlarged by ``factor``."""
+        """Return the same part of the picture after upscaling by ``factor``."""
         return Rect(*(side * factor for side in (self.left, self.top, self.right, self.bottom)))
 
     def divided(self, factor: int) -> Rect:
-        """The smallest part whose enlargement by ``factor`` holds this one."""
+        """Return the smallest part whose upscaled area contains this one."""
         return Rect(
             self.left // factor,
             self.top // factor,
@@ -99,6 +99,6 @@ class Rect:
         )
 
     def cut(self, enlarged: Pixels, made: Rect) -> Pixels:
-        """This part's enlargement out of ``enlarged``, that of ``made``, which holds it: a view."""
+        """Cut the upscaled pixels of this part out of ``enlarged``, which covers ``made``. Returns a view."""
         scale = len(enlarged) // made.height_px
         return enlarged[self.within(made).times(scale).slices]

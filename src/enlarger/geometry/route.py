@@ -1,8 +1,8 @@
-"""What has to be computed for a result of a certain size, or for a part of it: pure geometry.
+"""What must be computed for a result of a given size, or for a part of it: pure geometry.
 
-A network enlarges by its own scale. A larger result needs a second pass over the first one's result; any
-other size is one exact reduction after the last pass. A part of the result needs only the tiles that it
-is made of, and those that the steps after the network look at: so it has the pixels of the whole result.
+A network upscales by its own scale. A larger result needs a second pass over the first one's result. Any other size
+is one exact reduction after the last pass. A part of the result needs only the tiles that it is made of and those
+that the steps after the network read, so it has the same pixels as the whole result.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from enlarger.geometry.tiles import BLEND_PX, TileBox, plan
 
 
 class Network(Protocol):
-    """What planning needs to know of a model."""
+    """The properties of a model that planning needs."""
 
     @property
     def scale(self) -> int: ...  # noqa: D102
@@ -33,40 +33,40 @@ class Pass:
     """One run of the network over a picture, or over a part of it."""
 
     boxes: tuple[TileBox, ...]
-    """Tiles to compute, of the plan of the whole picture."""
+    """The tiles to compute, out of the plan of the whole picture."""
 
     read: Rect
-    """LR pixels that are looked at."""
+    """LR pixels that are read."""
 
     made: Rect
-    """LR pixels whose enlargement is kept."""
+    """LR pixels whose upscaled area is used."""
 
     @property
     def lr_px(self) -> int:
-        """LR pixels that the network computes, halos included."""
+        """Number of LR pixels that the network computes, halos included."""
         return sum(box.lr_px for box in self.boxes)
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """All steps to a result."""
+    """All steps from a picture to a result."""
 
     passes: tuple[Pass, ...]
     out: Rect
-    """The part of the whole result that is wanted, in its pixels."""
+    """The wanted part of the whole result, in its pixels."""
 
     rows: Axis
     columns: Axis
-    """What is left to be done with what the last pass made."""
+    """The reductions of rows and columns that follow the last pass."""
 
     @property
     def lr_px(self) -> int:
-        """LR pixels that the network computes in all passes, for one plane."""
+        """Number of LR pixels that the network computes in all passes, for one plane."""
         return sum(step.lr_px for step in self.passes)
 
     @property
     def tile_lr_px(self) -> int:
-        """LR pixels of the largest tile, its halo included."""
+        """Number of LR pixels of the largest tile, its halo included."""
         return max(box.lr_px for step in self.passes for box in step.boxes)
 
 
@@ -80,16 +80,16 @@ def route(
     crop: Rect | None = None,
     margin_px: int = 0,
 ) -> Route:
-    """The passes to a result.
+    """Plan the passes to a result.
 
     Args:
-        width_px: of the picture.
-        height_px: of the picture.
-        model: what enlarges.
+        width_px: width of the picture.
+        height_px: height of the picture.
+        model: the model that upscales the picture.
         size_px: width and height of the whole result.
         region: the part of the picture whose result is wanted; None for all of it.
-        crop: the same in pixels of the result, in place of ``region``.
-        margin_px: LR pixels around a pixel that the step after the network looks at.
+        crop: the wanted part in pixels of the result, instead of ``region``.
+        margin_px: distance in LR pixels to which the step after the network reads around a pixel.
     """
     out = crop or result_window(
         region or Rect.whole(width_px, height_px), (width_px, height_px), size_px
@@ -116,7 +116,7 @@ def route(
 
 
 def pass_count(picture_px: tuple[int, int], size_px: tuple[int, int], *, scale: int) -> int:
-    """How often the network must run so that its result is no smaller than ``size_px``; at least once."""
+    """Return how often the network must run until its result is at least ``size_px``; at least once."""
     count = 1
     while any(
         side * scale**count < wanted for side, wanted in zip(picture_px, size_px, strict=True)
@@ -126,7 +126,7 @@ def pass_count(picture_px: tuple[int, int], size_px: tuple[int, int], *, scale: 
 
 
 def result_window(region: Rect, picture_px: tuple[int, int], size_px: tuple[int, int]) -> Rect:
-    """Where a part of the picture lies in the whole result; at least one pixel of it."""
+    """Return where a part of the picture lies in the whole result. It covers at least one pixel."""
 
     def place(at: int, length: int, wanted: int) -> int:
         return (2 * at * wanted + length) // (2 * length)  # at * wanted / length, rounded half up
@@ -137,7 +137,7 @@ def result_window(region: Rect, picture_px: tuple[int, int], size_px: tuple[int,
 
 
 def tiles_of(width_px: int, height_px: int, model: Network) -> list[TileBox]:
-    """The tiles of a whole picture, as a model wants them."""
+    """Return the tiles of a whole picture, as a model requires them."""
     return plan(
         width_px,
         height_px,

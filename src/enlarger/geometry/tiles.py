@@ -1,7 +1,7 @@
-"""Geometry of tiles: how a picture is cut, and where each enlarged piece belongs.
+"""Geometry of tiles: how a picture is cut, and where each upscaled piece belongs.
 
-Pure functions of plain values. The plan depends on the picture's size and the model alone, never on
-how many model servers there are or live, so that the same picture gives the same bytes everywhere.
+These are pure functions of plain values. The plan depends only on the picture's size and the model, never on the
+number of model servers, so that the same picture has the same bytes everywhere.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ import numpy as np
 from enlarger.geometry.rect import Pixels, Rect
 
 SERVERS = (1, 2, 3, 4, 5)
-"""How many model servers share a picture, as far as a plan that must not know can tell."""
+"""Numbers of model servers that a plan is made for, since it must not depend on the actual number."""
 
 MAX_WORK_FACTOR = 1.235
-"""The network computes no more than this many times the picture, where the largest tile allows."""
+"""The network computes at most this multiple of the picture, if the largest tile allows it."""
 
 MAX_WORK_FACTOR_OF_TWO = 1.35
-"""The same where a picture would be a single tile otherwise: two servers are done with it earlier than one."""
+"""The limit for a picture that would otherwise be a single tile: two servers finish it earlier than one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """One axis of a tile, in LR pixels: the core [start, stop) inside the read part [first, last)."""
+    """One axis of a tile, in LR pixels: the core [start, stop) inside the part read, [first, last)."""
 
     start: int
     stop: int
@@ -34,65 +34,66 @@ class Span:
     last: int
 
     blend_px: int = 0
-    """How far beyond its inner ends the core fades into its neighbours, who fade as far into it."""
+    """Distance to which the core fades into its neighbours beyond its inner ends. They fade into it equally far."""
 
     @property
     def before_px(self) -> int:
-        """Of that before the core: nothing at the picture's border."""
+        """Length of the fade before the core; 0 at the picture's border."""
         return min(self.blend_px, self.start - self.first)
 
     @property
     def after_px(self) -> int:
-        """Of that after the core."""
+        """Length of the fade after the core; 0 at the picture's border."""
         return min(self.blend_px, self.last - self.stop)
 
     @property
     def kept(self) -> tuple[int, int]:
-        """What of the tile goes into the picture: the core, and what fades."""
+        """The part of the tile that goes into the picture: the core and its fades."""
         return self.start - self.before_px, self.stop + self.after_px
 
     @property
     def read_px(self) -> int:
-        """Length of the read part: core and halo."""
+        """Length of the part read: core and halo."""
         return self.last - self.first
 
 
 @dataclass(frozen=True, slots=True)
 class TileBox:
-    """Where one tile is read from the picture and which part of it is kept."""
+    """Where a tile is read from the picture, and which part of its result is kept."""
 
     rows: Span
     columns: Span
 
     @property
     def lr_px(self) -> int:
-        """LR pixels the network sees, halo included."""
+        """Number of LR pixels that the network reads, halo included."""
         return self.rows.read_px * self.columns.read_px
 
     def read(self, image: Pixels) -> Pixels:
-        """The tile's pixels, halo included: a view of ``image``, shape (H, W, ...)."""
+        """Return the tile's pixels, halo included: a view of ``image``, shape (H, W, ...)."""
         return image[self.window.slices]
 
     @property
     def window(self) -> Rect:
-        """What is read, halo included."""
+        """The part of the picture that is read, halo included."""
         return Rect(self.columns.first, self.rows.first, self.columns.last, self.rows.last)
 
     @property
     def kept(self) -> Rect:
-        """What goes into the picture: the core, and what fades."""
+        """The part that goes into the picture: the core and its fades."""
         (top, bottom), (left, right) = self.rows.kept, self.columns.kept
         return Rect(left, top, right, bottom)
 
     @property
     def kept_in_tile(self) -> Rect:
-        """The same, counted from the corner of the read part."""
+        """The kept part, relative to the corner of the part read."""
         return self.kept.within(self.window)
 
     def share(self, enlarged: Pixels, scale: int) -> Pixels:
-        """What is kept, enlarged, as this tile's share of the picture: faded where a neighbour has a share too.
+        """Return this tile's contribution to the picture: its upscaled kept part, faded where neighbours overlap it.
 
-        Shares are whole numbers that add up, in any order; where two tiles agree on a sample, to exactly that.
+        Contributions are integers that add up in any order. If two tiles agree on a sample, their sum is exactly that
+        sample.
         """
         if not self.rows.blend_px and not self.columns.blend_px:
             return enlarged
@@ -107,12 +108,12 @@ class TileBox:
         return share
 
     def paste(self, canvas: Pixels, enlarged: Pixels, scale: int) -> None:
-        """Add what is kept, enlarged, to ``canvas``, of zeros at first, (H * scale, W * scale, ...)."""
+        """Add this tile's contribution to ``canvas``, which starts as zeros, shape (H * scale, W * scale, ...)."""
         canvas[self.kept.times(scale).slices] += self.share(enlarged, scale)
 
 
 def _faded_in(edge: Pixels) -> Pixels:
-    """Rows that count little at first and nearly all in the end, rounded to nearest."""
+    """Return rows with weights that rise from nearly 0 to nearly 1, rounded to nearest."""
     weights = np.arange(1, 2 * len(edge), 2, dtype=np.uint32).reshape(-1, *[1] * (edge.ndim - 1))
     whole = 2 * len(edge)
     faded: Pixels = (edge * weights + len(edge)) // whole
@@ -120,7 +121,7 @@ def _faded_in(edge: Pixels) -> Pixels:
 
 
 BLEND_PX = 2
-"""How far tiles fade into one another that are not exact at their borders."""
+"""Distance to which tiles fade into one another if the model is not exact at their borders."""
 
 
 def plan(
@@ -128,19 +129,20 @@ def plan(
 ) -> list[TileBox]:
     """Cut a picture into tiles of one shape whose cores partition it.
 
-    Among all grids whose tiles hold at most ``max_tile_px`` LR pixels and that compute at most
-    ``MAX_WORK_FACTOR`` times the picture: one with a tile for each of ``SERVERS`` or as many as there can be, and
-    of these the one that takes the least of their time, that in which they wait for the last tile included.
-    Where that leaves a single tile, ``MAX_WORK_FACTOR_OF_TWO`` counts; where no grid is that cheap, the cheapest.
+    Candidates are the grids whose tiles hold at most ``max_tile_px`` LR pixels and that compute at most
+    ``MAX_WORK_FACTOR`` times the picture. The plan prefers grids with a tile for each of ``SERVERS``, or as many
+    tiles as possible. Among these it takes the one that needs the least server time, including the wait for the last
+    tile. If that is a single tile, ``MAX_WORK_FACTOR_OF_TWO`` is the limit instead. If no grid is cheap enough, the
+    plan takes the cheapest.
 
     Args:
         width_px: the picture's width, at least 1.
         height_px: the picture's height, at least 1.
-        halo_px: context read around a core, at inner edges only: zero padding by the network's
-            convolutions belongs at the picture's true borders.
+        halo_px: context read around a core, at inner edges only: at the picture's true borders the network's
+            convolutions must see their own zero padding.
         max_tile_px: LR pixels of one tile, halo included; at least ``(2 * halo_px + 1) ** 2``.
-        blend_px: how far tiles fade into one another, where cores are at least twice as long; 0 where the
-            halo makes them exact, which it does for cores alone.
+        blend_px: distance to which tiles fade into one another, if cores are at least twice as long. Use 0 if the
+            halo makes tiles exact, which is true for the cores alone.
 
     Returns:
         Tiles in row order.
@@ -162,23 +164,23 @@ def plan(
 
 
 def _most_parts(length_px: int, halo_px: int) -> int:
-    """So many tiles along an axis still read less each than fewer tiles would."""
+    """Return the most tiles along an axis that still read less each than fewer tiles would."""
     return max(1, length_px - 2 * halo_px)
 
 
 def _computed_px(length_px: int, parts: int, halo_px: int) -> int:
-    """What all tiles along an axis read: each inner edge twice, a halo deep on either side."""
+    """Return the total length that all tiles along an axis read: each inner edge adds a halo on either side."""
     return length_px + 2 * halo_px * (parts - 1)
 
 
 def _read_px(length_px: int, parts: int, halo_px: int) -> int:
-    """Length of each tile along an axis, halo included."""
+    """Return the length of each tile along an axis, halo included."""
     return -(-_computed_px(length_px, parts, halo_px) // parts)
 
 
 @dataclass(frozen=True, slots=True)
 class _Grids:
-    """Ways to cut a picture, as (rows, columns)."""
+    """The ways to cut a picture, as (rows, columns)."""
 
     width_px: int
     height_px: int
@@ -186,7 +188,7 @@ class _Grids:
     max_tile_px: int
 
     def fewest(self) -> Iterator[tuple[int, int]]:
-        """For each number of columns the fewest rows whose tiles are small enough."""
+        """Yield for each number of columns the smallest number of rows whose tiles are small enough."""
         around_px = 2 * self.halo_px
         for columns in range(1, _most_parts(self.width_px, self.halo_px) + 1):
             tallest_px = self.max_tile_px // _read_px(self.width_px, columns, self.halo_px)
@@ -196,7 +198,7 @@ class _Grids:
                 yield -(-(self.height_px - around_px) // (tallest_px - around_px)), columns
 
     def cheap(self, work_factor: float) -> Iterator[tuple[int, int]]:
-        """Those that compute at most so many times the picture."""
+        """Yield the grids that compute at most this multiple of the picture."""
         most_px = work_factor * self.width_px * self.height_px
         most_rows = _most_parts(self.height_px, self.halo_px)
         for fewest, columns in self.fewest():
@@ -208,30 +210,30 @@ class _Grids:
                 return
 
     def computed_px(self, grid: tuple[int, int]) -> int:
-        """What the network computes, halos included."""
+        """Return the number of pixels that the network computes, halos included."""
         rows, columns = grid
         return _computed_px(self.height_px, rows, self.halo_px) * _computed_px(
             self.width_px, columns, self.halo_px
         )
 
     def preference(self, grid: tuple[int, int]) -> tuple[float, ...]:
-        """Smaller is better: first of all a tile for each server, then time."""
+        """Return the sort key of a grid: a tile for each server comes first, then time. Smaller is better."""
         return max(0, SERVERS[-1] - grid[0] * grid[1]), self.busy_px(grid)
 
     def busy_px(self, grid: tuple[int, int]) -> float:
-        """Pixels that ``SERVERS`` could have computed until the last tile is done; smaller is better."""
+        """Return the pixels that ``SERVERS`` could have computed until the last tile is done. Smaller is better."""
         tiles = grid[0] * grid[1]
         rounds = sum(servers * -(-tiles // servers) for servers in SERVERS)
         return rounds * self.computed_px(grid) / tiles
 
 
 def _spans(length_px: int, parts: int, halo_px: int, blend_px: int) -> list[Span]:
-    """Tiles of one length along an axis, spread evenly; each core ends in the middle of an overlap."""
+    """Return tiles of one length along an axis, spread evenly. Each core ends in the middle of an overlap."""
     read_px = _read_px(length_px, parts, halo_px)
     firsts = [(length_px - read_px) * index // max(1, parts - 1) for index in range(parts)]
     middles = [(first + read_px + following) // 2 for first, following in pairwise(firsts)]
     cores = list(pairwise([0, *middles, length_px]))
-    # No pixel belongs to three tiles, and none to a tile that did not read it.
+    # No pixel belongs to three tiles, or to a tile that did not read it.
     blend_px = min(blend_px, halo_px, min(stop - start for start, stop in cores) // 2)
     return [
         Span(start, stop, first, first + read_px, blend_px)

@@ -1,4 +1,4 @@
-"""The composition root of a model server: the only place where its parts are made and joined."""
+"""The composition root of a model server: the only place where its parts are created and connected."""
 
 from __future__ import annotations
 
@@ -30,13 +30,14 @@ async def serve(
     """Serve tiles until told to stop.
 
     Args:
-        settings: folders, precision, and how long a drain may take.
+        settings: folders, precision, and the time limit of a drain.
         host: address to listen on.
-        port: port to listen on; 0 for a free one.
-        token: what gateways must show; None lets everybody in, and is allowed on the loopback address only.
-        threads: compute threads.
-        is_loaded_first: load the usual model before the first tile is taken.
-        is_supervised: a gateway started this process, and starts another one when it ends.
+        port: port to listen on, or 0 for any free port.
+        token: the secret that gateways must send. None accepts every client, and is allowed on the loopback address
+            only.
+        threads: number of compute threads.
+        is_loaded_first: load the usual model before the first tile is accepted.
+        is_supervised: a gateway started this process, and restarts it when it ends.
         announce: called with the port once the server listens.
 
     Raises:
@@ -48,7 +49,8 @@ async def serve(
             "uses this model server; `openssl rand -hex 32` makes one"
         )
     if is_supervised:
-        # The gateway has looked at its start. What broke since must not keep the other models from coming back.
+        # The gateway checked the models at its own start. One that broke since then must not keep the others from
+        # coming back.
         catalogue, faults = Catalogue.examined(settings.model_dir, hashed=False)
         for fault in faults:
             structlog.get_logger().error("model_unusable", reason=fault)
@@ -62,7 +64,7 @@ async def serve(
     ) as engine:
         if usual is not None:
             engine.begin_to_load(usual)
-        # Imported here, beside the loading; whether that came to anything, `load` will find.
+        # This import runs beside the loading; ``load`` will report any failure of that.
         with importing():
             from enlarger.model_server.server import ModelServer, load
 

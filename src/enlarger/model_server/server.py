@@ -1,4 +1,4 @@
-"""A model server: one engine behind the tile contract. It knows tiles, not pictures."""
+"""A model server: one engine behind the tile contract. It handles tiles, not pictures."""
 
 from __future__ import annotations
 
@@ -49,17 +49,17 @@ log = structlog.get_logger()
 
 _BUSY_MS = 50
 _BYTES_PER_PX = 6
-"""RGB with two bytes per sample, the most that a tile can hold."""
+"""RGB with two bytes per sample, the largest size that a tile can have."""
 
 
 class ModelServer:
-    """The state of one model server, and its routes.
+    """The state and the routes of one model server.
 
     Args:
         engine: computes the tiles.
         service: knows whether the server is stopping.
-        device: what the engine computes on, such as ``cpu``.
-        token: what gateways must show; None lets everybody in.
+        device: the device of the engine, such as ``cpu``.
+        token: the secret that gateways must send; None accepts every client.
     """
 
     def __init__(
@@ -76,21 +76,21 @@ class ModelServer:
         self._ready = False
         self._failure: str | None = None
         self._refused: defaultdict[str, Repeated] = defaultdict(Repeated)
-        """By code: a gateway that is refused comes again at once."""
+        """Refusals by code: a gateway that is refused tries again at once, so that not each refusal is logged."""
 
         self._metrics = _Metrics(lambda: self._in_flight)
 
     def open(self) -> None:
-        """Take tiles from now on: weights are loaded and the self-test passed."""
+        """Accept tiles from now on: the weights are loaded, and the self-test has passed."""
         self._ready = True
 
     def fail(self, reason: str) -> None:
-        """Never take tiles; ``reason`` is shown to whoever asks."""
+        """Never accept tiles. ``reason`` is shown in the answer of ``GET /ready``."""
         self._failure = reason
 
     @property
     def state(self) -> str:
-        """``starting``, ``ready``, ``draining`` or ``failed``."""
+        """The state: ``starting``, ``ready``, ``draining`` or ``failed``."""
         if self._failure is not None:
             return "failed"
         if self._service.draining:
@@ -100,7 +100,8 @@ class ModelServer:
     def asgi(self) -> AsgiApp:
         """The ASGI application."""
         app = Quart(__name__)
-        # Whoever sends tiles waits as long as its deadline allows; bodies are limited before they reach Quart.
+        # Quart's own timeouts are off: a tile's deadline limits the wait, and bodies are limited before they reach
+        # Quart.
         app.config.update(MAX_CONTENT_LENGTH=None, BODY_TIMEOUT=None, RESPONSE_TIMEOUT=None)
         follow(app)
         app.add_url_rule("/tiles", view_func=self._tiles, methods=["POST"])
@@ -113,7 +114,7 @@ class ModelServer:
         limited = LimitedBodies(
             app, limit_of=lambda _path: self._max_tile_px * _BYTES_PER_PX, refuse=self._refuse_body
         )
-        # All of them: a gateway asks twice a second, and sends hundreds of tiles for one picture.
+        # All requests are routine: a gateway asks twice a second, and sends hundreds of tiles for one picture.
         return Access(limited, is_routine=lambda _path, _status: True)
 
     @property
@@ -121,7 +122,7 @@ class ModelServer:
         return max((model.max_tile_px for model in self._engine.facts().models), default=1)
 
     async def _check_token(self) -> None:
-        """Refuse whoever does not know the token. That the process lives may be known."""
+        """Refuse a client without the token. Only the liveness route is open to everybody."""
         if self._token is None or request.path == "/livez":
             return
         shown = request.headers.get("Authorization", "").encode()
@@ -142,7 +143,7 @@ class ModelServer:
         return Response(result.pixels.tobytes(), headers=result_headers(result))
 
     async def _read(self) -> TileRequest:
-        """The tile of the request, if there is a seat for it."""
+        """Return the tile of the request, if there is room for it."""
         body = cast(bytes, await request.get_data(cache=False, as_text=False))
         if self._service.draining:
             raise Draining("this model server is stopping", retry_after_s=1)
@@ -257,7 +258,7 @@ class ModelServer:
         return status, headers, json.dumps(body).encode()
 
     async def _answer(self, error: EnlargerError) -> tuple[dict[str, Any], int, dict[str, str]]:
-        """An error is logged, and becomes an answer."""
+        """Log an error and turn it into a response."""
         if isinstance(error, Unauthorized):
             if (left_out := self._refused[error.code].occurred()) is not None:
                 log.warning(
@@ -278,7 +279,7 @@ class ModelServer:
     async def _unexpected(
         self, error: Exception
     ) -> HTTPException | tuple[dict[str, Any], int, dict[str, str]]:
-        """What nobody foresaw, in the engine's code or in ours; and what HTTP itself decides, as it is."""
+        """Turn an unforeseen exception into a response. Exceptions of HTTP itself are returned as they are."""
         if isinstance(error, HTTPException):
             return error
         log.error("internal_error", exc_info=error)
@@ -286,7 +287,7 @@ class ModelServer:
 
 
 class _Metrics:
-    """What ``GET /metrics`` shows. Labels come from small fixed sets: no ids."""
+    """The metrics of ``GET /metrics``. Labels come from small fixed sets: no ids."""
 
     def __init__(self, in_flight: Callable[[], int]) -> None:
         self.registry = new_registry()
@@ -317,7 +318,7 @@ class _Metrics:
 
     @contextmanager
     def counting(self) -> Iterator[None]:
-        """Count the tile of the block by how that ends."""
+        """Count the tile of the block by its outcome."""
         end = EngineFailed.code  # see _unexpected
         try:
             yield
@@ -332,17 +333,17 @@ class _Metrics:
             self.count(end)
 
     def count(self, end: str) -> None:
-        """A tile ended so."""
+        """Count a tile with this outcome."""
         self._tiles.labels(end).inc()
 
     def observe(self, tile: TileRequest, result: TileResult) -> None:
-        """A tile was computed."""
+        """Record the measurements of a computed tile."""
         self._infer.labels(tile.model).observe(result.infer_s)
         self._queue.observe(result.queue_s)
 
 
 def _error_answer(error: EnlargerError) -> tuple[dict[str, Any], int, dict[str, str]]:
-    """The one place where an error becomes an answer."""
+    """Return the response for an error. This is the only place that does so."""
     body: dict[str, Any] = {"code": error.code, "retryable": error.retryable, "error": str(error)}
     headers = {}
     status = 507 if isinstance(error, OutOfMemory) else error.status
@@ -355,16 +356,16 @@ def _error_answer(error: EnlargerError) -> tuple[dict[str, Any], int, dict[str, 
 
 
 class LoadableEngine(Engine, Protocol):
-    """An engine in this process, whose networks can be loaded ahead."""
+    """An engine in this process, whose networks can be loaded in advance."""
 
     async def load(self, model_id: str, precision: str | None = None) -> None:
         """Load a model and check it on its golden picture."""
 
 
 async def load(engine: LoadableEngine, server: ModelServer, model_id: str | None) -> None:
-    """Load the usual model and check it on its golden picture; then, and only then, the server is ready.
+    """Load the usual model, check it on its golden picture, and only then make the server ready.
 
-    None: it is ready at once, and each model is loaded and checked by its first tile.
+    With None, the server is ready at once, and each model is loaded and checked by its first tile.
     """
     try:
         if model_id is not None:

@@ -1,4 +1,4 @@
-"""Reading the files that a model names: bounded, and never a pipe or a device."""
+"""Reads the files of a model: with a size limit, and never a pipe or a device."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ MOST_TEXT_BYTES = 1 << 20
 
 
 def read_bounded(path: Path, limit_bytes: int) -> bytes:
-    """The bytes of a file.
+    """Return the bytes of a file.
 
     Raises:
-        OSError: it cannot be read.
-        WeightsError: it is longer than any such file.
+        OSError: the file cannot be read.
+        WeightsError: the file is longer than ``limit_bytes``.
     """
     with open_regular(path) as file:
         size_bytes = os.fstat(file.fileno()).st_size
@@ -28,10 +28,10 @@ def read_bounded(path: Path, limit_bytes: int) -> bytes:
 
 
 def open_regular(path: Path, *, buffering: int = -1) -> BinaryIO:
-    """A file to read. To open a pipe would wait for somebody who writes into it.
+    """Open a file for reading. A pipe is refused, because opening it would wait for a writer.
 
     Raises:
-        OSError: it cannot be read, or is a folder, a pipe or a device.
+        OSError: the file cannot be read, or is a folder, a pipe or a device.
     """
     mode = path.stat().st_mode
     if stat.S_ISDIR(mode):

@@ -1,4 +1,4 @@
-"""The golden input, and the pictures that networks must make of it."""
+"""The golden input, and the golden pictures that networks must make of it."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from enlarger.models.files import read_bounded
 GOLDEN_FOLDER = Path(__file__).parent / "golden"
 
 _MOST_BYTES = 1 << 22
-"""The largest of the pictures here has 200 KB."""
+"""The limit for a file; the largest golden picture here has 200 KB."""
 
 Pixels = npt.NDArray[np.uint8]
 
 
 def golden_input() -> Pixels:
-    """The picture that every network is tried on, shape (H, W, 3)."""
+    """Return the picture that tests every network, shape (H, W, 3)."""
     return _read(GOLDEN_FOLDER / "input.png")
 
 
 def read_golden(path: Path, *, scale: int) -> Pixels:
-    """What a network must make of the golden input.
+    """Return the picture that a network must make of the golden input.
 
     Raises:
-        WeightsError: it cannot be read as a picture, or does not have the size of an enlarged golden input.
+        WeightsError: the file is not a picture, or does not have the size of the upscaled golden input.
     """
     height, width, _ = golden_input().shape
     golden = _read(path)
@@ -41,7 +41,7 @@ def read_golden(path: Path, *, scale: int) -> Pixels:
 
 
 def _read(path: Path) -> Pixels:
-    # Imported here: only engines need it, and models of somebody's own.
+    # This is imported here because only engines and users' own models need it.
     from PIL import Image
 
     try:

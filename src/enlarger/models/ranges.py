@@ -1,4 +1,4 @@
-"""What the features of an rrdb network are like: the measurement that its int8 arithmetic rests on."""
+"""Measured ranges of an rrdb network's features, on which its int8 arithmetic is based."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ from enlarger.models.files import read_bounded
 RANGES_FOLDER = Path(__file__).parent / "ranges"
 
 _MOST_BYTES = 1 << 22
-"""Of the file and of each table in it; those of x4plus have 70 KB."""
+"""The limit for the file and for each table in it; those of x4plus have 70 KB."""
 
 Table = npt.NDArray[np.float32]
-"""Shape (dense blocks, channels): a block's input first, then what its first four convolutions make."""
+"""Shape (dense blocks, channels): a block's input first, then the results of its first four convolutions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranges:
-    """Ranges of one network's features on real pictures; ``scripts/calibrate.py`` measures them."""
+    """Ranges of one network's features on real pictures, measured by ``scripts/calibrate.py``."""
 
     sha256: str
-    """Of the weights that they were measured with."""
+    """Hash of the weights that the ranges were measured with."""
 
     low: Table
     high: Table
     mean: Table
 
     in_float: tuple[int, ...]
-    """Blocks of three dense blocks that stay in floating point: those whose rounding would show most."""
+    """Blocks of three dense blocks that stay in floating point, because their rounding would show most."""
 
     @classmethod
     def read(cls, path: Path, *, sha256: str) -> Ranges:
-        """The table in a file.
+        """Read the ranges from a file.
 
         Args:
             path: a ``.npz`` file.
-            sha256: of the weights it is wanted for.
+            sha256: hash of the weights that the ranges are for.
 
         Raises:
             WeightsError: the file is missing or damaged, or belongs to other weights.
         """
         try:
-            # Pickles are programs: numpy refuses those, and a table longer than the file's word for it ends too early.
+            # numpy refuses pickles, which are programs. A table that is longer than its stated size is cut off.
             file = BytesIO(read_bounded(path, _MOST_BYTES))
             with np.load(file, allow_pickle=False) as tables:
                 if any(entry.file_size > _MOST_BYTES for entry in tables.zip.infolist()):
@@ -75,8 +75,8 @@ class Ranges:
         """Compare the shape of the tables with the one that a network needs.
 
         Args:
-            path: the file, for the error.
-            shape: dense blocks of the network, and channels of each.
+            path: the file, for the error message.
+            shape: number of dense blocks of the network, and of channels of each.
 
         Raises:
             WeightsError: the tables belong to another network.
@@ -89,7 +89,7 @@ class Ranges:
             )
 
     def write(self, path: Path) -> None:
-        """Write the file, in half precision, which is finer than eight bits by far."""
+        """Write the file, in half precision, which is much finer than eight bits."""
         path.parent.mkdir(parents=True, exist_ok=True)
         half = {name: getattr(self, name).astype(np.float16) for name in ("low", "high", "mean")}
         np.savez_compressed(

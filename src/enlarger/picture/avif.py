@@ -1,7 +1,8 @@
-"""What Pillow does not tell of an AVIF, and cannot write: its EXIF and XMP, and the numbers that state its colours.
+"""Reads and writes what Pillow cannot: the EXIF and XMP of an AVIF, and the code points that state its colours.
 
-EXIF and XMP are read from the file, and hidden from libavif, which refuses the picture if they are damaged. An AVIF is a
-tree of boxes; one lists its items, another says where each of them stands (ISO/IEC 14496-12, 8.11).
+EXIF and XMP are read from the file, and hidden from libavif, which refuses the picture if they are damaged. An AVIF
+is a tree of boxes. One box lists the items, and another one says where each of them is stored (ISO/IEC 14496-12,
+8.11).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ BRANDS = (b"ftypavif", b"ftypavis")
 """Bytes 4 to 12 of a file."""
 
 _HIDDEN = b"skip"
-"""A kind of item that nobody reads."""
+"""An item type that every reader ignores."""
 
 _MOST_ITEMS = 4096
 
@@ -25,29 +26,30 @@ _INSIDE = {
     b"av01": 78,
     **dict.fromkeys((b"iprp", b"ipco", b"moov", b"trak", b"mdia", b"minf", b"stbl"), 0),
 }
-"""Boxes that lead to colours, and how many bytes stand in each before the boxes inside (ISO/IEC 14496-12, 8; 23008-12, 9.3)."""
+"""Boxes that lead to colours, each with the number of bytes before its child boxes (ISO/IEC 14496-12, 8; 23008-12,
+9.3)."""
 
 _COLOURS = b"nclx"
-"""What a box ``colr`` begins with that has numbers of H.273; others hold a profile."""
+"""The beginning of a ``colr`` box with code points of H.273. Other ``colr`` boxes hold a profile."""
 
 
 _XMP_TYPE = b"application/rdf+xml"
-"""The content type of XMP among items of kind ``mime`` (ISO/IEC 23008-12, A.3)."""
+"""The content type of XMP among items of type ``mime`` (ISO/IEC 23008-12, A.3)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """Where EXIF or XMP stands in an AVIF."""
+    """The place of EXIF or XMP in an AVIF."""
 
     kind_at: int
-    """Where the file says what kind of item it is."""
+    """The position of the item's type."""
 
     block: bytes
-    """As it stands there, of EXIF without the number before it; empty where it is not in the file."""
+    """The stored bytes, for EXIF without the offset before them; empty if they are not in the file."""
 
 
 def exif_item(data: bytes) -> Item | None:
-    """The first EXIF item of a file; None where there is none, or what lists the items is damaged."""
+    """Return the first EXIF item of a file; None if there is none, or the list of items is damaged."""
     found = _item(data, b"Exif")
     if found is None:
         return None
@@ -56,12 +58,15 @@ def exif_item(data: bytes) -> Item | None:
 
 
 def xmp_item(data: bytes) -> Item | None:
-    """The first item of XMP, likewise."""
+    """Return the first XMP item of a file; None if there is none, or the list of items is damaged."""
     return _item(data, b"mime")
 
 
 def without_metadata(data: bytes) -> bytes:
-    """The file with its items of EXIF and XMP called something else, in as many bytes."""
+    """Return the file with the types of its EXIF and XMP items overwritten, so that readers ignore them.
+
+    The length stays.
+    """
     try:
         meta = _meta(data)
         listed = list(_listed(data, *meta)) if meta else []
@@ -89,16 +94,16 @@ def _item(data: bytes, wanted: bytes) -> Item | None:
 
 
 def _meta(data: bytes) -> tuple[int, int] | None:
-    """Where the boxes about the items begin and end, behind version and flags."""
+    """Return where the boxes about the items begin and end, after version and flags."""
     meta = _box(data, b"meta", 0, len(data))
     return meta and (meta[0] + 4, meta[1])
 
 
 def code_points(data: bytes) -> tuple[int, int] | None:
-    """Colour primaries and transfer characteristics of the picture (ITU-T H.273); None where the file states none.
+    """Return the colour primaries and transfer characteristics (ITU-T H.273); None if the file states none.
 
-    They are those of the main item, or of the first track of an animation. Other items, such as a gain map or what it leads
-    to, have some of their own.
+    They belong to the main item, or to the first track of an animation. Other items, such as a gain map, may have
+    their own.
     """
     stated = list(_stated_colours(data, 0, len(data)))
     if data[8:12] == b"avis":
@@ -111,7 +116,7 @@ def code_points(data: bytes) -> tuple[int, int] | None:
 
 
 def with_code_points(data: bytes, points: tuple[int, int]) -> bytes:
-    """A file of one picture, or one animation, that states these colours."""
+    """Return a file of one picture, or one animation, with these code points."""
     written = bytearray(data)
     for at, _, _ in _stated_colours(data, 0, len(data)):
         struct.pack_into(">2H", written, at, *points)
@@ -121,7 +126,7 @@ def with_code_points(data: bytes, points: tuple[int, int]) -> bytes:
 def _stated_colours(
     data: bytes, begin: int, end: int, *, is_of_a_track: bool = False
 ) -> Iterator[tuple[int, bool, int]]:
-    """Where numbers of H.273 stand, whether they are a track's, and which property of the file they are, from 1."""
+    """Yield where code points stand, whether they belong to a track, and the number of their property, from 1."""
     for number, (kind, start, stop) in enumerate(boxes(data, begin, end), start=1):
         if number > _MOST_ITEMS:
             return
@@ -134,7 +139,7 @@ def _stated_colours(
 
 
 def _main_properties(data: bytes) -> frozenset[int]:
-    """Numbers of the properties of the main item; empty where the file does not say."""
+    """Return the numbers of the main item's properties; empty if the file does not list them."""
     try:
         meta = _box(data, b"meta", 0, len(data))
         main = meta and _box(data, b"pitm", meta[0] + 4, meta[1])
@@ -150,7 +155,7 @@ def _main_properties(data: bytes) -> frozenset[int]:
             item, at = _number(data, at, item_bytes)
             properties, at = _number(data, at, 1)
             if item == wanted:
-                # The highest bit says that the property is essential.
+                # The highest bit marks the property as essential.
                 mask = (1 << (8 * width - 1)) - 1
                 places = range(at, at + properties * width, width)
                 return frozenset(_number(data, place, width)[0] & mask for place in places)
@@ -161,7 +166,7 @@ def _main_properties(data: bytes) -> frozenset[int]:
 
 
 def boxes(data: bytes, begin: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Kind of each box, and where its content begins and ends."""
+    """Yield the type of each box, and where its content begins and ends."""
     while begin + 8 <= end:
         size, kind = struct.unpack_from(">I4s", data, begin)
         head = 8
@@ -181,7 +186,7 @@ def _box(data: bytes, kind: bytes, begin: int, end: int) -> tuple[int, int] | No
 
 
 def _listed(data: bytes, begin: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Kind and number of each item of EXIF and XMP, and where its kind stands."""
+    """Yield the type and the number of each EXIF and XMP item, and the position of its type."""
     listing = _box(data, b"iinf", begin, end)
     if listing is None:
         return
@@ -199,7 +204,7 @@ def _listed(data: bytes, begin: int, end: int) -> Iterator[tuple[bytes, int, int
 
 
 def _extents(data: bytes, begin: int, end: int, wanted: int) -> Iterator[bytes]:
-    """The parts of an item."""
+    """Yield the parts of an item."""
     locations = _box(data, b"iloc", begin, end)
     if locations is None:
         return
@@ -222,7 +227,7 @@ def _extents(data: bytes, begin: int, end: int, wanted: int) -> Iterator[bytes]:
             length, at = _number(data, at, length_bytes)
             if number != wanted:
                 continue
-            # In the file, or in a box beside this one.
+            # The part is in the file itself, or in a box beside this one.
             own = _box(data, b"idat", begin, end) if method & 15 == 1 else (0, len(data))
             if own is not None:
                 start = own[0] + base + offset
@@ -232,7 +237,7 @@ def _extents(data: bytes, begin: int, end: int, wanted: int) -> Iterator[bytes]:
 
 
 def _number(data: bytes, at: int, width: int) -> tuple[int, int]:
-    """A number of so many bytes, and where it ends."""
+    """Return a number of this many bytes, and where it ends."""
     if at + width > len(data):
         raise IndexError
     return int.from_bytes(data[at : at + width], "big"), at + width

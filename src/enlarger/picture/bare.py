@@ -1,12 +1,11 @@
-"""A file without what holds no pixels, and mended where its pixels end: what decoders get to see.
+"""Reduces a file to the parts that hold or describe its pixels, and repairs its end, before a decoder reads it.
 
 Decoders refuse a whole picture because of a text that is too long, a wrong checksum of a chunk that states the
-resolution, a length that somebody has miscounted, or an end marker that got lost. So each file is written anew before
-a decoder sees it, of the parts that hold or describe its pixels. What the file carries besides is read from the file
-itself: see ``metadata``. GIF has its own way: see ``gif``.
+resolution, a wrong length, or a missing end marker. So each file is written anew from the parts that hold or describe
+its pixels. Metadata is read from the original file: see ``metadata``. GIF files are handled in ``gif``.
 
-Files are strangers': each is walked over once, and a part that reaches beyond the end of the file ends there. Bytes are
-copied once, and only where something is left out.
+Files are not trusted. Each is read once from start to end, and a part that reaches beyond the end of the file ends
+there. Bytes are copied once, and only if something is left out.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
 
 _FRAMES = frozenset({b"fcTL", b"fdAT"})
-"""Chunks of frames: ancillary by their names, but they hold pixels."""
+"""Chunks of frames: their names mark them as ancillary, but they hold pixels."""
 
 _LEAST_BYTES = {
     b"tRNS": 1,
@@ -49,71 +48,73 @@ _LEAST_BYTES = {
     b"sPLT": 2,
     b"tIME": 7,
 }
-"""Chunks that describe pixels and frames, and how long each is at least (PNG third edition, 11.3)."""
+"""Chunks that describe pixels and frames, with the minimum length of each (PNG third edition, 11.3)."""
 
 _UNUSED = frozenset({b"bKGD", b"hIST", b"sPLT", b"tIME"})
-"""Those among them that make no difference to what is seen."""
+"""Those chunks among them that do not change the visible picture."""
 
 _COLOUR_TYPE_AT = 25
 _CLEAR_VALUE_BYTES = {0: 2, 2: 6}
 """Length of ``tRNS`` by colour type: gray, RGB (11.3.1.1)."""
 
 _MOST_CLEAR_BYTES = 256
-"""The longest ``tRNS``: a byte for each colour of a palette."""
+"""The longest ``tRNS``: one byte for each colour of a palette."""
 
 _SUGGESTED_PALETTE = (2, 6)
 """Colour types, RGB, whose ``PLTE`` is a suggestion (PNG third edition, 11.2.2)."""
 
 _MOST_PROFILE_BYTES = 8 << 20
-"""A colour profile in a PNG, unpacked. Large ones, for printing, have 3 MiB."""
+"""Maximum size of a decompressed colour profile in a PNG. Large profiles for printing have 3 MiB."""
 
-# Profiles are the only packed blocks that Pillow still gets, and they have been held against the limit.
+# Profiles are the only compressed blocks that Pillow still reads, and they have passed the limit above.
 PngImagePlugin.MAX_TEXT_CHUNK = _MOST_PROFILE_BYTES
 
 _DESCRIBING_SEGMENTS = (
     (jpeg.APP0, b"JFIF\0", 14),
     (jpeg.APP14, b"Adobe", 12),
 )
-"""Segments of a JPEG that describe pixels (resolution, and what its components are): beginning and least length."""
+"""Segments of a JPEG that describe pixels (resolution, and the meaning of components): beginning and minimum length."""
 
 _PROFILE_PREFIX = b"ICC_PROFILE\0"
 
 _PADDING = bytes(16)
-"""So many zeros at the end of a JPEG are no pixels: programs that reserve room for a file leave them."""
+"""This many zeros at the end of a JPEG are padding, not pixels: some programs reserve space for a file."""
 
 _WEBP_PIXELS = frozenset({b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF", b"ICCP"})
 _WEBP_HEAD_BYTES = 12
 _LEAST_FRAME_BYTES = 32
-"""What a frame of an animation takes at least: two chunks, and its place."""
+"""The fewest bytes that a frame of an animation takes: two chunks, and its place."""
 
 _UNSET_LENGTH = (1 << 32) - 256
-"""What programs state that did not know the length when they began is no less."""
+"""The smallest length that is written by programs that did not know the length when they began."""
 
 _WEBP_ANNOUNCES = 0b1100
-"""Flags of VP8X that speak of EXIF and XMP (RFC 9649, 2.7.1.1)."""
+"""The VP8X flags for EXIF and XMP (RFC 9649, 2.7.1.1)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bare:
-    """A file as decoders get it."""
+    """The file that a decoder reads."""
 
     file: bytes
     notes: tuple[Note, ...] = ()
-    """What is wrong with the rest of it."""
+    """The problems of the rest of the file."""
 
     proofs: tuple[bytes, ...] = ()
-    """The same with other bytes behind its pixels. If one of them is another picture, pixels are missing."""
+    """The same file with other bytes after its pixels. If one of them decodes to another picture, pixels are missing."""
 
     is_cut: bool = False
-    """Whether pixels are missing for certain, although a decoder makes some up."""
+    """Whether pixels are certainly missing, although a decoder makes some up."""
 
 
 def bare(data: bytes) -> Bare:
-    """The parts of a file that hold or describe its pixels. A file of a format that needs no mending stays as it is.
+    """Return the parts of a file that hold or describe its pixels.
+
+    A file of a format that needs no repair is returned unchanged.
 
     Raises:
-        UnsupportedFormat: no decoder here reads this kind of the format.
-        UnreadableImage: what says where pixels belong is damaged.
+        UnsupportedFormat: no decoder here reads this variant of the format.
+        UnreadableImage: the data that says where pixels belong is damaged.
     """
     if data.startswith(_PNG_SIGNATURE):
         return _png(data)
@@ -130,15 +131,15 @@ def bare(data: bytes) -> Bare:
 
 _BMP_BITS = (1, 4, 8, 16, 24, 32)
 _BMP_PACKED = {4: "JPEG", 5: "PNG"}
-"""Files inside a file, for printers (MS-WMF, 2.1.1.7)."""
+"""Formats of files inside a BMP, for printers (MS-WMF, 2.1.1.7)."""
 
 
 def _check_bmp(data: bytes) -> None:
-    """Raise ``UnsupportedFormat`` for a BMP that nobody reads."""
+    """Raise ``UnsupportedFormat`` for a BMP variant that no decoder here reads."""
     if len(data) < 34:
         return
     (header_bytes,) = struct.unpack_from("<I", data, 14)
-    is_short = header_bytes == 12  # as OS/2 has it
+    is_short = header_bytes == 12  # the variant of OS/2
     bits, packed = struct.unpack_from("<HI", data, 28)
     if is_short:
         bits, packed = struct.unpack_from("<H", data, 24)[0], 0
@@ -153,14 +154,14 @@ def _check_bmp(data: bytes) -> None:
 
 
 class _Parts:
-    """Parts of a file in their order, some of them new."""
+    """The parts of a new file in their order. Most are copied from the original."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._parts: list[slice | bytes] = []
 
     def copy(self, begin: int, stop: int) -> None:
-        """Take the next part as it is."""
+        """Copy the next part from the original."""
         last = self._parts[-1] if self._parts else None
         if isinstance(last, slice) and last.stop == begin:
             self._parts[-1] = slice(last.start, stop)
@@ -168,11 +169,11 @@ class _Parts:
             self._parts.append(slice(begin, stop))
 
     def add(self, new: bytes) -> None:
-        """Put other bytes here."""
+        """Add new bytes."""
         self._parts.append(new)
 
     def joined(self) -> bytes:
-        """The file; the very one where nothing was left out."""
+        """Return the file. It is the original object if nothing was left out."""
         if self._parts == [slice(0, len(self._data))]:
             return self._data
         view = memoryview(self._data)
@@ -180,7 +181,7 @@ class _Parts:
 
 
 _PngPlace = tuple[bytes, int, int]
-"""Kind of a chunk, where it begins, and where the next one does."""
+"""Type of a chunk, where it begins, and where the next chunk begins."""
 
 _PNG_END = png_chunk(b"IEND", b"")
 
@@ -203,7 +204,7 @@ def _png(data: bytes) -> Bare:
             parts.add(odd[0])
             notes[odd[1]] = None
         elif trouble is None and kind not in _UNUSED and stop <= len(data):
-            parts.copy(begin, stop)  # decoders find by themselves whether pixels are damaged
+            parts.copy(begin, stop)  # decoders check by themselves whether pixels are damaged
         elif trouble is not None and kind in _FRAMES:
             raise UnreadableImage(f"the file is broken: {trouble.detail}")
         elif trouble is not None:
@@ -214,7 +215,10 @@ def _png(data: bytes) -> Bare:
 
 
 def _control(places: list[_PngPlace], troubles: dict[_PngPlace, Note | None]) -> _PngPlace | None:
-    """The chunk that makes a PNG an animation; None where no sound one stands before the pixels: then it is a still picture."""
+    """Return the chunk that makes a PNG an animation; None for a still picture.
+
+    A chunk that is damaged, or comes after the pixels, does not count.
+    """
     place = next((place for place in places if place[0] == b"acTL"), None)
     if place is None or troubles[place] is not None:
         return None
@@ -227,9 +231,11 @@ def _control(places: list[_PngPlace], troubles: dict[_PngPlace, Note | None]) ->
 def _miscount(
     data: bytes, control: _PngPlace, places: list[_PngPlace]
 ) -> tuple[bytes, Note] | None:
-    """The chunk with the number of frames that there are, and a note, where a whole file states fewer, or a senseless number.
+    """Return the chunk with the true number of frames, and a note, if a complete file states a wrong number.
 
-    Where it states more, some are missing.
+    A wrong number is invalid, or too small.
+
+    If the file states more frames, some are missing.
     """
     _, begin, stop = control
     stated = int.from_bytes(data[begin + 8 : begin + 12], "big")
@@ -242,9 +248,9 @@ def _miscount(
 
 
 def _png_places(data: bytes) -> Iterator[_PngPlace]:
-    """The chunks that decoders need, up to the end or to one that the file has not all of.
+    """Yield the chunks that decoders need, up to the end or to one that is incomplete.
 
-    Chunks that describe all of the picture come once; of more the first one counts.
+    Among chunks that describe the whole picture, only the first of each type is used.
     """
     at, seen = len(_PNG_SIGNATURE), set[bytes]()
     while at + 8 <= len(data):
@@ -270,7 +276,7 @@ def _png_places(data: bytes) -> Iterator[_PngPlace]:
 def _end_png(
     data: bytes, places: list[_PngPlace], parts: _Parts, *, is_animation: bool
 ) -> Iterator[Note]:
-    """Put the end there, and say what is wrong with that of the file."""
+    """Add the end chunk, and note the problems of the file's own end."""
     kind, begin, stop = places[-1] if places else (b"", 0, 0)
     if kind == b"IEND" and data[begin:stop] == _PNG_END:
         parts.copy(begin, stop)
@@ -280,13 +286,13 @@ def _end_png(
     else:
         yield Note("damage_ignored", "the end of the file is missing")
     if stop > len(data) and (kind == b"IDAT" or (kind == b"fdAT" and is_animation)):
-        # All pixels may be there, and just the checksum behind them missing.
+        # All pixels may be complete, and only the checksum after them missing.
         parts.add(png_chunk(kind, data[begin + 8 : stop - 4]))
     parts.add(_PNG_END)
 
 
 def _trouble(data: bytes, kind: bytes, begin: int, stop: int) -> Note | None:
-    """Why a chunk of a PNG cannot be used; None where it can."""
+    """Return why a chunk of a PNG cannot be used; None if it can."""
     name = kind.decode()
     code = "icc_dropped" if kind == b"iCCP" else "damage_ignored"
     view = memoryview(data)
@@ -333,12 +339,12 @@ def _jpeg(data: bytes) -> Bare:
     parts = _Parts(data)
     parts.copy(0, 2)
     is_late = frame is not None and any(segment.begin > frame.begin for segment in profile)
-    if is_late:  # Pillow looks for it before the frame
+    if is_late:  # Pillow expects it before the frame
         for segment in profile:
             parts.add(data[segment.begin : segment.stop])
     ends = [2, *(segment.stop for segment in walked)]
     between = (data[at : segment.begin] for at, segment in zip(ends, walked, strict=False))
-    if any(odd.strip(b"\xff") for odd in between):  # more than what fills up
+    if any(odd.strip(b"\xff") for odd in between):  # more than fill bytes
         notes.append(Note("damage_ignored", "there are bytes between the segments"))
     for segment in walked:
         is_wanted = _holds_pixels(segment, data) or (segment in profile and not is_late)
@@ -350,7 +356,9 @@ def _jpeg(data: bytes) -> Bare:
     file = parts.joined()
     if walked[-1].marker == jpeg.SOS:
         file = file.rstrip(b"\0") if file.endswith(_PADDING) else file
-        file = file.rstrip(b"\xff")  # of the end marker; of pixels it would be the half of one
+        file = file.rstrip(
+            b"\xff"
+        )  # part of the end marker; among pixels it would be half of a marker
     return Bare(
         file=file + b"\xff\xd9",
         notes=(*notes, Note("damage_ignored", "the end marker is missing")),
@@ -362,7 +370,7 @@ def _jpeg(data: bytes) -> Bare:
 def _profile_segments(
     data: bytes, walked: list[jpeg.Segment]
 ) -> tuple[list[jpeg.Segment], Note | None]:
-    """The segments of the colour profile, each once, or why it cannot be read (ICC.1, B.4: number, and how many)."""
+    """Return the segments of the colour profile, each once, or why it cannot be read (ICC.1, B.4: number and count)."""
     found: dict[int, jpeg.Segment] = {}
     counts = set()
     for segment in walked:
@@ -401,7 +409,7 @@ def _webp(data: bytes) -> Bare:
         holds_pixels = kind in _WEBP_PIXELS
         if stop > len(data):
             if holds_pixels:
-                return Bare(file=data)  # which decoders refuse
+                return Bare(file=data)  # decoders refuse this file
             notes[Note("damage_ignored", "the end of the file is missing")] = None
             break
         end = stop

@@ -1,8 +1,8 @@
-"""Colour under transparency: what nobody sees, and the network would still mix into the edges.
+"""Replaces the invisible colour under transparency, which the network would otherwise mix into the edges.
 
-Editors leave black or white there, which the network draws as a dark or light fringe around the shape. So
-the colour of the nearest visible pixels is spread below the transparent ones first (push and pull over a
-pyramid: Gortler et al., The Lumigraph, 1996).
+Editors leave black or white there, which the network draws as a dark or light fringe around the shape. Therefore the
+colour of the nearest visible pixels is first spread below the transparent ones (push and pull over a pyramid: Gortler
+et al., The Lumigraph, 1996).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Floats = npt.NDArray[np.floating[Any]]
 
 
 def bleed_colour(colour: Samples, alpha: Samples) -> Samples:
-    """Colour (H, W, C) with that of visible pixels spread under those whose alpha (H, W) is 0."""
+    """Return colour (H, W, C) where visible colour is spread below the pixels whose alpha (H, W) is 0."""
     clear = alpha == 0
     if not clear.any() or clear.all():
         return colour
@@ -28,16 +28,16 @@ def bleed_colour(colour: Samples, alpha: Samples) -> Samples:
 
 
 def spread(colour: Floats, weight: Floats) -> Floats:
-    """Colour (H, W, C) where its weight (H, W, 1) is 1, and that of the surroundings where it is 0."""
+    """Return the colour (H, W, C) where its weight (H, W, 1) is 1, and that of the surroundings where it is 0."""
     return _spread(colour * weight, weight)
 
 
 def _spread(summed: Floats, weight: Floats) -> Floats:
-    """Mean colour where there is weight, that of the surroundings elsewhere."""
+    """Return the mean colour where there is weight, and that of the surroundings elsewhere."""
     if summed.shape[0] == 1 and summed.shape[1] == 1:
         return summed / np.maximum(weight, 1)
     coarse_sum, coarse_weight = _halved(summed), _halved(weight)
-    # Only whether there is colour counts from here on: a lone pixel fills as well as a crowd.
+    # From here on it only matters whether there is colour: one pixel fills as well as many.
     share = np.where(coarse_weight > 0, coarse_weight, 1)
     coarse = _spread(coarse_sum / share, (coarse_weight > 0).astype(np.float32))
     around = _doubled(coarse, summed.shape[0], summed.shape[1])
@@ -45,14 +45,14 @@ def _spread(summed: Floats, weight: Floats) -> Floats:
 
 
 def _halved(values: Floats) -> Floats:
-    """Sums of two by two."""
+    """Return the sums of blocks of two by two."""
     height, width, _ = values.shape
     even = np.pad(values, ((0, height % 2), (0, width % 2), (0, 0)))
     return even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]
 
 
 def _doubled(values: Floats, height: int, width: int) -> Floats:
-    """Twice the size, by linear interpolation so that no steps show, cut to ``height`` and ``width``."""
+    """Return the values at twice the size, interpolated linearly to avoid steps, and cut to ``height`` and ``width``."""
     for axis, length in ((0, height), (1, width)):
         before = np.concatenate(
             [values.take([0], axis), values.take(range(values.shape[axis] - 1), axis)], axis

@@ -1,6 +1,7 @@
-"""What becomes of the colours that a file states, and from any kind of colour to sRGB.
+"""Converts the colours that a file states to those of the result, and any colour space to sRGB.
 
-8 bits go through Pillow's LittleCMS, 16 bits through that of imagecodecs, since Pillow has no such mode.
+Pictures with 8 bits use LittleCMS through Pillow. Those with 16 bits use it through imagecodecs, since Pillow has no
+such mode.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from enlarger.picture.stated import Stated
 from enlarger.picture.values import Note, Samples
 
 Space = Literal["gray", "rgb", "cmyk", "lab"]
-"""Kinds of colour that files hold."""
+"""Colour spaces that files use."""
 
 _IN_PROFILE = {"gray": b"GRAY", "rgb": b"RGB ", "cmyk": b"CMYK", "lab": b"Lab "}
-"""How a profile names them (ICC.1:2022, table 19)."""
+"""Their names in a profile (ICC.1:2022, table 19)."""
 
 _IN_PILLOW = {"gray": "L", "rgb": "RGB", "cmyk": "CMYK", "lab": "LAB"}
 
@@ -33,11 +34,11 @@ _INTENT = ImageCms.Intent.RELATIVE_COLORIMETRIC
 _SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 _LAB_ZERO = 0x8000
-"""What a TIFF's signed a* and b* differ by from a profile's, which begin at -128."""
+"""Difference between a* and b* in a TIFF, which are signed, and in a profile, where they begin at -128."""
 
 
 class BrokenProfileError(Exception):
-    """LittleCMS can make nothing of the profile."""
+    """LittleCMS cannot use the profile."""
 
 
 def fits(icc: bytes, space: Space) -> bool:
@@ -46,7 +47,7 @@ def fits(icc: bytes, space: Space) -> bool:
 
 
 def is_readable(icc: bytes) -> bool:
-    """Whether the profile's header and directory hold together; its curves and tables are not looked at."""
+    """Whether the profile's header and directory are consistent. Its curves and tables are not checked."""
     try:
         _opened(icc)
     except BrokenProfileError:
@@ -55,15 +56,15 @@ def is_readable(icc: bytes) -> bool:
 
 
 _HOLD_HDR = ("png", "avif")
-"""Formats that state PQ and HLG."""
+"""Formats that can state PQ and HLG."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Colours:
-    """Colour channels, and all that their file says of what they mean."""
+    """Colour channels, and everything that their file says about their meaning."""
 
     samples: Samples
-    """(H, W, C), uint8 or uint16, as ``to_srgb`` takes them."""
+    """Shape (H, W, C), uint8 or uint16, as ``to_srgb`` expects them."""
 
     alpha: Samples | None
     space: Space
@@ -71,11 +72,11 @@ class Colours:
     stated: Stated
 
     def for_result(self, kind: str | None, *, wants_srgb: bool) -> Made:
-        """Gray or RGB, and what belongs to it.
+        """Return gray or RGB samples for a result, with their profile or statement.
 
         Args:
-            kind: the format of the result; None for one that holds everything.
-            wants_srgb: convert to sRGB whatever is something else.
+            kind: the format of the result; None for one that can hold everything.
+            wants_srgb: convert all other colours to sRGB.
         """
         notes = list(self.stated.notes)
         icc = self._usable_profile(notes)
@@ -93,7 +94,10 @@ class Colours:
         return self._through_profile(icc, notes)
 
     def _is_made_of(self, encoding: Encoding) -> bool:
-        """Whether the file's profile is what we make of the statement beside it: so the file is a result of ours."""
+        """Whether the profile equals the one that we derive from the statement beside it.
+
+        Then the file is a result of ours.
+        """
         return encoding.hdr is None and self.icc == encoding.profile(gray=self.space == "gray")
 
     def _usable_profile(self, notes: list[Note]) -> bytes | None:
@@ -110,7 +114,7 @@ class Colours:
         return self.icc
 
     def _through_profile(self, icc: bytes | None, notes: list[Note]) -> Made:
-        """In sRGB, as the file's profile says."""
+        """Return samples in sRGB, converted with the file's profile."""
         space = self.space
         try:
             samples = to_srgb(self.samples, space, icc)
@@ -128,7 +132,7 @@ class Colours:
     def _as_stated(
         self, encoding: Encoding, notes: list[Note], kind: str | None, *, wants_srgb: bool
     ) -> Made:
-        """As the file states it without a profile: kept with a marking, or converted."""
+        """Return samples whose file states its colours without a profile: marked as they are, or converted."""
         samples, gray, statement = self.samples, self.space == "gray", encoding.statement
         if encoding.is_narrow:
             samples = _in_full_range(samples)
@@ -170,27 +174,27 @@ class Colours:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """Colour channels of a picture, and what belongs to them."""
+    """Colour channels of a picture, and the data that describes them."""
 
     samples: Samples
-    """(H, W, 1) or (H, W, 3)."""
+    """Shape (H, W, 1) or (H, W, 3)."""
 
     icc: bytes | None = None
     statement: Statement | None = None
     own: Encoding | None = None
-    """As of ``Picture``."""
+    """See ``Picture.own``."""
 
     notes: list[Note]
 
 
 def to_srgb(colour: Samples, space: Space, icc: bytes | None) -> Samples:
-    """Colour channels in sRGB: (H, W, 3), or (H, W, 1) for gray, in the dtype they came in.
+    """Return colour channels in sRGB: (H, W, 3), or (H, W, 1) for gray, in the dtype of the input.
 
     Args:
-        colour: (H, W, 1, 3 or 4), uint8 or uint16, Lab with signed a* and b* as in a TIFF.
-        space: what the channels are.
-        icc: their profile. Without one inks are subtracted from white, Lab is that of the ICC (D50), and
-            gray and RGB stay.
+        colour: (H, W, 1, 3 or 4), uint8 or uint16; Lab has signed a* and b*, as in a TIFF.
+        space: the colour space of the channels.
+        icc: their profile. Without one, inks are subtracted from white, Lab is the ICC's (D50), and gray and RGB are
+            unchanged.
 
     Raises:
         BrokenProfileError: the profile cannot be used.
@@ -204,13 +208,16 @@ def to_srgb(colour: Samples, space: Space, icc: bytes | None) -> Samples:
     if space == "lab" and colour.dtype == np.uint16:
         colour = _lab_of_profile(colour)
     rgb = _transformed(colour, space, icc, _SRGB)
-    return rgb[:, :, 1:2] if space == "gray" else rgb  # neutral: all three are the same
+    return rgb[:, :, 1:2] if space == "gray" else rgb  # neutral: all three channels are equal
 
 
 def with_curves(
     colour: Samples, curves: tuple[Curve, Curve, Curve], wanted: tuple[Curve, Curve, Curve]
 ) -> Samples:
-    """Colour channels, (H, W, 1 or 3), of the same light in other curves, in the dtype they came in; gray has that of green."""
+    """Return colour channels, (H, W, 1 or 3), of the same light in other curves; gray uses the curve of green.
+
+    The dtype is that of the input.
+    """
     most = int(np.iinfo(colour.dtype).max)
     codes = np.arange(most + 1) / most
     made = np.empty_like(colour)
@@ -224,7 +231,7 @@ def with_curves(
 
 
 def from_srgb(rgb: tuple[int, int, int], icc: bytes) -> Samples:
-    """A colour of sRGB, 0 to 255, in that of a profile made here for gray or RGB: (1,) or (3,), uint16."""
+    """Return a colour of sRGB, 0 to 255, in the colours of a profile made here for gray or RGB: (1,) or (3,), uint16."""
     space: Space = "gray" if fits(icc, "gray") else "rgb"
     wide = np.array(rgb, np.uint16).reshape(1, 1, 3) * np.uint16(257)
     made: Samples = imagecodecs.cms_transform(
@@ -241,7 +248,7 @@ def from_srgb(rgb: tuple[int, int, int], icc: bytes) -> Samples:
 
 
 def _transformed(colour: Samples, space: Space, icc: bytes, wanted: bytes) -> Samples:
-    """Colours of one profile in those of another, for RGB: (H, W, 3)."""
+    """Return colours of one profile in those of another, for RGB: (H, W, 3)."""
     in_depth = _in_16_bits if colour.dtype == np.uint16 else _in_8_bits
     return in_depth(np.ascontiguousarray(colour), space, icc, wanted)
 
@@ -250,7 +257,8 @@ def _in_8_bits(colour: Samples, space: Space, icc: bytes, wanted: bytes) -> Samp
     height, width, _ = colour.shape
     flags = ImageCms.Flags.BLACKPOINTCOMPENSATION
     if space in ("gray", "lab"):
-        # A gray of linear light was 10 of 255 code values off without; most of Lab is out of gamut: see below.
+        # Without this, a gray of linear light was off by 10 of 255 code values. Most of Lab is out of gamut: see
+        # below.
         flags |= ImageCms.Flags.NOOPTIMIZE
     image = Image.frombytes(_IN_PILLOW[space], (width, height), colour.tobytes())
     try:
@@ -277,8 +285,8 @@ def _in_16_bits(colour: Samples, space: Space, icc: bytes, wanted: bytes) -> Sam
             colorspace=space,
             outcolorspace="rgb",
             intent=int(_INTENT),
-            # Optimized, LittleCMS goes through a grid, which was up to 13 of 255 code values off where
-            # colours leave the gamut, and moved white and black.
+            # With optimization, LittleCMS uses a grid. It was off by up to 13 of 255 code values for colours outside
+            # the gamut, and moved white and black.
             flags=flags.BLACKPOINTCOMPENSATION | flags.NOOPTIMIZE,
         )
     except (imagecodecs.CmsError, ValueError) as error:
@@ -287,7 +295,7 @@ def _in_16_bits(colour: Samples, space: Space, icc: bytes, wanted: bytes) -> Sam
 
 
 def _in_full_range(samples: Samples) -> Samples:
-    """Samples of video's range, where black and white are at 16 and 235 of 8 bits (H.273, 8.3), stretched and clipped."""
+    """Return samples of the video range, with black and white at 16 and 235 of 8 bits (H.273, 8.3), stretched and clipped."""
     unit = 1 << (8 * samples.itemsize - 8)
     most = np.iinfo(samples.dtype).max
     stretched = (np.arange(most + 1) - 16 * unit) * (most / (219 * unit))
@@ -296,7 +304,7 @@ def _in_full_range(samples: Samples) -> Samples:
 
 
 def _without_profile(inks: Samples) -> Samples:
-    """Inks subtracted from white, in the arithmetic of Pillow's own conversion."""
+    """Return inks subtracted from white, with the same arithmetic as Pillow's own conversion."""
     most = np.iinfo(inks.dtype).max
     wide = inks.astype(np.uint32)
     light = most - wide[:, :, 3:]
@@ -304,7 +312,7 @@ def _without_profile(inks: Samples) -> Samples:
 
 
 def _lab_of_profile(lab: Samples) -> Samples:
-    """Lab of a 16-bit TIFF (a* and b* signed, in 256ths) as LittleCMS counts: from -128 in 257ths."""
+    """Return Lab of a 16-bit TIFF (a* and b* signed, in 256ths) in the units of LittleCMS: from -128 in 257ths."""
     wide = lab.astype(np.uint32)
     chroma = ((wide[:, :, 1:] ^ _LAB_ZERO) * 257 + 128) // 256
     return np.concatenate([wide[:, :, :1], chroma.clip(0, 65535)], axis=2).astype(np.uint16)

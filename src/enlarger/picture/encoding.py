@@ -1,7 +1,7 @@
-"""What samples mean where a file says it without a profile: primaries and curves, by number or by name.
+"""The meaning of samples whose file has no profile: primaries and curves, by number or by name.
 
-The numbers are those of ITU-T H.273 (colour primaries, table 2, and transfer characteristics, table 3), which PNG's cICP and
-AVIF's nclx have in common.
+The numbers are those of ITU-T H.273 (colour primaries, table 2, and transfer characteristics, table 3), which cICP of
+PNG and nclx of AVIF share.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from enlarger.picture import profile
 from enlarger.picture.profile import D65, SRGB_PRIMARIES, Curve, Primaries
 
 Hdr = Literal["pq", "hlg"]
-"""The curves of BT.2100, which reach beyond the white of a display: no profile of curves says what to do with that."""
+"""The curves of BT.2100, which extend beyond the white of a display. Profiles cannot describe how to handle that."""
 
 SRGB_CODE, PQ_CODE, HLG_CODE = 13, 16, 18
 """Transfer characteristics."""
@@ -43,10 +43,10 @@ PRIMARIES = {
     12: ("Display P3", Primaries(D65, *_P3)),
     22: ("EBU 3213", Primaries(D65, (0.630, 0.340), (0.295, 0.605), (0.155, 0.077))),
 }
-"""By code; the others are reserved."""
+"""Primaries by code. The other codes are reserved."""
 
-# Video of BT.709 and its kin is shown as sRGB is, as browsers do: the standards state how a camera codes light, and leave
-# to the display what comes out; a picture that says BT.709 and nothing else is plain sRGB everywhere.
+# Video of BT.709 and related standards is treated as sRGB, as in browsers. These standards define how a camera
+# encodes light, and leave the result to the display. A picture that only states BT.709 is plain sRGB everywhere.
 TRANSFERS: dict[int, tuple[str, Curve | Hdr]] = {
     **dict.fromkeys((1, 6, 7, 11, 12, 14, 15), ("BT.709", "srgb")),
     UNSPECIFIED_CODE: ("unspecified", "srgb"),
@@ -58,41 +58,45 @@ TRANSFERS: dict[int, tuple[str, Curve | Hdr]] = {
     17: ("gamma 2.6", 2.6),
     HLG_CODE: ("HLG", "hlg"),
 }
-"""By code. The logarithmic ones, 9 and 10, have been used by nobody, and the others are reserved."""
+"""Curves by code. The logarithmic ones, 9 and 10, are not used in practice, and the others are reserved."""
 
 _NEAR = 0.0011
-"""Between chromaticities that are meant to be the same; rounding of writers makes up to 0.001."""
+"""Maximum difference between chromaticities that mean the same. Rounding in files makes up to 0.001."""
 
 _LEAST_EXPONENT = 1.5
-"""Curves of less are called linear light. In 8 bits they have too few dark steps (the first of light itself is 13 of sRGB's),
-and networks, which have seen photos of sRGB alone, make worse pictures of them (docs/decisions/0023)."""
+"""A curve with a smaller exponent counts as linear light.
+
+In 8 bits it has too few dark steps: the first step is 13 of sRGB's. Networks have only seen photos in sRGB, and make
+worse pictures of it (docs/decisions/0023).
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
-    """What a file says of its colours without a profile, in the numbers of its format, to be said again in the result.
+    """A file's statement of its colours without a profile, in the numbers of its format, to be repeated in the result.
 
-    ``Picture.icc`` says the same, except of PQ and HLG. All fields None: another kind of statement, said by the profile alone.
+    ``Picture.icc`` describes the same colours, except for PQ and HLG. If all fields are None, it was another kind of
+    statement, which only the profile repeats.
     """
 
     code_points: tuple[int, int] | None = None
-    """Colour primaries and transfer characteristics of H.273, as cICP of PNG and nclx of AVIF have them."""
+    """Colour primaries and transfer characteristics of H.273, as in cICP of PNG and nclx of AVIF."""
 
     gamma: int | None = None
-    """As gAMA of PNG has it: the exponent from light to samples, in 100000ths."""
+    """The value of gAMA in PNG: the exponent from light to samples, in 100000ths."""
 
     chromaticities: tuple[int, ...] | None = None
-    """As cHRM of PNG has them: x and y of white, red, green and blue, in 100000ths."""
+    """The values of cHRM in PNG: x and y of white, red, green and blue, in 100000ths."""
 
     rendering_intent: int | None = None
-    """As sRGB of PNG has it, which says that samples are sRGB."""
+    """The value of sRGB in PNG, which marks samples as sRGB."""
 
     mastering_display: tuple[int, ...] | None = None
     light_levels: tuple[int, ...] | None = None
-    """As mDCV and cLLI of PNG have them, beside cICP."""
+    """The values of mDCV and cLLI in PNG, beside cICP."""
 
     peak_nits: float = 0.0
-    """The brightest light of PQ or HLG, apart from specks, in candela per square metre, as it was found in the samples."""
+    """The brightest light of PQ or HLG, apart from specks, in candela per square metre, as measured in the samples."""
 
     @property
     def is_hdr(self) -> bool:
@@ -102,27 +106,27 @@ class Statement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoding:
-    """How samples become colours."""
+    """The relation between samples and colours."""
 
     source: str
-    """What states it, such as ``cICP``, for notes."""
+    """The chunk or field that states it, such as ``cICP``, for notes."""
 
     name: str
-    """The same in words, such as ``BT.2020, PQ``."""
+    """A readable name, such as ``BT.2020, PQ``."""
 
     primaries: Primaries = SRGB_PRIMARIES
     curves: tuple[Curve, Curve, Curve] = ("srgb", "srgb", "srgb")
-    """Curves of red, green and blue; they mean nothing where ``hdr`` is given."""
+    """Curves of red, green and blue; unused if ``hdr`` is set."""
 
     hdr: Hdr | None = None
     is_narrow: bool = False
-    """Whether black and white lie where video has them: of 8 bits at 16 and 235 (BT.2100, table 9)."""
+    """Whether black and white are those of video: 16 and 235 in 8 bits (BT.2100, table 9)."""
 
     statement: Statement = field(default_factory=Statement)
-    """How to say it again in a format of the same kind."""
+    """The statement to write into a result of the same kind of format."""
 
     def is_srgb(self, *, gray: bool) -> bool:
-        """Whether samples may stay and be called sRGB."""
+        """Whether samples may stay as they are and be called sRGB."""
         return (
             self.hdr is None
             and set(self.curves) == {"srgb"}
@@ -131,7 +135,7 @@ class Encoding:
 
     @property
     def is_linear(self) -> bool:
-        """Whether samples are light, or nearly so."""
+        """Whether samples are linear light, or nearly so."""
         middle = 0.5**_LEAST_EXPONENT
         return self.hdr is None and any(
             float(light_of(curve, 0.5)) > middle for curve in self.curves
@@ -152,10 +156,10 @@ class Encoding:
         )
 
     def profile(self, *, gray: bool) -> bytes:
-        """The profile that says the same; of PQ and HLG there is none.
+        """Return the profile that describes the same colours. PQ and HLG have none.
 
         Raises:
-            DegeneratePrimariesError: there are no such colours.
+            DegeneratePrimariesError: the primaries describe no colours.
         """
         if gray:
             return profile.gray_profile(self.curves[1], self.name)
@@ -163,7 +167,7 @@ class Encoding:
 
 
 def light_of(curve: Curve, coded: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Samples, 0 to 1, as light, 0 to 1."""
+    """Return light, 0 to 1, of samples, 0 to 1."""
     coded = np.asarray(coded, np.float64)
     if curve == "srgb":
         return np.where(coded <= 0.04045, coded / 12.92, ((coded + 0.055) / 1.055) ** 2.4)
@@ -173,7 +177,7 @@ def light_of(curve: Curve, coded: npt.ArrayLike) -> npt.NDArray[np.float64]:
 
 
 def coded_of(curve: Curve, light: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """The inverse."""
+    """Return samples, 0 to 1, of light, 0 to 1: the inverse of ``light_of``."""
     light = np.asarray(light, np.float64)
     if curve == "srgb":
         return np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
@@ -183,7 +187,7 @@ def coded_of(curve: Curve, light: npt.ArrayLike) -> npt.NDArray[np.float64]:
 
 
 def statement_of(fields: Mapping[str, Any]) -> Statement:
-    """As ``dataclasses.asdict`` made fields of it, whose tuples are lists in JSON."""
+    """Return a statement from the fields of ``dataclasses.asdict``, with lists of JSON in place of tuples."""
     values: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
     }
@@ -191,7 +195,7 @@ def statement_of(fields: Mapping[str, Any]) -> Statement:
 
 
 def encoding_of(fields: Mapping[str, Any]) -> Encoding:
-    """Likewise."""
+    """Return an encoding from the fields of ``dataclasses.asdict``, with lists of JSON in place of tuples."""
     curves = [tuple(curve) if isinstance(curve, list) else curve for curve in fields["curves"]]
     values = {
         **fields,
@@ -203,7 +207,7 @@ def encoding_of(fields: Mapping[str, Any]) -> Encoding:
 
 
 def of_code_points(primaries: int, transfer: int, *, source: str) -> Encoding | None:
-    """What two numbers of H.273 mean; None where one of them is reserved or not known here."""
+    """Return the encoding that two code points of H.273 mean; None if one of them is reserved or unknown here."""
     if primaries not in PRIMARIES or transfer not in TRANSFERS:
         return None
     name, chromaticities = PRIMARIES[primaries]

@@ -1,4 +1,4 @@
-"""The frames of an animation as they are seen, put together from what each draws."""
+"""Composes the visible frames of an animation from the patches that it stores."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from enlarger.picture.patches import Patch
 from enlarger.picture.values import Samples
 
 Frame = tuple[Samples, Space, float]
-"""RGB and alpha, whether it is gray, and how long it is shown."""
+"""RGB and alpha, whether the frame is gray, and how long it is shown."""
 
 
 def stacked(
     shown: Iterable[Frame], size: tuple[int, int], count: int
 ) -> tuple[Samples, Samples | None, Space, tuple[float, ...]]:
-    """The first frames of an animation as they are seen, below one another, and how long each is shown."""
+    """Return the first visible frames of an animation, stacked vertically, and how long each is shown."""
     width, height = size
     canvases = np.empty((count, height, width, 4), np.uint8)
     durations_ms: list[float] = []
@@ -31,7 +31,7 @@ def stacked(
     if len(durations_ms) < count:
         raise UnreadableImage(f"it has {len(durations_ms)} frames and says that there are more")
     rows: Samples = canvases.reshape(-1, width, 4)
-    # Where nothing shows through in any frame, there is no alpha.
+    # If no frame has a transparent pixel, there is no alpha.
     alpha = None if rows[:, :, 3].min() == 255 else rows[:, :, 3]
     return (
         rows[:, :, : 1 if is_gray else 3],
@@ -46,13 +46,13 @@ def composed(
     size: tuple[int, int],
     read: Callable[[Patch, int, int], tuple[Samples, Space]],
 ) -> Iterator[Frame]:
-    """Frames put together from what each draws, on what is clear at first; what is drawn beside it is not seen.
+    """Yield the visible frames. The canvas is clear at first, and drawing outside it is clipped.
 
     Args:
         drawn: what the frames draw, in their order.
         size: width and height of the picture.
-        read: gives the part of a patch of a width and a height, from its corner, as RGB and alpha, and
-            whether it is gray.
+        read: returns the top left part of a patch, of a given width and height, as RGB and alpha, and whether it is
+            gray.
     """
     canvas = np.zeros((size[1], size[0], 4), np.uint8)
     space: Space = "gray"
@@ -61,7 +61,7 @@ def composed(
         before = place.copy()
         if place.size:
             pixels, space = read(patch, place.shape[1], place.shape[0])
-            # Over nothing it is what is drawn, with whatever colour is under what is clear.
+            # On an empty canvas, the result is the patch itself, including the colour below its clear pixels.
             place[:] = blended(pixels, before) if patch.is_blended and number else pixels
         yield canvas, space, patch.duration_ms
         if patch.then == "clear":
@@ -71,7 +71,7 @@ def composed(
 
 
 def blended(front: Samples, back: Samples) -> Samples:
-    """One over the other, both with their own alpha (PNG third edition, 13.16; Porter and Duff's over)."""
+    """Return one picture over the other, both with their own alpha (PNG third edition, 13.16; Porter and Duff's over)."""
     shown = np.where(front[:, :, 3:] == 0, back, front)
     mixed = (front[:, :, 3] % 255 > 0) & (back[:, :, 3] > 0)
     upper, lower = front[mixed].astype(np.float64), back[mixed].astype(np.float64)

@@ -1,7 +1,7 @@
 """The blocks of a GIF and its frames as they are stored (GIF89a, 17 to 26).
 
-Programs that write GIF leave bytes between blocks, forget the end, and state frames that reach beyond the screen.
-Everybody shows such files, so they are read here, and what is wrong with them is said.
+Some programs leave bytes between blocks, omit the end, or state frames that extend beyond the screen. All viewers
+show such files, so they are read here, with a note about what is wrong.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ _SCREEN_BYTES = 13
 _IMAGE, _EXTENSION, _TRAILER = 0x2C, 0x21, 0x3B
 CONTROL, COMMENT, APPLICATION = 0xF9, 0xFE, 0xFF
 _LABELS = (0x01, CONTROL, COMMENT, APPLICATION)
-"""Labels of extensions; the first is of plain text."""
+"""Labels of extensions; the first is plain text."""
 
 LOOPS = (b"NETSCAPE2.0", b"ANIMEXTS1.0")
-"""Applications whose blocks say how often to begin again."""
+"""Application blocks that state the loop count."""
 
 _BEGINNING = re.compile(rb"[!,;]")
-"""What blocks and the end begin with."""
+"""First bytes of blocks and of the end."""
 
 _MOST_BLOCKS = 200_000
-"""So many are looked at: an animation of an hour has fewer."""
+"""The most blocks that are read. An animation of one hour has fewer."""
 
 _CODE_BITS = tuple(bytes([bits]) for bits in range(1, 12))
-"""Lengths of the codes of LZW at first; they grow to 12 bits."""
+"""Initial code lengths of LZW; codes grow to 12 bits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,16 +38,16 @@ class Block:
 
     begin: int
     label: int | None
-    """What kind of extension it is; None for a frame."""
+    """The type of an extension; None for a frame."""
 
     data_at: int
     """Where its sub-blocks begin."""
 
     stop: int
-    """Where it ends, behind the last of them."""
+    """Where the last of its sub-blocks ends."""
 
     is_whole: bool
-    """Whether the file has all of them, and the byte that ends them."""
+    """Whether the file contains all of them, and the byte that ends them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,13 +59,13 @@ class Frame:
     width_px: int
     height_px: int
     control: bytes
-    """The four bytes before it that say how it is shown; zeros where there are none."""
+    """The four bytes before the frame that say how it is shown; zeros if they are missing."""
 
     stored: bytes
-    """What follows its place: flags, its own colours, and its pixels."""
+    """Everything after its position and size: flags, its own colours, and its pixels."""
 
     is_whole: bool
-    """Whether its pixels end in the file. Otherwise they may all be there, or not."""
+    """Whether the end of the pixels is in the file. Otherwise they may be complete, or not."""
 
     @property
     def has_clear_index(self) -> bool:
@@ -75,38 +75,38 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Film:
-    """All that a GIF holds of pixels."""
+    """Everything in a GIF that concerns pixels."""
 
     width_px: int
     height_px: int
-    """Size of the screen. It is that of the first frame where the screen is smaller, as browsers have it."""
+    """Size of the screen, or of the first frame if the screen is smaller, as in browsers."""
 
     colours: bytes
-    """Flags of the screen, and the colours that frames without their own have."""
+    """Flags of the screen, and the colours of frames without their own."""
 
     frames: tuple[Frame, ...]
     plays: int
-    """How often it is played; 0 for ever."""
+    """How often the animation is played; 0 means for ever."""
 
     damage: tuple[str, ...]
-    """What is wrong with it and harms no pixel, in words."""
+    """Faults of the file that affect no pixel, as readable texts."""
 
     def is_clipped(self, frame: Frame) -> bool:
-        """Whether the frame reaches beyond the screen."""
+        """Whether the frame extends beyond the screen."""
         right, bottom = frame.left + frame.width_px, frame.top + frame.height_px
         return right > self.width_px or bottom > self.height_px
 
     def is_covered_by(self, frame: Frame) -> bool:
-        """Whether the frame leaves no place of the screen."""
+        """Whether the frame covers the whole screen."""
         at_corner = frame.left == frame.top == 0
         return at_corner and frame.width_px >= self.width_px and frame.height_px >= self.height_px
 
 
 def read(data: bytes) -> Film:
-    """The frames of a GIF.
+    """Return the frames of a GIF.
 
     Raises:
-        UnreadableImage: the file has no frame, or ends before its first one does.
+        UnreadableImage: the file has no frame, or ends before its first frame does.
         struct.error, IndexError: the file ends in its header.
     """
     width_px, height_px = struct.unpack_from("<HH", data, 6)
@@ -139,19 +139,20 @@ def read(data: bytes) -> Film:
         height_px=height_px,
         colours=data[10 : first_block(data)],
         frames=tuple(frames),
-        # The block says how often to begin again, and is missing where it is not; as gif2webp of libwebp reads it.
+        # The block states the number of repetitions, and is missing if there are none; gif2webp of libwebp reads it
+        # so.
         plays=1 if again is None else again + 1 if again else 0,
         damage=tuple(damage),
     )
 
 
 def first_block(data: bytes) -> int:
-    """Where the blocks begin, behind the colours of the screen."""
+    """Return where the blocks begin, after the colours of the screen."""
     return _SCREEN_BYTES + _table_bytes(data[10])
 
 
 def blocks(data: bytes) -> Iterator[Block]:
-    """The frames and extensions in their order, as far as the file has them; bytes between them are skipped."""
+    """Yield the frames and extensions in their order, up to the end of the file. Bytes between them are skipped."""
     at, is_expected = first_block(data), True
     for _ in range(_MOST_BLOCKS):
         found = _BEGINNING.search(data, at)
@@ -167,7 +168,7 @@ def blocks(data: bytes) -> Iterator[Block]:
             if at + 11 > len(data):
                 return
             data_at = at + 10 + _table_bytes(data[at + 9]) + 1
-        # Behind bytes that mean nothing, a block has to look like one.
+        # After unknown bytes, a block must look like a valid one.
         if not is_expected and (
             data[data_at - 1 : data_at] not in _CODE_BITS
             if is_frame
@@ -189,7 +190,7 @@ def blocks(data: bytes) -> Iterator[Block]:
 
 
 def sub_blocks(data: bytes, block: Block) -> list[bytes]:
-    """What the block holds, in the parts in which it is stored."""
+    """Return the sub-blocks of a block, as they are stored."""
     parts, at = [], block.data_at
     while at < block.stop and data[at]:
         parts.append(data[at + 1 : at + 1 + data[at]])
@@ -198,7 +199,7 @@ def sub_blocks(data: bytes, block: Block) -> list[bytes]:
 
 
 def still(film: Film, frame: Frame) -> bytes:
-    """The frame as a picture of its own: on a screen of its size, with the colours of all and what is clear in it."""
+    """Return the frame as a GIF of its own, on a screen of its size, with the shared colours and its transparent colour."""
     return b"".join(
         [
             b"GIF89a" + struct.pack("<HH", frame.width_px, frame.height_px) + film.colours,
@@ -214,7 +215,7 @@ def _frame(data: bytes, block: Block, control: bytes) -> Frame:
     left, top, width_px, height_px = struct.unpack_from("<4H", data, block.begin + 1)
     stored = data[block.begin + 9 : block.stop]
     if not block.is_whole:
-        # A sub-block that the file ends in is shorter than it says; a decoder would read on into what follows.
+        # A sub-block at the end of the file is shorter than it states. A decoder would read on into what follows.
         parts = (part for part in sub_blocks(data, block) if part)
         stored = b"".join(
             [data[block.begin + 9 : block.data_at], *(bytes([len(part)]) + part for part in parts)]
@@ -242,5 +243,5 @@ def _between(skipped: bytes) -> str:
 
 
 def _table_bytes(flags: int) -> int:
-    """Length of the colour table that the flags speak of."""
+    """Return the length of the colour table that the flags state."""
     return 3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0

@@ -1,7 +1,7 @@
 """The segments of a JPEG, and whether all of its pixels are in the file (ITU-T T.81, annex B).
 
-Nothing here decodes a pixel. The walk goes over a file as libjpeg does: bytes between segments are skipped, and a
-segment is as long as it says.
+Nothing here decodes a pixel. The file is read as libjpeg does it: bytes between segments are skipped, and a segment
+is as long as it states.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ _DQT, _DNL, _DRI = 0xDB, 0xDC, 0xDD
 APP0, APP1, APP2, APP14 = 0xE0, 0xE1, 0xE2, 0xEE
 _DHT, _JPG, _DAC, _DHP, _EXP = 0xC4, 0xC8, 0xCC, 0xDE, 0xDF
 FRAMES = frozenset(range(0xC0, 0xD0)) - {_DHT, _JPG, _DAC}
-"""Markers of frames (T.81, table B.1). They say how large the picture is and how it is coded."""
+"""Markers of frames (T.81, table B.1), which state the size of the picture and its coding."""
 
 NEEDED = FRAMES | {_DHT, _DAC, _DQT, _DRI, _DNL, _DHP, _EXP, SOS, EOI}
-"""Markers of all that a decoder needs: frames, tables, restart intervals, numbers of lines, scans, and the end."""
+"""Markers of everything that a decoder needs: frames, tables, restart intervals, numbers of lines, scans, and the end."""
 
 _DEEP_BITS = 12
 _COMPONENT_COUNTS = (1, 3, 4)
@@ -30,39 +30,39 @@ _HIERARCHICAL = frozenset({0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF, 0xDE})
 _PROGRESSIVE, _ARITHMETIC = frozenset({0xC2, 0xCA}), frozenset({0xC9, 0xCA})
 
 _ALONE = frozenset({0x01, SOI, *range(0xD0, 0xD8)})
-"""Markers that no segment belongs to."""
+"""Markers without a segment."""
 
 _NEXT_MARKER = re.compile(rb"\xff+[\x01-\xfe]")
 _MARKER_AMONG_PIXELS = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 """A marker that ends the pixels of a scan: neither a stuffed byte nor a restart."""
 
 _MOST_SEGMENTS = 65_536
-"""So many are looked at. A profile has up to 255, and a progressive picture about ten."""
+"""The most segments that are read. A profile has up to 255, and a progressive picture about ten."""
 
 _NEVER_TWO_ZEROS = tuple(value for value in range(0x80, 0xFF) if "00" not in f"{value:b}")
 _ANY_PIXELS = tuple(range(0xFF))
 
 _LONGEST_UNIT_BYTES = 2160
-"""What the ten blocks of the largest unit that is coded as one may take (T.81, B.2.3), at 27 bits a coefficient."""
+"""The most bytes of the largest unit, which has ten blocks (T.81, B.2.3), with 27 bits a coefficient."""
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One segment; that of a scan has its pixels behind it."""
+    """One segment. The pixels of a scan belong to its segment."""
 
     marker: int
     begin: int
-    """Where its marker begins, without bytes that fill up."""
+    """Where its marker begins, after fill bytes."""
 
     content: slice
-    """Behind the marker and the length."""
+    """The content after the marker and the length."""
 
     stop: int
-    """Where the segment ends, and the pixels of a scan with it."""
+    """Where the segment ends, including the pixels of a scan."""
 
 
 def segments(data: bytes) -> Iterator[Segment]:
-    """The segments in their order, the end marker last if it is there."""
+    """Yield the segments in their order, the end marker last if it exists."""
     at, is_scanned = 2, False
     for _ in range(_MOST_SEGMENTS):
         found = _NEXT_MARKER.search(data, at)
@@ -90,16 +90,16 @@ def segments(data: bytes) -> Iterator[Segment]:
 
 
 def end(data: bytes) -> int:
-    """Where a JPEG ends, behind its end marker; the length of the file if it has none."""
+    """Return where a JPEG ends, after its end marker; the length of the file if it has none."""
     ends = (segment.stop for segment in segments(data) if segment.marker == EOI)
     return next(ends, len(data))
 
 
 def unsupported(frame: Segment, data: bytes) -> str | None:
-    """What no decoder here reads of the frame's kind, in words; None for what is read.
+    """Return which property of the frame no decoder here supports, as text; None if the frame can be read.
 
-    libjpeg-turbo reads sequential and progressive frames of 8 bits, with Huffman and with arithmetic coding; Pillow knows
-    what one, three and four components are.
+    libjpeg-turbo reads sequential and progressive frames of 8 bits, with Huffman and with arithmetic coding. Pillow
+    knows the meaning of one, three and four components.
     """
     content = data[frame.content]
     depth_bits = content[0] if content else 0
@@ -116,7 +116,7 @@ def unsupported(frame: Segment, data: bytes) -> str | None:
 
 
 def are_scans_missing(data: bytes, walked: list[Segment]) -> bool:
-    """Whether a component, or a part of its coefficients, comes in no scan."""
+    """Whether a component, or a part of its coefficients, is in no scan."""
     frame = next((segment for segment in walked if segment.marker in FRAMES), None)
     if frame is None:
         return True
@@ -137,13 +137,13 @@ def are_scans_missing(data: bytes, walked: list[Segment]) -> bool:
 
 
 def with_other_pixels(data: bytes, walked: list[Segment]) -> tuple[bytes, ...]:
-    """The file, which ends among its pixels, with other pixels behind them; none where that proves nothing.
+    """Return the file, which ends among its pixels, with other pixels appended; nothing if that proves nothing.
 
-    A decoder that needs more pixels than the file has takes them from there, so the picture changes. One that has all
-    of them looks at nothing behind. libjpeg makes up bits of 0 where pixels are missing, so the first pixels
-    never have two of them in a row; others may be the end of a block by chance, so there are second ones. They
-    take more than one unit, since a part of that may lie outside of the picture, and there are some behind
-    each restart marker, since a decoder that waits for one skips what stands before it.
+    A decoder that needs more pixels than the file has reads the appended ones, so the picture changes. A decoder that
+    has all of them ignores the rest. libjpeg makes up bits of 0 where pixels are missing, so the first appended
+    pixels never have two of them in a row. They may be the end of a block by chance, so there is a second version.
+    The appended pixels are longer than one unit, since a part of a unit may lie outside of the picture. Some follow
+    each restart marker, since a decoder that waits for a marker skips everything before it.
     """
     if any(segment.marker in _ARITHMETIC for segment in walked):
         return ()  # an arithmetic decoder reads ahead
@@ -161,6 +161,6 @@ def with_other_pixels(data: bytes, walked: list[Segment]) -> tuple[bytes, ...]:
 
 
 def _pixels(values: Sequence[int], number: int) -> bytes:
-    """Pixels that are the same each time."""
+    """Return pixels that are the same on each call."""
     chosen = hashlib.shake_128(bytes([number])).digest(_LONGEST_UNIT_BYTES)
     return bytes(values[value % len(values)] for value in chosen[number:])

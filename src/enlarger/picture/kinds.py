@@ -1,4 +1,4 @@
-"""What a file is that is not read here, by its first bytes, so that a refusal can say what to do."""
+"""Recognises file formats that are not supported by their first bytes, so that an error message can give advice."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from enlarger.picture.values import FORMATS
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of file, as a refusal speaks of it."""
+    """A kind of file, as an error message describes it."""
 
     name: str
-    """With its article: ``a HEIC picture``."""
+    """The name with its article: ``a HEIC picture``."""
 
     advice: str
     """What the user can do, as an imperative."""
@@ -38,7 +38,7 @@ def _text(name: str) -> Kind:
 
 
 def raw_photo(name: str | None = None) -> Kind:
-    """What a camera's sensor saw, which no program shows as it is; ``name`` is its maker and format."""
+    """Return a camera's unprocessed sensor data, which no program shows as it is; ``name`` is the maker and the format."""
     return Kind(
         f"a raw photo ({name}), of which only a small preview could be read"
         if name
@@ -58,7 +58,7 @@ _AUDIO = Kind("an audio file", "send a picture")
 _HEIC, _HEIF = _picture("a HEIC picture"), _picture("a HEIF picture")
 
 _SIGNATURES: tuple[tuple[int, bytes, Kind], ...] = (
-    # Raw photos. The headers are those that LibRaw's identify.cpp and ExifTool's %magicNumber look for.
+    # Raw photos. LibRaw's identify.cpp and ExifTool's %magicNumber look for the same headers.
     (6, b"HEAPCCDR", raw_photo("Canon CRW")),
     (0, b"FUJIFILMCCD-RAW", raw_photo("Fujifilm RAF")),
     (0, b"IIRO", raw_photo("Olympus ORF")),
@@ -110,24 +110,24 @@ _SIGNATURES: tuple[tuple[int, bytes, Kind], ...] = (
     (0, b"ID3", _AUDIO),  # WHATWG MIME Sniffing, 6.2
     (0, b"fLaC", _AUDIO),  # RFC 9639, 6
 )
-"""Where a signature stands, its bytes, and what has it. Those that are read here are not in the table."""
+"""The position of each signature, its bytes, and the kind of file. Supported formats are not in this table."""
 
 _CANON = b"II*\0\x10\0\0\0CR\x02\0"
 _PHASE_ONE = re.compile(rb"(?s)(II\*\0.{4}IIII.waR|MM\0\*.{4}MMMMRaw)")
-"""How raw photos begin that are TIFF files, too, as LibRaw tells them. Fewer bytes could be another TIFF's pixels."""
+"""The beginning of raw photos that are also TIFF files, as in LibRaw. A shorter pattern could match other TIFF files."""
 
 _NETPBM = re.compile(rb"P[1-7f]\s")
 """PBM, PGM, PPM, PAM and PFM (netpbm.sourceforge.net)."""
 
 _HEVC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
-"""Pictures and sequences that are coded with HEVC (ISO/IEC 23008-12, B.4)."""
+"""Pictures and sequences coded with HEVC (ISO/IEC 23008-12, B.4)."""
 
 _AV1_BRANDS = {b"avif", b"avis"}
 _HEIF_BRANDS = {b"mif1", b"mif2", b"msf1", b"miaf", b"avci", b"avcs", b"jpeg", b"jpgs"}
 _SOUND_BRANDS = {b"M4A ", b"M4B ", b"M4P "}
 
 _QUICKTIME_ATOMS = {b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"}
-"""What a QuickTime file without a file type begins with (QuickTime file format, movie files)."""
+"""First atoms of a QuickTime file without a file type (QuickTime file format, movie files)."""
 
 _RIFF = {
     b"AVI ": _VIDEO,
@@ -135,23 +135,23 @@ _RIFF = {
 }
 
 _HEAD_BYTES = 4096
-"""As much of a text as is looked at."""
+"""The number of bytes of a text that are examined."""
 
 _BLANK = "\ufeff \t\r\n\f"
-"""White space, and the mark that may stand before a text."""
+"""White space, and the byte order mark before a text."""
 
 _ELEMENT = re.compile(r"<(?:[a-z][\w.-]*:)?([a-z][\w.-]*)")
 _HTML_ELEMENTS = {
     *("html", "head", "body", "title", "meta", "link", "script", "style", "iframe", "base"),
     *("div", "p", "h1", "h2", "a", "br", "b", "table", "center", "form", "font", "pre"),
 }
-"""Elements that a page without ``<!DOCTYPE html>`` begins with, those of WHATWG MIME Sniffing 7.1 among them."""
+"""First elements of a page without ``<!DOCTYPE html>``, including those of WHATWG MIME Sniffing 7.1."""
 
 _JSON = re.compile(r"""\{\s*["}]|\[\s*(["\[{\]\d-]|true|false|null)""")
 
 
 def kind_of(data: bytes) -> Kind | None:
-    """What the file is; None for a format that is read here, and for what is not known."""
+    """Return the kind of a file; None for a supported format, and for unknown files."""
     if not data:
         return _EMPTY
     for offset, signature, kind in _SIGNATURES:
@@ -165,22 +165,22 @@ def kind_of(data: bytes) -> Kind | None:
 
 
 def raw_photo_in_tiff(data: bytes) -> Kind | None:
-    """The raw photo that a TIFF file is by its header; None for one that only its pages tell, and for others."""
+    """Return the raw photo that a TIFF's header identifies; None for one that only its pages identify, and for others."""
     if data.startswith(_CANON):
         return raw_photo("Canon CR2")
     return raw_photo("Phase One IIQ") if _PHASE_ONE.match(data) else None
 
 
 def unsupported(kind: Kind | None) -> UnsupportedFormat:
-    """The refusal of such a file, with what is read here, what it is where that is known, and what to do."""
+    """Return the error for such a file. It lists the supported formats, the kind of the file if known, and advice."""
     text = f"not a picture of a format read here ({', '.join(FORMATS)})"
     return UnsupportedFormat(f"{text}: this is {kind.name}; {kind.advice}" if kind else text)
 
 
 def _media(data: bytes) -> Kind | None:
-    """Kinds that share the boxes of ISO/IEC 14496-12: pictures of phones, and video."""
+    """Return a kind that uses the boxes of ISO/IEC 14496-12: pictures of phones, and video."""
     if data[4:8] != b"ftyp":
-        # A text may have such a word at this place, but no zero before it.
+        # A text may contain such a word at this position, but no zero byte before it.
         return _VIDEO if data[:1] == b"\0" and data[4:8] in _QUICKTIME_ATOMS else None
     size = min(int.from_bytes(data[:4], "big"), _HEAD_BYTES)
     major = data[8:12]
@@ -195,10 +195,10 @@ def _media(data: bytes) -> Kind | None:
 
 
 def _written(data: bytes) -> Kind | None:
-    """Kinds of text: pages, drawings, answers of a program."""
+    """Return a kind of text: a page, a drawing, the output of a program."""
     head = data[:_HEAD_BYTES]
     text = _decoded(head)
-    # Markup is readable in any encoding that contains ASCII; other text could be anything then.
+    # Markup can be recognised in any encoding that contains ASCII. Other text cannot.
     markup = _markup((head.decode("latin-1") if text is None else text).lstrip(_BLANK).lower())
     if markup or text is None:
         return markup
@@ -211,17 +211,17 @@ def _written(data: bytes) -> Kind | None:
 
 
 def _decoded(head: bytes) -> str | None:
-    """The beginning of a text in UTF-8, or in UTF-16 with its mark; None for other bytes."""
+    """Return the beginning of a text in UTF-8, or in UTF-16 with a byte order mark; None for other bytes."""
     is_wide = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        # A character that the end of the head cuts in two is no error.
+        # A character that is cut by the end of the head is not an error.
         return codecs.getincrementaldecoder("utf-16" if is_wide else "utf-8")().decode(head)
     except UnicodeDecodeError:
         return None
 
 
 def _markup(lower: str) -> Kind | None:
-    """HTML, SVG or XML, by its first element; ``lower`` begins with neither capitals nor blanks."""
+    """Return HTML, SVG or XML, by the first element; ``lower`` begins with neither capitals nor blanks."""
     if not lower.startswith("<"):
         return None
     first = _ELEMENT.search(lower)

@@ -1,8 +1,8 @@
-"""How a TIFF stores its samples: read from its directory, and written for the libraries that decode them.
+"""How a TIFF stores its samples: read from its directory, and written anew for the libraries that decode it.
 
-The directory that the libraries see is written here and says only how the samples are stored. So whatever else the file's
-own directory holds, sound or damaged, reaches no decoder, and facts that are missing or doubtful are settled once, in the
-way of libtiff.
+The directory that the libraries read is written here and contains only the sample layout. Nothing else in the file's
+own directory reaches a decoder, whether intact or damaged. Values that are missing or doubtful are resolved once, in
+the same way as in libtiff.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, LAB = 0, 1, 2, 3, 5, 6,
 
 _FAX = (FAX_RUNS, FAX_3, FAX_4, FAX_WORDS)
 _PREDICTED = (LZW, ADOBE_DEFLATE, DEFLATE, LZMA, ZSTANDARD)
-"""Compressions that Predictor belongs to (TIFF 6.0, section 14); others ignore it."""
+"""Compressions that use Predictor (TIFF 6.0, section 14); others ignore it."""
 
 # Tags of TIFF 6.0, of its technical notes, and of libtiff.
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
@@ -39,7 +39,7 @@ _OF_CODECS = (
     *(292, 293, 347, 512, 513, 514, 515, 517, 518, 519, 520, 521),
     *(_LUMA, _SUBSAMPLING, 531, _REFERENCE),
 )
-"""Options of fax, tables of JPEG, JPEG as TIFF 6.0 had it, and how YCbCr was made: for libtiff, as they stand."""
+"""Tags that are copied for libtiff: fax options, JPEG tables, JPEG of TIFF 6.0, and the construction of YCbCr."""
 
 _NEEDED = frozenset(
     {
@@ -49,7 +49,7 @@ _NEEDED = frozenset(
         *_OF_CODECS,
     }
 )
-"""Where one of these is there and damaged, the samples cannot be known."""
+"""If one of these exists and is damaged, the samples cannot be decoded."""
 
 _SHORT, _LONG = 3, 4
 _WHOLE = {1: "B", _SHORT: "H", _LONG: "I", 6: "b", 8: "h", 9: "i", 13: "I"}
@@ -71,18 +71,18 @@ _MOST_SIDE_PX = (1 << 31) - 1
 
 _LUMA_OF_BT_601 = (0.299, 0.587, 0.114)
 _FULL_RANGE = (0, 255, 128, 255, 128, 255)
-"""What holds where a file does not say (TIFF 6.0, section 21, and libtiff's choice of ReferenceBlackWhite)."""
+"""The default of a file without a value (TIFF 6.0, section 21, and libtiff's choice of ReferenceBlackWhite)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """How samples are stored."""
+    """The storage format of samples."""
 
     order: ByteOrder
     width_px: int
     height_px: int
     channels: int
-    """Samples per pixel: those of colour, alpha and whatever else there is."""
+    """Samples per pixel: colour, alpha and any others."""
 
     depths_bits: tuple[int, ...]
     """Bits per sample, by channel."""
@@ -93,10 +93,10 @@ class Layout:
     compression: int = NONE
     photometric: int = BLACK_IS_ZERO
     extra: tuple[int, ...] = ()
-    """ExtraSamples as stated; there may be more such channels, or fewer."""
+    """ExtraSamples as stated. The true number of extra channels may differ."""
 
     is_planar: bool = False
-    """Whether channels stand one after another, each in segments of its own."""
+    """Whether channels are stored one after another, each in segments of its own."""
 
     fill_order: int = 1
     predictor: int = 1
@@ -109,19 +109,19 @@ class Layout:
 
     strip_rows: int = _MOST_SIDE_PX
     offsets: tuple[int, ...] = ()
-    """Where the segments, strips or tiles, stand in the file."""
+    """Positions of the segments, strips or tiles, in the file."""
 
     sizes: tuple[int, ...] = ()
-    """Bytes of each; empty where the file does not say."""
+    """Size of each segment in bytes; empty if the file does not state it."""
 
     colour_map: tuple[int, ...] = ()
     """All reds, then greens, then blues, 16 bits each."""
 
     subsampling: tuple[int, int] = (2, 2)
-    """Pixels across and down that share one Cb and Cr."""
+    """Number of pixels across and down that share one Cb and Cr."""
 
     luma: tuple[float, ...] = _LUMA_OF_BT_601
-    """YCbCrCoefficients: red's, green's and blue's part of Y."""
+    """YCbCrCoefficients: shares of red, green and blue in Y."""
 
     reference: tuple[float, ...] = _FULL_RANGE
     """ReferenceBlackWhite: codes of black and white for Y, Cb and Cr."""
@@ -130,7 +130,7 @@ class Layout:
 
     @property
     def depth_bits(self) -> int | None:
-        """Bits per sample; None where channels differ."""
+        """Bits per sample; None if channels differ."""
         return self.depths_bits[0] if len(set(self.depths_bits)) == 1 else None
 
     @property
@@ -140,7 +140,7 @@ class Layout:
 
     @property
     def segment_bytes(self) -> int:
-        """Bytes of a whole strip or tile when it is unpacked; a row begins with a byte."""
+        """Size of a complete uncompressed strip or tile in bytes; each row begins with a new byte."""
         width_px, rows = self.segment_px
         return self._row_bytes(width_px) * rows
 
@@ -150,13 +150,13 @@ class Layout:
         return math.ceil(width_px * sum(self.depths_bits) / 8)
 
     def with_whole_segments(self, file_bytes: int) -> Layout:
-        """The same with the place of every segment settled, and no further segments.
+        """Return the layout with the place of every segment resolved, without surplus segments.
 
-        What is not compressed has the size that follows from the picture, which some programs state wrongly. Where
-        no sizes are stated, a segment ends where the next begins.
+        The size of uncompressed data follows from the picture, since some programs state it wrongly. If no sizes are
+        stated, a segment ends where the next begins.
 
         Raises:
-            UnreadableImage: segments are missing, or are not wholly in the file.
+            UnreadableImage: segments are missing, or not completely in the file.
         """
         width_px, rows = self.segment_px
         if not width_px or not rows:
@@ -178,18 +178,18 @@ class Layout:
                 row_bytes * (last_rows if at % down == down - 1 and not self.tile_px else rows)
                 for at in range(count)
             ]
-            # A single size that is wrong is a known fault of writers, and libtiff mends it, too.
+            # A single wrong size is a common fault of writers, which libtiff also repairs.
             sizes = tuple(whole) if count == 1 else tuple(map(min, sizes, whole))
         for offset, size in zip(offsets, sizes, strict=True):
-            # Libraries would leave black. Where a size or an offset is 0, the segment is not in the file.
+            # Libraries would leave these pixels black. If a size or an offset is 0, the segment is not in the file.
             if size <= 0 or offset < _HEADER_BYTES or offset + size > file_bytes:
                 raise UnreadableImage("the file is broken or cut short")
         return replace(self, offsets=offsets, sizes=sizes)
 
     def in_units(self) -> Layout:
-        """The layout of subsampled YCbCr as that of its units: as many samples per unit as pixels, and Cb and Cr.
+        """Return the layout of subsampled YCbCr in units: the samples of a unit are its pixels, and Cb and Cr.
 
-        TIFF 6.0, section 21: units stand beside one another like pixels, each with all its Y, then Cb and Cr.
+        In TIFF 6.0, section 21, units are stored like pixels, each with all its Y, then Cb and Cr.
         """
         across, down = self.subsampling
         channels = across * down + 2
@@ -207,12 +207,12 @@ class Layout:
         )
 
     def written_for_tifffile(self, data: bytes) -> bytes:
-        """The file with a directory from which tifffile makes samples as they are stored, whatever they mean."""
+        """Return the file with a directory from which tifffile reads samples as stored, without interpretation."""
         plain = replace(self, photometric=BLACK_IS_ZERO, extra=(), of_codecs={})
         return _with_directory(data, plain.order, plain._entries())
 
     def written_for_libtiff(self, data: bytes) -> bytes:
-        """The file with a directory that says how its samples are stored, and nothing else."""
+        """Return the file with a directory that only says how its samples are stored."""
         entries = self._entries()
         for tag, entry in self.of_codecs.items():
             numbers = whole_numbers(entry, self.order) if entry.type in (16, 18) else None
@@ -251,10 +251,10 @@ class Layout:
 
 
 def layout(block: Block) -> Layout:
-    """How the samples are stored that a TIFF's directory speaks of.
+    """Return the layout of the samples that a TIFF's directory describes.
 
     Raises:
-        UnreadableImage: the directory does not say, or what it says of the samples is damaged.
+        UnreadableImage: the directory has no such description, or a damaged one.
     """
     reader = _Reader(block)
     if any(tag in block.damaged_tags and tag not in block.directory for tag in _NEEDED):
@@ -268,7 +268,7 @@ def layout(block: Block) -> Layout:
     photometric = reader.number(_PHOTOMETRIC)
     if is_old_jpeg and photometric in (None, RGB):
         photometric = (
-            YCBCR  # libtiff 4.7, tif_dirread.c: such files are made of YCbCr whatever they say
+            YCBCR  # libtiff 4.7, tif_dirread.c: such files contain YCbCr whatever they state
         )
     channels = reader.number(_CHANNELS)
     if channels is None:
@@ -310,13 +310,13 @@ def layout(block: Block) -> Layout:
 
 
 def whole_numbers(entry: Entry, order: ByteOrder) -> tuple[int, ...]:
-    """The entry's values; none where they are not whole numbers."""
+    """Return the entry's values; an empty tuple if they are not whole numbers."""
     kind = _WHOLE.get(entry.type)
     return struct.unpack(f"{order}{entry.count}{kind}", entry.data) if kind else ()
 
 
 def ratios(entry: Entry, order: ByteOrder) -> tuple[float, ...]:
-    """The entry's values; none where one of them is not a finite number."""
+    """Return the entry's values; an empty tuple if one of them is not a finite number."""
     whole = whole_numbers(entry, order)
     if whole:
         return whole
@@ -333,45 +333,45 @@ def ratios(entry: Entry, order: ByteOrder) -> tuple[float, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """A directory's values by tag."""
+    """The values of a directory by tag."""
 
     block: Block
 
     def numbers(self, tag: int) -> tuple[int, ...]:
-        """Whole numbers, none of them negative; none where the tag is missing.
+        """Return whole, non-negative numbers; an empty tuple if the tag is missing.
 
         Raises:
-            UnreadableImage: the tag is there and holds something else.
+            UnreadableImage: the tag exists and holds something else.
         """
         entry = self.block.directory.get(tag)
         if entry is None:
             return ()
         found = whole_numbers(entry, self.block.order) if isinstance(entry, Entry) else ()
         if tag in (_STRIP_BYTES, _TILE_BYTES) and (not found or min(found) < 0):
-            return ()  # they follow from what else is said
+            return ()  # the values follow from other tags
         if isinstance(entry, Entry) and entry.count and (not found or min(found) < 0):
             raise UnreadableImage("the file is broken or cut short")
         return found
 
     def number(self, tag: int) -> int | None:
-        """The first of them."""
+        """Return the first whole number of a tag; None if the tag is missing."""
         found = self.numbers(tag)
         return found[0] if found else None
 
     def number_or(self, default: int, tag: int) -> int:
-        """The first of them, or what holds where the tag is missing."""
+        """Return the first whole number of a tag, or the default if the tag is missing."""
         found = self.numbers(tag)
         return found[0] if found else default
 
     def ratios(self, tag: int, count: int) -> tuple[float, ...]:
-        """So many finite numbers, or none."""
+        """Return this many finite numbers, or none."""
         entry = self.block.directory.get(tag)
         found = ratios(entry, self.block.order) if isinstance(entry, Entry) else ()
         return found if len(found) == count else ()
 
 
 def _guessed(colours: int, compression: int) -> int:
-    """The photometric interpretation of a file that states none, as libtiff guesses it (tif_getimage.c)."""
+    """Return the photometric interpretation of a file that states none, guessed as in libtiff (tif_getimage.c)."""
     if colours >= 3:
         return RGB
     return WHITE_IS_ZERO if compression in _FAX else BLACK_IS_ZERO
@@ -384,7 +384,7 @@ def _side(stated: int) -> int:
 
 
 def _by_channel(depths_bits: tuple[int, ...], channels: int) -> tuple[int, ...]:
-    """One for each channel, from a file that states one for all, or more than there are."""
+    """Return one depth for each channel. A file may state one for all, or more than it has channels."""
     if channels > len(depths_bits) and len(set(depths_bits)) == 1:
         return depths_bits[:1] * min(channels, 64)
     return depths_bits[: max(channels, 1)]
@@ -395,7 +395,7 @@ def _packed(order: ByteOrder, kind: str, values: Sequence[int]) -> tuple[int, by
 
 
 def _with_directory(data: bytes, order: ByteOrder, entries: Mapping[int, Entry]) -> bytes:
-    """The file as a TIFF of 32-bit offsets, with a directory of these entries at its end as its only one."""
+    """Return the file as a TIFF with 32-bit offsets, and these entries as its only directory, at its end."""
     begin = len(data) + len(data) % 2
     behind = begin + 2 + 12 * len(entries) + 4
     table, values = [], []

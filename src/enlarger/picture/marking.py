@@ -1,4 +1,4 @@
-"""How results say what their colours are: in the way of their format, beside a profile or in its place."""
+"""Writes the description of a result's colours in the way of its format, beside a profile or instead of it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _RGB_MATRIX = 0
 """Fields of cICP (PNG third edition, 11.3.2.6)."""
 
 _PNG_HEADER_BYTES = 33
-"""Signature and IHDR; chunks on the whole picture stand behind them."""
+"""Signature and IHDR. Chunks about the whole picture follow them."""
 
 
 def png_chunks_of(statement: Statement | None) -> list[tuple[bytes, bytes]]:
-    """The chunks of a PNG that say again what a file said (PNG third edition, 11.3.2)."""
+    """Return the PNG chunks that repeat a file's statement of its colours (PNG third edition, 11.3.2)."""
     if statement is None:
         return []
     chunks = []
@@ -42,13 +42,13 @@ def png_chunks_of(statement: Statement | None) -> list[tuple[bytes, bytes]]:
 
 
 def with_png_chunks(png: bytes, chunks: Sequence[tuple[bytes, bytes]]) -> bytes:
-    """A PNG with these chunks before all others that are not its header."""
+    """Return a PNG with these chunks directly after its header."""
     written = (png_chunk(kind, content) for kind, content in chunks)
     return b"".join([png[:_PNG_HEADER_BYTES], *written, png[_PNG_HEADER_BYTES:]])
 
 
 def avif_options(statement: Statement | None) -> dict[str, str]:
-    """What the encoder of AV1 is to be told, so that the pixels' own header says the same as the file."""
+    """Return options for the AV1 encoder, so that the header of the pixels agrees with that of the file."""
     if statement is None or statement.code_points is None:
         return {}
     primaries, transfer = statement.code_points
@@ -56,7 +56,7 @@ def avif_options(statement: Statement | None) -> dict[str, str]:
 
 
 def marked_avif(data: bytes, statement: Statement | None) -> bytes:
-    """An AVIF of Pillow's, which says that it is sRGB, saying what the samples are."""
+    """Return an AVIF of Pillow's, which claims to be sRGB, with the true description of its samples."""
     if statement is None or statement.code_points is None:
         return data
     return avif.with_code_points(data, statement.code_points)
@@ -65,7 +65,7 @@ def marked_avif(data: bytes, statement: Statement | None) -> bytes:
 def as_it_was(
     frames: Sequence[Samples], own: Encoding
 ) -> tuple[tuple[Samples, ...], bytes, Statement]:
-    """Frames that have the curve of sRGB in that of their file again, with its profile and statement."""
+    """Return frames converted from sRGB's curve back to that of their file, with its profile and statement."""
     gray = frames[0].shape[2] <= 2
     seen = own.with_curve_of_srgb().curves
     restored = []
@@ -76,13 +76,13 @@ def as_it_was(
 
 
 def in_colours_of(picture: Picture, rgb: tuple[int, int, int], icc: bytes | None) -> Samples:
-    """A colour of sRGB in the picture's own, (1 or 3,), uint16.
+    """Return an sRGB colour in the picture's own colours, (1 or 3,), uint16.
 
     Args:
-        picture: whose statement holds. Through a profile that came with the file the colour is not converted, since
-            strangers' profiles are opened in the decoder alone.
+        picture: the picture with the statement. The colour is not converted with a profile from the file, since
+            untrusted profiles are only opened in the decoder process.
         rgb: red, green and blue, 0 to 255.
-        icc: the profile of the samples that the colour is to be among.
+        icc: the profile of the samples beside which the colour is used.
     """
     statement = picture.stated
     if statement is not None and statement.is_hdr:

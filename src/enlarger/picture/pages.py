@@ -1,7 +1,7 @@
-"""Which page of a TIFF is the picture: a camera or a scanner may put a small preview or a mask before it.
+"""Chooses the page of a TIFF that is the picture: a small preview or a mask may come before it.
 
-Each page is a directory of entries. Directories form a chain, and each may point to others below it (SubIFDs).
-Only directories are read here, and no more of them than a file without overlaps can have.
+Each page is a directory of entries. Directories form a chain, and each may point to others below it (SubIFDs). Only
+directories are read here, and no more of them than fit into a file without overlaps.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _READ = frozenset(
         *(_MAKE, _SUB_DIRECTORIES, _DNG_VERSION),
     }
 )
-"""Tags that choosing a page needs."""
+"""Tags that are needed to choose a page."""
 
 _REDUCED_BIT, _MASK_BIT = 1, 4
 """Bits of NewSubfileType."""
@@ -34,15 +34,17 @@ _OLD_REDUCED = 2
 """A value of SubfileType, which NewSubfileType has replaced."""
 
 _MASK, _COLOUR_FILTER_ARRAY, _LINEAR_RAW = 4, 32803, 34892
-"""Values of PhotometricInterpretation: a transparency mask, and what a sensor saw (TIFF/EP, DNG)."""
+"""Values of PhotometricInterpretation: a transparency mask, and sensor data (TIFF/EP, DNG)."""
 
 _OF_THE_PHOTO = (270, 271, 272, 274, 305, 306, 315, 316, 700, 33432, 33723, 34377, 34665, 34853)
-"""Description, camera, orientation, software, time, artist, computer, XMP, copyright, IPTC, EXIF, GPS: they hold for a
-photo and for its preview alike, and often stand with the preview only."""
+"""Tags that apply to a photo and its preview alike, and often exist only in the preview's directory.
+
+They are description, camera, orientation, software, time, artist, computer, XMP, copyright, IPTC, EXIF and GPS.
+"""
 
 _PROFILE = 34675
 _PROFILE_FITS = {0: 1, 6: 2}
-"""Photometric interpretations whose profiles fit others: white is zero, and YCbCr."""
+"""Photometric interpretations whose profiles also fit others: white is zero, and YCbCr."""
 
 _RAW_PHOTOS = {
     "NIKON": "Nikon NEF",
@@ -57,7 +59,7 @@ _RAW_PHOTOS = {
     "KODAK": "Kodak DCR",
     "LEAF": "Leaf MOS",
 }
-"""Formats that are told by the maker of the camera, as ``Make`` begins."""
+"""Raw formats by the beginning of ``Make``, the manufacturer of the camera."""
 
 _NUMBERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 """Types of whole numbers (TIFF 6.0, section 2, and BigTIFF), as ``struct`` names them."""
@@ -65,10 +67,10 @@ _NUMBERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 _ASCII = 2
 
 _MOST_ENTRIES = 4096
-"""A directory of more entries is damaged, as tifffile has it, too."""
+"""A directory with more entries is damaged, as in tifffile."""
 
 _MOST_DIRECTORIES = 65_536
-"""So many are looked at; pages behind them are not counted."""
+"""The most directories that are read. Later pages are not counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,24 +78,24 @@ class MainPage:
     """The page that is the picture."""
 
     file: bytes
-    """A TIFF whose only page it is, so that every reader takes this one."""
+    """A TIFF with this page only, so that every reader uses it."""
 
     full_pages: int
-    """Pages that are neither previews nor masks."""
+    """Number of pages that are neither previews nor masks."""
 
     choice: str | None
-    """Why it is not the first page, in words; None where it is."""
+    """Why this is not the first page, as text; None if it is."""
 
     notes: tuple[Note, ...] = ()
-    """What is damaged of the structure of the file."""
+    """Damage in the structure of the file."""
 
 
 def main_page(data: bytes) -> MainPage:
-    """The first page; where that is a preview or a mask, the largest full page.
+    """Return the first page. If that is a preview or a mask, return the largest full page.
 
     Raises:
-        UnsupportedFormat: a raw photo, or no full page at all.
-        UnreadableImage: there is no page.
+        UnsupportedFormat: the file is a raw photo, or has no full page.
+        UnreadableImage: the file has no page.
     """
     kind = kinds.raw_photo_in_tiff(data)
     if kind is not None:
@@ -109,7 +111,7 @@ def main_page(data: bytes) -> MainPage:
         raise kinds.unsupported(kinds.raw_photo("DNG" if is_dng else _named_by(chain[0].maker)))
     first = chain[0]
     if first.is_full:
-        # What an offset that is damaged leads to has no size.
+        # A damaged offset leads to a page without a size.
         full_pages = max(1, sum(page.is_full and page.area_px > 0 for page in chain))
         if first.next_offset:
             data = walk.alone(walk.entries(first))
@@ -137,22 +139,22 @@ class _Entry:
     type: int
     count: int
     field: bytes
-    """The value, or where it stands."""
+    """The value, or its position."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Directory:
-    """A page, as far as choosing one goes."""
+    """The properties of a page that are needed to choose one."""
 
     table: slice
-    """Where its entries stand in the file."""
+    """The place of its entries in the file."""
 
     next_offset: int
     width_px: int
     height_px: int
     photometric: int
     subfile_bits: int
-    """As in NewSubfileType, whichever of the two tags the file has."""
+    """The bits of NewSubfileType, from either of the two tags."""
 
     maker: str
     is_dng: bool
@@ -182,7 +184,7 @@ class _Directory:
 
 
 class _Walk:
-    """One way through the directories of a file. It ends, whatever the offsets say."""
+    """One pass through the directories of a file. It ends, whatever the offsets are."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -193,19 +195,21 @@ class _Walk:
         self._offset = struct.Struct(self._order + offset)
         self._entry = struct.Struct(f"{self._order}HH{offset}{self._offset.size}s")
         self._seen: set[int] = set()
-        self._bytes_left = len(data)  # directories that overlap would make much work of little
+        self._bytes_left = len(
+            data
+        )  # overlapping directories would cause much work with a small file
         self._damage: dict[str, None] = {}
 
     def first_offset(self) -> int:
-        """Where the first directory stands; 0 where the file is too short to say."""
+        """Return the position of the first directory; 0 if the file is too short to state it."""
         return self._number_at(self._offset, 8 if self._is_big else 4) or 0
 
     def notes(self) -> tuple[Note, ...]:
-        """What was damaged on the way so far."""
+        """Return the damage that was found so far."""
         return tuple(Note("damage_ignored", damage) for damage in self._damage)
 
     def chain(self, offset: int) -> Iterator[_Directory]:
-        """The directory that stands there, and those that follow it, each directory once."""
+        """Yield the directory at this offset, and those that follow it, each directory once."""
         is_first = not self._seen
         while offset and offset not in self._seen and len(self._seen) < _MOST_DIRECTORIES:
             self._seen.add(offset)
@@ -217,7 +221,7 @@ class _Walk:
             offset, is_first = directory.next_offset, False
 
     def below(self, chain: list[_Directory]) -> Iterator[_Directory]:
-        """The directories below these, at any depth."""
+        """Yield the directories below these, at any depth."""
         above = deque(chain)
         while above:
             for offset in above.popleft().sub_offsets:
@@ -226,10 +230,10 @@ class _Walk:
                     above.append(directory)
 
     def entries(self, directory: _Directory) -> dict[int, bytes]:
-        """The directory's entries by tag, as they stand in the file.
+        """Return the directory's entries by tag, as they are stored.
 
-        What they point to is counted from the file's start, so they may stand elsewhere. If a tag is there
-        twice, the first entry counts, as in tifffile.
+        Their offsets are relative to the start of the file, so entries may be moved. If a tag occurs twice, the first
+        entry counts, as in tifffile.
         """
         table = self._data[directory.table]
         size = self._entry.size
@@ -237,7 +241,7 @@ class _Walk:
         return {self._entry.unpack(entry)[0]: entry for entry in reversed(stored)}
 
     def alone(self, entries: dict[int, bytes]) -> bytes:
-        """The file with a directory of these entries at its end, as its only one."""
+        """Return the file with these entries as its only directory, at its end."""
         padded = self._data + bytes(-len(self._data) % 8)
         head_bytes = 8 if self._is_big else 4
         return b"".join(
@@ -252,7 +256,7 @@ class _Walk:
         )
 
     def _directory(self, offset: int, *, may_be_cut: bool) -> _Directory | None:
-        """The directory that stands there; None where it is not whole, unless it may be cut by the file's end."""
+        """Return the directory at this offset; None if it is incomplete, unless it may be cut by the file's end."""
         count = self._number_at(self._count, offset)
         if count is None:
             return None
@@ -301,7 +305,7 @@ class _Walk:
         return offsets
 
     def _numbers(self, entry: _Entry | None, most: int) -> tuple[int, ...]:
-        """So many of the entry's values at most; none where it is missing or holds something else."""
+        """Return at most this many of the entry's values; an empty tuple if it is missing or has another type."""
         if entry is None or entry.type not in _NUMBERS:
             return ()
         number = struct.Struct(self._order + _NUMBERS[entry.type])
@@ -315,7 +319,7 @@ class _Walk:
         return self._value(entry, 1, 64).decode("ascii", errors="replace")
 
     def _value(self, entry: _Entry, unit_bytes: int, most: int) -> bytes:
-        """The bytes of so many of the entry's values at most, as far as the file has them."""
+        """Return the bytes of at most this many of the entry's values, as far as the file has them."""
         wanted = unit_bytes * min(entry.count, most)
         if entry.count * unit_bytes <= len(entry.field):
             return entry.field[:wanted]
@@ -324,7 +328,7 @@ class _Walk:
 
 
 def _inherited(walk: _Walk, preview: _Directory, main: _Directory) -> dict[int, bytes]:
-    """What the preview says of the picture that it is a preview of."""
+    """Return the entries of a preview that describe the photo it belongs to."""
     tags = set(_OF_THE_PHOTO)
     colours = {_PROFILE_FITS.get(page.photometric, page.photometric) for page in (preview, main)}
     if len(colours) == 1:

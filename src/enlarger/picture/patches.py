@@ -1,8 +1,7 @@
-"""The frames of a PNG and a GIF as they are stored: each as a picture of its own, and where it belongs.
+"""The frames of a PNG or GIF as they are stored: each as a picture of its own, with its place.
 
-Pillow puts frames together as well, but not always as they are to be seen: it mixes half-transparent samples
-into one another wrongly, lets the default image of an APNG show through its frames, and fills with a colour
-what should be clear.
+Pillow composes frames as well, but with faults. It mixes semi-transparent samples wrongly, shows the default image of
+an APNG through its frames, and fills clear areas with a colour.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patch:
-    """What one frame draws."""
+    """The drawing of one frame."""
 
     file: bytes
     """A still picture."""
@@ -31,21 +30,21 @@ class Patch:
     top: int
     width_px: int
     height_px: int
-    """Where it goes, as the animation states it."""
+    """Its place, as the animation states it."""
 
     duration_ms: float
     is_blended: bool
-    """Mixed over what is there, and not in place of it."""
+    """Whether the patch is drawn over the canvas, rather than replacing it."""
 
     then: Literal["leave", "clear", "restore"]
-    """What becomes of its place before the next frame."""
+    """How its place is disposed of before the next frame."""
 
 
 def of_png(data: bytes) -> Iterator[Patch]:
-    """The frames of an APNG (PNG third edition, 11.3.6), without a default image that is none of them.
+    """Yield the frames of an APNG (PNG third edition, 11.3.6), without a default image that is not a frame.
 
     Raises:
-        ValueError, struct.error, LookupError: it is damaged.
+        ValueError, struct.error, LookupError: the file is damaged.
         UnreadableImage: a frame is larger than the picture.
     """
     shared: list[tuple[bytes, bytes]] = []
@@ -68,7 +67,7 @@ def of_png(data: bytes) -> Iterator[Patch]:
 def _png_patch(shared: list[tuple[bytes, bytes]], control: bytes, pixels: bytes) -> Patch:
     _, width, height, left, top, count, per_s, then, blend = struct.unpack(">5I2H2B", control)
     (_, header), *others = shared
-    # Before it is decoded: a few bytes may speak of any size.
+    # This is checked before decoding: a few bytes may state any size.
     if left + width > int.from_bytes(header[:4], "big") or top + height > int.from_bytes(
         header[4:8], "big"
     ):
@@ -88,7 +87,7 @@ def _png_patch(shared: list[tuple[bytes, bytes]], control: bytes, pixels: bytes)
 
 
 def of_gif(film: gif.Film) -> Iterator[Patch]:
-    """The frames of a GIF (GIF89a, 20 to 23)."""
+    """Yield the frames of a GIF (GIF89a, 20 to 23)."""
     for frame in film.frames:
         disposal = frame.control[0] >> 2 & 7
         yield Patch(

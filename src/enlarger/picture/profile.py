@@ -1,7 +1,7 @@
-"""ICC profiles made here: for colours that a file states without one, and for gray that has become RGB.
+"""Makes ICC profiles: for colours that a file states without one, and for gray that has become RGB.
 
-They are matrix profiles of version 4 (ICC.1:2022, 8.3 and 10.6 to 10.31). The same colours give the same bytes: LittleCMS,
-which could make them, too, writes the time of day into them.
+They are matrix profiles of version 4 (ICC.1:2022, 8.3 and 10.6 to 10.31). Equal colours produce equal bytes.
+LittleCMS could make profiles, too, but writes the time of day into them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy.typing as npt
 Matrix = npt.NDArray[np.float64]
 
 Curve = float | Literal["srgb"] | tuple[int, ...]
-"""From a sample to light, both 0 to 1: an exponent, the curve of sRGB, or a table of light in 65535ths at even distances."""
+"""Maps a sample to light, both 0 to 1: an exponent, the curve of sRGB, or an evenly spaced table of light in 65535ths."""
 
 
 class Primaries(NamedTuple):
@@ -37,16 +37,16 @@ _D50 = np.array([0.9642, 1.0, 0.8249])
 _BRADFORD = np.array(
     [[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]]
 )
-"""From XYZ to the cone responses in which whites are adapted to one another (ICC.1:2022, annex E)."""
+"""The matrix from XYZ to the cone responses that chromatic adaptation uses (ICC.1:2022, annex E)."""
 
 _SRGB_PARAMETERS = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
 """IEC 61966-2-1, as a parametric curve of type 3: exponent, then a, b, c and d."""
 
 _LEAST_AREA = 1e-4
-"""Twice the least area of the triangle of primaries; a smaller one shows no colours (that of sRGB has 0.22)."""
+"""Twice the minimum area of the triangle of primaries. A smaller one shows no colours; that of sRGB has 0.22."""
 
 _LONGEST_CURVE = 4096
-"""Entries of a table; between them LittleCMS interpolates."""
+"""The most entries of a table. LittleCMS interpolates between them."""
 
 
 class DegeneratePrimariesError(Exception):
@@ -54,16 +54,16 @@ class DegeneratePrimariesError(Exception):
 
 
 def to_xyz(primaries: Primaries) -> Matrix:
-    """The matrix from linear RGB to XYZ, in which white has Y = 1 (SMPTE RP 177).
+    """Return the matrix from linear RGB to XYZ, in which white has Y = 1 (SMPTE RP 177).
 
     Raises:
-        DegeneratePrimariesError: there is none.
+        DegeneratePrimariesError: no such matrix exists.
     """
     columns = np.array([[x, y, 1 - x - y] for x, y in primaries[1:]], np.float64).T
     x, y = primaries.white
     if not np.isfinite(columns).all() or not 0.01 <= y <= 1 or not 0 <= x <= 1 - y:
         raise DegeneratePrimariesError
-    # With rows that sum up to 1, the determinant is the doubled area of the triangle.
+    # The rows add up to 1, so the determinant is twice the area of the triangle.
     if np.abs(columns).max() > 4 or abs(np.linalg.det(columns)) < _LEAST_AREA:
         raise DegeneratePrimariesError
     gains = np.linalg.solve(columns, np.array([x / y, 1, (1 - x - y) / y]))
@@ -73,15 +73,15 @@ def to_xyz(primaries: Primaries) -> Matrix:
 
 
 def rgb_profile(primaries: Primaries, curves: Sequence[Curve], name: str) -> bytes:
-    """The profile of RGB with these primaries and a curve for each of them.
+    """Return the RGB profile with these primaries and a curve for each of them.
 
     Raises:
-        DegeneratePrimariesError: there are no such colours.
+        DegeneratePrimariesError: the primaries describe no colours.
     """
     matrix = to_xyz(primaries)
     adaptation = _adaptation(matrix.sum(axis=1))
     columns = np.rint((adaptation @ matrix) * 65536)
-    # White is exactly white: what rounding leaves goes to green, which is the largest.
+    # White must be exact. The rounding error is added to green, which is the largest.
     columns[:, 1] += np.rint(_D50 * 65536) - columns.sum(axis=1)
     tags = {
         b"chad": b"sf32" + bytes(4) + struct.pack(">9i", *_fixed(adaptation)),
@@ -98,7 +98,7 @@ def rgb_profile(primaries: Primaries, curves: Sequence[Curve], name: str) -> byt
 
 
 def gray_profile(curve: Curve, name: str) -> bytes:
-    """The profile of gray with a curve."""
+    """Return the gray profile with this curve."""
     return _profile(b"GRAY", {b"kTRC": _curve(curve)}, name)
 
 
@@ -108,12 +108,12 @@ def is_for_gray(icc: bytes) -> bool:
 
 
 def rgb_of_gray(icc: bytes) -> bytes | None:
-    """The profile of RGB whose three equal channels look as gray does through ``icc``; None where none can be made.
+    """Return the RGB profile whose equal channels look as gray does through ``icc``; None if that is impossible.
 
     Args:
         icc: a profile for gray, which may be damaged.
     """
-    # A gray profile scales white by its curve; one whose curve leads to Lab (9.3) has no equal among those of RGB.
+    # A gray profile scales white by its curve. One whose curve leads to Lab (9.3) has no RGB equivalent.
     if icc[16:24] != b"GRAYXYZ " or len(icc) < 132:
         return None
     count = int.from_bytes(icc[128:132], "big")
@@ -137,13 +137,13 @@ def rgb_of_gray(icc: bytes) -> bytes | None:
 
 
 def thinned(table: tuple[int, ...]) -> tuple[int, ...]:
-    """A table of no more entries than are needed, at distances as even as they go, with the first and the last."""
+    """Return a shorter table, as evenly spaced as possible, with the first and the last entry."""
     count = min(len(table), _LONGEST_CURVE)
     return tuple(table[int(at)] for at in np.linspace(0, len(table) - 1, count))
 
 
 def _adaptation(white: Matrix) -> Matrix:
-    """The matrix that makes D50 of a white."""
+    """Return the matrix that adapts a white to D50."""
     cones = (_BRADFORD @ _D50) / (_BRADFORD @ white)
     return np.asarray(np.linalg.inv(_BRADFORD) @ np.diag(cones) @ _BRADFORD)
 
@@ -158,7 +158,7 @@ def _curve(curve: Curve) -> bytes:
 
 
 def _fixed(values: Sequence[float] | Matrix) -> list[int]:
-    """Numbers with 16 bits behind the point (ICC.1:2022, 4.6)."""
+    """Return fixed-point numbers with 16 fractional bits (ICC.1:2022, 4.6)."""
     return [int(value) for value in np.rint(np.ravel(values) * 65536)]
 
 
@@ -172,7 +172,7 @@ def _text(text: str) -> bytes:
 
 
 def _profile(space: bytes, tags: dict[bytes, bytes], name: str) -> bytes:
-    """Header, directory and tags (ICC.1:2022, 7)."""
+    """Return the header, directory and tags of a profile (ICC.1:2022, 7)."""
     tags = {
         **tags,
         b"desc": _text(name),
@@ -184,7 +184,7 @@ def _profile(space: bytes, tags: dict[bytes, bytes], name: str) -> bytes:
     begin = 132 + 12 * len(tags)
     listed = struct.pack(">I", len(tags))
     for kind, tag in tags.items():
-        if tag not in places:  # equal tags stand there once
+        if tag not in places:  # equal tags are stored once
             places[tag] = begin + len(content)
             content += tag + bytes(-len(tag) % 4)
         listed += struct.pack(">4s2I", kind, places[tag], len(tag))

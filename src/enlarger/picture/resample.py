@@ -1,12 +1,12 @@
-"""Changing the size of a finished picture by arithmetic alone: the step after the network.
+"""Reduces the size of an upscaled picture by arithmetic alone: the step after the network.
 
-One filter, kept for good, so that results never change: Lanczos with three lobes (Turkowski, Filters for
-Common Resampling Tasks, 1990), stretched so that it does not alias, on each channel by itself, in floating
-point, rounded once at the end. At a factor of two it keeps edges that a box would soften, and rings no more
-than a bicubic does.
+There is one filter, which never changes, so that results never change: Lanczos with three lobes (Turkowski, Filters
+for Common Resampling Tasks, 1990). It is stretched so that it does not alias, applied to each channel by itself in
+floating point, and rounded once at the end. At a factor of two it keeps edges that a box would soften, and rings no
+more than a bicubic filter.
 
-A sample of the result is one sum in one order, whatever is computed beside it: so a part of a result has
-exactly the samples of the whole. Libraries sum in another order for another window.
+Each sample of the result is one sum in a fixed order, whatever is computed beside it. Therefore a part of a result
+has exactly the samples of the whole. Libraries change the order of the sum with the window.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from enlarger.geometry.axis import Axis
 from enlarger.picture.values import Samples
 
 _BAND_PX = 64
-"""Rows of the result that are computed at once: what is summed stays in the processor's cache."""
+"""Number of result rows that are computed at once, so that the sums stay in the CPU's cache."""
 
 Floats = npt.NDArray[np.float32]
 
 
 def reduce(samples: Samples, *, rows: Axis, columns: Axis) -> Samples:
-    """(H, W, C), uint8 or uint16, to (rows, columns, C) of the same type."""
+    """Reduce (H, W, C), uint8 or uint16, to (rows, columns, C) of the same type."""
     if rows.is_cut and columns.is_cut:
         return samples[
             rows.start - rows.held_from : rows.stop - rows.held_from,
@@ -42,7 +42,7 @@ def reduce(samples: Samples, *, rows: Axis, columns: Axis) -> Samples:
 
 
 def _summed(plane: Samples, axis: Axis) -> Floats:
-    """Rows of ``plane`` to weighted sums of rows."""
+    """Return weighted sums of the rows of ``plane``."""
     count = axis.stop - axis.start
     if axis.is_cut:
         first = axis.start - axis.held_from

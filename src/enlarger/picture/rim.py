@@ -1,11 +1,11 @@
-"""Colours at the edge of a cut-out that still have the ground in them which it was cut from.
+"""Removes the former background from the colours at the edge of a cut-out.
 
-Where a shape is cut out of a picture by its alpha alone, the pixels along its edge keep what was drawn there: its own
-colour and that of the ground, mixed in the ratio that alpha states. On another ground that is a rim; and a network,
-which sharpens the edge of the colours and that of alpha each by itself, widens it.
+If a shape was cut out of a picture by alpha alone, the pixels along its edge still have the colours drawn there: its
+own and those of the background, mixed in the ratio that alpha states. On another background this is a visible rim.
+The network widens it, because it sharpens the edge of the colours and that of alpha independently.
 
-So the ground is estimated from the edge, and taken out where it explains what is there (the compositing equation:
-Porter and Duff, Compositing Digital Images, 1984). Edges whose colours are the shape's own are not touched.
+So the background is estimated from the edge, and removed where it explains the colours (the compositing equation:
+Porter and Duff, Compositing Digital Images, 1984). Edges with the shape's own colours are not changed.
 """
 
 from __future__ import annotations
@@ -19,45 +19,50 @@ from enlarger.picture.bleed import spread
 from enlarger.picture.values import Samples
 
 _REACH_PX = 4
-"""A pixel belongs to an edge if so near to it one is transparent, and one is more opaque than it is."""
+"""A pixel belongs to an edge if a transparent one and a more opaque one lie within this distance."""
 
 _CELL_PX = 8
-"""Grounds are estimated for squares of so many pixels, each from five by five of them."""
+"""Backgrounds are estimated for squares of this size, each from five by five of them."""
 
 _LEAST_STEPS = 2
-"""In steps of 8 bits: edges whose colours deviate less from those inside need nothing."""
+"""In steps of 8 bits: edges whose colours deviate less from those inside are not changed."""
 
 _LEAST_PX = 16
-"""Fewer pixels of an edge say nothing of a ground."""
+"""An edge with fewer pixels is not enough to estimate a background."""
 
 _UNEXPLAINED = 0.35
-"""Most of the squared deviation from the colours inside that a ground may leave unexplained. Measured on ten kinds of shapes, sharp
-and blurred: mixed with an even ground they leave up to 0.1, with a photo up to 0.4, and colours of their own 0.6 or more."""
+"""The largest share of the squared deviation from the inner colours that a background may leave unexplained.
+
+It was measured on ten kinds of shapes, sharp and blurred. Mixtures with an even background leave up to 0.1, those
+with a photo up to 0.4, and edges with colours of their own 0.6 or more.
+"""
 
 _UNEXPLAINED_OF_OUTLINE = 0.6
-"""The same of the deviation from the edge's own mean: an outline of one colour is not a mixture."""
+"""The largest unexplained share of the deviation from the edge's own mean: an outline of one colour is not a mixture."""
 
 _CONSISTENT, _CONSISTENT_STEPS = 0.9, 24
-"""A pixel is taken as mixed if without the ground it is so much nearer to the colours inside, or within so many steps."""
+"""A pixel counts as mixed if removing the background brings it this much nearer to the inner colours, or within these
+steps."""
 
 _SURE_STEPS = 3
-"""Samples are rounded and the ground is estimated: so sure is the mixture, and what is left of a faint pixel so much less."""
+"""Uncertainty of the mixture in steps, since samples are rounded and the background is estimated. It matters most for
+faint pixels."""
 
 _NOISE = 0.1
-"""Where alpha is lower than this, what is left after the ground is taken out counts less than the colours inside."""
+"""Where alpha is lower than this, the colour without background counts less than the inner colours."""
 
 Floats = npt.NDArray[np.floating[Any]]
 
 
 def without_ground(colour: Samples, alpha: Samples) -> Samples:
-    """Colour (H, W, C) whose edges no longer have a ground mixed in; ``colour`` itself if there is none."""
+    """Return colour (H, W, C) without a background in its edges; ``colour`` itself if none was found."""
     most_opaque = _maximum_around(alpha)
     rim = (alpha > 0) & (alpha < most_opaque) & (_maximum_around(alpha == 0))
     inside = (alpha > 0) & ~rim
     if np.count_nonzero(rim) < _LEAST_PX or not inside.any():
         return colour
     step = np.iinfo(colour.dtype).max / 255
-    # From here on (N, C): of the pixels of the edge alone.
+    # From here on, arrays have shape (N, C), with the edge pixels only.
     inner = (
         spread(colour.astype(np.float32), inside[:, :, np.newaxis].astype(np.float32))[rim] / step
     )
@@ -89,10 +94,10 @@ def _around(
     inner: Floats,
     share: Floats,
 ) -> tuple[Floats, Floats]:
-    """For each pixel of the edge, from those around it: the ground that explains them best, and their mean colour."""
+    """Return for each edge pixel the background that best explains the pixels around it, and their mean colour."""
     cell = places[0] // _CELL_PX, places[1] // _CELL_PX
     channels = own.shape[1]
-    # The ground is that of least squares: own - share * inner = (1 - share) * ground.
+    # The background is the least-squares solution of own - share * inner = (1 - share) * ground.
     values = np.concatenate(
         [(1 - share) * (own - share * inner), (1 - share) ** 2, own, np.ones_like(share)], axis=1
     )
@@ -108,14 +113,14 @@ def _around(
 
 
 def _with_neighbours(sums: Floats, axis: int) -> Floats:
-    """Each with the one before and the one behind it."""
+    """Return the sum of each value and its two neighbours."""
     moved = np.moveaxis(sums, axis, 0)
     padded = np.pad(moved, [(1, 1), *[(0, 0)] * (moved.ndim - 1)])
     return np.moveaxis(padded[:-2] + padded[1:-1] + padded[2:], 0, axis)
 
 
 def _maximum_around(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The largest value among each pixel and those up to ``_REACH_PX`` away, along both axes."""
+    """Return the largest value within ``_REACH_PX`` of each pixel, along both axes."""
     for axis in (0, 1):
         moved = np.moveaxis(values, axis, 0)
         largest = moved.copy()
@@ -131,6 +136,6 @@ def _mean_square(difference: Floats) -> float:
 
 
 def _length(difference: Floats) -> Floats:
-    """(N, C) to (N, 1): the root mean square of a pixel's channels."""
+    """Reduce (N, C) to (N, 1): the root mean square of a pixel's channels."""
     length: Floats = np.sqrt((difference**2).mean(axis=1, keepdims=True))
     return length

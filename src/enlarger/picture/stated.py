@@ -1,6 +1,6 @@
-"""What a file says of its colours without an ICC profile: PNG, AVIF, BMP and TIFF each in its own way, and EXIF.
+"""Reads the colours that a file states without an ICC profile: in PNG, AVIF, BMP, TIFF and EXIF.
 
-Nothing here decodes a pixel. What cannot be used is left out with a note, and the next statement of the file holds.
+Nothing here decodes a pixel. A statement that cannot be used is noted, and the file's next statement applies.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from enlarger.picture.values import Note
 
 @dataclass(slots=True, kw_only=True)
 class Stated:
-    """What was found."""
+    """The statements that were found."""
 
     first: Encoding | None = None
-    """It holds before a profile does."""
+    """The statement that takes precedence over a profile."""
 
     second: Encoding | None = None
-    """It holds where there is no profile that can be used."""
+    """The statement that applies if there is no usable profile."""
 
     icc: bytes | None = None
     """A profile that Pillow does not find."""
@@ -42,7 +42,7 @@ class Stated:
 
     @property
     def needs_depth(self) -> bool:
-        """Whether 8 bits are too few for its samples."""
+        """Whether 8 bits are too few for the samples."""
         said = self.second
         return said is not None and (said.hdr is not None or said.is_linear)
 
@@ -51,7 +51,7 @@ class Stated:
         self.notes.append(Note("color_statement_dropped", f"{source}: {trouble}"))
 
     def usable(self, encoding: Encoding) -> Encoding | None:
-        """An encoding whose primaries are colours; else None, with a note."""
+        """Return the encoding if its primaries describe colours; else None, with a note."""
         try:
             # PQ and HLG have no profile, but primaries.
             replace(encoding, hdr=None).profile(gray=False)
@@ -62,12 +62,12 @@ class Stated:
 
 
 def stated(data: bytes, format_: str, *, exif_block: bytes | None) -> Stated:
-    """What a file says of its colours beside a profile.
+    """Return the colours that a file states beside a profile.
 
     Args:
         data: the file.
-        format_: as ``Header.format``.
-        exif_block: its EXIF, which counts in JPEG and TIFF.
+        format_: the format, as in ``Header.format``.
+        exif_block: the file's EXIF, which applies in JPEG and TIFF.
     """
     found = Stated()
     read = _READERS.get(format_)
@@ -82,18 +82,20 @@ def stated(data: bytes, format_: str, *, exif_block: bytes | None) -> Stated:
 
 
 _PNG_KINDS = {b"cICP": 4, b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"mDCV": 24, b"cLLI": 8}
-"""Chunks that state colours, and their bytes (PNG third edition, 11.3.2)."""
+"""Chunks that state colours, and their length in bytes (PNG third edition, 11.3.2)."""
 
 _SRGB_GAMMA, _SRGB_GAMMA_REACH = 45455, 500
-"""In 100000ths. Writers of sRGB say so, since its curve is no power (11.3.2.5); and its nearest neighbours are meant
-likewise, such as 1 / 2.2222."""
+"""In 100000ths. Writers of sRGB state this value, since sRGB's curve is not a power function (11.3.2.5).
+
+Values close to it, such as 1 / 2.2222, mean the same.
+"""
 
 _MOST_EXPONENT = 10
-"""The largest exponent of a curve, and one divided by the smallest; anything beyond is damage."""
+"""The largest exponent of a curve; its inverse is the smallest. Anything beyond is damage."""
 
 
 def _of_png(data: bytes, found: Stated) -> None:
-    """Precedence: cICP, a profile, sRGB, gAMA with cHRM (PNG third edition, 4.3)."""
+    """Read a PNG. Precedence is cICP, a profile, sRGB, gAMA with cHRM (PNG third edition, 4.3)."""
     chunks = _png_statements(data, found)
     if b"cICP" in chunks:
         found.first = _of_cicp(chunks, found)
@@ -107,9 +109,9 @@ def _of_png(data: bytes, found: Stated) -> None:
 
 
 def _png_statements(data: bytes, found: Stated) -> dict[bytes, bytes]:
-    """The first chunk of each kind before the pixels.
+    """Return the first chunk of each type before the pixels.
 
-    One with a wrong checksum, or too few bytes, is none; ``bare`` says so.
+    A chunk with a wrong checksum, or too few bytes, is ignored; ``bare`` notes it.
     """
     chunks: dict[bytes, bytes] = {}
     end = 8
@@ -131,7 +133,7 @@ def _png_statements(data: bytes, found: Stated) -> dict[bytes, bytes]:
 
 
 def without_odd_chunks(png: bytes) -> bytes:
-    """A PNG without those chunks of colours that have not their length, for which Pillow refuses the picture."""
+    """Return a PNG without colour chunks of the wrong length, for which Pillow refuses the picture."""
     parts: list[bytes] = []
     begin, at = 0, 8
     for kind, content in png_chunks(png):
@@ -165,7 +167,7 @@ def _numbers(form: str, content: bytes | None) -> tuple[int, ...] | None:
 
 
 def _of_gamma(gama: bytes | None, chrm: bytes | None, found: Stated) -> Encoding | None:
-    """From an exponent, or chromaticities, or both; what is missing is sRGB's."""
+    """Return an encoding from an exponent, or chromaticities, or both; missing values are sRGB's."""
     gamma = None if gama is None else int.from_bytes(gama, "big")
     points = _numbers(">8I", chrm)
     primaries = SRGB_PRIMARIES
@@ -199,14 +201,14 @@ def _named(primaries: Primaries, curve: Curve) -> str:
 
 
 def _of_avif(data: bytes, found: Stated) -> None:
-    """A profile holds before nclx does (as libavif's avif.h says); Pillow finds that."""
+    """Read an AVIF. A profile takes precedence over nclx (as in libavif's avif.h), and Pillow finds it."""
     points = avif.code_points(data)
     if points is None:
         return
     encoding = of_code_points(*points, source="nclx")
     if encoding is None:
         found.drop("nclx", f"{points[0]}, {points[1]} is reserved")
-    elif not encoding.is_srgb(gray=False):  # else that is what an AVIF is that says nothing
+    elif not encoding.is_srgb(gray=False):  # otherwise it equals the default of an AVIF
         found.second = found.usable(encoding)
 
 
@@ -226,7 +228,7 @@ def _of_gif(data: bytes, found: Stated) -> None:
 
 
 _CALIBRATED, _EMBEDDED, _LINKED = 0, 0x4D424544, 0x4C494E4B
-"""Of bV4CSType (Windows' BITMAPV5HEADER); others are sRGB, or the screen's colours."""
+"""Values of bV4CSType (Windows' BITMAPV5HEADER); others are sRGB, or the screen's colours."""
 
 _XYZ_POINT, _GAMMA_POINT = 1 << 30, 1 << 16
 
@@ -250,11 +252,11 @@ def _of_bmp(data: bytes, found: Stated) -> None:
 
 
 def _use_calibration(data: bytes, found: Stated) -> None:
-    """End points as X, Y and Z, or as x, y and z of each primary, and an exponent each."""
+    """Read end points as X, Y and Z, or as x, y and z of each primary, and an exponent each."""
     ends = struct.unpack_from("<9i", data, 14 + 60)
     stored = struct.unpack_from("<3I", data, 14 + 96)
     if not any(ends) or not any(stored):
-        return  # what writers leave who have nothing to say
+        return  # the default of programs that have nothing to state
     points = [
         tuple(value / _XYZ_POINT for value in ends[at : at + 3]) for at in range(0, len(ends), 3)
     ]
@@ -272,7 +274,7 @@ def _use_calibration(data: bytes, found: Stated) -> None:
     red, green, blue = (
         (point[0] / total, point[1] / total) for point, total in zip(points, sums, strict=True)
     )
-    # Some state the exponent from samples to light, some its inverse.
+    # Some programs state the exponent from samples to light, some its inverse.
     curves = [value if value >= 1 else 1 / value for value in exponents]
     found.second = found.usable(
         Encoding(
@@ -289,7 +291,7 @@ _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
 
 
 def _of_tiff(data: bytes, found: Stated) -> None:
-    """TransferFunction, WhitePoint and PrimaryChromaticities (TIFF 6.0, section 20); what is missing is sRGB's."""
+    """Read TransferFunction, WhitePoint and PrimaryChromaticities (TIFF 6.0, section 20); missing values are sRGB's."""
     block = exif.read_or_none(data)
     photometric = block and block.number(_PHOTOMETRIC)
     if block is None or photometric not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB):
@@ -317,7 +319,7 @@ def _of_tiff(data: bytes, found: Stated) -> None:
 
 
 def _tables(stored: tuple[int, ...], *, is_reversed: bool) -> tuple[Curve, Curve, Curve] | None:
-    """One table for all channels, or one for each, of as many entries as samples have values."""
+    """Return one table for all channels, or one for each, with as many entries as samples have values."""
     length = len(stored)
     if length % 3 == 0:
         parts = [stored[at : at + length // 3] for at in range(0, length, length // 3)]
@@ -343,7 +345,7 @@ _ADOBE_RGB = Encoding(
 
 
 def _of_exif(exif_block: bytes | None) -> Encoding | None:
-    """Adobe RGB, as cameras state it: by the interoperability index R03 (DCF 2.0, annex A), some by a ColorSpace of 2."""
+    """Return Adobe RGB as cameras state it: by the interoperability index R03 (DCF 2.0, annex A), or a ColorSpace of 2."""
     block = exif.read_or_none(exif_block)
     return _ADOBE_RGB if block is not None and block.states_adobe_rgb else None
 

@@ -1,9 +1,9 @@
-"""PQ and HLG (ITU-R BT.2100) to sRGB, whose white is that of a display: brighter light has to be made darker.
+"""Converts PQ and HLG (ITU-R BT.2100) to sRGB, whose white is that of a display, so that brighter light must be darkened.
 
-White is at 203 candela per square metre, the level of graphics white of BT.2408, 5.1. A picture that has nothing brighter comes out
-as it is. In another one, the brightest of red, green and blue of each pixel goes through the curve of BT.2390, 5.4.1 (Hermite
-spline in PQ, as BT.2408, annex 5, has it), from the picture's own peak to that white; the other two are scaled along,
-so that hues stay. What lies outside the primaries of sRGB is clipped, as it is with profiles.
+White is at 203 candela per square metre, the level of graphics white of BT.2408, 5.1. A picture without brighter
+light is not changed. Otherwise the brightest of red, green and blue of each pixel goes through the curve of BT.2390,
+5.4.1 (a Hermite spline in PQ, as in BT.2408, annex 5), from the picture's own peak to that white. The other two are
+scaled by the same factor, so that hues stay. Colours outside the primaries of sRGB are clipped, as with profiles.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ _PQ_NITS = 10_000.0
 _HLG_NITS, _HLG_SYSTEM_GAMMA = 1000.0, 1.2
 """The display for which HLG's exponent is 1.2 (BT.2100, table 5)."""
 
-# Of SMPTE ST 2084 and BT.2100, table 4.
+# Constants of SMPTE ST 2084 and BT.2100, table 4.
 _M1, _M2 = 2610 / 16384, 2523 / 4096 * 128
 _C1, _C2, _C3 = 3424 / 4096, 2413 / 4096 * 32, 2392 / 4096 * 32
 
-# Of ARIB STD-B67 and BT.2100, table 5.
+# Constants of ARIB STD-B67 and BT.2100, table 5.
 _A, _B, _C = 0.17883277, 0.28466892, 0.55991073
 
 _BAND_PX = 1 << 18
-"""Pixels that are worked on at once: they take 20 MB."""
+"""Number of pixels that are processed at once, which takes 20 MB."""
 
 _SPECKS = 0.001
 """Share of pixels that may be brighter than the peak: single ones would make all others dark."""
 
 
 def pq_to_nits(coded: npt.ArrayLike) -> Floats:
-    """Samples of PQ, 0 to 1, to light (SMPTE ST 2084, 5.2)."""
+    """Convert samples of PQ, 0 to 1, to light (SMPTE ST 2084, 5.2)."""
     power = np.asarray(coded, np.float64) ** (1 / _M2)
     return np.asarray(
         _PQ_NITS * (np.maximum(power - _C1, 0) / (_C2 - _C3 * power)) ** (1 / _M1), np.float64
@@ -50,26 +50,26 @@ def pq_to_nits(coded: npt.ArrayLike) -> Floats:
 
 
 def nits_to_pq(nits: npt.ArrayLike) -> Floats:
-    """The inverse (SMPTE ST 2084, 5.3)."""
+    """Convert light to samples of PQ, 0 to 1 (SMPTE ST 2084, 5.3)."""
     power = (np.asarray(nits, np.float64).clip(0) / _PQ_NITS) ** _M1
     return np.asarray(((_C1 + _C2 * power) / (1 + _C3 * power)) ** _M2, np.float64)
 
 
 def hlg_to_scene(coded: npt.ArrayLike) -> Floats:
-    """Samples of HLG, 0 to 1, to light of the scene, 0 to 1 (BT.2100, table 5: inverse OETF)."""
+    """Convert samples of HLG, 0 to 1, to light of the scene, 0 to 1 (BT.2100, table 5: inverse OETF)."""
     coded = np.asarray(coded, np.float64)
     return np.where(coded <= 0.5, coded**2 / 3, (np.exp((coded - _C) / _A) + _B) / 12)
 
 
 def scene_to_hlg(light: npt.ArrayLike) -> Floats:
-    """The inverse (BT.2100, table 5: OETF)."""
+    """Convert light of the scene, 0 to 1, to samples of HLG, 0 to 1 (BT.2100, table 5: OETF)."""
     light = np.asarray(light, np.float64).clip(0, 1)
     logarithm = _A * np.log(np.maximum(12 * light - _B, 1e-9)) + _C
     return np.where(light <= 1 / 12, np.sqrt(3 * light), logarithm)
 
 
 def peak_nits(colour: Samples, alpha: Samples | None, hdr: str) -> float:
-    """The brightest light of the pixels that can be seen, but for specks.
+    """Return the brightest light of the visible pixels, except for specks.
 
     Args:
         colour: (H, W, 1 or 3), uint8 or uint16.
@@ -82,24 +82,24 @@ def peak_nits(colour: Samples, alpha: Samples | None, hdr: str) -> float:
         brightest = colour[rows].max(axis=2)
         seen = brightest.ravel() if alpha is None else brightest[alpha[rows] > 0]
         counts += np.bincount(seen, minlength=most + 1)
-    # As many as are not specks; the first value that so many pixels do not exceed.
+    # The peak is the first value that all pixels except the specks do not exceed.
     enough = counts.sum() * (1 - _SPECKS)
     code = int(np.searchsorted(counts.cumsum(), enough))
     return float(_gray_nits(np.array(min(code, most) / most), hdr))
 
 
 def to_srgb(colour: Samples, statement: Statement) -> Samples:
-    """Samples in sRGB, of the same shape and type.
+    """Return samples in sRGB, of the same shape and type.
 
     Args:
         colour: (H, W, 1 or 3), uint8 or uint16.
-        statement: of PQ or HLG, with the peak of the picture.
+        statement: a statement of PQ or HLG, with the peak of the picture.
     """
     encoding = _encoding(statement)
     most = int(np.iinfo(colour.dtype).max)
     matrix = profile.to_xyz(encoding.primaries)
     to_display = np.linalg.inv(profile.to_xyz(SRGB_PRIMARIES)) @ matrix
-    # 1 for white, also where the primaries have another white than sRGB.
+    # White is 1, even if the primaries have another white than sRGB.
     to_display /= to_display.sum(axis=1, keepdims=True)
     codes = np.arange(most + 1) / most
     light_of = (pq_to_nits(codes) if encoding.hdr == "pq" else hlg_to_scene(codes)).astype(
@@ -120,7 +120,7 @@ def to_srgb(colour: Samples, statement: Statement) -> Samples:
 
 
 def from_srgb(rgb: tuple[int, int, int], statement: Statement) -> Floats:
-    """A colour of sRGB, 0 to 255, in PQ or HLG, 0 to 1: its white is at 203 candela per square metre."""
+    """Return an sRGB colour, 0 to 255, in PQ or HLG, 0 to 1, with white at 203 candela per square metre."""
     encoding = _encoding(statement)
     coded = np.array(rgb) / 255
     light = np.where(coded <= 0.04045, coded / 12.92, ((coded + 0.055) / 1.055) ** 2.4)
@@ -134,7 +134,7 @@ def from_srgb(rgb: tuple[int, int, int], statement: Statement) -> Floats:
 
 
 class _Darker:
-    """What light has to be multiplied by, so that white is 1 and the peak is no more than that."""
+    """The factors for light that make white 1 and limit the peak to the same."""
 
     _STEPS = 4096
 
@@ -142,7 +142,7 @@ class _Darker:
         self._factors: npt.NDArray[np.float32] | None = None
         if peak <= WHITE_NITS:
             return
-        # Even steps of the square root of light, which are fine where it is dark.
+        # Steps are even in the square root of light, which makes them fine in the dark.
         self._step = np.sqrt(_PQ_NITS) / self._STEPS
         nits = (np.arange(self._STEPS + 1) * self._step) ** 2
         made = compressed(nits, peak)
@@ -151,7 +151,7 @@ class _Darker:
         self._factors = (made / WHITE_NITS).astype(np.float32)
 
     def factor(self, nits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """By the brightest of a pixel's red, green and blue, (H, W)."""
+        """Return the factor by the brightest of a pixel's red, green and blue, (H, W)."""
         if self._factors is None:
             return np.full_like(nits, 1 / WHITE_NITS)
         at = np.sqrt(nits.clip(0, _PQ_NITS)) / np.float32(self._step)
@@ -163,7 +163,7 @@ class _Darker:
 
 
 def compressed(nits: npt.ArrayLike, peak: float) -> Floats:
-    """Light from 0 to ``peak``, which exceeds white, as light from 0 to white (BT.2390, 5.4.1, for a black of 0)."""
+    """Map light from 0 to ``peak``, which exceeds white, to light from 0 to white (BT.2390, 5.4.1, for a black of 0)."""
     top = float(nits_to_pq(peak))
     most = float(nits_to_pq(WHITE_NITS)) / top
     knee = 1.5 * most - 0.5
@@ -178,14 +178,14 @@ def compressed(nits: npt.ArrayLike, peak: float) -> Floats:
 
 
 def _gray_nits(coded: Floats, hdr: str) -> Floats:
-    """Light of samples of equal red, green and blue."""
+    """Return the light of samples with equal red, green and blue."""
     if hdr == "pq":
         return pq_to_nits(coded)
     return np.asarray(_HLG_NITS * hlg_to_scene(coded) ** _HLG_SYSTEM_GAMMA)
 
 
 def _srgb_of_light(light: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """IEC 61966-2-1."""
+    """Convert linear light to sRGB (IEC 61966-2-1)."""
     curved = np.float32(1.055) * light ** np.float32(1 / 2.4) - np.float32(0.055)
     return np.where(light <= 0.0031308, light * np.float32(12.92), curved)
 
@@ -199,6 +199,6 @@ def _encoding(statement: Statement) -> Encoding:
 
 
 def _bands(colour: Samples) -> Iterator[slice]:
-    """Some rows at a time."""
+    """Yield slices of a few rows each."""
     height = max(1, _BAND_PX // max(1, colour.shape[1]))
     return (slice(top, top + height) for top in range(0, len(colour), height))

@@ -1,4 +1,4 @@
-"""What a picture is to us: plain values, free of any library's image class."""
+"""Pictures as plain values, without any library's image class."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Samples = npt.NDArray[Any]
 """Shape (H, W, C) with C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha; uint8 or uint16."""
 
 FORMATS = ("png", "jpeg", "webp", "bmp", "tiff", "gif", "avif")
-"""Formats read, told by content."""
+"""Formats that can be read, recognised by content."""
 
 _ANIMATED = ("png", "webp", "gif", "avif")
 """Formats whose frames follow one another in time; a TIFF has pages."""
@@ -23,18 +23,18 @@ _ANIMATED = ("png", "webp", "gif", "avif")
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """One thing that was changed on the way, for the caller to know."""
+    """One change on the way that the caller should know of."""
 
     code: str
     """Stable name, such as ``orientation_applied``."""
 
     detail: str
-    """The same in words."""
+    """A readable description of the change."""
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A text that a picture carries, as PNG has them; comments of JPEG and GIF are such, too."""
+    """A text that a picture carries, as in PNG. Comments of JPEG and GIF are texts, too."""
 
     keyword: str
     text: str
@@ -44,7 +44,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """What the first bytes of a file say; nothing was decoded."""
+    """The header of a file, from its first bytes, without decoding."""
 
     format: str
     """One of ``FORMATS``."""
@@ -63,8 +63,10 @@ class Header:
     """1, or more for an animation, and for a TIFF of several pages."""
 
     may_be_transparent: bool = False
-    """Whether it has an alpha channel, or a colour that is see-through. It may be opaque all the same: only its
-    pixels tell. Of an animation, as its first frame says."""
+    """Whether the file has an alpha channel, or a transparent colour. Only its pixels tell whether it is really opaque.
+
+    For an animation, the value is that of its first frame.
+    """
 
     @property
     def is_animation(self) -> bool:
@@ -74,89 +76,91 @@ class Header:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Motion:
-    """What makes a picture move."""
+    """The part of an animation beyond its first frame."""
 
     later: tuple[Samples, ...]
-    """The frames after the first, as they are seen, of its shape and type."""
+    """The frames after the first, as they are seen, of the same shape and type."""
 
     durations_ms: tuple[float, ...]
-    """How long each frame is shown, the first one included."""
+    """Display time of each frame, the first one included."""
 
     plays: int
-    """How often it is played; 0 for ever."""
+    """How often the animation is played; 0 means for ever."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Picture:
-    """Decoded samples, upright, and what the file carried with them."""
+    """Decoded samples, upright, and the data that the file carried with them."""
 
     samples: Samples
-    """uint16 where the file has 16 bits per sample, else uint8. Of an animation the first frame."""
+    """uint16 if the file has 16 bits per sample, else uint8. For an animation, the first frame."""
 
     motion: Motion | None = None
     """The rest of an animation."""
 
     format: str = "png"
-    """Of the file it came from, or of the one it was prepared for: as ``Header.format``."""
+    """Format of the source file, or of the file that the picture was prepared for, as in ``Header.format``."""
 
     icc: bytes | None = None
-    """Colour profile that belongs to ``samples``; None means sRGB, or gray with the same curve, unless they are HDR."""
+    """Colour profile of ``samples``. None means sRGB, or gray with the same curve, unless they are HDR."""
 
     stated: Statement | None = None
-    """What the file said of its colours, if that was no profile. It belongs to ``samples``, too."""
+    """The file's statement of its colours, if it is not a profile. It applies to ``samples``, too."""
 
     own: Encoding | None = None
-    """The file's encoding, where ``samples`` have the curve of sRGB instead, since networks know no linear light. Results
-    that can hold it get it back."""
+    """The file's encoding, if ``samples`` were converted to sRGB's curve because networks do not know linear light.
+
+    Results are converted back if their format can hold it.
+    """
 
     exif: bytes | None = None
-    """EXIF block as it stood in the file."""
+    """EXIF block as stored in the file."""
 
     xmp: bytes | None = None
-    """XMP packet as it stood in the file."""
+    """XMP packet as stored in the file."""
 
     iptc: bytes | None = None
-    """Records of IPTC-IIM as they stood in the file."""
+    """Records of IPTC-IIM as stored in the file."""
 
     texts: tuple[Text, ...] = ()
 
     dpi: tuple[float, float] | None = None
-    """Pixels per inch across and down, where the file states them."""
+    """Pixels per inch across and down, if the file states them."""
 
     depth_bits: int = 8
     """Bits per sample in the file."""
 
     magnification: tuple[float, float] = (1, 1)
-    """Pixels across and down for each of the file's."""
+    """Number of pixels across and down for each pixel of the file."""
 
     is_whole: bool = True
-    """Whether it shows all of the file's picture, as it was stored, so that places in it can be scaled."""
+    """Whether it shows the file's whole picture as it was stored, so that positions in it can be scaled."""
 
     notes: tuple[Note, ...] = ()
 
     @property
     def frames(self) -> tuple[Samples, ...]:
-        """All of an animation, or the only one."""
+        """All frames of an animation, or the only one."""
         return (self.samples, *(self.motion.later if self.motion else ()))
 
     def with_frames(self, frames: Sequence[Samples]) -> Picture:
-        """The same picture with other samples in each of its frames."""
+        """Return the same picture with other samples in each of its frames."""
         motion = self.motion and replace(self.motion, later=tuple(frames[1:]))
         return replace(self, samples=frames[0], motion=motion)
 
     @property
     def width_px(self) -> int:
-        """Pixels in a row."""
+        """Number of columns."""
         return int(self.samples.shape[1])
 
     @property
     def height_px(self) -> int:
-        """Rows."""
+        """Number of rows."""
         return int(self.samples.shape[0])
 
     @property
     def is_gray(self) -> bool:
-        """One colour channel instead of three."""
+        """Whether there is one colour channel instead of three."""
         return int(self.samples.shape[2]) <= 2
 
     @property
@@ -171,17 +175,17 @@ class Picture:
 
     @property
     def alpha(self) -> Samples | None:
-        """The alpha channel, (H, W): a view; None where there is none."""
+        """The alpha channel, (H, W): a view; None if there is none."""
         return self.samples[:, :, -1] if self.has_alpha else None
 
 
 def with_alpha(colour: Samples, alpha: Samples | None) -> Samples:
-    """Colour (H, W, 1 or 3) and alpha (H, W) as one array."""
+    """Return colour (H, W, 1 or 3) and alpha (H, W) as one array."""
     return colour if alpha is None else np.concatenate([colour, alpha[:, :, np.newaxis]], axis=2)
 
 
 def to_8_bits(samples: Samples) -> Samples:
-    """uint16 to uint8, rounded to nearest; uint8 stays as it is."""
+    """Convert uint16 to uint8, rounded to nearest; uint8 is returned as it is."""
     if samples.dtype == np.uint8:
         return samples
     # 257 = 65535 / 255, so white stays white and black stays black; it is odd, so there are no ties.
@@ -189,5 +193,5 @@ def to_8_bits(samples: Samples) -> Samples:
 
 
 def flat(samples: Samples) -> Samples:
-    """Return samples as encoders take them: (H, W) for a single channel, contiguous."""
+    """Return samples in the shape for encoders: (H, W) for a single channel, contiguous."""
     return np.ascontiguousarray(samples[:, :, 0] if samples.shape[2] == 1 else samples)

@@ -1,4 +1,4 @@
-"""YCbCr of a TIFF to RGB (TIFF 6.0, sections 20 and 21), where no codec converts it."""
+"""Converts YCbCr of a TIFF to RGB (TIFF 6.0, sections 20 and 21) if no codec does it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from enlarger.picture.layout import Layout
 from enlarger.picture.values import Samples
 
 _BAND_ROWS = 256
-"""Rows that are computed at once, so that little memory is taken."""
+"""Number of rows that are computed at once, to limit the memory."""
 
 
 def from_units(units: Samples, layout: Layout) -> Samples:
-    """Y, Cb and Cr, (H, W, 3), of units of subsampled YCbCr, (rows, columns, samples of a unit), uint8.
+    """Return Y, Cb and Cr, (H, W, 3), from units of subsampled YCbCr, (rows, columns, samples of a unit), uint8.
 
-    Each Cb and Cr is repeated for the pixels that share it, as libtiff does.
+    Each Cb and Cr is repeated for the pixels that share it, as in libtiff.
     """
     across, down = layout.subsampling
     rows, columns, _ = units.shape
@@ -25,7 +25,7 @@ def from_units(units: Samples, layout: Layout) -> Samples:
 
 
 def to_rgb(ycbcr: Samples, layout: Layout) -> Samples:
-    """RGB, (H, W, 3), of Y, Cb and Cr, (H, W, 3), both uint8, by the file's coefficients and reference levels."""
+    """Return RGB, (H, W, 3), of Y, Cb and Cr, (H, W, 3), both uint8, by the file's coefficients and reference levels."""
     red, green, blue = layout.luma
     black, white = np.array(layout.reference, np.float64).reshape(3, 2).T
     factor = (np.array([255, 127, 127]) / (white - black)).astype(np.float32)

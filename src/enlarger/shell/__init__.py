@@ -1,1 +1,1 @@
-"""``enlarger upscale``: a shell user's files, enlarged in this process (``local``) or by a server (``remote``)."""
+"""``enlarger upscale``: upscales a shell user's files in this process (``local``) or on a server (``remote``)."""

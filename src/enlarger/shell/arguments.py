@@ -1,4 +1,4 @@
-"""What the user typed after ``enlarger upscale``: which arguments are pictures, and where results go."""
+"""Reads the arguments of ``enlarger upscale``: which of them are pictures, and where results go."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """Results go into this folder, which is made if it does not exist."""
+    """Results go into this folder, which is created if it does not exist."""
 
     path: Path
 
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """Each result lies in the folder of its picture."""
+    """Each result goes into the folder of its picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ Out = File | Folder | Beside | StandardOutput
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What the user typed, but for how pictures are enlarged."""
+    """What the user typed, except the options for upscaling."""
 
     found: Found
     out: Out
@@ -63,10 +63,12 @@ def asked_of(
     skip_existing: bool = False,
     dry_run: bool = False,
 ) -> Asked:
-    """The pictures that were meant, and where their results go; the options are those of ``enlarger upscale``.
+    """Return the pictures that the user means, and where their results go.
+
+    The options are those of ``enlarger upscale``.
 
     Raises:
-        InvalidOption: the arguments do not fit together; the text says what to type.
+        InvalidOption: the arguments do not fit together; the message says what to type.
     """
     if overwrite and skip_existing:
         raise InvalidOption(
@@ -88,15 +90,15 @@ def asked_of(
 def read_arguments(
     arguments: Sequence[str], output: str | None, *, suffix: str | None
 ) -> tuple[list[str], Out]:
-    """What was typed after ``enlarger upscale``: the inputs, and where results go.
+    """Return the inputs of ``enlarger upscale``, and where results go.
 
     Args:
-        arguments: without the options.
-        output: that of ``-o``; None: the last argument is OUT.
-        suffix: text that is put before the ending of each result; with it OUT may be left out.
+        arguments: the arguments without the options.
+        output: the value of ``-o``; None means that the last argument is OUT.
+        suffix: text to add to the name of each result; with it, OUT may be left out.
 
     Raises:
-        InvalidOption: the arguments do not fit together; the text says what to type.
+        InvalidOption: the arguments do not fit together; the message says what to type.
     """
     if suffix is not None and (not suffix or any(sign in suffix for sign in "/\\\0")):
         raise InvalidOption(
@@ -122,14 +124,14 @@ def read_arguments(
 
 
 def _is_input(last: str, others: Sequence[str]) -> bool:
-    """Whether the last argument is a picture, or pictures, where OUT may be left out."""
+    """Whether the last argument means pictures rather than OUT, where OUT may be left out."""
     if names.is_folder(last):
         if not others:
             return True
         if any(names.is_folder(other) for other in others):
             raise InvalidOption(
                 f"'{names.shown(last)}' may be a folder of pictures or the one for results: write -o "
-                f"'{names.shown(last)}' for results there, or enlarge one folder after the other for results beside "
+                f"'{names.shown(last)}' for results there, or upscale one folder after the other for results beside "
                 "their pictures"
             )
         return False
@@ -179,10 +181,10 @@ def _are_several(inputs: Sequence[str]) -> bool:
 
 
 def check_inputs(sources: Iterable[Source], out: Out) -> None:
-    """Whether each picture has a place for its result where ``out`` says.
+    """Check that ``out`` provides a place for the result of each picture.
 
     Raises:
-        InvalidOption: a picture has no folder that its result could lie in.
+        InvalidOption: a picture has no folder of its own, such as a URL.
     """
     if isinstance(out, Beside):
         for source in sources:

@@ -1,4 +1,4 @@
-"""What a picture will take and make, before it is enlarged: for ``--dry-run``."""
+"""Estimates the time, memory and size of each result, for ``--dry-run``."""
 
 from __future__ import annotations
 
@@ -8,37 +8,40 @@ from dataclasses import dataclass
 from enlarger.shell.progress import span
 
 _BYTES_PER_PX = {"png": 1.4, "tiff": 1.6, "jpeg": 0.27, "webp": 0.12, "avif": 0.1}
-"""Photos enlarged four times, 8 bits, three channels, the usual quality: PNG as measured with x4plus, the
-others by their shares in benchmarks/encoders.py. Smooth pictures take half of it, grain takes twice as much."""
+"""Bytes per pixel of photos upscaled four times, with 8 bits, three channels and the default quality.
+
+PNG was measured with x4plus. The other formats follow from their ratios in benchmarks/encoders.py. Smooth pictures
+need half as much, grainy ones twice as much.
+"""
 
 _DEEP = {"png": 3.0, "tiff": 2.0}
-"""How many times as large the file is with 16 bits per sample."""
+"""The factor by which a file with 16 bits per sample is larger."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimated:
-    """One picture's result."""
+    """The estimate for one picture."""
 
     picture_px: tuple[int, int] | None
-    """Width and height before; None where only the server knows."""
+    """Width and height of the source; None if only the server knows them."""
 
     result_px: tuple[int, int]
     kind: str
     frames: int
     precision: str | None
-    """What it would be computed in; None where nobody knows."""
+    """The precision that the picture would be computed in; None if unknown."""
 
     seconds: float | None
-    """None where no speed is known."""
+    """None if the speed is unknown."""
 
     memory_bytes: int | None
-    """None where nobody knows."""
+    """None if unknown."""
 
     file_bytes: int
 
     @property
     def line(self) -> str:
-        """The estimate as it is printed."""
+        """Return the estimate as a line of text."""
         before = "" if self.picture_px is None else f"{self.picture_px[0]}x{self.picture_px[1]} to "
         frames = f", {self.frames} frames" if self.frames > 1 else ""
         precision = "" if self.precision is None else f" in {self.precision}"
@@ -49,7 +52,7 @@ class Estimated:
 
 
 def total(estimates: Sequence[Estimated]) -> str:
-    """All pictures together, one after the other, as it is printed."""
+    """Return the total for all pictures, one after the other, as a line of text."""
     seconds = [one.seconds for one in estimates]
     memory = [one.memory_bytes for one in estimates if one.memory_bytes is not None]
     pixels = sum(one.result_px[0] * one.result_px[1] * one.frames for one in estimates)
@@ -71,7 +74,7 @@ def _resources(seconds: float | None, memory_bytes: int | None, file_bytes: int)
 
 
 def size(count_bytes: float) -> str:
-    """Bytes as people say them, in powers of 1000, as file managers count."""
+    """Return a number of bytes as readable text, in powers of 1000, as file managers count."""
     for unit in ("bytes", "kB", "MB", "GB"):
         if count_bytes < 1000:
             return f"{_rounded(count_bytes)} {unit}"
@@ -80,7 +83,7 @@ def size(count_bytes: float) -> str:
 
 
 def _rounded(number: float) -> str:
-    """Two digits: no estimate is better than that."""
+    """Round to two digits: an estimate is not more exact than that."""
     return f"{float(f'{number:.2g}'):g}"
 
 
@@ -93,7 +96,7 @@ def file_bytes(
     channels: int,
     max_bytes: int | None,
 ) -> int:
-    """About how large the file of a result will be."""
+    """Return the approximate size of a result's file."""
     deep = _DEEP.get(kind, 1.0) if depth_bits > 8 else 1.0
     bytes_ = _BYTES_PER_PX[kind] * result_px[0] * result_px[1] * frames * deep * channels / 3
     return int(bytes_ if max_bytes is None else min(bytes_, max_bytes))

@@ -1,4 +1,4 @@
-"""Pictures that are enlarged in this process, each with all that the engine has."""
+"""Upscales pictures in this process. Each picture may use the whole engine."""
 
 from __future__ import annotations
 
@@ -29,44 +29,48 @@ from enlarger.storage.drafts import check_room
 from enlarger.threads import finished, in_thread
 
 _LIMITS = Limits(max_frame_px=1 << 30)
-"""A user's own pictures have none, but for what all frames of one result take until its file is written."""
+"""A user's own pictures have no limits, except for the memory that all frames of a result need until its file is
+written."""
 
 _OPAQUE = ("L", "RGB")
-"""Modes that have no alpha, but for a rare key colour."""
+"""Modes without alpha, except for a rare transparent key colour."""
 
 _NO_DEADLINE_S = 10 * 365 * 86_400
-"""A shell user waits, or presses Ctrl-C."""
+"""There is no deadline: a shell user waits, or presses Ctrl-C."""
 
 _MAY_BE_LONG_MFLOP = 300_000
-"""Computing from which on a picture may take a minute: the slowest machines seen make 5,000 MFLOP/s."""
+"""From this much computation on, a picture may take a minute: the slowest machines measured reach 5,000 MFLOP/s."""
 
 _BASE_BYTES = 110_000_000
 _BYTES_PER_WEIGHTS_BYTE = 6
-"""Memory of this process without a network, and of a compiled one: of x4plus six times its file of f16. Both as the
-largest resident size of whole runs shows them."""
+"""A compiled network needs this multiple of its weights file: measured with x4plus, whose file is f16.
+
+``_BASE_BYTES`` is the memory of this process without a network. Both come from the largest resident size of whole
+runs.
+"""
 
 BeginToLoad = Callable[[str, int, str], Future[object]]
-"""Begins to load a model for a picture of so many tiles, in a precision; the future ends when it is loaded."""
+"""Begins to load a model in a precision, for a picture of so many tiles. The future ends when the model is loaded."""
 
 
 def _memory_bytes(plan: Plan, model: Model, *, parallel: int) -> int:
-    """Memory that this process takes for a picture at most, with so many tiles at once."""
+    """Return the most memory that this process needs for a picture, with so many tiles at once."""
     network = _BYTES_PER_WEIGHTS_BYTE * (model.size_bytes or 0)
     tile = model.kind.tile_bytes_per_px * plan.way.tile_lr_px
     return _BASE_BYTES + network + parallel * tile + plan.held_bytes
 
 
 class LocalWorker:
-    """Enlarges pictures in this process; see ``run.Worker``.
+    """Upscales pictures in this process; see ``run.Worker``.
 
     Args:
-        engine: where tiles go.
-        catalogue: the models there are.
-        decoders: where files are read; one that crashes its decoder does not end the run.
-        executor: where samples are worked on.
+        engine: computes the tiles.
+        catalogue: the available models.
+        decoders: processes that read files; a crash of one does not end the run.
+        executor: the threads that process samples.
         reader: reads the pictures' files.
-        precision: what the user set; ``auto`` leaves it to the engine and the picture's depth.
-        begin_to_load: told of a model, of how many tiles a picture has and of its precision, as soon as that is known.
+        precision: the user's setting; ``auto`` leaves it to the engine and the picture's depth.
+        begin_to_load: called with a model, a picture's number of tiles and its precision, as soon as these are known.
     """
 
     def __init__(
@@ -129,7 +133,7 @@ class LocalWorker:
         plan = self._planned(header, item.kind, options)
         precision = await self._precision_for(plan)
         loading: Future[object] | None = None
-        # Alpha would be tiles of its own, unless it is even: which nobody knows yet.
+        # Alpha needs tiles of its own unless it is uniform, which is not known yet.
         if self._begin_to_load and (plan.tiles > 1 or header.mode in _OPAQUE):
             loading = self._begin_to_load(plan.model.id, plan.tiles, precision)
         picture = await self._decoders.decode(
@@ -137,7 +141,7 @@ class LocalWorker:
         )
         plan.check_alpha(options, has_alpha=picture.has_alpha)
         if loading is not None and plan.mflop > _MAY_BE_LONG_MFLOP:
-            with suppress(Exception):  # what fails will fail with the first tile, too
+            with suppress(Exception):  # an error here will occur again with the first tile
                 await asyncio.wrap_future(loading)
         speed = self._engine.facts().all_mflop_per_s
         shown.plan(plan.most_tiles, plan.mflop / speed if speed else None)
@@ -153,7 +157,7 @@ class LocalWorker:
         with written_aside(item.target, overwrite=overwrite) as aside:
             kind, least_px = plan.kind, plan.least_size_px
             writing = partial(write, enlarged, options, aside, kind=kind, least_px=least_px)
-            # To its end also when the user presses Ctrl-C: then nothing is left of it.
+            # Writing runs to its end even if the user presses Ctrl-C, so that it leaves no partial file.
             written = await finished(in_thread(self._executor, writing))
             with aside.open("r+b") as file:
                 check_room(file.fileno())
@@ -170,13 +174,13 @@ class LocalWorker:
         )
 
     async def _loaded(self, plan: Plan, precision: str) -> None:
-        """Wait for the model: its check on the golden picture tells how fast it is here."""
+        """Wait for the model. Its golden-picture check also measures its speed here."""
         if self._begin_to_load is not None:
             await asyncio.wrap_future(self._begin_to_load(plan.model.id, plan.tiles, precision))
 
 
 def _with_frames(options: Options, kind: str, header: Header) -> Options:
-    """Unless told otherwise, all frames of an animation where the format of the result holds them."""
+    """Select all frames of an animation if the result's format can hold them and the user has set nothing else."""
     if options.frames is not None or not header.is_animation:
         return options
     return options.model_copy(update={"frames": "all" if holds_frames(kind) else "first"})

@@ -1,4 +1,4 @@
-"""How a shell user sees that work goes on: bars on a terminal, a line every ten seconds elsewhere."""
+"""Shows the progress to a shell user: bars on a terminal, a line every ten seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -13,44 +13,44 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
 LINE_EVERY_S = 10.0
-"""Seconds between two lines where the output is not a terminal."""
+"""Seconds between two lines if the output is not a terminal."""
 
 LONG_S = 60.0
-"""A picture that takes longer says so before it starts."""
+"""A picture that takes longer than this is announced before it starts."""
 
 _LOOK_EVERY_S = 0.25
 
 
 class Pace:
-    """How long a picture will still take: what was expected at first, what was measured as soon as tiles are done.
+    """Estimates the time left for a picture: from an expectation at first, from measurements once tiles are done.
 
     Args:
-        started: when its first tile was sent, on any clock in seconds.
-        expected_s: seconds that all of it is expected to take from then on; None while nobody knows.
+        started: the time at which the first tile was sent, on any clock in seconds.
+        expected_s: the expected seconds from then on; None while unknown.
     """
 
     def __init__(self, started: float, *, expected_s: float | None = None) -> None:
         self.started = started
         self._left_s = expected_s
         self._left_at = started
-        """When ``_left_s`` was right."""
+        """The time for which ``_left_s`` was computed."""
 
     def expect(self, now: float, left_s: float) -> None:
-        """Somebody else, such as a server, says how long it will still take."""
+        """Take over an estimate of the time left, for example from a server."""
         self._left_s, self._left_at = left_s, now
 
     def on_tile(self, now: float, done: int, total: int) -> None:
-        """So many tiles of so many are done."""
+        """Report how many of all tiles are done."""
         if done:
             self._left_s, self._left_at = (total - done) * (now - self.started) / done, now
 
     def left_s(self, now: float) -> float | None:
-        """Seconds until the last tile is done; None while nobody knows."""
+        """Return the seconds until the last tile is done; None while unknown."""
         return None if self._left_s is None else max(0.0, self._left_s - (now - self._left_at))
 
 
 def span(seconds: float) -> str:
-    """A time as people say it: ``8 s``, ``2 min 5 s``, ``3 h 20 min``."""
+    """Return a duration as readable text: ``8 s``, ``2 min 5 s``, ``3 h 20 min``."""
     whole = max(1, round(seconds))
     if whole < 60:
         return f"{whole} s"
@@ -61,13 +61,13 @@ def span(seconds: float) -> str:
 
 
 class Shown:
-    """Progress of a run, on a terminal or in lines.
+    """The progress of a run, on a terminal or as lines.
 
     Args:
-        console: where it is shown.
-        pictures: how many there are.
+        console: where the progress is shown.
+        pictures: number of pictures.
         line_every_s: seconds between two lines.
-        clock: seconds, never going back.
+        clock: returns monotonic seconds.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Shown:
         self._line_at = self._started + line_every_s
 
     def begin(self, name: str) -> None:
-        """The next picture is read."""
+        """Report that the next picture is being read."""
         if self._begun:
             took_s = self._clock() - self._started
             left = self._pictures - self._begun
@@ -115,15 +115,15 @@ class Shown:
         self._bars.reset(self._one, total=None, description=name, unit="tiles", left_s=None)
 
     def stage(self, text: str) -> None:
-        """What happens to the picture, while no tiles are counted."""
+        """Report what happens to the picture while there are no tiles to count."""
         self._stage = text
 
     def plan(self, tiles: int, expected_s: float | None) -> None:
-        """The picture has so many tiles; the first is about to be sent.
+        """Report the number of tiles, just before the first is sent.
 
         Args:
-            tiles: of the picture.
-            expected_s: seconds that they will take; None while nobody knows.
+            tiles: number of tiles of the picture.
+            expected_s: seconds that they will take; None while unknown.
         """
         self._stage = ""
         self._total = tiles
@@ -133,7 +133,7 @@ class Shown:
             self.say(f"{self._name}: this will take about {span(expected_s)}")
 
     def on_tile(self, done: int, total: int) -> None:
-        """So many tiles of so many are done."""
+        """Report how many of all tiles are done."""
         self._done, self._total = done, total
         self._stage = "" if done < total else "being written"
         now = self._clock()
@@ -141,18 +141,18 @@ class Shown:
         self._bars.update(self._one, completed=done, total=total, left_s=self._pace.left_s(now))
 
     def expect(self, left_s: float) -> None:
-        """Somebody else, such as a server, says how long it will still take."""
+        """Take over an estimate of the time left, for example from a server."""
         now = self._clock()
         self._pace.expect(now, left_s)
         self._bars.update(self._one, left_s=left_s)
 
     def say(self, text: str, *, style: str | None = None) -> None:
-        """A line that stays."""
+        """Print a line that stays on the screen."""
         say(self.console, text, style=style)
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Shows progress while the block runs, on an event loop."""
+        """Show progress while the block runs, on an event loop."""
         ticking = asyncio.get_running_loop().create_task(self._tick())
         try:
             with self._bars:
@@ -170,7 +170,7 @@ class Shown:
                 self.say(self._line(now))
 
     def _line(self, now: float) -> str:
-        """Where the picture at hand stands."""
+        """Return the progress of the current picture as a line of text."""
         parts = [f"{self._done} of {self._total} tiles"] if self._total else []
         parts += [self._stage] if self._stage else []
         left_s = self._pace.left_s(now)
@@ -183,7 +183,7 @@ class Shown:
 
 
 class _Count(ProgressColumn):
-    """How many of how many; nothing while that is not known."""
+    """A column with the number done and the total; empty while the total is unknown."""
 
     def render(self, task: Task) -> Text:
         if task.total is None:
@@ -197,7 +197,7 @@ class _Elapsed(ProgressColumn):
 
 
 class _Left(ProgressColumn):
-    """How long it will still take, as far as anybody knows."""
+    """A column with the time left; empty while unknown."""
 
     def render(self, task: Task) -> Text:
         left_s = task.fields["left_s"]
@@ -206,5 +206,5 @@ class _Left(ProgressColumn):
 
 
 def say(console: Console, text: str, *, style: str | None = None) -> None:
-    """A line, as it is: no markup, no emoji, no colours of its own, not broken."""
+    """Print a line without markup, emoji, highlighting or wrapping."""
     console.print(text, style=style, highlight=False, markup=False, emoji=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""Pictures that a server enlarges: the same rules for names, the same words, no engine here."""
+"""Upscales pictures on a server, with the same rules for names and the same messages, but without an engine here."""
 
 from __future__ import annotations
 
@@ -30,10 +30,11 @@ from enlarger.shell.writing import written_aside
 
 
 async def checked(client: AsyncClient) -> None:
-    """Whether a server is there and takes the key: once for a run, since the answer is that to each of its pictures.
+    """Check once for the whole run that the server is there and accepts the key.
 
     Raises:
-        ServerUnreachable, Unauthorized: it is not, or does not. What else is wrong, the pictures will say.
+        ServerUnreachable: the server does not answer.
+        Unauthorized: the server does not accept the key. Other errors are reported with the pictures.
     """
     try:
         await client.models()
@@ -44,13 +45,13 @@ async def checked(client: AsyncClient) -> None:
 
 
 class RemoteWorker:
-    """Has pictures enlarged by a server; see ``run.Worker``.
+    """Upscales pictures on a server; see ``run.Worker``.
 
     Args:
         client: the server.
-        decoders: where headers are read, for what has to be known before a picture is sent.
-        reader: reads the pictures' files; URLs are fetched by the server.
-        is_watched: whether somebody sees tiles as they are made. That makes the server keep a job.
+        decoders: processes that read headers, for what must be known before a picture is sent.
+        reader: reads the pictures' files; the server fetches URLs itself.
+        is_watched: whether a user watches the progress, for which the server needs to make a job.
     """
 
     def __init__(
@@ -122,7 +123,7 @@ class RemoteWorker:
         return line_of(picture, item.shown_target, took_s=time.monotonic() - started)
 
     async def _picture(self, source: Source) -> bytes | str:
-        """What is sent: a picture's bytes, or its URL."""
+        """Return what is sent to the server: a picture's bytes, or its URL."""
         if names.is_url(source.name):
             return source.name
         picture = await self._reader.read(source)
@@ -131,14 +132,14 @@ class RemoteWorker:
         return picture
 
     async def _header(self, picture: bytes | str) -> Header | None:
-        """What a file says of itself; None where that cannot be read here: the server decides."""
+        """Return the header of a file; None if it cannot be read here, so that the server decides."""
         if isinstance(picture, bytes):
             with suppress(EnlargerError):
                 return await self._decoders.probe(picture)
         return None
 
     async def _expected_s(self, picture: bytes | str, item: Work, options: Options) -> float | None:
-        """Seconds until the server would be done; None while nobody knows. What is wrong, the request itself will say."""
+        """Return the expected seconds at the server; None if unknown. Errors are left to the request itself."""
         header = await self._header(picture)
         if header is None or header.is_animation:
             return None
@@ -157,7 +158,7 @@ class RemoteWorker:
                 source, on_progress=on_progress, **cast(UpscaleOptions, fields)
             )
         except AnimationUnsupported:
-            # As without a server: all frames where the result's format holds them.
+            # All frames are the default if the result's format holds them, as without a server.
             fields["frames"] = "all" if holds_frames(kind) else "first"
             return await self._client.upscale(
                 source, on_progress=on_progress, **cast(UpscaleOptions, fields)
@@ -176,7 +177,7 @@ def _tell(shown: Shown, job: JobStatus) -> None:
 
 
 def line_of(picture: Upscaled, target: object, *, took_s: float | None = None) -> str:
-    """What to say about a result."""
+    """Return the line of text that reports a result."""
     took = "" if took_s is None else f", {took_s:.1f} s"
     notes = "".join(f"\n  {code}" for code in picture.notes)
     return (

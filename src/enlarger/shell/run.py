@@ -1,4 +1,4 @@
-"""A run of the shell command: what is found, where it goes, and each picture by itself."""
+"""A run of the shell command: finds the pictures, assigns their results, and processes each picture by itself."""
 
 from __future__ import annotations
 
@@ -26,46 +26,46 @@ THERE_ALREADY = "there already"
 EARLIER_RESULT = "a result of an earlier run"
 
 _NAMES_OF_A_REASON = 3
-"""Skipped files that are named for each reason."""
+"""Number of skipped files that are named for each reason."""
 
 
 class Worker(Protocol):
-    """What enlarges a picture: an engine in this process, or a server."""
+    """Upscales pictures: an engine in this process, or a server."""
 
     async def own_kind(self, source: Source) -> str:
-        """The format that ``auto`` means for a picture, from its header.
+        """Return the format that ``auto`` means for a picture, according to its header.
 
         Raises:
             EnlargerError: the header cannot be read.
         """
 
     async def estimate(self, item: Work, options: Options) -> Estimated:
-        """What a picture would take and make.
+        """Return the estimate for a picture.
 
         Raises:
-            EnlargerError: it cannot be enlarged so.
+            EnlargerError: the picture cannot be upscaled with these options.
         """
 
     async def enlarge(self, item: Work, options: Options, shown: Shown, *, overwrite: bool) -> str:
-        """Enlarge one picture and write its result; returns what to say about it.
+        """Upscale one picture, write its result, and return the line that reports it.
 
         Raises:
-            EnlargerError: it cannot be enlarged, or the result cannot be written.
+            EnlargerError: the picture cannot be upscaled, or the result cannot be written.
         """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a run will do."""
+    """The plan of a run."""
 
     work: tuple[Work, ...]
     failures: tuple[Failure, ...]
     skipped: tuple[tuple[str, str], ...]
-    """Names of files that are not enlarged, each with the reason."""
+    """Names of files that are not upscaled, each with the reason."""
 
     @property
     def met(self) -> int:
-        """Pictures that the user meant."""
+        """Return the number of pictures that the user meant."""
         there = sum(why in (THERE_ALREADY, EARLIER_RESULT) for _, why in self.skipped)
         return len(self.work) + len(self.failures) + there
 
@@ -78,18 +78,18 @@ async def run(
     *,
     output: Callable[[str], None],
 ) -> int:
-    """Enlarge all; returns the exit status. A picture that fails never stops those after it.
+    """Upscale all pictures and return the exit status. A picture that fails does not stop the next ones.
 
     Args:
         asked: the pictures, and where their results go.
-        options: how they are enlarged.
-        worker: what enlarges them.
+        options: the options for upscaling.
+        worker: upscales the pictures.
         console: where progress, results and failures are shown.
         output: takes the lines of ``--dry-run``.
 
     Raises:
-        InvalidOption: a file would be replaced that must not be, or names do not fit together; nothing was done.
-        UnwritableFile: nothing can be written where results go; nothing was done.
+        InvalidOption: a protected file would be replaced, or names are in conflict; nothing was done.
+        UnwritableFile: the place for the results cannot be written to; nothing was done.
     """
     started = time.monotonic()
     plan = await planned(asked, options, worker)
@@ -122,11 +122,11 @@ async def run(
 
 
 def _check_again(item: Work, asked: Asked) -> None:
-    """Whether the result can be written now: another run may have made it since this one began.
+    """Check that the result can still be written: another run may have created it meanwhile.
 
     Raises:
-        AlreadyThereError: somebody made it.
-        UnwritableFile: it cannot be written.
+        AlreadyThereError: another run has created the file.
+        UnwritableFile: the file cannot be written.
     """
     if item.target is None:
         return
@@ -136,7 +136,7 @@ def _check_again(item: Work, asked: Asked) -> None:
 
 
 async def planned(asked: Asked, options: Options, worker: Worker) -> Plan:
-    """What a run will do, decided before any of it.
+    """Return the plan of a run, which is complete before the work begins.
 
     Raises:
         InvalidOption: see ``run``.
@@ -158,8 +158,8 @@ async def planned(asked: Asked, options: Options, worker: Worker) -> Plan:
     skipped = list(found.skipped)
     originals = list(
         found.sources
-    )  # also those whose headers cannot be read: they are the user's all the same
-    # With a suffix, results lie among their pictures: those of an earlier run are not pictures of this one.
+    )  # pictures with unreadable headers count, too: they belong to the user all the same
+    # With a suffix, results lie beside their pictures. Those of an earlier run are not treated as pictures.
     if asked.suffix and (results := targets.results_among(work, found.sources)):
         skipped += [(source.name, EARLIER_RESULT) for source in found.sources if source in results]
         originals = [source for source in originals if source not in results]
@@ -180,16 +180,16 @@ async def planned(asked: Asked, options: Options, worker: Worker) -> Plan:
 
 
 async def _kind(source: Source, asked: Asked, options: Options, worker: Worker) -> str:
-    """The format of a picture's result."""
+    """Return the format of a picture's result."""
     if isinstance(asked.out, File):
         return _named_kind(asked.out.path, options)
-    # A result that is named after its picture has its format, too, unless the user wants another one.
+    # A result that is named after its picture also has its format, unless the user asks for another one.
     wish = options.format or ("png" if asked.suffix is None else "auto")
     return await worker.own_kind(source) if wish == "auto" else wish
 
 
 def _named_kind(path: Path, options: Options) -> str:
-    """The format that the name of a result asks for.
+    """Return the format that the name of a result asks for.
 
     Raises:
         InvalidOption: the name asks for no format, or contradicts the option.
@@ -222,7 +222,7 @@ async def _estimate_all(
 
 
 class _Told:
-    """What the user is told of a run, and what is counted."""
+    """The messages to the user, and the counts for the summary."""
 
     def __init__(self, console: Console, plan: Plan) -> None:
         self._console = console
@@ -232,24 +232,24 @@ class _Told:
         self._skipped = list(plan.skipped)
 
     def done(self, line: str) -> None:
-        """A result is there."""
+        """Report a result."""
         self._done += 1
         say(self._console, line)
 
     def failed(self, name: str, error: Exception) -> None:
-        """Something went wrong with one picture."""
-        # Not the error itself, which would hold all that the work had in hand.
+        """Report that one picture failed."""
+        # The error itself is not stored, because it would keep all of the work's data alive.
         if not self._failed and isinstance(error, EnlargerError):
             self._first_status = error.exit_status
         self._failed += 1
         say(self._console, f"enlarger: {self._about(name, error)}", style="red")
 
     def skipped_late(self, name: str) -> None:
-        """Another run made the result meanwhile."""
+        """Report that another run has created the result meanwhile."""
         self._skipped.append((name, THERE_ALREADY))
 
     def _about(self, name: str, error: Exception) -> str:
-        """The error's text, with the picture's name before it where it does not say which one it is about."""
+        """Return the error's text, preceded by the picture's name unless the text contains it."""
         if not isinstance(error, EnlargerError):
             return f"'{names.shown(name)}': {_unexpected(error)}"
         shown = names.shown(name)
@@ -258,7 +258,7 @@ class _Told:
         return f"'{shown}': {error}" if wants_name and shown not in str(error) else str(error)
 
     def skipped(self) -> None:
-        """What was met and is not enlarged, a line for each reason."""
+        """Report the files that are not upscaled, with a line for each reason."""
         by_reason: dict[str, list[str]] = {}
         for name, reason in self._skipped:
             by_reason.setdefault(reason, []).append(names.shown(name))
@@ -269,7 +269,7 @@ class _Told:
             say(self._console, f"skipped, {reason}: {listed}{rest}")
 
     def summary(self, *, took_s: float) -> None:
-        """The counts, if there is more than one thing to count."""
+        """Print the counts, if there is more than one thing to count."""
         if self._plan.met < 2 and not self._skipped:
             return
         self.skipped()
@@ -281,16 +281,16 @@ class _Told:
 
     @property
     def exit_status(self) -> int:
-        """0 if all that was meant is there."""
+        """Return 0 if all results exist."""
         if not self._failed:
             return 0
         return self._first_status if self._plan.met == 1 else EnlargerError.exit_status
 
 
 def _unexpected(error: Exception) -> str:
-    """An error that nobody foresaw, in one line."""
+    """Return an unforeseen error as one line."""
     if isinstance(error, MemoryError):
-        return "there is not enough memory for it; enlarge a part of it with --region, or less with --scale"
+        return "there is not enough memory for it; upscale a part of it with --region, or use a smaller --scale"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return (

@@ -1,4 +1,4 @@
-"""The pictures that a shell user means: named files, whole folders, patterns, a URL, standard input."""
+"""Finds the pictures that a shell user means: files, folders, patterns, URLs, standard input."""
 
 from __future__ import annotations
 
@@ -29,29 +29,29 @@ LINK_TO_FOLDER = "a link to a folder"
 NOT_A_FILE = "not a file"
 
 MOST_BYTES = 1 << 30
-"""The largest file that is read. No format needs as many bytes; a device may have no end."""
+"""The largest file that is read. No format needs more, and a device may be endless."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One picture to enlarge."""
+    """One picture to upscale."""
 
     name: str
-    """As the user knows it: its path, its URL, or ``-``."""
+    """The name that the user knows: its path, its URL, or ``-``."""
 
     place: PurePath
-    """Its name, below the folder that was named."""
+    """Its name, relative to the folder that was given."""
 
     path: Path | None = None
     """Its file; None for a URL and for standard input."""
 
     root: tuple[str, ...] = ()
-    """Names of the folder that ``place`` is in, innermost first: what tells two equal places apart."""
+    """Names of the folder that contains ``place``, innermost first. They distinguish two equal places."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Something that cannot be enlarged, and why."""
+    """Something that cannot be upscaled, and why."""
 
     name: str
     error: EnlargerError
@@ -59,12 +59,12 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """All that was met."""
+    """Everything that a search found."""
 
     sources: tuple[Source, ...] = ()
     failures: tuple[Failure, ...] = ()
     skipped: tuple[tuple[str, str], ...] = ()
-    """Names of files that are not enlarged though nothing is wrong with them, each with the reason."""
+    """Names of intact files that are not upscaled, each with the reason."""
 
     def __add__(self, other: Found) -> Found:
         return Found(
@@ -75,11 +75,11 @@ class Found:
 
 
 def find(inputs: Sequence[str], *, leave_out: Path | None = None) -> Found:
-    """All pictures that the inputs mean, in their order, sorted within each folder.
+    """Return all pictures that the inputs mean, in their order, sorted within each folder.
 
     Args:
-        inputs: files, folders, patterns such as ``*.jpg`` that the shell did not resolve, URLs, and ``-``.
-        leave_out: a folder that is not searched, though it lies in one that is: that of the results.
+        inputs: files, folders, patterns such as ``*.jpg`` that the shell did not expand, URLs, and ``-``.
+        leave_out: the folder of the results, which is not searched even if it lies inside another input.
     """
     left_out = None if leave_out is None else names.identity(leave_out)
     found = Found()
@@ -89,11 +89,14 @@ def find(inputs: Sequence[str], *, leave_out: Path | None = None) -> Found:
 
 
 def matches(text: str) -> list[str]:
-    """The files and folders that a pattern means; none if it is the name of a file, or no pattern."""
+    """Return the files and folders that match a pattern.
+
+    A name of a file, and a text that is not a pattern, match nothing.
+    """
     if os.path.lexists(text) or not glob.has_magic(text):
         return []
     found = sorted(glob.glob(text, recursive=True))  # noqa: PTH207 - an absolute pattern, too
-    # What ** matches is a file, or a folder whose files it matches as well.
+    # ** matches files, and also folders, whose files it matches as well.
     return [match for match in found if not ("**" in text and names.is_folder(match))]
 
 
@@ -147,10 +150,10 @@ def _reason(error: OSError | ValueError) -> str:
 
 
 class _Search:
-    """What a folder holds, to the bottom. Links to folders are not followed: they may lead in a circle.
+    """Searches a folder and its subfolders. Links to folders are not followed: they may form a cycle.
 
     Args:
-        folder: as it was named.
+        folder: the folder, as the user wrote it.
         left_out: the folder that is not searched.
     """
 
@@ -163,8 +166,10 @@ class _Search:
         self._skipped: list[tuple[str, str]] = []
 
     def found(self) -> Found:
-        """All of it, in the order of its names."""
-        pending = [Path(self._folder)]  # not by recursion: folders may be nested deeper than calls
+        """Return everything that was found, sorted by name."""
+        pending = [
+            Path(self._folder)
+        ]  # a list instead of recursion: folders may be nested deeper than calls can be
         while pending:
             top = pending.pop()
             try:
@@ -213,7 +218,7 @@ class _Search:
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a folder, or a link to one."""
+    """Whether the entry is a folder, or a link to one."""
     try:
         return entry.is_dir()
     except OSError:
@@ -221,7 +226,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _without_repeats(found: Found) -> Found:
-    """Each picture once, also where it is named and lies in a folder that is named, too."""
+    """Keep each picture once, even if it was named and also lies in a folder that was named."""
     seen: set[str] = set()
     sources, repeated = [], []
     for source in found.sources:
@@ -235,7 +240,7 @@ def _without_repeats(found: Found) -> Found:
 
 
 def reasons(skipped: Sequence[tuple[str, str]]) -> str:
-    """How many were skipped for which reason, most first."""
+    """Return how many files were skipped for each reason, the most frequent first."""
     return ", ".join(
         f"{count} {reason}" for reason, count in Counter(why for _, why in skipped).most_common()
     )
@@ -247,18 +252,18 @@ Fetch = Callable[[str], Awaitable[bytes]]
 
 @dataclass
 class Reader:
-    """Reads pictures; what can be read but once is kept."""
+    """Reads pictures. It caches those that can be read only once."""
 
     fetch: Fetch | None = None
-    """Fetches URLs; None where a server does that."""
+    """Fetches URLs; None if a server fetches them."""
 
     _kept: dict[str, bytes] = field(default_factory=dict)
 
     async def read(self, source: Source) -> bytes:
-        """The bytes of a picture's file.
+        """Return the bytes of a picture's file.
 
         Raises:
-            UnreadableImage: it cannot be read, or has more than a picture may have.
+            UnreadableImage: the file cannot be read, or is too large.
             EnlargerError: the URL cannot be fetched.
         """
         if source.path is not None and _is_regular(source.path):
@@ -268,7 +273,7 @@ class Reader:
         return self._kept[source.name]
 
     async def _read_once(self, source: Source) -> bytes:
-        if source.path is not None:  # a pipe, such as the shell's own <(...)
+        if source.path is not None:  # a pipe, such as the shell's <(...)
             return await _in_daemon(partial(_read_file, source.path))
         if source.name == STANDARD_INPUT:
             return await _in_daemon(_read_standard_input)
@@ -281,7 +286,7 @@ def _is_regular(path: Path) -> bool:
     try:
         return path.is_file()
     except OSError:
-        return True  # reading it tells what is wrong
+        return True  # the attempt to read it will report the reason
 
 
 def _read_file(path: Path) -> bytes:
@@ -322,7 +327,7 @@ def _too_large(size_bytes: int) -> str:
 
 
 async def _in_daemon(read: Callable[[], bytes]) -> bytes:
-    """The bytes that ``read`` returns. It may wait for ever: its thread holds neither Ctrl-C nor the end of the process."""
+    """Return the bytes that ``read`` returns. Its thread may block forever without delaying Ctrl-C or the exit."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[bytes] = loop.create_future()
 
@@ -340,7 +345,7 @@ async def _in_daemon(read: Callable[[], bytes]) -> bytes:
             data = read()
         except Exception as found:  # noqa: BLE001 - whoever waits gets it
             error = found
-        with suppress(RuntimeError):  # nobody waits any more
+        with suppress(RuntimeError):  # the caller has stopped waiting
             loop.call_soon_threadsafe(tell, data, error)
 
     threading.Thread(target=run, name="reading", daemon=True).start()

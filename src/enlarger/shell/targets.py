@@ -1,4 +1,4 @@
-"""Where results go: a name of its own for each, and what is there already."""
+"""Assigns a unique name to each result, and checks for existing files."""
 
 from __future__ import annotations
 
@@ -15,39 +15,40 @@ from enlarger.shell.arguments import Beside, File, Folder, Out, StandardOutput
 from enlarger.shell.sources import Source
 
 _NAMED = 5
-"""Names that a refusal lists."""
+"""Number of names that an error message lists."""
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One picture to enlarge, and where its result goes."""
+    """One picture to upscale, and where its result goes."""
 
     source: Source
     target: Path | None
-    """None: standard output."""
+    """None stands for standard output."""
 
     kind: str
-    """Format of the result."""
+    """The format of the result."""
 
     @property
     def shown_target(self) -> str:
-        """The target as it is printed."""
+        """Return the target for display."""
         return "standard output" if self.target is None else names.shown(self.target)
 
 
 def assign(
     pictures: Sequence[tuple[Source, str, str]], out: Out, *, suffix: str | None = None
 ) -> list[Work]:
-    """Where each result goes; no two have names that any file system takes for one.
+    """Return where each result goes. No two results get names that any file system treats as one.
 
-    Results in a folder keep the names of their pictures, and their places below the folder that was named. Where
-    two would meet, pictures of different folders keep their folder's name; others keep their own ending as a part
+    Results in a folder keep the names of their pictures, and their places relative to the folder that was given. If
+    two would be equal, pictures of different folders keep their folder's name; others keep their own extension as a
+    part
     of the name.
 
     Args:
-        pictures: each with the format of its result and the ending that it has.
+        pictures: each picture with the format and the extension of its result.
         out: where results go.
-        suffix: text that is put before the ending.
+        suffix: text that is put before the extension.
 
     Raises:
         InvalidOption: two results would still have one name.
@@ -57,14 +58,14 @@ def assign(
     if isinstance(out, StandardOutput):
         return [Work(source, None, kind) for source, kind, _ in pictures]
     names_ = [_Name(source, ending, suffix or "", out) for source, _, ending in pictures]
-    # All that meet at once, since each look is at all names: a telephone's folder has thousands of pairs.
+    # All conflicts are resolved at once: each look compares all names, and a phone's folder has thousands of pairs.
     while groups := _meeting(names_):
         for meeting in groups:
             if not _told_apart(meeting):
                 one, other = meeting[0].source.name, meeting[-1].source.name
                 raise InvalidOption(
                     f"the results of '{names.shown(one)}' and '{names.shown(other)}' would have one name on some disks; "
-                    "nothing was done: rename one of them, or enlarge one after the other into different folders"
+                    "nothing was done: rename one of them, or upscale one after the other into different folders"
                 )
     return [
         Work(name.source, name.target, kind)
@@ -74,17 +75,17 @@ def assign(
 
 @dataclass(slots=True)
 class _Name:
-    """The name of a result, while it is being looked for."""
+    """The name of a result while it is being determined."""
 
     source: Source
     ending: str
     suffix: str
     out: Folder | Beside
     keeps_ending: bool = False
-    """Whether the picture's own ending stays a part of the name."""
+    """Whether the picture's own extension stays a part of the name."""
 
     folders: int = 0
-    """Names of folders above ``source.place`` that are kept."""
+    """Number of folder names above ``source.place`` that stay a part of the name."""
 
     @property
     def target(self) -> Path:
@@ -94,8 +95,8 @@ class _Name:
         if isinstance(self.out, Beside):
             assert self.source.path is not None  # noqa: S101 - checked where sources were found
             return self.source.path.with_name(name)
-        kept = reversed(self.source.root[: self.folders])
-        return self.out.path.joinpath(*kept, place.parent, name)
+        parents = reversed(self.source.root[: self.folders])
+        return self.out.path.joinpath(*parents, place.parent, name)
 
     @property
     def can_keep_folder(self) -> bool:
@@ -103,7 +104,7 @@ class _Name:
 
 
 def _meeting(found: Sequence[_Name]) -> list[list[_Name]]:
-    """Names that are equal, group by group; else names of files that others have as a folder; none if all are distinct."""
+    """Return groups of equal names; else names of files that others use as a folder; none if all are distinct."""
     by_key: dict[str, list[_Name]] = defaultdict(list)
     folders: set[Path] = set()
     for name in found:
@@ -117,7 +118,7 @@ def _meeting(found: Sequence[_Name]) -> list[list[_Name]]:
 
 
 def _told_apart(meeting: Sequence[_Name]) -> bool:
-    """Give names that meet more of what their pictures are called; False if they have no more."""
+    """Extend conflicting names by more of their pictures' paths; False if there is nothing left to add."""
     roots = {name.source.root for name in meeting}
     if len(roots) > 1 and any(name.can_keep_folder for name in meeting):
         for name in meeting:
@@ -131,7 +132,7 @@ def _told_apart(meeting: Sequence[_Name]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What there is to do, and what is there already."""
+    """The work that is left, and the results that already exist."""
 
     work: tuple[Work, ...]
     skipped: tuple[Work, ...] = ()
@@ -144,12 +145,13 @@ def check(
     overwrite: bool,
     skip_existing: bool,
 ) -> Checked:
-    """Hold the targets against the files that are there, before any work.
+    """Compare the targets with existing files, before any work.
 
-    A file that this run did not make is replaced only if the user says so; a picture that is still to be read never.
+    A file that this run did not make is replaced only if the user allows it. A picture that is still to be read is
+    never replaced.
 
     Raises:
-        InvalidOption: a file would be replaced; the text lists the first, and says what to do.
+        InvalidOption: a file would be replaced; the message lists the first ones, and says what to do.
     """
     originals = _identities(sources)
     existing: list[str] = []
@@ -205,12 +207,12 @@ def _listed(found: Sequence[str]) -> str:
 
 
 def _is_there(target: Path) -> bool:
-    """Whether something has that name, a link that leads nowhere included."""
+    """Whether something has that name, including a broken link."""
     return os.path.lexists(target)
 
 
 def _may_be_replaced(target: Path) -> bool:
-    """Whether it is a file, or a link to one or to nothing: no folder, pipe or device."""
+    """Whether the target is a file, a link to a file, or a broken link; not a folder, pipe or device."""
     try:
         return target.is_file() or not target.exists()
     except OSError:
@@ -218,7 +220,7 @@ def _may_be_replaced(target: Path) -> bool:
 
 
 def results_among(work: Sequence[Work], sources: Iterable[Source]) -> set[Source]:
-    """Pictures whose files have the names of results of others: an earlier run with the same suffix made them."""
+    """Return pictures whose names equal results of other pictures: an earlier run with the same suffix made them."""
     originals = _identities(sources)
     found = set()
     for item in work:
@@ -230,7 +232,7 @@ def results_among(work: Sequence[Work], sources: Iterable[Source]) -> set[Source
 
 
 def _identities(sources: Iterable[Source]) -> dict[names.Identity, Source]:
-    """The pictures' files by what the system knows them by, whatever they are called."""
+    """Return the pictures' files by their identity, which does not depend on the name."""
     found: dict[names.Identity, Source] = {}
     for source in sources:
         identity = None if source.path is None else names.identity(source.path)
@@ -240,11 +242,11 @@ def _identities(sources: Iterable[Source]) -> dict[names.Identity, Source]:
 
 
 def check_file(target: Path, *, overwrite: bool) -> None:
-    """Hold the only target against the file that is there, before the work.
+    """Compare the only target with the file that exists there, before the work.
 
     Raises:
-        InvalidOption: it would be replaced.
-        UnwritableFile: it cannot be written.
+        InvalidOption: the file would be replaced.
+        UnwritableFile: the file cannot be written.
     """
     if names.is_folder(target):
         raise InvalidOption(f"'{names.shown(target)}' is a folder; give the name of a file")
@@ -256,10 +258,10 @@ def check_file(target: Path, *, overwrite: bool) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """Whether results can be written into a folder, which may still have to be made, before the work of making them.
+    """Check that results can be written into a folder, which may not exist yet, before the work begins.
 
     Raises:
-        UnwritableFile: it is a file, lies below one, or may not be written.
+        UnwritableFile: the path is a file, lies below a file, or may not be written to.
     """
     nearest = folder
     while not os.path.lexists(nearest) and nearest != nearest.parent:
@@ -278,14 +280,14 @@ def check_folder(folder: Path) -> None:
 
 
 def check_target(target: Path, *, may_be_made: bool) -> None:
-    """The same for one result, and whether a file can have its name.
+    """Check that one result can be written, and that a file can have its name.
 
     Args:
-        target: its file.
-        may_be_made: whether its folder is made if it does not exist.
+        target: the file of the result.
+        may_be_made: whether its folder is created if it does not exist.
 
     Raises:
-        UnwritableFile: it cannot be written.
+        UnwritableFile: the file cannot be written.
     """
     if not (may_be_made or os.path.lexists(target.parent)):
         raise UnwritableFile(f"cannot write '{names.shown(target)}': its folder does not exist")

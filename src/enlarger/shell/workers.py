@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from enlarger.shell.arguments import Asked
 
 _held: list[object] = []
-"""What a command leaves as it is when it ends: to take a network apart takes a tenth of a second."""
+"""Objects that are not destroyed when the command ends: releasing a network takes a tenth of a second."""
 
 
 async def enlarge_at_server(
@@ -33,15 +33,15 @@ async def enlarge_at_server(
     errors: Console,
     output: Callable[[str], None],
 ) -> int:
-    """Have pictures enlarged by a server; returns the exit status.
+    """Upscale pictures on a server and return the exit status.
 
     Args:
-        asked: which pictures, and where the results go.
-        options: what is made of each picture.
+        asked: the pictures, and where their results go.
+        options: the options for upscaling.
         url: address of the server.
-        api_key: the server's, if it requires one.
+        api_key: API key for the server, if it requires one.
         errors: where progress and failures are shown.
-        output: prints a line of what was asked for.
+        output: prints a line of the command's output.
     """
     from enlarger.client import AsyncClient
     from enlarger.picture.sandbox.pool import Decoders
@@ -63,20 +63,20 @@ async def enlarge_here(
     errors: Console,
     output: Callable[[str], None],
 ) -> int:
-    """Enlarge pictures with an engine in this process; returns the exit status.
+    """Upscale pictures with an engine in this process and return the exit status.
 
     Args:
-        asked: which pictures, and where the results go.
-        options: what is made of each picture.
-        settings: precision, folders, and what may be fetched.
+        asked: the pictures, and where their results go.
+        options: the options for upscaling.
+        settings: precision, folders, and which URLs may be fetched.
         errors: where progress and failures are shown.
-        output: prints a line of what was asked for.
+        output: prints a line of the command's output.
     """
     from enlarger.picture.sandbox.process import DecoderProcess
 
     decoder = DecoderProcess()
     async with AsyncExitStack() as stack:
-        # Half a second, which the decoder has for its own imports.
+        # These imports take half a second, during which the decoder process does its own.
         with importing():
             from enlarger.engine.factory import make_engine
             from enlarger.models import Catalogue
@@ -113,7 +113,7 @@ async def enlarge_here(
                     "it must be an http or https URL with a host, without a user name and spaces"
                 ) from error
             except SourceUnreachable as error:
-                # A server's caller is not told why; here the user is also the operator.
+                # A server hides the reason from its callers. Here the user is also the operator.
                 raise SourceUnreachable(reason_of(error.__cause__ or error)) from error
 
         worker = LocalWorker(

@@ -1,4 +1,4 @@
-"""Results on disk: whole or not at all, and in the place of another file only where the user said so."""
+"""Writes results to disk completely or not at all, and replaces other files only if the user allows it."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _WITHOUT_LINKS = (
     errno.ENOSYS,
     errno.EMLINK,
 )
-"""What file systems without hard links answer, FAT and some of networks among them."""
+"""Errors of file systems without hard links, such as FAT and some network file systems."""
 
 
 class AlreadyThereError(UnwritableFile):
-    """Somebody else made the file while this run was at work; it is not replaced."""
+    """Another program created the file during this run; it is not replaced."""
 
     def __init__(self, target: Path) -> None:
         super().__init__(
@@ -38,15 +38,15 @@ class AlreadyThereError(UnwritableFile):
 
 @contextmanager
 def written_aside(target: Path | None, *, overwrite: bool) -> Iterator[Path]:
-    """A file to write to, which becomes the target when the block ends well. Otherwise nothing is left of it.
+    """Yield a file to write to, which becomes the target when the block succeeds, and otherwise disappears.
 
     Args:
-        target: where the result belongs; its folder is made if need be. None: standard output.
-        overwrite: whether the target may be replaced. A link is followed: the file that it leads to is replaced.
+        target: the file of the result, whose folder is created if necessary; None for standard output.
+        overwrite: whether the target may be replaced. If it is a link, the file behind it is replaced.
 
     Raises:
-        AlreadyThereError: the target came while the block ran.
-        UnwritableFile: it cannot be written there.
+        AlreadyThereError: the target was created while the block ran.
+        UnwritableFile: the target cannot be written.
     """
     shown = "standard output" if target is None else names.shown(target)
     aside: Path | None = None
@@ -55,7 +55,7 @@ def written_aside(target: Path | None, *, overwrite: bool) -> Iterator[Path]:
             target = Path(names.real(target))
         if target is not None:
             target.parent.mkdir(parents=True, exist_ok=True)
-        # A name of its own, since that of the target may be as long as names can be.
+        # The temporary name is short and unique, because the target's name may already be as long as names can be.
         folder = Path(tempfile.gettempdir()) if target is None else target.parent
         aside = folder / f".enlarger-{secrets.token_hex(8)}"
         yield aside
@@ -76,10 +76,10 @@ def written_aside(target: Path | None, *, overwrite: bool) -> Iterator[Path]:
 
 
 def _place(aside: Path, target: Path) -> None:
-    """Give a file its name, unless that is taken.
+    """Move a file to its name, unless the name is taken.
 
     Raises:
-        AlreadyThereError: it is.
+        AlreadyThereError: the name is taken.
     """
     try:
         try:
@@ -87,7 +87,7 @@ def _place(aside: Path, target: Path) -> None:
         except OSError as error:
             if error.errno not in _WITHOUT_LINKS:
                 raise
-            # An empty file of ours takes the name first: so nobody else's can be replaced.
+            # An empty file of ours reserves the name first, so that no other program's file can be replaced.
             os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
             aside.replace(target)
     except FileExistsError as error:

@@ -1,4 +1,4 @@
-"""Readers of weights: a module for each file format, which opens a network's files as ``WeightFiles``."""
+"""Readers of weights: one module for each file format, which opens a network's files as ``WeightFiles``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class WeightFiles(Protocol):
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """All files that the network is read from; the hash of a row is that of the last one."""
+        """All files that the network is read from. The hash in the catalogue is that of the last one."""
 
     @property
     def size_bytes(self) -> int | None:

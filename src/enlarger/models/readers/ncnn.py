@@ -1,9 +1,8 @@
-"""Reading weights from ncnn files: the layers with parameters, in network order, as float32 arrays.
+"""Reads weights from ncnn files: the layers with parameters, in network order, as float32 arrays.
 
-Layout (Tencent/ncnn, src/modelbin.cpp and the layer sources): the ``.bin`` has no header; the buffers
-follow one another in the layer order of the ``.param`` text. A convolution stores a little-endian u32
-tag, its weights flat in OIHW order, then its bias as f32 without a tag; a PReLU stores f32 slopes
-without a tag.
+The layout is that of Tencent/ncnn, src/modelbin.cpp and the layer sources. The ``.bin`` has no header. Its buffers
+follow one another in the layer order of the ``.param`` text. A convolution stores a little-endian u32 tag, its
+weights flat in OIHW order, then its bias as f32 without a tag. A PReLU stores f32 slopes without a tag.
 """
 
 from __future__ import annotations
@@ -30,32 +29,32 @@ _TAG_F16 = 0x01306B47
 _TAGS_F32 = (0, 0x0002C056)
 
 _MOST_WEIGHTS_BYTES = 1 << 29
-"""Of files that are read whole: fifteen times x4plus, which is the largest model here."""
+"""The limit for files that are read completely: fifteen times x4plus, the largest model here."""
 
 _WITHOUT_PARAMETERS = {
     *("Input", "Split", "Concat", "Eltwise", "BinaryOp", "Interp", "PixelShuffle"),
 }
-"""Layers without parameters; the architecture says which of them it has."""
+"""Layers without parameters. The architecture decides which of them are supported."""
 
 _FACTOR = {"Interp": "1", "PixelShuffle": "0"}
-"""By layers that change the size, the key of how many times as high their result is."""
+"""The key of the factor by which a layer's result is larger, for layers that change the size."""
 
 _ACTIVATION, _ACTIVATION_VALUES = "9", "-23310"
-"""Keys of a convolution that ends with an activation: its kind, and a list of its length and its values."""
+"""Keys of a convolution that ends with an activation: its type, and a list of its length and its values."""
 
 _KERNEL = {"1": "3", "3": "1", "4": "1", "5": "1", "2": "1"}
-"""Size, stride, padding, bias, dilation: what a convolution must state, but for the last, which is usually absent."""
+"""Required values of a convolution: size, stride, padding, bias, dilation. The last one is usually absent."""
 
 _OTHER_AXIS = {"11": "3", "12": "1", "13": "1", "14": "1", "15": "1", "16": "1"}
-"""The same for the other axis and sides, absent unless they differ."""
+"""Required values for the other axis and sides, which are absent unless they differ."""
 
 
 @dataclass(frozen=True, slots=True)
 class NcnnFiles:
-    """A network in two files; what the text states is read once for each of these values."""
+    """A network in two files. The text is read once for each instance."""
 
     param: Path
-    """The text: layers and how they are joined."""
+    """The text: layers and their connections."""
 
     binary: Path
     """The weights."""
@@ -67,12 +66,12 @@ class NcnnFiles:
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """All files that it is read from."""
+        """All files that the network is read from."""
         return self.param, self.binary
 
     @property
     def size_bytes(self) -> int | None:
-        """Bytes of the weights; None where they are gone."""
+        """Size of the weights in bytes; None if the file is missing."""
         try:
             return self.binary.stat().st_size
         except OSError:
@@ -80,10 +79,10 @@ class NcnnFiles:
 
     @property
     def graph(self) -> Graph:
-        """What the text states.
+        """Return the layers without their weights.
 
         Raises:
-            WeightsError: it is not an ncnn network, or has a layer that cannot run here.
+            WeightsError: the text is not an ncnn network, or has a layer that is not supported.
         """
         if not self._known:
             self._known.append(read_graph(self.param))
@@ -131,30 +130,30 @@ class NcnnFiles:
             )
 
     def verify(self, sha256: str) -> None:
-        """Raise ``WeightsError`` unless the weights are there and hash to that."""
+        """Raise ``WeightsError`` unless the weights exist and have this hash."""
         read_binary(self.binary, sha256=sha256)
 
     def layers(self, sha256: str) -> list[Layer]:
-        """The layers with their parameters.
+        """Return the layers with their parameters.
 
         Args:
-            sha256: what the weights must hash to.
+            sha256: hash that the weights must have.
 
         Raises:
-            WeightsError: a file is missing, damaged, or another one.
+            WeightsError: a file is missing or damaged, or has another hash.
         """
         return read_layers(self.graph, self.param.name, self.binary, sha256=sha256)
 
     def check_size(self) -> None:
-        """Compare the length of the weights with what the text describes; see ``check_size``."""
+        """Compare the length of the weights with the description in the text; see ``check_size``."""
         check_size(self.graph, self.param.name, self.binary)
 
 
 def read_graph(param: Path) -> Graph:
-    """What a ``.param`` text states.
+    """Return the network that a ``.param`` text describes.
 
     Raises:
-        WeightsError: it is not an ncnn network, or has a layer that cannot run here.
+        WeightsError: the text is not an ncnn network, or has a layer that is not supported.
     """
     return _parsed(param.name, read_text(param))
 
@@ -189,37 +188,39 @@ def _parsed(name: str, data: bytes) -> Graph:
 
 
 class _Reading:
-    """The layers of a text, one line after the other."""
+    """Parses the layers of a text, one line after the other."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self.outlines: list[Outline] = []
         self.operations: list[Operation] = []
         self.scale = 1.0
-        """The scale of what the last layer makes, against the input."""
+        """The scale of the last layer's result, relative to the input."""
 
         self.resizes = False
         self._maker: dict[str, int] = {}
-        """By blob, the layer with parameters that made it."""
+        """The layer with parameters that produced each blob."""
 
         self._scales: dict[str, float] = {}
-        """By blob, how many times as high as the input it is."""
+        """The scale of each blob, relative to the input."""
 
     def add(self, line: str) -> None:
-        """Read a line.
+        """Parse a line.
 
         Raises:
-            WeightsError: it is not the line of a layer, or of one that cannot run here.
+            WeightsError: the line does not describe a layer, or describes one that is not supported.
         """
         try:
-            # kind, layer name, inputs, outputs, blob names, then key=value
+            # type, layer name, inputs, outputs, blob names, then key=value
             kind, _, input_count, output_count, *rest = line.split()
             inputs, end = int(input_count), int(input_count) + int(output_count)
             values = dict(word.split("=", 1) for word in rest[end:])
             taken, made = rest[:inputs], rest[inputs:end]
             self._resize(kind, values, taken, made)
             if kind == "ReLU":
-                number = self._maker[taken[0]]  # another layer's result has no activation here
+                number = self._maker[
+                    taken[0]
+                ]  # the result of any other layer has no activation here
                 slope = float(values.get("0", 0))
                 self.outlines[number] = replace(self.outlines[number], slope=slope)
                 self._maker[made[0]] = number
@@ -230,7 +231,9 @@ class _Reading:
             outline = _outline(self._name, kind, values)
         except (ValueError, KeyError, IndexError) as error:
             raise WeightsError(f"{self._name}: cannot be read: '{line[:60]}'") from error
-        least = 9 * outline.outputs if kind == "Convolution" else 0  # of weights: one input channel
+        least = (
+            9 * outline.outputs if kind == "Convolution" else 0
+        )  # number of weights for one input channel
         if outline.outputs < 1 or outline.weights < least or (least and outline.weights % least):
             raise WeightsError(f"{self._name}: cannot be read: '{line[:60]}'")
         self._maker.update(dict.fromkeys(made, len(self.outlines)))
@@ -245,10 +248,10 @@ class _Reading:
 
 
 def _outline(name: str, kind: str, values: dict[str, str]) -> Outline:
-    """A layer with parameters.
+    """Return a layer with parameters.
 
     Raises:
-        WeightsError: it cannot run here.
+        WeightsError: the layer is not supported.
         ValueError, KeyError: a value is missing, or is not a number.
     """
     if kind == "PReLU":
@@ -264,7 +267,7 @@ def _outline(name: str, kind: str, values: dict[str, str]) -> Outline:
 
 
 def _slope(name: str, values: dict[str, str]) -> float:
-    """See ``Outline.slope``."""
+    """Return the value for ``Outline.slope``."""
     activation = int(values.get(_ACTIVATION, "0"))
     if activation not in (0, 1, 2):
         raise WeightsError(f"{name}: an activation of kind {activation} cannot run here")
@@ -274,16 +277,16 @@ def _slope(name: str, values: dict[str, str]) -> float:
 
 
 def read_layers(graph: Graph, param_name: str, binary: Path, *, sha256: str) -> list[Layer]:
-    """The network's layers with their parameters.
+    """Return the network's layers with their parameters.
 
     Args:
-        graph: what the ``.param`` text states.
-        param_name: its name, for errors.
+        graph: the description from the ``.param`` text.
+        param_name: name of the ``.param`` file, for error messages.
         binary: the ``.bin`` file.
-        sha256: what the ``.bin`` file must hash to.
+        sha256: hash that the ``.bin`` file must have.
 
     Raises:
-        WeightsError: the ``.bin`` file is missing, damaged, or another one.
+        WeightsError: the ``.bin`` file is missing or damaged, or has another hash.
     """
     buffer = read_binary(binary, sha256=sha256)
     reader = _Reader(buffer, binary.name)
@@ -296,10 +299,10 @@ def read_layers(graph: Graph, param_name: str, binary: Path, *, sha256: str) -> 
 
 
 def read_binary(binary: Path, *, sha256: str) -> bytes:
-    """The bytes of a weights file.
+    """Return the bytes of a weights file.
 
     Raises:
-        WeightsError: the file is missing, damaged, or another one.
+        WeightsError: the file is missing or damaged, or has another hash.
     """
     try:
         buffer = read_bounded(binary, _MOST_WEIGHTS_BYTES)
@@ -312,11 +315,11 @@ def read_binary(binary: Path, *, sha256: str) -> bytes:
 
 
 def check_size(graph: Graph, param_name: str, binary: Path) -> None:
-    """Compare the length of a ``.bin`` file with what the ``.param`` text describes. Only tags are read.
+    """Compare the length of a ``.bin`` file with the description in the ``.param`` text. Only tags are read.
 
     Raises:
-        OSError: it cannot be read.
-        WeightsError: it is too short or too long, or its weights are stored in a way that cannot be read.
+        OSError: the file cannot be read.
+        WeightsError: the file is too short or too long, or stores its weights in a way that is not supported.
     """
     with open_regular(binary, buffering=0) as file:
         size_bytes = os.fstat(file.fileno()).st_size
@@ -342,7 +345,7 @@ def check_size(graph: Graph, param_name: str, binary: Path) -> None:
 
 
 def _stored(tag: int, name: str) -> np.dtype[Any]:
-    """How the weights after a tag are stored."""
+    """Return the type of the weights that follow a tag."""
     if tag == _TAG_F16:
         return np.dtype("<f2")
     if tag in _TAGS_F32:
@@ -351,7 +354,7 @@ def _stored(tag: int, name: str) -> np.dtype[Any]:
 
 
 def _padded(size_bytes: int) -> int:
-    """Weights end at a multiple of four bytes."""
+    """Return the size rounded up to a multiple of four bytes, where stored weights end."""
     return size_bytes + -size_bytes % 4
 
 
@@ -376,7 +379,7 @@ class _Reader:
         self.position = 0
 
     def take(self, dtype: np.dtype[Any], count: int) -> npt.NDArray[Any]:
-        """The next ``count`` values."""
+        """Return the next ``count`` values."""
         if self.position + count * dtype.itemsize > len(self.buffer):
             raise WeightsError(f"{self.name}: ends too early")
         values = np.frombuffer(self.buffer, dtype, count, self.position)

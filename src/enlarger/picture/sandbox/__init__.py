@@ -1,1 +1,1 @@
-"""Pictures of strangers are decoded in processes of their own, which may be killed."""
+"""Decodes untrusted pictures in separate processes, which can be killed."""

@@ -1,7 +1,7 @@
-"""The process that decodes strangers' bytes: ``python -m enlarger.picture.sandbox FD``.
+"""The process that decodes untrusted files: ``python -m enlarger.picture.sandbox FD``.
 
-It reads questions from a Unix socket and answers them. It ends when the socket closes, which is when its parent ends,
-however that ends.
+It reads questions from a Unix socket and answers them. It ends when the socket closes, which happens when its parent
+ends for whatever reason.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from enlarger.picture.sandbox.protocol import receive, send, shared_memory
 
 
 def _quiet_libraries() -> None:
-    """Discard what libraries print about a stranger's file. Our own errors are still logged.
+    """Discard what libraries print about an untrusted file. Our own errors are still logged.
 
     A file can make libtiff print a line for each of thousands of tags, with words from the file.
     """
@@ -34,7 +34,7 @@ def main() -> None:
     """Answer questions until the socket closes."""
     _quiet_libraries()
     limit_memory()
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold somebody's picture
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would contain a user's picture
     with socket.socket(fileno=int(sys.argv[1])) as connection:
         while True:
             try:

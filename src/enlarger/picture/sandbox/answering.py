@@ -1,4 +1,4 @@
-"""Answers of a decoder process. Only that process imports this module, and with it all that decodes."""
+"""Answers of a decoder process. Only that process imports this module, which imports all decoders."""
 
 from __future__ import annotations
 

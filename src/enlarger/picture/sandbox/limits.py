@@ -1,4 +1,4 @@
-"""What a process that decodes may use of the machine."""
+"""Limits on memory and CPU time of a decoder process."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import math
 import resource
 
 _MEMORY_LIMIT_BYTES = 4 << 30
-"""Address space: many times what the largest allowed picture takes, far less than a bomb wants."""
+"""Address space: many times what the largest allowed picture needs, and far less than a decompression bomb needs."""
 
 CPU_LIMIT_S = 60
-"""Processor time for one picture, all threads together: the end of a decoder whose gateway no longer looks."""
+"""CPU time for one picture, all threads together. It ends a decoder whose gateway no longer waits."""
 
 
 def limit_cpu(limit_s: int) -> None:
-    """Let the kernel kill this process once it has computed for so long from now on."""
+    """Make the kernel kill this process after this much CPU time from now on."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     ends = math.ceil(used.ru_utime + used.ru_stime) + limit_s
@@ -22,7 +22,7 @@ def limit_cpu(limit_s: int) -> None:
 
 
 def limit_memory() -> None:
-    """Hold this process to its address space, or to less where whoever started it set a limit."""
+    """Limit the address space of this process, unless a lower limit is already set."""
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     limit = (
         _MEMORY_LIMIT_BYTES if hard == resource.RLIM_INFINITY else min(_MEMORY_LIMIT_BYTES, hard)

@@ -77,7 +77,7 @@ class Decoders:
                 reusable = process  # a refusal is an answer: the process still works
                 raise
             except BaseException:
-                process.kill()  # which also frees the thread that waits for it
+                process.kill()  # this also frees the thread that waits for it
                 raise
             finally:
                 self._busy.discard(process)

@@ -22,7 +22,7 @@ class DecoderProcess:
                 stdin=subprocess.DEVNULL,
                 # One thread decodes; numpy's library would reserve address space for one per core.
                 env=inherited({"OPENBLAS_NUM_THREADS": "1"}),
-                start_new_session=True,  # a Ctrl-C in the terminal is the gateway's to handle
+                start_new_session=True,  # the gateway itself handles a Ctrl-C in the terminal
             )
 
     def is_alive(self) -> bool:
