@@ -61,6 +61,7 @@ from enlarger.jobs import Batches, Jobs
 from enlarger.jobs.job import State
 from enlarger.models import Catalogue
 from enlarger.options import SCALES
+from enlarger.page.routes import PageRoutes
 from enlarger.picture.encode import MEDIA_TYPES
 from enlarger.picture.values import FORMATS
 from enlarger.pipeline.pipeline import Pipeline
@@ -188,7 +189,9 @@ class Gateway:
                 reason=self._reason,
             ),
         )
-        DocumentRoutes(app, self.executor, self.settings.server.public_url).register()
+        server = self.settings.server
+        PageRoutes(app, self.executor, server.page_title, server.has_page).register()
+        DocumentRoutes(app, self.executor, server.public_url).register()
         self.app = app
         limit_bytes = self.settings.limits.body_limit_bytes
         others_bytes = {BATCHES: max(BATCH_LIMIT_BYTES, limit_bytes)}

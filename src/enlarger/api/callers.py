@@ -33,7 +33,7 @@ OPEN_PATHS = (
 SECRET_FOLDERS = ("/files/",)
 """The name of a result is the permission to read it."""
 
-OPEN_FOLDERS = (*SECRET_FOLDERS, "/errors/", "/docs/")
+OPEN_FOLDERS = (*SECRET_FOLDERS, "/errors/", "/docs/", "/page/")
 """What is below them needs no key either: who is told of an error may read what it means."""
 
 _SCOPE_KEY = "enlarger.caller"

@@ -40,7 +40,8 @@ OPERATIONS = {
 """All that is documented, by method and rule."""
 
 HIDDEN: Mapping[tuple[str, str], str] = {
-    ("GET", "/"): "leads to the page",
+    ("GET", "/"): "the page for people",
+    ("GET", "/page/<version>/<path:name>"): "what that page loads",
     ("GET", "/docs/<name>"): "what the page loads",
     ("GET", "/static/<path:filename>"): "Quart's own, and there are no such files",
 }

@@ -1,0 +1,181 @@
+// Below the picture: how far it is, or what came out, and what can be done with it.
+
+import { button, h, setAttribute, setChildren, setText } from "./dom.js";
+import { reportLines } from "./report.js";
+import { fractionOf, statusText } from "./rows.js";
+import { formatBytes, formatSeconds, formatSize, formatTime, t } from "./texts.js";
+
+/** What the clipboard of a browser takes. */
+const COPIED = "image/png";
+
+/** The name of a result: the picture's own, with its scale and the suffix of its format. */
+export function resultName(picture) {
+  const stem = picture.name.replace(/\.[^.]*$/, "") || "picture";
+  const suffix =
+    { "image/jpeg": "jpg", "image/tiff": "tif" }[picture.job.result.media_type] ??
+    picture.job.result.media_type.split("/")[1];
+  const scale = Math.round(picture.job.result.scale * 100) / 100;
+  return `${stem}-${scale}x.${suffix}`;
+}
+
+export class Bar {
+  #pictures;
+  #acts;
+  #isAsked = false;
+
+  /**
+   * @param pictures
+   * @param {Object<string, (id: string) => Promise<void>>} acts `download`, `copy`, `open`, `again`, `end`
+   */
+  constructor(pictures, acts) {
+    this.#pictures = pictures;
+    this.#acts = acts;
+    this.#title = h("h2", { class: "bar-title" });
+    this.#text = h("p", { class: "bar-text" });
+    this.#progress = h("progress", { max: 1, value: 0, "aria-label": t("bar.progress") });
+    this.#buttons = h("div", { class: "bar-buttons" });
+    this.#report = h("div", {
+      class: "report",
+      id: "report",
+      popover: "auto",
+      role: "group",
+      "aria-label": t("report.title"),
+    });
+    this.element = h(
+      "div",
+      { class: "info" },
+      h("div", { class: "bar-words" }, this.#title, this.#text),
+      this.#buttons,
+      this.#report,
+      this.#progress,
+    );
+    this.#done = this.#makeDone();
+    this.#cancel = button({ icon: "cancel", text: t("bar.cancel"), press: () => this.#act("end") });
+    this.#retry = button({ icon: "again", text: t("bar.again"), press: () => this.#act("again") });
+    for (const type of ["change", "select"]) {
+      pictures.addEventListener(type, ({ detail }) => {
+        if (type === "select" || detail.id === pictures.selected?.id) this.#soon();
+      });
+    }
+  }
+
+  #title;
+  #text;
+  #progress;
+  #buttons;
+  #report;
+  #done;
+  #cancel;
+  #retry;
+
+  #makeDone() {
+    const copy = button({ icon: "copy", label: t("bar.copy"), press: () => this.#act("copy") });
+    copy.hidden = !globalThis.ClipboardItem;
+    return [
+      button({ icon: "download", text: t("bar.download"), kind: "primary", press: () => this.#act("download") }),
+      copy,
+      button({ icon: "open", label: t("bar.open"), press: () => this.#act("open") }),
+      button({ icon: "info", label: t("report.title"), popovertarget: "report" }),
+      button({ icon: "again", text: t("bar.again"), press: () => this.#act("again") }),
+    ];
+  }
+
+  #act(name) {
+    const { selected } = this.#pictures;
+    if (selected) this.#acts[name](selected.id);
+  }
+
+  #soon() {
+    if (this.#isAsked) return;
+    this.#isAsked = true;
+    requestAnimationFrame(() => {
+      this.#isAsked = false;
+      this.#show();
+    });
+  }
+
+  #show() {
+    const picture = this.#pictures.selected;
+    this.element.hidden = !picture;
+    if (!picture) return;
+    const { phase } = picture;
+    this.element.dataset.phase = phase;
+    setText(this.#title, picture.name);
+    const isMoving = ["sending", "queued", "running"].includes(phase);
+    this.#progress.hidden = !isMoving;
+    if (phase === "running") this.#progress.value = fractionOf(picture);
+    else setAttribute(this.#progress, "value", null);
+    setText(this.#text, phase === "succeeded" ? this.#resultText(picture) : statusText(picture));
+    setAttribute(
+      this.#text,
+      "data-bad",
+      phase === "failed" || phase === "refused" || Boolean(phase === "ready" && picture.estimate?.problem),
+    );
+    if (isMoving) setChildren(this.#buttons, [this.#cancel]);
+    else if (phase === "succeeded") setChildren(this.#buttons, this.#done);
+    else setChildren(this.#buttons, ["failed", "canceled", "expired"].includes(phase) ? [this.#retry] : []);
+    if (phase === "succeeded") this.#showReport(picture.job.result);
+  }
+
+  #resultText({ job: { result, expires_at: expiresAt } }) {
+    const seconds = (result.timing_ms?.total ?? 0) / 1000;
+    return [
+      formatSize(result),
+      result.media_type.replace("image/", "").toUpperCase(),
+      formatBytes(result.bytes),
+      result.cache === "miss" ? t("bar.took", { time: formatSeconds(seconds) }) : t("bar.found"),
+      t("bar.until", { time: formatTime(new Date(expiresAt ?? result.expires_at)) }),
+    ].join(" · ");
+  }
+
+  #showReport(result) {
+    const lines = reportLines(result);
+    setChildren(this.#report, [
+      h("h3", {}, t("report.title")),
+      lines.length
+        ? h(
+            "ul",
+            {},
+            lines.map(({ kind, text, detail }) =>
+              h("li", { "data-kind": kind }, text, detail && h("small", {}, detail)),
+            ),
+          )
+        : h("p", {}, t("report.nothing")),
+      h(
+        "p",
+        { class: "hint" },
+        t("report.made", {
+          model: result.model,
+          precision: result.precision,
+          tiles: result.tiles.total,
+          servers: result.tiles.servers,
+        }),
+      ),
+    ]);
+  }
+}
+
+/** Put a picture on the clipboard, which takes PNG alone. */
+export async function copyPicture(fetchBlob) {
+  const asPng = async () => {
+    const blob = await fetchBlob();
+    if (blob.type === COPIED) return blob;
+    const bitmap = await createImageBitmap(blob);
+    const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
+    canvas.getContext("2d").drawImage(bitmap, 0, 0);
+    bitmap.close();
+    return canvas.convertToBlob({ type: COPIED });
+  };
+  // A promise, since Safari allows this only at once after the click.
+  await navigator.clipboard.write([new ClipboardItem({ [COPIED]: asPng() })]);
+}
+
+/** Have the browser save a file. */
+export function saveBlob(blob, name) {
+  const url = URL.createObjectURL(blob);
+  const link = h("a", { href: url, download: name });
+  document.body.append(link);
+  link.click();
+  link.remove();
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}
