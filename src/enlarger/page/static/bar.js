@@ -96,8 +96,10 @@ export class Bar {
 
   #show() {
     const picture = this.#pictures.selected;
-    this.element.hidden = !picture;
-    if (!picture) return;
+    // Of a picture that can be started, all there is to say stands on the button.
+    const isReady = picture?.phase === "ready" && !picture.estimate?.problem;
+    this.element.hidden = !picture || isReady || picture.phase === "reading";
+    if (this.element.hidden) return;
     const { phase } = picture;
     this.element.dataset.phase = phase;
     setText(this.#title, picture.name);

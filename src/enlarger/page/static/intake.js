@@ -110,8 +110,12 @@ export class Intake {
     return h(
       "section",
       { class: "hero", "aria-labelledby": "hero-title" },
-      h("div", { class: "hero-art", "aria-hidden": "true" }, h("span"), h("span"), h("span")),
-      h("h2", { id: "hero-title" }, t("intake.title")),
+      h(
+        "div",
+        { class: "hero-art", "aria-hidden": "true" },
+        Array.from({ length: 12 }, () => h("span")),
+      ),
+      h("h2", { id: "hero-title" }, t(matchMedia("(pointer: coarse)").matches ? "intake.titleTouch" : "intake.title")),
       h("p", { class: "lead" }, t("intake.lead")),
       h(
         "div",

@@ -2,18 +2,21 @@
 
 import { Api, ApiError } from "./api.js";
 import { Bar, copyPicture, resultName, saveBlob } from "./bar.js";
+import { Comparison } from "./compare.js";
 import { button, h, setAttribute, setText } from "./dom.js";
 import { Estimator } from "./estimator.js";
 import { JobFeed } from "./feed.js";
 import { Intake } from "./intake.js";
 import { KeptFiles } from "./kept-files.js";
 import { Keys } from "./keys.js";
+import { inputPlace, regionSide, secondsFor } from "./options.js";
 import { Pictures } from "./pictures.js";
 import { Reader } from "./reader.js";
+import { RegionPicker } from "./region.js";
 import { Rows } from "./rows.js";
 import { Sender } from "./sender.js";
 import { Service } from "./service.js";
-import { Settings } from "./settings.js";
+import { modelTitle, Settings } from "./settings.js";
 import { Show } from "./show.js";
 import { Stage } from "./stage.js";
 import { formatBytes, formatSeconds, formatSize, loadTexts, t } from "./texts.js";
@@ -40,6 +43,10 @@ const intake = new Intake(addFiles, addUrl);
 const rows = new Rows(pictures, { select: (id) => pictures.select(id), end });
 const bar = new Bar(pictures, { download, copy, open, again, end });
 
+const picker = new RegionPicker(stage);
+const comparison = new Comparison({ api, files, stage, titleOf, choose: enlargeWith });
+stage.addTool(button({ icon: "compare", label: t("region.open"), kind: "tool", press: compareRegion }));
+
 const start = button({ text: t("start.one"), kind: "primary start", press: startAll });
 const startText = start.querySelector("span");
 const total = h("p", { class: "total" });
@@ -65,13 +72,15 @@ settings.addEventListener("change", () => estimator.setOptions(settings.options)
 for (const type of ["change", "select"]) pictures.addEventListener(type, soon);
 api.addEventListener("connection", () => tell(api.isConnected ? "" : t("connection.lost")));
 pictures.addEventListener("select", () => {
+  picker.cancel();
+  comparison.close();
   const { selected } = pictures;
   if (selected?.jobId) feed.prefer(selected.jobId);
 });
 addEventListener("keydown", moveSelection);
 
 restore();
-service.run();
+service.run(() => pictures.inPhase("sending", "queued", "running").length > 0);
 ask("openapi.json", (document) => settings.setDocument(document));
 ask("v1/models", ({ models }) => settings.setModels(models));
 ask("health", (health) => intake.setLimits(t("intake.limits", limitsOf(health))));
@@ -169,13 +178,47 @@ async function end(id) {
   if (!pictures.sharesFile(fileId)) files.drop(fileId);
 }
 
+function titleOf(modelId) {
+  const model = settings.models.find(({ id }) => id === modelId);
+  return model ? modelTitle(model) : modelId;
+}
+
+/** Let people choose a part of the picture, and have all models make it. */
+async function compareRegion() {
+  const { selected } = pictures;
+  if (!selected?.width) return;
+  const models = settings.models.filter((model) => model.installed);
+  const place = inputPlace(selected, stage.view.size, selected.options);
+  const told = (part) => {
+    const seconds = secondsFor(part, models);
+    return seconds === null ? "" : `≈ ${formatSeconds(seconds)}`;
+  };
+  const region = await picker.choose(selected, place, regionSide(models), told);
+  if (!region || pictures.selected !== selected) return;
+  const options = Object.keys(selected.options).length ? selected.options : settings.options;
+  const scale = place.width / selected.width;
+  await comparison.open(selected, show.before, { options, region, scale, models });
+}
+
+/** Enlarge a whole picture with the model that was best at a part of it. */
+function enlargeWith(picture, model) {
+  settings.options = { ...(Object.keys(picture.options).length ? picture.options : settings.options), model };
+  const id = picture.phase === "ready" ? picture.id : copyOf(picture).id;
+  pictures.select(id);
+  sender.send(id, settings.options);
+}
+
 /** Take a picture once more, to be made with other settings. */
 function again(id) {
-  const { fileId, name, bytes, type, url, width, height, thumbnail, options } = pictures.get(id);
-  const copied = pictures.add({ fileId, name, bytes, type, url, width, height, thumbnail, phase: "ready" });
-  settings.options = options;
+  const picture = pictures.get(id);
+  const copied = copyOf(picture);
+  settings.options = picture.options;
   pictures.select(copied.id);
   settings.element.querySelector("select").focus();
+}
+
+function copyOf({ fileId, name, bytes, type, url, width, height, thumbnail }) {
+  return pictures.add({ fileId, name, bytes, type, url, width, height, thumbnail, phase: "ready" });
 }
 
 function resultOf(id) {

@@ -11,7 +11,7 @@ const LEFT_OUT = new Set(["inline", "webhook", "region", "url", "img_url", "imag
  *
  * @param {Object} document an OpenAPI document
  * @returns {{name: string, kind: "boolean"|"choice"|"number"|"open"|"text", choices: string[], minimum?: number,
- *   maximum?: number, step?: string, pattern?: string, default: *, description: string}[]}
+ *   maximum?: number, step?: string, pattern?: string, preset: *, description: string}[]}
  */
 export function readOptions(document) {
   const parameters = document.paths?.["/v1/jobs"]?.post?.parameters ?? [];
@@ -37,7 +37,7 @@ function resolved(document, value) {
 function optionOf({ name, description = "" }, schema) {
   const variants = (schema.anyOf ?? [schema]).filter((variant) => variant.type !== "null");
   const choices = variants.flatMap((variant) => variant.enum ?? []);
-  const option = { name, description, choices, default: schema.default };
+  const option = { name, description, choices, preset: schema.default };
   const [first] = variants;
   if (variants.length > 1) return { ...option, kind: "open" };
   if (first?.type === "boolean") return { ...option, kind: "boolean" };
@@ -50,10 +50,10 @@ function optionOf({ name, description = "" }, schema) {
 }
 
 /** The value of a control as a request has it; undefined where it says nothing, or its default. */
-export function valueOf(option, text) {
-  if (option.kind === "boolean") return text === Boolean(option.default) ? undefined : text;
+export function valueFrom(option, text) {
+  if (option.kind === "boolean") return text === Boolean(option.preset) ? undefined : text;
   const trimmed = String(text).trim();
-  if (trimmed === "" || trimmed === String(option.default ?? "")) return undefined;
+  if (trimmed === "" || trimmed === String(option.preset ?? "")) return undefined;
   if (option.kind === "number") return Number(trimmed);
   if (option.kind === "open" && /^\d+$/.test(trimmed)) return Number(trimmed);
   return trimmed;
@@ -87,9 +87,28 @@ export function inputPlace(input, output, options) {
   return { x: (output.width - width) / 2, y: (output.height - height) / 2, width, height };
 }
 
-/** Sides of the square region, in input pixels, that all models together make in about that time. */
-export function regionSide(speedsMpPerS, seconds = 2, least = 64) {
-  const secondsPerMp = speedsMpPerS.reduce((sum, speed) => sum + (speed > 0 ? 1 / speed : 0), 0);
-  if (!secondsPerMp) return least;
-  return Math.max(least, Math.floor(Math.sqrt((seconds / secondsPerMp) * 1e6)));
+/**
+ * Seconds that models take for a part of a picture, all together.
+ *
+ * @param {{width: number, height: number}} part in pixels of the input
+ * @param {{halo: number, measured: {megapixels_per_s: number|null}}[]} models
+ * @returns {number|null} null: the speed of one is not known
+ */
+export function secondsFor({ width, height }, models) {
+  let seconds = 0;
+  for (const { halo, measured } of models) {
+    if (!measured?.megapixels_per_s) return null;
+    seconds += ((width + 2 * halo) * (height + 2 * halo)) / 1e6 / measured.megapixels_per_s;
+  }
+  return seconds;
+}
+
+/** The side of a square part that all models make in about that time, in pixels of the input. */
+export function regionSide(models, { seconds = 2, least = 64, most = 1024 } = {}) {
+  let side = least;
+  for (; side < most; side += 16) {
+    const taken = secondsFor({ width: side + 16, height: side + 16 }, models);
+    if (taken === null || taken > seconds) break;
+  }
+  return side;
 }

@@ -1,6 +1,6 @@
 // The list of pictures: a row each, with what happens to it.
 
-import { button, h, setAttribute, setChildren, setText } from "./dom.js";
+import { button, h, icon, setAttribute, setChildren, setText } from "./dom.js";
 import { formatBytes, formatPercent, formatSeconds, formatSize, t } from "./texts.js";
 
 const MOVING = new Set(["sending", "queued", "running"]);
@@ -59,7 +59,7 @@ function factsText(picture) {
 class Row {
   constructor(picture, acts) {
     this.id = picture.id;
-    this.thumbnail = h("canvas", { class: "thumbnail", width: 48, height: 48, "aria-hidden": "true" });
+    this.thumbnail = h("canvas", { class: "thumbnail", width: 48, height: 48, hidden: true, "aria-hidden": "true" });
     this.name = h("span", { class: "name" });
     this.facts = h("span", { class: "facts" });
     this.status = h("span", { class: "status" });
@@ -67,7 +67,7 @@ class Row {
     this.choose = h(
       "button",
       { type: "button", class: "choose", on: { click: () => acts.select(picture.id) } },
-      this.thumbnail,
+      h("span", { class: "thumbnail-box" }, icon("picture"), this.thumbnail),
       h("span", { class: "row-text" }, this.name, this.facts, this.status),
     );
     this.end = button({ icon: "cancel", label: t("row.remove"), kind: "small", press: () => acts.end(picture.id) });
@@ -98,6 +98,7 @@ class Row {
   /** The middle of the picture, as a square. */
   #draw(bitmap) {
     this.drawn = bitmap;
+    this.thumbnail.hidden = false;
     const side = Math.min(bitmap.width, bitmap.height);
     this.thumbnail.width = this.thumbnail.height = 96;
     const context = this.thumbnail.getContext("2d");

@@ -71,11 +71,15 @@ export class Service {
   #facts;
   #servers;
 
-  /** Look at the service until the page is closed; more often while the panel is open, never while nobody sees the page. */
-  async run() {
+  /**
+   * Look at the service until the page is closed: never while nobody sees the page, and more often where it matters.
+   *
+   * @param {() => boolean} isWorking whether pictures of this tab are being made
+   */
+  async run(isWorking) {
     for (;;) {
       if (!document.hidden) await this.#look();
-      await sleep(this.#isOpen ? LOOK_MS : GLANCE_MS);
+      await sleep(this.#isOpen || isWorking() ? LOOK_MS : GLANCE_MS);
     }
   }
 

@@ -1,7 +1,7 @@
 // What is asked of the service: model, size and format on one line, all else behind a button.
 
 import { button, h, setAttribute, setChildren } from "./dom.js";
-import { furtherOptions, readOptions, SIZES, sizeOf, sizeOption, valueOf } from "./options.js";
+import { furtherOptions, readOptions, SIZES, sizeOf, sizeOption, valueFrom } from "./options.js";
 import { hasText, t } from "./texts.js";
 
 const STORED = "enlarger.settings";
@@ -10,7 +10,8 @@ const DEFAULTS = { model: "auto", scale: 4, format: "auto" };
 /** Dispatches `change` when other options are chosen. */
 export class Settings extends EventTarget {
   #storage;
-  #models = [];
+  /** Models of the service. */
+  models = [];
   #further = [];
   #more = new Map();
 
@@ -24,7 +25,7 @@ export class Settings extends EventTarget {
       min: 1,
       max: 999999,
       step: "any",
-      class: "number",
+      class: "size-number",
       "aria-label": t("settings.number"),
       on: { input: () => this.#changed() },
     });
@@ -81,7 +82,7 @@ export class Settings extends EventTarget {
 
   /** Models that can be chosen, and what `auto` stands for. */
   setModels(models) {
-    this.#models = models;
+    this.models = models;
     this.#showModels(this.#model.value);
     this.#changed();
   }
@@ -120,7 +121,7 @@ export class Settings extends EventTarget {
   }
 
   #showModels(chosen) {
-    const known = this.#models.filter((model) => model.installed);
+    const known = this.models.filter((model) => model.installed);
     const ids = known.some((model) => model.id === chosen) || chosen === "auto" ? [] : [{ id: chosen, title: chosen }];
     setChildren(this.#model, [
       h("option", { value: "auto" }, t("model.auto")),
@@ -141,9 +142,9 @@ export class Settings extends EventTarget {
 
   #control(option) {
     const id = `option-${option.name}`;
-    const current = this.#more.get(option.name) ?? option.default;
+    const current = this.#more.get(option.name) ?? option.preset;
     const take = (value) => {
-      this.#more.set(option.name, valueOf(option, value));
+      this.#more.set(option.name, valueFrom(option, value));
       this.#changed();
     };
     const described = { id, "aria-describedby": `${id}-text` };
@@ -156,7 +157,7 @@ export class Settings extends EventTarget {
         on: { change: () => take(control.checked) },
       });
     } else if (option.kind === "choice") {
-      const none = option.default === undefined && h("option", { value: "" }, t("settings.unset"));
+      const none = option.preset === undefined && h("option", { value: "" }, t("settings.unset"));
       control = h(
         "select",
         { ...described, on: { change: () => take(control.value) } },
@@ -179,7 +180,7 @@ export class Settings extends EventTarget {
         max: option.maximum,
         step: option.step,
         pattern: option.pattern,
-        list: list && list.id,
+        list: list?.id,
         placeholder: t("settings.unset"),
         value: current ?? "",
         on: { change: () => take(control.value) },

@@ -91,7 +91,9 @@ export class Stage {
    */
   show(scene) {
     const isNew = !scene?.keep;
+    const couldCompare = this.#canCompare;
     this.#scene = scene;
+    if (couldCompare !== this.#canCompare) this.#resize();
     if (scene) this.view.setSize(scene.size, { keep: !isNew });
     if (isNew) {
       this.#isSplitOurs = true;
@@ -143,6 +145,7 @@ export class Stage {
     this.#range.value = Math.round(part * 1000);
     this.#range.setAttribute("aria-valuetext", t("stage.curtainAt", { part: formatPercent(part) }));
     this.element?.style.setProperty("--split", `${part * 100}%`);
+    if (this.element) this.element.dataset.side = part < 0.04 ? "after" : part > 0.96 ? "before" : "both";
     this.canvas.invalidate();
   }
 
@@ -241,7 +244,7 @@ export class Stage {
   #resize() {
     const { clientWidth, clientHeight } = this.element;
     if (!clientWidth || !clientHeight) return;
-    const isSide = this.#mode === "side";
+    const isSide = this.#mode === "side" && this.#canCompare;
     const isWide = clientWidth >= clientHeight;
     this.view.margin = Math.min(MARGIN_PX, clientWidth * 0.03);
     this.canvas.resize(clientWidth, clientHeight);

@@ -61,7 +61,12 @@ export function formatBytes(bytes) {
   const step = bytes < 1000 ? 0 : Math.min(3, Math.floor(Math.log10(bytes) / 3));
   const value = bytes / 1000 ** step;
   const maximumFractionDigits = value < 10 && step > 1 ? 1 : 0;
-  return formatNumber(value, { style: "unit", unit: units[step], unitDisplay: "short", maximumFractionDigits });
+  return formatNumber(value, {
+    style: "unit",
+    unit: units[step],
+    unitDisplay: step ? "short" : "narrow",
+    maximumFractionDigits,
+  });
 }
 
 /** A duration, as exact as people need it. */

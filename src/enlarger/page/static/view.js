@@ -62,6 +62,11 @@ export class View extends EventTarget {
     this.#changed();
   }
 
+  /** Fill the viewport, so that the picture may be cut. */
+  fill() {
+    this.zoomTo(Math.max(this.viewport.width / this.size.width, this.viewport.height / this.size.height));
+  }
+
   /** Zoom so that the point of the picture under `point` stays there. Without a point: the middle. */
   zoomTo(zoom, point = { x: this.viewport.width / 2, y: this.viewport.height / 2 }) {
     const before = this.toPicture(point);

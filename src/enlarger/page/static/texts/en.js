@@ -1,5 +1,6 @@
 export default {
   "intake.title": "Drop pictures to enlarge them",
+  "intake.titleTouch": "Choose pictures to enlarge",
   "intake.lead": "Real-ESRGAN on your own machines. Watch each tile sharpen, compare every pixel, keep the best.",
   "intake.choose": "Choose pictures",
   "intake.folder": "Choose a folder",
@@ -12,7 +13,7 @@ export default {
     "Up to {size} and {side} pixels a side. Nothing leaves this service; results are deleted after {time}.",
 
   "rows.label": "Pictures",
-  "rows.total": { one: "{n} picture, {done} done", other: "{n} pictures, {done} done" },
+  "rows.total": { one: "{done} of {n} done", other: "{done} of {n} done" },
   "rows.zip": "All as ZIP",
   "rows.clear": "Clear the list",
 
@@ -48,6 +49,23 @@ export default {
   "stage.decode": "Decoding…",
   "stage.infer": "Enlarging…",
   "stage.encode": "Writing the file…",
+
+  "region.open": "Try a part with all models",
+  "region.label": "Part of {width} by {height} pixels at {x}, {y}",
+  "region.keys": "Arrows move the part, with Shift they change its size. Enter compares, Escape leaves.",
+  "region.compare": "Compare all models here",
+  "region.cancel": "Leave",
+  "compare.title": "One part by all models",
+  "compare.running": "All models are at work on this part…",
+  "compare.hint": "Zoom and move them together, and take the one that you like.",
+  "compare.before": "Before",
+  "compare.byBrowser": "enlarged by the browser",
+  "compare.waiting": "at work…",
+  "compare.took": "this part in {time}",
+  "compare.use": "Use",
+  "compare.useModel": "Enlarge the whole picture with {model}",
+  "compare.close": "Close the comparison",
+  "compare.noFile": "The file is no longer here. Add it again.",
 
   "settings.model": "Model",
   "settings.size": "Size",
