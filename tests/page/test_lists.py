@@ -1,0 +1,106 @@
+"""Many pictures: folders, bad files, cancelling, zip, and what a tab remembers."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from page.visitor import Visitor
+from PIL import Image
+from playwright.sync_api import expect
+
+pytestmark = pytest.mark.browser
+
+Visit = Callable[..., Visitor]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, photos: Path) -> Path:
+    """Fifty files, of which three are no pictures."""
+    folder = tmp_path / "holiday"
+    folder.mkdir()
+    with Image.open(photos / "chelsea.png") as cat:
+        for index in range(47):
+            part = cat.crop((index * 4, index * 3, index * 4 + 24, index * 3 + 20))
+            part.save(folder / f"{index:02}.png")
+    (folder / "47.png").write_bytes((folder / "00.png").read_bytes()[:90])
+    (folder / "48.jpg").write_bytes(b"<svg xmlns='http://www.w3.org/2000/svg'><script>1</script></svg>")
+    (folder / "49.txt").write_text("no picture")
+    (folder / ".DS_Store").write_bytes(b"\0")
+    return folder
+
+
+def test_a_folder_with_bad_files_is_made_and_zipped(
+    visit: Visit, folder: Path, tmp_path: Path
+) -> None:
+    """Each bad file says so beside itself; all others are made, and come in one file."""
+    visitor = visit()
+    page = visitor.page
+    visitor.choose_folder(folder)
+    visitor.wait_for("refused", 3)
+    visitor.wait_for("ready", 47)
+    texts = page.locator(".row[data-phase='refused'] .status").all_inner_texts()
+    assert all(len(text) > 10 for text in texts)
+    visitor.quick()
+    expect(page.locator(".start")).to_contain_text("47")
+    visitor.start()
+    visitor.wait_for("succeeded", 47)
+    visitor.check_accessibility()
+    with page.expect_download() as download:
+        page.click("text=All as ZIP")
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert archive.testzip() is None
+        names = archive.namelist()
+        with archive.open(names[5]) as file, Image.open(file) as result:
+            assert result.size == (96, 80)
+    assert len(set(names)) == 47
+
+
+def test_cancelled_pictures_stop(visit: Visit, photos: Path) -> None:
+    """A job that runs, and one that waits."""
+    visitor = visit()
+    page = visitor.page
+    visitor.choose(photos / "astronaut.png")
+    visitor.wait_for("ready")
+    visitor.start()
+    visitor.wait_for("running")
+    page.click(".bar-buttons >> text=Cancel")
+    visitor.wait_for("canceled")
+    expect(page.locator(".row .status")).to_have_text("Cancelled")
+
+
+def test_a_reload_in_the_middle_loses_nothing(visit: Visit, photos: Path) -> None:
+    """The picture, its tiles and its place in the list are there again, and so is its result after another reload."""
+    visitor = visit()
+    page = visitor.page
+    visitor.choose(photos / "astronaut.png")
+    visitor.quick()
+    visitor.start()
+    visitor.wait_for("running")
+    page.wait_for_timeout(600)
+    page.reload()
+    expect(page.locator(".row .name")).to_have_text("astronaut.png")
+    visitor.wait_for("succeeded")
+    page.reload()
+    visitor.wait_for("succeeded")
+    expect(page.locator(".stage")).to_have_attribute("data-mode", "curtain")
+    page.click("text=Again with")
+    visitor.wait_for("ready")
+    expect(page.locator(".start")).to_contain_text("2048 × 2048")
+
+
+@pytest.mark.parametrize("name", ["<img src=x onerror=alert(1)>.png", '"><svg onload=alert(1)>.png'])
+def test_names_are_text(visit: Visit, photos: Path, name: str) -> None:
+    """A hostile name is shown as it is, and makes no element."""
+    visitor = visit()
+    page = visitor.page
+    visitor.page.set_input_files(
+        "input[type=file][multiple]",
+        {"name": name, "mimeType": "image/png", "buffer": (photos / "chelsea.png").read_bytes()},
+    )
+    visitor.wait_for("ready")
+    expect(page.locator(".row .name")).to_have_text(name)
+    assert page.locator(".row img, .row .name svg").count() == 0
+    assert page.locator(".row .thumbnail").count() == 1
