@@ -7,7 +7,7 @@ TOO_OLD := "Python 2"*|"Python 3."[0-9]|"Python 3."[0-9].*|"Python 3.10"*
 # Empty where .venv has no Python, one that is gone, or one that is too old.
 USABLE := $(shell case "$$($(BIN)/python --version 2>&1)" in ($(TOO_OLD)) ;; ("Python 3."*) echo yes ;; esac)
 
-.PHONY: FORCE help serve demo test check smoke bench bench-smoke bench-all photographs chaos fuzz schemathesis swagger-ui golden clean
+.PHONY: FORCE help serve demo test check check-page browser page-shots smoke bench bench-smoke bench-all photographs chaos fuzz schemathesis swagger-ui golden clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z%-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
@@ -39,7 +39,7 @@ demo: .venv/ready  ## enlarge a photo through a service on free ports, and stop 
 	$(BIN)/python scripts/demo.py
 
 test: .venv/ready-dev .venv-clients/ready  ## all that needs no accelerator; ARGS="-k pool" narrows it
-	$(BIN)/python -m pytest -ra -m "not gpu" $(ARGS)
+	$(BIN)/python -m pytest -ra -m "not gpu and not browser" $(ARGS)
 
 check: .venv/ready-dev  ## lint, format, layers, types, spelling
 	$(BIN)/ruff check .
@@ -47,6 +47,28 @@ check: .venv/ready-dev  ## lint, format, layers, types, spelling
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy
 	$(BIN)/codespell src tests docs scripts benchmarks chaos fuzz/*.py *.md
+
+	@if command -v npm >/dev/null || [ -n "$$CI" ]; then $(MAKE) --no-print-directory check-page; \
+	else echo "Node is not installed, so the page's own files were not checked (make check-page)"; fi
+
+# Only who changes the page needs Node. Exact versions, as of the other tools.
+build/node/ready: Makefile
+	npm install --silent --no-save --no-audit --no-fund --prefix build/node @biomejs/biome@2.6.8 axe-core@4.14.1
+	@touch $@
+
+check-page: build/node/ready  ## lint and format of the page's own files, and their unit tests; needs npm
+	build/node/node_modules/.bin/biome ci
+	node --test tests/page/unit/*.test.js
+
+.venv/ready-browser: .venv/ready-dev
+	$(BIN)/python -m pip install -q --group browser
+	@touch $@
+
+browser: .venv/ready-browser build/node/ready  ## the page in Chromium, against a real service; needs npm and Debian's chromium
+	$(BIN)/python -m pytest -ra -m browser tests/page $(ARGS)
+
+page-shots: .venv/ready-browser  ## pictures of the page in each of its states, in build/page
+	PYTHONPATH=tests:scripts $(BIN)/python scripts/page_shots.py $(ARGS)
 
 smoke: .venv/ready-dev  ## the wheel in a clean environment, on a real photo
 	$(BIN)/python scripts/smoke.py

@@ -10,10 +10,11 @@ from urllib.request import urlopen
 
 import numpy as np
 import pytest
-from page.visitor import Visitor
 from PIL import Image
 from playwright.sync_api import Route, expect
 from running import RunningService
+
+from page.visitor import Visitor
 
 pytestmark = pytest.mark.browser
 
@@ -46,14 +47,14 @@ def test_a_dropped_picture_is_watched_and_downloaded(
     expect(page.locator(".start")).to_contain_text("1804 × 1200")
     visitor.check_accessibility()
     held: list[Route] = []
-    page.route("**/result", lambda route: held.append(route))  # noqa: PLW0108 - until then there are the tiles alone
+    page.route("**/result", lambda route: held.append(route))
     visitor.start()
     visitor.wait_for("succeeded")
     page.wait_for_timeout(2000)  # the last tile fades in, and its outline fades out
     live = visitor.shown()
-    page.unroute("**/result")
     for route in held:
         route.continue_()
+    page.unroute("**/result")
     visitor.check_accessibility()
 
     page.locator(".curtain-range").fill("0")

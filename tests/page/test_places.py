@@ -7,11 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from page.conftest import SETTINGS
-from page.visitor import Visitor
 from playwright.sync_api import expect
 from proxies import documented_location, free_port, nginx
 from running import RunningService
+
+from page.conftest import SETTINGS
+from page.visitor import Visitor
 
 pytestmark = pytest.mark.browser
 

@@ -79,6 +79,9 @@ pictures.addEventListener("select", () => {
 });
 addEventListener("keydown", moveSelection);
 
+let passing = null;
+let isAsked = false;
+
 restore();
 service.run(() => pictures.inPhase("sending", "queued", "running").length > 0);
 ask("openapi.json", (document) => settings.setDocument(document));
@@ -272,8 +275,6 @@ async function tried(action) {
   }
 }
 
-let passing = null;
-
 /** Tell something for as long as it holds, or for some seconds. */
 function tell(text, { passes = text !== t("connection.lost") } = {}) {
   clearTimeout(passing);
@@ -302,8 +303,6 @@ function restore() {
     else if (picture.phase === "succeeded") expireLater(picture.id, picture.job.expires_at);
   }
 }
-
-let isAsked = false;
 
 function soon() {
   if (isAsked) return;

@@ -65,7 +65,7 @@ export default {
   "compare.waiting": "in Arbeit …",
   "compare.took": "dieser Ausschnitt in {time}",
   "compare.use": "Nehmen",
-  "compare.useModel": "Das ganze Bild vergrößern mit {model}",
+  "compare.useModel": "Nehmen: {model}, für das ganze Bild",
   "compare.close": "Vergleich schließen",
   "compare.noFile": "Die Datei ist nicht mehr da. Bitte noch einmal hinzufügen.",
 

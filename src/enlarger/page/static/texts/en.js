@@ -63,7 +63,7 @@ export default {
   "compare.waiting": "at work…",
   "compare.took": "this part in {time}",
   "compare.use": "Use",
-  "compare.useModel": "Enlarge the whole picture with {model}",
+  "compare.useModel": "Use {model} for the whole picture",
   "compare.close": "Close the comparison",
   "compare.noFile": "The file is no longer here. Add it again.",
 

@@ -64,7 +64,7 @@ export default {
   "compare.waiting": "trabajando…",
   "compare.took": "esta parte en {time}",
   "compare.use": "Usar",
-  "compare.useModel": "Ampliar toda la imagen con {model}",
+  "compare.useModel": "Usar {model} para toda la imagen",
   "compare.close": "Cerrar la comparación",
   "compare.noFile": "El archivo ya no está aquí. Añádelo de nuevo.",
 

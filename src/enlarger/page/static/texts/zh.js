@@ -62,7 +62,7 @@ export default {
   "compare.waiting": "处理中…",
   "compare.took": "此区域用时 {time}",
   "compare.use": "使用",
-  "compare.useModel": "用“{model}”放大整张图片",
+  "compare.useModel": "使用“{model}”放大整张图片",
   "compare.close": "关闭比较",
   "compare.noFile": "文件已不在此处，请重新添加。",
 
