@@ -87,7 +87,7 @@ build/photographs/ready: .venv/ready-dev
 	@touch $@
 
 # Each benchmark in a line of its own, so that any of them can be run alone.
-MEASURE := PYTHONPATH=scripts $(BIN)/python benchmarks
+MEASURE := PYTHONPATH=scripts:tests $(BIN)/python benchmarks
 
 bench: .venv/ready-bench  ## against other engines (a large download), encoders, start, memory: a few minutes
 	$(MEASURE)/engines.py --model realesr-animevideov3 --rounds 5
@@ -95,10 +95,11 @@ bench: .venv/ready-bench  ## against other engines (a large download), encoders,
 	$(MEASURE)/cold_start.py
 	$(MEASURE)/memory.py
 
-bench-smoke: .venv/ready-bench  ## those that `make test` leaves out, at their smallest: do they run to their end?
+bench-smoke: .venv/ready-bench .venv/ready-browser  ## those that `make test` leaves out, at their smallest: do they run to their end?
 	$(MEASURE)/engines.py --model realesr-animevideov3 --tile 32 --rounds 1
 	$(MEASURE)/engines.py --model realesrgan-x4plus-anime --tile 32 --rounds 1 --streams --only onnxruntime
 	$(MEASURE)/plots.py --folder build/plots
+	$(MEASURE)/page_speed.py --side 256 --pictures 3
 
 bench-all: .venv/ready-bench build/photographs/ready  ## all of RESULTS.md, with --record: keep the machine idle for an hour
 	$(MEASURE)/engines.py --record --model realesrgan-x4plus --tile 128
@@ -121,6 +122,9 @@ bench-all: .venv/ready-bench build/photographs/ready  ## all of RESULTS.md, with
 	$(MEASURE)/linear_light.py --record
 	$(MEASURE)/bf16_mixed.py --record
 	$(MEASURE)/plots.py
+
+bench-page: .venv/ready-browser  ## how smooth the page is with a result of 8192 x 8192, and what it holds after fifty
+	$(MEASURE)/page_speed.py $(ARGS)
 
 bench-%: .venv/ready-bench  ## one of them: make bench-service ARGS="--side 256"
 	$(MEASURE)/$*.py $(ARGS)

@@ -48,7 +48,7 @@ def test_a_folder_with_bad_files_is_made_and_zipped(
     expect(page.locator(".start")).to_contain_text("48")
     visitor.start()
     visitor.wait_for("succeeded", 47)
-    texts = page.locator(".row[data-bad] .status").all_inner_texts()
+    texts = page.locator(".row[data-bad] .status").all_text_contents()
     assert len(texts) == 3
     assert all(len(text) > 10 for text in texts)
     visitor.check_accessibility()

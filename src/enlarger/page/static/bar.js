@@ -133,7 +133,7 @@ export class Bar {
   #showReport(result) {
     const lines = reportLines(result);
     setChildren(this.#report, [
-      h("h3", {}, t("report.title")),
+      h("h2", {}, t("report.title")),
       lines.length
         ? h(
             "ul",

@@ -94,7 +94,7 @@ export class Settings extends EventTarget {
     const format = options.find((option) => option.name === "format");
     if (format) this.#showFormats(format.choices, this.#format.value);
     setChildren(this.#panel, [
-      h("h3", {}, t("settings.more")),
+      h("h2", {}, t("settings.more")),
       ...this.#further.map((option) => this.#control(option)),
     ]);
     this.#changed();
@@ -113,7 +113,7 @@ export class Settings extends EventTarget {
     );
     if (this.#further.length) {
       setChildren(this.#panel, [
-        h("h3", {}, t("settings.more")),
+        h("h2", {}, t("settings.more")),
         ...this.#further.map((option) => this.#control(option)),
       ]);
     }
