@@ -57,7 +57,9 @@ def main() -> None:
         folder = Path(name)
         with RunningService(folder, SETTINGS) as service:
             browser = chromium(playwright)
-            visitor = Visitor(browser.new_page(viewport={"width": 1440, "height": 900}), service.url)
+            visitor = Visitor(
+                browser.new_page(viewport={"width": 1440, "height": 900}), service.url
+            )
             figures = {
                 "first_paint_s": first_paint_s(visitor.page),
                 "panning": panning(visitor, folder, arguments.side),

@@ -83,7 +83,7 @@ class Camera:
         self.click(".tool-group > button:nth-child(5)")
         self.take("region")
         page.keyboard.press("Enter")
-        expect(page.locator(".pane").last).to_have_attribute("data-state", "done")
+        expect(page.locator(".pane[data-state=done]")).to_have_count(4)
         self.take("comparison")
         page.keyboard.press("Escape")
         visitor.start()

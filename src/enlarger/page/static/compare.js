@@ -221,7 +221,7 @@ export class Comparison {
     const whole = comparisonOptions(options, region, model.id);
     if (picture.url) return this.#api.post("v1/compare", { img_url: picture.url, ...whole }, { signal });
     const blob = await this.#files.get(picture.fileId);
-    if (!blob) throw new ApiError(0, { detail: t("compare.noFile") });
+    if (!blob) throw new ApiError(0, { detail: t("row.noFile") });
     const form = new FormData();
     form.append("options", JSON.stringify(whole));
     form.append("image", blob, "image");

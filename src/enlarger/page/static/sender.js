@@ -2,6 +2,7 @@
 
 import { ApiError, backoffMs, ConnectionLost, sleep } from "./api.js";
 import { Queue } from "./queue.js";
+import { t } from "./texts.js";
 
 const AT_ONCE = 3;
 
@@ -12,15 +13,15 @@ export class Sender {
   #api;
   #pictures;
   #files;
-  #feed;
+  #follower;
   #queue = new Queue(AT_ONCE);
   #sending = new Map();
 
-  constructor(api, pictures, files, feed) {
+  constructor(api, pictures, files, follower) {
     this.#api = api;
     this.#pictures = pictures;
     this.#files = files;
-    this.#feed = feed;
+    this.#follower = follower;
   }
 
   /** Send a picture that is `ready`. */
@@ -66,7 +67,7 @@ export class Sender {
         const job = await this.#post(this.#pictures.get(id), signal);
         this.#pictures.update(id, { jobId: job.id, job, phase: job.state, problem: "" });
         if (signal.aborted) await this.cancel(id);
-        else this.#feed.follow(job.id);
+        else this.#follower.follow(job.id);
         return;
       } catch (error) {
         if (signal.aborted) return;
@@ -88,7 +89,7 @@ export class Sender {
     if (picture.url)
       return this.#api.post("v1/jobs", { img_url: picture.url, ...picture.options }, { headers, signal });
     const blob = await this.#files.get(picture.fileId);
-    if (!blob) throw new ApiError(0, { detail: "the file is no longer here" });
+    if (!blob) throw new ApiError(0, { detail: t("row.noFile") });
     const form = new FormData();
     form.append("options", JSON.stringify(picture.options));
     form.append("image", blob, "image");

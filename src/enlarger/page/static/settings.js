@@ -80,6 +80,11 @@ export class Settings extends EventTarget {
     this.#changed();
   }
 
+  /** Have people choose. */
+  focus() {
+    this.#model.focus();
+  }
+
   /** Models that can be chosen, and what `auto` stands for. */
   setModels(models) {
     this.models = models;

@@ -2,6 +2,7 @@
 
 import { BitmapLayer, LiveLayer, PyramidLayer } from "./layers.js";
 import { inputPlace } from "./options.js";
+import { t } from "./texts.js";
 
 const LARGEST_BEFORE_PX = 4096;
 
@@ -14,15 +15,17 @@ export class Show {
   #files;
   #stage;
   #isCalm;
+  #notices;
   /** The picture that is shown, with its layers. */
   #shown = null;
 
-  constructor({ api, pictures, files, stage, isCalm }) {
+  constructor({ api, pictures, files, stage, isCalm, notices }) {
     this.#api = api;
     this.#pictures = pictures;
     this.#files = files;
     this.#stage = stage;
     this.#isCalm = isCalm;
+    this.#notices = notices;
     pictures.addEventListener("select", () => this.#open());
     pictures.addEventListener("change", ({ detail }) => {
       if (detail.id === this.#shown?.id) this.#update();
@@ -120,6 +123,7 @@ export class Show {
     if (picture.phase !== "succeeded" || shown.resultOf === picture.jobId) return;
     shown.resultOf = picture.jobId;
     if (UNSHOWABLE.has(picture.job.result.media_type)) {
+      this.#notices.tell(t("stage.cannotShow"));
       this.#stage.reveal();
       return;
     }
@@ -141,8 +145,8 @@ export class Show {
         shown.live = null;
         this.#update();
       }, 1500);
-    } catch (error) {
-      shown.problem = error.message;
+    } catch {
+      if (!shown.isClosed) this.#notices.tell(t("stage.cannotShow"));
     }
   }
 }

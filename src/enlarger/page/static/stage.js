@@ -246,6 +246,7 @@ export class Stage {
     if (!clientWidth || !clientHeight) return;
     const isSide = this.#mode === "side" && this.#canCompare;
     const isWide = clientWidth >= clientHeight;
+    this.element.dataset.layout = isWide ? "beside" : "stacked";
     this.view.margin = Math.min(MARGIN_PX, clientWidth * 0.03);
     this.canvas.resize(clientWidth, clientHeight);
     this.view.setViewport(

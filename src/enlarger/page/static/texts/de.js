@@ -27,6 +27,7 @@ export default {
   "row.left": "noch {time}",
   "row.canceled": "Abgebrochen",
   "row.expired": "Das Ergebnis ist abgelaufen",
+  "row.noFile": "Die Datei ist nicht mehr da. Bitte noch einmal hinzufügen.",
   "row.remove": "{name} entfernen",
   "row.cancel": "{name} abbrechen",
 
@@ -46,6 +47,7 @@ export default {
   "stage.actual": "Echte Pixel",
   "stage.keys":
     "Plus und Minus zoomen, 0 passt ein, 1 zeigt echte Pixel, Pfeile bewegen. C Vorhang, S nebeneinander, B blinken, L Lupe, Leertaste tauscht vorher und nachher, eckige Klammern bewegen den Vorhang.",
+  "stage.cannotShow": "Dieser Browser kann das Ergebnis nicht zeigen. Herunterladen geht trotzdem.",
   "stage.fetch": "Wird geholt …",
   "stage.decode": "Wird dekodiert …",
   "stage.infer": "Wird vergrößert …",
@@ -67,7 +69,6 @@ export default {
   "compare.use": "Nehmen",
   "compare.useModel": "Nehmen: {model}, für das ganze Bild",
   "compare.close": "Vergleich schließen",
-  "compare.noFile": "Die Datei ist nicht mehr da. Bitte noch einmal hinzufügen.",
 
   "settings.model": "Modell",
   "settings.size": "Größe",

@@ -26,6 +26,7 @@ export default {
   "row.left": "{time} left",
   "row.canceled": "Cancelled",
   "row.expired": "The result has expired",
+  "row.noFile": "The file is no longer here. Add it again.",
   "row.remove": "Remove {name}",
   "row.cancel": "Cancel {name}",
 
@@ -45,6 +46,7 @@ export default {
   "stage.actual": "Actual pixels",
   "stage.keys":
     "Plus and minus zoom, 0 fits, 1 shows actual pixels, arrows move. C curtain, S side by side, B blink, L loupe, space swaps before and after, brackets move the curtain.",
+  "stage.cannotShow": "This browser cannot show the result. It can be downloaded all the same.",
   "stage.fetch": "Fetching…",
   "stage.decode": "Decoding…",
   "stage.infer": "Enlarging…",
@@ -65,7 +67,6 @@ export default {
   "compare.use": "Use",
   "compare.useModel": "Use {model} for the whole picture",
   "compare.close": "Close the comparison",
-  "compare.noFile": "The file is no longer here. Add it again.",
 
   "settings.model": "Model",
   "settings.size": "Size",

@@ -27,6 +27,7 @@ export default {
   "row.left": "quedan {time}",
   "row.canceled": "Cancelada",
   "row.expired": "El resultado ha caducado",
+  "row.noFile": "El archivo ya no está aquí. Añádelo de nuevo.",
   "row.remove": "Quitar {name}",
   "row.cancel": "Cancelar {name}",
 
@@ -46,6 +47,7 @@ export default {
   "stage.actual": "Píxeles reales",
   "stage.keys":
     "Más y menos acercan y alejan, 0 ajusta, 1 muestra píxeles reales, las flechas mueven. C cortina, S lado a lado, B alternar, L lupa, espacio cambia antes y después, los corchetes mueven la cortina.",
+  "stage.cannotShow": "Este navegador no puede mostrar el resultado, pero sí se puede descargar.",
   "stage.fetch": "Descargando…",
   "stage.decode": "Decodificando…",
   "stage.infer": "Ampliando…",
@@ -66,7 +68,6 @@ export default {
   "compare.use": "Usar",
   "compare.useModel": "Usar {model} para toda la imagen",
   "compare.close": "Cerrar la comparación",
-  "compare.noFile": "El archivo ya no está aquí. Añádelo de nuevo.",
 
   "settings.model": "Modelo",
   "settings.size": "Tamaño",

@@ -25,6 +25,7 @@ export default {
   "row.left": "剩余 {time}",
   "row.canceled": "已取消",
   "row.expired": "结果已过期",
+  "row.noFile": "文件已不在此处，请重新添加。",
   "row.remove": "移除 {name}",
   "row.cancel": "取消 {name}",
 
@@ -44,6 +45,7 @@ export default {
   "stage.actual": "实际像素",
   "stage.keys":
     "加号和减号缩放，0 适应窗口，1 显示实际像素，方向键移动。C 滑块，S 并排，B 闪烁，L 放大镜，空格切换前后，方括号移动滑块。",
+  "stage.cannotShow": "此浏览器无法显示该结果，但可以下载。",
   "stage.fetch": "正在获取…",
   "stage.decode": "正在解码…",
   "stage.infer": "正在放大…",
@@ -64,7 +66,6 @@ export default {
   "compare.use": "使用",
   "compare.useModel": "使用“{model}”放大整张图片",
   "compare.close": "关闭比较",
-  "compare.noFile": "文件已不在此处，请重新添加。",
 
   "settings.model": "模型",
   "settings.size": "尺寸",
