@@ -60,7 +60,7 @@ def main() -> None:
             visitor = Visitor(
                 browser.new_page(viewport={"width": 1440, "height": 900}), service.url
             )
-            figures = {
+            figures: dict[str, Any] = {
                 "first_paint_s": first_paint_s(visitor.page),
                 "panning": panning(visitor, folder, arguments.side),
                 "heap_mb": heap(visitor, folder, arguments.pictures),
@@ -80,7 +80,8 @@ def first_paint_s(page: Page) -> float:
     """Seconds from the beginning of a load, with nothing cached, to the first contentful paint."""
     entries = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? 0"
     page.wait_for_function(entries)
-    return round(page.evaluate(entries) / 1000, 3)
+    seconds: float = page.evaluate(entries) / 1000
+    return round(seconds, 3)
 
 
 def panning(visitor: Visitor, folder: Path, side: int) -> dict[str, Any]:

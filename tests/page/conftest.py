@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from running import RunningService
@@ -43,8 +44,8 @@ else:
         """Open the page in a tab of its own; at the end nobody may have complained."""
         visitors: list[Visitor] = []
 
-        def opened(url: str | None = None, **options: object) -> Visitor:
-            context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})  # type: ignore[arg-type]
+        def opened(url: str | None = None, **options: Any) -> Visitor:
+            context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
             visitor = Visitor(context.new_page(), url or f"{service.url}/")
             visitors.append(visitor)
             return visitor
