@@ -84,7 +84,7 @@ async def test_title_is_text(start: Start) -> None:
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 async def test_page_can_be_switched_off(start: Start, method: str) -> None:
     """Then the root leads to the documentation: not for good, and by a relative address."""
-    gateway = await start(has_page=False)
+    gateway = await start(page="off")
     async with gateway.http.request(method, "/?from=mail", allow_redirects=False) as answer:
         assert answer.status == 307
         assert answer.headers["Location"] == "docs"

@@ -286,8 +286,8 @@ class ServerSettings(_Group):
     cache_dir: Path | None = Field(default=None, validation_alias="ENLARGER_CACHE_DIR")
     """Folder of compiled networks. Unset: ``enlarger`` in the user's cache folder."""
 
-    has_page: bool = Field(default=True, validation_alias="ENLARGER_PAGE")
-    """Whether ``/`` is the page; if not, it redirects to ``/docs``."""
+    page: Literal["on", "off"] = Field(default="on", validation_alias="ENLARGER_PAGE")
+    """Whether ``/`` is the page; ``off``: it redirects to ``/docs``."""
 
     page_title: str = Field(
         default="enlarger", min_length=1, max_length=60, validation_alias="ENLARGER_PAGE_TITLE"

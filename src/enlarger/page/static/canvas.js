@@ -3,11 +3,13 @@
 import { h } from "./dom.js";
 
 const MOST_PX = 16_777_216;
+const REST_MS = 160;
 
 export class Canvas {
   #draw;
   #isAsked = false;
   #context;
+  #resting = null;
 
   /**
    * @param {string} label what it shows, for screen readers
@@ -33,11 +35,13 @@ export class Canvas {
     this.paint();
   }
 
-  /** Draw now: a canvas that was resized is empty. */
-  paint() {
+  /** Draw now: a canvas that was resized is empty. What moves is drawn plainly, and finely once it rests. */
+  paint(quality = "low") {
+    clearTimeout(this.#resting);
     this.#context.clearRect(0, 0, this.width, this.height);
-    this.#context.imageSmoothingQuality = "medium";
+    this.#context.imageSmoothingQuality = quality;
     this.#draw(this.#context, this);
+    if (quality === "low") this.#resting = setTimeout(() => this.paint("medium"), REST_MS);
   }
 
   /** Draw before the next frame of the screen, once. */
