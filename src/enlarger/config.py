@@ -289,9 +289,7 @@ class ServerSettings(_Group):
     page: Literal["on", "off"] = Field(default="on", validation_alias="ENLARGER_PAGE")
     """Whether ``/`` is the page; ``off``: it redirects to ``/docs``."""
 
-    page_title: str = Field(
-        default="enlarger", min_length=1, max_length=60, validation_alias="ENLARGER_PAGE_TITLE"
-    )
+    page_title: str = Field(default="enlarger", validation_alias="ENLARGER_PAGE_TITLE")
     """What the page is called, in its head and in the browser's tab."""
 
     @field_validator("model_dir", "upload_folder", "cache_dir", mode="before")
@@ -300,6 +298,13 @@ class ServerSettings(_Group):
         if isinstance(value, str) and not value.strip():
             raise ValueError("it must be the path of a folder; unset it for the default")
         return value
+
+    @field_validator("page_title")
+    @classmethod
+    def _title(cls, value: str) -> str:
+        if not 0 < len(value.strip()) <= 60:
+            raise ValueError("it must be a text of 1 to 60 characters")
+        return value.strip()
 
     @field_validator("public_url")
     @classmethod
