@@ -86,11 +86,12 @@ let checks = null;
 export function drawBoard(context, frame, size) {
   checks ??= makeChecks();
   context.fillStyle = context.createPattern(checks, "repeat");
-  const left = Math.round(frame.left);
-  const top = Math.round(frame.top);
-  const width = Math.round(frame.left + size.width * frame.scale) - left;
-  const height = Math.round(frame.top + size.height * frame.scale) - top;
-  context.fillRect(left, top, width, height);
+  // No more than is seen: at 8:1 the picture may be as wide as a street.
+  const left = Math.max(frame.x, Math.round(frame.left));
+  const top = Math.max(frame.y, Math.round(frame.top));
+  const right = Math.min(frame.x + frame.width, Math.round(frame.left + size.width * frame.scale));
+  const bottom = Math.min(frame.y + frame.height, Math.round(frame.top + size.height * frame.scale));
+  context.fillRect(left, top, Math.max(0, right - left), Math.max(0, bottom - top));
 }
 
 function makeChecks() {

@@ -132,6 +132,8 @@ export class LiveLayer {
 
 /** A finished picture of any size: a worker decodes it once and cuts the tiles that are seen. */
 export class PyramidLayer {
+  /** Nothing below it is seen: its coarsest tile is always there. */
+  isWhole = true;
   #id;
   #changed;
   #tiles = new Map();
@@ -164,18 +166,15 @@ export class PyramidLayer {
     const level = levelFor(frame.scale, this.size);
     const part = seenPart(frame);
     const seen = tilesIn(this.size, level, part);
+    const isCovered = seen.every(({ key }) => this.#tiles.get(key)?.bitmap);
     // Coarse tiles lie below, until finer ones have come.
-    const loaded = [...this.#tiles.values()].filter((tile) => tile.bitmap && tile.level >= level);
-    for (const tile of loaded.sort((a, b) => b.level - a.level)) drawAt(context, frame, tile.bitmap, tile);
+    const drawn = [...this.#tiles.values()].filter(
+      (tile) => tile.bitmap && (isCovered ? tile.level === level : tile.level >= level),
+    );
+    for (const tile of drawn.sort((a, b) => b.level - a.level)) drawAt(context, frame, tile.bitmap, tile);
     for (const { key } of seen) this.#touch(key);
     this.#wanted = seen.filter((tile) => !this.#tiles.has(tile.key));
     this.#load();
-  }
-
-  /** Whether all that a frame shows is there in full. */
-  covers(frame) {
-    const level = levelFor(frame.scale, this.size);
-    return tilesIn(this.size, level, seenPart(frame)).every(({ key }) => this.#tiles.get(key)?.bitmap);
   }
 
   close() {

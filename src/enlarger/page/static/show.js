@@ -96,14 +96,14 @@ export class Show {
     this.#updateLive(shown, picture, size);
     this.#updateResult(shown, picture);
     const after = [shown.live, shown.result].filter(Boolean);
-    const state = `${size.width}/${size.height}/${Boolean(shown.before)}/${after.length}/${shown.result ? 1 : 0}`;
+    const state = `${size.width}/${size.height}/${Boolean(shown.before)}/${after.length}/${shown.result ? 1 : 0}/${picture.phase}`;
     if (state === shown.state) return;
     shown.state = state;
     this.#stage.show({
       size,
       before: shown.before,
       after,
-      hasAlpha: true,
+      hasAlpha: mayHaveAlpha(picture),
       keep: !shown.isNew,
       label: picture.name,
     });
@@ -149,6 +149,10 @@ export class Show {
       if (!shown.isClosed) this.#notices.tell(t("stage.cannotShow"));
     }
   }
+}
+
+function mayHaveAlpha({ job, type }) {
+  return job?.result ? job.result.kept.includes("alpha") : type !== "image/jpeg";
 }
 
 /** Pixels of a picture's result, as far as is known: of the input, where nothing is. */

@@ -264,7 +264,8 @@ export class Stage {
     const whole = { x: 0, y: 0, width: canvas.width, height: canvas.height };
     const before = scene.before ? [scene.before] : [];
     // What is not finished yet is shown as the browser enlarges it.
-    const after = [...before, ...scene.after];
+    const isWhole = scene.after.some((layer) => layer.isWhole);
+    const after = [...(isWhole ? [] : before), ...scene.after];
     if (!this.#canCompare) {
       this.#paintInto(context, whole, after);
     } else if (this.#mode === "side") {
@@ -289,7 +290,7 @@ export class Stage {
   #paintInto(context, box, layers, viewBox = box) {
     clipped(context, box, () => {
       const frame = frameOf(this.view, this.canvas.ratio, viewBox);
-      if (this.#scene.hasAlpha) clipped(context, box, () => drawBoard(context, frame, this.view.size));
+      if (this.#scene.hasAlpha) drawBoard(context, frame, this.view.size);
       for (const layer of layers) layer.draw(context, frame);
     });
   }
