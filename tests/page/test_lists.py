@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from playwright.sync_api import expect
+from playwright.sync_api import Request, expect
+from running import RunningService
 
+from page.conftest import SETTINGS
 from page.visitor import Visitor
 
 pytestmark = pytest.mark.browser
@@ -110,3 +112,66 @@ def test_names_are_text(visit: Visit, photos: Path, name: str) -> None:
     expect(page.locator(".row .name")).to_have_text(name)
     assert page.locator(".row img, .row .name svg").count() == 0
     assert page.locator(".row .thumbnail").count() == 1
+
+
+def test_three_uploads_at_once(visit: Visit, folder: Path) -> None:
+    """However many pictures there are."""
+    visitor = visit()
+    page = visitor.page
+    sending: set[str] = set()
+    most = 0
+
+    def begin(request: Request) -> None:
+        nonlocal most
+        if request.method == "POST" and request.url.endswith("/v1/jobs"):
+            sending.add(request.headers["idempotency-key"])
+            most = max(most, len(sending))
+
+    def end(request: Request) -> None:
+        if request.method == "POST" and request.url.endswith("/v1/jobs"):
+            sending.discard(request.headers["idempotency-key"])
+
+    page.on("request", begin)
+    page.on("requestfinished", end)
+    visitor.choose(*sorted(folder.glob("*.png"))[:20])
+    visitor.quick()
+    visitor.start()
+    visitor.wait_for("succeeded", 20)
+    assert most == 3
+
+
+def test_texts_of_the_service_are_text(visit: Visit, photos: Path) -> None:
+    """A model's title and an error are shown as they are."""
+    hostile = "<img src=x onerror=alert(1)><script>alert(2)</script>"
+    visitor = visit()
+    page = visitor.page
+    models = page.request.get(f"{visitor.url}v1/models").json()
+    models["models"][0] |= {"id": "own", "title": hostile}
+    page.route("**/v1/models", lambda route: route.fulfill(json=models))
+    problem = {"status": 422, "code": "invalid_option", "detail": hostile}
+    page.route(
+        "**/v1/estimate", lambda route: route.fulfill(json={"accepted": False, "problem": problem})
+    )
+    page.reload()
+    visitor.choose(photos / "chelsea.png")
+    visitor.wait_for("ready")
+    expect(page.locator("#model option[value=own]")).to_have_text(f"own: {hostile}")
+    expect(page.locator(".row .status")).to_have_text(hostile)
+    expect(page.locator(".bar-text")).to_have_text(hostile)
+    expect(page.locator(".start")).to_be_disabled()
+    assert page.locator("script").count() == 1
+    assert page.locator("img").count() == 1
+
+
+def test_a_result_ends_with_its_time(visit: Visit, photos: Path, tmp_path: Path) -> None:
+    """The row says so; the picture can be made again."""
+    settings = {**SETTINGS, "NUM_SERVERS": "1", "FILE_MAX_AGE": "8"}
+    with RunningService(tmp_path, settings) as service:
+        visitor = visit(f"{service.url}/")
+        visitor.choose(photos / "chelsea.png")
+        visitor.quick()
+        visitor.start()
+        visitor.wait_for("succeeded")
+        visitor.wait_for("expired")
+        visitor.page.click("text=Again with")
+        visitor.wait_for("ready")

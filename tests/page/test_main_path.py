@@ -14,7 +14,7 @@ from PIL import Image
 from playwright.sync_api import Route, expect
 from running import RunningService
 
-from page.visitor import Visitor
+from page.visitor import QUICK, Visitor
 
 pytestmark = pytest.mark.browser
 
@@ -201,3 +201,61 @@ def test_a_part_is_made_by_all_models_and_one_is_taken(visit: Visit, photos: Pat
     quick.locator("button").click()
     visitor.wait_for("succeeded")
     assert visitor.store("settings")["model"] == "realesr-animevideov3"
+
+
+def test_a_picture_by_url_is_made(visit: Visit, service: RunningService, photos: Path) -> None:
+    """The service fetches it; its size is known before it is started."""
+    status, made = service.upscale((photos / "chelsea.png").read_bytes(), scale=2, model=QUICK)
+    assert status == 200
+    visitor = visit()
+    page = visitor.page
+    page.click("text=From a URL")
+    page.fill("input[type=url]", f"{service.url}{made['url']}")
+    page.keyboard.press("Enter")
+    visitor.wait_for("ready")
+    expect(page.locator(".row .facts")).to_contain_text("902 × 600")
+    visitor.quick()
+    page.select_option("#size", "2")
+    visitor.start()
+    visitor.wait_for("succeeded")
+    with result_of(visitor, service) as result:
+        assert result.size == (1804, 1200)
+
+
+def test_a_result_that_no_browser_shows_is_downloaded(visit: Visit, photos: Path) -> None:
+    """A TIFF: the page says so, and has the file."""
+    visitor = visit()
+    page = visitor.page
+    visitor.choose(photos / "chelsea.png")
+    visitor.quick()
+    page.select_option("#format", "tiff")
+    page.select_option("#size", "2")
+    visitor.start()
+    visitor.wait_for("succeeded")
+    with page.expect_download() as download:
+        page.click(".bar-buttons >> text=Download")
+    assert download.value.suggested_filename == "chelsea-2x.tif"
+    with Image.open(download.value.path()) as taken:
+        assert (taken.format, taken.size) == ("TIFF", (902, 600))
+
+
+def test_a_result_is_copied_and_opened(visit: Visit, photos: Path) -> None:
+    """To the clipboard as PNG, whatever its format; into a tab of its own."""
+    visitor = visit(permissions=["clipboard-read", "clipboard-write"])
+    page = visitor.page
+    visitor.choose(photos / "chelsea.png")
+    visitor.quick()
+    page.select_option("#format", "webp")
+    page.select_option("#size", "2")
+    visitor.start()
+    visitor.wait_for("succeeded")
+    page.click("[aria-label='Copy']")
+    expect(page.locator(".notice")).to_have_text("Copied.")
+    types = page.evaluate(
+        "navigator.clipboard.read().then((items) => items.flatMap((item) => item.types))"
+    )
+    assert types == ["image/png"]
+    with page.context.expect_page() as opened:
+        page.click("[aria-label='Open in a new tab']")
+    opened.value.wait_for_url("blob:**")
+    assert opened.value.evaluate("document.images[0].naturalWidth") == 902

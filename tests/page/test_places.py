@@ -143,3 +143,18 @@ def test_a_gateway_that_restarts_in_the_middle_costs_nothing(
         visitor.wait_for("succeeded")
         expect(page.locator(".notice")).to_be_hidden()
     page.close()
+
+
+def test_a_lost_connection_costs_nothing(visit: Visit, photos: Path) -> None:
+    """The page says so, and has all news when it is back."""
+    visitor = visit()
+    page = visitor.page
+    visitor.choose(photos / "coffee.png")
+    visitor.quick()
+    visitor.start()
+    visitor.wait_for("running")
+    page.context.set_offline(True)
+    expect(page.locator(".notice")).to_contain_text("No connection")
+    page.context.set_offline(False)
+    visitor.wait_for("succeeded")
+    expect(page.locator(".notice")).to_be_hidden()

@@ -39,10 +39,12 @@ export class BitmapLayer {
   /**
    * @param {ImageBitmap} bitmap
    * @param {{x: number, y: number, width: number, height: number}} place in pixels of the result
+   * @param {{isWhole?: boolean}} [options] whether nothing below it is seen
    */
-  constructor(bitmap, place) {
+  constructor(bitmap, place, { isWhole = false } = {}) {
     this.bitmap = bitmap;
     this.place = place;
+    this.isWhole = isWhole;
   }
 
   draw(context, frame) {

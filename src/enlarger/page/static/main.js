@@ -58,7 +58,7 @@ const side = h(
 );
 const bench = h("div", { class: "bench" }, side, stage.element, h("div", { class: "bottom" }, bar.element, compose));
 
-stage.addTool(button({ icon: "compare", label: t("region.open"), kind: "tool", press: acts.compareRegion }));
+stage.tools.add(button({ icon: "compare", label: t("region.open"), kind: "tool", press: acts.compareRegion }));
 document.querySelector(".top").append(service.button);
 document.body.append(h("main", {}, intake.hero, bench), ...intake.elements, service.panel, ...notices.elements);
 

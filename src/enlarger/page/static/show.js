@@ -5,6 +5,7 @@ import { inputPlace } from "./options.js";
 import { t } from "./texts.js";
 
 const LARGEST_BEFORE_PX = 4096;
+const LARGEST_PREVIEW_PX = 2048;
 
 /** Formats that browsers cannot show; their results are shown as a preview, and downloaded as they are. */
 const UNSHOWABLE = new Set(["image/tiff"]);
@@ -44,9 +45,16 @@ export class Show {
       this.#stage.show(null);
       return;
     }
-    const shown = { id: picture.id, before: null, live: null, result: null, resultOf: null, isNew: true };
+    const shown = {
+      id: picture.id,
+      before: null,
+      beforeOf: undefined,
+      live: null,
+      result: null,
+      resultOf: null,
+      isNew: true,
+    };
     this.#shown = shown;
-    this.#openBefore(shown, picture);
     this.#update();
   }
 
@@ -60,9 +68,14 @@ export class Show {
     shown.result?.close();
   }
 
+  /** Open the picture as it came: the chosen file, or what the service keeps of one that came by URL. */
   async #openBefore(shown, picture) {
+    const { jobId } = picture;
+    if (shown.before || shown.beforeOf === jobId) return;
+    shown.beforeOf = jobId;
     try {
-      const blob = await this.#files.get(picture.fileId);
+      const chosen = await this.#files.get(picture.fileId);
+      const blob = chosen ?? (jobId && (await this.#api.blob(`v1/jobs/${jobId}/input`)));
       if (!blob) return;
       const { width, height } = picture;
       const reduced = width && Math.min(1, LARGEST_BEFORE_PX / Math.max(width, height));
@@ -71,7 +84,7 @@ export class Show {
           ? { resizeWidth: Math.round(width * reduced), resizeHeight: Math.round(height * reduced) }
           : {};
       const bitmap = await createImageBitmap(blob, options);
-      if (shown.isClosed) {
+      if (shown.isClosed || shown.before) {
         bitmap.close();
         return;
       }
@@ -87,6 +100,7 @@ export class Show {
     const shown = this.#shown;
     const picture = this.#pictures.get(shown.id);
     if (!picture) return;
+    this.#openBefore(shown, picture);
     const size = sizeOfResult(picture);
     if (!size) {
       if (shown.isNew) this.#stage.show(null);
@@ -122,15 +136,9 @@ export class Show {
   async #updateResult(shown, picture) {
     if (picture.phase !== "succeeded" || shown.resultOf === picture.jobId) return;
     shown.resultOf = picture.jobId;
-    if (UNSHOWABLE.has(picture.job.result.media_type)) {
-      this.#notices.tell(t("stage.cannotShow"));
-      this.#stage.reveal();
-      return;
-    }
     const wasLive = Boolean(shown.live);
     try {
-      const blob = await this.#api.blob(`v1/jobs/${picture.jobId}/result`);
-      const result = await PyramidLayer.open(blob, this.#stage.refresh);
+      const result = await this.#openResult(picture);
       if (shown.isClosed) {
         result.close();
         return;
@@ -146,8 +154,21 @@ export class Show {
         this.#update();
       }, 1500);
     } catch {
-      if (!shown.isClosed) this.#notices.tell(t("stage.cannotShow"));
+      if (shown.isClosed) return;
+      this.#notices.tell(t("stage.cannotShow"));
+      this.#stage.reveal();
     }
+  }
+
+  /** Decode a result, or its preview where browsers do not read its format. */
+  async #openResult({ jobId, job: { result } }) {
+    if (!UNSHOWABLE.has(result.media_type)) {
+      return PyramidLayer.open(await this.#api.blob(`v1/jobs/${jobId}/result`), this.#stage.refresh);
+    }
+    const name = result.url.split("/").pop();
+    const blob = await this.#api.blob(`files/${name}?max_side=${LARGEST_PREVIEW_PX}`);
+    const { width, height } = result;
+    return new BitmapLayer(await createImageBitmap(blob), { x: 0, y: 0, width, height }, { isWhole: true });
   }
 }
 

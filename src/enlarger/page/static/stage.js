@@ -1,15 +1,16 @@
 // The picture: before and after under one view, by a curtain, side by side, blinking, or under a loupe.
 
-import { Canvas, clipped, drawBoard, frameOf } from "./canvas.js";
-import { button, h, setAttribute, setText } from "./dom.js";
+import { Canvas } from "./canvas.js";
+import { h } from "./dom.js";
 import { attachGestures, moveByKey } from "./gestures.js";
+import { paintLoupe, paintScene } from "./painting.js";
 import { formatPercent, t } from "./texts.js";
+import { Toolbar } from "./toolbar.js";
 import { View } from "./view.js";
 
 const MARGIN_PX = 20;
 const BLINK_MS = 900;
 const REVEAL_MS = 700;
-const LOUPE_PX = 150;
 
 /** Ways to compare, with their keys. */
 const MODES = { curtain: "c", side: "s", blink: "b" };
@@ -43,7 +44,11 @@ export class Stage {
     this.#line = h("div", { class: "curtain-line", "aria-hidden": "true" });
     this.#before = h("span", { class: "tag tag-before", "aria-hidden": "true" }, t("stage.before"));
     this.#after = h("span", { class: "tag tag-after", "aria-hidden": "true" }, t("stage.after"));
-    this.tools = this.#makeTools();
+    this.tools = new Toolbar(this.view, {
+      modes: Object.keys(MODES),
+      setMode: (mode) => this.setMode(mode),
+      toggleLoupe: () => this.#toggleLoupe(),
+    });
     this.overlay = h("div", { class: "stage-overlay" });
     this.element = h(
       "section",
@@ -54,14 +59,11 @@ export class Stage {
       this.#before,
       this.#after,
       this.overlay,
-      this.tools,
+      this.tools.element,
       h("p", { id: "stage-keys", class: "unseen" }, t("stage.keys")),
     );
     attachGestures(this.element, this.view, () => this.isFree);
-    this.view.addEventListener("change", () => {
-      setText(this.#percent, formatPercent(this.view.zoom * this.view.ratio));
-      this.canvas.invalidate();
-    });
+    this.view.addEventListener("change", this.canvas.invalidate);
     this.element.addEventListener("keydown", (event) => this.#key(event));
     this.element.addEventListener("pointermove", (event) => this.#moveLoupe(event));
     this.element.addEventListener("pointerleave", () => this.#moveLoupe(null));
@@ -73,8 +75,6 @@ export class Stage {
   #line;
   #before;
   #after;
-  #percent;
-  #buttons = {};
 
   /** False while something else, such as choosing a region, wants the pointer. */
   isFree = true;
@@ -154,59 +154,9 @@ export class Stage {
     this.element.dataset.mode = compares ? this.#mode : "plain";
     this.element.dataset.shown = this.#showsBefore ? "before" : "after";
     this.#range.disabled = !(compares && this.#mode === "curtain");
-    for (const [mode, element] of Object.entries(this.#buttons)) {
-      if (mode in MODES) setAttribute(element, "aria-pressed", String(this.#mode === mode));
-      if (mode in MODES || mode === "loupe") element.disabled = !compares;
-    }
-    setAttribute(this.#buttons.loupe, "aria-pressed", String(this.#hasLoupe));
-    this.tools.hidden = !this.#scene;
+    this.tools.show({ isShown: Boolean(this.#scene), compares, mode: this.#mode, hasLoupe: this.#hasLoupe });
     this.canvas.element.setAttribute("aria-label", this.#scene?.label ?? t("stage.picture"));
     this.canvas.invalidate();
-  }
-
-  #makeTools() {
-    const press = (name, label, action, attributes = {}) => {
-      this.#buttons[name] = button({ icon: name, label, kind: "tool", press: action, ...attributes });
-      return this.#buttons[name];
-    };
-    const toggles = Object.keys(MODES).map((mode) =>
-      press(mode, t(`stage.${mode}`), () => this.setMode(mode), { "aria-pressed": "false" }),
-    );
-    this.#percent = h("span", { class: "percent" }, "100 %");
-    const actual = h(
-      "button",
-      {
-        type: "button",
-        class: "button tool",
-        title: t("stage.actual"),
-        on: { click: () => this.view.zoomTo(this.view.actual) },
-      },
-      this.#percent,
-      h("span", { class: "unseen" }, ` ${t("stage.actual")}`),
-    );
-    return h(
-      "div",
-      { class: "tools", role: "toolbar", "aria-label": t("stage.tools"), "data-own-pointer": "" },
-      h(
-        "div",
-        { class: "tool-group" },
-        toggles,
-        press("loupe", t("stage.loupe"), () => this.#toggleLoupe(), { "aria-pressed": "false" }),
-      ),
-      h(
-        "div",
-        { class: "tool-group" },
-        press("minus", t("stage.zoomOut"), () => this.view.zoomBy(1 / 1.5)),
-        actual,
-        press("add", t("stage.zoomIn"), () => this.view.zoomBy(1.5)),
-        press("fit", t("stage.fit"), () => this.view.fit()),
-      ),
-    );
-  }
-
-  /** Put a button beside the ways to compare. */
-  addTool(element) {
-    this.tools.firstElementChild.append(element);
   }
 
   #key(event) {
@@ -259,70 +209,9 @@ export class Stage {
   }
 
   #paint(context, canvas) {
-    const scene = this.#scene;
-    if (!scene) return;
-    const whole = { x: 0, y: 0, width: canvas.width, height: canvas.height };
-    const before = scene.before ? [scene.before] : [];
-    // What is not finished yet is shown as the browser enlarges it.
-    const isWhole = scene.after.some((layer) => layer.isWhole);
-    const after = [...(isWhole ? [] : before), ...scene.after];
-    if (!this.#canCompare) {
-      this.#paintInto(context, whole, after);
-    } else if (this.#mode === "side") {
-      const isWide = this.view.viewport.width < canvas.width / canvas.ratio - 1;
-      const half = isWide
-        ? { width: canvas.width / 2, height: canvas.height }
-        : { width: canvas.width, height: canvas.height / 2 };
-      this.#paintInto(context, { x: 0, y: 0, ...half }, before);
-      this.#paintInto(context, { x: isWide ? half.width : 0, y: isWide ? 0 : half.height, ...half }, after);
-    } else if (this.#mode === "blink") {
-      this.#paintInto(context, whole, this.#showsBefore ? before : after);
-    } else {
-      const split = Math.round(canvas.width * this.#split);
-      const left = { ...whole, width: split };
-      const right = { ...whole, x: split, width: canvas.width - split };
-      this.#paintInto(context, left, this.#showsBefore ? after : before, whole);
-      this.#paintInto(context, right, this.#showsBefore ? before : after, whole);
-    }
-    if (this.#loupe && this.#canCompare) this.#paintLoupe(context, before, after);
-  }
-
-  #paintInto(context, box, layers, viewBox = box) {
-    clipped(context, box, () => {
-      const frame = frameOf(this.view, this.canvas.ratio, viewBox);
-      if (this.#scene.hasAlpha) drawBoard(context, frame, this.view.size);
-      for (const layer of layers) layer.draw(context, frame);
-    });
-  }
-
-  /** Before and after of one point, enlarged beside one another. */
-  #paintLoupe(context, before, after) {
-    const { ratio } = this.canvas;
-    const side = LOUPE_PX * ratio;
-    const { x, y } = this.#loupe;
-    const isSide = this.#mode === "side";
-    const view = this.view.viewport;
-    const local = {
-      x: (x / ratio) % (isSide ? view.width : Number.POSITIVE_INFINITY),
-      y: (y / ratio) % (isSide ? view.height : Number.POSITIVE_INFINITY),
-    };
-    const point = this.view.toPicture(local);
-    const zoom = Math.min(this.view.mostZoom, Math.max(this.view.zoom * 3, this.view.actual * 2));
-    const top = y - side / 2;
-    for (const [left, layers] of [
-      [x - side, before],
-      [x, after],
-    ]) {
-      const box = { x: left, y: top, width: side, height: side };
-      clipped(context, box, () => {
-        const frame = frameOf({ zoom, x: point.x, y: point.y }, ratio, box);
-        context.fillStyle = "#888";
-        context.fillRect(box.x, box.y, side, side);
-        for (const layer of layers) layer.draw(context, frame);
-      });
-      context.strokeStyle = "#fff";
-      context.lineWidth = 2 * ratio;
-      context.strokeRect(box.x, box.y, side, side);
-    }
+    if (!this.#scene) return;
+    const state = { mode: this.#canCompare ? this.#mode : "plain", split: this.#split, showsBefore: this.#showsBefore };
+    paintScene(context, canvas, this.view, this.#scene, state);
+    if (this.#loupe && this.#canCompare) paintLoupe(context, canvas, this.view, this.#scene, this.#loupe);
   }
 }
