@@ -184,7 +184,7 @@ def test_a_part_is_made_by_all_models_and_one_is_taken(visit: Visit, photos: Pat
     page = visitor.page
     visitor.choose(photos / "chelsea.png")
     visitor.wait_for("ready")
-    expect(page.locator(".start")).to_contain_text("≈")
+    expect(page.locator(".start")).to_contain_text("×")
     page.click("[aria-label='Try a part with all models']")
     region = page.locator(".region")
     expect(region).to_be_focused()

@@ -128,9 +128,9 @@ class Visitor:
         self.page.select_option("#model", QUICK)
 
     def start(self) -> None:
-        """Press the button, once all is estimated."""
-        expect(self.page.locator(".start")).to_contain_text("≈")
-        self.page.click(".start")
+        """Press the button, once the first picture is estimated. Seconds are not known before a service has made one."""
+        expect(self.page.locator(".row .status", has_text="→").first).to_be_visible()
+        self.page.click(".start:enabled")
 
     def wait_for(self, phase: str, count: int = 1) -> None:
         """Wait until that many pictures are in a phase."""
