@@ -71,10 +71,17 @@ def page_files() -> PageFiles:
 def index(title: str) -> PageFile:
     """Fill in the HTML of ``/``.
 
+    It names all modules, so that a browser loads them at once, not one level of imports after another. Those of
+    workers and languages lie in folders of their own, and are loaded when they are needed.
+
     Args:
         title: plain text, which is escaped here.
     """
+    files = page_files()
+    modules = [name for name in files.by_name if name.endswith(".js") and "/" not in name]
+    links = [f'<link rel="modulepreload" href="page/{files.version}/{name}">' for name in modules]
     text = (FOLDER / "index.html").read_text()
-    text = text.replace("{{version}}", page_files().version)
+    text = text.replace("{{modules}}", "\n    ".join(links))
+    text = text.replace("{{version}}", files.version)
     text = text.replace("{{title}}", html.escape(title))
     return page_file(text.encode(), "text/html; charset=utf-8")

@@ -4,7 +4,7 @@ import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { crc32, distinctNames, zipParts } from "../../../src/enlarger/page/static/zip.js";
+import { crc32, distinctNames, zipParts } from "../../../src/enlarger/page/static/workers/zip.js";
 
 const bytesOf = (text) => new TextEncoder().encode(text);
 

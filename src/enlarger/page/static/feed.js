@@ -7,6 +7,9 @@ import { eventsOf } from "./sse.js";
 const MOST_STREAMS = 3;
 const POLL_MS = 2000;
 
+/** Jobs that are asked about each `POLL_MS`; of more, each is asked about less often. */
+const POLLED = 20;
+
 export class JobFeed {
   #api;
   #tell;
@@ -58,8 +61,12 @@ export class JobFeed {
           return;
         }
       }
-      await sleep(isStreamed ? backoffMs(attempt) : POLL_MS, signal).catch(() => {});
+      await sleep(isStreamed ? backoffMs(attempt) : this.#pollMs, signal).catch(() => {});
     }
+  }
+
+  get #pollMs() {
+    return POLL_MS * Math.max(1, this.#followed.size / POLLED);
   }
 
   async #poll(jobId, signal) {

@@ -1,6 +1,6 @@
 // Starts workers. Browsers with Trusted Types take an address of code from this policy alone.
 
-const ALLOWED = new Set(["decode-worker.js", "zip-worker.js"]);
+const ALLOWED = new Set(["workers/decode.js", "workers/zipper.js"]);
 
 const policy = globalThis.trustedTypes?.createPolicy("enlarger", {
   createScriptURL(name) {
@@ -55,5 +55,5 @@ export class Calls {
   }
 }
 
-export const decoder = new Calls("decode-worker.js");
-export const zipper = new Calls("zip-worker.js");
+export const decoder = new Calls("workers/decode.js");
+export const zipper = new Calls("workers/zipper.js");
