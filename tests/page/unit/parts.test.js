@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { backoffMs, sleep } from "../../../src/enlarger/page/static/api.js";
 import { withHalo } from "../../../src/enlarger/page/static/compare.js";
-import { urlOf } from "../../../src/enlarger/page/static/intake.js";
+import { droppedFiles, urlOf } from "../../../src/enlarger/page/static/intake.js";
 import { parseMetrics, picturesMade } from "../../../src/enlarger/page/static/prometheus.js";
 import { Queue } from "../../../src/enlarger/page/static/queue.js";
 import { clampedRegion } from "../../../src/enlarger/page/static/region.js";
@@ -100,4 +100,31 @@ test("waits grow, end, and can be left", async () => {
   const slept = sleep(60_000, controller.signal);
   controller.abort();
   await assert.rejects(slept, { name: "AbortError" });
+});
+
+test("a dropped folder gives all its files in order, but those that nobody chose", async () => {
+  const file = (name) => ({ name, isFile: true, file: (resolve) => resolve({ name }) });
+  const folder = (name, children) => ({
+    name,
+    isFile: false,
+    createReader() {
+      // As a browser does: a hundred at a time, then none.
+      const rest = [...children];
+      return { readEntries: (resolve) => resolve(rest.splice(0, 100)) };
+    },
+  });
+  const many = Array.from({ length: 150 }, (_, index) => file(`p${index}.png`));
+  const entries = [
+    folder("holiday", [file(".DS_Store"), folder(".hidden", [file("x.png")]), folder("sea", many)]),
+    file(".chosen.png"),
+  ];
+  const items = entries.map((entry) => ({ kind: "file", webkitGetAsEntry: () => entry }));
+  const found = await droppedFiles({ items: [{ kind: "string" }, ...items], files: [] });
+  assert.equal(found.length, 151);
+  assert.deepEqual([found[0].name, found[2].name, found[150].name], ["p0.png", "p2.png", ".chosen.png"]);
+});
+
+test("without entries the files themselves are taken", async () => {
+  const found = await droppedFiles({ items: [{ kind: "file" }], files: ["a file"] });
+  assert.deepEqual(found, ["a file"]);
 });

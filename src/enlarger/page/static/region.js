@@ -63,6 +63,7 @@ export class RegionPicker {
           pointerup: () => this.#up(),
           pointercancel: () => this.#up(),
           dblclick: (event) => event.stopPropagation(),
+          keydown: (event) => event.key === "Escape" && this.#end(null),
         },
       },
       this.#box,

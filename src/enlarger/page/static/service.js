@@ -54,7 +54,7 @@ export class Service {
           h(
             "tr",
             {},
-            ["server", "state", "tiles", "speed", "memory"].map((name) =>
+            ["server", "state", "inHand", "tiles", "speed", "memory"].map((name) =>
               h("th", { scope: "col" }, t(`service.${name}`)),
             ),
           ),
@@ -144,6 +144,7 @@ export class Service {
       {},
       h("th", { scope: "row" }, server.name),
       h("td", {}, chip),
+      h("td", { class: "figure" }, formatNumber(server.tiles_in_flight)),
       h("td", { class: "figure" }, formatNumber(server.tiles_done - (this.#first.get(server.name) ?? 0))),
       h(
         "td",

@@ -152,6 +152,7 @@ export default {
   "service.version": "Version",
   "service.server": "Server",
   "service.state": "Zustand",
+  "service.inHand": "Schlange",
   "service.tiles": "Kacheln",
   "service.speed": "Tempo",
   "service.memory": "Speicher",

@@ -150,6 +150,7 @@ export default {
   "service.version": "Version",
   "service.server": "Server",
   "service.state": "State",
+  "service.inHand": "Queue",
   "service.tiles": "Tiles",
   "service.speed": "Speed",
   "service.memory": "Memory",

@@ -151,6 +151,7 @@ export default {
   "service.version": "Versión",
   "service.server": "Servidor",
   "service.state": "Estado",
+  "service.inHand": "Cola",
   "service.tiles": "Mosaicos",
   "service.speed": "Ritmo",
   "service.memory": "Memoria",

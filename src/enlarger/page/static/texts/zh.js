@@ -149,6 +149,7 @@ export default {
   "service.version": "版本",
   "service.server": "服务器",
   "service.state": "状态",
+  "service.inHand": "队列",
   "service.tiles": "图块",
   "service.speed": "速度",
   "service.memory": "内存",
