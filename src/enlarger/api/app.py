@@ -190,7 +190,7 @@ class Gateway:
             ),
         )
         server = self.settings.server
-        PageRoutes(app, self.executor, server.page_title, server.page == "on").register()
+        PageRoutes(self.executor, server.page_title, server.page == "on").register(app)
         DocumentRoutes(app, self.executor, server.public_url).register()
         self.app = app
         limit_bytes = self.settings.limits.body_limit_bytes

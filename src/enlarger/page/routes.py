@@ -36,38 +36,33 @@ class PageRoutes:
     """The routes of the page.
 
     Args:
-        app: the application that gets them.
         executor: reads and compresses the files.
         title: what the page and the browser's tab are called.
         is_on: whether there is a page; if not, ``/`` redirects to ``/docs``.
     """
 
-    app: Quart
     executor: Executor
     title: str
     is_on: bool
 
-    def register(self) -> None:
-        """Add the routes to the application."""
+    def register(self, app: Quart) -> None:
+        """Add the routes to an application."""
         routes = Blueprint("page", __name__)
-        if self.is_on:
-            routes.add_url_rule("/", view_func=self.home)
-            routes.add_url_rule("/page/<version>/<path:name>", view_func=self.file)
-        else:
-            routes.add_url_rule("/", view_func=self.documentation)
-        self.app.register_blueprint(routes)
+        routes.add_url_rule("/", view_func=self.home)
+        routes.add_url_rule("/page/<version>/<path:name>", view_func=self.file)
+        app.register_blueprint(routes)
 
     async def home(self) -> Response:
         """``GET /``: the page. All addresses in it are relative, so it works below any path of a proxy."""
+        if not self.is_on:
+            # Not for good: an operator may switch the page on again.
+            headers = {"Location": "docs", "Cache-Control": "no-store"}
+            return Response(b"", status=307, headers=headers)
         file = await in_thread(self.executor, index, self.title)
         answer = _answer(file, _REVALIDATED)
         answer.headers["Content-Security-Policy"] = POLICY
         answer.headers["Referrer-Policy"] = "no-referrer"
         return answer
-
-    async def documentation(self) -> Response:
-        """``GET /`` without a page: redirects to ``/docs``, by a relative address."""
-        return Response(b"", status=307, headers={"Location": "docs", "Cache-Control": "no-store"})
 
     async def file(self, version: str, name: str) -> Response:
         """``GET /page/{version}/{name}``: a file of the page.
@@ -76,7 +71,7 @@ class PageRoutes:
         does not keep under that address.
         """
         files = await in_thread(self.executor, page_files)
-        file = files.by_name.get(name)
+        file = files.by_name.get(name) if self.is_on else None
         if file is None:
             abort(404)
         answer = _answer(file, _FOREVER if version == files.version else _REVALIDATED)
