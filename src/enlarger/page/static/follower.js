@@ -7,11 +7,13 @@ import { t } from "./texts.js";
 const LONGEST_MS = 2 ** 31 - 1;
 
 export class Follower {
+  #api;
   #pictures;
   #notices;
   #feed;
 
   constructor(api, pictures, notices) {
+    this.#api = api;
     this.#pictures = pictures;
     this.#notices = notices;
     this.#feed = new JobFeed(api, (jobId, type, data) => this.#take(jobId, type, data));
@@ -33,8 +35,21 @@ export class Follower {
     reader.restore(id);
     if (phase === "reading") reader.read(id);
     else if (phase === "sending") sender.resume(id);
-    else if (["queued", "running"].includes(phase)) this.follow(jobId);
-    else if (phase === "succeeded") this.#expireLater(id, job.expires_at);
+    else if (["queued", "running"].includes(phase)) {
+      this.follow(jobId);
+      this.#catchUp(picture);
+    } else if (phase === "succeeded") this.#expireLater(id, job.expires_at);
+  }
+
+  /** Take the tiles that were finished before: a stream of events repeats only the latest. */
+  async #catchUp({ id, jobId, tiles }) {
+    try {
+      const finished = await this.#api.json(`v1/jobs/${jobId}/tiles`);
+      for (const tile of finished.tiles) tiles.set(tile.index, tile);
+      this.#pictures.update(id, {});
+    } catch {
+      // It has ended: its result comes in place of tiles.
+    }
   }
 
   #take(jobId, type, data) {
