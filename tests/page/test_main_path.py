@@ -210,6 +210,8 @@ def test_a_picture_by_url_is_made(visit: Visit, service: RunningService, photos:
     visitor = visit()
     page = visitor.page
     page.click("text=From a URL")
+    expect(page.locator("input[type=url]")).to_be_focused()
+    visitor.check_accessibility()
     page.fill("input[type=url]", f"{service.url}{made['url']}")
     page.keyboard.press("Enter")
     visitor.wait_for("ready")
@@ -259,3 +261,40 @@ def test_a_result_is_copied_and_opened(visit: Visit, photos: Path) -> None:
         page.click("[aria-label='Open in a new tab']")
     opened.value.wait_for_url("blob:**")
     assert opened.value.evaluate("document.images[0].naturalWidth") == 902
+
+
+def test_a_region_is_drawn_by_mouse(visit: Visit, photos: Path) -> None:
+    """A drag beside it draws another one, one inside moves it, one at its corner changes its size; Escape leaves."""
+    visitor = visit()
+    page = visitor.page
+    visitor.choose(photos / "chelsea.png")
+    visitor.wait_for("ready")
+    expect(page.locator(".start")).to_contain_text("×")
+    page.click("[aria-label='Try a part with all models']")
+    region = page.locator(".region")
+
+    def box() -> tuple[float, float, float, float]:
+        found = region.bounding_box()
+        assert found is not None
+        return found["x"], found["y"], found["width"], found["height"]
+
+    def drag(x: float, y: float, dx: float, dy: float) -> None:
+        page.mouse.move(x, y)
+        page.mouse.down()
+        page.mouse.move(x + dx, y + dy, steps=4)
+        page.mouse.up()
+
+    x, y, _, height = box()
+    drag(x - 150, y - 100, 120, 180)
+    drawn = box()
+    assert abs(drawn[0] - (x - 150)) < 8
+    assert drawn[3] > height
+    drag(drawn[0] + 20, drawn[1] + 20, 90, -30)
+    moved = box()
+    assert abs(moved[0] - drawn[0] - 90) < 8
+    assert moved[2:] == pytest.approx(drawn[2:], abs=8)
+    drag(moved[0] + moved[2], moved[1] + moved[3], 70, 0)
+    assert abs(box()[2] - moved[2] - 70) < 12
+    page.keyboard.press("Escape")
+    expect(region).to_have_count(0)
+    expect(page.locator(".tools")).to_be_visible()

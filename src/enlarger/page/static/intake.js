@@ -63,11 +63,18 @@ export class Intake {
       placeholder: "https://",
       "aria-label": t("intake.url"),
       autocomplete: "off",
+      autofocus: true,
       name: "url",
     });
     this.#urlForm = h(
       "form",
-      { class: "url-form", popover: "auto", id: "url-form", on: { submit: (event) => this.#submitUrl(event) } },
+      {
+        class: "url-form",
+        popover: "auto",
+        id: "url-form",
+        "aria-label": t("intake.byUrl"),
+        on: { submit: (event) => this.#submitUrl(event) },
+      },
       h("label", {}, h("span", {}, t("intake.url")), this.#urlField),
       h("button", { type: "submit", class: "button primary" }, t("intake.add")),
     );
