@@ -7,7 +7,7 @@ TOO_OLD := "Python 2"*|"Python 3."[0-9]|"Python 3."[0-9].*|"Python 3.10"*
 # Empty if .venv has no Python, a Python that was removed, or one that is too old.
 USABLE := $(shell case "$$($(BIN)/python --version 2>&1)" in ($(TOO_OLD)) ;; ("Python 3."*) echo yes ;; esac)
 
-.PHONY: FORCE help serve demo test check smoke bench bench-smoke bench-all photographs chaos fuzz schemathesis swagger-ui golden clean
+.PHONY: FORCE help serve demo test check check-page browser page-shots smoke bench bench-smoke bench-all photographs chaos fuzz schemathesis swagger-ui golden clean
 
 help:  ## list all targets
 	@grep -hE '^[a-z%-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
@@ -38,8 +38,8 @@ serve: .venv/ready  ## start the service on port 8000; with options: ARGS="--por
 demo: .venv/ready  ## start the service on free ports, upscale one photo, and stop it
 	$(BIN)/python scripts/demo.py
 
-test: .venv/ready-dev .venv-clients/ready  ## run all tests that need no accelerator; select some with ARGS="-k pool"
-	$(BIN)/python -m pytest -ra -m "not gpu" $(ARGS)
+test: .venv/ready-dev .venv-clients/ready  ## run all tests that need no accelerator and no browser; select some with ARGS="-k pool"
+	$(BIN)/python -m pytest -ra -m "not gpu and not browser" $(ARGS)
 
 check: .venv/ready-dev  ## check lint, format, layers, types and spelling
 	$(BIN)/ruff check .
@@ -47,6 +47,28 @@ check: .venv/ready-dev  ## check lint, format, layers, types and spelling
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy
 	$(BIN)/codespell src tests docs scripts benchmarks chaos fuzz/*.py *.md
+
+	@if command -v npm >/dev/null || [ -n "$$CI" ]; then $(MAKE) --no-print-directory check-page; \
+	else echo "Node is not installed, so the page's own files were not checked (make check-page)"; fi
+
+# Only contributors who change the page need Node. The versions are exact, as for the other tools.
+build/node/ready: Makefile
+	npm install --silent --no-save --no-audit --no-fund --prefix build/node @biomejs/biome@2.6.8 axe-core@4.14.1
+	@touch $@
+
+check-page: build/node/ready  ## check lint and format of the page's files, and run their unit tests; needs npm
+	build/node/node_modules/.bin/biome ci
+	node --test tests/page/unit/*.test.js
+
+.venv/ready-browser: .venv/ready-dev
+	$(BIN)/python -m pip install -q --group browser
+	@touch $@
+
+browser: .venv/ready-browser build/node/ready  ## test the page in Chromium, against a real service; needs npm and Debian's chromium
+	$(BIN)/python -m pytest -ra -m browser tests/page $(ARGS)
+
+page-shots: .venv/ready-browser  ## take pictures of the page in each of its states, in build/page
+	PYTHONPATH=tests:scripts $(BIN)/python scripts/page_shots.py $(ARGS)
 
 smoke: .venv/ready-dev  ## build the wheel and test it in a clean environment, on a real photo
 	$(BIN)/python scripts/smoke.py
@@ -65,7 +87,7 @@ build/photographs/ready: .venv/ready-dev
 	@touch $@
 
 # Each benchmark has a line of its own, so that you can run any of them alone.
-MEASURE := PYTHONPATH=scripts $(BIN)/python benchmarks
+MEASURE := PYTHONPATH=scripts:tests $(BIN)/python benchmarks
 
 bench: .venv/ready-bench  ## run the quick benchmarks: other engines (a large download), encoders, start, memory; takes a few minutes
 	$(MEASURE)/engines.py --model realesr-animevideov3 --rounds 5
@@ -73,10 +95,11 @@ bench: .venv/ready-bench  ## run the quick benchmarks: other engines (a large do
 	$(MEASURE)/cold_start.py
 	$(MEASURE)/memory.py
 
-bench-smoke: .venv/ready-bench  ## run the benchmarks that `make test` does not cover, at their smallest size
+bench-smoke: .venv/ready-bench .venv/ready-browser  ## run the benchmarks that `make test` does not cover, at their smallest size
 	$(MEASURE)/engines.py --model realesr-animevideov3 --tile 32 --rounds 1
 	$(MEASURE)/engines.py --model realesrgan-x4plus-anime --tile 32 --rounds 1 --streams --only onnxruntime
 	$(MEASURE)/plots.py --folder build/plots
+	$(MEASURE)/page_speed.py --side 256 --pictures 3
 
 bench-all: .venv/ready-bench build/photographs/ready  ## measure everything in RESULTS.md and record it; keep the machine idle for an hour
 	$(MEASURE)/engines.py --record --model realesrgan-x4plus --tile 128
@@ -100,6 +123,9 @@ bench-all: .venv/ready-bench build/photographs/ready  ## measure everything in R
 	$(MEASURE)/linear_light.py --record
 	$(MEASURE)/bf16_mixed.py --record
 	$(MEASURE)/plots.py
+
+bench-page: .venv/ready-browser  ## measure how smooth the page is with a result of 8192 x 8192, and its memory after fifty results
+	$(MEASURE)/page_speed.py $(ARGS)
 
 bench-%: .venv/ready-bench  ## run one benchmark: make bench-service ARGS="--side 256"
 	$(MEASURE)/$*.py $(ARGS)

@@ -95,6 +95,8 @@ ALLOWED = {
     "ENLARGER_CACHE_DIR": "the path of a folder",
     "ENLARGER_DRAIN": "number of seconds, at least 0",
     "ENLARGER_FETCH": "",
+    "ENLARGER_PAGE": "on or off",
+    "ENLARGER_PAGE_TITLE": "a text of 1 to 60 characters",
     "ENLARGER_PUBLIC_URL": "such as https://pictures.example",
     "ENLARGER_SERVERS": "host:port",
     "ENLARGER_DATABASE": "postgresql://",

@@ -35,7 +35,8 @@ from enlarger.options import Options
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 HIDDEN = {
-    ("GET", "/"): "redirects to the page",
+    ("GET", "/"): "the page for people",
+    ("GET", "/page/<version>/<path:name>"): "the files that it loads",
     ("GET", "/docs/<name>"): "the files that the page loads",
 }
 """All operations that are not documented, and why."""

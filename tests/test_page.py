@@ -116,29 +116,6 @@ async def test_vendored_files_are_those_of_the_package() -> None:
     assert "Apache License" in (folder / "LICENSE").read_text()
 
 
-# The root
-
-
-@pytest.mark.parametrize("method", ["GET", "HEAD"])
-async def test_root_leads_to_the_page(start: Start, method: str) -> None:
-    """Not for good, relative, and for anybody."""
-    gateway = await start(api_keys=KEYS)
-    async with gateway.http.request(method, "/?from=mail", allow_redirects=False) as answer:
-        assert answer.status == 307
-        assert answer.headers["Location"] == "docs"
-        assert answer.headers["Cache-Control"] == "no-store"
-        assert await answer.read() == b""
-    async with gateway.http.request(method, "/") as answer:
-        assert (answer.status, answer.url.path) == (200, "/docs")
-
-
-async def test_root_takes_nothing(start: Start) -> None:
-    """There is nothing to send there."""
-    reply = await (await start()).call("POST", "/", data=b"x")
-    assert reply.status == 405
-    assert set(reply.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS"}
-
-
 # In a browser
 
 
@@ -216,8 +193,7 @@ async def test_operations_can_be_tried(start: Start, tmp_path: Path) -> None:
     gateway: Running = await start(api_keys=KEYS, trusted_proxies="127.0.0.1")
     with nginx(folder, port=port, location=documented_location(gateway.port)):
         async with chromium(tmp_path / "profile") as tab:
-            await opened(tab, f"http://127.0.0.1:{port}/enlarger/", 1200)  # which leads to the page
-            assert await tab.value("location.pathname") == "/enlarger/docs"
+            await opened(tab, f"http://127.0.0.1:{port}/enlarger/docs", 1200)
             assert await tried(tab, "models") == "401"
             await authorized(tab, KEY)
             assert await tried(tab, "upscaleCompatible") == "200"

@@ -141,7 +141,8 @@ def test_open_paths_make_no_pictures() -> None:
     """What costs anything needs a key where there are keys."""
     assert not [route for route in ROUTES if route.access is OPEN and route.charged]
     assert {route.path for route in ROUTES if route.access is OPEN} == {
-        *("/", "/docs", "/docs/<name>", "/openapi.json", "/llms.txt"),
+        *("/", "/page/<version>/<path:name>"),
+        *("/docs", "/docs/<name>", "/openapi.json", "/llms.txt"),
         *("/health", "/livez", "/readyz", "/health-check"),
         *("/files/<name>", "/errors/<code>"),
     }

@@ -42,6 +42,7 @@ from enlarger.config import Settings
 from enlarger.engine.status import EngineStatus
 from enlarger.jobs import Batches, Jobs
 from enlarger.models import Catalogue
+from enlarger.page.routes import PageRoutes
 from enlarger.pipeline.pipeline import Pipeline
 from enlarger.storage import ResultStore
 
@@ -144,7 +145,9 @@ class Gateway:
             has_webhooks=self.settings.has_webhooks,
         )
         jobs = JobRoutes(jobs=self.jobs, public_url=public_url, model_of=self.pipeline.model_id)
+        server = self.settings.server
         return {
+            "page": PageRoutes(self.executor, server.page_title, server.page == "on"),
             "documents": DocumentRoutes(self.executor, public_url),
             "compatible": CompatibleRoutes(
                 upscaler=upscaler,

@@ -73,7 +73,8 @@ class Route:
 # fmt: off
 ROUTES = (
     #     methods     path                                            handler                    access errors
-    Route("GET",      "/",                                            "documents.home",          OPEN,  COMPATIBLE),
+    Route("GET",      "/",                                            "page.home",               OPEN,  COMPATIBLE),
+    Route("GET",      "/page/<version>/<path:name>",                  "page.file",               OPEN,  COMPATIBLE),
     Route("GET",      "/openapi.json",                                "documents.openapi",       OPEN,  COMPATIBLE),
     Route("GET",      "/docs",                                        "documents.docs",          OPEN,  COMPATIBLE),
     Route("GET",      "/docs/<name>",                                 "documents.asset",         OPEN,  COMPATIBLE),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
@@ -44,6 +45,12 @@ class ServerSettings(SettingsGroup):
     cache_dir: Path | None = Field(default=None, validation_alias="ENLARGER_CACHE_DIR")
     """Folder of compiled networks. If it is unset: ``enlarger`` in the user's cache folder."""
 
+    page: Literal["on", "off"] = Field(default="on", validation_alias="ENLARGER_PAGE")
+    """Whether ``/`` is the page. ``off``: it redirects to ``/docs``."""
+
+    page_title: str = Field(default="enlarger", validation_alias="ENLARGER_PAGE_TITLE")
+    """Name of the page, in its head and in the browser's tab."""
+
     @field_validator("model_dir", "upload_folder", "cache_dir", mode="before")
     @classmethod
     def _folder(cls, value: object) -> object:
@@ -59,6 +66,13 @@ class ServerSettings(SettingsGroup):
                 raise ValueError("it must be the path of a folder, or s3://bucket/prefix")
             return Path(value)
         return value
+
+    @field_validator("page_title")
+    @classmethod
+    def _title(cls, value: str) -> str:
+        if not 0 < len(value.strip()) <= 60:
+            raise ValueError("it must be a text of 1 to 60 characters")
+        return value.strip()
 
     @field_validator("public_url")
     @classmethod

@@ -1,4 +1,4 @@
-"""``/openapi.json``, ``/docs``, ``/llms.txt``, and ``/``, which leads to the page."""
+"""``/openapi.json``, ``/docs`` and ``/llms.txt``."""
 
 from __future__ import annotations
 
@@ -33,13 +33,6 @@ class DocumentRoutes:
 
         made = document(public_url=self.public_url)
         return {"/openapi.json": json.dumps(made), "/llms.txt": llms_text(made)}
-
-    async def home(self) -> Response:
-        """``GET /``: leads to the page; not for good, since there may be another one some day.
-
-        The target is relative, so that it is right below any path that a proxy takes off.
-        """
-        return Response(b"", status=307, headers={"Location": "docs", "Cache-Control": "no-store"})
 
     async def openapi(self) -> Response:
         """``GET /openapi.json``."""

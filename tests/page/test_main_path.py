@@ -1,0 +1,300 @@
+"""The main path: a picture comes in, is watched, compared, and taken out."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from urllib.request import urlopen
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Route, expect
+from running import RunningService
+
+from page.visitor import QUICK, Visitor
+
+pytestmark = pytest.mark.browser
+
+Visit = Callable[..., Visitor]
+
+
+def as_file(path: Path, name: str | None = None, media_type: str = "image/png") -> dict[str, str]:
+    """A file as a browser is told of it."""
+    data = base64.b64encode(path.read_bytes()).decode()
+    return {"name": name or path.name, "type": media_type, "data": data}
+
+
+def result_of(visitor: Visitor, service: RunningService, index: int = 0) -> Image.Image:
+    """The result of a picture, as the service has it."""
+    job = visitor.store("pictures")["pictures"][index]["jobId"]
+    with urlopen(f"{service.url}/v1/jobs/{job}/result", timeout=60) as answer:
+        return Image.open(BytesIO(answer.read()))
+
+
+def test_a_dropped_picture_is_watched_and_downloaded(
+    visit: Visit, service: RunningService, photos: Path
+) -> None:
+    """Estimate, tiles in their places before the result is there, the curtain, and the same bytes at the end."""
+    visitor = visit()
+    page = visitor.page
+    visitor.check_accessibility()
+    visitor.drop([as_file(photos / "chelsea.png")])
+    visitor.wait_for("ready")
+    visitor.quick()
+    expect(page.locator(".start")).to_contain_text("1804 × 1200")
+    visitor.check_accessibility()
+    held: list[Route] = []
+    page.route("**/result", lambda route: held.append(route))
+    visitor.start()
+    visitor.wait_for("succeeded")
+    page.wait_for_timeout(2000)  # the last tile fades in, and its outline fades out
+    live = visitor.shown()
+    for route in held:
+        route.continue_()
+    page.unroute("**/result")
+    visitor.check_accessibility()
+
+    page.locator(".curtain-range").fill("0")
+    page.wait_for_timeout(2500)
+    with result_of(visitor, service) as result:
+        assert result.size == (1804, 1200)
+        done = visitor.shown()
+        box = page.evaluate(PLACE)
+        left, top, right, bottom = (round(value) for value in box)
+        scaled = result.convert("RGB").resize((right - left, bottom - top), Image.Resampling.BOX)
+    wanted = np.asarray(scaled, dtype=float)
+    for shown in (live, done):
+        assert np.abs(shown[top:bottom, left:right] - wanted).mean() < 8
+
+    with page.expect_download() as download:
+        page.click("text=Download")
+    assert download.value.suggested_filename == "chelsea-4x.png"
+    with result_of(visitor, service) as result, Image.open(download.value.path()) as taken:
+        assert result.tobytes() == taken.tobytes()
+
+
+PLACE = """() => {
+  const { clientWidth: width, clientHeight: height } = document.querySelector(".stage");
+  const margin = Math.min(20, width * 0.03);
+  const zoom = Math.min((width - 2 * margin) / 1804, (height - 2 * margin) / 1200);
+  return [(width - 1804 * zoom) / 2, (height - 1200 * zoom) / 2, (width + 1804 * zoom) / 2, (height + 1200 * zoom) / 2];
+}"""
+"""Where a picture of 1804 x 1200 lies on the stage when all of it is seen."""
+
+
+def test_pasted_pictures_and_urls_come_in(
+    visit: Visit, service: RunningService, photos: Path
+) -> None:
+    """A picture and an address, both from the clipboard; the service fetches the latter."""
+    visitor = visit()
+    visitor.paste([as_file(photos / "chelsea.png", "image.png")])
+    visitor.wait_for("ready")
+    url = f"{service.url}/page/none/icon.svg"
+    visitor.paste(text=url)
+    visitor.wait_for("refused")
+    expect(visitor.page.locator(".row[data-phase='refused'] .status")).to_contain_text("SVG")
+
+
+def test_the_view_moves_by_mouse_keyboard_and_touch(visit: Visit, photos: Path) -> None:
+    """Wheel, double click, keys, a drag, and two fingers."""
+    visitor = visit(has_touch=True)
+    page = visitor.page
+    visitor.choose(photos / "chelsea.png")
+    visitor.wait_for("ready")
+    expect(page.locator(".start")).to_contain_text("×")
+    percent = page.locator(".percent")
+    fitted = percent.inner_text()
+    box = page.locator(".stage").bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 3
+    page.mouse.move(x, y)
+    page.mouse.wheel(0, -400)
+    expect(percent).not_to_have_text(fitted)
+    before = visitor.shown()
+    page.mouse.down()
+    page.mouse.move(x + 120, y + 60, steps=4)
+    page.mouse.up()
+    page.wait_for_timeout(200)
+    after = visitor.shown()
+    assert np.abs(before[60:-120, 60:-240] - after[120:-60, 180:-120]).mean() < 4
+
+    page.locator(".stage").focus()
+    page.keyboard.press("0")
+    expect(percent).to_have_text(fitted)
+    page.keyboard.press("1")
+    expect(percent).to_have_text("100%")
+    for _ in range(12):
+        page.keyboard.press("+")
+    expect(percent).to_have_text("800%")
+    page.mouse.dblclick(x, y)
+    expect(percent).to_have_text(fitted)
+
+    client = page.context.new_cdp_session(page)
+    for kind, apart in (("touchStart", 40), *(("touchMove", 40 + 20 * step) for step in range(8))):
+        points = [{"x": x - apart, "y": y, "id": 0}, {"x": x + apart, "y": y, "id": 1}]
+        client.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    client.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    expect(percent).not_to_have_text(fitted)
+
+
+def test_the_curtain_and_the_other_ways_to_compare(visit: Visit, photos: Path) -> None:
+    """By mouse and by keyboard; each way shows both sides."""
+    visitor = visit(reduced_motion="reduce")
+    page = visitor.page
+    visitor.choose(photos / "chelsea.png")
+    visitor.quick()
+    visitor.start()
+    visitor.wait_for("succeeded")
+    curtain = page.locator(".curtain-range")
+    expect(curtain).to_have_value("500")
+    box = curtain.bounding_box()
+    assert box is not None
+    middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.move(*middle)
+    page.mouse.down()
+    page.mouse.move(middle[0] + 200, middle[1], steps=5)
+    page.mouse.up()
+    assert int(curtain.input_value()) > 600
+    curtain.focus()
+    page.keyboard.press("End")
+    expect(curtain).to_have_value("1000")
+    only_before = visitor.shown()
+    page.keyboard.press("Home")
+    page.wait_for_timeout(500)
+    only_after = visitor.shown()
+    assert np.abs(only_before - only_after).mean() > 0.5
+    page.click("[aria-label='Blink']")
+    page.locator(".stage").focus()
+    page.keyboard.press(" ")
+    page.wait_for_timeout(300)
+    assert np.abs(visitor.shown() - only_before).mean() < 0.5
+    page.click("[aria-label='Side by side']")
+    expect(page.locator(".stage")).to_have_attribute("data-mode", "side")
+    page.click("[aria-label='Loupe']")
+    page.mouse.move(*middle)
+    visitor.check_accessibility()
+
+
+def test_a_part_is_made_by_all_models_and_one_is_taken(visit: Visit, photos: Path) -> None:
+    """The region moves by keyboard; the chosen model makes the whole picture at once."""
+    visitor = visit()
+    page = visitor.page
+    visitor.choose(photos / "chelsea.png")
+    visitor.wait_for("ready")
+    expect(page.locator(".start")).to_contain_text("×")
+    page.click("[aria-label='Try a part with all models']")
+    region = page.locator(".region")
+    expect(region).to_be_focused()
+    label = region.get_attribute("aria-label")
+    page.keyboard.press("ArrowLeft")
+    assert region.get_attribute("aria-label") != label
+    visitor.check_accessibility()
+    page.keyboard.press("Enter")
+    panes = page.locator(".pane")
+    expect(panes).to_have_count(4)
+    quick = panes.filter(has_text="Quick look")
+    expect(quick).to_have_attribute("data-state", "done")
+    visitor.check_accessibility()
+    quick.locator("button").click()
+    visitor.wait_for("succeeded")
+    assert visitor.store("settings")["model"] == "realesr-animevideov3"
+
+
+def test_a_picture_by_url_is_made(visit: Visit, service: RunningService, photos: Path) -> None:
+    """The service fetches it; its size is known before it is started."""
+    status, made = service.upscale((photos / "chelsea.png").read_bytes(), scale=2, model=QUICK)
+    assert status == 200
+    visitor = visit()
+    page = visitor.page
+    page.click("text=From a URL")
+    expect(page.locator("input[type=url]")).to_be_focused()
+    visitor.check_accessibility()
+    page.fill("input[type=url]", f"{service.url}{made['url']}")
+    page.keyboard.press("Enter")
+    visitor.wait_for("ready")
+    expect(page.locator(".row .facts")).to_contain_text("902 × 600")
+    visitor.quick()
+    page.select_option("#size", "2")
+    visitor.start()
+    visitor.wait_for("succeeded")
+    with result_of(visitor, service) as result:
+        assert result.size == (1804, 1200)
+
+
+def test_a_result_that_no_browser_shows_is_downloaded(visit: Visit, photos: Path) -> None:
+    """A TIFF: the page says so, and has the file."""
+    visitor = visit()
+    page = visitor.page
+    visitor.choose(photos / "chelsea.png")
+    visitor.quick()
+    page.select_option("#format", "tiff")
+    page.select_option("#size", "2")
+    visitor.start()
+    visitor.wait_for("succeeded")
+    with page.expect_download() as download:
+        page.click(".bar-buttons >> text=Download")
+    assert download.value.suggested_filename == "chelsea-2x.tif"
+    with Image.open(download.value.path()) as taken:
+        assert (taken.format, taken.size) == ("TIFF", (902, 600))
+
+
+def test_a_result_is_copied_and_opened(visit: Visit, photos: Path) -> None:
+    """To the clipboard as PNG, whatever its format; into a tab of its own."""
+    visitor = visit(permissions=["clipboard-read", "clipboard-write"])
+    page = visitor.page
+    visitor.choose(photos / "chelsea.png")
+    visitor.quick()
+    page.select_option("#format", "webp")
+    page.select_option("#size", "2")
+    visitor.start()
+    visitor.wait_for("succeeded")
+    page.click("[aria-label='Copy']")
+    expect(page.locator(".notice")).to_have_text("Copied.")
+    types = page.evaluate(
+        "navigator.clipboard.read().then((items) => items.flatMap((item) => item.types))"
+    )
+    assert types == ["image/png"]
+    with page.context.expect_page() as opened:
+        page.click("[aria-label='Open in a new tab']")
+    opened.value.wait_for_url("blob:**")
+    assert opened.value.evaluate("document.images[0].naturalWidth") == 902
+
+
+def test_a_region_is_drawn_by_mouse(visit: Visit, photos: Path) -> None:
+    """A drag beside it draws another one, one inside moves it, one at its corner changes its size; Escape leaves."""
+    visitor = visit()
+    page = visitor.page
+    visitor.choose(photos / "chelsea.png")
+    visitor.wait_for("ready")
+    expect(page.locator(".start")).to_contain_text("×")
+    page.click("[aria-label='Try a part with all models']")
+    region = page.locator(".region")
+
+    def box() -> tuple[float, float, float, float]:
+        found = region.bounding_box()
+        assert found is not None
+        return found["x"], found["y"], found["width"], found["height"]
+
+    def drag(x: float, y: float, dx: float, dy: float) -> None:
+        page.mouse.move(x, y)
+        page.mouse.down()
+        page.mouse.move(x + dx, y + dy, steps=4)
+        page.mouse.up()
+
+    x, y, _, height = box()
+    drag(x - 150, y - 100, 120, 180)
+    drawn = box()
+    assert abs(drawn[0] - (x - 150)) < 8
+    assert drawn[3] > height
+    drag(drawn[0] + 20, drawn[1] + 20, 90, -30)
+    moved = box()
+    assert abs(moved[0] - drawn[0] - 90) < 8
+    assert moved[2:] == pytest.approx(drawn[2:], abs=8)
+    drag(moved[0] + moved[2], moved[1] + moved[3], 70, 0)
+    assert abs(box()[2] - moved[2] - 70) < 12
+    page.keyboard.press("Escape")
+    expect(region).to_have_count(0)
+    expect(page.locator(".tools")).to_be_visible()

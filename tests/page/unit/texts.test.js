@@ -1,0 +1,62 @@
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { test } from "node:test";
+import { chosenLanguage, formatBytes, formatSeconds, loadTexts, t } from "../../../src/enlarger/page/static/texts.js";
+
+const FOLDER = new URL("../../../src/enlarger/page/static/", import.meta.url);
+const LANGUAGES = ["de", "en", "es", "zh"];
+
+const textsOf = async (language) => (await import(`${FOLDER}texts/${language}.js`)).default;
+const formsOf = (text) => (typeof text === "string" ? [text] : Object.values(text));
+const namesIn = (text) => [...new Set(formsOf(text).flatMap((form) => form.match(/\{\w+\}/g) ?? []))].sort();
+
+test("all languages have the same texts with the same values", async () => {
+  const english = await textsOf("en");
+  assert.deepEqual(
+    readdirSync(new URL("texts/", FOLDER)),
+    LANGUAGES.map((language) => `${language}.js`),
+  );
+  for (const language of LANGUAGES) {
+    const texts = await textsOf(language);
+    assert.deepEqual(Object.keys(texts), Object.keys(english), language);
+    for (const [key, text] of Object.entries(texts)) {
+      assert.deepEqual(namesIn(text), namesIn(english[key]), `${language} ${key}`);
+      assert.ok(formsOf(text).every((form) => form.trim()));
+    }
+  }
+});
+
+test("each text that is named in the code is there, and each that is there is used", async () => {
+  const english = await textsOf("en");
+  const code = readdirSync(FOLDER)
+    .filter((name) => name.endsWith(".js"))
+    .map((name) => readFileSync(new URL(name, FOLDER), "utf8"))
+    .join("\n");
+  const named = [...code.matchAll(/\bt\(\s*"([\w.]+)"/g)].map(([, key]) => key);
+  for (const key of named) assert.ok(key in english, key);
+  const families = [...code.matchAll(/`([\w]+)\.\$\{/g)].map(([, family]) => family);
+  for (const key of Object.keys(english)) {
+    assert.ok(code.includes(`"${key}"`) || families.includes(key.split(".")[0]), `nobody uses ${key}`);
+  }
+});
+
+test("the first language that there is is chosen", () => {
+  assert.equal(chosenLanguage(["fr-FR", "de-CH", "en"]), "de");
+  assert.equal(chosenLanguage(["zh-Hant-TW"]), "zh");
+  assert.equal(chosenLanguage(["fr"]), "en");
+  assert.equal(chosenLanguage([]), "en");
+});
+
+test("values and plural forms are filled in", async () => {
+  await loadTexts(["en"]);
+  assert.equal(t("service.ready", { n: 1 }), "1 server ready");
+  assert.equal(t("service.ready", { n: 2 }), "2 servers ready");
+  assert.equal(t("row.remove", { name: "{n} $&" }), "Remove {n} $&");
+  assert.equal(t("no.such.text"), "no.such.text");
+});
+
+test("sizes and durations are as short as people need", async () => {
+  await loadTexts(["en"]);
+  assert.deepEqual([12, 51_234, 5_190_000, 12e9].map(formatBytes), ["12B", "51 kB", "5.2 MB", "12 GB"]);
+  assert.deepEqual([0.2, 3.2, 75, 600, 7260].map(formatSeconds), ["< 1s", "4s", "75s", "10m", "2h 1m"]);
+});
