@@ -216,7 +216,7 @@ WRONG = {
     "ENLARGER_PROXY_HEADER": ["", "x-real-ip", "x_forwarded_for", "forwarded, x-forwarded-for"],
     "ENLARGER_TILE_TOKEN": ["", "short", "ä" * 20, "sixteen letters!\n", " " * 20],
     "MODEL_DIR": [""],
-    "UPLOAD_FOLDER": ["", " ", "gs://bucket"],
+    "UPLOAD_FOLDER": ["", " ", "gs://bucket", "s3:/bucket", "S3://bucket"],
     "ENLARGER_CACHE_DIR": [""],
     "ENLARGER_DRAIN": ["-1", "quick", "nan", "inf"],
     "ENLARGER_FETCH": [
@@ -244,7 +244,7 @@ WRONG = {
     ],
     "ENLARGER_SERVERS": ["one", "one:", ":5002", "one:http", "a:1,b", "http://a:1", "a b:1"],
     "ENLARGER_DATABASE": ["", "mysql://db/jobs", "sqlite://jobs.sqlite3"],
-    "ENLARGER_BLOBS": ["", "http://bucket.example", "gs://bucket"],
+    "ENLARGER_BLOBS": ["", "http://bucket.example", "gs://bucket", "s3:/bucket/prefix"],
 }
 """Texts that each variable refuses."""
 

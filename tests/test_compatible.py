@@ -744,6 +744,13 @@ def test_error_has_the_body_and_status_of_the_table(
     assert error_answer(error, request_id="r-1") == (wanted, status, {})
 
 
+def test_fields_of_an_error_have_their_order() -> None:
+    """That of the page of errors: people read the sentence first."""
+    error = FileTooLarge("too large", limit=1, actual=2)
+    body, _, _ = error_answer(error, request_id="r-1")
+    assert list(body) == ["error", "code", "retryable", "request_id", "limit", "actual"]
+
+
 @pytest.mark.parametrize(
     ("error", "text"),
     [

@@ -279,3 +279,18 @@ async def test_database_of_a_later_version_is_refused(old_database: str) -> None
         rf"to {VERSION}\); start that version or a later one, or name another database: the jobs stay in this one",
         str(refusal.value),
     )
+
+
+@pytest.mark.parametrize("broken", ["[3", "[1, 2]", '{"code": 1}'])
+async def test_row_that_cannot_be_read_stops_the_start(tmp_path: Path, broken: str) -> None:
+    """With a line that says what to do; the tables stay as they are, so that a repaired copy can be migrated."""
+    path = shutil.copy(OLD / "jobs.sqlite3", tmp_path / "old.sqlite3")
+    with sqlite3.connect(path) as database:
+        database.execute(
+            "UPDATE enlarger_jobs SET problem = ? WHERE problem IS NOT NULL", (broken,)
+        )
+    with pytest.raises(ConfigError, match=r"^ENLARGER_DATABASE: a row .* version 1; restore"):
+        async with Rows(str(path)):
+            pass
+    with sqlite3.connect(path) as database:
+        assert database.execute("SELECT version FROM enlarger_schema").fetchone() == (1,)

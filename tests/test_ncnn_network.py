@@ -87,6 +87,7 @@ HOSTILE = {
     "a tensor made twice": text(INPUT, "Split s 1 2 a b b"),
     "an unknown layer": text(INPUT, "Backdoor x 1 1 a b"),
     "an unknown layer with a long name": text(INPUT, f"{'A' * 100_000} x 1 1 a b"),
+    "a kind that colours a terminal": text(INPUT, "F\x1b[31moo x 1 1 a b"),
     "a line without counts": text(INPUT, "Sigmoid"),
     "counts that are no numbers": text(INPUT, "Sigmoid s one 1 a b"),
     "negative counts": text(INPUT, "Sigmoid s -1 1 a b"),
@@ -137,6 +138,7 @@ def test_broken_text_is_refused(name: str) -> None:
     assert took_s < 1
     assert most_bytes < 50_000_000
     assert len(str(refusal.value)) < 1000
+    assert str(refusal.value).isprintable()
 
 
 @pytest.mark.parametrize(

@@ -111,9 +111,13 @@ class BackendAway(ConfigError):
 
 
 class WeightsError(EnlargerError, code="weights_error"):
-    """A model's files are missing, damaged, or not those of the catalogue."""
+    """A model's files are missing, damaged, or not those of the catalogue. The text may quote them."""
 
     exit_status = 2  # a start that would fail again
+
+    def __init__(self, message: str) -> None:
+        # What it quotes comes from files of strangers: control characters would reach a terminal.
+        super().__init__("".join(one if one.isprintable() else "?" for one in message))
 
 
 class RequestError(EnlargerError, code="invalid_request", status=422):

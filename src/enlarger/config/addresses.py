@@ -45,4 +45,7 @@ def read_network(text: object, *, allowed: str) -> IPv4Network | IPv6Network:
 
 def is_place(text: str, *schemes: str) -> bool:
     """Return whether a text is a path, or a URL of one of these schemes."""
-    return text.startswith(schemes) or bool(text and "://" not in text)
+    # One slash is a slip: nobody means a folder that is called "s3:".
+    return text.startswith(schemes) or bool(
+        text and not re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text)
+    )

@@ -123,7 +123,9 @@ def check_files(path: Path, row: Row) -> None:
     if graph.scale not in (None, row.scale):
         is_possible = graph.scale in kind.scales
         what = (
-            f"the row says {row.scale}" if is_possible else f"only scale {row.scale} can run here"
+            f"the row says {row.scale}"
+            if is_possible
+            else f"only scale {' or '.join(map(str, kind.scales))} can run here"
         )
         why = f"it makes {graph.scale:g} times the size; {what}"
     if why is not None:

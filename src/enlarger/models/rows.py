@@ -96,6 +96,13 @@ class Row(pydantic.BaseModel):
     ranges: Annotated[str, FileName] | None = None
     seams: Seams | None = None
 
+    @pydantic.field_validator("title", "licence", "source")
+    @classmethod
+    def _one_line(cls, value: str) -> str:
+        if not value.isprintable():
+            raise ValueError("it must be a text of one line, without control characters")
+        return value
+
     @pydantic.field_validator("id")
     @classmethod
     def _not_auto(cls, value: str) -> str:
@@ -133,7 +140,7 @@ def _fault(error: pydantic.ValidationError) -> str:
     # A misspelt field is reported before the field that is missing because of it.
     first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
     name = str(first["loc"][0])
-    if first["type"] == "missing":
+    if first["type"] == "missing" and len(first["loc"]) == 1:
         return f"{name}: is missing"
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(name, Row.model_fields, 1)

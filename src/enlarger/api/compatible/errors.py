@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import cast
 
 from enlarger import errors
@@ -39,7 +40,7 @@ _STATUS: dict[type[EnlargerError], int] = {
 """Statuses that differ from an error's own. The first class that fits counts."""
 
 _FIELDS = ("error", "code", "retryable", "request_id", "limit", "actual")
-"""Fields that a body takes over from the problem."""
+"""Fields that a body takes over from the problem, in their order."""
 
 
 def status_of(error: type[EnlargerError]) -> int:
@@ -67,6 +68,7 @@ def error_answer(error: EnlargerError, *, request_id: str) -> tuple[Refusal, int
 def reworded(problem: ProblemAnswer) -> tuple[Refusal, int, dict[str, str]]:
     """Return a problem as a body of this contract, with its text and its status."""
     body, status, headers = problem
-    kept = {name: value for name, value in body.items() if name in _FIELDS}
+    known = cast(Mapping[str, object], body)
+    kept = {name: known[name] for name in _FIELDS if name in known}
     headers = {name: text for name, text in headers.items() if name != "Content-Type"}
     return cast(Refusal, kept), status, headers

@@ -39,7 +39,7 @@ def migrate(connection: Connection) -> None:
     Nobody else may do that at the same time: the caller holds a lock, in a transaction that ends with all of it or nothing.
 
     Raises:
-        ConfigError: the tables are those of a later version.
+        ConfigError: the tables are those of a later version, or a row cannot be read.
     """
     if not inspect(connection).has_table(tables.schema.name):
         tables.metadata.create_all(connection)
@@ -59,8 +59,14 @@ def migrate(connection: Connection) -> None:
     if found == VERSION:
         return
     began = time.monotonic()
-    for step in STEPS[found - 1 :]:
-        step(connection)
+    try:
+        for step in STEPS[found - 1 :]:
+            step(connection)
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise ConfigError(
+            f"ENLARGER_DATABASE: a row of its jobs cannot be read, so its tables stay those of version {found}; "
+            "restore a copy, or name another database"
+        ) from error
     connection.execute(update(tables.schema).values(version=VERSION))
     log.info(
         "database_migrated",
