@@ -159,7 +159,16 @@ def test_every_command_is_mentioned() -> None:
     """In the changelog, which users read first."""
     commands = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
     text = (ROOT / "CHANGELOG.md").read_text()
-    assert set(commands) == {"upscale", "serve", "model-server", "models", "key", "sign", "jobs"}
+    assert set(commands) == {
+        "upscale",
+        "serve",
+        "model-server",
+        "models",
+        "key",
+        "sign",
+        "jobs",
+        "doctor",
+    }
     assert all(f"enlarger {name}" in text for name in commands)
 
 
