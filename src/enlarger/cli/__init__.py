@@ -21,7 +21,6 @@ EXIT_INTERRUPTED = 130
 app = typer.Typer(
     help="Self-hosted image upscaling: Real-ESRGAN in the shell and behind an HTTP API.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

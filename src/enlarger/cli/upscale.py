@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from enlarger import config
+from enlarger.cli.completion import models, words_of
 from enlarger.cli.console import ApiKeyOption, errors, fail, quiet_logs, write
 from enlarger.errors import ConfigError
 from enlarger.precision import Precision
@@ -65,13 +66,16 @@ def upscale(
     fit: Annotated[
         str,
         typer.Option(
-            help="How --width and --height together are met: inside, fill, outside or cover."
+            help="How --width and --height together are met: inside, fill, outside or cover.",
+            autocompletion=words_of("fit"),
         ),
     ] = "inside",
     region: Annotated[
         str | None, typer.Option(help="Only this part: x,y,width,height in pixels of the picture.")
     ] = None,
-    model: Annotated[str, typer.Option(help="A model id of `enlarger models`.")] = "auto",
+    model: Annotated[
+        str, typer.Option(help="A model id of `enlarger models`.", autocompletion=models)
+    ] = "auto",
     precision: PrecisionOption = None,
     color_lock: Annotated[
         bool, typer.Option(help="Set the colours of large areas back to those of the picture.")
@@ -79,11 +83,15 @@ def upscale(
     alpha_edge: Annotated[
         str,
         typer.Option(
-            help="Keep the edges of a cut-out, or clean them of the ground that it was cut from."
+            help="Keep the edges of a cut-out, or clean them of the ground that it was cut from.",
+            autocompletion=words_of("alpha_edge"),
         ),
     ] = "keep",
     color: Annotated[
-        str, typer.Option(help="Keep the colour profile, or convert to srgb.")
+        str,
+        typer.Option(
+            help="Keep the colour profile, or convert to srgb.", autocompletion=words_of("color")
+        ),
     ] = "keep",
     format_: Annotated[
         str | None,
@@ -91,6 +99,7 @@ def upscale(
             "--format",
             help="png, jpeg or jpg, webp, avif, tiff, or auto: the picture's own. The name of an OUT file decides by itself. "
             "Default: png, with --suffix auto.",
+            autocompletion=words_of("format"),
         ),
     ] = None,
     quality: Annotated[int | None, typer.Option(help="1 to 100, for jpg, webp and avif.")] = None,
@@ -101,13 +110,19 @@ def upscale(
     frames: Annotated[
         str | None,
         typer.Option(
-            help="How much of an animation: all, first, or a number. All if the format of the result holds them."
+            help="How much of an animation: all, first, or a number. All if the format of the result holds them.",
+            autocompletion=words_of("frames"),
         ),
     ] = None,
     background: Annotated[
         str | None, typer.Option(help="Colour to put under transparency, such as '#ffffff'.")
     ] = None,
-    metadata: Annotated[str, typer.Option(help="keep or strip EXIF, XMP and resolution.")] = "keep",
+    metadata: Annotated[
+        str,
+        typer.Option(
+            help="keep or strip EXIF, XMP and resolution.", autocompletion=words_of("metadata")
+        ),
+    ] = "keep",
     provenance: Annotated[
         bool, typer.Option("--provenance", help="Write model, hash and options into the file.")
     ] = False,
