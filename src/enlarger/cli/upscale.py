@@ -130,8 +130,20 @@ def upscale(
         bool, typer.Option("--overwrite", help="Replace files that are there already.")
     ] = False,
     skip_existing: Annotated[
-        bool, typer.Option("--skip-existing", help="Leave results alone that are there already.")
+        bool,
+        typer.Option(
+            "--skip-existing",
+            "--resume",
+            help="Keep results that exist and compute the missing ones: this resumes an interrupted run.",
+        ),
     ] = False,
+    recursive: Annotated[
+        bool,
+        typer.Option(
+            "--recursive/--no-recursive", help="Search the folders below a folder as well."
+        ),
+    ] = True,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -185,6 +197,8 @@ def upscale(
         overwrite=overwrite,
         skip_existing=skip_existing,
         dry_run=dry_run,
+        quiet=quiet,
+        recursive=recursive,
     )
     if isinstance(asked.out, StandardOutput) and sys.stdout.isatty() and not dry_run:
         fail(
