@@ -168,6 +168,7 @@ def test_every_command_is_mentioned() -> None:
         "sign",
         "jobs",
         "doctor",
+        "man",
     }
     assert all(f"enlarger {name}" in text for name in commands)
 

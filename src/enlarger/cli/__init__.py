@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from enlarger import __version__
-from enlarger.cli import doctor, jobs, keys, model_server, models, serve, upscale
+from enlarger.cli import doctor, jobs, keys, man, model_server, models, serve, upscale
 from enlarger.cli.console import complain, console, leave
 from enlarger.cli.serve import SAMPLE
 from enlarger.errors import EnlargerError
@@ -31,6 +31,7 @@ app.command()(keys.key)
 app.command()(keys.sign)
 app.command()(models.models)
 app.command()(doctor.doctor)
+app.command()(man.man)
 app.add_typer(jobs.jobs, name="jobs")
 
 
