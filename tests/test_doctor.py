@@ -251,6 +251,8 @@ async def test_databases_that_cannot_be_used(tmp_path: Path) -> None:
     assert "a later version of enlarger" in later.detail
     file.write_bytes(b"this is not a database" * 100)
     assert (await found_in(str(file))).level is Level.ERROR
+    wrong = await found_in("host=db password=sesame")
+    assert "sesame" not in repr(wrong)
     away = await found_in("postgresql://me:sesame@127.0.0.1:1/jobs")
     assert (away.level, away.title) == (Level.ERROR, "the PostgreSQL database is not reached")
     assert "sesame" not in repr(away)
@@ -302,6 +304,19 @@ async def test_wrong_settings_leave_what_needs_none() -> None:
     wrong = ConfigError("FILE_MAX_AGE: it must be more than 0, not '-1'")
     names = [one.name async for one in examine(wrong, host="127.0.0.1", port=0, speed_s=0)]
     assert names == ["python", "cpu", "settings", "clock"]
+
+
+async def test_one_check_that_fails_leaves_the_others(tmp_path: Path, here: Settings) -> None:
+    """Models cannot even be looked for where ``MODEL_DIR`` is a file; what comes after them is examined."""
+    (tmp_path / "models").write_bytes(b"")
+    settings = replace(here, server=here.server.model_copy(update={"model_dir": Path("models")}))
+    found = {
+        one.name: one.findings
+        async for one in examine(settings, host="127.0.0.1", port=0, speed_s=0.1)
+    }
+    assert worst(found["models"]).title == "models cannot be used"
+    assert "speed" not in found
+    assert {"stores", "fetching", "clock"} <= set(found)
 
 
 def doctor(*options: str) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,7 +29,8 @@ from enlarger.errors import ConfigError, EnlargerError
 from enlarger.reasons import reason_of
 
 if TYPE_CHECKING:
-    from enlarger.models import Catalogue, Model
+    from enlarger.engine.local import LocalEngine
+    from enlarger.models import Model
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +70,18 @@ async def examine(
         yield _checked("clock", lambda: clock.findings(clock.gather()))
         return
     yield _checked("memory", lambda: memory.findings(memory.gather(loaded)))
-    found = await asyncio.to_thread(ports.gather, loaded, host, port)
-    yield _checked("ports", lambda: ports.findings(found))
+    yield _checked("ports", lambda: ports.findings(ports.gather(loaded, host, port)))
     yield _checked("folders", lambda: folders.findings(folders.gather(loaded)))
     yield _checked("cache", lambda: cache.findings(cache.gather(loaded)))
     async for checked in _examine_models(loaded, speed_s=speed_s):
         yield checked
-    stored = await stores.gather(loaded)
-    yield _checked("stores", lambda: stores.findings(stored))
+    yield await _waited("stores", _examine_stores(loaded))
     yield _checked("fetching", lambda: fetching.findings(fetching.gather(loaded, host)))
     yield _checked("clock", lambda: clock.findings(clock.gather()))
+
+
+async def _examine_stores(settings: Settings) -> list[Finding]:
+    return stores.findings(await stores.gather(settings))
 
 
 async def _examine_models(settings: Settings, *, speed_s: float) -> AsyncIterator[Checked]:
@@ -102,16 +105,20 @@ async def _examine_models(settings: Settings, *, speed_s: float) -> AsyncIterato
             catalogue, faults, engine, note=settings.server.missing_model_dir
         )
         yield _checked("models", lambda: models.findings(facts))
-        usable = {check.id for check in facts.checks if check.problem is None}
-        if speed_s and (model := _usual(catalogue, usable)) is not None:
-            measured = await speed.gather(model, engine, seconds=speed_s)
-            yield _checked("speed", lambda: speed.findings(measured))
+        usual = catalogue.choose("auto", scale=4)
+        if speed_s and any(one.id == usual.id and one.problem is None for one in facts.checks):
+            yield await _waited("speed", _measure(usual, engine, seconds=speed_s))
 
 
-def _usual(catalogue: Catalogue, usable: set[str]) -> Model | None:
-    """Return the model that ``auto`` means for 4x, if it can be used."""
-    model = catalogue.choose("auto", scale=4)
-    return model if model.id in usable else None
+async def _measure(model: Model, engine: LocalEngine, *, seconds: float) -> list[Finding]:
+    return speed.findings(await speed.gather(model, engine, seconds=seconds))
+
+
+async def _waited(name: str, findings: Awaitable[list[Finding]]) -> Checked:
+    try:
+        return Checked(name, await findings)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the other checks go on
+        return Checked(name, [_failed(name, error)])
 
 
 def _checked(name: str, check: Callable[[], list[Finding]]) -> Checked:

@@ -61,8 +61,8 @@ def gather(settings: Settings) -> list[FolderFacts]:
         ("MODEL_DIR", server.model_dir, "models of your own", False),
         ("TMPDIR", tempfile.gettempdir(), "temporary files", True),
     ]
-    if "://" not in database:
-        wanted.insert(2, ("ENLARGER_DATABASE", Path(database).parent, "database of jobs", True))
+    if "://" not in (file := database.removeprefix("sqlite:///")):
+        wanted.insert(2, ("ENLARGER_DATABASE", Path(file).parent, "database of jobs", True))
     return [
         look(variable, Path(place), purpose, is_written=is_written)
         for variable, place, purpose, is_written in wanted

@@ -61,7 +61,8 @@ async def _database(url: str) -> StoreFacts:
     from enlarger.jobs.rows.migrations import VERSION
 
     is_remote = url.startswith(("postgresql:", "postgres:"))
-    title = "the PostgreSQL database" if is_remote else f"the database {url}"
+    # Without the URL: one of a form that is refused may have a password anywhere.
+    title = "the PostgreSQL database" if is_remote else "the SQLite database"
     file = None if is_remote else Path(url.removeprefix("sqlite:///"))
     if file is not None and not await asyncio.to_thread(file.exists):
         return StoreFacts(title=title, detail="it is made at the first start")
