@@ -204,7 +204,9 @@ class Terminal:
         )
         text = re.sub(r"^(.*)\bmake serve\b", r"\1enlarger serve", text, flags=re.MULTILINE)
         text = re.sub(r"^make ", "make -n ", text, flags=re.MULTILINE)
-        text = re.sub(r"enlarger serve(?!.*--port)", "enlarger serve --port 8000", text)
+        text = re.sub(
+            r"(enlarger serve|enlarger doctor)(?!.*--(?:port|server))", r"\1 --port 8000", text
+        )
         text = re.sub(
             r"\b(8000|8001|8080|9000|5002)\b", lambda port: str(self._ports[int(port[1])]), text
         )

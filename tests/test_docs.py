@@ -163,7 +163,17 @@ def test_every_command_is_mentioned() -> None:
     """In the changelog, which users read first."""
     commands = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
     text = (ROOT / "CHANGELOG.md").read_text()
-    assert set(commands) == {"upscale", "serve", "model-server", "models", "key", "sign", "jobs"}
+    assert set(commands) == {
+        "upscale",
+        "serve",
+        "model-server",
+        "models",
+        "key",
+        "sign",
+        "jobs",
+        "doctor",
+        "man",
+    }
     assert all(f"enlarger {name}" in text for name in commands)
 
 

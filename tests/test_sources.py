@@ -42,6 +42,16 @@ def test_folder_is_searched_to_the_bottom(folder: Path) -> None:
     ]
 
 
+def test_folders_below_may_be_left_out(folder: Path) -> None:
+    """They are counted, so that nobody wonders where their pictures are."""
+    below = find(["in"], recursive=False)
+    assert [source.name for source in below.sources] == [
+        source.name for source in find(["in"]).sources if len(source.place.parts) == 1
+    ]
+    assert ("in/deep", sources.SUBFOLDER) in below.skipped
+    assert not any(name.startswith("in/deep/") for name, _ in below.skipped)
+
+
 def test_everything_that_was_met_is_counted(folder: Path) -> None:
     """Each file that is no picture has its reason; a hidden folder counts once, and is not entered."""
     found = find(["in"])

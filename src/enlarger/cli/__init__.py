@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from enlarger import __version__
-from enlarger.cli import jobs, keys, model_server, models, serve, upscale
+from enlarger.cli import doctor, jobs, keys, man, model_server, models, serve, upscale
 from enlarger.cli.console import complain, console, leave
 from enlarger.cli.serve import SAMPLE
 from enlarger.errors import EnlargerError
@@ -21,7 +21,6 @@ EXIT_INTERRUPTED = 130
 app = typer.Typer(
     help="Self-hosted image upscaling: Real-ESRGAN in the shell and behind an HTTP API.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -31,6 +30,8 @@ app.command()(model_server.model_server)
 app.command()(keys.key)
 app.command()(keys.sign)
 app.command()(models.models)
+app.command()(doctor.doctor)
+app.command()(man.man)
 app.add_typer(jobs.jobs, name="jobs")
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from enlarger import config
+from enlarger.cli.completion import models, words_of
 from enlarger.cli.console import ApiKeyOption, errors, fail, quiet_logs, write
 from enlarger.errors import ConfigError
 from enlarger.precision import Precision
@@ -69,7 +70,8 @@ def upscale(
     fit: Annotated[
         str,
         typer.Option(
-            help="How the result fits into --width and --height: inside, fill, outside or cover."
+            help="How the result fits into --width and --height: inside, fill, outside or cover.",
+            autocompletion=words_of("fit"),
         ),
     ] = "inside",
     region: Annotated[
@@ -77,7 +79,10 @@ def upscale(
         typer.Option(help="Part of the picture to upscale: x,y,width,height in its pixels."),
     ] = None,
     model: Annotated[
-        str, typer.Option(help="Id of a model that `enlarger models` lists, or auto.")
+        str,
+        typer.Option(
+            help="Id of a model that `enlarger models` lists, or auto.", autocompletion=models
+        ),
     ] = "auto",
     precision: PrecisionOption = None,
     color_lock: Annotated[
@@ -86,12 +91,16 @@ def upscale(
     alpha_edge: Annotated[
         str,
         typer.Option(
-            help="Edges of a cut-out: keep them, or clean them of the colour of its former background."
+            help="Edges of a cut-out: keep them, or clean them of the colour of its former background.",
+            autocompletion=words_of("alpha_edge"),
         ),
     ] = "keep",
     color: Annotated[
         str,
-        typer.Option(help="Colours of the result: keep the colour profile, or convert to srgb."),
+        typer.Option(
+            help="Colours of the result: keep the colour profile, or convert to srgb.",
+            autocompletion=words_of("color"),
+        ),
     ] = "keep",
     format_: Annotated[
         str | None,
@@ -99,6 +108,7 @@ def upscale(
             "--format",
             help="Format of the result: png, jpeg or jpg, webp, avif, tiff, or auto for the format of the picture. The name "
             "of an OUT file takes precedence. The default is png, or auto with --suffix.",
+            autocompletion=words_of("format"),
         ),
     ] = None,
     quality: Annotated[
@@ -113,14 +123,19 @@ def upscale(
     frames: Annotated[
         str | None,
         typer.Option(
-            help="Frames of an animation to upscale: all, first, or a number. The default is all, if the format of the result can hold them."
+            help="Frames of an animation to upscale: all, first, or a number. The default is all, if the format of the result can hold them.",
+            autocompletion=words_of("frames"),
         ),
     ] = None,
     background: Annotated[
         str | None, typer.Option(help="Colour to put behind transparent areas, such as '#ffffff'.")
     ] = None,
     metadata: Annotated[
-        str, typer.Option(help="EXIF, XMP and resolution: keep or strip them.")
+        str,
+        typer.Option(
+            help="EXIF, XMP and resolution: keep or strip them.",
+            autocompletion=words_of("metadata"),
+        ),
     ] = "keep",
     provenance: Annotated[
         bool,
@@ -132,8 +147,20 @@ def upscale(
         bool, typer.Option("--overwrite", help="Replace files that already exist.")
     ] = False,
     skip_existing: Annotated[
-        bool, typer.Option("--skip-existing", help="Skip pictures whose results already exist.")
+        bool,
+        typer.Option(
+            "--skip-existing",
+            "--resume",
+            help="Keep results that exist and compute the missing ones: this resumes an interrupted run.",
+        ),
     ] = False,
+    recursive: Annotated[
+        bool,
+        typer.Option(
+            "--recursive/--no-recursive", help="Search the folders below a folder as well."
+        ),
+    ] = True,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -187,6 +214,8 @@ def upscale(
         overwrite=overwrite,
         skip_existing=skip_existing,
         dry_run=dry_run,
+        quiet=quiet,
+        recursive=recursive,
     )
     if isinstance(asked.out, StandardOutput) and sys.stdout.isatty() and not dry_run:
         fail(

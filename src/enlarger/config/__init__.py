@@ -26,6 +26,7 @@ from enlarger.config.names import (
     check_names,
 )
 from enlarger.config.observability import LogFormat, LogLevel, ObservabilitySettings
+from enlarger.config.origins import ShownSetting, shown_settings
 from enlarger.config.pool import MAX_AUTO_SERVERS, PoolSettings
 from enlarger.config.server import ServerSettings
 from enlarger.config.settings import GROUPS, Settings
@@ -51,6 +52,7 @@ __all__ = [
     "RateLimit",
     "ServerSettings",
     "Settings",
+    "ShownSetting",
     "SigningKey",
     "allowed_sources",
     "bucket_endpoint",
@@ -60,4 +62,5 @@ __all__ = [
     "inherited",
     "load",
     "may_be_coloured",
+    "shown_settings",
 ]

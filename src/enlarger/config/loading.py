@@ -19,12 +19,12 @@ from enlarger.config.server import ServerSettings
 from enlarger.config.settings import FIELD_OF, GROUPS, VARIABLE_OF, Settings
 from enlarger.errors import ConfigError
 
-_SECRETS = (
+SECRETS = (
     "ENLARGER_API_KEYS",
     "ENLARGER_DATABASE",
     "ENLARGER_SIGNING_KEYS",
     "ENLARGER_TILE_TOKEN",
-    "ENLARGER_WEBHOOK_SECRETS",
+    "ENLARGER_WEBHOOKSECRETS",
 )
 """Settings whose values are never shown."""
 
@@ -71,7 +71,7 @@ def _in_words(error: ValidationError) -> str:
     own = fault.get("ctx", {}).get("error")
     allowed = str(own) if own is not None else _allowed(variable) or fault["msg"]
     value = getattr(own, "part", fault["input"])
-    return f"{variable}: {allowed}" + ("" if variable in _SECRETS else f", not {shown(value)}")
+    return f"{variable}: {allowed}" + ("" if variable in SECRETS else f", not {shown(value)}")
 
 
 def _allowed(variable: str) -> str | None:

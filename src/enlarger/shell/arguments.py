@@ -52,6 +52,7 @@ class Asked:
     overwrite: bool = False
     skip_existing: bool = False
     dry_run: bool = False
+    quiet: bool = False
 
 
 def asked_of(
@@ -62,6 +63,8 @@ def asked_of(
     overwrite: bool = False,
     skip_existing: bool = False,
     dry_run: bool = False,
+    quiet: bool = False,
+    recursive: bool = True,
 ) -> Asked:
     """Return the pictures that the user means, and where their results go.
 
@@ -75,7 +78,8 @@ def asked_of(
             "--overwrite and --skip-existing contradict each other; give one of them"
         )
     inputs, out = read_arguments(arguments, output, suffix=suffix)
-    found = find(inputs, leave_out=out.path if isinstance(out, Folder) else None)
+    leave_out = out.path if isinstance(out, Folder) else None
+    found = find(inputs, leave_out=leave_out, recursive=recursive)
     check_inputs(found.sources, out)
     return Asked(
         found=found,
@@ -84,6 +88,7 @@ def asked_of(
         overwrite=overwrite,
         skip_existing=skip_existing,
         dry_run=dry_run,
+        quiet=quiet,
     )
 
 

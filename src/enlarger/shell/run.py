@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Protocol
 
@@ -93,13 +94,16 @@ async def run(
     """
     started = time.monotonic()
     plan = await planned(asked, options, worker)
-    told = _Told(console, plan)
+    told = _Told(console, plan, quiet=asked.quiet)
     for failure in plan.failures:
         told.failed(failure.name, failure.error)
     if asked.dry_run:
         await _estimate_all(plan.work, options, worker, told, output)
     else:
-        shown = Shown(console, len(plan.work))
+        # Failures go to the console all the same: `_Told` has it.
+        shown = Shown(
+            Console(file=StringIO(), quiet=True) if asked.quiet else console, len(plan.work)
+        )
         with shown.running():
             for item in plan.work:
                 shown.begin(names.shown(item.source.place.name))
@@ -224,8 +228,9 @@ async def _estimate_all(
 class _Told:
     """The messages to the user, and the counts for the summary."""
 
-    def __init__(self, console: Console, plan: Plan) -> None:
+    def __init__(self, console: Console, plan: Plan, *, quiet: bool) -> None:
         self._console = console
+        self._quiet = quiet
         self._plan = plan
         self._done = self._failed = 0
         self._first_status = EnlargerError.exit_status
@@ -234,7 +239,8 @@ class _Told:
     def done(self, line: str) -> None:
         """Report a result."""
         self._done += 1
-        say(self._console, line)
+        if not self._quiet:
+            say(self._console, line)
 
     def failed(self, name: str, error: Exception) -> None:
         """Report that one picture failed."""
@@ -259,6 +265,8 @@ class _Told:
 
     def skipped(self) -> None:
         """Report the files that are not upscaled, with a line for each reason."""
+        if self._quiet:
+            return
         by_reason: dict[str, list[str]] = {}
         for name, reason in self._skipped:
             by_reason.setdefault(reason, []).append(names.shown(name))
@@ -270,7 +278,7 @@ class _Told:
 
     def summary(self, *, took_s: float) -> None:
         """Print the counts, if there is more than one thing to count."""
-        if self._plan.met < 2 and not self._skipped:
+        if self._quiet or (self._plan.met < 2 and not self._skipped):
             return
         self.skipped()
         why = f" ({reasons(self._skipped)})" if self._skipped else ""

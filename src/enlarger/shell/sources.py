@@ -27,6 +27,7 @@ NOT_A_PICTURE = "not a picture"
 NAMED_TWICE = "named twice"
 LINK_TO_FOLDER = "a link to a folder"
 NOT_A_FILE = "not a file"
+SUBFOLDER = "a folder below"
 
 MOST_BYTES = 1 << 30
 """The largest file that is read. No format needs more, and a device may be endless."""
@@ -74,17 +75,18 @@ class Found:
         )
 
 
-def find(inputs: Sequence[str], *, leave_out: Path | None = None) -> Found:
+def find(inputs: Sequence[str], *, leave_out: Path | None = None, recursive: bool = True) -> Found:
     """Return all pictures that the inputs mean, in their order, sorted within each folder.
 
     Args:
         inputs: files, folders, patterns such as ``*.jpg`` that the shell did not expand, URLs, and ``-``.
         leave_out: the folder of the results, which is not searched even if it lies inside another input.
+        recursive: whether the folders below a folder are searched as well.
     """
     left_out = None if leave_out is None else names.identity(leave_out)
     found = Found()
     for text in inputs:
-        found += _found(text, left_out)
+        found += _found(text, left_out, recursive=recursive)
     return _without_repeats(found)
 
 
@@ -100,7 +102,7 @@ def matches(text: str) -> list[str]:
     return [match for match in found if not ("**" in text and names.is_folder(match))]
 
 
-def _found(text: str, left_out: names.Identity | None) -> Found:
+def _found(text: str, left_out: names.Identity | None, *, recursive: bool) -> Found:
     if not text:
         return Found(failures=(_unreadable(text, "the name is empty"),))
     if text == STANDARD_INPUT:
@@ -108,9 +110,10 @@ def _found(text: str, left_out: names.Identity | None) -> Found:
     if names.is_url(text):
         return _found_url(text)
     if names.is_folder(text):
-        return _Search(text, left_out).found()
+        return _Search(text, left_out, recursive=recursive).found()
     if matching := matches(text):
-        return sum((_found(match, left_out) for match in matching), start=Found())
+        found = (_found(match, left_out, recursive=recursive) for match in matching)
+        return sum(found, start=Found())
     path = Path(text)
     try:
         path.stat()
@@ -155,10 +158,12 @@ class _Search:
     Args:
         folder: the folder, as the user wrote it.
         left_out: the folder that is not searched.
+        recursive: whether the folders below it are searched as well.
     """
 
-    def __init__(self, folder: str, left_out: names.Identity | None) -> None:
+    def __init__(self, folder: str, left_out: names.Identity | None, *, recursive: bool) -> None:
         self._folder = folder
+        self._recursive = recursive
         self._left_out = left_out
         self._root = _root(Path(folder))
         self._sources: list[Source] = []
@@ -194,8 +199,10 @@ class _Search:
             self._skipped.append((str(folder), HIDDEN))
         elif folder.is_symlink():
             self._skipped.append((str(folder), LINK_TO_FOLDER))
-        else:
-            return self._left_out is None or names.identity(folder) != self._left_out
+        elif self._left_out is None or names.identity(folder) != self._left_out:
+            if not self._recursive:
+                self._skipped.append((str(folder), SUBFOLDER))
+            return self._recursive
         return False
 
     def _meet(self, path: Path) -> None:

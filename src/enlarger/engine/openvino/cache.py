@@ -64,13 +64,7 @@ class CompiledNetwork:
 
     def read(self) -> Blob | None:
         """Return the bytes to import; None if there are none, or if they are not the ones that were written."""
-        try:
-            # Read, not mapped: a file that somebody cuts meanwhile must not end the process.
-            kept = np.fromfile(self._path, np.uint8)
-        except OSError:
-            return None
-        head, blob = kept[:_HEAD_BYTES].tobytes(), kept[_HEAD_BYTES:]
-        return blob if head == _head(blob.data) else None
+        return _read(self._path)
 
     def write(self, blob: BytesIO | bytes) -> None:
         """Write the bytes, and delete those of earlier versions. A folder that cannot be written is only logged."""
@@ -88,6 +82,21 @@ class CompiledNetwork:
             log.warning(
                 "compiled_network_not_kept", folder=str(self._folder), reason=reason_of(error)
             )
+
+
+def damaged(folder: Path) -> list[Path]:
+    """Return the files of compiled networks in a folder that cannot be read, or are not as they were written."""
+    return [path for path in sorted(folder.glob("*.blob")) if _read(path) is None]
+
+
+def _read(path: Path) -> Blob | None:
+    try:
+        # Read, not mapped: a file that somebody cuts meanwhile must not end the process.
+        kept = np.fromfile(path, np.uint8)
+    except OSError:
+        return None
+    head, blob = kept[:_HEAD_BYTES].tobytes(), kept[_HEAD_BYTES:]
+    return blob if head == _head(blob.data) else None
 
 
 def _head(blob: memoryview | bytes) -> bytes:

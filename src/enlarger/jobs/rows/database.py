@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ from enlarger.jobs.rows.failures import (
     refusal,
     told_of,
 )
-from enlarger.jobs.rows.migrations import migrate
+from enlarger.jobs.rows.migrations import VERSION, migrate, version_of
 from enlarger.reasons import reason_of
 from enlarger.repeated import Repeated
 
@@ -89,10 +89,21 @@ class Database:
             BackendAway: it cannot be reached now.
             ConfigError: it cannot be read or written, or its tables are another version's.
         """
-        await self._open()
+        await self._try(_migrate)
         self._opened = _identity(self._file)
 
-    async def _open(self) -> None:
+    async def examine(self) -> int | None:
+        """Look whether it could be opened, without making or migrating its tables.
+
+        Returns:
+            The version of its tables; None if it has none yet.
+
+        Raises:
+            BackendAway, ConfigError: as ``open``.
+        """
+        return await self._try(version_of)
+
+    async def _try(self, prepare: Callable[[Connection], int | None]) -> int | None:
         try:
             if self._file is not None:
                 # First without aiosqlite: its thread outlives a connection that fails, and then speaks of a closed loop.
@@ -103,9 +114,10 @@ class Database:
                 else:
                     await self._check_kind(connection)
                     await connection.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": _LOCK})
-                await connection.run_sync(_migrate)
-                if not self._is_sqlite:
+                version = await connection.run_sync(prepare)
+                if version == VERSION and not self._is_sqlite:
                     await self._check_rights(connection)
+                return version
         except (DBAPIError, PoolTimeout, sqlite3.Error, OSError) as error:
             await self._engine.dispose()
             raise refusal(self._engine.url, error) from error
@@ -245,12 +257,13 @@ _DENIED = text(
 """The first table that may not be used in each way."""
 
 
-def _migrate(connection: Connection) -> None:
+def _migrate(connection: Connection) -> int:
     if inspect(connection).has_table(tables.schema.name):
         _check_columns(connection, tables.schema)
     migrate(connection)
     for table in tables.metadata.sorted_tables:
         _check_columns(connection, table)
+    return VERSION
 
 
 def _check_columns(connection: Connection, table: Table) -> None:

@@ -41,21 +41,11 @@ def migrate(connection: Connection) -> None:
     Raises:
         ConfigError: the tables are those of a later version, or a row cannot be read.
     """
-    if not inspect(connection).has_table(tables.schema.name):
+    found = version_of(connection)
+    if found is None:
         tables.metadata.create_all(connection)
         connection.execute(insert(tables.schema).values(version=VERSION))
         return
-    found = connection.scalar(select(tables.schema.c.version))
-    if found is None or found < 1:
-        raise ConfigError(
-            f"ENLARGER_DATABASE: its table {tables.schema.name} does not say which version of enlarger made the others; "
-            "name another database"
-        )
-    if found > VERSION:
-        raise ConfigError(
-            f"ENLARGER_DATABASE: a later version of enlarger made its tables (version {found}; this one knows those up to "
-            f"{VERSION}); start that version or a later one, or name another database: the jobs stay in this one"
-        )
     if found == VERSION:
         return
     began = time.monotonic()
@@ -74,6 +64,28 @@ def migrate(connection: Connection) -> None:
         to_version=VERSION,
         took_s=round(time.monotonic() - began, 3),
     )
+
+
+def version_of(connection: Connection) -> int | None:
+    """Return the version of the tables; None if the database has no tables yet. Nothing is changed.
+
+    Raises:
+        ConfigError: the tables are those of a later version, or do not state their version.
+    """
+    if not inspect(connection).has_table(tables.schema.name):
+        return None
+    found = connection.scalar(select(tables.schema.c.version))
+    if found is None or found < 1:
+        raise ConfigError(
+            f"ENLARGER_DATABASE: its table {tables.schema.name} does not say which version of enlarger made the others; "
+            "name another database"
+        )
+    if found > VERSION:
+        raise ConfigError(
+            f"ENLARGER_DATABASE: a later version of enlarger made its tables (version {found}; this one knows those up to "
+            f"{VERSION}); start that version or a later one, or name another database: the jobs stay in this one"
+        )
+    return int(found)
 
 
 def _facts_for_answers(connection: Connection) -> None:

@@ -1,0 +1,46 @@
+"""What shells offer after Tab, besides the names of options and commands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Literal, get_args, get_origin
+
+
+def models() -> list[tuple[str, str]]:
+    """Return the ids of the models that can be used here, each with what it is for."""
+    from enlarger import config
+    from enlarger.errors import EnlargerError
+    from enlarger.models import Catalogue
+
+    found = [("auto", "the usual model of the scale")]
+    with suppress(EnlargerError):  # a prompt is no place for messages
+        catalogue, _ = Catalogue.examined(config.load().server.model_dir, hashed=False)
+        found += [(model.id, model.title) for model in catalogue]
+    return found
+
+
+def words_of(option: str) -> Callable[[], list[str]]:
+    """Return a function that lists the words that an option of a request takes.
+
+    Args:
+        option: name of a field of ``Options``.
+    """
+
+    def words() -> list[str]:
+        from enlarger.options import FORMAT_ALIASES, Options
+
+        found = list(_literals(Options.model_fields[option].annotation))
+        return [*found, *FORMAT_ALIASES] if option == "format" else found
+
+    return words
+
+
+def _literals(annotation: object) -> Iterator[str]:
+    """Return the words of all literals in an annotation."""
+    for part in get_args(annotation):
+        if get_origin(annotation) is Literal:
+            if isinstance(part, str):
+                yield part
+        else:
+            yield from _literals(part)

@@ -1,0 +1,128 @@
+"""The ports of the gateway and of its model servers."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from enlarger.config import Settings
+from enlarger.doctor.finding import Finding
+from enlarger.errors import ConfigError
+from enlarger.reasons import reason_of
+
+_ANSWER_S = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Port:
+    """A port, and whether it can be listened on."""
+
+    variable: str
+    """The setting or option that it comes from."""
+
+    address: str
+    """``host:port``."""
+
+    problem: str | None
+    """Why nothing can listen there; None if it is free."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortFacts:
+    """The ports that ``enlarger serve`` would use."""
+
+    ports: Sequence[Port]
+    running: str | None = None
+    """URL of an enlarger that answers on the gateway's port; None if there is none."""
+
+    servers: Sequence[tuple[str, str | None]] = ()
+    """Addresses in ``ENLARGER_SERVERS``, each with the reason why it cannot be reached, or None."""
+
+
+def gather(settings: Settings, host: str, port: int) -> PortFacts:
+    """Listen on each port for a moment."""
+    wanted = [("--port", host, port)]
+    if not settings.pool.servers and settings.pool.base_port:
+        first = settings.pool.base_port
+        wanted += [
+            ("BASE_PORT", "127.0.0.1", first + number)
+            for number in range(settings.pool.server_count)
+        ]
+    ports = [
+        Port(variable=variable, address=f"{at}:{number}", problem=_problem(variable, at, number))
+        for variable, at, number in wanted
+    ]
+    return PortFacts(
+        ports=ports,
+        running=_running(host, port) if ports[0].problem else None,
+        servers=[(address, _unreachable(address)) for address in settings.pool.servers],
+    )
+
+
+def findings(facts: PortFacts) -> list[Finding]:
+    """Return which ports are free, and which model servers can be reached."""
+    found = []
+    for address, problem in facts.servers:
+        if problem is None:
+            found.append(Finding.ok(f"the model server {address} can be reached"))
+        else:
+            found.append(
+                Finding.error(
+                    f"the model server {address} cannot be reached",
+                    problem,
+                    hint="start `enlarger model-server` there, and look at ENLARGER_SERVERS and at firewalls",
+                )
+            )
+    if facts.running is not None:
+        found.append(
+            Finding.ok(
+                f"enlarger runs already on {facts.running}",
+                f"`enlarger doctor --server {facts.running}` asks it",
+            )
+        )
+        return found
+    free = [port.address for port in facts.ports if port.problem is None]
+    for port in facts.ports:
+        if port.problem is not None:
+            problem, _, way_out = port.problem.partition("; ")
+            found.append(
+                Finding.error(f"port {port.address} cannot be used", problem, hint=way_out)
+            )
+    if free:
+        found.append(Finding.ok(f"ports are free: {', '.join(free)}"))
+    return found
+
+
+def _problem(variable: str, host: str, port: int) -> str | None:
+    from enlarger.asgi.server import bind
+
+    try:
+        bind(host, port, variable=variable).close()
+    except ConfigError as error:
+        return str(error)
+    return None
+
+
+def _unreachable(address: str) -> str | None:
+    """Return why nothing answers at ``host:port``; None if something does."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_S).close()
+    except OSError as error:
+        return reason_of(error)
+    return None
+
+
+def _running(host: str, port: int) -> str | None:
+    """Return the URL of an enlarger that answers on a port."""
+    from enlarger.client import Client
+    from enlarger.errors import EnlargerError
+
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "::1": "[::1]"}.get(host, host)  # noqa: S104 - compared, not bound
+    url = f"http://{shown}:{port}"
+    try:
+        with Client(url, timeout_s=_ANSWER_S, attempts=1) as client:
+            return url if "model_servers" in client.health() else None
+    except EnlargerError:
+        return None
