@@ -2,7 +2,7 @@
 
 from enlarger.jobs.batches import Batch, Batches, Item
 from enlarger.jobs.endings import Endings, JobHooks
-from enlarger.jobs.event_streams import Event, EventStreams
+from enlarger.jobs.event_streams import Event, EventStreams, Shown
 from enlarger.jobs.facts import InputFacts, ResultFacts, RunFacts
 from enlarger.jobs.files import JobFiles
 from enlarger.jobs.intake import Asked, Intake
@@ -38,6 +38,7 @@ __all__ = [
     "Rows",
     "RunFacts",
     "Runner",
+    "Shown",
     "View",
     "Watching",
     "Webhooks",

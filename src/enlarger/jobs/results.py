@@ -9,8 +9,15 @@ from collections.abc import AsyncIterator, Callable
 
 import structlog
 
-from enlarger.errors import EnlargerError, JobNotFinished, JobWithoutResult, NotFound, ResultExpired
-from enlarger.jobs.event_streams import EventStreams
+from enlarger.errors import (
+    EnlargerError,
+    JobNotFinished,
+    JobWithoutResult,
+    NotFound,
+    ResultExpired,
+    TilesGone,
+)
+from enlarger.jobs.event_streams import EventStreams, Shown
 from enlarger.jobs.facts import ResultFacts
 from enlarger.jobs.files import JobFiles
 from enlarger.jobs.job import Job
@@ -95,6 +102,16 @@ class Results:
         if data is None:
             raise NotFound("there is no such tile; tiles are kept as long as their job runs")
         return data
+
+    async def tiles(self, job: Job) -> list[Shown]:
+        """Return the finished tiles of an unfinished job, by their index; none if its picture has only one tile.
+
+        Raises:
+            TilesGone: the job has ended.
+        """
+        if job.is_ended:
+            raise TilesGone("the job has ended; its tiles were kept until then")
+        return await self._files.previews(job.id)
 
     async def expire(self, job: Job) -> Job | None:
         """Delete a result before its time; return the job as it is then, or None if it has no result."""

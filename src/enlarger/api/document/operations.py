@@ -197,6 +197,14 @@ _ALL = (
         ),
     ),
     _jobs(
+        "GET /v1/jobs/<job_id>/tiles",
+        "jobTiles",
+        "The finished tiles of an unfinished job",
+        ok(v1.ShownTiles),
+        text="For clients that begin to follow a job late: its stream of events repeats only the latest tiles.",
+        own_errors=(errors.TilesGone,),
+    ),
+    _jobs(
         "GET /v1/jobs/<job_id>/tiles/<int:index>",
         "jobTile",
         "A finished tile of a running job",

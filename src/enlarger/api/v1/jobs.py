@@ -26,7 +26,7 @@ from enlarger.api.v1.events import PING, RETRY, event, event_stream, nothing_mor
 from enlarger.api.v1.lists import cursor_fault, read_page
 from enlarger.api.v1.reader import owner_of_request
 from enlarger.errors import Fault, InvalidOption, ListNeedsKeys, NotFound
-from enlarger.jobs import Event, Job, Jobs, View
+from enlarger.jobs import Event, Job, Jobs, Shown, View
 from enlarger.picture.preview import MEDIA_TYPE as PREVIEW_TYPE
 from enlarger.pipeline.admission import retry_after
 
@@ -81,6 +81,16 @@ class JobRoutes:
         """``GET /v1/jobs/{id}/result``: the picture."""
         return self.picture(await self._job(job_id))
 
+    async def tiles(self, job_id: str) -> Response:
+        """``GET /v1/jobs/{id}/tiles``: the finished tiles of an unfinished job."""
+        record = await self._job(job_id)
+        body: schemas.ShownTiles = {
+            "tiles": [self._tile(record, one) for one in await self.jobs.results.tiles(record)],
+            "request_id": g.request_id,
+        }
+        headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+        return Response(json.dumps(body), headers=headers)
+
     async def tile(self, job_id: str, index: int) -> Response:
         """``GET /v1/jobs/{id}/tiles/{index}``: a finished tile of a running job."""
         data = await self.jobs.results.tile(await self._job(job_id), index)
@@ -107,15 +117,7 @@ class JobRoutes:
         """One event as the stream has it."""
         data: schemas.ShownTile | schemas.Job | schemas.Advance
         if one.shown is not None:
-            place, index = one.shown.place, one.shown.index
-            data = {
-                "index": index,
-                "x": place.left,
-                "y": place.top,
-                "w": place.width_px,
-                "h": place.height_px,
-                "url": absolute(f"/v1/jobs/{one.job.id}/tiles/{index}", self.public_url),
-            }
+            data = self._tile(one.job, one.shown)
         else:
             view = await self.jobs.prospects.view(one.job)
             if one.kind == "state":
@@ -174,6 +176,18 @@ class JobRoutes:
             },
             read=lambda start, end: self.jobs.results.read(record, start, end),
         )
+
+    def _tile(self, record: Job, shown: Shown) -> schemas.ShownTile:
+        """Return a finished tile as JSON."""
+        place = shown.place
+        return {
+            "index": shown.index,
+            "x": place.left,
+            "y": place.top,
+            "w": place.width_px,
+            "h": place.height_px,
+            "url": absolute(f"/v1/jobs/{record.id}/tiles/{shown.index}", self.public_url),
+        }
 
     def _object(self, view: View) -> schemas.Job:
         return job_object(view, public_url=self.public_url, model_of=self.model_of)
