@@ -103,6 +103,7 @@ ROUTES = (
     Route("DELETE",   "/v1/jobs/<job_id>",                            "jobs.cancel",             KEYED, V1),
     Route("GET",      "/v1/jobs/<job_id>/result",                     "jobs.result",             KEYED, V1),
     Route("GET",      "/v1/jobs/<job_id>/events",                     "jobs.events",             KEYED, V1),
+    Route("GET",      "/v1/events",                                   "jobs.events_of_all",      KEYED, V1),
     Route("GET",      "/v1/jobs/<job_id>/tiles",                      "jobs.tiles",              KEYED, V1),
     Route("GET",      "/v1/jobs/<job_id>/tiles/<int:index>",          "jobs.tile",               KEYED, V1),
 

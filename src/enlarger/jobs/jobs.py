@@ -47,6 +47,11 @@ class Jobs:
             raise NotFound("there is no such job; what is known of one is kept for a day")
         return job
 
+    async def get_all(self, ids: Collection[str], owner: str | None) -> dict[str, Job]:
+        """Return the jobs of these ids that this owner has, by id; those of anybody, if None is named."""
+        found = await self.rows.jobs.get_all(ids)
+        return {id_: job for id_, job in found.items() if owner in (None, job.owner)}
+
     async def list_of(
         self, owner: str, *, states: Collection[State], before: str | None, limit: int
     ) -> tuple[list[Job], bool]:

@@ -197,6 +197,19 @@ _ALL = (
         ),
     ),
     _jobs(
+        "GET /v1/events",
+        "events",
+        "The progress of several jobs, as it happens",
+        EVENTS,
+        text=(
+            "The events of `/v1/jobs/{job_id}/events` for each job. Their data also have the id of their `job`. The id of an event holds "
+            "the place in the stream of every job. The stream ends when all jobs have ended."
+        ),
+        query=requests.EVENTS,
+        own_errors=(errors.InvalidOption,),
+        example={"jobs": "{job_id}"},
+    ),
+    _jobs(
         "GET /v1/jobs/<job_id>/tiles",
         "jobTiles",
         "The finished tiles of an unfinished job",

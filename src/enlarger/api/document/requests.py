@@ -10,6 +10,7 @@ from enlarger.api.document.schemas import Schema, properties_of
 from enlarger.api.v1.batches import MOST_ITEMS
 from enlarger.api.v1.jobs import MOST_WAIT_S
 from enlarger.api.v1.lists import MOST_JOBS, USUAL_JOBS
+from enlarger.api.v1.shared_events import MOST_JOBS as MOST_FOLLOWED
 from enlarger.jobs.job import STATES
 from enlarger.options import Options
 
@@ -148,6 +149,9 @@ _WAIT_TEXT = "Seconds to wait for the end of the job."
 WAIT = _object(
     {"wait": _of("integer", minimum=0, maximum=MOST_WAIT_S, default=0, description=_WAIT_TEXT)}
 )
+
+_EVENTS_TEXT = f"Ids of 1 to {MOST_FOLLOWED} unfinished jobs, with commas between them."
+EVENTS = _requiring(_object({"jobs": _of("string", description=_EVENTS_TEXT)}), "jobs")
 
 _STATE = f"({'|'.join(STATES)})"
 _STATE_TEXT = f"Only jobs in these states, with commas between them: {', '.join(STATES)}."

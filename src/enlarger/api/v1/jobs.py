@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from email.utils import formatdate
+from typing import Any
 
 from quart import Response, g, request
 
@@ -25,6 +26,7 @@ from enlarger.api.v1.answers import (
 from enlarger.api.v1.events import PING, RETRY, event, event_stream, nothing_more
 from enlarger.api.v1.lists import cursor_fault, read_page
 from enlarger.api.v1.reader import owner_of_request
+from enlarger.api.v1.shared_events import check_jobs, last_seen, read_ids, shared_id
 from enlarger.errors import Fault, InvalidOption, ListNeedsKeys, NotFound
 from enlarger.jobs import Event, Job, Jobs, Shown, View
 from enlarger.picture.preview import MEDIA_TYPE as PREVIEW_TYPE
@@ -111,20 +113,46 @@ class JobRoutes:
         # Closed here, not when it is collected: until then it would look at the job's row.
         async with aclosing(self.jobs.watching.events(record, after)) as events:
             async for one in events:
-                yield PING if one is None else await self._written(one)
+                yield PING if one is None else event(one.kind, await self._data(one), one.id)
 
-    async def _written(self, one: Event) -> bytes:
-        """One event as the stream has it."""
-        data: schemas.ShownTile | schemas.Job | schemas.Advance
+    async def events_of_all(self) -> Response:
+        """``GET /v1/events``: server-sent events of several jobs."""
+        ids = read_ids(request.args)
+        found = await self.jobs.get_all(ids, self._owner())
+        seen = last_seen(request.headers.get("Last-Event-ID", "").strip(), ids)
+        check_jobs(ids, found, seen)
+        followed = [
+            found[id_]
+            for id_ in ids
+            if not self.jobs.watching.has_seen_the_end(found[id_], seen.get(id_))
+        ]
+        if not followed:
+            return nothing_more()
+        return event_stream(self._shared_stream(followed, {id_: seen.get(id_, 0) for id_ in ids}))
+
+    async def _shared_stream(
+        self, followed: list[Job], seen: dict[str, int]
+    ) -> AsyncIterator[bytes]:
+        """The events of jobs. ``seen`` has the last event of each job that the client asked for; 0 if it saw none."""
+        yield RETRY
+        after = {id_: last for id_, last in seen.items() if last}
+        async with aclosing(self.jobs.watching.events_of_all(followed, after)) as events:
+            async for one in events:
+                if one is None:
+                    yield PING
+                    continue
+                seen[one.job.id] = one.id
+                yield event(one.kind, {"job": one.job.id, **await self._data(one)}, shared_id(seen))
+
+    async def _data(self, one: Event) -> Mapping[str, Any]:
+        """Return the data of an event."""
         if one.shown is not None:
-            data = self._tile(one.job, one.shown)
-        else:
-            view = await self.jobs.prospects.view(one.job)
-            if one.kind == "state":
-                data = self._object(view)
-            else:
-                data = {"stage": one.job.stage, **progress_object(view)}
-        return event(one.kind, data, one.id)
+            return self._tile(one.job, one.shown)
+        view = await self.jobs.prospects.view(one.job)
+        if one.kind == "state":
+            return self._object(view)
+        advance: schemas.Advance = {"stage": one.job.stage, **progress_object(view)}
+        return advance
 
     async def answer(
         self, record: Job, *, status: int = 200, headers: dict[str, str] | None = None
@@ -193,8 +221,12 @@ class JobRoutes:
         return job_object(view, public_url=self.public_url, model_of=self.model_of)
 
     async def _job(self, job_id: str) -> Job:
-        is_link = caller_of(request.scope).is_link
-        return await self.jobs.get(job_id, None if is_link else owner_of_request())
+        return await self.jobs.get(job_id, self._owner())
+
+    @staticmethod
+    def _owner() -> str | None:
+        """Return whose jobs the request may see; None: anybody's, by a signed link."""
+        return None if caller_of(request.scope).is_link else owner_of_request()
 
 
 def _wait_s(text: str | None) -> float:
