@@ -24,7 +24,7 @@ from enlarger.jobs.job import Job
 from enlarger.jobs.rows import Rows
 from enlarger.reasons import reason_of
 from enlarger.repeated import Repeated
-from enlarger.storage import ResultStore
+from enlarger.storage import ResultStore, StoredResult
 
 log = structlog.get_logger()
 
@@ -76,6 +76,18 @@ class Results:
                 f"the job is {job.state}; its result comes when it has succeeded", retry_after_s=1
             )
         raise JobWithoutResult(f"the job has {job.state}, so there is no result")
+
+    async def stored(self, job: Job) -> StoredResult:
+        """Return where the result is, which is there.
+
+        Raises:
+            JobNotFinished, JobWithoutResult, ResultExpired: it is not.
+        """
+        self.of(job)
+        stored = await self._store.find(job.file_name or "")
+        if stored is None:
+            raise ResultExpired("the result is deleted; ask for it again")
+        return stored
 
     def left_s(self, job: Job) -> float:
         """Return the seconds that a result still lives."""

@@ -120,7 +120,8 @@ _ALL = (
         "The file of a result",
         ranged(Answer(text="The file.", media_types=PICTURE_TYPES, headers=FILE_HEADERS)),
         text="Whoever knows the name may read the file.",
-        own_errors=(errors.ResultExpired, *STORED),
+        query=requests.PREVIEW,
+        own_errors=(errors.InvalidOption, errors.UnreadableImage, errors.ResultExpired, *STORED),
     ),
     _pictures(
         "POST /v1/compare",
@@ -184,7 +185,8 @@ _ALL = (
         "jobResult",
         "The picture that a job has made",
         ranged(Answer(text="The file.", media_types=PICTURE_TYPES, headers=(*_FACTS, "Expires"))),
-        own_errors=RESULT,
+        query=requests.PREVIEW,
+        own_errors=(errors.InvalidOption, errors.UnreadableImage, *RESULT),
     ),
     _jobs(
         "GET /v1/jobs/<job_id>/events",

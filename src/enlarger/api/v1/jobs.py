@@ -14,6 +14,7 @@ from quart import Response, g, request
 from enlarger.api.callers import caller_of
 from enlarger.api.downloads import download
 from enlarger.api.facts import absolute
+from enlarger.api.previews import ResultPreviews, max_side_px, preview_answer
 from enlarger.api.v1 import schemas
 from enlarger.api.v1.answers import (
     ModelOf,
@@ -41,6 +42,7 @@ class JobRoutes:
     """The handlers of existing jobs."""
 
     jobs: Jobs
+    previews: ResultPreviews
     public_url: str | None
     model_of: ModelOf
 
@@ -81,7 +83,9 @@ class JobRoutes:
 
     async def result(self, job_id: str) -> Response:
         """``GET /v1/jobs/{id}/result``: the picture."""
-        return self.picture(await self._job(job_id))
+        record = await self._job(job_id)
+        side_px = max_side_px(request.args)
+        return self.picture(record) if side_px is None else await self._preview(record, side_px)
 
     async def tiles(self, job_id: str) -> Response:
         """``GET /v1/jobs/{id}/tiles``: the finished tiles of an unfinished job."""
@@ -179,6 +183,18 @@ class JobRoutes:
             headers["Idempotency-Replayed"] = "true"
         return await self.answer(record, status=202, headers=headers)
 
+    async def _preview(self, record: Job, side_px: int) -> Response:
+        """The result of a job as a small JPEG file."""
+        stored = await self.jobs.results.stored(record)
+        return preview_answer(await self.previews.of(stored, side_px), self._lifetime(record))
+
+    def _lifetime(self, record: Job) -> dict[str, str]:
+        """Headers that say how long the result of a job will live."""
+        return {
+            "Cache-Control": f"private, max-age={self.jobs.results.left_s(record):.0f}, immutable",
+            "Expires": formatdate(record.expires_at or 0.0, usegmt=True),
+        }
+
     def picture(self, record: Job) -> Response:
         """The file of a job that has succeeded.
 
@@ -187,7 +203,6 @@ class JobRoutes:
         """
         made = made_object(self.jobs.results.of(record))
         result = made["result"]
-        expires_at = record.expires_at or 0.0
         suffix = (record.file_name or "").partition(".")[2]
         return download(
             request.headers,
@@ -197,8 +212,7 @@ class JobRoutes:
             headers={
                 "Content-Type": result["media_type"],
                 "Content-Disposition": f'inline; filename="upscaled.{suffix}"',
-                "Cache-Control": f"private, max-age={self.jobs.results.left_s(record):.0f}, immutable",
-                "Expires": formatdate(expires_at, usegmt=True),
+                **self._lifetime(record),
                 "Server-Timing": timing_header(made),
                 **fidelity_headers(made),
             },
