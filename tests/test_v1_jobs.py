@@ -343,13 +343,15 @@ async def test_cancelled_job_ends_at_once(start: Start, models: list[ModelFacts]
 
 
 async def test_result_is_kept_once(start: Start, tmp_path: Path) -> None:
-    """Beside the results of requests; nothing else of its job is left."""
+    """Beside the results of requests; nothing else of its job is left but the preview of its picture."""
     gateway = await start(blobs=None)
     done = await ended(gateway, await queued(gateway))
     name = done["result"]["url"].removeprefix("/files/")
     files = [path for path in (tmp_path / "uploads").rglob("*") if path.is_file()]
-    assert [path.name for path in files] == [f"upscaled_{name}"]
-    assert sha256(files[0].read_bytes()).hexdigest() == done["result"]["sha256"]
+    preview = f"upscaled_{name.partition('.')[0]}.input.jpg"
+    assert sorted(path.name for path in files) == sorted([preview, f"upscaled_{name}"])
+    (file,) = [path for path in files if path.name != preview]
+    assert sha256(file.read_bytes()).hexdigest() == done["result"]["sha256"]
 
 
 async def test_result_is_kept_once_where_gateways_share_no_folder(
@@ -361,7 +363,8 @@ async def test_result_is_kept_once_where_gateways_share_no_folder(
     job = await queued(one)
     done = await ended(one, job)
     name = done["result"]["url"].removeprefix("/files/")
-    assert await storage_at(bucket).keys("") == [f"results/upscaled_{name}"]
+    preview = f"results/upscaled_{name.partition('.')[0]}.input.jpg"
+    assert set(await storage_at(bucket).keys("")) == {preview, f"results/upscaled_{name}"}
     assert not [*(tmp_path / "one").iterdir(), *(tmp_path / "other").iterdir()]
     for gateway in (one, other):
         for url in (done["result"]["url"], job["links"]["result"]):

@@ -75,7 +75,11 @@ class ResultPreviews:
         largest = await self.store.preview(stored, "result")
         if largest is None:
             largest = await asyncio.shield(self._task(stored))
-        return await in_thread(self.executor, reduced, largest, max_side_px)
+        return await self.smaller(largest, max_side_px)
+
+    async def smaller(self, preview: bytes, max_side_px: int) -> bytes:
+        """Return a preview with no side longer than ``max_side_px``."""
+        return await in_thread(self.executor, reduced, preview, max_side_px)
 
     def _task(self, stored: StoredResult) -> asyncio.Task[bytes]:
         """Return the task that makes the largest preview: one for all requests that come meanwhile."""

@@ -5,6 +5,7 @@ from enlarger.jobs.endings import Endings, JobHooks
 from enlarger.jobs.event_streams import Event, EventStreams, Shown
 from enlarger.jobs.facts import InputFacts, ResultFacts, RunFacts
 from enlarger.jobs.files import JobFiles
+from enlarger.jobs.inputs import InputPreviews
 from enlarger.jobs.intake import Asked, Intake
 from enlarger.jobs.job import Job
 from enlarger.jobs.jobs import Jobs
@@ -24,6 +25,7 @@ __all__ = [
     "Event",
     "EventStreams",
     "InputFacts",
+    "InputPreviews",
     "Intake",
     "Item",
     "Job",

@@ -35,6 +35,14 @@ class JobFiles:
         found = await self.storage.get_with_digest(_input(job_id))
         return None if found is None else BytesSource(*found)
 
+    async def keep_input_preview(self, job_id: str, data: bytes) -> None:
+        """Keep the preview of a job's picture, a JPEG file."""
+        await self.storage.put(_input_preview(job_id), data)
+
+    async def input_preview(self, job_id: str) -> bytes | None:
+        """Return the preview of a job's picture, a JPEG file; None if there is none."""
+        return await self.storage.get(_input_preview(job_id))
+
     def tiles(self, job_id: str) -> KeptTiles:
         """Return a place for the finished tiles of a job that has none yet."""
         return KeptTiles(self.storage, _tiles(job_id))
@@ -80,6 +88,10 @@ def _work(job_id: str) -> str:
 
 def _input(job_id: str) -> str:
     return f"{_work(job_id)}/input"
+
+
+def _input_preview(job_id: str) -> str:
+    return f"{_work(job_id)}/input-preview"
 
 
 def _tiles(job_id: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from enlarger.errors import NotFound
 from enlarger.jobs.endings import Endings
+from enlarger.jobs.inputs import InputPreviews
 from enlarger.jobs.intake import Intake
 from enlarger.jobs.job import Job, State
 from enlarger.jobs.progress import Prospects
@@ -35,6 +36,9 @@ class Jobs:
 
     results: Results
     """Has what they made."""
+
+    inputs: InputPreviews
+    """Has previews of what they enlarge."""
 
     async def get(self, job_id: str, owner: str | None) -> Job:
         """Return a job of this owner; of anybody, if None is named.

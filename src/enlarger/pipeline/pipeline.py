@@ -154,6 +154,7 @@ class Pipeline:
             source = await self._inputs.read(job)
             holds(len(source.data) - come_bytes)
             request = PlannedRequest(job, source, await self._plan(source.data, job.options))
+            listener.read(source)
             listener.plan(request.plan.header, len(source.data), request.cost.mflop)
             key = await in_thread(self._executor, request.key)
             watch.lap("fetch")

@@ -181,6 +181,19 @@ _ALL = (
         text="May be repeated.",
     ),
     _jobs(
+        "GET /v1/jobs/<job_id>/input",
+        "jobInput",
+        "The input of a job, as a small JPEG",
+        ranged(
+            Answer(
+                text="The preview.", media_types=(PREVIEW_TYPE,), headers=(*FILE_HEADERS, "Expires")
+            )
+        ),
+        text="The first frame, upright, in sRGB and on white. It exists as long as the job is unfinished, and then as long as its result.",
+        query=requests.PREVIEW,
+        own_errors=(errors.InvalidOption, errors.UnreadableImage, *RESULT),
+    ),
+    _jobs(
         "GET /v1/jobs/<job_id>/result",
         "jobResult",
         "The picture that a job has made",

@@ -31,6 +31,7 @@ from enlarger.api.v1.shared_events import check_jobs, last_seen, read_ids, share
 from enlarger.errors import Fault, InvalidOption, ListNeedsKeys, NotFound
 from enlarger.jobs import Event, Job, Jobs, Shown, View
 from enlarger.picture.preview import MEDIA_TYPE as PREVIEW_TYPE
+from enlarger.picture.preview import MOST_SIDE_PX
 from enlarger.pipeline.admission import retry_after
 
 MOST_WAIT_S = 30
@@ -80,6 +81,16 @@ class JobRoutes:
     async def cancel(self, job_id: str) -> Response:
         """``DELETE /v1/jobs/{id}``: cancel it, or delete its result."""
         return await self.answer(await self.jobs.cancel(await self._job(job_id)))
+
+    async def input(self, job_id: str) -> Response:
+        """``GET /v1/jobs/{id}/input``: the picture that is enlarged, as a small JPEG file."""
+        record = await self._job(job_id)
+        side_px = max_side_px(request.args) or MOST_SIDE_PX
+        data = await self.previews.smaller(await self.jobs.inputs.of(record), side_px)
+        is_kept = record.is_ended
+        return preview_answer(
+            data, self._lifetime(record) if is_kept else {"Cache-Control": "private, max-age=60"}
+        )
 
     async def result(self, job_id: str) -> Response:
         """``GET /v1/jobs/{id}/result``: the picture."""
