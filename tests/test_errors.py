@@ -76,6 +76,7 @@ ON_V1 = {
     "job_not_finished": 409,
     "job_without_result": 409,
     "result_expired": 410,
+    "tiles_gone": 410,
     "idempotency_key_reused": 422,
     "malformed_multipart": 400,
     "malformed_encoding": 400,

@@ -205,13 +205,17 @@ async def test_every_operation_can_be_called(
     job_id = await with_a_tile(gateway, engine)
     tile = await client.call("jobTile", job_id=job_id, index=0)
     check_parsed(tile, client.types)
+    check_parsed(await client.call("jobTiles", job_id=job_id), client.types)
+    following = asyncio.ensure_future(client.call("events", jobs=job_id))
+    await asyncio.sleep(0.5)
     engine.let_go()
+    assert (await following).status_code.value == 200
     known = await made_before(gateway)
-    called = 1
+    called = 3
     # Deleted at last: then there is nothing left to be asked for.
     for method, path, operation in sorted(each(client.shown), key=lambda one: one[0] == "DELETE"):
         id_ = operation["operationId"]
-        if id_ in ("jobTile", "jobs"):
+        if id_ in ("jobTile", "jobTiles", "events", "jobs"):
             continue
         for arguments in client.examples(id_, known):
             answer = await client.call(id_, **arguments)

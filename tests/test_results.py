@@ -851,3 +851,28 @@ async def test_result_that_every_gateway_reaches_stays(storage: Storage) -> None
     _, file = await put(results, lambda path: path.write_bytes(b"picture"))
     assert await results.share(file) == file
     assert await storage.keys("") == [file.file_name]
+
+
+async def test_previews_are_swept_with_their_result(tmp_path: Path) -> None:
+    """Not before it; and one whose result is gone goes as well, but not while a listing may have missed the result."""
+    now = time.time()
+    results = FolderResults(tmp_path, max_age_s=MAX_AGE_S, clock=lambda: now)
+    _, kept = await put(results, lambda path: path.write_bytes(b"kept"))
+    _, old = await put(results, lambda path: path.write_bytes(b"old"))
+    lost, fresh = (replace(kept, token=sign * 32) for sign in "ab")
+    for stored in (kept, old, lost, fresh):
+        await results.keep_preview(stored, "result", b"small")
+        await results.keep_preview(stored, "input", b"before")
+    os.utime(results.path(old), (now - MAX_AGE_S, now - MAX_AGE_S))
+    for kind in ("result", "input"):
+        os.utime(tmp_path / f"upscaled_{lost.token}.{kind}.jpg", (now - 61, now - 61))
+    swept = await results.sweep()
+    assert (swept.deleted, swept.errors) == (5, ())
+    assert await results.preview(kept, "result") == await results.preview(fresh, "result")
+    assert await results.preview(kept, "input") == b"before"
+    assert await results.preview(old, "result") is None
+    assert await results.preview(lost, "input") is None
+    assert await results.usage() == [4]
+    assert await results.find(f"{kept.token}.result.jpg") is None
+    await results.delete(kept.name)
+    assert await results.preview(kept, "input") is None

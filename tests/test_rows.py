@@ -317,6 +317,10 @@ async def test_place_in_the_queue(rows: Rows) -> None:
     assert await rows.queue.place(first) == (1, 4, 0.0)
     assert await rows.queue.place(second) == (2, 4, 1.5)
     assert await rows.queue.place(last) == (4, 4, 3.5)
+    asked = [last.id, first.id, new_job_id()]
+    assert await rows.queue.places(asked) == {first.id: (1, 4), last.id: (4, 4)}
+    assert await rows.queue.places([]) == {}
+    assert await rows.jobs.get_all([first.id, new_job_id()]) == {first.id: first}
     await rows.queue.claim("one", now=1.0, lease_s=1)
     assert await rows.queue.place(third) == (2, 3, 2.0)
     await rows.jobs.update(second.id, state="canceled")

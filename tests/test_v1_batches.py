@@ -16,7 +16,7 @@ from fakes import HeldEngine, nearest
 from gateways import B64, PNG, RED, Running, Start, samples
 from receivers import NEW_SECRET, SECRET, Receiver
 from sites import Site, page
-from test_v1_jobs import ASYNC, LONG_S, picture, problem_of, queued, until
+from v1_jobs import ASYNC, LONG_S, picture, problem_of, queued, until
 
 from enlarger.config import ApiKey, RateLimit
 from enlarger.engine.tile import ModelFacts

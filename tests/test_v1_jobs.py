@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-from collections.abc import AsyncGenerator, Callable
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -15,9 +13,22 @@ import aiohttp
 import numpy as np
 import pytest
 from fakes import FailsFirst, HeldEngine, NearestEngine, nearest
-from gateways import B64, PNG, RED, Running, Start, samples
+from gateways import B64, PNG, RED, Start, samples
 from PIL import Image
 from sites import Site, page
+from v1_jobs import (
+    ASYNC,
+    LONG_S,
+    all_events,
+    ended,
+    events,
+    picture,
+    problem_of,
+    queued,
+    queued_at,
+    shown,
+    until,
+)
 
 from enlarger import errors
 from enlarger.config import ApiKey, RateLimit
@@ -27,18 +38,6 @@ from enlarger.jobs import Rows
 from enlarger.storage import storage_at
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-ASYNC = {"Prefer": "respond-async"}
-PROBLEM = "application/problem+json"
-LONG_S = 30
-
-
-def picture(seed: int = 0, size: tuple[int, int] = (30, 20)) -> bytes:
-    """A file of its own."""
-    file = BytesIO()
-    noise = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
-    Image.fromarray(noise).save(file, "PNG")
-    return file.getvalue()
 
 
 def plain(pixels: Pixels, size_px: tuple[int, int]) -> Any:
@@ -53,66 +52,6 @@ def failing(models: list[ModelFacts], failures: int) -> FailsFirst:
     """An engine whose first tiles fail."""
     error = errors.EngineFailed("the runtime gave up")
     return FailsFirst(NearestEngine(models), failures=failures, error=error)
-
-
-async def queued(gateway: Running, data: bytes | None = PNG, **options: Any) -> dict[str, Any]:
-    """A new job."""
-    query = options.pop("params", {})
-    if data is not None:  # what comes in another form has its options there
-        query = {"scale": 4, **query}
-    response = await gateway.http.post("/v1/jobs", data=data, params=query, **options)
-    body: dict[str, Any] = await response.json()
-    assert response.status == 202, body
-    assert response.headers["Location"] == body["links"]["self"] == f"/v1/jobs/{body['id']}"
-    return body
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    """Wait until it does."""
-    async with asyncio.timeout(LONG_S):
-        while not holds():  # noqa: ASYNC110 - what a gateway holds tells nobody
-            await asyncio.sleep(0.02)
-
-
-async def shown(gateway: Running, job: dict[str, Any], wait: int = 0) -> dict[str, Any]:
-    """A job as it is now, or when it has ended."""
-    async with gateway.http.get(job["links"]["self"], params={"wait": wait}) as response:
-        assert response.status == 200
-        body: dict[str, Any] = await response.json()
-        return body
-
-
-async def ended(gateway: Running, job: dict[str, Any], state: str = "succeeded") -> dict[str, Any]:
-    """A job when it has ended."""
-    body = await shown(gateway, job, wait=LONG_S)
-    assert body["state"] == state, body
-    return body
-
-
-async def problem_of(response: aiohttp.ClientResponse, status: int, code: str) -> dict[str, Any]:
-    """It is this problem."""
-    body: dict[str, Any] = await response.json(content_type=PROBLEM)
-    assert (response.status, body["code"], body["status"]) == (status, code, status)
-    return body
-
-
-async def events(
-    gateway: Running, job: dict[str, Any], after: int | None = None
-) -> AsyncGenerator[tuple[int, str, dict[str, Any]]]:
-    """Those of a job, to the end of the stream."""
-    headers = {} if after is None else {"Last-Event-ID": str(after)}
-    async with gateway.http.get(job["links"]["events"], headers=headers) as response:
-        assert response.status == 200
-        assert response.headers["Content-Type"] == "text/event-stream"
-        assert response.headers["Cache-Control"] == "no-cache, no-transform"
-        text = ""
-        async for piece in response.content.iter_any():
-            text += piece.decode()
-            while "\n\n" in text:
-                block, text = text.split("\n\n", 1)
-                fields = dict(line.split(": ", 1) for line in block.split("\n") if line[0] != ":")
-                if "data" in fields:
-                    yield int(fields["id"]), fields["event"], json.loads(fields["data"])
 
 
 # Jobs
@@ -404,13 +343,15 @@ async def test_cancelled_job_ends_at_once(start: Start, models: list[ModelFacts]
 
 
 async def test_result_is_kept_once(start: Start, tmp_path: Path) -> None:
-    """Beside the results of requests; nothing else of its job is left."""
+    """Beside the results of requests; nothing else of its job is left but the preview of its picture."""
     gateway = await start(blobs=None)
     done = await ended(gateway, await queued(gateway))
     name = done["result"]["url"].removeprefix("/files/")
     files = [path for path in (tmp_path / "uploads").rglob("*") if path.is_file()]
-    assert [path.name for path in files] == [f"upscaled_{name}"]
-    assert sha256(files[0].read_bytes()).hexdigest() == done["result"]["sha256"]
+    preview = f"upscaled_{name.partition('.')[0]}.input.jpg"
+    assert sorted(path.name for path in files) == sorted([preview, f"upscaled_{name}"])
+    (file,) = [path for path in files if path.name != preview]
+    assert sha256(file.read_bytes()).hexdigest() == done["result"]["sha256"]
 
 
 async def test_result_is_kept_once_where_gateways_share_no_folder(
@@ -422,7 +363,8 @@ async def test_result_is_kept_once_where_gateways_share_no_folder(
     job = await queued(one)
     done = await ended(one, job)
     name = done["result"]["url"].removeprefix("/files/")
-    assert await storage_at(bucket).keys("") == [f"results/upscaled_{name}"]
+    preview = f"results/upscaled_{name.partition('.')[0]}.input.jpg"
+    assert set(await storage_at(bucket).keys("")) == {preview, f"results/upscaled_{name}"}
     assert not [*(tmp_path / "one").iterdir(), *(tmp_path / "other").iterdir()]
     for gateway in (one, other):
         for url in (done["result"]["url"], job["links"]["result"]):
@@ -603,11 +545,6 @@ async def test_stopping_gateway_ends_streams(start: Start, models: list[ModelFac
     assert (await asyncio.wait_for(waiting, 5))["state"] == "running"
 
 
-async def all_events(gateway: Running, job: dict[str, Any]) -> list[tuple[int, str, Any]]:
-    """All events of a job."""
-    return [event async for event in events(gateway, job)]
-
-
 # Several gateways on one database
 
 
@@ -638,14 +575,6 @@ async def test_job_that_runs_elsewhere_is_watched(start: Start, models: list[Mod
     assert (await waiting)["progress"]["fraction"] == 1.0
     async with other.http.get(job["links"]["result"]) as response:
         assert np.array_equal(samples(await response.read()), nearest(RED, 4))
-
-
-async def queued_at(runs: Running, other: Running) -> dict[str, Any]:
-    """A job that runs at the first of two gateways, and not at the other."""
-    job = await queued(runs)
-    await until(lambda: runs.load() + other.load() == 1)
-    assert runs.load() == 1
-    return job
 
 
 # Idempotency

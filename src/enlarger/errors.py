@@ -12,7 +12,8 @@ EnlargerError
 |   |-- UnsupportedFormat, UnreadableImage, AnimationUnsupported
 |   |-- Unauthorized, SignatureInvalid, SignatureExpired
 |   |-- ListNeedsKeys
-|   |-- JobNotFinished, JobWithoutResult, ResultExpired, IdempotencyKeyReused
+|   |-- JobNotFinished, JobWithoutResult, TilesGone, ResultExpired
+|   |-- IdempotencyKeyReused
 |   `-- SourceUnreachable, SourceTimeout, SourceRefused, SourceFailed
 |-- CapacityError       not now; most know when to come back
 |   |-- NoEngineReady, QueueFull, RateLimited, Draining, OutOfMemory, StorageUnavailable
@@ -266,6 +267,10 @@ class JobNotFinished(RequestError, code="job_not_finished", status=409, retryabl
 
 class JobWithoutResult(RequestError, code="job_without_result", status=409):
     """The job has failed or was canceled, so there is no result."""
+
+
+class TilesGone(RequestError, code="tiles_gone", status=410):
+    """The job has ended, and its tiles were deleted; its result, if there is one, is the whole picture."""
 
 
 class ResultExpired(RequestError, code="result_expired", status=410):

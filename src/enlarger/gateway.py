@@ -261,6 +261,7 @@ async def _opened_jobs(
             Batches,
             Endings,
             EventStreams,
+            InputPreviews,
             Intake,
             JobFiles,
             JobHooks,
@@ -274,6 +275,7 @@ async def _opened_jobs(
             Watching,
             Webhooks,
         )
+        from enlarger.picture.preview import MOST_SIDE_PX
 
     async with AsyncExitStack() as stack:
         rows = await stack.enter_async_context(Rows(settings.database_url))
@@ -354,6 +356,12 @@ async def _opened_jobs(
             watching=Watching(rows=rows, event_streams=event_streams, runs_here=runner.has),
             prospects=Prospects(rows=rows, pipeline=pipeline),
             results=results,
+            inputs=InputPreviews(
+                files=files,
+                results=results,
+                store=store,
+                make=partial(pipeline.preview, max_side_px=MOST_SIDE_PX),
+            ),
         )
         for loop in (results.sweep_regularly(), _close(event_streams, service)):
             task = asyncio.create_task(loop)

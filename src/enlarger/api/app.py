@@ -21,6 +21,7 @@ from enlarger.api.downloads import typed_as_accepted
 from enlarger.api.errors import ErrorAnswers
 from enlarger.api.headers import EXPOSED, GUARDS, SENT
 from enlarger.api.metrics import Metrics
+from enlarger.api.previews import ResultPreviews
 from enlarger.api.probes import Probes
 from enlarger.api.rates import Rates
 from enlarger.api.upscaling import Upscaler
@@ -144,13 +145,20 @@ class Gateway:
             executor=self.executor,
             has_webhooks=self.settings.has_webhooks,
         )
-        jobs = JobRoutes(jobs=self.jobs, public_url=public_url, model_of=self.pipeline.model_id)
+        previews = ResultPreviews(pipeline=self.pipeline, store=self.store, executor=self.executor)
+        jobs = JobRoutes(
+            jobs=self.jobs,
+            previews=previews,
+            public_url=public_url,
+            model_of=self.pipeline.model_id,
+        )
         server = self.settings.server
         return {
             "page": PageRoutes(self.executor, server.page_title, server.page == "on"),
             "documents": DocumentRoutes(self.executor, public_url),
             "compatible": CompatibleRoutes(
                 upscaler=upscaler,
+                previews=previews,
                 jobs=self.jobs,
                 engines=self.engines,
                 settings=self.settings,

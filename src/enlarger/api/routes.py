@@ -102,9 +102,12 @@ ROUTES = (
     Route("GET",      "/v1/jobs",                                     "jobs.index",              KEYED, V1),
     Route("GET",      "/v1/jobs/<job_id>",                            "jobs.show",               KEYED, V1),
     Route("DELETE",   "/v1/jobs/<job_id>",                            "jobs.cancel",             KEYED, V1),
+    Route("GET",      "/v1/jobs/<job_id>/input",                      "jobs.input",              KEYED, V1),
     Route("GET",      "/v1/jobs/<job_id>/result",                     "jobs.result",             KEYED, V1),
     Route("GET",      "/v1/jobs/<job_id>/events",                     "jobs.events",             KEYED, V1),
+    Route("GET",      "/v1/jobs/<job_id>/tiles",                      "jobs.tiles",              KEYED, V1),
     Route("GET",      "/v1/jobs/<job_id>/tiles/<int:index>",          "jobs.tile",               KEYED, V1),
+    Route("GET",      "/v1/events",                                   "jobs.events_of_all",      KEYED, V1),
 
     Route("POST",     "/v1/batches",                                  "batches.queue",           KEYED, V1, charged=True, body_bytes=BATCH_BYTES),
     Route("GET",      "/v1/batches/<batch_id>",                       "batches.show",            KEYED, V1),

@@ -2,9 +2,10 @@
 
 from enlarger.jobs.batches import Batch, Batches, Item
 from enlarger.jobs.endings import Endings, JobHooks
-from enlarger.jobs.event_streams import Event, EventStreams
+from enlarger.jobs.event_streams import Event, EventStreams, Shown
 from enlarger.jobs.facts import InputFacts, ResultFacts, RunFacts
 from enlarger.jobs.files import JobFiles
+from enlarger.jobs.inputs import InputPreviews
 from enlarger.jobs.intake import Asked, Intake
 from enlarger.jobs.job import Job
 from enlarger.jobs.jobs import Jobs
@@ -24,6 +25,7 @@ __all__ = [
     "Event",
     "EventStreams",
     "InputFacts",
+    "InputPreviews",
     "Intake",
     "Item",
     "Job",
@@ -38,6 +40,7 @@ __all__ = [
     "Rows",
     "RunFacts",
     "Runner",
+    "Shown",
     "View",
     "Watching",
     "Webhooks",

@@ -67,8 +67,13 @@ class Endings:
         self._hooks = hooks
         self._clock = clock
 
-    async def succeed(self, job: Job, outcome: Outcome) -> None:
+    async def succeed(self, job: Job, outcome: Outcome, input_preview: bytes | None = None) -> None:
         """End a job that runs here with this result, which all gateways find from then on.
+
+        Args:
+            job: the job.
+            outcome: the result.
+            input_preview: a preview of the picture that was enlarged, a JPEG file. It is kept beside the result.
 
         If the job was canceled meanwhile, or somebody else has it, the result is deleted.
 
@@ -77,6 +82,9 @@ class Endings:
         """
         try:
             stored = await self._store.share(outcome.stored)
+            if input_preview is not None:
+                with contextlib.suppress(EnlargerError):  # the result is what was asked for
+                    await self._store.keep_preview(stored, "input", input_preview)
         except asyncio.CancelledError:
             await self._store.delete(outcome.stored.name)
             raise

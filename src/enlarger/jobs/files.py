@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
+from enlarger.geometry.rect import Rect
 from enlarger.jobs.checkpoint import KeptTiles
+from enlarger.jobs.event_streams import Shown
 from enlarger.request import BytesSource
 from enlarger.storage import Storage
 
@@ -33,6 +35,14 @@ class JobFiles:
         found = await self.storage.get_with_digest(_input(job_id))
         return None if found is None else BytesSource(*found)
 
+    async def keep_input_preview(self, job_id: str, data: bytes) -> None:
+        """Keep the preview of a job's picture, a JPEG file."""
+        await self.storage.put(_input_preview(job_id), data)
+
+    async def input_preview(self, job_id: str) -> bytes | None:
+        """Return the preview of a job's picture, a JPEG file; None if there is none."""
+        return await self.storage.get(_input_preview(job_id))
+
     def tiles(self, job_id: str) -> KeptTiles:
         """Return a place for the finished tiles of a job that has none yet."""
         return KeptTiles(self.storage, _tiles(job_id))
@@ -42,13 +52,24 @@ class JobFiles:
         folder = _tiles(job_id)
         return KeptTiles(self.storage, folder, known=await self.storage.keys(folder))
 
-    async def keep_preview(self, job_id: str, index: int, data: bytes) -> None:
-        """Keep a finished tile as a small JPEG file."""
-        await self.storage.put(_preview(job_id, index), data)
+    async def keep_preview(self, job_id: str, shown: Shown, data: bytes) -> None:
+        """Keep the preview of a finished tile, which is a JPEG file. Its key states its place in the result."""
+        place = shown.place
+        sides = f"{place.left}-{place.top}-{place.width_px}-{place.height_px}"
+        await self.storage.put(f"{_previews(job_id)}/{shown.index}/{sides}", data)
 
     async def preview(self, job_id: str, index: int) -> bytes | None:
-        """Return a finished tile as a small JPEG file; None if there is none."""
-        return await self.storage.get(_preview(job_id, index))
+        """Return the preview of a finished tile, a JPEG file; None if there is none."""
+        keys = await self.storage.keys(f"{_previews(job_id)}/{index}")
+        return await self.storage.get(keys[-1]) if keys else None
+
+    async def previews(self, job_id: str) -> list[Shown]:
+        """Return the finished tiles of a job that have a preview, whichever gateway made it, by their index."""
+        found = {}
+        for key in await self.storage.keys(_previews(job_id)):
+            index, sides = key.split("/")[-2:]
+            found[int(index)] = Rect.sized(*map(int, sides.split("-")))
+        return [Shown(index, place) for index, place in sorted(found.items())]
 
     def old_result(
         self, job_id: str, start: int = 0, end: int | None = None
@@ -69,9 +90,13 @@ def _input(job_id: str) -> str:
     return f"{_work(job_id)}/input"
 
 
+def _input_preview(job_id: str) -> str:
+    return f"{_work(job_id)}/input-preview"
+
+
 def _tiles(job_id: str) -> str:
     return f"{_work(job_id)}/tiles"
 
 
-def _preview(job_id: str, index: int) -> str:
-    return f"{_work(job_id)}/pieces/{index}"
+def _previews(job_id: str) -> str:
+    return f"{_work(job_id)}/previews"

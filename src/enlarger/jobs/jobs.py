@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from enlarger.errors import NotFound
 from enlarger.jobs.endings import Endings
+from enlarger.jobs.inputs import InputPreviews
 from enlarger.jobs.intake import Intake
 from enlarger.jobs.job import Job, State
 from enlarger.jobs.progress import Prospects
@@ -36,6 +37,9 @@ class Jobs:
     results: Results
     """Has what they made."""
 
+    inputs: InputPreviews
+    """Has previews of what they enlarge."""
+
     async def get(self, job_id: str, owner: str | None) -> Job:
         """Return a job of this owner; of anybody, if None is named.
 
@@ -46,6 +50,11 @@ class Jobs:
         if job is None or owner not in (None, job.owner):
             raise NotFound("there is no such job; what is known of one is kept for a day")
         return job
+
+    async def get_all(self, ids: Collection[str], owner: str | None) -> dict[str, Job]:
+        """Return the jobs of these ids that this owner has, by id; those of anybody, if None is named."""
+        found = await self.rows.jobs.get_all(ids)
+        return {id_: job for id_, job in found.items() if owner in (None, job.owner)}
 
     async def list_of(
         self, owner: str, *, states: Collection[State], before: str | None, limit: int

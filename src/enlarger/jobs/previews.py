@@ -53,5 +53,6 @@ class TilePreviews:
         show = partial(preview, piece.pixels, size_px, icc=piece.icc, stated=piece.stated)
         data = await in_thread(self._executor, show)
         with contextlib.suppress(EnlargerError):
-            await self._files.keep_preview(self._stream.job.id, piece.index, data)
-            self._stream.show(Shown(piece.index, piece.place))
+            shown = Shown(piece.index, piece.place)
+            await self._files.keep_preview(self._stream.job.id, shown, data)
+            self._stream.show(shown)

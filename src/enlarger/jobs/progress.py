@@ -14,6 +14,7 @@ from enlarger.jobs.rows import Rows
 from enlarger.picture.values import Header
 from enlarger.pipeline.pipeline import Pipeline
 from enlarger.pipeline.progress import Listener, OnPiece, Stage
+from enlarger.request import BytesSource
 
 
 class JobProgress:
@@ -31,8 +32,23 @@ class JobProgress:
         self.mflop = job.mflop if job else None
         self.changed: Callable[[], None] = lambda: None
         self.piece: OnPiece = lambda _: None
+        self.source: BytesSource | None = None
+        """The file of the picture, once it is here."""
+
+        self._on_source: Callable[[BytesSource], None] = lambda _: None
         self.tiles: KeptTiles | None = None
         """Where its tiles are kept, once it is a job."""
+
+    def on_read(self, source: BytesSource) -> None:
+        """The file of the picture is here."""
+        self.source = source
+        self._on_source(source)
+
+    def when_read(self, call: Callable[[BytesSource], None]) -> None:
+        """Call a function with the file of the picture: at once, or when the file is here."""
+        self._on_source = call
+        if self.source is not None:
+            call(self.source)
 
     def on_plan(self, header: Header, size_bytes: int, mflop: float) -> None:
         """It is known what has to be done."""
@@ -60,6 +76,7 @@ class JobProgress:
     def listener(self) -> Listener:
         """What the pipeline calls."""
         return Listener(
+            read=self.on_read,
             plan=self.on_plan,
             stage=self.on_stage,
             total=self.on_total,

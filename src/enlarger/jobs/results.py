@@ -9,15 +9,22 @@ from collections.abc import AsyncIterator, Callable
 
 import structlog
 
-from enlarger.errors import EnlargerError, JobNotFinished, JobWithoutResult, NotFound, ResultExpired
-from enlarger.jobs.event_streams import EventStreams
+from enlarger.errors import (
+    EnlargerError,
+    JobNotFinished,
+    JobWithoutResult,
+    NotFound,
+    ResultExpired,
+    TilesGone,
+)
+from enlarger.jobs.event_streams import EventStreams, Shown
 from enlarger.jobs.facts import ResultFacts
 from enlarger.jobs.files import JobFiles
 from enlarger.jobs.job import Job
 from enlarger.jobs.rows import Rows
 from enlarger.reasons import reason_of
 from enlarger.repeated import Repeated
-from enlarger.storage import ResultStore
+from enlarger.storage import ResultStore, StoredResult
 
 log = structlog.get_logger()
 
@@ -70,6 +77,18 @@ class Results:
             )
         raise JobWithoutResult(f"the job has {job.state}, so there is no result")
 
+    async def stored(self, job: Job) -> StoredResult:
+        """Return where the result is, which is there.
+
+        Raises:
+            JobNotFinished, JobWithoutResult, ResultExpired: it is not.
+        """
+        self.of(job)
+        stored = await self._store.find(job.file_name or "")
+        if stored is None:
+            raise ResultExpired("the result is deleted; ask for it again")
+        return stored
+
     def left_s(self, job: Job) -> float:
         """Return the seconds that a result still lives."""
         return job.left_s(self._clock())
@@ -95,6 +114,16 @@ class Results:
         if data is None:
             raise NotFound("there is no such tile; tiles are kept as long as their job runs")
         return data
+
+    async def tiles(self, job: Job) -> list[Shown]:
+        """Return the finished tiles of an unfinished job, by their index; none if its picture has only one tile.
+
+        Raises:
+            TilesGone: the job has ended.
+        """
+        if job.is_ended:
+            raise TilesGone("the job has ended; its tiles were kept until then")
+        return await self._files.previews(job.id)
 
     async def expire(self, job: Job) -> Job | None:
         """Delete a result before its time; return the job as it is then, or None if it has no result."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 
 from enlarger.errors import EnlargerError
-from enlarger.jobs.event_streams import Event, EventStream, EventStreams
+from enlarger.jobs.event_streams import PING_S, Event, EventStream, EventStreams
 from enlarger.jobs.job import Job
 from enlarger.jobs.rows import Rows
 
 POLL_S = 1.0
-"""Between two looks at a watched job that does not run here."""
+"""Between two looks at watched jobs that do not run here."""
 
 
 class Watching:
@@ -35,7 +35,7 @@ class Watching:
         """Return the job when it has ended, or after so many seconds."""
         if job.is_ended or seconds <= 0:
             return job
-        async with self._watched(job) as stream:
+        async with self._watched([job]) as (stream,):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     return await stream.ended()
@@ -49,44 +49,98 @@ class Watching:
             after: id of the last event that the client has seen.
         """
         async with (
-            self._watched(job) as stream,
+            self._watched([job]) as (stream,),
             contextlib.aclosing(stream.follow(after)) as events,
         ):
             async for event in events:
                 yield event
+
+    async def events_of_all(
+        self, jobs: Sequence[Job], after: Mapping[str, int]
+    ) -> AsyncGenerator[Event | None]:
+        """Yield what happens to several jobs, to the end of the last; None where nothing happens for a while.
+
+        Args:
+            jobs: the jobs as they are.
+            after: by the id of a job, the id of its last event that the client has seen.
+        """
+        # Full with one event, so that a slow client lets each stream drop its oldest events.
+        told: asyncio.Queue[Event | None] = asyncio.Queue(maxsize=1)
+
+        async def relay(stream: EventStream) -> None:
+            """Pass on the events of a job, and then None."""
+            async with contextlib.aclosing(stream.follow(after.get(stream.job.id))) as events:
+                async for event in events:
+                    if event is not None:
+                        await told.put(event)
+            await told.put(None)
+
+        async with self._watched(jobs) as streams:
+            relays = [asyncio.create_task(relay(stream)) for stream in streams]
+            left = len(relays)
+            try:
+                while left:
+                    try:
+                        async with asyncio.timeout(PING_S):
+                            event = await told.get()
+                    except TimeoutError:
+                        yield None
+                        continue
+                    if event is None:
+                        left -= 1
+                    else:
+                        yield event
+            finally:
+                for task in relays:
+                    task.cancel()
+                await asyncio.gather(*relays, return_exceptions=True)
 
     def has_seen_the_end(self, job: Job, after: int | None) -> bool:
         """Whether a client that saw the events up to ``after`` knows all."""
         return self._event_streams.of(job).has_seen_the_end(after)
 
     @contextlib.asynccontextmanager
-    async def _watched(self, job: Job) -> AsyncIterator[EventStream]:
-        """The events of a job, kept fresh while somebody follows it."""
-        stream = self._event_streams.of(job)
-        if not self._runs_here(job.id):  # then the row is newer than what was told last
-            stream.tell(job)
-        if stream.place is None:
-            stream.place = await self._place(job)
-        poll = asyncio.create_task(self._poll(stream))
+    async def _watched(self, jobs: Sequence[Job]) -> AsyncIterator[list[EventStream]]:
+        """The events of jobs, in their order, kept fresh while somebody follows them."""
+        streams = [self._event_streams.of(job) for job in jobs]
+        for stream in streams:
+            stream.followers += 1
+        poll: asyncio.Task[None] | None = None
         try:
-            yield stream
+            for stream, job in zip(streams, jobs, strict=True):
+                if not self._runs_here(job.id):  # then the row is newer than what was told last
+                    stream.tell(job)
+            places = await self._places([job for job in jobs if job.state == "queued"])
+            for stream in streams:
+                if stream.place is None:
+                    stream.place = places.get(stream.job.id)
+            poll = asyncio.create_task(self._poll(streams))
+            yield streams
         finally:
-            poll.cancel()
+            if poll is not None:
+                poll.cancel()
+            for stream in streams:
+                stream.followers -= 1
 
-    async def _poll(self, stream: EventStream) -> None:
-        """Look at the row of a job that does not run here."""
-        while not stream.job.is_ended:
-            if not self._runs_here(stream.job.id):
+    async def _poll(self, streams: Sequence[EventStream]) -> None:
+        """Look at the rows of jobs that do not run here."""
+        while open_ := [stream for stream in streams if not stream.job.is_ended]:
+            elsewhere = [stream for stream in open_ if not self._runs_here(stream.job.id)]
+            if elsewhere:
                 with contextlib.suppress(EnlargerError):  # the database comes back
-                    job = await self._rows.jobs.get(stream.job.id)
-                    if job is not None and not self._runs_here(job.id):
-                        stream.tell(job)
-                        stream.tell_place(await self._place(job))
+                    await self._look_at(elsewhere)
             await asyncio.sleep(POLL_S)
 
-    async def _place(self, job: Job) -> tuple[int, int] | None:
-        """Return a queued job's place in the queue, and the queue's length."""
-        if job.state != "queued":
-            return None
-        position, length, _ = await self._rows.queue.place(job)
-        return position, length
+    async def _look_at(self, streams: Sequence[EventStream]) -> None:
+        """Tell streams what the rows of their jobs say."""
+        found = await self._rows.jobs.get_all([stream.job.id for stream in streams])
+        places = await self._places([job for job in found.values() if job.state == "queued"])
+        for stream in streams:
+            job = found.get(stream.job.id)
+            if job is not None and not self._runs_here(job.id):
+                stream.tell(job)
+                stream.tell_place(places.get(job.id))
+
+    async def _places(self, queued: Sequence[Job]) -> Mapping[str, tuple[int, int]]:
+        """Return the places of queued jobs, and the queue's length, by the ids of the jobs."""
+        return await self._rows.queue.places([job.id for job in queued])

@@ -23,11 +23,13 @@ from enlarger.errors import (
 from enlarger.jobs.endings import Endings
 from enlarger.jobs.event_streams import EventStreams
 from enlarger.jobs.files import JobFiles
+from enlarger.jobs.inputs import InputPreview
 from enlarger.jobs.job import Job
 from enlarger.jobs.previews import TilePreviews
 from enlarger.jobs.progress import JobProgress
 from enlarger.jobs.rows import Rows
 from enlarger.options import Options
+from enlarger.picture.preview import MOST_SIDE_PX
 from enlarger.pipeline.outcome import Outcome
 from enlarger.pipeline.pipeline import Pipeline
 from enlarger.request import BytesSource, UpscaleRequest, UrlSource
@@ -139,12 +141,18 @@ class JobWork:
         return source
 
     async def _follow(self, job: Job, progress: JobProgress, work: Awaitable[Outcome]) -> None:
-        """Show finished tiles while the work goes on; then end the job."""
+        """Show finished tiles and the picture itself while the work goes on; then end the job."""
         stream = self._event_streams.of(job)
-        async with TilePreviews(self._files, stream, self._executor) as previews:
+        make = partial(self._pipeline.preview, max_side_px=MOST_SIDE_PX)
+        async with (
+            TilePreviews(self._files, stream, self._executor) as previews,
+            InputPreview(job.id, self._files, make) as before,
+        ):
             progress.piece = previews.add
+            progress.when_read(before.begin)
             outcome = await work
-        await self._endings.succeed(job, outcome)
+            input_preview = await before.made()
+        await self._endings.succeed(job, outcome, input_preview)
 
     async def _give_back(self, job: Job, progress: JobProgress, *, not_before: float) -> bool:
         """Let another gateway go on with a job; return whether it was still held here."""

@@ -20,6 +20,32 @@ _LARGEST_PROFILE_BYTES = 1 << 15
 """Those of displays are smaller; a larger one would outweigh the picture."""
 
 
+LEAST_SIDE_PX, MOST_SIDE_PX = 16, 2048
+"""The longest side of a preview is between these."""
+
+
+def fitted(size_px: tuple[int, int], max_side_px: int) -> tuple[int, int]:
+    """Return the width and height of a picture that is reduced until no side is longer than ``max_side_px``."""
+    longest = max(size_px)
+    if longest <= max_side_px:
+        return size_px
+    width, height = (max(1, round(side * max_side_px / longest)) for side in size_px)
+    return width, height
+
+
+def reduced(file: bytes, max_side_px: int) -> bytes:
+    """Return a smaller preview of a preview; the same file if no side is longer than ``max_side_px``."""
+    with Image.open(io.BytesIO(file)) as image:
+        size_px = fitted(image.size, max_side_px)
+        if size_px == image.size:
+            return file
+        image.draft(
+            None, size_px
+        )  # decodes a half, a quarter or an eighth of the size, if that is enough
+        smaller = image.resize(size_px, Image.Resampling.BOX, reducing_gap=None)
+        return _encoded(smaller, image.info.get("icc_profile"))
+
+
 def preview(
     samples: Samples,
     size_px: tuple[int, int],
@@ -57,6 +83,10 @@ def preview(
         icc = profile.rgb_of_gray(icc)
     if icc is not None and len(icc) > _LARGEST_PROFILE_BYTES:
         icc = None
+    return _encoded(image, icc)
+
+
+def _encoded(image: Image.Image, icc: bytes | None) -> bytes:
     file = io.BytesIO()
     image.save(file, "JPEG", quality=_QUALITY, icc_profile=icc)
     return file.getvalue()

@@ -16,7 +16,7 @@ from enlarger.engine import Engine
 from enlarger.errors import CapacityError, EnlargerError
 from enlarger.models import Catalogue
 from enlarger.options import SCALES, Options
-from enlarger.picture.preview import preview
+from enlarger.picture.preview import fitted, preview
 from enlarger.picture.sandbox.pool import Decoders
 from enlarger.picture.values import Header
 from enlarger.pipeline.admission import Admission, Charge
@@ -43,6 +43,10 @@ log = structlog.get_logger()
 
 _PLACEHOLDER_BYTES = 8
 """Bytes per pixel of a placeholder: resampled, on white, and encoded."""
+
+_PREVIEW_BYTES, _PLAIN_PREVIEW_BYTES = 16, 6
+"""Bytes per pixel of a file that a preview is made of: its samples, and their copies in 8 bits and on white. An opaque
+picture in 8 bits is only copied once."""
 
 _NOBODY = Listener()
 
@@ -150,6 +154,7 @@ class Pipeline:
             source = await self._inputs.read(job)
             holds(len(source.data) - come_bytes)
             request = PlannedRequest(job, source, await self._plan(source.data, job.options))
+            listener.read(source)
             listener.plan(request.plan.header, len(source.data), request.cost.mflop)
             key = await in_thread(self._executor, request.key)
             watch.lap("fetch")
@@ -192,6 +197,27 @@ class Pipeline:
         async with self._memory.hold(_PLACEHOLDER_BYTES * out.width_px * out.height_px):
             picture = await self._inputs.first_frame(data)
             show = partial(preview, picture.samples, plan.size_px, part=out)
+            return await in_thread(self._executor, show)
+
+    async def preview(self, data: bytes, max_side_px: int) -> bytes:
+        """Return a file's first frame, upright, as a JPEG file in sRGB; what is transparent is put on white.
+
+        Args:
+            data: the file.
+            max_side_px: the most pixels of a side; a smaller picture keeps its size.
+
+        Raises:
+            RequestError: the file is not an image that can be read here.
+        """
+        header = await self._inputs.header(data)
+        is_plain = header.depth_bits <= 8 and not header.may_be_transparent
+        px_bytes = _PLAIN_PREVIEW_BYTES if is_plain else _PREVIEW_BYTES
+        async with self._memory.hold(px_bytes * header.width_px * header.height_px):
+            picture = await self._inputs.first_frame(data)
+            size_px = fitted((picture.width_px, picture.height_px), max_side_px)
+            show = partial(
+                preview, picture.samples, size_px, icc=picture.icc, stated=picture.stated
+            )
             return await in_thread(self._executor, show)
 
     def estimate(self, header: Header, options: Options, *, input_bytes: int) -> Estimate:

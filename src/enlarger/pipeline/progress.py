@@ -10,6 +10,7 @@ from enlarger.engine import Engine
 from enlarger.geometry.rect import Rect
 from enlarger.picture.encoding import Statement
 from enlarger.picture.values import Header, Samples
+from enlarger.request import BytesSource
 
 OnTile = Callable[[int, int], None]
 """Called with tiles done and tiles planned after each tile, on the event loop."""
@@ -49,6 +50,9 @@ def _ignore(*_: object) -> None:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listener:
     """Callbacks for the progress of one request. All are called on the event loop."""
+
+    read: Callable[[BytesSource], None] = _ignore
+    """Called with the file of the picture when it is here."""
 
     plan: Callable[[Header, int, float], None] = _ignore
     """Called with the plan: the file's header, its bytes, and the computing in mflop."""

@@ -2,12 +2,13 @@
 
 from enlarger.storage.drafts import Draft, check_room
 from enlarger.storage.places import result_store, storage_at
-from enlarger.storage.results import ResultStore, StoredResult, sweep_regularly
+from enlarger.storage.results import PreviewKind, ResultStore, StoredResult, sweep_regularly
 from enlarger.storage.storage import ObjectFacts, Storage, Sweep
 
 __all__ = [
     "Draft",
     "ObjectFacts",
+    "PreviewKind",
     "ResultStore",
     "Storage",
     "StoredResult",

@@ -13,7 +13,7 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar, get_args
 
 import structlog
 
@@ -27,6 +27,14 @@ from enlarger.storage.storage import ObjectFacts, Storage, Sweep
 log = structlog.get_logger()
 
 _NAME = re.compile(r"upscaled_[0-9a-f]{32}\.(png|jpg|webp|avif|tif)")
+
+_PREVIEW = re.compile(r"upscaled_[0-9a-f]{32}\.(input|result)\.jpg")
+
+PreviewKind = Literal["input", "result"]
+"""What a preview beside a result shows: the picture of the request, or the result itself."""
+
+_ORPHAN_S = 60
+"""A preview without a result is deleted at this age. Before, a listing may have missed a result that was just made."""
 
 _SHARED_PREFIX = "results"
 """Where the shared storage keeps results, apart from the files of jobs."""
@@ -80,8 +88,7 @@ class ResultStore:
     folder the next sweep dates them anew: nobody loses a result for it, and no file stays for much longer than two
     lives.
 
-    What belongs beside a result, such as a preview, is an object whose key begins with ``upscaled_`` and its token: the
-    place to add it is ``_NAME``, so that it is swept in the same way.
+    Previews are objects beside a result, and are deleted with it. Their keys begin with ``upscaled_`` and its token.
 
     Args:
         storage: Where results are kept.
@@ -171,10 +178,37 @@ class ResultStore:
 
     async def delete(self, name: str) -> None:
         """Delete the result ``{token}.{ext}``. A sweep deletes what cannot be deleted now."""
+        token = name.partition(".")[0]
+        names = [name, *(f"{token}.{kind}.jpg" for kind in get_args(PreviewKind))]
         with suppress(EnlargerError):
-            await self.storage.delete([f"upscaled_{name}"])
+            await self.storage.delete([f"upscaled_{one}" for one in names])
             if self._shared is not None:
-                await self._shared.delete([_shared_key(name)])
+                await self._shared.delete([_shared_key(one) for one in names])
+
+    async def keep_preview(self, stored: StoredResult, kind: PreviewKind, data: bytes) -> None:
+        """Keep a preview, which is a JPEG file, beside a result.
+
+        Raises:
+            StorageFull, StorageUnavailable: It cannot be kept.
+        """
+        storage, key = self._beside(stored, kind)
+        await storage.put(key, data)
+
+    async def preview(self, stored: StoredResult, kind: PreviewKind) -> bytes | None:
+        """Return a preview that was kept beside a result, a JPEG file; None if there is none.
+
+        Raises:
+            StorageUnavailable: The bucket cannot be reached.
+        """
+        storage, key = self._beside(stored, kind)
+        return await storage.get(key)
+
+    def _beside(self, stored: StoredResult, kind: PreviewKind) -> tuple[Storage, str]:
+        """Where a preview is, which is where its result is, and under which key."""
+        name = f"{stored.token}.{kind}.jpg"
+        if self._shared is not None and stored.is_shared:
+            return self._shared, _shared_key(name)
+        return self.storage, f"upscaled_{name}"
 
     async def find(self, name: str) -> StoredResult | None:
         """The result ``{token}.{ext}``, unless it has expired or was never there.
@@ -256,20 +290,33 @@ class ResultStore:
 
     async def _swept(self, storage: Storage, prefix: str) -> Sweep:
         now = self._clock()
-        ours = [
+        found = await storage.children(prefix)
+        results = [facts for facts in found if _NAME.fullmatch(_last(facts.key))]
+        previews = [facts for facts in found if _PREVIEW.fullmatch(_last(facts.key))]
+        expired = [facts for facts in results if now - facts.modified_at >= self.max_age_s]
+        all_tokens, gone = ({_token(one.key) for one in some} for some in (results, expired))
+        left_over = [
             facts
-            for facts in await storage.children(prefix)
-            if _NAME.fullmatch(facts.key.rpartition("/")[2])
+            for facts in previews
+            if _token(facts.key) in gone
+            or (_token(facts.key) not in all_tokens and now - facts.modified_at >= _ORPHAN_S)
         ]
-        await storage.redate([facts.key for facts in ours if facts.modified_at > now], now)
-        return await storage.delete(
-            [facts.key for facts in ours if now - facts.modified_at >= self.max_age_s]
-        )
+        future = [facts.key for facts in (*results, *previews) if facts.modified_at > now]
+        await storage.redate(future, now)
+        return await storage.delete([facts.key for facts in (*expired, *left_over)])
 
     def _places(self, name: str) -> list[tuple[Storage, str]]:
         """Where a result may be, and under which key."""
         shared = [] if self._shared is None else [(self._shared, _shared_key(name))]
         return [(self.storage, f"upscaled_{name}"), *shared]
+
+
+def _last(key: str) -> str:
+    return key.rpartition("/")[2]
+
+
+def _token(key: str) -> str:
+    return _last(key).removeprefix("upscaled_").partition(".")[0]
 
 
 def _new_key(suffix: str) -> str:

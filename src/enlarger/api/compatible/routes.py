@@ -18,6 +18,7 @@ from enlarger.api.compatible import schemas
 from enlarger.api.compatible.answers import answer
 from enlarger.api.compatible.requests import parse_body, parse_job, parse_query
 from enlarger.api.downloads import download
+from enlarger.api.previews import ResultPreviews, max_side_px, preview_answer
 from enlarger.api.probes import Reason
 from enlarger.api.streaming import FileText
 from enlarger.api.upscaling import Upscaler
@@ -43,6 +44,7 @@ class CompatibleRoutes:
     """The handlers of the compatible contract."""
 
     upscaler: Upscaler
+    previews: ResultPreviews
     jobs: Jobs
     engines: EngineStatus
     settings: Settings
@@ -106,6 +108,11 @@ class CompatibleRoutes:
         if stored is None:  # a job's result may have expired, or be of an earlier version
             record = await self.jobs.by_file_name(name)
             return self.job_picture(record) if record else abort(404)
+        cached = f"private, max-age={int(store.left_s(stored))}, immutable"
+        if (side_px := max_side_px(request.args)) is not None:
+            return preview_answer(
+                await self.previews.of(stored, side_px), {"Cache-Control": cached}
+            )
         return download(
             request.headers,
             request.method,
@@ -113,7 +120,7 @@ class CompatibleRoutes:
             size_bytes=stored.size_bytes,
             headers={
                 "Content-Type": MEDIA_TYPES[stored.suffix],
-                "Cache-Control": f"private, max-age={int(store.left_s(stored))}, immutable",
+                "Cache-Control": cached,
                 "Content-Disposition": "inline",
             },
             read=partial(store.stream, stored),

@@ -209,7 +209,9 @@ def curl(operation: Operation, base_url: str) -> str:
     made = operation.answers.get(200)
     saved = _SAVED.get(made.media_types[0]) if made and made.media_types else None
     words += ["-o", saved] if saved else []
-    command = shlex.join([*words, f"{base_url}{path}" + (f"?{urlencode(query)}" if query else "")])
+    command = shlex.join(
+        [*words, f"{base_url}{path}" + (f"?{urlencode(query, safe='{}')}" if query else "")]
+    )
     # In double quotes, so that the shell inserts the key.
     needs_key = ListNeedsKeys in operation.errors
     return f'{command} -H "Authorization: Bearer $ENLARGER_API_KEY"' if needs_key else command

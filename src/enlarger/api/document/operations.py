@@ -120,7 +120,8 @@ _ALL = (
         "The file of a result",
         ranged(Answer(text="The file.", media_types=PICTURE_TYPES, headers=FILE_HEADERS)),
         text="Whoever knows the name may read the file.",
-        own_errors=(errors.ResultExpired, *STORED),
+        query=requests.PREVIEW,
+        own_errors=(errors.InvalidOption, errors.UnreadableImage, errors.ResultExpired, *STORED),
     ),
     _pictures(
         "POST /v1/compare",
@@ -180,11 +181,25 @@ _ALL = (
         text="May be repeated.",
     ),
     _jobs(
+        "GET /v1/jobs/<job_id>/input",
+        "jobInput",
+        "The input of a job, as a small JPEG",
+        ranged(
+            Answer(
+                text="The preview.", media_types=(PREVIEW_TYPE,), headers=(*FILE_HEADERS, "Expires")
+            )
+        ),
+        text="The first frame, upright, in sRGB and on white. It exists as long as the job is unfinished, and then as long as its result.",
+        query=requests.PREVIEW,
+        own_errors=(errors.InvalidOption, errors.UnreadableImage, *RESULT),
+    ),
+    _jobs(
         "GET /v1/jobs/<job_id>/result",
         "jobResult",
         "The picture that a job has made",
         ranged(Answer(text="The file.", media_types=PICTURE_TYPES, headers=(*_FACTS, "Expires"))),
-        own_errors=RESULT,
+        query=requests.PREVIEW,
+        own_errors=(errors.InvalidOption, errors.UnreadableImage, *RESULT),
     ),
     _jobs(
         "GET /v1/jobs/<job_id>/events",
@@ -195,6 +210,27 @@ _ALL = (
             "Server-sent events: `state` has the job (`Job`), `progress` its progress (`Advance`), `tile` a finished tile "
             "(`ShownTile`). The stream ends with the job."
         ),
+    ),
+    _jobs(
+        "GET /v1/events",
+        "events",
+        "The progress of several jobs, as it happens",
+        EVENTS,
+        text=(
+            "The events of `/v1/jobs/{job_id}/events` for each job. Their data also have the id of their `job`. The id of an event holds "
+            "the place in the stream of every job. The stream ends when all jobs have ended."
+        ),
+        query=requests.EVENTS,
+        own_errors=(errors.InvalidOption,),
+        example={"jobs": "{job_id}"},
+    ),
+    _jobs(
+        "GET /v1/jobs/<job_id>/tiles",
+        "jobTiles",
+        "The finished tiles of an unfinished job",
+        ok(v1.ShownTiles),
+        text="For clients that begin to follow a job late: its stream of events repeats only the latest tiles.",
+        own_errors=(errors.TilesGone,),
     ),
     _jobs(
         "GET /v1/jobs/<job_id>/tiles/<int:index>",

@@ -10,8 +10,10 @@ from enlarger.api.document.schemas import Schema, properties_of
 from enlarger.api.v1.batches import MOST_ITEMS
 from enlarger.api.v1.jobs import MOST_WAIT_S
 from enlarger.api.v1.lists import MOST_JOBS, USUAL_JOBS
+from enlarger.api.v1.shared_events import MOST_JOBS as MOST_FOLLOWED
 from enlarger.jobs.job import STATES
 from enlarger.options import Options
+from enlarger.picture.preview import LEAST_SIDE_PX, MOST_SIDE_PX
 
 EXAMPLE_B64 = "iVBORw0KGgoAAAANSUhEUgAAAAQAAAADCAIAAAA7ljmRAAAAGklEQVR42mM8EaDBAANMDAwMPhpbIBxGZBkAVa8DrZ/mB7YAAAAASUVORK5CYII="
 """A picture of 4 x 3 pixels."""
@@ -148,6 +150,20 @@ _WAIT_TEXT = "Seconds to wait for the end of the job."
 WAIT = _object(
     {"wait": _of("integer", minimum=0, maximum=MOST_WAIT_S, default=0, description=_WAIT_TEXT)}
 )
+
+_MAX_SIDE_TEXT = (
+    "Return a JPEG in sRGB, reduced until no side has more pixels than this, instead of the file."
+)
+PREVIEW = _object(
+    {
+        "max_side": _of(
+            "integer", minimum=LEAST_SIDE_PX, maximum=MOST_SIDE_PX, description=_MAX_SIDE_TEXT
+        )
+    }
+)
+
+_EVENTS_TEXT = f"Ids of 1 to {MOST_FOLLOWED} unfinished jobs, with commas between them."
+EVENTS = _requiring(_object({"jobs": _of("string", description=_EVENTS_TEXT)}), "jobs")
 
 _STATE = f"({'|'.join(STATES)})"
 _STATE_TEXT = f"Only jobs in these states, with commas between them: {', '.join(STATES)}."

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from email.utils import formatdate
+from typing import Any
 
 from quart import Response, g, request
 
 from enlarger.api.callers import caller_of
 from enlarger.api.downloads import download
 from enlarger.api.facts import absolute
+from enlarger.api.previews import ResultPreviews, max_side_px, preview_answer
 from enlarger.api.v1 import schemas
 from enlarger.api.v1.answers import (
     ModelOf,
@@ -25,9 +27,11 @@ from enlarger.api.v1.answers import (
 from enlarger.api.v1.events import PING, RETRY, event, event_stream, nothing_more
 from enlarger.api.v1.lists import cursor_fault, read_page
 from enlarger.api.v1.reader import owner_of_request
+from enlarger.api.v1.shared_events import check_jobs, last_seen, read_ids, shared_id
 from enlarger.errors import Fault, InvalidOption, ListNeedsKeys, NotFound
-from enlarger.jobs import Event, Job, Jobs, View
+from enlarger.jobs import Event, Job, Jobs, Shown, View
 from enlarger.picture.preview import MEDIA_TYPE as PREVIEW_TYPE
+from enlarger.picture.preview import MOST_SIDE_PX
 from enlarger.pipeline.admission import retry_after
 
 MOST_WAIT_S = 30
@@ -39,6 +43,7 @@ class JobRoutes:
     """The handlers of existing jobs."""
 
     jobs: Jobs
+    previews: ResultPreviews
     public_url: str | None
     model_of: ModelOf
 
@@ -77,9 +82,31 @@ class JobRoutes:
         """``DELETE /v1/jobs/{id}``: cancel it, or delete its result."""
         return await self.answer(await self.jobs.cancel(await self._job(job_id)))
 
+    async def input(self, job_id: str) -> Response:
+        """``GET /v1/jobs/{id}/input``: the picture that is enlarged, as a small JPEG file."""
+        record = await self._job(job_id)
+        side_px = max_side_px(request.args) or MOST_SIDE_PX
+        data = await self.previews.smaller(await self.jobs.inputs.of(record), side_px)
+        is_kept = record.is_ended
+        return preview_answer(
+            data, self._lifetime(record) if is_kept else {"Cache-Control": "private, max-age=60"}
+        )
+
     async def result(self, job_id: str) -> Response:
         """``GET /v1/jobs/{id}/result``: the picture."""
-        return self.picture(await self._job(job_id))
+        record = await self._job(job_id)
+        side_px = max_side_px(request.args)
+        return self.picture(record) if side_px is None else await self._preview(record, side_px)
+
+    async def tiles(self, job_id: str) -> Response:
+        """``GET /v1/jobs/{id}/tiles``: the finished tiles of an unfinished job."""
+        record = await self._job(job_id)
+        body: schemas.ShownTiles = {
+            "tiles": [self._tile(record, one) for one in await self.jobs.results.tiles(record)],
+            "request_id": g.request_id,
+        }
+        headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+        return Response(json.dumps(body), headers=headers)
 
     async def tile(self, job_id: str, index: int) -> Response:
         """``GET /v1/jobs/{id}/tiles/{index}``: a finished tile of a running job."""
@@ -101,28 +128,46 @@ class JobRoutes:
         # Closed here, not when it is collected: until then it would look at the job's row.
         async with aclosing(self.jobs.watching.events(record, after)) as events:
             async for one in events:
-                yield PING if one is None else await self._written(one)
+                yield PING if one is None else event(one.kind, await self._data(one), one.id)
 
-    async def _written(self, one: Event) -> bytes:
-        """One event as the stream has it."""
-        data: schemas.ShownTile | schemas.Job | schemas.Advance
+    async def events_of_all(self) -> Response:
+        """``GET /v1/events``: server-sent events of several jobs."""
+        ids = read_ids(request.args)
+        found = await self.jobs.get_all(ids, self._owner())
+        seen = last_seen(request.headers.get("Last-Event-ID", "").strip(), ids)
+        check_jobs(ids, found, seen)
+        followed = [
+            found[id_]
+            for id_ in ids
+            if not self.jobs.watching.has_seen_the_end(found[id_], seen.get(id_))
+        ]
+        if not followed:
+            return nothing_more()
+        return event_stream(self._shared_stream(followed, {id_: seen.get(id_, 0) for id_ in ids}))
+
+    async def _shared_stream(
+        self, followed: list[Job], seen: dict[str, int]
+    ) -> AsyncIterator[bytes]:
+        """The events of jobs. ``seen`` has the last event of each job that the client asked for; 0 if it saw none."""
+        yield RETRY
+        after = {id_: last for id_, last in seen.items() if last}
+        async with aclosing(self.jobs.watching.events_of_all(followed, after)) as events:
+            async for one in events:
+                if one is None:
+                    yield PING
+                    continue
+                seen[one.job.id] = one.id
+                yield event(one.kind, {"job": one.job.id, **await self._data(one)}, shared_id(seen))
+
+    async def _data(self, one: Event) -> Mapping[str, Any]:
+        """Return the data of an event."""
         if one.shown is not None:
-            place, index = one.shown.place, one.shown.index
-            data = {
-                "index": index,
-                "x": place.left,
-                "y": place.top,
-                "w": place.width_px,
-                "h": place.height_px,
-                "url": absolute(f"/v1/jobs/{one.job.id}/tiles/{index}", self.public_url),
-            }
-        else:
-            view = await self.jobs.prospects.view(one.job)
-            if one.kind == "state":
-                data = self._object(view)
-            else:
-                data = {"stage": one.job.stage, **progress_object(view)}
-        return event(one.kind, data, one.id)
+            return self._tile(one.job, one.shown)
+        view = await self.jobs.prospects.view(one.job)
+        if one.kind == "state":
+            return self._object(view)
+        advance: schemas.Advance = {"stage": one.job.stage, **progress_object(view)}
+        return advance
 
     async def answer(
         self, record: Job, *, status: int = 200, headers: dict[str, str] | None = None
@@ -149,6 +194,18 @@ class JobRoutes:
             headers["Idempotency-Replayed"] = "true"
         return await self.answer(record, status=202, headers=headers)
 
+    async def _preview(self, record: Job, side_px: int) -> Response:
+        """The result of a job as a small JPEG file."""
+        stored = await self.jobs.results.stored(record)
+        return preview_answer(await self.previews.of(stored, side_px), self._lifetime(record))
+
+    def _lifetime(self, record: Job) -> dict[str, str]:
+        """Headers that say how long the result of a job will live."""
+        return {
+            "Cache-Control": f"private, max-age={self.jobs.results.left_s(record):.0f}, immutable",
+            "Expires": formatdate(record.expires_at or 0.0, usegmt=True),
+        }
+
     def picture(self, record: Job) -> Response:
         """The file of a job that has succeeded.
 
@@ -157,7 +214,6 @@ class JobRoutes:
         """
         made = made_object(self.jobs.results.of(record))
         result = made["result"]
-        expires_at = record.expires_at or 0.0
         suffix = (record.file_name or "").partition(".")[2]
         return download(
             request.headers,
@@ -167,20 +223,35 @@ class JobRoutes:
             headers={
                 "Content-Type": result["media_type"],
                 "Content-Disposition": f'inline; filename="upscaled.{suffix}"',
-                "Cache-Control": f"private, max-age={self.jobs.results.left_s(record):.0f}, immutable",
-                "Expires": formatdate(expires_at, usegmt=True),
+                **self._lifetime(record),
                 "Server-Timing": timing_header(made),
                 **fidelity_headers(made),
             },
             read=lambda start, end: self.jobs.results.read(record, start, end),
         )
 
+    def _tile(self, record: Job, shown: Shown) -> schemas.ShownTile:
+        """Return a finished tile as JSON."""
+        place = shown.place
+        return {
+            "index": shown.index,
+            "x": place.left,
+            "y": place.top,
+            "w": place.width_px,
+            "h": place.height_px,
+            "url": absolute(f"/v1/jobs/{record.id}/tiles/{shown.index}", self.public_url),
+        }
+
     def _object(self, view: View) -> schemas.Job:
         return job_object(view, public_url=self.public_url, model_of=self.model_of)
 
     async def _job(self, job_id: str) -> Job:
-        is_link = caller_of(request.scope).is_link
-        return await self.jobs.get(job_id, None if is_link else owner_of_request())
+        return await self.jobs.get(job_id, self._owner())
+
+    @staticmethod
+    def _owner() -> str | None:
+        """Return whose jobs the request may see; None: anybody's, by a signed link."""
+        return None if caller_of(request.scope).is_link else owner_of_request()
 
 
 def _wait_s(text: str | None) -> float:

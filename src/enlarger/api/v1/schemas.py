@@ -111,7 +111,7 @@ class Advance(Ahead):
 
 
 class ShownTile(TypedDict):
-    """The data of a ``tile`` event: a finished tile, and its place in the result in pixels."""
+    """A finished tile, and its place in the result in pixels. It is the data of a ``tile`` event."""
 
     index: int
     x: int
@@ -119,6 +119,15 @@ class ShownTile(TypedDict):
     w: int
     h: int
     url: str
+
+
+class ShownTiles(TypedDict):
+    """The finished tiles of an unfinished job."""
+
+    tiles: list[ShownTile]
+    """By ``index``. Empty if the picture has only one tile."""
+
+    request_id: str
 
 
 class JobResult(File, Facts):

@@ -41,6 +41,13 @@ class JobRows:
         """Return the job of this id."""
         return await self._records.find(jobs.c.id == id)
 
+    async def get_all(self, ids: Collection[str]) -> dict[str, Job]:
+        """Return the jobs of these ids, by id. Ids that no job has are left out."""
+        found = await self._records.find_all(
+            select(*self._records.columns).where(jobs.c.id.in_(ids))
+        )
+        return {job.id: job for job in found}
+
     async def by_file_name(self, name: str) -> Job | None:
         """Return the job whose result has this name."""
         return await self._records.find(jobs.c.file_name == name)

@@ -111,6 +111,22 @@ class Queue:
         )
         return row["before"] + 1, row["length"], float(row["mflop"])
 
+    async def places(self, ids: Collection[str]) -> dict[str, tuple[int, int]]:
+        """Return the places of those jobs that are queued, by id, each with the queue's length. Place 1 is the next."""
+        if not ids:
+            return {}
+        queued = (
+            select(
+                jobs.c.id,
+                func.row_number().over(order_by=jobs.c.number).label("place"),
+                func.count().over().label("length"),
+            )
+            .where(jobs.c.state == "queued")
+            .subquery()
+        )
+        found = await self._database.read(select(queued).where(queued.c.id.in_(ids)))
+        return {row["id"]: (row["place"], row["length"]) for row in found}
+
     async def waiting(self) -> tuple[int, float]:
         """Return the number of queued jobs, and the known cost of them all in mflop."""
         (row,) = await self._database.read(
