@@ -21,6 +21,7 @@ from sqlalchemy import create_engine, text
 from unprivileged import run, unwritable
 
 from enlarger.config import Settings, load, shown_settings
+from enlarger.config.loading import SECRETS
 from enlarger.doctor import (
     Finding,
     Level,
@@ -59,12 +60,15 @@ def test_settings_have_origins_and_no_secrets(monkeypatch: pytest.MonkeyPatch) -
     """Neither the findings nor what JSON is made of has a password."""
     monkeypatch.setenv("ENLARGER_DATABASE", "postgresql://me:sesame@db/jobs")
     monkeypatch.setenv("ENLARGER_TILE_TOKEN", "sesame-open-yourself")
+    monkeypatch.setenv("ENLARGER_WEBHOOK_SECRETS", "whsec_" + "A" * 32)
+    monkeypatch.setenv("ENLARGER_SIGNING_KEYS", "shop:sesame-open-yourself")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://me:sesame@traces:4318")
     monkeypatch.setenv("FILE_MAX_AGE", "60")
     shown = {one.variable: one for one in shown_settings(load())}
     assert (shown["FILE_MAX_AGE"].value, shown["FILE_MAX_AGE"].origin) == ("60.0", "environment")
     assert (shown["MODEL_DIR"].value, shown["MODEL_DIR"].origin) == ("models", "default")
-    assert shown["ENLARGER_DATABASE"].value == "(hidden)"
+    hidden = {variable for variable, one in shown.items() if one.value == "(hidden)"}
+    assert hidden == set(SECRETS) - {"ENLARGER_API_KEYS"}  # which is not set
     found = settings_check.findings(settings_check.gather(load()))
     assert "sesame" not in repr(found)
     assert "FILE_MAX_AGE=60.0" in [finding.title for finding in found]

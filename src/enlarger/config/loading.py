@@ -24,7 +24,7 @@ SECRETS = (
     "ENLARGER_DATABASE",
     "ENLARGER_SIGNING_KEYS",
     "ENLARGER_TILE_TOKEN",
-    "ENLARGER_WEBHOOKSECRETS",
+    "ENLARGER_WEBHOOK_SECRETS",
 )
 """Settings whose values are never shown."""
 
