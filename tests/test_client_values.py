@@ -18,7 +18,6 @@ import enlarger
 from enlarger import Client, errors
 from enlarger.client import JobStatus, UpscaleOptions
 from enlarger.client.answers import (
-    Answer,
     after_event,
     error_from,
     error_of,
@@ -31,6 +30,7 @@ from enlarger.client.answers import (
 from enlarger.client.calls import Budget, Send, Sleep, Tell, sent, waited
 from enlarger.client.requests import Request, job_path, picture_request
 from enlarger.client.retry import Patience, pause_s, retry_after_s
+from enlarger.client.values import Answer
 from enlarger.errors import EnlargerError, QueueFull, RequestError, UnexpectedAnswer
 from enlarger.options import Options, read_options
 

@@ -4,10 +4,10 @@
 performs the steps, with or without ``await``. The client imports nothing of the server.
 """
 
-from enlarger.client.answers import Estimate, JobStatus, ModelInfo, Models, Upscaled
 from enlarger.client.asynchronous import AsyncClient, AsyncJobHandle
 from enlarger.client.requests import Source, UpscaleOptions
 from enlarger.client.synchronous import Client, JobHandle
+from enlarger.client.values import Estimate, JobStatus, ModelInfo, Models, Upscaled
 
 __all__ = [
     "AsyncClient",

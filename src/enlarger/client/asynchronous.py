@@ -10,12 +10,12 @@ from typing import Any, Self, TypeVar, Unpack
 import httpx2
 
 from enlarger.client import calls
-from enlarger.client.answers import Estimate, JobStatus, Models, Upscaled
 from enlarger.client.calls import Budget, Steps
 from enlarger.client.requests import Source, UpscaleOptions
 from enlarger.client.retry import Patience
 from enlarger.client.synchronous import ATTEMPTS, TIMEOUT_S, OnProgress
 from enlarger.client.transport import Run, async_driven, http_options
+from enlarger.client.values import Estimate, JobStatus, Models, Upscaled
 
 T = TypeVar("T")
 

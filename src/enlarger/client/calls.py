@@ -14,12 +14,6 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 from enlarger.client.answers import (
-    Answer,
-    Estimate,
-    JobPage,
-    JobStatus,
-    Models,
-    Upscaled,
     after_event,
     error_of,
     estimate_of,
@@ -39,6 +33,7 @@ from enlarger.client.requests import (
     picture_request,
 )
 from enlarger.client.retry import ONGOING, Patience, pause_s
+from enlarger.client.values import Answer, Estimate, JobPage, JobStatus, Models, Upscaled
 from enlarger.errors import ClientError, EnlargerError, InvalidOption, ServerUnreachable, TimedOut
 
 _SILENCE_S = 300.0

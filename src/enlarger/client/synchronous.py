@@ -10,11 +10,11 @@ from typing import Any, Self, TypeVar, Unpack
 import httpx2
 
 from enlarger.client import calls
-from enlarger.client.answers import Estimate, JobStatus, Models, Upscaled
 from enlarger.client.calls import Budget, Steps
 from enlarger.client.requests import Source, UpscaleOptions
 from enlarger.client.retry import Patience
 from enlarger.client.transport import Run, driven, http_options
+from enlarger.client.values import Estimate, JobStatus, Models, Upscaled
 
 OnProgress = Callable[[JobStatus], object]
 """A function that is called after each change of a job."""

@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 import httpx2
 
 from enlarger import __version__
-from enlarger.client.answers import Answer, JobStatus
 from enlarger.client.calls import Event, Listen, NextEvent, Read, Send, Sleep, Step, Steps, Tell
 from enlarger.client.requests import read
+from enlarger.client.values import Answer, JobStatus
 from enlarger.errors import ConfigError, ServerUnreachable
 
 _CONNECT_S = 5.0
