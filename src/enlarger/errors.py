@@ -116,9 +116,9 @@ class WeightsError(EnlargerError, code="weights_error"):
 
     exit_status = 2  # a start that would fail again
 
-    def __init__(self, message: str) -> None:
+    def __str__(self) -> str:
         # What it quotes comes from files of strangers: control characters would reach a terminal.
-        super().__init__("".join(one if one.isprintable() else "?" for one in message))
+        return "".join(one if one.isprintable() else "?" for one in super().__str__())
 
 
 class RequestError(EnlargerError, code="invalid_request", status=422):
