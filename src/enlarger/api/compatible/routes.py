@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -23,7 +24,7 @@ from enlarger.api.streaming import FileText
 from enlarger.api.upscaling import Upscaler
 from enlarger.config import Settings
 from enlarger.engine.status import EngineStatus, ready_count
-from enlarger.errors import EnlargerError
+from enlarger.errors import EnlargerError, ResultLost, StorageUnavailable
 from enlarger.jobs import Job, Jobs
 from enlarger.options import SCALES
 from enlarger.picture.formats import MEDIA_TYPES
@@ -55,8 +56,8 @@ class CompatibleRoutes:
     reason: Callable[[], Reason | None]
     """Why the gateway takes no work now, or None."""
 
-    job_picture: Callable[[Job], Response]
-    """Answers with the result of a job."""
+    job_picture: Callable[[Job], Awaitable[Response]]
+    """Responds with the result of a job."""
 
     @property
     def _executor(self) -> Executor:
@@ -103,21 +104,23 @@ class CompatibleRoutes:
         """``GET /files/{token}.{ext}``: A.3."""
         store = self.upscaler.store
         stored = await store.find(name)
-        if stored is None:  # a job's result may have expired, or be of an earlier version
-            record = await self.jobs.by_file_name(name)
-            return self.job_picture(record) if record else abort(404)
-        return download(
-            request.headers,
-            request.method,
-            etag=f'"sha256-{stored.sha256}"',
-            size_bytes=stored.size_bytes,
-            headers={
-                "Content-Type": MEDIA_TYPES[stored.suffix],
-                "Cache-Control": f"private, max-age={int(store.left_s(stored))}, immutable",
-                "Content-Disposition": "inline",
-            },
-            read=partial(store.stream, stored),
-        )
+        if stored is not None:
+            with suppress(ResultLost):
+                return await download(
+                    request.headers,
+                    request.method,
+                    etag=f'"sha256-{stored.sha256}"',
+                    size_bytes=stored.size_bytes,
+                    headers={
+                        "Content-Type": MEDIA_TYPES[stored.suffix],
+                        "Cache-Control": f"private, max-age={int(store.left_s(stored))}, immutable",
+                        "Content-Disposition": "inline",
+                    },
+                    read=partial(store.open, stored),
+                )
+        # The result of a job may have been deleted, or be of an earlier version.
+        record = await self.jobs.by_file_name(name)
+        return await self.job_picture(record) if record else abort(404)
 
     async def health(self) -> tuple[schemas.Health, int]:
         """``GET /health``: A.4."""
@@ -182,6 +185,9 @@ class CompatibleRoutes:
         """``POST /cleanup``: A.6."""
         try:
             sweep = await self.upscaler.store.sweep()
+        except StorageUnavailable as error:
+            text = f"Manual cleanup failed: {error}"
+            raise StorageUnavailable(text, retry_after_s=error.retry_after_s) from error
         except (OSError, EnlargerError) as error:
             log.warning("cleanup_failed", reason=reason_of(error))
             return {

@@ -79,7 +79,7 @@ class JobRoutes:
 
     async def result(self, job_id: str) -> Response:
         """``GET /v1/jobs/{id}/result``: the picture."""
-        return self.picture(await self._job(job_id))
+        return await self.picture(await self._job(job_id))
 
     async def tile(self, job_id: str, index: int) -> Response:
         """``GET /v1/jobs/{id}/tiles/{index}``: a finished tile of a running job."""
@@ -149,17 +149,18 @@ class JobRoutes:
             headers["Idempotency-Replayed"] = "true"
         return await self.answer(record, status=202, headers=headers)
 
-    def picture(self, record: Job) -> Response:
+    async def picture(self, record: Job) -> Response:
         """The file of a job that has succeeded.
 
         Raises:
             JobNotFinished, JobWithoutResult, ResultExpired: there is none.
         """
+        read = await self.jobs.results.find(record)
         made = made_object(self.jobs.results.of(record))
         result = made["result"]
         expires_at = record.expires_at or 0.0
         suffix = (record.file_name or "").partition(".")[2]
-        return download(
+        return await download(
             request.headers,
             request.method,
             etag=f'"sha256-{result["sha256"]}"',
@@ -172,7 +173,7 @@ class JobRoutes:
                 "Server-Timing": timing_header(made),
                 **fidelity_headers(made),
             },
-            read=lambda start, end: self.jobs.results.read(record, start, end),
+            read=read,
         )
 
     def _object(self, view: View) -> schemas.Job:
