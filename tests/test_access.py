@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 from enlarger.asgi.access import Access, note
 from enlarger.asgi.messages import Receive, Scope, Send
 from enlarger.asgi.request_ids import id_of
+from enlarger.errors import StorageUnavailable
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -154,6 +155,23 @@ async def test_fault_of_a_layer_is_logged() -> None:
     with capture_logs() as entries, pytest.raises(ZeroDivisionError):
         await access(request(), hangs_up, ignored)
     assert [entry["event"] for entry in entries] == ["internal_error", "request"]
+
+
+async def test_body_that_cannot_be_completed_is_one_line() -> None:
+    """The storage that failed has said why; Hypercorn closes the connection."""
+
+    async def loses(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"12", "more_body": True})
+        raise StorageUnavailable("the server's bucket cannot be reached now; try again later")
+
+    access = Access(loses, is_routine=lambda _path, _status: False)
+    with capture_logs() as entries, pytest.raises(StorageUnavailable):
+        await access(request(), hangs_up, ignored)
+    ((event, code, aborted),) = [
+        (entry["event"], entry["code"], entry["aborted"]) for entry in entries
+    ]
+    assert (event, code, aborted) == ("request", "storage_unavailable", True)
 
 
 async def test_refused_websocket_has_a_line() -> None:

@@ -1077,6 +1077,67 @@ async def test_results_of_requests_stay_in_the_folder_where_only_jobs_have_a_buc
     assert await storage_at(bucket).keys("") == []
 
 
+WAYS_TO_ASK: list[tuple[str, dict[str, str]]] = [
+    ("GET", {}),
+    ("HEAD", {}),
+    ("GET", {"Range": "bytes=5-9"}),
+    ("GET", {"If-None-Match": "*"}),
+]
+
+
+@pytest.mark.parametrize("kind", ["folder", "bucket"])
+async def test_file_that_was_deleted_is_not_found(
+    start: Start, kind: str, request: pytest.FixtureRequest
+) -> None:
+    """However it is asked for; no header promises bytes that are not there."""
+    place = {"upload_folder": request.getfixturevalue("bucket")} if kind == "bucket" else {}
+    gateway = await start(**place)
+    url = (await gateway.upscale(image_b64=B64)).body["url"]
+    await gateway.store.delete(url.removeprefix("/files/"))
+    for method, headers in WAYS_TO_ASK:
+        async with gateway.http.request(method, url, headers=headers) as response:
+            assert response.status == 404
+            await response.read()
+
+
+class LosingResults(FolderResults):
+    """Loses each file between finding it and opening it."""
+
+    async def find(self, name: str, *, sha256: str | None = None) -> StoredResult | None:
+        """Delete what is found."""
+        found = await super().find(name, sha256=sha256)
+        await self.delete(name)
+        return found
+
+
+async def test_file_that_is_deleted_while_it_is_asked_for_is_not_found(start: Start) -> None:
+    """It is opened before the headers are sent."""
+    gateway = await start(store=LosingResults)
+    for headers in ({}, {"Range": "bytes=5-9"}):
+        url = (await gateway.upscale(image_b64=B64, no_cache=True)).body["url"]
+        with capture_logs() as logs:
+            async with gateway.http.get(url, headers=headers) as response:
+                assert (response.status, (await response.json())["code"]) == (404, "not_found")
+        assert [entry["event"] for entry in logs if entry["log_level"] != "info"] == ["result_lost"]
+
+
+async def test_bucket_that_is_away_is_told(
+    start: Start, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cleanup is refused as anything else that needs the bucket; the status has the last count."""
+    gateway = await start(upload_folder=bucket)
+    await gateway.upscale(image_b64=B64)
+    before = (await gateway.call("GET", "/status")).body["upload_folder_stats"]
+    assert before["total_files"] == 1
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    gateway.store.storage.store = storage_at(bucket).store
+    reply = await gateway.call("POST", "/cleanup")
+    text = "Manual cleanup failed: the server's bucket cannot be reached now; try again later"
+    assert fault(reply) == (503, "storage_unavailable", text)
+    assert (reply.body["retryable"], reply.headers["Retry-After"]) == (True, "5")
+    assert (await gateway.call("GET", "/status")).body["upload_folder_stats"] == before
+
+
 async def test_file_is_served_until_it_expires(start: Start) -> None:
     """From that moment on it is gone, swept or not."""
     gateway = await start(file_max_age_s=300)

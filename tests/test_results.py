@@ -25,7 +25,7 @@ from pictures import noise
 from results import FolderResults, put
 from structlog.testing import capture_logs
 
-from enlarger.errors import BackendAway, ConfigError, StorageFull, StorageUnavailable
+from enlarger.errors import BackendAway, ConfigError, ResultLost, StorageFull, StorageUnavailable
 from enlarger.picture.encode import encode
 from enlarger.picture.formats import suffix_of
 from enlarger.picture.prepare import prepare
@@ -695,7 +695,7 @@ def results(storage: Storage) -> ResultStore:
 
 async def read(results: ResultStore, file: StoredResult, *part: int) -> bytes:
     """All bytes of a result, or those of a part."""
-    return b"".join([piece async for piece in results.stream(file, *part)])
+    return b"".join([piece async for piece in await results.open(file, *part)])
 
 
 async def test_result_is_found_read_copied_and_deleted(results: ResultStore) -> None:
@@ -716,6 +716,40 @@ async def test_result_is_found_read_copied_and_deleted(results: ResultStore) -> 
     assert await results.find(file.name) is None
     assert await results.copy(file) is None
     assert await read(results, copy) == b"picture"
+
+
+async def test_no_result_is_swept_before_it_expires(storage: Storage) -> None:
+    """A bucket may cut off nearly a second of the date of an object."""
+    clock = Clock()
+    results = ResultStore(storage, max_age_s=MAX_AGE_S, clock=clock)
+    _, file = await put(results, lambda path: path.write_bytes(b"picture"))
+    clock.ahead_s = file.created_at + MAX_AGE_S - 0.01 - time.time()
+    assert results.left_s(file) > 0
+    assert await results.sweep() == Sweep(0, ())
+    found = await results.find(file.name)
+    assert found is not None
+    assert results.left_s(found) > 0
+
+
+async def test_result_that_was_deleted_cannot_be_opened(results: ResultStore) -> None:
+    """The error comes before any byte could be sent."""
+    _, file = await put(results, lambda path: path.write_bytes(b"picture"))
+    await results.delete(file.name)
+    for part in ((0, 7), (2, 5), (2, None)):
+        with pytest.raises(ResultLost):
+            await results.open(file, *part)
+
+
+async def test_count_of_a_bucket_that_is_away_is_the_last_one(bucket: str) -> None:
+    """From a sweep, or from the last count; the log says that it is old."""
+    results = ResultStore(storage_at(bucket), max_age_s=MAX_AGE_S)
+    for _ in range(2):
+        await put(results, lambda path: path.write_bytes(b"picture"))
+    assert await results.sweep() == Sweep(0, ())
+    results.storage.store = storage_at(bucket.replace("enlarger", "absent")).store
+    with capture_logs() as logs:
+        assert await results.usage() == [7, 7]
+    assert "results_not_counted" in [entry["event"] for entry in logs]
 
 
 async def test_sweep_deletes_expired_results_alone(storage: Storage) -> None:

@@ -165,6 +165,24 @@ async def test_batch_is_cancelled(start: Start, models: list[ModelFacts]) -> Non
     engine.let_go()
 
 
+async def test_result_whose_file_was_deleted_is_left_out(start: Start) -> None:
+    """When none is left, the archive is refused before it begins."""
+    gateway = await start()
+    batch = await ended(gateway, await taken(gateway, [item(10), item(11)]))
+    files = await archive(gateway, batch)
+    assert len(files) == 3
+    urls = [each["result"]["url"] for each in batch["items"]]
+    for url in urls:
+        assert len(await archive(gateway, batch)) == len(files)
+        await gateway.store.delete(url.rpartition("/")[2])
+        files.popitem()
+    for method in ("HEAD", "GET"):
+        async with gateway.http.request(method, batch["links"]["results"]) as response:
+            assert response.status == 410
+    async with gateway.http.get(batch["links"]["results"]) as response:
+        await problem_of(response, 410, "result_expired")
+
+
 async def test_results_expire(start: Start) -> None:
     """After ``FILE_MAX_AGE``: 410, and the batch says so."""
     gateway = await start(file_max_age_s=1)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -13,9 +15,10 @@ import aiohttp
 import numpy as np
 import pytest
 from fakes import FailsFirst, HeldEngine, NearestEngine, nearest
-from gateways import B64, PNG, RED, Start, samples
+from gateways import B64, PNG, RED, Running, Start, samples
 from PIL import Image
 from sites import Site, page
+from structlog.testing import capture_logs
 from v1_jobs import (
     ASYNC,
     LONG_S,
@@ -388,7 +391,7 @@ async def test_result_of_an_earlier_version_is_served(start: Start) -> None:
     done = await ended(gateway, job)
     name = done["result"]["url"].removeprefix("/files/")
     found = await gateway.store.find(name)
-    data = b"".join([piece async for piece in gateway.store.stream(found)])
+    data = b"".join([piece async for piece in await gateway.store.open(found)])
     await gateway.store.delete(name)
     blobs = storage_at(gateway.gateway.settings.blobs_place)
     await blobs.put(f"{job['id']}/result", data)
@@ -412,6 +415,50 @@ async def test_result_can_be_deleted(start: Start) -> None:
     async with gateway.http.get(done["result"]["url"]) as response:
         assert response.status == 410
     assert not (Path(gateway.gateway.settings.blobs_place) / job["id"]).exists()
+
+
+@pytest.mark.parametrize("kind", ["folder", "bucket"])
+async def test_result_whose_file_was_deleted_has_expired(
+    start: Start, kind: str, request: pytest.FixtureRequest
+) -> None:
+    """However it is asked for, under both of its addresses, and with its idempotency key."""
+    place = {"upload_folder": request.getfixturevalue("bucket")} if kind == "bucket" else {}
+    gateway = await start(**place)
+    key = {"Idempotency-Key": "lost", "Accept": "image/png"}
+    async with gateway.http.post("/v1/upscale", data=PNG, headers=key) as response:
+        assert response.status == 200
+    job = await queued(gateway)
+    done = await ended(gateway, job)
+    for name in [name async for name in names_of_results(gateway)]:
+        await gateway.store.delete(name)
+    ways = [
+        ("GET", {}),
+        ("HEAD", {}),
+        ("GET", {"Range": "bytes=5-9"}),
+        ("GET", {"If-None-Match": "*"}),
+    ]
+    with capture_logs() as logs:
+        for url in (job["links"]["result"], done["result"]["url"]):
+            for method, headers in ways:
+                async with gateway.http.request(method, url, headers=headers) as response:
+                    assert response.status == 410
+                    await response.read()
+        async with gateway.http.get(job["links"]["result"]) as response:
+            await problem_of(response, 410, "result_expired")
+        async with gateway.http.post("/v1/upscale", data=PNG, headers=key) as response:
+            await problem_of(response, 410, "result_expired")
+    assert {entry["log_level"] for entry in logs} == {"info"}
+
+
+async def names_of_results(gateway: Running) -> AsyncIterator[str]:
+    """Those of all results, as URLs have them."""
+    places = [(gateway.store.storage, "")]
+    if (shared := getattr(gateway.store, "shared", None)) is not None:
+        places.append((shared, "results"))
+    for storage, prefix in places:
+        with suppress(FileNotFoundError):
+            for facts in await storage.children(prefix):
+                yield facts.key.rpartition("upscaled_")[2]
 
 
 async def test_result_expires(start: Start) -> None:

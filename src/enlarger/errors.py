@@ -22,6 +22,7 @@ EnlargerError
 |   `-- BadTile, ModelNotHere, TileTooLarge, Busy, Starting
 |-- EngineError         ours: EngineFailed, WrongOutput, EngineLost
 |-- StorageFull         ours: no room for the result
+|   `-- ResultLost
 |-- UnwritableFile      in the shell: the result's file cannot be written
 `-- ClientError         in the Python client: what no server answered
     `-- ServerUnreachable, TimedOut, UnexpectedAnswer
@@ -370,6 +371,10 @@ class EngineLost(EngineError, code="engine_lost", status=502):
 
 class StorageFull(EnlargerError, code="storage_full", status=507):
     """The result could not be written."""
+
+
+class ResultLost(StorageFull):
+    """The result was deleted before it could be sent."""
 
 
 class UnwritableFile(EnlargerError, code="unwritable_file"):

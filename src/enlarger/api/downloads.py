@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from quart import Response
@@ -52,16 +52,18 @@ def part_of(headers: Headers, *, etag: str, size_bytes: int) -> Part:
     return Part(206, start, end) if start < end else Part(416, 0, 0)
 
 
-def download(
+async def download(
     request_headers: Headers,
     method: str,
     *,
     etag: str,
     size_bytes: int,
     headers: Mapping[str, str],
-    read: Callable[[int, int], AsyncIterator[bytes]],
+    read: Callable[[int, int], Awaitable[AsyncIterator[bytes] | bytes]],
 ) -> Response:
-    """The answer with a file, a part of it, or neither.
+    """Return the response with a file, a part of it, or neither.
+
+    The file is opened first, while its absence can still be an error.
 
     Args:
         request_headers: may have ``If-None-Match``, ``Range`` and ``If-Range``.
@@ -69,7 +71,8 @@ def download(
         etag: of the file, with its quotes; strong.
         size_bytes: of the file.
         headers: of the answer with all of it.
-        read: gives the bytes from the first number to before the second. Not called where nothing is sent.
+        read: opens the file, and returns its bytes from the first number to before the second. It is not called if
+            no bytes are sent.
     """
     part = part_of(request_headers, etag=etag, size_bytes=size_bytes)
     shared = {**headers, "ETag": etag, "Accept-Ranges": "bytes"}
@@ -82,7 +85,7 @@ def download(
         )
     if part.status == 206:
         shared["Content-Range"] = f"bytes {part.start}-{part.end - 1}/{size_bytes}"
-    body = read(part.start, part.end) if method != "HEAD" else b""
+    body = await read(part.start, part.end) if method != "HEAD" else b""
     answer = Response(body, status=part.status, headers=shared)
     answer.content_length = part.end - part.start
     return answer

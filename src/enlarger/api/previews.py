@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -35,13 +35,13 @@ def max_side_px(query: MultiDict[str, str]) -> int | None:
     raise InvalidOption.of(Fault("max_side", "range", detail))
 
 
-def preview_answer(data: bytes, headers: Mapping[str, str]) -> Response:
+async def preview_answer(data: bytes, headers: Mapping[str, str]) -> Response:
     """Return the answer with a preview, or with what the request asks for of it."""
 
-    async def read(start: int, end: int) -> AsyncIterator[bytes]:
-        yield data[start:end]
+    async def read(start: int, end: int) -> bytes:
+        return data[start:end]
 
-    return download(
+    return await download(
         request.headers,
         request.method,
         etag=f'"sha256-{sha256(data).hexdigest()}"',

@@ -65,9 +65,13 @@ class Upscaler:
         self.done(outcome)
         return outcome
 
-    def text_of(self, stored: StoredResult, prefix: str = "") -> FileText:
-        """A result as a value of a JSON answer: its base64 after a prefix."""
-        return FileText(self.store.stream(stored), stored.size_bytes, prefix)
+    async def text_of(self, stored: StoredResult, prefix: str = "") -> FileText:
+        """Open a result, and return it as a value of a JSON response: its base64 after a prefix.
+
+        Raises:
+            ResultLost: It was deleted.
+        """
+        return FileText(await self.store.open(stored), stored.size_bytes, prefix)
 
     def answer(self, body: Mapping[str, Any], *outcomes: Outcome) -> Response:
         """A 200 with a JSON body, whose files are streamed; with the times of the picture where there is one."""

@@ -16,6 +16,7 @@ import structlog
 from enlarger.asgi.messages import AsgiApp, Receive, Scope, Send
 from enlarger.asgi.request_ids import SCOPE_KEY as ID_KEY
 from enlarger.asgi.request_ids import id_of
+from enlarger.errors import EnlargerError
 
 log = structlog.get_logger()
 
@@ -45,6 +46,13 @@ class _Answer:
     has_client_left: bool = False
     caller: str | None = None
     code: str | None = None
+
+    def fail(self, error: Exception) -> None:
+        """Record that the application raised an error. One that a body may end with is foreseen; others are logged."""
+        if isinstance(error, EnlargerError) and self.status is not None:
+            self.code = error.code
+        else:
+            log.error("internal_error", exc_info=error)
 
 
 def peer(scope: Scope) -> str:
@@ -116,8 +124,8 @@ class Access:
 
         try:
             await self._app(scope, receiving, sending)
-        except Exception:  # Hypercorn would drop it without a word
-            log.exception("internal_error")
+        except Exception as error:  # Hypercorn closes the connection, and logs nothing
+            answer.fail(error)
             raise
         finally:
             self._log(scope, answer, time.perf_counter() - started)

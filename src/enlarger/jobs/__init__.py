@@ -10,7 +10,7 @@ from enlarger.jobs.intake import Asked, Intake
 from enlarger.jobs.job import Job
 from enlarger.jobs.jobs import Jobs
 from enlarger.jobs.progress import JobProgress, Prospects, View
-from enlarger.jobs.results import Results
+from enlarger.jobs.results import OpenPart, Results
 from enlarger.jobs.rows import Rows
 from enlarger.jobs.runner import Runner
 from enlarger.jobs.watching import Watching
@@ -34,6 +34,7 @@ __all__ = [
     "JobProgress",
     "JobWork",
     "Jobs",
+    "OpenPart",
     "Prospects",
     "ResultFacts",
     "Results",

@@ -71,15 +71,21 @@ class JobFiles:
             found[int(index)] = Rect.sized(*map(int, sides.split("-")))
         return [Shown(index, place) for index, place in sorted(found.items())]
 
-    def old_result(
-        self, job_id: str, start: int = 0, end: int | None = None
-    ) -> AsyncGenerator[bytes]:
-        """Yield the bytes, from ``start`` to before ``end``, of a result that an earlier version kept among these files."""
-        return self.storage.stream(f"{job_id}/result", start, end)
+    async def has_old_result(self, job_id: str) -> bool:
+        """Return whether an earlier version kept the result of a job among these files."""
+        return await self.storage.facts(_old_result(job_id)) is not None
+
+    async def old_result(self, job_id: str, start: int, end: int) -> AsyncGenerator[bytes]:
+        """Open that result, and return its bytes from ``start`` to before ``end`` in pieces; see ``Storage.open``."""
+        return await self.storage.open(_old_result(job_id), start, end)
 
     async def delete(self, job_id: str) -> None:
         """Delete all files of a job."""
         await self.storage.delete_under(job_id)
+
+
+def _old_result(job_id: str) -> str:
+    return f"{job_id}/result"
 
 
 def _work(job_id: str) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from functools import partial
 
 import structlog
 
@@ -15,6 +15,7 @@ from enlarger.errors import (
     JobWithoutResult,
     NotFound,
     ResultExpired,
+    ResultLost,
     TilesGone,
 )
 from enlarger.jobs.event_streams import EventStreams, Shown
@@ -33,6 +34,11 @@ SWEEP_S = 30.0
 
 KEPT_S = 86_400.0
 """What is known of a job is kept so much longer than its result."""
+
+_DELETED = "the result was kept for its time and is deleted; ask for it again"
+
+OpenPart = Callable[[int, int], Awaitable[AsyncGenerator[bytes]]]
+"""Opens a file, and returns its bytes from the first number to before the second in pieces."""
 
 
 class Results:
@@ -70,7 +76,7 @@ class Results:
         if job.result is not None and job.has_result(self._clock()):
             return job.result
         if job.state in ("succeeded", "expired"):
-            raise ResultExpired("the result was kept for its time and is deleted; ask for it again")
+            raise ResultExpired(_DELETED)
         if not job.is_ended:
             raise JobNotFinished(
                 f"the job is {job.state}; its result comes when it has succeeded", retry_after_s=1
@@ -93,16 +99,29 @@ class Results:
         """Return the seconds that a result still lives."""
         return job.left_s(self._clock())
 
-    async def read(self, job: Job, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
-        """Yield the bytes of a result from ``start`` to before ``end``."""
-        stored = await self._store.find(job.file_name or "")
-        if stored is None:
-            pieces = self._files.old_result(job.id, start, end)
+    async def find(self, job: Job) -> OpenPart:
+        """Find the file of a result; returns the function that opens it.
+
+        Raises:
+            JobNotFinished, JobWithoutResult, ResultExpired: There is no result, or its file was deleted.
+            StorageUnavailable: The bucket cannot be reached.
+        """
+        sha256 = self.of(job).sha256
+        stored = await self._store.find(job.file_name or "", sha256=sha256)
+        if stored is not None:
+            opens: OpenPart = partial(self._store.open, stored)
+        elif await self._files.has_old_result(job.id):
+            opens = partial(self._files.old_result, job.id)
         else:
-            pieces = self._store.stream(stored, start, end)
-        async with contextlib.aclosing(pieces):
-            async for piece in pieces:
-                yield piece
+            raise ResultExpired(_DELETED)
+
+        async def opened(start: int, end: int) -> AsyncGenerator[bytes]:
+            try:
+                return await opens(start, end)
+            except ResultLost as error:
+                raise ResultExpired(_DELETED) from error
+
+        return opened
 
     async def tile(self, job: Job, index: int) -> bytes:
         """Return a finished tile of a running job, as a JPEG file.

@@ -26,6 +26,9 @@ _CONNECT_S = 5
 _SILENCE_S = 15
 """A bucket that sends no byte for so long counts as away."""
 
+_DATE_S = 1
+"""A bucket dates objects to the second, and cuts off the rest."""
+
 _TRANSFER_S = 24 * 3600
 """One transfer may take so long: the reader of a stream may be slow."""
 
@@ -79,18 +82,20 @@ class Bucket(Storage):
             await finished(obstore.put_async(self.store, key, content, attributes=attributes))
 
     async def adopt(self, draft: Draft[object], key: str) -> ObjectFacts:
-        """See ``Storage.adopt``."""
+        """See ``Storage.adopt``. The bucket may date an upload by its beginning, so the time is taken before it."""
+        began_at = time.time()
         await self._put(key, draft.path, draft.sha256)
-        return ObjectFacts(key, draft.size_bytes, time.time(), draft.sha256)
+        return ObjectFacts(key, draft.size_bytes, began_at, draft.sha256)
 
     async def duplicate(self, source: ObjectFacts, key: str) -> ObjectFacts | None:
         """See ``Storage.duplicate``. The bucket copies by itself, and the digest with the bytes."""
+        began_at = time.time()
         with self.faults.told():
             try:
                 await finished(obstore.copy_async(self.store, source.key, key))
             except FileNotFoundError:
                 return None
-        return ObjectFacts(key, source.size_bytes, time.time(), source.sha256)
+        return ObjectFacts(key, source.size_bytes, began_at, source.sha256)
 
     async def facts(self, key: str) -> ObjectFacts | None:
         """See ``Storage.facts``."""
@@ -136,7 +141,8 @@ class Bucket(Storage):
 
 
 def _facts(meta: Any, sha256: str | None = None) -> ObjectFacts:
-    return ObjectFacts(meta["path"], meta["size"], meta["last_modified"].timestamp(), sha256)
+    modified_at = meta["last_modified"].timestamp() + _DATE_S
+    return ObjectFacts(meta["path"], meta["size"], modified_at, sha256)
 
 
 def opened_bucket(url: str, wording: Wording) -> Bucket:

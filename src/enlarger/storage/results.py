@@ -9,7 +9,7 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -112,6 +112,9 @@ class ResultStore:
         self._clock = clock
         self._digests: OrderedDict[str, str] = OrderedDict()
         """Digests of results whose file system keeps none."""
+        self._listed: list[ObjectFacts] = []
+        """The results that were in ``storage`` when it was last listed."""
+        self._unlisted = Repeated()
 
     def draft(self, write: Callable[[Path], T]) -> Draft[T]:
         """Write a result that nobody can read yet; see ``Drafts.write``. It is called on a thread.
@@ -210,8 +213,12 @@ class ResultStore:
             return self._shared, _shared_key(name)
         return self.storage, f"upscaled_{name}"
 
-    async def find(self, name: str) -> StoredResult | None:
-        """The result ``{token}.{ext}``, unless it has expired or was never there.
+    async def find(self, name: str, *, sha256: str | None = None) -> StoredResult | None:
+        """Return the result ``{token}.{ext}``; None if it has expired, was deleted, or never existed.
+
+        Args:
+            name: The name of the result.
+            sha256: Its digest, where it is known; None: an object that carries none is hashed.
 
         Raises:
             StorageUnavailable: The bucket cannot be reached.
@@ -222,7 +229,7 @@ class ResultStore:
             if (facts := await storage.facts(key)) is not None:
                 found = _stored(
                     facts,
-                    facts.sha256 or await self._digest(storage, key),
+                    facts.sha256 or sha256 or await self._digest(storage, key),
                     is_shared=storage is not self.storage,
                 )
                 return found if self.left_s(found) > 0 else None
@@ -246,31 +253,33 @@ class ResultStore:
         """Open a result, and return its bytes from ``start`` to before ``end`` in pieces; see ``Storage.open``.
 
         Raises:
-            StorageFull: It is gone before its time.
+            ResultLost: It was deleted.
+            StorageFull, StorageUnavailable: It cannot be read.
         """
         if self._shared is not None and stored.is_shared:
             return await self._shared.open(_shared_key(stored.name), start, end)
         return await self.storage.open(stored.file_name, start, end)
-
-    async def stream(
-        self, stored: StoredResult, start: int = 0, end: int | None = None
-    ) -> AsyncGenerator[bytes]:
-        """The same, for callers that want nothing opened before the first piece is read."""
-        async with aclosing(await self.open(stored, start, end)) as pieces:
-            async for piece in pieces:
-                yield piece
 
     def left_s(self, stored: StoredResult) -> float:
         """Seconds that it still lives, at most as many as a new one."""
         return min(self.max_age_s, stored.created_at + self.max_age_s - self._clock())
 
     async def usage(self) -> list[int]:
-        """The size in bytes of each result in ``storage``. Files of other names are not ours."""
+        """Return the size in bytes of each result in ``storage``. Other files are not counted.
+
+        While a bucket cannot be reached, the sizes are those of the last time that it was listed, by this method or by
+        a sweep. A folder that cannot be read counts as empty.
+        """
         try:
-            found = await self.storage.children()
-        except (OSError, EnlargerError):
-            return []
-        return [facts.size_bytes for facts in found if _NAME.fullmatch(facts.key)]
+            self._listed, _ = await self._ours(self.storage, "")
+        except OSError:
+            self._listed = []
+        except EnlargerError as error:
+            if (left_out := self._unlisted.occurred()) is not None:
+                log.warning("results_not_counted", reason=reason_of(error), left_out=left_out)
+        else:
+            self._unlisted.over()
+        return [facts.size_bytes for facts in self._listed]
 
     async def sweep(self) -> Sweep:
         """Delete the results that have outlived their time, and the drafts that a sudden stop left.
@@ -290,10 +299,14 @@ class ResultStore:
 
     async def _swept(self, storage: Storage, prefix: str) -> Sweep:
         now = self._clock()
-        found = await storage.children(prefix)
-        results = [facts for facts in found if _NAME.fullmatch(_last(facts.key))]
-        previews = [facts for facts in found if _PREVIEW.fullmatch(_last(facts.key))]
-        expired = [facts for facts in results if now - facts.modified_at >= self.max_age_s]
+        results, previews = await self._ours(storage, prefix)
+        await storage.redate(
+            [facts.key for facts in (*results, *previews) if facts.modified_at > now], now
+        )
+        written_by = now - self.max_age_s
+        if storage is self.storage:
+            self._listed = [facts for facts in results if facts.modified_at > written_by]
+        expired = [facts for facts in results if facts.modified_at <= written_by]
         all_tokens, gone = ({_token(one.key) for one in some} for some in (results, expired))
         left_over = [
             facts
@@ -301,9 +314,17 @@ class ResultStore:
             if _token(facts.key) in gone
             or (_token(facts.key) not in all_tokens and now - facts.modified_at >= _ORPHAN_S)
         ]
-        future = [facts.key for facts in (*results, *previews) if facts.modified_at > now]
-        await storage.redate(future, now)
         return await storage.delete([facts.key for facts in (*expired, *left_over)])
+
+    async def _ours(
+        self, storage: Storage, prefix: str
+    ) -> tuple[list[ObjectFacts], list[ObjectFacts]]:
+        """List the results directly below a prefix, and their previews. Other files are not ours."""
+        found = [(facts, _last(facts.key)) for facts in await storage.children(prefix)]
+        return (
+            [facts for facts, name in found if _NAME.fullmatch(name)],
+            [facts for facts, name in found if _PREVIEW.fullmatch(name)],
+        )
 
     def _places(self, name: str) -> list[tuple[Storage, str]]:
         """Where a result may be, and under which key."""

@@ -13,7 +13,7 @@ import obstore
 import structlog
 from obstore.store import LocalStore, MemoryStore, S3Store
 
-from enlarger.errors import StorageFull
+from enlarger.errors import ResultLost
 from enlarger.reasons import reason_of
 from enlarger.storage.drafts import Draft, Drafts
 from enlarger.storage.faults import Faults, Wording
@@ -37,7 +37,8 @@ class ObjectFacts:
     size_bytes: int
 
     modified_at: float
-    """When it was written, in seconds since the epoch, by the clock of the disk or the bucket."""
+    """When it was written, in seconds since the epoch, by the clock of the disk or the bucket. A date that is only
+    known to the second is rounded up, so that nothing is older than it seems."""
 
     sha256: str | None = None
     """64 hexadecimal digits. None: it was written without a digest, or the file system keeps no attributes."""
@@ -151,7 +152,7 @@ class Storage(ABC):
             end: At most its size; None: everything that follows.
 
         Raises:
-            StorageFull: There is no such object, or no more of it.
+            ResultLost: There is no such object.
         """
         if end is not None and start >= end:
             return _nothing()
@@ -204,10 +205,10 @@ async def _nothing() -> AsyncGenerator[bytes]:
     yield b""
 
 
-def lost(error: FileNotFoundError) -> StorageFull:
-    """The error of a reader who comes too late."""
+def lost(error: FileNotFoundError) -> ResultLost:
+    """Log that an object is missing, and return the error for its reader."""
     log.warning("result_lost", reason=reason_of(error))
-    return StorageFull("the result went away before it could be sent; try again")
+    return ResultLost("the result went away before it could be sent; try again")
 
 
 def below(prefix: str) -> PurePosixPath:

@@ -22,6 +22,7 @@ _PREFIXES: dict[type[EnlargerError], str] = {
     errors.SourceFailed: "Failed to download image: ",
     errors.UnknownModel: "Unknown model: ",
     errors.RateLimited: "Rate limit exceeded: ",
+    errors.StorageUnavailable: "",
     errors.CapacityError: "Upscaling failed: ",
     errors.EngineError: "Upscaling failed: ",
     errors.StorageFull: "Upscaling failed: ",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -24,7 +25,7 @@ from enlarger.api.streaming import FileText
 from enlarger.api.upscaling import Upscaler
 from enlarger.config import Settings
 from enlarger.engine.status import EngineStatus, ready_count
-from enlarger.errors import EnlargerError
+from enlarger.errors import EnlargerError, ResultLost, StorageUnavailable
 from enlarger.jobs import Job, Jobs
 from enlarger.options import SCALES
 from enlarger.picture.formats import MEDIA_TYPES
@@ -57,8 +58,8 @@ class CompatibleRoutes:
     reason: Callable[[], Reason | None]
     """Why the gateway takes no work now, or None."""
 
-    job_picture: Callable[[Job], Response]
-    """Answers with the result of a job."""
+    job_picture: Callable[[Job], Awaitable[Response]]
+    """Responds with the result of a job."""
 
     @property
     def _executor(self) -> Executor:
@@ -105,26 +106,27 @@ class CompatibleRoutes:
         """``GET /files/{token}.{ext}``: A.3."""
         store = self.upscaler.store
         stored = await store.find(name)
-        if stored is None:  # a job's result may have expired, or be of an earlier version
-            record = await self.jobs.by_file_name(name)
-            return self.job_picture(record) if record else abort(404)
-        cached = f"private, max-age={int(store.left_s(stored))}, immutable"
-        if (side_px := max_side_px(request.args)) is not None:
-            return preview_answer(
-                await self.previews.of(stored, side_px), {"Cache-Control": cached}
-            )
-        return download(
-            request.headers,
-            request.method,
-            etag=f'"sha256-{stored.sha256}"',
-            size_bytes=stored.size_bytes,
-            headers={
-                "Content-Type": MEDIA_TYPES[stored.suffix],
-                "Cache-Control": cached,
-                "Content-Disposition": "inline",
-            },
-            read=partial(store.stream, stored),
-        )
+        if stored is not None:
+            cached = f"private, max-age={int(store.left_s(stored))}, immutable"
+            with suppress(ResultLost):
+                if (side_px := max_side_px(request.args)) is not None:
+                    small = await self.previews.of(stored, side_px)
+                    return await preview_answer(small, {"Cache-Control": cached})
+                return await download(
+                    request.headers,
+                    request.method,
+                    etag=f'"sha256-{stored.sha256}"',
+                    size_bytes=stored.size_bytes,
+                    headers={
+                        "Content-Type": MEDIA_TYPES[stored.suffix],
+                        "Cache-Control": cached,
+                        "Content-Disposition": "inline",
+                    },
+                    read=partial(store.open, stored),
+                )
+        # The result of a job may have been deleted, or be of an earlier version.
+        record = await self.jobs.by_file_name(name)
+        return await self.job_picture(record) if record else abort(404)
 
     async def health(self) -> tuple[schemas.Health, int]:
         """``GET /health``: A.4."""
@@ -189,6 +191,9 @@ class CompatibleRoutes:
         """``POST /cleanup``: A.6."""
         try:
             sweep = await self.upscaler.store.sweep()
+        except StorageUnavailable as error:
+            text = f"Manual cleanup failed: {error}"
+            raise StorageUnavailable(text, retry_after_s=error.retry_after_s) from error
         except (OSError, EnlargerError) as error:
             log.warning("cleanup_failed", reason=reason_of(error))
             return {

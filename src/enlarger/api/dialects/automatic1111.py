@@ -274,7 +274,7 @@ class Automatic1111:
             outcome = await self.upscaler.make(job, listener)
         body: ExtraImage = {
             "html_info": html_info(outcome),
-            "image": self.upscaler.text_of(outcome.stored),
+            "image": await self.upscaler.text_of(outcome.stored),
         }
         return self.upscaler.answer(body, outcome)
 
@@ -285,7 +285,7 @@ class Automatic1111:
             outcomes = [await self.upscaler.make(job, listener) for job in jobs]
         body: ExtraImages = {
             "html_info": "".join(map(html_info, outcomes)),
-            "images": [self.upscaler.text_of(outcome.stored) for outcome in outcomes],
+            "images": [await self.upscaler.text_of(outcome.stored) for outcome in outcomes],
         }
         return self.upscaler.answer(body, *outcomes)
 

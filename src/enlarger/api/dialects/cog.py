@@ -308,11 +308,11 @@ class Cog:
         show = partial(prediction, asked, created_at=created_at, request_id=g.request_id)
         try:
             outcome = await upscaler.make(asked.job)
+            prefix = f"data:{MEDIA_TYPES[outcome.stored.suffix]};base64,"
+            output = await upscaler.text_of(outcome.stored, prefix)
         except _FAILURES as error:
             self.failed(error)
             return upscaler.answer(show(completed_at=datetime.now(UTC), error=sentence(error)))
-        prefix = f"data:{MEDIA_TYPES[outcome.stored.suffix]};base64,"
-        output = upscaler.text_of(outcome.stored, prefix)
         body = show(completed_at=datetime.now(UTC), outcome=outcome, output=output)
         return upscaler.answer(body, outcome)
 

@@ -132,7 +132,7 @@ class LocalAI:
         if wanted.carrier == "url":
             picture = {"url": absolute(outcome.stored.url_path, upscaler.public_url)}
         else:
-            picture = {"b64_json": upscaler.text_of(outcome.stored)}
+            picture = {"b64_json": await upscaler.text_of(outcome.stored)}
         body = answer(
             picture, model=outcome.ran.model, created_s=time.time(), request_id=g.request_id
         )

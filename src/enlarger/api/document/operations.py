@@ -307,6 +307,7 @@ _ALL = (
         "Delete expired results now",
         ok(schemas.Swept),
         text="The body is ignored.",
+        own_errors=STORED,
     ),
     _operations("GET /livez", "livez", "Whether the process answers", ok(probes.Alive)),
     _operations("GET /readyz", "readyz", "Whether the gateway accepts work", probe(probes.Ready)),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import cached_property
@@ -50,10 +49,10 @@ class DocumentRoutes:
             abort(404)
         content, etag = await in_thread(self.executor, asset, name)
 
-        async def read(start: int, end: int) -> AsyncIterator[bytes]:
-            yield content[start:end]
+        async def read(start: int, end: int) -> bytes:
+            return content[start:end]
 
-        return download(
+        return await download(
             request.headers,
             request.method,
             etag=etag,

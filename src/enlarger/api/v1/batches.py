@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import re
@@ -36,7 +37,7 @@ from enlarger.errors import (
     RequestError,
     ResultExpired,
 )
-from enlarger.jobs import Asked, Batch, Batches, Item, Job, Jobs
+from enlarger.jobs import Asked, Batch, Batches, Item, Job, Jobs, OpenPart
 from enlarger.models import Catalogue
 from enlarger.threads import in_thread
 
@@ -207,7 +208,7 @@ class BatchRoutes:
         batch = await self._batch(batch_id)
         if not any(job.is_ended for job in batch.jobs):
             raise JobNotFinished("nothing of the batch has ended yet", retry_after_s=1)
-        here = [job for job in batch.jobs if self._is_here(job)]
+        here = await self._here(batch)
         is_over = batch.state != "running" and not here
         if is_over and any(job.state in ("succeeded", "expired") for job in batch.jobs):
             raise ResultExpired("the results were kept for their time and are deleted")
@@ -223,20 +224,22 @@ class BatchRoutes:
         answer.timeout = None  # as long as its reader needs
         return answer
 
-    async def _members(self, batch: Batch, here: list[Job]) -> AsyncIterator[Member]:
-        """The files of the archive and their manifest. A result that expires before its turn is left out."""
+    async def _members(
+        self, batch: Batch, here: list[tuple[Job, OpenPart]]
+    ) -> AsyncIterator[Member]:
+        """Yield the files of the archive and their manifest. A result that is deleted before its turn is left out."""
         items = {
             job.id: {**item_object(job, public_url=self.public_url), "file": None}
             for job in batch.jobs
         }
-        for job in here:
-            chunks = self.jobs.results.read(job)
+        for job, opens in here:
             try:
+                size_bytes = self.jobs.results.of(job).size_bytes
+                chunks = await opens(0, size_bytes)
                 first = await anext(chunks)
             except EnlargerError:
                 continue
             items[job.id]["file"] = member_name(job)
-            size_bytes = job.result.size_bytes if job.result is not None else 0
             yield Member(member_name(job), size_bytes, _joined(first, chunks))
         about = {
             "id": batch.record.id,
@@ -247,8 +250,17 @@ class BatchRoutes:
         manifest = json.dumps(about, indent=1).encode()
         yield Member("manifest.json", len(manifest), _joined(manifest))
 
-    def _is_here(self, job: Job) -> bool:
-        return job.state == "succeeded" and self.jobs.results.left_s(job) > 0
+    async def _here(self, batch: Batch) -> list[tuple[Job, OpenPart]]:
+        """Find the results that exist now, each with the function that opens it."""
+
+        async def found(job: Job) -> tuple[Job, OpenPart] | None:
+            try:
+                return job, await self.jobs.results.find(job)
+            except RequestError:  # it has no result, or none any more
+                return None
+
+        every = await asyncio.gather(*map(found, batch.jobs))
+        return [one for one in every if one is not None]
 
     async def _stream(self, batch: Batch) -> AsyncIterator[bytes]:
         yield RETRY

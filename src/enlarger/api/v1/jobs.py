@@ -88,15 +88,16 @@ class JobRoutes:
         side_px = max_side_px(request.args) or MOST_SIDE_PX
         data = await self.previews.smaller(await self.jobs.inputs.of(record), side_px)
         is_kept = record.is_ended
-        return preview_answer(
+        return await preview_answer(
             data, self._lifetime(record) if is_kept else {"Cache-Control": "private, max-age=60"}
         )
 
     async def result(self, job_id: str) -> Response:
         """``GET /v1/jobs/{id}/result``: the picture."""
         record = await self._job(job_id)
-        side_px = max_side_px(request.args)
-        return self.picture(record) if side_px is None else await self._preview(record, side_px)
+        if (side_px := max_side_px(request.args)) is not None:
+            return await self._preview(record, side_px)
+        return await self.picture(record)
 
     async def tiles(self, job_id: str) -> Response:
         """``GET /v1/jobs/{id}/tiles``: the finished tiles of an unfinished job."""
@@ -197,7 +198,7 @@ class JobRoutes:
     async def _preview(self, record: Job, side_px: int) -> Response:
         """The result of a job as a small JPEG file."""
         stored = await self.jobs.results.stored(record)
-        return preview_answer(await self.previews.of(stored, side_px), self._lifetime(record))
+        return await preview_answer(await self.previews.of(stored, side_px), self._lifetime(record))
 
     def _lifetime(self, record: Job) -> dict[str, str]:
         """Headers that say how long the result of a job will live."""
@@ -206,16 +207,17 @@ class JobRoutes:
             "Expires": formatdate(record.expires_at or 0.0, usegmt=True),
         }
 
-    def picture(self, record: Job) -> Response:
+    async def picture(self, record: Job) -> Response:
         """The file of a job that has succeeded.
 
         Raises:
             JobNotFinished, JobWithoutResult, ResultExpired: there is none.
         """
+        read = await self.jobs.results.find(record)
         made = made_object(self.jobs.results.of(record))
         result = made["result"]
         suffix = (record.file_name or "").partition(".")[2]
-        return download(
+        return await download(
             request.headers,
             request.method,
             etag=f'"sha256-{result["sha256"]}"',
@@ -227,7 +229,7 @@ class JobRoutes:
                 "Server-Timing": timing_header(made),
                 **fidelity_headers(made),
             },
-            read=lambda start, end: self.jobs.results.read(record, start, end),
+            read=read,
         )
 
     def _tile(self, record: Job, shown: Shown) -> schemas.ShownTile:

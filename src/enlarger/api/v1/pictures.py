@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -33,7 +32,7 @@ from enlarger.api.v1.problems import MEDIA_TYPE as PROBLEM
 from enlarger.api.v1.reader import RequestReader, negotiated
 from enlarger.api.v1.requests import Form, Request, read_flag, read_form, webhook_fault
 from enlarger.errors import IdempotencyKeyReused, MissingInput, NotAcceptable
-from enlarger.jobs import Asked, Job, JobProgress, Jobs
+from enlarger.jobs import Asked, Job, JobProgress, Jobs, OpenPart
 from enlarger.picture.preview import MEDIA_TYPE as PREVIEW_TYPE
 from enlarger.pipeline.outcome import Outcome
 from enlarger.request import UpscaleRequest
@@ -173,11 +172,11 @@ class PictureRoutes:
         """Answer a request that did not become a job."""
         upscaler, stored = self.upscaler, outcome.stored
         upscaler.done(outcome)
-        return self._answer(
+        return await self._answer(
             outcome_object(outcome),
             upscaler.link_to(stored),
             kind,
-            partial(upscaler.store.stream, stored),
+            partial(upscaler.store.open, stored),
             left_s=upscaler.store.left_s(stored),
             inline=inline,
         )
@@ -188,27 +187,28 @@ class PictureRoutes:
         if record.state == "failed" and error is not None:
             body = json.dumps({**error, "request_id": g.request_id})
             return Response(body, status=error["status"], headers={"Content-Type": PROBLEM})
+        read = await self.jobs.results.find(record)
         made = made_object(self.jobs.results.of(record))
         where = link(
             f"/files/{record.file_name}",
             expires_at=record.expires_at or 0.0,
             public_url=self.upscaler.public_url,
         )
-        return self._answer(
+        return await self._answer(
             made,
             where,
             kind,
-            partial(self.jobs.results.read, record),
+            read,
             left_s=self.jobs.results.left_s(record),
             inline=inline,
         )
 
-    def _answer(
+    async def _answer(
         self,
         made: schemas.Made,
         where: Link,
         kind: Kind,
-        read: Callable[[int, int], AsyncIterator[bytes]],
+        read: OpenPart,
         *,
         left_s: float,
         inline: bool,
@@ -229,7 +229,7 @@ class PictureRoutes:
                 "Content-Security-Policy": "default-src 'none'",
             }
             if request.method != "POST":
-                return download(
+                return await download(
                     request.headers,
                     request.method,
                     etag=etag,
@@ -238,8 +238,9 @@ class PictureRoutes:
                     read=read,
                 )
             headers |= {"Content-Length": str(result["bytes"]), "ETag": etag}
-            return Response(read(0, result["bytes"]), headers=headers)
+            return Response(await read(0, result["bytes"]), headers=headers)
         body = result_object(made, where, g.request_id)
         if inline:
-            body["result"]["base64"] = FileText(read(0, result["bytes"]), result["bytes"])
+            chunks = await read(0, result["bytes"])
+            body["result"]["base64"] = FileText(chunks, result["bytes"])
         return json_answer(body, self.upscaler.executor, headers)
