@@ -97,6 +97,49 @@ def test_a_reload_in_the_middle_loses_nothing(visit: Visit, photos: Path) -> Non
     expect(page.locator(".start")).to_contain_text("2048 × 2048")
 
 
+def test_jobs_of_a_tab_share_one_stream_also_after_a_reload(visit: Visit, photos: Path) -> None:
+    """Four pictures run and wait beside one another; each is told to its end, and nothing is asked again and again."""
+    names = ["astronaut.png", "coffee.png", "chelsea.png", "rocket.jpg"]
+    visitor = visit()
+    page = visitor.page
+    open_streams: set[Request] = set()
+    most = 0
+
+    def begin(request: Request) -> None:
+        nonlocal most
+        if "/events" in request.url:
+            open_streams.add(request)
+            most = max(most, len(open_streams))
+
+    def end(request: Request) -> None:
+        open_streams.discard(request)
+
+    page.on("request", begin)
+    page.on("requestfinished", end)
+    page.on("requestfailed", end)
+    visitor.choose(*(photos / name for name in names))
+    visitor.wait_for("ready", len(names))
+    page.select_option("#size", "2")
+    visitor.quick()
+    visitor.start()
+    expect(page.locator(".row[data-phase='queued'], .row[data-phase='running']")).to_have_count(4)
+    expect(page.locator(".row .status", has_text="tiles").first).to_be_visible()
+    page.wait_for_timeout(500)
+    streams = [url for url in visitor.requests if "/events" in url]
+    assert all("v1/events?jobs=" in url for url in streams)
+    assert streams[-1].count("job_") == len(names)
+    assert most == 1
+
+    page.reload()
+    open_streams.clear()
+    most = 0
+    visitor.wait_for("succeeded", len(names))
+    assert most <= 1
+    asked = [url for url in visitor.requests if "/v1/jobs/job_" in url and url.count("/") == 5]
+    assert len(asked) <= len(names)
+    expect(page.locator(".row .thumbnail:visible")).to_have_count(len(names))
+
+
 @pytest.mark.parametrize(
     "name", ["<img src=x onerror=alert(1)>.png", '"><svg onload=alert(1)>.png']
 )
