@@ -97,6 +97,48 @@ def test_a_reload_in_the_middle_loses_nothing(visit: Visit, photos: Path) -> Non
     expect(page.locator(".start")).to_contain_text("2048 × 2048")
 
 
+def test_jobs_of_a_tab_share_one_stream_also_after_a_reload(visit: Visit, photos: Path) -> None:
+    """Four pictures run and wait beside one another; each is told to its end, and nothing is asked again and again."""
+    names = ["astronaut.png", "coffee.png", "chelsea.png", "rocket.jpg"]
+    visitor = visit()
+    page = visitor.page
+    open_streams: list[Request] = []
+
+    def begin(request: Request) -> None:
+        if "/events" in request.url:
+            open_streams.append(request)
+
+    def end(request: Request) -> None:
+        if request in open_streams:
+            open_streams.remove(request)
+
+    page.on("request", begin)
+    page.on("requestfinished", end)
+    page.on("requestfailed", end)
+    visitor.choose(*(photos / name for name in names))
+    visitor.wait_for("ready", len(names))
+    page.select_option("#size", "2")
+    visitor.quick()
+    visitor.start()
+    expect(page.locator(".row[data-phase='queued'], .row[data-phase='running']")).to_have_count(4)
+    expect(page.locator(".row .status", has_text="tiles").first).to_be_visible()
+    page.wait_for_timeout(500)  # the stream of the first three gives way to that of all four
+    (stream,) = open_streams
+    assert "/v1/events?jobs=" in stream.url
+    assert stream.url.count("job_") == len(names)
+    assert page.locator(".row[data-phase='succeeded']").count() == 0
+
+    page.reload()
+    expect(page.locator(".row .status", has_text="tiles").first).to_be_visible()
+    page.wait_for_timeout(500)
+    assert len(open_streams) == 1
+    visitor.wait_for("succeeded", len(names))
+    assert not [url for url in visitor.requests if url.endswith("/events")]
+    asked = [url for url in visitor.requests if "/v1/jobs/job_" in url and url.count("/") == 5]
+    assert len(asked) <= len(names)
+    expect(page.locator(".row .thumbnail:visible")).to_have_count(len(names))
+
+
 @pytest.mark.parametrize(
     "name", ["<img src=x onerror=alert(1)>.png", '"><svg onload=alert(1)>.png']
 )

@@ -203,16 +203,19 @@ def test_a_part_is_made_by_all_models_and_one_is_taken(visit: Visit, photos: Pat
     assert visitor.store("settings")["model"] == "realesr-animevideov3"
 
 
-def test_a_picture_by_url_is_made(visit: Visit, service: RunningService, photos: Path) -> None:
-    """The service fetches it; its size is known before it is started."""
+def test_a_picture_by_url_is_compared_with_its_before(
+    visit: Visit, service: RunningService, photos: Path
+) -> None:
+    """The service fetches it; its size is known before it is started, and what was there before when it is finished."""
     status, made = service.upscale((photos / "chelsea.png").read_bytes(), scale=2, model=QUICK)
     assert status == 200
+    url = f"{service.url}{made['url']}"
     visitor = visit()
     page = visitor.page
     page.click("text=From a URL")
     expect(page.locator("input[type=url]")).to_be_focused()
     visitor.check_accessibility()
-    page.fill("input[type=url]", f"{service.url}{made['url']}")
+    page.fill("input[type=url]", url)
     page.keyboard.press("Enter")
     visitor.wait_for("ready")
     expect(page.locator(".row .facts")).to_contain_text("902 × 600")
@@ -223,22 +226,67 @@ def test_a_picture_by_url_is_made(visit: Visit, service: RunningService, photos:
     with result_of(visitor, service) as result:
         assert result.size == (1804, 1200)
 
+    expect(page.locator(".row .thumbnail")).to_be_visible()
+    expect(page.locator(".stage")).to_have_attribute("data-mode", "curtain")
+    with urlopen(url, timeout=60) as answer, Image.open(BytesIO(answer.read())) as before:
+        check_before(visitor, before.convert("RGB"))
 
-def test_a_result_that_no_browser_shows_is_downloaded(visit: Visit, photos: Path) -> None:
-    """A TIFF: the page says so, and has the file."""
+    page.reload()
+    visitor.wait_for("succeeded")
+    expect(page.locator(".row .thumbnail")).to_be_visible()
+    expect(page.locator(".stage")).to_have_attribute("data-mode", "curtain")
+
+
+def check_before(visitor: Visitor, before: Image.Image) -> None:
+    """At one end of the curtain there is this picture alone, at the other one another."""
+    page = visitor.page
+    left, top, right, bottom = (round(value) for value in page.evaluate(PLACE))
+    page.wait_for_timeout(2500)  # the curtain opens by itself, and tiles of the result sharpen
+    sides = []
+    for value in ("1000", "0"):
+        page.locator(".curtain-range").fill(value)
+        page.wait_for_timeout(500)
+        sides.append(visitor.shown()[top:bottom, left:right])
+    scaled = before.resize((right - left, bottom - top), Image.Resampling.BILINEAR)
+    assert np.abs(sides[0] - np.asarray(scaled, dtype=float)).mean() < 6
+    assert np.abs(sides[0] - sides[1]).mean() > 0.5
+
+
+def test_a_result_that_no_browser_shows_is_shown_and_downloaded(
+    visit: Visit, service: RunningService, photos: Path, tmp_path: Path
+) -> None:
+    """A TIFF of a TIFF: both sides are shown as previews, and the file is taken as it is."""
+    scan = tmp_path / "scan.tif"
+    with Image.open(photos / "chelsea.png") as cat:
+        cat.save(scan)
+        before = cat.convert("RGB")
     visitor = visit()
     page = visitor.page
-    visitor.choose(photos / "chelsea.png")
+    visitor.choose(scan)
+    visitor.wait_for("ready")
     visitor.quick()
     page.select_option("#format", "tiff")
-    page.select_option("#size", "2")
     visitor.start()
     visitor.wait_for("succeeded")
+    expect(page.locator(".row .thumbnail")).to_be_visible()
+    expect(page.locator(".stage")).to_have_attribute("data-mode", "curtain")
+    check_before(visitor, before)
+    left, top, right, bottom = (round(value) for value in page.evaluate(PLACE))
+    with result_of(visitor, service) as result:
+        assert (result.format, result.size) == ("TIFF", (1804, 1200))
+        scaled = result.convert("RGB").resize((right - left, bottom - top), Image.Resampling.BOX)
+    shown = visitor.shown()[top:bottom, left:right]
+    assert np.abs(shown - np.asarray(scaled, dtype=float)).mean() < 6
+    jobs = [url for url in visitor.requests if "/result" in url]
+    assert jobs
+    assert all("max_side=2048" in url for url in jobs)
+    expect(page.locator(".notice")).to_be_hidden()
+
     with page.expect_download() as download:
         page.click(".bar-buttons >> text=Download")
-    assert download.value.suggested_filename == "chelsea-2x.tif"
+    assert download.value.suggested_filename == "scan-4x.tif"
     with Image.open(download.value.path()) as taken:
-        assert (taken.format, taken.size) == ("TIFF", (902, 600))
+        assert (taken.format, taken.size) == ("TIFF", (1804, 1200))
 
 
 def test_a_result_is_copied_and_opened(visit: Visit, photos: Path) -> None:

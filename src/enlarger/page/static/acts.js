@@ -122,7 +122,8 @@ export class Acts {
     if (!region || this.#pictures.selected !== selected) return;
     const scale = place.width / selected.width;
     const options = this.#optionsOf(selected);
-    await this.#comparison.open(selected, this.#show.before, { options, region, scale, models });
+    const { before, isPreview } = this.#show;
+    await this.#comparison.open(selected, before, { options, region, scale, models, isPreview });
   };
 
   /** Enlarge a whole picture with the model that was best at a part of it. */

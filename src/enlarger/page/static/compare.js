@@ -136,8 +136,9 @@ export class Comparison {
    * @param {{x: number, y: number, width: number, height: number}} region in pixels of the input
    * @param {number} scale of the result
    * @param {Object[]} models of the service
+   * @param {boolean} isPreview whether `before` is only like the picture: then nothing is cut from it for the models
    */
-  async open(picture, before, { options, region, scale, models }) {
+  async open(picture, before, { options, region, scale, models, isPreview }) {
     this.close();
     this.#controller = new AbortController();
     const { signal } = this.#controller;
@@ -158,8 +159,9 @@ export class Comparison {
     this.#view.setSize(size);
     this.#resize();
     this.#view.fill();
+    const source = isPreview ? null : before;
     await Promise.all(
-      models.map((model, index) => this.#make(panes[index], picture, before, { options, region, model, size }, signal)),
+      models.map((model, index) => this.#make(panes[index], picture, source, { options, region, model, size }, signal)),
     );
     if (!signal.aborted) this.#text.textContent = t("compare.hint");
   }

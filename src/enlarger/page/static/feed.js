@@ -1,22 +1,24 @@
-// What happens to the jobs of this tab, as it happens.
+// What happens to the jobs of this tab, as it happens: one stream for all, since a browser opens only six connections to a service.
 
 import { ApiError, backoffMs, sleep } from "./api.js";
 import { eventsOf } from "./sse.js";
 
-/** A browser opens six connections to one origin over HTTP/1.1; the others are for pictures. */
-const MOST_STREAMS = 3;
-const POLL_MS = 2000;
+/** The most jobs of one stream. Later ones wait: the service takes up jobs in their order, too. */
+export const MOST_JOBS = 100;
 
-/** Jobs that are asked about each `POLL_MS`; of more, each is asked about less often. */
-const POLLED = 20;
+/** Jobs that come within this time are asked for together. */
+const SETTLE_MS = 100;
 
 export class JobFeed {
   #api;
   #tell;
-  /** By job: what ends its following. */
-  #followed = new Map();
-  #streams = 0;
-  #preferred = null;
+  /** Ids of the jobs that have not ended, in the order in which they came. */
+  #jobs = new Set();
+  /** The last event id that came: it says for each of the covered jobs what was told of it. */
+  #lastId = "";
+  #covered = new Set();
+  #settling = null;
+  #controller = new AbortController();
 
   /**
    * @param api
@@ -29,72 +31,77 @@ export class JobFeed {
 
   /** Follow a job until it ends. */
   follow(jobId) {
-    if (this.#followed.has(jobId)) return;
-    const controller = new AbortController();
-    this.#followed.set(jobId, controller);
-    this.#run(jobId, controller.signal).finally(() => this.#followed.delete(jobId));
+    if (this.#jobs.has(jobId)) return;
+    this.#jobs.add(jobId);
+    if (this.#jobs.size <= MOST_JOBS) this.#renewSoon();
   }
 
-  /** Follow a job no longer. */
-  leave(jobId) {
-    this.#followed.get(jobId)?.abort();
+  /** Ask for the events of other jobs by connecting again: a stream takes none up. */
+  #renewSoon() {
+    this.#settling ??= setTimeout(() => {
+      this.#settling = null;
+      this.#controller.abort();
+      this.#controller = new AbortController();
+      this.#run(this.#controller.signal);
+    }, SETTLE_MS);
   }
 
-  /** People look at this job: it gets a stream, however many others have one. */
-  prefer(jobId) {
-    this.#preferred = jobId;
-  }
-
-  async #run(jobId, signal) {
-    // Events are numbered from 1: 0 asks for all that are kept, also for a page that comes late.
-    const place = { lastId: "0" };
-    for (let attempt = 0; !signal.aborted; attempt++) {
-      const isStreamed = this.#streams < MOST_STREAMS || jobId === this.#preferred;
+  async #run(signal) {
+    for (let attempt = 0; this.#jobs.size && !signal.aborted; attempt++) {
+      const ids = [...this.#jobs].slice(0, MOST_JOBS);
       try {
-        const hasEnded = isStreamed ? await this.#stream(jobId, place, signal) : await this.#poll(jobId, signal);
-        if (hasEnded) return;
+        const headers = { Accept: "text/event-stream", ...(this.#lastId && { "Last-Event-ID": this.#lastId }) };
+        const response = await this.#api.call(`v1/events?jobs=${ids.join(",")}`, { headers, signal });
         attempt = 0;
+        if (response.status === 204) await this.#ask(ids, signal);
+        else await this.#read(response, ids, signal);
       } catch (error) {
         if (signal.aborted) return;
-        if (error instanceof ApiError && error.status === 404) {
-          this.#tell(jobId, "gone", {});
-          return;
+        if (error instanceof ApiError && error.status === 422) {
+          // Jobs have ended before they were in a stream, or are known no longer. Each tells of itself.
+          const unseen = ids.filter((id) => !this.#covered.has(id));
+          if (await this.#ask(unseen.length ? unseen : ids, signal).catch(() => false)) continue;
         }
       }
-      await sleep(isStreamed ? backoffMs(attempt) : this.#pollMs, signal).catch(() => {});
+      if (this.#jobs.size) await sleep(backoffMs(attempt), signal).catch(() => {});
     }
   }
 
-  get #pollMs() {
-    return POLL_MS * Math.max(1, this.#followed.size / POLLED);
+  /** Tell the events of a stream until it ends. */
+  async #read(response, ids, signal) {
+    for await (const event of eventsOf(response)) {
+      // What is left is told by the stream that comes in place of this one.
+      if (signal.aborted) return;
+      this.#lastId = event.id;
+      this.#covered = new Set(ids);
+      const { job, ...data } = JSON.parse(event.data);
+      this.#take(job, event.type, data);
+    }
   }
 
-  async #poll(jobId, signal) {
-    const job = await this.#api.json(`v1/jobs/${jobId}`, { signal });
-    this.#tell(jobId, "state", job);
-    return hasEnded(job);
-  }
-
-  async #stream(jobId, place, signal) {
-    this.#streams++;
-    try {
-      const headers = { Accept: "text/event-stream", "Last-Event-ID": place.lastId };
-      const response = await this.#api.call(`v1/jobs/${jobId}/events`, { headers, signal });
-      if (response.status === 204) return this.#poll(jobId, signal);
-      for await (const event of eventsOf(response)) {
-        place.lastId = event.id || place.lastId;
-        const data = JSON.parse(event.data);
-        this.#tell(jobId, event.type, data);
-        if (event.type === "state" && hasEnded(data)) return true;
+  /** Ask for jobs one by one. Returns whether one of them is followed no longer. */
+  async #ask(ids, signal) {
+    const before = this.#jobs.size;
+    for (const id of ids) {
+      try {
+        this.#take(id, "state", await this.#api.json(`v1/jobs/${id}`, { signal }));
+      } catch (error) {
+        if (!(error instanceof ApiError && error.status === 404)) throw error;
+        this.#take(id, "gone", {});
       }
-      return false;
-    } finally {
-      this.#streams--;
     }
+    return this.#jobs.size < before;
+  }
+
+  #take(jobId, type, data) {
+    this.#tell(jobId, type, data);
+    if (type !== "gone" && !(type === "state" && hasEnded(data))) return;
+    this.#jobs.delete(jobId);
+    if (this.#jobs.size >= MOST_JOBS) this.#renewSoon();
   }
 }
 
 /** Whether nothing more happens to a job, but that its result expires. */
-export function hasEnded(job) {
+function hasEnded(job) {
   return !["queued", "running"].includes(job.state);
 }

@@ -17,7 +17,6 @@ export class Follower {
     this.#pictures = pictures;
     this.#notices = notices;
     this.#feed = new JobFeed(api, (jobId, type, data) => this.#take(jobId, type, data));
-    pictures.addEventListener("select", () => this.#feed.prefer(pictures.selected?.jobId ?? null));
   }
 
   follow(jobId) {
@@ -35,13 +34,11 @@ export class Follower {
     reader.restore(id);
     if (phase === "reading") reader.read(id);
     else if (phase === "sending") sender.resume(id);
-    else if (["queued", "running"].includes(phase)) {
-      this.follow(jobId);
-      this.#catchUp(picture);
-    } else if (phase === "succeeded") this.#expireLater(id, job.expires_at);
+    else if (["queued", "running"].includes(phase)) this.follow(jobId);
+    else if (phase === "succeeded") this.#expireLater(id, job.expires_at);
   }
 
-  /** Take the tiles that were finished before: a stream of events repeats only the latest. */
+  /** Take the tiles that were finished before: a stream that begins does not repeat them. */
   async #catchUp({ id, jobId, tiles }) {
     try {
       const finished = await this.#api.json(`v1/jobs/${jobId}/tiles`);
@@ -72,6 +69,7 @@ export class Follower {
     const size = job.input && !picture.width ? { width: job.input.width, height: job.input.height } : {};
     if (job.state !== picture.phase) this.#announce(picture.name, job);
     this.#pictures.update(picture.id, { job, phase: job.state, ...size });
+    if (job.state === "running" && job.progress?.tiles_done > picture.tiles.size) this.#catchUp(picture);
     if (job.state === "succeeded") this.#expireLater(picture.id, job.expires_at);
   }
 

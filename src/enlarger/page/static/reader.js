@@ -5,6 +5,10 @@ import { Queue } from "./queue.js";
 import { decoder } from "./workers.js";
 
 const THUMBNAIL_PX = 96;
+
+/** Of the service's preview, whose longer side is meant: a picture twice as wide as high is as large as any other. */
+const PREVIEW_PX = 2 * THUMBNAIL_PX;
+
 const AT_ONCE = 3;
 
 /** Types that browser and service both read. Whether the service reads another one, it says itself. */
@@ -15,11 +19,14 @@ export class Reader {
   #pictures;
   #files;
   #queue = new Queue(AT_ONCE);
+  /** Jobs whose previews were asked for. */
+  #previewed = new Set();
 
   constructor(api, pictures, files) {
     this.#api = api;
     this.#pictures = pictures;
     this.#files = files;
+    pictures.addEventListener("change", ({ detail }) => this.#complete(detail.id));
   }
 
   /** Look at a picture that is `reading`; afterwards it is `ready` or `refused`. */
@@ -29,9 +36,27 @@ export class Reader {
 
   /** Make the small picture again, after a reload. */
   async restore(id) {
-    const picture = this.#pictures.get(id);
-    const blob = await this.#files.get(picture.fileId);
+    const { phase, fileId } = this.#pictures.get(id);
+    if (phase === "succeeded") return; // the service has a preview, which is decoded much sooner
+    const blob = await this.#files.get(fileId);
     if (blob) await this.#queue.do(() => this.#look(id, blob).catch(() => {}));
+  }
+
+  /** Give a finished picture its small picture: it came by URL, the browser cannot read it, or the page was loaded again. */
+  async #complete(id) {
+    const picture = this.#pictures.get(id);
+    if (picture?.phase !== "succeeded" || picture.thumbnail || this.#previewed.has(picture.jobId)) return;
+    this.#previewed.add(picture.jobId);
+    await this.#queue.do(async () => {
+      try {
+        const blob = await this.#api.blob(`v1/jobs/${picture.jobId}/input?max_side=${PREVIEW_PX}`);
+        const { small } = await decoder.call("thumbnail", { blob, side: THUMBNAIL_PX });
+        this.#pictures.update(id, { thumbnail: small });
+      } catch {
+        const file = await this.#files.get(picture.fileId);
+        if (file) await this.#look(id, file).catch(() => {});
+      }
+    });
   }
 
   async #read(id) {

@@ -1,13 +1,15 @@
 // Decides what the stage shows of the picture that is looked at: its file, the tiles that come, its result.
 
+import { ApiError, ConnectionLost } from "./api.js";
 import { BitmapLayer, LiveLayer, PyramidLayer } from "./layers.js";
 import { inputPlace } from "./options.js";
 import { t } from "./texts.js";
 
 const LARGEST_BEFORE_PX = 4096;
 const LARGEST_PREVIEW_PX = 2048;
+const RETRY_MS = 1000;
 
-/** Formats that browsers cannot show; their results are shown as a preview, and downloaded as they are. */
+/** Formats that most browsers cannot show: such a result is not fetched whole to find out. */
 const UNSHOWABLE = new Set(["image/tiff"]);
 
 export class Show {
@@ -38,6 +40,11 @@ export class Show {
     return this.#shown?.before?.bitmap ?? null;
   }
 
+  /** Whether `before` is the service's preview, whose pixels are not those of the picture. */
+  get isPreview() {
+    return this.#shown?.isPreview ?? false;
+  }
+
   #open() {
     this.#close();
     const picture = this.#pictures.selected;
@@ -49,6 +56,7 @@ export class Show {
       id: picture.id,
       before: null,
       beforeOf: undefined,
+      isPreview: false,
       live: null,
       result: null,
       resultOf: null,
@@ -68,31 +76,53 @@ export class Show {
     shown.result?.close();
   }
 
-  /** Open the picture as it came: the chosen file, or what the service keeps of one that came by URL. */
+  /** Open the picture as it came: the chosen file, or else what the service keeps of it. */
   async #openBefore(shown, picture) {
-    const { jobId } = picture;
+    const jobId = picture.job?.input ? picture.jobId : null;
     if (shown.before || shown.beforeOf === jobId) return;
     shown.beforeOf = jobId;
+    const whole = await this.#openFile(picture);
+    const bitmap = whole ?? (jobId && (await this.#openPreview(shown, jobId)));
+    if (!bitmap) return;
+    if (shown.isClosed || shown.before) {
+      bitmap.close();
+      return;
+    }
+    shown.isPreview = !whole;
+    shown.before = new BitmapLayer(bitmap, { x: 0, y: 0, width: 1, height: 1 });
+    this.#update();
+  }
+
+  /** Decode the chosen file. Returns null where there is none, or where the browser cannot show it. */
+  async #openFile({ id, fileId, width, height }) {
+    const file = await this.#files.get(fileId);
+    if (!file) return null;
+    const reduced = width ? Math.min(1, LARGEST_BEFORE_PX / Math.max(width, height)) : 1;
+    const options =
+      reduced < 1 ? { resizeWidth: Math.round(width * reduced), resizeHeight: Math.round(height * reduced) } : {};
     try {
-      const chosen = await this.#files.get(picture.fileId);
-      const blob = chosen ?? (jobId && (await this.#api.blob(`v1/jobs/${jobId}/input`)));
-      if (!blob) return;
-      const { width, height } = picture;
-      const reduced = width && Math.min(1, LARGEST_BEFORE_PX / Math.max(width, height));
-      const options =
-        reduced && reduced < 1
-          ? { resizeWidth: Math.round(width * reduced), resizeHeight: Math.round(height * reduced) }
-          : {};
-      const bitmap = await createImageBitmap(blob, options);
-      if (shown.isClosed || shown.before) {
-        bitmap.close();
-        return;
-      }
-      shown.before = new BitmapLayer(bitmap, { x: 0, y: 0, width: 1, height: 1 });
-      if (!picture.width) this.#pictures.update(picture.id, { width: bitmap.width, height: bitmap.height });
-      this.#update();
+      const bitmap = await createImageBitmap(file, options);
+      if (!width) this.#pictures.update(id, { width: bitmap.width, height: bitmap.height });
+      return bitmap;
     } catch {
-      // The browser cannot show it; the service may read it all the same.
+      return null;
+    }
+  }
+
+  /** Decode what the service shows of a job's input. Returns null where it has nothing, or not yet. */
+  async #openPreview(shown, jobId) {
+    try {
+      return await createImageBitmap(await this.#api.blob(`v1/jobs/${jobId}/input`));
+    } catch (error) {
+      const isEarly = error instanceof ApiError && error.status === 409;
+      if (isEarly || error instanceof ConnectionLost) {
+        setTimeout(() => {
+          if (shown.isClosed) return;
+          shown.beforeOf = undefined;
+          this.#update();
+        }, RETRY_MS);
+      }
+      return null;
     }
   }
 
@@ -160,15 +190,20 @@ export class Show {
     }
   }
 
-  /** Decode a result, or its preview where browsers do not read its format. */
+  /** Decode a result, or its preview where the browser cannot show it. */
   async #openResult({ jobId, job: { result } }) {
+    const address = `v1/jobs/${jobId}/result`;
     if (!UNSHOWABLE.has(result.media_type)) {
-      return PyramidLayer.open(await this.#api.blob(`v1/jobs/${jobId}/result`), this.#stage.refresh);
+      const blob = await this.#api.blob(address);
+      try {
+        return await PyramidLayer.open(blob, this.#stage.refresh);
+      } catch {
+        // The browser does not read this format, or has too little memory.
+      }
     }
-    const name = result.url.split("/").pop();
-    const blob = await this.#api.blob(`files/${name}?max_side=${LARGEST_PREVIEW_PX}`);
     const { width, height } = result;
-    return new BitmapLayer(await createImageBitmap(blob), { x: 0, y: 0, width, height }, { isWhole: true });
+    const bitmap = await createImageBitmap(await this.#api.blob(`${address}?max_side=${LARGEST_PREVIEW_PX}`));
+    return new BitmapLayer(bitmap, { x: 0, y: 0, width, height }, { isWhole: true });
   }
 }
 
