@@ -21,21 +21,8 @@ from enlarger.errors import (
     by_code,
 )
 
-_FINISHED = ("succeeded", "failed", "canceled", "expired")
-
 _BUSY_STATUSES = (429, 502, 503, 504)
 """Statuses of proxies in front of a server that is away or full."""
-
-_MEDIA_TYPES = {
-    ".png": "image/png",
-    ".jpg": "image/jpeg",
-    ".jpeg": "image/jpeg",
-    ".webp": "image/webp",
-    ".avif": "image/avif",
-    ".tif": "image/tiff",
-    ".tiff": "image/tiff",
-}
-"""The format that each file name ending stands for."""
 
 
 def error_of(answer: Answer, *, now: datetime | None = None) -> EnlargerError | None:

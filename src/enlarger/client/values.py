@@ -20,9 +20,6 @@ from enlarger.errors import (
 
 _FINISHED = ("succeeded", "failed", "canceled", "expired")
 
-_BUSY_STATUSES = (429, 502, 503, 504)
-"""Statuses of proxies in front of a server that is away or full."""
-
 _MEDIA_TYPES = {
     ".png": "image/png",
     ".jpg": "image/jpeg",
