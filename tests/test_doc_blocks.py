@@ -365,6 +365,7 @@ def test_page_runs_from_top_to_bottom(page: Path, terminal: Terminal, tmp_path: 
 
 _SHOWN_ELSEWHERE = {
     frozenset({"jobs", "next_cursor", "links", "request_id"}): "test_v1_lists.py",
+    frozenset({"tiles", "request_id"}): "test_v1_tiles.py: a job that has not ended",
     frozenset({"items", "options", "webhook"}): "a request",
 }
 """JSON of http-api.md that the service below does not send."""
