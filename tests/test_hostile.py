@@ -569,11 +569,21 @@ def assert_guarded(answer: Answer) -> None:
 
 @pytest.mark.parametrize(
     "target",
-    ["/", "/health", "/livez", "/readyz", "/status", "/metrics", "/upscale", "/files/none"],
+    ["/page", "/health", "/livez", "/readyz", "/status", "/metrics", "/upscale", "/files/none"],
 )
 def test_other_answers_are_guarded_too(service: RunningService, target: str) -> None:
     """And no other site may read them: there is no CORS."""
     assert_guarded(got(service, target))
+
+
+def test_page_may_load_its_own_files_alone(service: RunningService) -> None:
+    """The page is the one answer that runs scripts: its own, from its own origin, in nobody's frame."""
+    answer = got(service, "/")
+    policy = answer.headers["content-security-policy"].split("; ")
+    assert {"default-src 'none'", "script-src 'self'", "frame-ancestors 'none'"} <= set(policy)
+    assert not [rule for rule in policy if "unsafe" in rule or "http" in rule or "*" in rule]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert not [name for name in answer.headers if name.startswith("access-control-")]
 
 
 # What answers tell
