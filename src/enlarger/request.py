@@ -44,6 +44,6 @@ class UpscaleRequest:
     """Compute it even if an identical request has a result."""
 
     owner: str = ""
-    """Whose it is: identical requests share what was made among those of one owner alone."""
+    """Owner of the request: only identical requests of one owner share a result."""
 
     request_id: str = "-"

@@ -28,7 +28,7 @@ class Contract(Enum):
 
 
 class Access(Enum):
-    """Who may call a route where the operator has set API keys."""
+    """The callers that a route admits if the operator has set API keys."""
 
     KEYED = "callers with a key"
     OPEN = "everybody"

@@ -186,7 +186,7 @@ class LocalEngine:
         available = self._available(model)
         if request.precision not in available:
             raise InvalidOption(
-                f"precision {request.precision} is not to be had here; there is {', '.join(available)}"
+                f"precision {request.precision} is not available here; available: {', '.join(available)}"
             )
         if request.options:
             raise InvalidOption(f"{model.id} takes no option {', '.join(sorted(request.options))}")

@@ -31,10 +31,10 @@ _UPLOAD_S = 300.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """Who asks for a job, and how."""
+    """The caller of a request for a job, and what the request says besides its options."""
 
     caller: str
-    """Whose output pixels are counted."""
+    """Id of the caller whose output pixels are counted."""
 
     idempotency_key: str | None = None
     fingerprint: str | None = None

@@ -49,7 +49,7 @@ class Job:
     """The name of the API key that asked for it."""
 
     caller: str = ""
-    """Whose output pixels are counted."""
+    """Id of the caller whose output pixels are counted."""
 
     state: State = "queued"
 

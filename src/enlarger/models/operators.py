@@ -68,6 +68,12 @@ class Parameter:
         return count
 
 
+def _weights_and_bias(shape: tuple[int, ...], *, has_bias: bool) -> tuple[Parameter, ...]:
+    """Return tagged weights of a shape, whose first length is that of the outputs, and a bias for each output."""
+    weights = Parameter(shape, is_tagged=True)
+    return (weights, Parameter(shape[:1])) if has_bias else (weights,)
+
+
 @dataclass(frozen=True, slots=True)
 class Apply:
     """A function of each number, on its own or fused into a convolution."""
@@ -95,8 +101,8 @@ class Convolve:
     @property
     def parameters(self) -> tuple[Parameter, ...]:
         """The weights, then the bias."""
-        weight = Parameter((self.outputs, self.inputs // self.groups, *self.kernel), is_tagged=True)
-        return (weight, Parameter((self.outputs,))) if self.has_bias else (weight,)
+        shape = (self.outputs, self.inputs // self.groups, *self.kernel)
+        return _weights_and_bias(shape, has_bias=self.has_bias)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,8 +127,8 @@ class Deconvolve:
     @property
     def parameters(self) -> tuple[Parameter, ...]:
         """The weights, then the bias."""
-        weight = Parameter((self.outputs, self.inputs // self.groups, *self.kernel), is_tagged=True)
-        return (weight, Parameter((self.outputs,))) if self.has_bias else (weight,)
+        shape = (self.outputs, self.inputs // self.groups, *self.kernel)
+        return _weights_and_bias(shape, has_bias=self.has_bias)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,8 +143,7 @@ class Dense:
     @property
     def parameters(self) -> tuple[Parameter, ...]:
         """The weights, then the bias."""
-        weight = Parameter((self.outputs, self.inputs), is_tagged=True)
-        return (weight, Parameter((self.outputs,))) if self.has_bias else (weight,)
+        return _weights_and_bias((self.outputs, self.inputs), has_bias=self.has_bias)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,7 +242,7 @@ class Accumulate:
 
     function: Literal["mul", "add", "max"]
     factors: tuple[float, ...] = ()
-    """Of a sum: what each tensor is multiplied by; empty for 1."""
+    """Factors of the tensors of a sum; empty if all are 1."""
 
 
 @dataclass(frozen=True, slots=True)

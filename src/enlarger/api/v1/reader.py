@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 def owner_of_request() -> str:
-    """Whose jobs a request may see: those of its key; without keys, all whose id it knows."""
+    """Return the owner whose jobs a request may see: its key, or nobody in particular if there are no keys."""
     return caller_of(request.scope).owner
 
 
@@ -89,7 +89,7 @@ class RequestReader:
         return await in_thread(self.executor, fingerprint, request.path, wanted)
 
     async def asked(self, wanted: Request) -> Asked:
-        """Who asks for a job, and under which idempotency key.
+        """Return the caller of a request for a job, and its idempotency key.
 
         Raises:
             InvalidOption: the key cannot be used.

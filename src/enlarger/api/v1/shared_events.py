@@ -14,7 +14,7 @@ MOST_JOBS = 100
 """Jobs in one stream."""
 
 _BITS = 30
-"""Of the random number in a job's id, and of an event's id, as many go into a shared event id."""
+"""A shared event id holds as many characters of a job's random number, and of its event id."""
 
 _DIGITS = _BITS // 6
 """Characters of base64 that hold so many bits."""

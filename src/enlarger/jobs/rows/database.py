@@ -50,7 +50,7 @@ _END_S = 5
 """Statements whose callers have left may take as long when the database is closed."""
 
 _LOCK = 0x656E_6C61
-"""Who makes the tables in PostgreSQL holds the advisory lock of this number: "enla"."""
+"""Number of the advisory lock that a process holds while it makes the tables in PostgreSQL: "enla"."""
 
 Statement = Select[Any] | Insert | Update | Delete
 
