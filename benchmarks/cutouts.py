@@ -28,7 +28,8 @@ from enlarger.models import Catalogue, Model
 from enlarger.options import Options
 from enlarger.picture.values import Header, Picture
 from enlarger.pipeline.enlarging import enlarge
-from enlarger.pipeline.plan import Limits, plan
+from enlarger.pipeline.limits import Limits
+from enlarger.pipeline.plan import plan
 
 SCALE = 4
 DRAWN = 8

@@ -27,7 +27,7 @@ from enlarger.engine.openvino.graphs import parts_of
 from enlarger.engine.openvino.network import cuts
 from enlarger.engine.openvino.runtime import OpenVINOEngine
 from enlarger.geometry.rect import Pixels, Rect
-from enlarger.geometry.tiles import BLEND_PX, TileBox, plan
+from enlarger.geometry.tiles import TileBox, plan
 from enlarger.models import Catalogue, Model
 
 NEAR_PX = 24
@@ -64,7 +64,7 @@ def main() -> None:
 
     bench = bench_of(arguments.model, arguments.threads, arguments.kept)
     halos_px = arguments.halo or [bench.model.halo_px]
-    blends_px = arguments.blend or [0 if bench.model.halo_is_exact else BLEND_PX]
+    blends_px = arguments.blend or [bench.model.blend_px]
     found: dict[tuple[int, int], dict[str, Difference]] = {
         (halo_px, blend_px): {} for halo_px in halos_px for blend_px in blends_px
     }
@@ -127,7 +127,14 @@ class Bench:
     def plan(self, width_px: int, height_px: int, halo_px: int, blend_px: int) -> list[TileBox]:
         """Return the tiles of a picture."""
         most_px = self.model.max_tile_px
-        return plan(width_px, height_px, halo_px=halo_px, max_tile_px=most_px, blend_px=blend_px)
+        return plan(
+            width_px,
+            height_px,
+            halo_px=halo_px,
+            max_tile_px=most_px,
+            blend_px=blend_px,
+            multiple_px=self.model.multiple_px,
+        )
 
     def difference(self, name: str, picture: Pixels, halo_px: int, blend_px: int) -> Difference:
         """Compare a picture of 16 bits made of tiles with the same picture made in one piece."""

@@ -3,6 +3,9 @@
 Clients each send one picture after the other, of many sizes, over two model servers that share the cores. The
 reference is all tiles of the same pictures, sent at once to the engine in this process on the same cores. The limit
 is 0.95.
+
+With ``--ray``, the same clients also use a gateway over two replicas of a Ray cluster on this machine, which may take
+0.9 of the throughput of the built-in pool at the least.
 """
 
 from __future__ import annotations
@@ -12,8 +15,9 @@ import asyncio
 import contextlib
 import statistics
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
@@ -29,7 +33,7 @@ from enlarger.geometry.rect import Pixels
 from enlarger.geometry.route import tiles_of
 from enlarger.models import Catalogue
 
-BAR = 0.95
+BAR, RAY_BAR = 0.95, 0.9
 SIZES = ((16, 16), (8, 12), (12, 8), (16, 9), (10, 10), (5, 5), (9, 16), (14, 11))
 """Width and height of the pictures, in sixteenths of the largest side."""
 
@@ -45,6 +49,7 @@ def main() -> None:
         "--side", type=int, default=192, help="longest side of a picture in pixels, at most 512"
     )
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--ray", action="store_true", help="also measure a Ray cluster")
     parser.add_argument("--record", action="store_true", help="append to results.jsonl")
     arguments = parser.parse_args()
 
@@ -75,32 +80,48 @@ def main() -> None:
             stack.enter_context(model_server(precision, folder, threads=half)).address
             for _ in range(2)
         ]
-        running = stack.enter_context(
-            RunningService(folder, {"ENLARGER_SERVERS": ",".join(addresses)})
-        )
+        running = {
+            "service": stack.enter_context(
+                RunningService(folder, {"ENLARGER_SERVERS": ",".join(addresses)})
+            )
+        }
+        if arguments.ray:
+            (folder / "ray").mkdir()
+            replicas = {
+                "ENLARGER_PRECISION": precision,
+                "NUM_SERVERS": "2",
+            }
+            running["ray"] = stack.enter_context(
+                RunningService(folder / "ray", replicas, arguments=("--engine", "ray"))
+            )
         clients = stack.enter_context(ThreadPoolExecutor(arguments.clients))
 
         def bare() -> None:
             asyncio.run(enlarge_all(engine, model, precision, tiles, keeps))
 
-        def service() -> None:
-            list(clients.map(lambda share: send(running, model.id, share), files))
+        def through(service: RunningService) -> None:
+            list(clients.map(lambda share: send(service, model.id, share), files))
 
         files = [[png(picture) for picture in share] for share in shares]
-        ways = {"bare": bare, "service": service}
+        ways: dict[str, Callable[[], object]] = {"bare": bare}
+        ways |= {name: partial(through, service) for name, service in running.items()}
         for run in ways.values():
             run()  # compile, fill caches, grow memory
         seconds = in_turn({name: timed(run) for name, run in ways.items()}, arguments.rounds)
 
     ratios = {"service's throughput / bare engine's": ratio(seconds, "bare", "service")}
+    bars = [BAR]
+    if arguments.ray:
+        ratios["Ray cluster's throughput / service's"] = ratio(seconds, "service", "ray")
+        bars.append(RAY_BAR)
     lr_px = sum(tile.shape[0] * tile.shape[1] for tile in tiles)
     speeds = {name: round(lr_px / statistics.median(runs)) for name, runs in seconds.items()}
     print(
         f"\n{model.id} {precision}, {arguments.clients} clients, "
         f"{arguments.clients * arguments.pictures} pictures, {len(tiles)} tiles"
     )
-    for name, value in ratios.items():
-        print(f"  {name}: {value:.3f}; the bar is {BAR}")
+    for (name, value), bar in zip(ratios.items(), bars, strict=True):
+        print(f"  {name}: {value:.3f}; the bar is {bar}")
     print(
         "  " + "  ".join(f"{name} {speed / 1000:.2f} k LR px/s" for name, speed in speeds.items())
     )

@@ -83,7 +83,7 @@ def _fuzz(name: str, seconds: int, scratch: Path) -> int:
     with atheris.instrument_imports(include=list(_INSTRUMENTED)):
         import targets
     import numpy as np
-    from mutants import damaged
+    from support.mutants import damaged
 
     target = targets.TARGETS[name]
     corpus = CORPUS / name

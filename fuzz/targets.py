@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mutants import originals
-from pictures import with_checksums
+from support.mutants import originals
+from support.pictures import with_checksums
 from werkzeug.datastructures import MultiDict
 
 from enlarger.api.compatible.errors import error_answer

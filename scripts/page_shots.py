@@ -80,10 +80,12 @@ class Camera:
         self.click(".settings > .button")
         self.take("options")
         page.keyboard.press("Escape")
+        visitor.wait_for_estimate()
         self.click(".tool-group > button:nth-child(5)")
         self.take("region")
         page.keyboard.press("Enter")
-        expect(page.locator(".pane[data-state=done]")).to_have_count(4)
+        # The quick models come first. All of them need a minute or more on a small machine.
+        expect(page.locator(".pane[data-state=done]").nth(SHOWN_PARTS)).to_be_attached()
         self.take("comparison")
         page.keyboard.press("Escape")
         visitor.start()
@@ -107,6 +109,9 @@ class Camera:
         page.keyboard.press("Escape")
         page.context.close()
 
+
+SHOWN_PARTS = 8
+"""Parts of models that are waited for, beside the part of the picture before."""
 
 RUNNING = """() => {
   const progress = document.querySelector(".info progress");

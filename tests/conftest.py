@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from networks import write_nearest, write_random_rrdb
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from pictures import skimage_photo
+from support.networks import write_nearest, write_random_rrdb
+from support.pictures import skimage_photo
+from support.places import REPOSITORY
+from support.quiet import QuietLast, order
+from xdist.remote import Producer
 
 from enlarger import tracing
 from enlarger.config import GROUPS
@@ -22,9 +25,27 @@ from enlarger.geometry.rect import Pixels
 settings.register_profile("enlarger", deadline=None, max_examples=60)
 settings.load_profile("enlarger")
 
-pytest_plugins = ["enlargements", "gateways", "pipelines", "stores"]
+pytest_plugins = [
+    "support.enlargements",
+    "support.gateways",
+    "support.job_rows",
+    "support.pipelines",
+    "support.stores",
+]
 
-REPOSITORY = Path(__file__).parent.parent
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests into the order in which they run, and in which they are distributed."""
+    items.sort(key=order)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> QuietLast | None:
+    """Return the scheduler of ``make test``; with another ``--dist``, pytest-xdist has its own."""
+    return QuietLast(config, log) if config.getoption("dist") == "loadfile" else None
+
+
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
 
 
@@ -68,8 +89,16 @@ def bad_inputs() -> dict[str, bytes]:
 
 @pytest.fixture(scope="session")
 def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where engines of all tests keep compiled networks, so that each is compiled once."""
-    return tmp_path_factory.mktemp("compiled")
+    """Where engines of all tests keep compiled networks, so that each is compiled once.
+
+    Workers of pytest-xdist share it, as model servers of one machine do: a file is written aside and renamed, its name
+    is a hash of what it was made from, and its checksum is checked.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    (folder / "compiled").mkdir(exist_ok=True)
+    return folder / "compiled"
 
 
 @pytest.fixture(scope="session")
@@ -92,6 +121,7 @@ def environment(model_dir: Path, cache_folder: Path) -> dict[str, str]:
         "MODEL_DIR": str(model_dir),
         "ENLARGER_CACHE_DIR": str(cache_folder),
         "ENLARGER_PRECISION": "f32",
+        "ENLARGER_DEVICE": "cpu",
     }
 
 

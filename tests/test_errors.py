@@ -17,8 +17,8 @@ import pytest
 from aiohttp.client_reqrep import ConnectionKey
 from hypothesis import given
 from hypothesis import strategies as st
-from log_calls import LogCall, log_calls
 from sqlalchemy.exc import OperationalError
+from support.log_calls import LogCall, log_calls
 
 from enlarger import errors
 from enlarger.errors import (
@@ -44,7 +44,7 @@ from enlarger.reasons import reason_of
     ],
 )
 def test_option_in_the_text_is_the_fault(text: str, faults: list[tuple[str, str, str]]) -> None:
-    """Whoever raises it need not say it twice, and ``errors`` on /v1 is never empty."""
+    """The code that raises it need not repeat the option, and ``errors`` on /v1 is never empty."""
     found = InvalidOption(text).faults
     assert [(fault.option, fault.reason, fault.detail) for fault in found] == faults
     given = [Fault("other", "type", "text")]
@@ -88,6 +88,7 @@ ON_V1 = {
     "wrong_output": 500,
     "internal_error": 500,
     "engine_lost": 502,
+    "device_lost": 502,
     "no_engine_ready": 503,
     "queue_full": 503,
     "draining": 503,
@@ -115,7 +116,7 @@ RETRYABLE = {
     *("source_timeout", "source_failed", "request_timeout", "job_not_finished"),
     "storage_unavailable",
     *("no_engine_ready", "queue_full", "rate_limited", "draining", "out_of_memory"),
-    *("engine_lost", "engine_failed", "wrong_output"),
+    *("engine_lost", "device_lost", "engine_failed", "wrong_output"),
     *("model_not_here", "busy", "starting"),
 }
 """Codes that sections B.9 and C.2 call retryable."""

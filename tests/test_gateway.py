@@ -9,11 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from fakes import NearestEngine
-from results import FolderResults
+from support.fakes import NearestEngine
+from support.results import FolderResults
 
 from enlarger import config
 from enlarger.asgi.server import Lifecycle
+from enlarger.engine.shelf import Shelf
 from enlarger.gateway import opened
 from enlarger.models import Catalogue
 from enlarger.picture.sandbox.pool import Decoders
@@ -68,7 +69,7 @@ async def test_leaving_ends_all_that_was_begun(tmp_path: Path) -> None:
         opened(
             settings,
             engines=Pool([Member("one", NearestEngine())]),
-            catalogue=Catalogue.installed(tmp_path / "none"),
+            shelf=Shelf(Catalogue.installed(tmp_path / "none")),
             store=FolderResults(tmp_path, max_age_s=settings.server.file_max_age_s),
             decoders=decoders,
             service=Lifecycle(drain_s=1),

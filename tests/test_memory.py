@@ -11,9 +11,10 @@ import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from enlarger.memory import importing, rss_bytes
+from enlarger.memory import importing, large_block, rss_bytes
 
 STATUS = Path("/proc/self/status")
 
@@ -107,3 +108,16 @@ def test_garbage_of_later_is_found() -> None:
     del garbage, ring
     gc.collect()
     assert gone() is None
+
+
+@pytest.mark.skipif(not STATUS.exists(), reason="this system has no /proc")
+def test_large_block_is_zeros_and_takes_memory_when_written() -> None:
+    """It goes back to the system when nothing refers to it, even as an array."""
+    before = rss_bytes()
+    samples = np.frombuffer(large_block(64 * MIB), np.uint8)
+    assert rss_bytes() - before < 8 * MIB
+    assert not samples.any()
+    samples[:] = 1
+    assert rss_bytes() - before > 56 * MIB
+    del samples
+    assert rss_bytes() - before < 8 * MIB

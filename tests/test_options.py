@@ -5,18 +5,18 @@ from __future__ import annotations
 import re
 import typing
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import pydantic
 import typer.main
+from support.places import REFERENCE
 
 from enlarger import cli
 from enlarger.api.document.operations import OPERATIONS
 from enlarger.client import UpscaleOptions
 from enlarger.options import Options
 
-PICTURES = Path(__file__).parent.parent / "docs" / "reference" / "pictures.md"
+PICTURES = REFERENCE / "pictures.md"
 
 Words = Mapping[str, frozenset[str]]
 """Options, and of each the words that it takes."""

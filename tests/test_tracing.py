@@ -21,18 +21,19 @@ from typing import Any
 
 import aiohttp
 import pytest
-from fakes import NEAREST, FailsFirst, NearestEngine, StuckEngine, need_of
-from model_servers import running as running_server
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanContext, SpanKind, StatusCode
-from pictures import encoded, noise
 from running import RunningService
+from support.fakes import NEAREST, FailsFirst, NearestEngine, StuckEngine, need_of
+from support.model_servers import running as running_server
+from support.pictures import encoded, noise
 
 from enlarger import tracing
 from enlarger.engine.tile import TileRequest
 from enlarger.errors import EngineLost, InvalidOption
+from enlarger.installation import install_command
 from enlarger.pool.member import Member
 from enlarger.pool.pool import Pool
 from enlarger.pool.remote import RemoteEngine
@@ -431,5 +432,5 @@ def test_traces_without_the_extra_stop_the_start(command: str, variable: str, va
     )
     assert done.returncode == 2
     assert done.stderr == (
-        f"enlarger: {variable}: to send traces takes an extra: pip install 'enlarger[otel]'\n"
+        f"enlarger: {variable}: to send traces takes an extra: {install_command('otel')}\n"
     )

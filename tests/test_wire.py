@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import NEAREST, nearest
 from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
+from support.fakes import NEAREST, nearest
 
+from enlarger.engine.device import CPU, Device
 from enlarger.engine.tile import EngineFacts, ModelFacts, TileRequest, TileResult
 from enlarger.errors import BadTile
 from enlarger.geometry.rect import Pixels, Rect
@@ -26,7 +27,17 @@ from enlarger.wire import (
     result_headers,
 )
 
-DEFAULTS = ModelDefaults("bf16", {"here": dataclasses.replace(NEAREST, id="here", sha256="a" * 64)})
+DEFAULTS = ModelDefaults(
+    "bf16",
+    EngineFacts(
+        engine="nearest",
+        ready=True,
+        models=(dataclasses.replace(NEAREST, id="here", sha256="a" * 64),),
+        capacity=2,
+        in_flight=0,
+        mflop_per_s=None,
+    ),
+)
 """What a model server with one model assumes."""
 
 names = st.text("abcxyz0189._-", min_size=1, max_size=20)
@@ -80,6 +91,8 @@ model_facts = st.builds(
     scale=st.integers(1, 8),
     halo_px=st.integers(0, 64),
     halo_is_exact=st.booleans(),
+    blend_px=st.integers(0, 16),
+    multiple_px=st.integers(1, 8),
     max_tile_px=st.integers(1, 10**6),
     mflop_per_px=st.floats(0.01, 1000),
     sha256=hashes,
@@ -497,12 +510,14 @@ def test_facts_carry_the_names_of_the_contract() -> None:
         "halo": 2,
         "halo_is_exact": None,
         "multiple_of": 1,
+        "blend": 0,
         "max_side": 32,
         "max_tile_px": 1024,
         "mflop_per_px": 0,
         "channels": [3],
         "dtypes": ["uint8", "uint16"],
         "precisions": ["f32", "bf16"],
+        "loaded": None,
         "engine": "openvino",
         "sha256": "0" * 64,
     }
@@ -540,7 +555,7 @@ def test_facts_without_a_field_of_a_model_are_refused(name: str) -> None:
 
 @pytest.mark.parametrize("value", [None, [], "ready", {"models": None}, 5])
 def test_facts_that_are_no_facts_are_refused(value: Any) -> None:
-    """JSON of another kind is somebody else's answer."""
+    """Other JSON is not the response of a model server."""
     with pytest.raises(BadTile, match="not complete"):
         facts_from_json(value)
 
@@ -550,3 +565,32 @@ def test_models_that_are_no_models_are_refused(models: Any) -> None:
     """Each model is an object in a list."""
     with pytest.raises(BadTile, match="not complete"):
         facts_from_json(facts_to_json(facts()) | {"models": models})
+
+
+def test_device_of_a_tile_crosses_unless_it_is_a_cpu() -> None:
+    """So that model servers that know no devices take the tiles of CPUs as ever."""
+    for device, header in (("cpu", None), ("", None), ("Card (1.2)", "Card (1.2)")):
+        sent = request_headers(dataclasses.replace(asked(), device=device), left_s=9)
+        assert sent.get("Tile-Device") == header
+        arrived = read_request(sent, asked().pixels.tobytes(), now=0, default=DEFAULTS)
+        assert arrived.device == (header or "")
+
+
+def test_device_of_a_server_crosses() -> None:
+    """One that names none is a CPU; an unknown class is not guessed."""
+    card = Device(name="Card", driver="1.2", tile_class="gpu-8g")
+    facts = EngineFacts(
+        engine="vulkan",
+        ready=True,
+        models=(NEAREST,),
+        capacity=2,
+        in_flight=0,
+        mflop_per_s=None,
+        devices=(card,),
+    )
+    sent = facts_to_json(facts)
+    assert facts_from_json(sent) == facts
+    older = {name: value for name, value in sent.items() if name not in {"driver", "device_class"}}
+    assert facts_from_json(older).devices == (CPU,)
+    with pytest.raises(BadTile, match="no class of devices gpu-99g"):
+        facts_from_json(sent | {"device_class": "gpu-99g"})

@@ -2,6 +2,7 @@
 
 EnlargerError
 |-- ConfigError         at start-up; names what the operator typed
+|   |-- WrongSettings   all settings that cannot be used
 |   `-- BackendAway     what it names cannot be reached now
 |-- WeightsError        a model's files are missing, damaged or not what the catalogue says
 |-- RequestError        the sender can mend it
@@ -20,7 +21,7 @@ EnlargerError
 |   `-- DeadlineExceeded (DeadlineTooShort)
 |-- TileError           between gateway and model server only; the pool answers these
 |   `-- BadTile, ModelNotHere, TileTooLarge, Busy, Starting
-|-- EngineError         ours: EngineFailed, WrongOutput, EngineLost
+|-- EngineError         ours: EngineFailed, WrongOutput, EngineLost (DeviceLost)
 |-- StorageFull         ours: no room for the result
 |   `-- ResultLost
 |-- UnwritableFile      in the shell: the result's file cannot be written
@@ -104,6 +105,19 @@ class ConfigError(EnlargerError, code="config_error"):
     """A setting that cannot be used. The text begins with the variable's name."""
 
     exit_status = 2  # as shells count a wrong option
+
+
+class WrongSettings(ConfigError):
+    """One or more settings cannot be used. The text names all of them on one line.
+
+    Args:
+        texts: what is wrong with each; each begins with the name of a variable.
+    """
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        super().__init__(". Also wrong: ".join(texts))
+        self.texts = tuple(texts)
+        """What is wrong with each."""
 
 
 class BackendAway(ConfigError):
@@ -322,7 +336,7 @@ class StorageUnavailable(CapacityError, code="storage_unavailable"):
 
 
 class DeadlineExceeded(CapacityError, code="deadline_exceeded", status=504, retryable=False):
-    """The deadline has passed; no answer will follow."""
+    """The deadline has passed, so there is no result."""
 
 
 class DeadlineTooShort(DeadlineExceeded):
@@ -367,6 +381,12 @@ class WrongOutput(EngineError, code="wrong_output"):
 
 class EngineLost(EngineError, code="engine_lost", status=502):
     """The engine went away or did not answer in time; the same tile may be sent elsewhere."""
+
+
+class DeviceLost(EngineLost, code="device_lost"):
+    """The device of an engine does not compute any more: its process must be started again."""
+
+    exit_status = 75  # EX_TEMPFAIL of sysexits.h
 
 
 class StorageFull(EnlargerError, code="storage_full", status=507):

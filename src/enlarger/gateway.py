@@ -6,17 +6,26 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 
-from enlarger import config
+from enlarger import __version__, config
 from enlarger.asgi import server
 from enlarger.asgi.server import Lifecycle
+from enlarger.asgi.server_ports import check_server_port
+from enlarger.asgi.systemd import Systemd
+from enlarger.cluster.environment import prepare
 from enlarger.config import PoolSettings, Settings
+from enlarger.engine.shelf import Restocking, Shelf
+from enlarger.errors import ConfigError
+from enlarger.installation import install_command
 from enlarger.memory import importing, keep_large_blocks_apart
-from enlarger.models import Catalogue
+from enlarger.models.copies import Copies
+from enlarger.models.folder import ModelFolder
 from enlarger.pool.fleet import Fleet
 from enlarger.pool.supervisor import ServerCommand
 from enlarger.storage import ResultStore, result_store, storage_at, sweep_regularly
@@ -26,7 +35,7 @@ if TYPE_CHECKING:
     from enlarger.api.metrics import Metrics
     from enlarger.api.rates import Rates
     from enlarger.engine.status import Engines, EngineStatus
-    from enlarger.jobs import Batches, EventStreams, Jobs
+    from enlarger.jobs import Batches, EventStreams, Jobs, Rows
     from enlarger.picture.sandbox.pool import Decoders
     from enlarger.pipeline.pipeline import Pipeline
 
@@ -67,7 +76,12 @@ async def serve(
         shared=settings.jobs.blobs,
         max_age_s=settings.server.file_max_age_s,
     )
-    catalogue = Catalogue.installed(settings.server.model_dir, hashed=True)
+    models = ModelFolder(
+        settings.server.model_dir,
+        Copies(settings.server.models_folder, settings.server.model_dir),
+    )
+    models.start()
+    shelf = Shelf(models.catalogue)
     if note := settings.server.missing_model_dir:
         log.warning("no_models_of_your_own", reason=note)
     listener = server.bind(host, port, variable="--port")
@@ -77,6 +91,12 @@ async def serve(
             host=host,
             hint="anybody who reaches this address may use the service: set ENLARGER_API_KEYS, see SECURITY.md",
         )
+    if not settings.pool.servers:
+        pool, reason = await _on_devices(settings.pool)
+        settings = replace(settings, pool=pool)
+        for server_port in pool.server_ports:
+            check_server_port(server_port, pool, gateway_port=listener.getsockname()[1])
+        log.info("devices_chosen", devices=list(pool.devices), reason=reason)
     service = Lifecycle(settings.server.drain_s)
     workers = max(2, config.cores())
     async with AsyncExitStack() as stack:
@@ -93,14 +113,23 @@ async def serve(
             opened(
                 settings,
                 engines=engines,
-                catalogue=catalogue,
+                shelf=shelf,
                 store=store,
                 decoders=decoders,
                 service=service,
                 workers=workers,
             )
         )
-        announcer = asyncio.create_task(_announce(engines, listener.getsockname()[:2], announce))
+        restocking = Restocking(
+            shelf, models, lambda model: engines.facts().model(model.id, model.sha256) is not None
+        )
+        restocker = asyncio.create_task(restocking.run())
+        stack.callback(restocker.cancel)
+        systemd = Systemd()
+        await stack.enter_async_context(systemd.told(service))
+        announcer = asyncio.create_task(
+            _announce(engines, listener.getsockname()[:2], announce, systemd)
+        )
         stack.callback(announcer.cancel)
         await server.serve(
             gateway.asgi(), listener=listener, service=service, refuse_head=gateway.refuse_head
@@ -111,28 +140,40 @@ async def serve(
 
 def _engines(settings: Settings, service: Lifecycle) -> AbstractAsyncContextManager[Engines]:
     """Choose what computes the tiles. Another kind of engine is another branch here."""
-    if not settings.pool.servers:
-        _check_ports(settings.pool)
+    if settings.pool.engine == "ray":
+        return _ray_fleet(settings)
     command = ServerCommand(
-        settings.pool.base_port, settings.pool.threads_per_server, _server_environment(settings)
+        settings.pool.base_port,
+        settings.pool.threads_per_server,
+        _server_environment(settings),
+        settings.pool.server_devices,
     )
     return Fleet(settings.pool, command=command, on_refused=service.refuse)
 
 
-def _check_ports(settings: PoolSettings) -> None:
-    """Find out before anything is started whether the model servers can have their ports.
+def _ray_fleet(settings: Settings) -> AbstractAsyncContextManager[Engines]:
+    """Return the replicas of a Ray cluster.
 
     Raises:
-        ConfigError: one of the ports is in use.
+        ConfigError: Ray is not installed.
     """
-    count = settings.server_count
-    for number in range(count if settings.base_port else 0):
-        server.bind(
-            "127.0.0.1",
-            settings.base_port + number,
-            variable="BASE_PORT",
-            way_out=f"{count} in a row are used: set another one, or 0, so that each model server takes a free one",
-        ).close()
+    prepare(settings.pool.ray_address)
+    try:
+        from enlarger.cluster.fleet import RayFleet
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"ENLARGER_ENGINE: ray needs the package '{error.name}', which is not installed here: "
+            f"{install_command('ray')}"
+        ) from error
+    return RayFleet(settings)
+
+
+async def _on_devices(settings: PoolSettings) -> tuple[PoolSettings, str]:
+    """Return the settings with the devices that ``auto`` stands for, and why it stands for them."""
+    from enlarger.engine.factory import chosen_aside
+
+    chosen = await chosen_aside(settings.devices)
+    return settings.on(chosen.devices), chosen.reason
 
 
 def _server_environment(settings: Settings) -> dict[str, str]:
@@ -140,6 +181,7 @@ def _server_environment(settings: Settings) -> dict[str, str]:
     return {
         "MODEL_DIR": str(settings.server.model_dir.resolve()),
         "ENLARGER_PRECISION": settings.server.precision,
+        "ENLARGER_MODEL_MEMORY": str(settings.server.model_memory_mib),
         "ENLARGER_CACHE_DIR": str(settings.server.cache_folder),
         "ENLARGER_LOG_LEVEL": settings.observability.log_level,
         "ENLARGER_LOG_FORMAT": settings.observability.log_format,
@@ -147,10 +189,12 @@ def _server_environment(settings: Settings) -> dict[str, str]:
 
 
 async def _announce(
-    engines: EngineStatus, address: Address, announce: Callable[[Address], None]
+    engines: EngineStatus, address: Address, announce: Callable[[Address], None], systemd: Systemd
 ) -> None:
     await engines.started(patience_s=_START_PATIENCE_S)
     announce(address)
+    host, port = address
+    systemd.ready(f"Accepts pictures on {host}:{port}")
 
 
 @asynccontextmanager
@@ -158,7 +202,7 @@ async def opened(
     settings: Settings,
     *,
     engines: Engines,
-    catalogue: Catalogue,
+    shelf: Shelf,
     store: ResultStore,
     decoders: Decoders,
     service: Lifecycle,
@@ -169,7 +213,7 @@ async def opened(
     Args:
         settings: all of them.
         engines: what computes the tiles.
-        catalogue: the models that are offered.
+        shelf: the models that are offered now.
         store: where results are kept.
         decoders: processes that read pictures.
         service: says whether new work is taken.
@@ -183,6 +227,7 @@ async def opened(
         from enlarger.api.metrics import Metrics
         from enlarger.api.rates import Rates
         from enlarger.fetch.fetcher import Fetcher
+        from enlarger.jobs import Presence, Rows, SharedOutcomes
         from enlarger.pipeline.pipeline import Pipeline
 
     async with AsyncExitStack() as stack:
@@ -194,9 +239,19 @@ async def opened(
             sweep_regularly(store, interval_s=settings.server.cleanup_interval_s)
         )
         stack.callback(sweeper.cancel)
+        rows = await stack.enter_async_context(Rows(settings.database_url))
+        shared = await stack.enter_async_context(
+            # Gateways of another version, or with another precision, may make other files of the same requests.
+            SharedOutcomes(
+                rows=rows, store=store, kind=f"{__version__} {settings.server.precision}"
+            )
+        )
+        presence = Presence(
+            rows=rows, servers=settings.pool.shared_engine, load=lambda: pipeline.load
+        )
         pipeline = Pipeline(
             engine=engines,
-            catalogue=catalogue,
+            shelf=shelf,
             fetcher=Fetcher(settings.fetch.rule, limit_bytes=settings.limits.max_file_size_bytes),
             decoders=decoders,
             executor=executor,
@@ -205,12 +260,18 @@ async def opened(
             limits=settings.limits,
             precision=settings.server.precision,
             draining=lambda: service.draining,
+            elsewhere=lambda: presence.elsewhere,
+            shared=shared,
         )
-        rates = Rates(settings.access.rate_limit)
-        metrics = Metrics(engines, pipeline)
+        await stack.enter_async_context(presence)
+        rates = Rates(settings.access.rate_limit, rows.rates)
+        forgetting = asyncio.create_task(rates.forget_regularly())
+        stack.callback(forgetting.cancel)
+        metrics = Metrics(engines, pipeline, _folders(settings))
         jobs, batches = await stack.enter_async_context(
             _opened_jobs(
                 settings,
+                rows=rows,
                 pipeline=pipeline,
                 store=store,
                 executor=executor,
@@ -227,7 +288,7 @@ async def opened(
             rates=rates,
             engines=engines,
             store=store,
-            catalogue=catalogue,
+            shelf=shelf,
             executor=executor,
             workers=workers,
             sweeper=sweeper,
@@ -241,6 +302,7 @@ async def opened(
 async def _opened_jobs(
     settings: Settings,
     *,
+    rows: Rows,
     pipeline: Pipeline,
     store: ResultStore,
     executor: ThreadPoolExecutor,
@@ -269,7 +331,6 @@ async def _opened_jobs(
             JobWork,
             Prospects,
             Results,
-            Rows,
             Runner,
             View,
             Watching,
@@ -278,7 +339,6 @@ async def _opened_jobs(
         from enlarger.picture.preview import MOST_SIDE_PX
 
     async with AsyncExitStack() as stack:
-        rows = await stack.enter_async_context(Rows(settings.database_url))
         storage = storage_at(settings.blobs_place)
         await storage.check()
         files = JobFiles(storage)
@@ -378,7 +438,13 @@ async def _opened_jobs(
         )
 
 
+def _folders(settings: Settings) -> dict[str, Path]:
+    """The folders whose disks may become full, by the word that metrics have for them."""
+    places = {"results": settings.server.upload_folder, "jobs": settings.blobs_place}
+    return {name: Path(place) for name, place in places.items() if "://" not in str(place)}
+
+
 async def _close(event_streams: EventStreams, service: Lifecycle) -> None:
-    """Whoever watches is told at once that the process ends: a drain would wait for them."""
+    """Clients that watch are told at once that the process ends: a drain would wait for them."""
     await service.drains()
     event_streams.close()

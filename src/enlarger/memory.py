@@ -7,7 +7,7 @@ import gc
 import mmap
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -27,6 +27,19 @@ def keep_large_blocks_apart(least_bytes: int) -> None:
         # glibc does the same when it raises the map threshold itself. Otherwise the heap would shrink and grow with
         # each use.
         mallopt(_M_TRIM_THRESHOLD, 2 * least_bytes)
+
+
+def large_block(size_bytes: int) -> mmap.mmap:
+    """Return a block of zeros that returns to the system when nothing refers to it.
+
+    A page takes memory from when it is first written. Pages are large where the system has such pages: one of 4 KiB takes
+    longer to get than to fill.
+    """
+    block = mmap.mmap(-1, size_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        with suppress(OSError):  # a kernel without large pages
+            block.madvise(mmap.MADV_HUGEPAGE)
+    return block
 
 
 def rss_bytes(statm: Path = _STATM) -> int:

@@ -25,6 +25,12 @@ MAX_FACTOR = 8
 
 DEFAULT_SCALE = 2
 
+MAX_NOISE_LEVEL = 3
+"""Noise levels are from 0 to this."""
+
+AUTO, DETECT = "auto", "detect"
+"""What requests say in place of a model's id: the usual model, and one for what the pixels show."""
+
 MAX_SIDE_PX = 999_999
 """More than any result has. A number without a bound could be too long to be written in an error."""
 
@@ -50,7 +56,6 @@ Region = Annotated[
     pydantic.WithJsonSchema(_REGION_SCHEMA),
 ]
 """A part of the upright picture; written as its left, top, width and height."""
-"""What the validators below take, as JSON Schema."""
 
 _COLOUR = "^#[0-9a-fA-F]{6}$"
 
@@ -60,67 +65,80 @@ FORMAT_ALIASES = {"jpg": "jpeg", "tif": "tiff"}
 
 
 class Options(pydantic.BaseModel):
-    """How a picture is to be enlarged and written. Names are those of requests."""
+    """How a picture is upscaled and written. The names are those of requests."""
 
     model_config = pydantic.ConfigDict(frozen=True, extra="ignore")
 
     scale: Annotated[float, pydantic.Field(ge=1, le=MAX_FACTOR, allow_inf_nan=False)] | None = None
-    """Pixels of the result per pixel of the picture, along an edge. 2 where no size is given."""
+    """Pixels of the result per pixel of the picture, along an edge."""
 
     width: Side | None = None
-    """Of the result. With ``height``, a box; alone, the ratio is kept."""
+    """Width of the result in pixels. Without ``height``, the aspect ratio is kept; with it, see ``fit``."""
 
     height: Side | None = None
-    """Of the result. One keeps the ratio; both are a box, see ``fit``."""
+    """Height of the result in pixels. Without ``width``, the aspect ratio is kept; with it, see ``fit``."""
 
     long_side: Side | None = None
-    """The longer side of the result; the other one follows."""
+    """Longer side of the result in pixels. The aspect ratio is kept."""
 
     short_side: Side | None = None
-    """The shorter side of the result; the other one follows."""
+    """Shorter side of the result in pixels. The aspect ratio is kept."""
 
     fit: Literal["inside", "fill", "outside", "cover"] = "inside"
-    """How a box of ``width`` and ``height`` is met: ``fill`` both exactly; the others keep the ratio. ``inside`` is no
-    larger than the box, ``outside`` no smaller, and ``cover`` has the middle of that, as large as the box."""
+    """How the result fits into a box of ``width`` and ``height``. ``inside`` makes it as large as the box allows,
+    ``outside`` as small as covers the box, and ``cover`` crops the latter to the box around its middle; these keep the
+    aspect ratio. ``fill`` stretches the picture to the box."""
 
     region: Region | None = None
-    """``x,y,width,height``: only this part, with the pixels that the whole result has there."""
+    """Part of the picture to upscale, as ``x,y,width,height`` in its pixels. The result has the pixels that the whole
+    result would have there."""
 
     model: str = "auto"
-    """Id of a model. ``auto`` picks one by scale."""
+    """Id of a model. ``auto`` selects the usual model. ``detect`` looks at the pixels and selects a model for what they
+    show."""
+
+    denoise: Annotated[int, pydantic.Field(ge=0, le=MAX_NOISE_LEVEL)] | None = None
+    """How much noise a model with noise levels removes. The default is the level that the model states."""
 
     precision: Precision = "auto"
-    """Of the computing; what is not to be had is refused. ``auto``: what the operator set."""
+    """Precision of the computation. ``auto`` is the one that the operator set; one that is not available is refused."""
+
+    device: Annotated[str, pydantic.Field(min_length=1, max_length=200)] | None = None
+    """Name of a device, or a part of the name, on a server with several. The default is the first device that the
+    server lists."""
 
     color_lock: bool = True
-    """Set the colours of large areas back to those of the picture."""
+    """Whether colours of large areas are corrected to those of the picture."""
 
     alpha_edge: Literal["keep", "clean"] = "keep"
-    """``clean`` takes the ground out of the edges of a cut-out that it was cut from."""
+    """What is done with half-transparent edges. ``clean`` removes the colour of the background that a cut-out was cut
+    from."""
 
     color: Literal["keep", "srgb"] = "keep"
-    """Keep the colour profile, or convert to sRGB."""
+    """Whether the result keeps the colour profile or is converted to sRGB."""
 
     format: Literal["auto", "png", "jpeg", "webp", "avif", "tiff"] | None = None
-    """``auto``: that of the picture, PNG for BMP and GIF. None: what the place of the result suggests, else PNG."""
+    """Format of the result. ``auto`` is the format of the picture, or PNG for BMP and GIF. The default is the one that
+    the name of the result implies, or PNG."""
 
     quality: Annotated[int, pydantic.Field(ge=1, le=100)] | None = None
-    """Of JPEG, WebP and AVIF."""
+    """Quality of JPEG, WebP and AVIF."""
 
     max_bytes: Annotated[int, pydantic.Field(ge=1)] | None = None
-    """Of the file: the quality, then the size is lowered until it fits."""
+    """Largest size of the file in bytes. The quality, then the width and height are reduced until it fits."""
 
     frames: Literal["all", "first"] | Side | None = None
-    """Of an animation: all, the first alone, or so many of the first. None: the place of the request decides."""
+    """Frames of an animation to upscale: ``all``, ``first``, or the number of frames from the start. ``/v1``
+    refuses an animation that comes without it."""
 
     background: Annotated[str, pydantic.Field(json_schema_extra={"pattern": _COLOUR})] | None = None
-    """Colour to put under transparency, such as ``#ffffff``."""
+    """Colour that replaces transparency, such as ``#ffffff``."""
 
     metadata: Literal["keep", "strip"] = "keep"
-    """EXIF, XMP and resolution. The colour profile stays in either case."""
+    """Whether EXIF, XMP and resolution are kept. The colour profile is kept in either case."""
 
     provenance: bool = False
-    """Write model, hash and options into the file."""
+    """Whether the model, its hash and the options are written into the file."""
 
     @pydantic.field_validator("region", mode="before")
     @classmethod
@@ -172,6 +190,17 @@ class Options(pydantic.BaseModel):
         return self
 
     @property
+    def looks_at_pixels(self) -> bool:
+        """Whether the plan depends on what the pixels show."""
+        return self.model == DETECT
+
+    @property
+    def has_size(self) -> bool:
+        """Whether the request states the size of the result."""
+        sizes = (self.scale, self.width, self.height, self.long_side, self.short_side)
+        return any(size is not None for size in sizes)
+
+    @property
     def background_rgb(self) -> tuple[int, int, int] | None:
         """``background`` as numbers."""
         if self.background is None:
@@ -179,17 +208,24 @@ class Options(pydantic.BaseModel):
         red, green, blue = bytes.fromhex(self.background[1:])
         return red, green, blue
 
-    def size_px(self, width_px: int, height_px: int) -> tuple[int, int]:
+    def size_px(
+        self, width_px: int, height_px: int, *, default_scale: int = DEFAULT_SCALE
+    ) -> tuple[int, int]:
         """Width and height of the result for a picture of that size. Sides are rounded half up.
+
+        Args:
+            width_px: width of the picture.
+            height_px: height of the picture.
+            default_scale: the scale of requests that state no size.
 
         Raises:
             InvalidOption: the result would be smaller than the picture, or more than 8 times as large.
         """
-        size = self._size_px(width_px, height_px)
+        size = self._size_px(width_px, height_px, default_scale)
         for name, side, length in (("width", size[0], width_px), ("height", size[1], height_px)):
             if not length <= side <= MAX_FACTOR * length:
                 raise InvalidOption(
-                    f"Invalid {self._size_option}: the result would be {size[0]}x{size[1]}; its {name} may be "
+                    f"Invalid {self.size_option}: the result would be {size[0]}x{size[1]}; its {name} may be "
                     f"from {length} to {MAX_FACTOR * length} px for this picture of {width_px}x{height_px}"
                 )
         return size
@@ -202,11 +238,12 @@ class Options(pydantic.BaseModel):
         return Rect.sized(left, top, self.width, self.height)
 
     @property
-    def _size_option(self) -> str:
+    def size_option(self) -> str:
+        """The first option that states the size of the result; ``scale`` if none does."""
         names = ("width", "height", "long_side", "short_side", "scale")
         return next((name for name in names if getattr(self, name) is not None), "scale")
 
-    def _size_px(self, width_px: int, height_px: int) -> tuple[int, int]:
+    def _size_px(self, width_px: int, height_px: int, default_scale: int) -> tuple[int, int]:
         if self.width and self.height:
             if self.fit == "fill":
                 return self.width, self.height
@@ -224,7 +261,7 @@ class Options(pydantic.BaseModel):
         if by_height:
             return _share(width_px, by_height, height_px), by_height
         # As it was written: 1.005 is a little less in binary, and 100 px would become 100, not 101.
-        scale = Fraction(str(DEFAULT_SCALE if self.scale is None else self.scale))
+        scale = Fraction(str(default_scale if self.scale is None else self.scale))
         part, whole = scale.numerator, scale.denominator
         return _share(width_px, part, whole), _share(height_px, part, whole)
 
@@ -253,15 +290,19 @@ def read_options(fields: Mapping[str, Any], *, strict: bool) -> Options:
             {name: value for name, value in known.items() if name not in wrong}
         )
     except pydantic.ValidationError as error:
-        raise _invalid([*mistyped, *map(_fault, error.errors())], fields) from error
+        faults = [*mistyped, *map(_fault, error.errors())]
+        raise _invalid(faults, fields, is_shown=not mistyped) from error
     if mistyped:
-        raise _invalid(mistyped, fields)
+        raise _invalid(mistyped, fields, is_shown=False)
     return options
 
 
-def _invalid(faults: Sequence[Fault], fields: Mapping[str, Any]) -> InvalidOption:
+def _invalid(
+    faults: Sequence[Fault], fields: Mapping[str, Any], *, is_shown: bool
+) -> InvalidOption:
+    """Return the error for faults. ``is_shown``: whether its text has the first value, if there is one."""
     first = faults[0]
-    has_value = first.option in fields and first.reason != "type"
+    has_value = is_shown and first.option in fields
     shown = f", not {str(fields[first.option])[:40]!r}" if has_value else ""
     return InvalidOption(f"Invalid {first.option}: {first.detail}{shown}", faults=faults)
 
@@ -288,7 +329,8 @@ def _fault(error: ErrorDetails) -> Fault:
         if text is None
         else text.format(**error.get("ctx", {}))
     )
-    return Fault(str(error["loc"][0]), "range", detail)
+    is_another_type = error["type"].endswith(("_parsing", "_type"))
+    return Fault(str(error["loc"][0]), "type" if is_another_type else "range", detail)
 
 
 _JSON_KINDS: tuple[tuple[type, tuple[type, ...], str], ...] = (

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from typing import Literal
 
-Precision = Literal["auto", "f32", "bf16", "int8"]
+Precision = Literal["auto", "f32", "f16", "bf16", "int8"]

@@ -25,6 +25,15 @@ def reason_of(error: BaseException) -> str:
     return (text or _class_in_words(error))[:_LONGEST_REASON]
 
 
+def without_password(url: str) -> str:
+    """Return a URL for display, without its password. A user name without a password may be a token, and is hidden too.
+
+    The text may be of any form: all from the first colon, or the slashes, to the last @ counts as a secret.
+    """
+    hidden = re.sub(r":(?!//).*@", ":***@", url, flags=re.DOTALL)
+    return re.sub(r"//[^:]+@", "//***@", hidden)
+
+
 def _words(error: BaseException) -> str:
     """The best text that an error has, perhaps none. Errors of libraries are told by what they have."""
     if isinstance(error, BaseExceptionGroup):

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from enlarger.errors import ConfigError, RequestError
+from enlarger.installation import install_command
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -52,7 +53,7 @@ def start(service: str, *, variable: str) -> None:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError as error:
         raise ConfigError(
-            f"{variable}: to send traces takes an extra: pip install 'enlarger[otel]'"
+            f"{variable}: to send traces takes an extra: {install_command('otel')}"
         ) from error
     resource = Resource.create({"service.name": service}).merge(OTELResourceDetector().detect())
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)

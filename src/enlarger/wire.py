@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import math
+import mmap
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
 
-from enlarger.engine.tile import EngineFacts, ModelFacts, TileRequest, TileResult
+from enlarger.engine.device import CPU, GPU_CLASSES, Device
+from enlarger.engine.tile import (
+    EngineFacts,
+    ModelFacts,
+    NetworkCounts,
+    TileRequest,
+    TileResult,
+)
 from enlarger.errors import BadTile
 from enlarger.geometry.rect import Pixels, Rect
 
@@ -22,6 +30,9 @@ OPTION_NAMES = ("denoise",)
 """Options of a tile that the contract can carry. The model's facts say which of them it supports."""
 
 _DTYPES: dict[str, np.dtype[Any]] = {"uint8": np.dtype("<u1"), "uint16": np.dtype("<u2")}
+
+Buffer = bytes | mmap.mmap
+"""The body of a message."""
 
 
 def request_headers(request: TileRequest, *, left_s: float) -> dict[str, str]:
@@ -37,6 +48,8 @@ def request_headers(request: TileRequest, *, left_s: float) -> dict[str, str]:
         "Tile-Deadline-Ms": str(max(1, math.floor(left_s * 1000))),
         "Tile-Index": f"{request.index + 1}/{request.total}",
         "X-Request-Id": request.request_id,
+        # A CPU needs no name: all of them make the same samples.
+        **({"Tile-Device": request.device} if request.device not in {"", CPU.id} else {}),
         **_keep_header(request),
         **{f"Tile-{name.capitalize()}": repr(value) for name, value in request.options.items()},
     }
@@ -61,18 +74,20 @@ def read_request(
     try:
         left_ms = int(headers["Tile-Deadline-Ms"])
         model = headers["Tile-Model"]
+        weights_sha256 = headers.get("Tile-Weights-Sha256") or default.weights_sha256(model)
         index, _, total = headers.get("Tile-Index", "1/1").partition("/")
         request = TileRequest(
             pixels=pixels,
             model=model,
-            weights_sha256=headers.get("Tile-Weights-Sha256") or default.weights_sha256(model),
-            scale=default.scale(model),
+            weights_sha256=weights_sha256,
+            scale=default.scale(model, weights_sha256),
             precision=headers.get("Tile-Precision") or default.precision,
             deadline=now + left_ms / 1000,
             request_id=headers.get("X-Request-Id", "-"),
             index=int(index) - 1,
             total=int(total),
             keep=_read_keep(headers, pixels),
+            device=headers.get("Tile-Device", ""),
             options={
                 name: float(headers[f"Tile-{name.capitalize()}"])
                 for name in OPTION_NAMES
@@ -97,16 +112,18 @@ class ModelDefaults:
     """The values that a model server assumes for headers that a request lacks."""
 
     precision: str
-    models: Mapping[str, ModelFacts]
-    """The available models, by id."""
+    facts: EngineFacts
+    """The available models."""
 
     def weights_sha256(self, model: str) -> str:
         """Return the hash of the model's weights, or an empty string for a model that is not available."""
-        return self.models[model].sha256 if model in self.models else ""
+        found = self.facts.model(model)
+        return found.sha256 if found is not None else ""
 
-    def scale(self, model: str) -> int:
+    def scale(self, model: str, sha256: str) -> int:
         """Return the model's scale, or 1 for a model that is not available and cannot be computed here."""
-        return self.models[model].scale if model in self.models else 1
+        found = self.facts.model(model, sha256)
+        return found.scale if found is not None else 1
 
 
 def result_headers(result: TileResult) -> dict[str, str]:
@@ -124,7 +141,12 @@ def result_headers(result: TileResult) -> dict[str, str]:
     return headers | ({"Tile-Redo": result.repeated} if result.repeated else {})
 
 
-def read_result(headers: Mapping[str, str], body: bytes, *, request: TileRequest) -> TileResult:
+def result_bytes(request: TileRequest) -> int:
+    """Return the number of bytes of the upscaled tile, as a server sends it that knows ``Tile-Keep``."""
+    return math.prod(_times(request.core.shape, request.scale)) * request.pixels.dtype.itemsize
+
+
+def read_result(headers: Mapping[str, str], body: Buffer, *, request: TileRequest) -> TileResult:
     """Return the result that answers ``request``.
 
     Raises:
@@ -186,26 +208,33 @@ def facts_to_json(facts: EngineFacts) -> dict[str, Any]:
             "scale": model.scale,
             "halo": model.halo_px,
             "halo_is_exact": model.halo_is_exact,
-            "multiple_of": 1,
+            "blend": model.blend_px,
+            "multiple_of": model.multiple_px,
             "max_side": math.isqrt(model.max_tile_px),
             "max_tile_px": model.max_tile_px,
             "mflop_per_px": model.mflop_per_px,
             "channels": [3],
             "dtypes": list(_DTYPES),
             "precisions": list(model.precisions),
+            "loaded": None if model.loaded is None else list(model.loaded),
             "engine": facts.engine,
             "sha256": model.sha256,
         }
         for model in facts.models
     ]
+    device = facts.device
     return {
         "engine": facts.engine,
+        "device": device.name,
+        "driver": device.driver,
+        "device_class": device.tile_class,
         "ready": facts.ready,
         "capacity": facts.capacity,
         "in_flight": facts.in_flight,
         "parallel": facts.parallel,
         "mflop_per_s": facts.mflop_per_s,
         "models": models,
+        "networks": None if facts.networks is None else asdict(facts.networks),
     }
 
 
@@ -225,10 +254,13 @@ def facts_from_json(value: Mapping[str, Any]) -> EngineFacts:
                     scale=model["scale"],
                     halo_px=model["halo"],
                     halo_is_exact=model["halo_is_exact"],
+                    blend_px=model.get("blend", 0),
+                    multiple_px=model.get("multiple_of", 1),
                     max_tile_px=model["max_tile_px"],
                     mflop_per_px=model["mflop_per_px"],
                     sha256=model["sha256"],
                     precisions=tuple(model["precisions"]),
+                    loaded=None if model.get("loaded") is None else tuple(model["loaded"]),
                 )
                 for model in value["models"]
             ),
@@ -236,12 +268,35 @@ def facts_from_json(value: Mapping[str, Any]) -> EngineFacts:
             in_flight=value["in_flight"],
             mflop_per_s=value["mflop_per_s"],
             parallel=value["parallel"],
+            devices=(_device_from_json(value),),
+            networks=_networks(value.get("networks")),
         )
     except (KeyError, TypeError) as error:
         raise BadTile("the server's facts are not complete") from error
 
 
-def _samples(headers: Mapping[str, str], body: bytes) -> Pixels:
+def _device_from_json(value: Mapping[str, Any]) -> Device:
+    """Return the device of a ``GET /ready`` answer: a CPU if the server is older than classes of devices.
+
+    Raises:
+        BadTile: the class is unknown here.
+    """
+    tile_class = value.get("device_class", CPU.tile_class)
+    if tile_class == CPU.tile_class:
+        return CPU
+    if tile_class not in GPU_CLASSES:
+        raise BadTile(f"there is no class of devices {str(tile_class)[:40]}")
+    return Device(name=value["device"], driver=value["driver"], tile_class=tile_class)
+
+
+def _networks(value: Mapping[str, int] | None) -> NetworkCounts | None:
+    """Return the counts of networks; None from a server that does not say."""
+    if value is None:
+        return None
+    return NetworkCounts(**{one.name: value[one.name] for one in fields(NetworkCounts)})
+
+
+def _samples(headers: Mapping[str, str], body: Buffer) -> Pixels:
     """Return the pixels (H, W, 3) of a body and its headers."""
     if "Tile-Shape" not in headers or "Tile-Dtype" not in headers:
         raise BadTile("headers Tile-Shape and Tile-Dtype are needed")

@@ -38,12 +38,12 @@ import enlarger.jobs  # noqa: E402 - its classes take the clock as they find it 
 
 time.time = _true_time
 
-from fakes import NEAREST, FailsFirst, HeldEngine, NearestEngine  # noqa: E402
-from gateways import Json, Running, running  # noqa: E402
-from old_databases import KEY, KEYS, SECRET, answer, stands_still  # noqa: E402
-from pictures import encoded, noise  # noqa: E402
-from sites import Site, page  # noqa: E402
-from stores import postgresql_cluster  # noqa: E402
+from support.fakes import NEAREST, FailsFirst, HeldEngine, NearestEngine  # noqa: E402
+from support.gateways import Json, Running, running  # noqa: E402
+from support.old_databases import KEY, KEYS, SECRET, answer, stands_still  # noqa: E402
+from support.pictures import encoded, noise  # noqa: E402
+from support.sites import Site, page  # noqa: E402
+from support.stores import postgresql_cluster  # noqa: E402
 
 from enlarger import config, errors  # noqa: E402
 from enlarger.engine import Engine  # noqa: E402
@@ -76,7 +76,7 @@ class Writer:
             for row in self.catalogue
         ]
         self.paths: dict[str, str] = {}
-        """Of jobs and batches, by our name of them."""
+        """The paths of jobs and batches, by the names that this script gives them."""
 
     def gateway(self, engine: Engine | None = None, **settings: Any) -> Any:
         """One that runs until the end of the block."""
@@ -112,7 +112,7 @@ class Writer:
         self.paths[name] = f"{path}/{answer['id']}"
 
     async def state(self, gateway: Running, name: str) -> str:
-        """Of a job or batch."""
+        """Return the state of a job or batch."""
         async with gateway.http.get(self.paths[name], headers=KEY) as reply:
             return str((await reply.json())["state"])
 

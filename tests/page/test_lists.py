@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Request, expect
 from running import RunningService
+from support.paused import paused_servers
 
 from page.conftest import SETTINGS
 from page.visitor import Visitor
@@ -64,30 +66,158 @@ def test_a_folder_with_bad_files_is_made_and_zipped(
     assert len(set(names)) == 47
 
 
-def test_cancelled_pictures_stop(visit: Visit, photos: Path) -> None:
+def test_cancelled_pictures_stop(visit: Visit, service: RunningService, photos: Path) -> None:
     """A job that runs, and one that waits."""
     visitor = visit()
     page = visitor.page
     visitor.choose(photos / "astronaut.png")
     visitor.wait_for("ready")
-    visitor.start()
-    visitor.wait_for("running")
-    page.click(".bar-buttons >> text=Cancel")
-    visitor.wait_for("canceled")
+    with paused_servers(service):
+        visitor.start()
+        visitor.wait_for("running")
+        page.click(".bar-buttons >> text=Cancel")
+        visitor.wait_for("canceled")
     expect(page.locator(".row .status")).to_have_text("Cancelled")
 
 
-def test_a_reload_in_the_middle_loses_nothing(visit: Visit, photos: Path) -> None:
+@pytest.mark.parametrize("delay", [30, 150])
+def test_a_double_click_starts_once_and_cancels_nothing(
+    visit: Visit, service: RunningService, photos: Path, delay: int
+) -> None:
+    """What comes under the pointer after the first click is not pressed by the second one."""
+    visitor = visit()
+    page = visitor.page
+    visitor.choose(photos / "astronaut.png")
+    visitor.wait_for_estimate()
+    box = page.locator(".start").bounding_box()
+    assert box is not None
+    place = (box["x"] + box["width"] - 40, box["y"] + box["height"] / 2)
+    with paused_servers(service):
+        page.mouse.dblclick(*place, delay=delay)
+        visitor.wait_for("running")
+        page.wait_for_timeout(600)
+        visitor.wait_for("running")
+        page.mouse.click(*place)
+        visitor.wait_for("canceled")
+
+
+def test_what_is_taken_off_the_list_can_be_put_back(
+    visit: Visit, service: RunningService, folder: Path
+) -> None:
+    """All at once or one, to where it was, with its file; what is being made stays."""
+    visitor = visit()
+    page = visitor.page
+    visitor.choose(*sorted(folder.glob("0[0-3].png")))
+    visitor.wait_for("ready", 4)
+    names = page.locator(".row .name").all_text_contents()
+    page.click("[aria-label='Clear the list']")
+    expect(page.locator(".row")).to_have_count(0)
+    expect(page.locator(".notice")).to_contain_text("4 pictures were taken off the list.")
+    visitor.check_accessibility()
+    page.click("text=Undo")
+    expect(page.locator(".row .name")).to_have_text(names)
+    expect(page.locator(".notice")).to_be_hidden()
+    page.click("[aria-label='Remove 01.png']")
+    expect(page.locator(".row")).to_have_count(3)
+    page.keyboard.press("Control+z")
+    expect(page.locator(".row .name")).to_have_text(names)
+    visitor.quick()
+    with paused_servers(service):
+        visitor.start()
+        page.click("[aria-label='Clear the list']")
+        expect(page.locator(".notice")).to_contain_text("Cancel them first")
+        expect(page.locator(".row")).to_have_count(4)
+    visitor.wait_for("succeeded", 4)
+
+
+def test_the_list_is_used_by_keyboard(visit: Visit, folder: Path) -> None:
+    """One tab stop; arrows move in it, the viewer's keys work in it, and a removed row gives the focus to the next one."""
+    visitor = visit()
+    page = visitor.page
+    visitor.choose(*sorted(folder.glob("0[0-3].png")))
+    visitor.wait_for("ready", 4)
+    focused = "document.activeElement.closest('.row')?.querySelector('.name')?.textContent ?? ''"
+    assert page.locator(".rows [tabindex='0']").count() == 1
+    page.locator(".choose[aria-current]").focus()
+    page.keyboard.press("ArrowDown")
+    assert page.evaluate(focused) == "01.png"
+    expect(page.locator(".choose[aria-current]")).to_contain_text("01.png")
+    visitor.wait_for_estimate()
+    page.keyboard.press("1")
+    expect(page.locator(".percent")).to_have_text("100%")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    expect(page.locator(".row")).to_have_count(3)
+    page.wait_for_function(f"{focused} === '02.png'")
+    page.keyboard.press("Delete")
+    page.wait_for_function(f"{focused} === '03.png'")
+    page.keyboard.press("Delete")
+    page.wait_for_function(f"{focused} === '00.png'")
+    page.keyboard.press("?")
+    expect(page.locator(".shortcuts")).to_be_visible()
+    visitor.check_accessibility()
+    page.keyboard.press("Escape")
+    page.locator(".choose").focus()
+    page.keyboard.press("Delete")
+    expect(page.locator(".hero .primary")).to_be_focused()
+
+
+def test_a_duplicated_tab_leaves_the_files_of_the_first_one(visit: Visit, photos: Path) -> None:
+    """Removing a picture in one tab deletes its file only once no other tab has it."""
+    visitor = visit()
+    page = visitor.page
+    visitor.choose(photos / "chelsea.png")
+    visitor.wait_for("ready")
+    visitor.wait_until(lambda: page.evaluate(FILES) == 1)
+    visitor.wait_until(lambda: bool(visitor.store("pictures")))
+    kept = page.evaluate("sessionStorage.getItem('enlarger.pictures')")
+    copy = Visitor(page.context.new_page(), visitor.url, is_opened=False)
+    copy.page.add_init_script(f"sessionStorage['enlarger.pictures'] ??= {json.dumps(kept)}")
+    copy.open()
+    copy.wait_for("ready")
+    copy.page.click("[aria-label='Remove chelsea.png']")
+    copy.page.wait_for_timeout(DROPPED_MS)
+    assert page.evaluate(FILES) == 1
+    page.reload()
+    visitor.quick()
+    page.select_option("#size", "2")
+    visitor.start()
+    visitor.wait_for("succeeded")
+    page.click("[aria-label='Remove chelsea.png']")
+    page.wait_for_timeout(DROPPED_MS)
+    assert page.evaluate(FILES) == 0
+
+
+DROPPED_MS = 14_000
+"""After this, a file is gone: the removal cannot be undone any longer, and no other tab has answered."""
+
+FILES = """() => new Promise((resolve, reject) => {
+  const opening = indexedDB.open("enlarger");
+  opening.onerror = reject;
+  opening.onsuccess = () => {
+    const counting = opening.result.transaction("files").objectStore("files").count();
+    counting.onsuccess = () => {
+      opening.result.close();
+      resolve(counting.result);
+    };
+  };
+})"""
+
+
+def test_a_reload_in_the_middle_loses_nothing(
+    visit: Visit, service: RunningService, photos: Path
+) -> None:
     """The picture, its tiles and its place in the list are there again, and so is its result after another reload."""
     visitor = visit()
     page = visitor.page
     visitor.choose(photos / "astronaut.png")
     visitor.quick()
-    visitor.start()
-    visitor.wait_for("running")
-    page.wait_for_timeout(600)
-    page.reload()
-    expect(page.locator(".row .name")).to_have_text("astronaut.png")
+    with paused_servers(service):
+        visitor.start()
+        visitor.wait_for("running")
+        page.reload()
+        expect(page.locator(".row .name")).to_have_text("astronaut.png")
+        visitor.wait_for("running")
     visitor.wait_for("succeeded")
     page.reload()
     visitor.wait_for("succeeded")
@@ -97,9 +227,61 @@ def test_a_reload_in_the_middle_loses_nothing(visit: Visit, photos: Path) -> Non
     expect(page.locator(".start")).to_contain_text("2048 × 2048")
 
 
-def test_jobs_of_a_tab_share_one_stream_also_after_a_reload(visit: Visit, photos: Path) -> None:
+def test_a_file_of_too_many_bytes_is_not_sent(visit: Visit, photos: Path, tmp_path: Path) -> None:
+    """It says so beside itself at once, and does not count."""
+    large = tmp_path / "large.png"
+    too_many = int(SETTINGS["MAX_FILE_SIZE"]) + 1
+    large.write_bytes((photos / "chelsea.png").read_bytes().ljust(too_many, b"\0"))
+    visitor = visit()
+    page = visitor.page
+    visitor.choose(large, photos / "chelsea.png")
+    visitor.wait_for("refused")
+    visitor.wait_for("ready")
+    expect(page.locator(".row[data-bad] .status")).to_have_text(
+        "Image too large: 20,000,001 bytes (max: 20,000,000)"
+    )
+    visitor.quick()
+    expect(page.locator(".start")).to_contain_text("1804 × 1200")
+    visitor.check_accessibility()
+
+
+def test_a_size_that_is_no_number_is_not_replaced_by_another(visit: Visit, photos: Path) -> None:
+    """The button says what is missing, and nothing can be sent until it is there."""
+    visitor = visit()
+    page = visitor.page
+    visitor.choose(photos / "chelsea.png")
+    visitor.wait_for("ready")
+    visitor.quick()
+    number, start = page.locator(".size-number"), page.locator(".start")
+    page.select_option("#size", "scale")
+    for wrong in ("", "0", "-1"):
+        number.fill(wrong)
+        expect(number).to_have_attribute("aria-invalid", "true")
+        expect(start).to_be_disabled()
+        expect(start).to_contain_text("above 0")
+    visitor.check_accessibility()
+    number.fill("3")
+    expect(start).to_be_enabled()
+    expect(start).to_contain_text("1353 × 900")
+    expect(number).not_to_have_attribute("aria-invalid", "true")
+    page.select_option("#size", "height")
+    number.fill("450")
+    expect(start).to_be_enabled()
+    number.fill("")
+    expect(start).to_be_disabled()
+    page.reload()
+    expect(start).to_contain_text("× 450")
+
+
+def test_jobs_of_a_tab_share_one_stream_also_after_a_reload(
+    visit: Visit, service: RunningService, photos: Path, tmp_path: Path
+) -> None:
     """Four pictures run and wait beside one another; each is told to its end, and nothing is asked again and again."""
     names = ["astronaut.png", "coffee.png", "chelsea.png", "rocket.jpg"]
+    for name in names:
+        # A picture that another test has had upscaled would be ready at once.
+        with Image.open(photos / name) as photo:
+            photo.crop((0, 0, photo.width - 1, photo.height)).save(tmp_path / name)
     visitor = visit()
     page = visitor.page
     open_streams: list[Request] = []
@@ -115,23 +297,27 @@ def test_jobs_of_a_tab_share_one_stream_also_after_a_reload(visit: Visit, photos
     page.on("request", begin)
     page.on("requestfinished", end)
     page.on("requestfailed", end)
-    visitor.choose(*(photos / name for name in names))
+    visitor.choose(*(tmp_path / name for name in names))
     visitor.wait_for("ready", len(names))
     page.select_option("#size", "2")
     visitor.quick()
-    visitor.start()
-    expect(page.locator(".row[data-phase='queued'], .row[data-phase='running']")).to_have_count(4)
-    expect(page.locator(".row .status", has_text="tiles").first).to_be_visible()
-    page.wait_for_timeout(500)  # the stream of the first three gives way to that of all four
-    (stream,) = open_streams
-    assert "/v1/events?jobs=" in stream.url
-    assert stream.url.count("job_") == len(names)
-    assert page.locator(".row[data-phase='succeeded']").count() == 0
 
-    page.reload()
-    expect(page.locator(".row .status", has_text="tiles").first).to_be_visible()
-    page.wait_for_timeout(500)
-    assert len(open_streams) == 1
+    def all_in_one() -> bool:
+        return [request.url.count("job_") for request in open_streams] == [len(names)]
+
+    with paused_servers(service):
+        visitor.start()
+        moving = page.locator(".row[data-phase='queued'], .row[data-phase='running']")
+        expect(moving).to_have_count(4)
+        expect(page.locator(".row .status", has_text="tiles").first).to_be_visible()
+        # The stream of the first three gives way to that of all four.
+        visitor.wait_until(all_in_one)
+        assert "/v1/events?jobs=" in open_streams[0].url
+        assert page.locator(".row[data-phase='succeeded']").count() == 0
+
+        page.reload()
+        expect(page.locator(".row .status", has_text="tiles").first).to_be_visible()
+        visitor.wait_until(all_in_one)
     visitor.wait_for("succeeded", len(names))
     assert not [url for url in visitor.requests if url.endswith("/events")]
     asked = [url for url in visitor.requests if "/v1/jobs/job_" in url and url.count("/") == 5]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 from urllib.request import urlopen
@@ -13,12 +13,17 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Route, expect
 from running import RunningService
+from support.networks import write_nearest
+from support.paused import paused_servers
 
+from enlarger.models import Catalogue
+from page.conftest import SETTINGS
 from page.visitor import QUICK, Visitor
 
 pytestmark = pytest.mark.browser
 
 Visit = Callable[..., Visitor]
+KEEPS_SIZE = "waifu2x-cunet-1x"
 
 
 def as_file(path: Path, name: str | None = None, media_type: str = "image/png") -> dict[str, str]:
@@ -96,6 +101,65 @@ def test_pasted_pictures_and_urls_come_in(
     visitor.paste(text=url)
     visitor.wait_for("refused")
     expect(visitor.page.locator(".row[data-phase='refused'] .status")).to_contain_text("SVG")
+
+
+def test_an_address_that_is_not_fetched_is_explained(visit: Visit) -> None:
+    """The dialog stays and says what is allowed, until another address is written."""
+    visitor = visit()
+    page = visitor.page
+    page.click("text=From a URL")
+    for address in ("javascript:alert(1)", "file:///etc/passwd", "data:,x", "cat.png", "http://"):
+        page.fill("input[type=url]", address)
+        expect(page.locator(".url-form .problem")).to_be_hidden()
+        page.keyboard.press("Enter")
+        expect(page.locator(".url-form .problem")).to_contain_text("http:// or https://")
+    visitor.check_accessibility()
+
+
+def test_what_cannot_be_shown_yet_says_so(
+    visit: Visit, service: RunningService, photos: Path, tmp_path: Path
+) -> None:
+    """A picture elsewhere, and a file that no browser shows; after its end the latter is shown as before."""
+    with Image.open(photos / "chelsea.png") as cat:
+        cat.resize((90, 60)).save(tmp_path / "scan.tif")
+    status, made = service.upscale((photos / "chelsea.png").read_bytes(), scale=2, model=QUICK)
+    assert status == 200
+    visitor = visit()
+    page = visitor.page
+    placeholder = page.locator(".stage-placeholder")
+    visitor.paste(text=f"{service.url}{made['url']}")
+    visitor.wait_for("ready")
+    expect(placeholder).to_have_text("Will be fetched from " + service.url.split("//")[1])
+    visitor.choose(tmp_path / "scan.tif")
+    visitor.wait_for("ready", 2)
+    expect(placeholder).to_contain_text("This browser does not show such files")
+    visitor.check_accessibility()
+    page.click("[aria-label^='Remove http'], .row:first-child [aria-label^='Remove']")
+    visitor.quick()
+    with paused_servers(service):
+        visitor.start()
+        visitor.wait_for("running")
+        expect(placeholder).to_be_hidden()
+        expect(page.locator(".stage")).to_have_attribute("data-mode", "plain")
+    visitor.wait_for("succeeded")
+    expect(page.locator(".stage")).to_have_attribute("data-mode", "curtain")
+    page.route("**/v1/jobs/*/input*", lambda route: route.fulfill(status=410, json={}))
+    page.evaluate(EXPIRE)
+    visitor.wait_for("expired")
+    page.reload()
+    expect(page.locator(".row .thumbnail")).to_be_visible()
+    expect(placeholder).to_be_hidden()
+    visitor.wait_for_shown(lambda shown: shown[60:-120].std() > 10)
+
+
+EXPIRE = """() => {
+  addEventListener("pagehide", () => {
+    const stored = JSON.parse(sessionStorage["enlarger.pictures"]);
+    for (const picture of stored.pictures) picture.phase = "expired";
+    sessionStorage["enlarger.pictures"] = JSON.stringify(stored);
+  });
+  location.reload();
+}"""
 
 
 def test_the_view_moves_by_mouse_keyboard_and_touch(visit: Visit, photos: Path) -> None:
@@ -184,8 +248,7 @@ def test_a_part_is_made_by_all_models_and_one_is_taken(visit: Visit, photos: Pat
     page = visitor.page
     visitor.choose(photos / "chelsea.png")
     visitor.wait_for("ready")
-    expect(page.locator(".start")).to_contain_text("×")
-    page.click("[aria-label='Try a part with all models']")
+    visitor.open_region()
     region = page.locator(".region")
     expect(region).to_be_focused()
     label = region.get_attribute("aria-label")
@@ -194,13 +257,92 @@ def test_a_part_is_made_by_all_models_and_one_is_taken(visit: Visit, photos: Pat
     visitor.check_accessibility()
     page.keyboard.press("Enter")
     panes = page.locator(".pane")
-    expect(panes).to_have_count(4)
+    models = page.request.get(f"{visitor.url}v1/models").json()["models"]
+    expect(panes).to_have_count(1 + len(models))
     quick = panes.filter(has_text="Quick look")
     expect(quick).to_have_attribute("data-state", "done")
     visitor.check_accessibility()
     quick.locator("button").click()
     visitor.wait_for("succeeded")
     assert visitor.store("settings")["model"] == "realesr-animevideov3"
+
+
+@pytest.fixture
+def many_models(tmp_path: Path) -> Iterator[RunningService]:
+    """A service with the models of all wheels. Small networks take the places of all but one, so that they are quick."""
+    own = tmp_path / "models"
+    own.mkdir()
+    for name in [model.id for model in Catalogue.installed(own)]:
+        if name != KEEPS_SIZE:
+            write_nearest(own, name)
+    settings = {**SETTINGS, "MODEL_DIR": str(own), "ENLARGER_CACHE_DIR": str(tmp_path / "cache")}
+    with RunningService(tmp_path, settings) as running:
+        yield running
+
+
+def test_a_part_is_made_by_twenty_models_on_a_phone(
+    visit: Visit, many_models: RunningService, photos: Path
+) -> None:
+    """None fails, one finger or the wheel scrolls, two fingers or Ctrl with the wheel zoom all; the model that keeps the size is taken with its size."""
+    url = f"{many_models.url}/"
+    visitor = visit(
+        url, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, locale="en"
+    )
+    page = visitor.page
+    visitor.choose(photos / "chelsea.png")
+    visitor.wait_for("ready")
+    visitor.open_region()
+    page.click("text=Compare all models here")
+    panes = page.locator(".pane")
+    expect(panes).to_have_count(21)
+    expect(page.locator(".pane[data-state='done']")).to_have_count(21, timeout=200_000)
+    visitor.check_accessibility()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    sizes = page.evaluate(
+        "[...document.querySelectorAll('.pane-area')].map((area) => `${area.clientWidth} ${area.clientHeight}`)"
+    )
+    assert len(set(sizes)) == 1
+
+    def touches(kind: str, *points: tuple[float, float]) -> None:
+        sent = [{"x": x, "y": y, "id": index} for index, (x, y) in enumerate(points)]
+        client.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": sent})
+
+    client = page.context.new_cdp_session(page)
+    box = panes.nth(2).locator(".pane-area").bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.wheel(0, 300)
+    page.wait_for_function(SCROLLED)
+    before = page.evaluate(f"({PIXELS})()")
+    page.keyboard.down("Control")
+    page.mouse.wheel(0, -300)
+    page.keyboard.up("Control")
+    page.wait_for_function(ZOOMED, arg=before)
+    page.evaluate("document.querySelector('.panes').scrollTo(0, 0)")
+    before = page.evaluate(f"({PIXELS})()")
+    touches("touchStart", (x - 15, y), (x + 15, y))
+    for apart in range(20, 70, 5):
+        touches("touchMove", (x - apart, y), (x + apart, y))
+    touches("touchEnd")
+    page.wait_for_function(ZOOMED, arg=before)
+
+    touches("touchStart", (x, y))
+    for moved in range(0, 200, 20):
+        touches("touchMove", (x, y - moved))
+    touches("touchEnd")
+    page.wait_for_function(SCROLLED)
+
+    cleaner = page.locator("[aria-label^='Use waifu2x CUNet 1×']")
+    cleaner.click()
+    visitor.wait_for("succeeded")
+    with result_of(visitor, many_models) as result:
+        assert result.size == (451, 300)
+
+
+PIXELS = "() => document.querySelectorAll('.pane canvas')[3].toDataURL()"
+ZOOMED = f"(before) => ({PIXELS})() !== before"
+SCROLLED = "() => document.querySelector('.panes').scrollTop > 50"
 
 
 def test_a_picture_by_url_is_compared_with_its_before(
@@ -241,15 +383,15 @@ def check_before(visitor: Visitor, before: Image.Image) -> None:
     """At one end of the curtain there is this picture alone, at the other one another."""
     page = visitor.page
     left, top, right, bottom = (round(value) for value in page.evaluate(PLACE))
-    page.wait_for_timeout(2500)  # the curtain opens by itself, and tiles of the result sharpen
-    sides = []
-    for value in ("1000", "0"):
-        page.locator(".curtain-range").fill(value)
-        page.wait_for_timeout(500)
-        sides.append(visitor.shown()[top:bottom, left:right])
+    curtain = page.locator(".curtain-range")
+    expect(curtain).to_have_value("500")  # it opens by itself
     scaled = before.resize((right - left, bottom - top), Image.Resampling.BILINEAR)
-    assert np.abs(sides[0] - np.asarray(scaled, dtype=float)).mean() < 6
-    assert np.abs(sides[0] - sides[1]).mean() > 0.5
+    wanted = np.asarray(scaled, dtype=float)
+    curtain.fill("1000")
+    visitor.wait_for_shown(lambda shown: np.abs(shown[top:bottom, left:right] - wanted).mean() < 6)
+    side = visitor.shown()
+    curtain.fill("0")
+    visitor.wait_for_shown(lambda shown: np.abs(shown - side)[top:bottom, left:right].mean() > 0.5)
 
 
 def test_a_result_that_no_browser_shows_is_shown_and_downloaded(
@@ -277,9 +419,9 @@ def test_a_result_that_no_browser_shows_is_shown_and_downloaded(
         scaled = result.convert("RGB").resize((right - left, bottom - top), Image.Resampling.BOX)
     shown = visitor.shown()[top:bottom, left:right]
     assert np.abs(shown - np.asarray(scaled, dtype=float)).mean() < 6
-    jobs = [url for url in visitor.requests if "/result" in url]
-    assert jobs
-    assert all("max_side=2048" in url for url in jobs)
+    of_jobs = [url for url in visitor.requests if "/v1/jobs/job_" in url]
+    asked = {url.rsplit("/", 1)[1] for url in of_jobs if "/result" in url}
+    assert asked == {"result?max_side=2048"}
     expect(page.locator(".notice")).to_be_hidden()
 
     with page.expect_download() as download:
@@ -287,6 +429,40 @@ def test_a_result_that_no_browser_shows_is_shown_and_downloaded(
     assert download.value.suggested_filename == "scan-4x.tif"
     with Image.open(download.value.path()) as taken:
         assert (taken.format, taken.size) == ("TIFF", (1804, 1200))
+
+
+def test_an_animation_is_seen_before_it_is_sent(
+    visit: Visit, service: RunningService, photos: Path, tmp_path: Path
+) -> None:
+    """All its frames are made unless people want the first one; where the page did not see it, the refusal asks."""
+    with Image.open(photos / "chelsea.png") as cat:
+        frames = [cat.crop((8 * index, 40, 8 * index + 32, 64)) for index in range(3)]
+    frames[0].save(tmp_path / "cat.gif", save_all=True, append_images=frames[1:], duration=90)
+    visitor = visit()
+    page = visitor.page
+    visitor.choose(tmp_path / "cat.gif")
+    visitor.quick()
+    expect(page.locator(".row .facts")).to_contain_text("3 frames")
+    expect(page.locator("#frames")).to_have_value("all")
+    visitor.check_accessibility()
+    visitor.start()
+    visitor.wait_for("succeeded")
+    with result_of(visitor, service) as result:
+        assert getattr(result, "n_frames", 1) == 3
+
+    page.route("**/workers/frames.js", lambda route: route.fulfill(body=NO_FRAMES, content_type=JS))
+    page.reload()
+    visitor.choose(tmp_path / "cat.gif")
+    visitor.start()
+    visitor.wait_for("failed")
+    page.click(".bar-buttons >> text=First frame")
+    visitor.wait_for("succeeded", 2)
+    with result_of(visitor, service, 1) as result:
+        assert getattr(result, "n_frames", 1) == 1
+
+
+NO_FRAMES = "export const framesIn = () => 1;"
+JS = "text/javascript"
 
 
 def test_a_result_is_copied_and_opened(visit: Visit, photos: Path) -> None:
@@ -311,14 +487,37 @@ def test_a_result_is_copied_and_opened(visit: Visit, photos: Path) -> None:
     assert opened.value.evaluate("document.images[0].naturalWidth") == 902
 
 
+def test_a_result_that_no_browser_shows_is_copied_as_its_preview(
+    visit: Visit, photos: Path
+) -> None:
+    """A TIFF cannot be decoded here, so what is copied is what is seen: the preview."""
+    visitor = visit(permissions=["clipboard-read", "clipboard-write"])
+    page = visitor.page
+    visitor.choose(photos / "chelsea.png")
+    visitor.quick()
+    page.select_option("#format", "tiff")
+    page.select_option("#size", "2")
+    visitor.start()
+    visitor.wait_for("succeeded")
+    page.click("[aria-label='Copy']")
+    expect(page.locator(".notice")).to_have_text("Copied.")
+    copied = page.evaluate(
+        """async () => {
+          const [item] = await navigator.clipboard.read();
+          const { width, height } = await createImageBitmap(await item.getType("image/png"));
+          return [width, height];
+        }"""
+    )
+    assert copied == [902, 600]
+
+
 def test_a_region_is_drawn_by_mouse(visit: Visit, photos: Path) -> None:
     """A drag beside it draws another one, one inside moves it, one at its corner changes its size; Escape leaves."""
     visitor = visit()
     page = visitor.page
     visitor.choose(photos / "chelsea.png")
     visitor.wait_for("ready")
-    expect(page.locator(".start")).to_contain_text("×")
-    page.click("[aria-label='Try a part with all models']")
+    visitor.open_region()
     region = page.locator(".region")
 
     def box() -> tuple[float, float, float, float]:
@@ -332,11 +531,10 @@ def test_a_region_is_drawn_by_mouse(visit: Visit, photos: Path) -> None:
         page.mouse.move(x + dx, y + dy, steps=4)
         page.mouse.up()
 
-    x, y, _, height = box()
+    x, y, _, _ = box()
     drag(x - 150, y - 100, 120, 180)
     drawn = box()
-    assert abs(drawn[0] - (x - 150)) < 8
-    assert drawn[3] > height
+    assert (drawn[0], drawn[3]) == pytest.approx((x - 150, 180), abs=8)
     drag(drawn[0] + 20, drawn[1] + 20, 90, -30)
     moved = box()
     assert abs(moved[0] - drawn[0] - 90) < 8

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, Request, expect
+from support.places import REPOSITORY
 
 QUICK = "realesr-animevideov3"
 PATIENCE_MS = 90_000
 expect.set_options(timeout=PATIENCE_MS)
 
-AXE = Path(__file__).parents[2] / "build" / "node" / "node_modules" / "axe-core" / "axe.min.js"
+AXE = REPOSITORY / "build" / "node" / "node_modules" / "axe-core" / "axe.min.js"
 
 _DROP = """async ({ files, folder }) => {
   const transfer = new DataTransfer();
@@ -124,13 +126,31 @@ class Visitor:
 
     def quick(self) -> None:
         """Choose the quickest model."""
-        self.page.wait_for_selector(f"#model option[value='{QUICK}']", state="attached")
+        self.quick_is_there()
         self.page.select_option("#model", QUICK)
+
+    def quick_is_there(self) -> None:
+        """Wait until the page knows the models."""
+        self.page.wait_for_selector(f"#model option[value='{QUICK}']", state="attached")
 
     def start(self) -> None:
         """Press the button, once the first picture is estimated. Seconds are not known before a service has made one."""
         expect(self.page.locator(".row .status", has_text="→").first).to_be_visible()
         self.page.click(".start:enabled")
+
+    def wait_for_estimate(self) -> None:
+        """Wait until the chosen picture is estimated: until then, the region has no size of the result to lie in."""
+        expect(self.page.locator(".choose[aria-current] .status")).to_contain_text("→")
+
+    def open_region(self) -> None:
+        """Have the smallest region proposed, whatever this machine computes in two seconds."""
+        models = self.page.request.get(f"{self.url}v1/models").json()
+        for model in models["models"]:
+            model["measured"]["megapixels_per_s"] = None
+        self.page.route("**/v1/models", lambda route: route.fulfill(json=models))
+        self.wait_for_estimate()
+        self.page.click(".tool-group:first-child > button:last-child")
+        expect(self.page.locator(".region-size")).to_have_text("64 × 64")
 
     def wait_for(self, phase: str, count: int = 1) -> None:
         """Wait until that many pictures are in a phase."""
@@ -143,6 +163,17 @@ class Visitor:
         self.page.evaluate(_BARE, False)
         with Image.open(BytesIO(data)) as image:
             return np.asarray(image.convert("RGB"), dtype=float)
+
+    def wait_for_shown(self, holds: Callable[[npt.NDArray[np.float64]], bool]) -> None:
+        """Wait until this holds for the pixels of the stage, which sharpens as fast as the machine decodes."""
+        self.wait_until(lambda: holds(self.shown()))
+
+    def wait_until(self, holds: Callable[[], bool]) -> None:
+        """Wait until this holds, for what neither the page nor the browser tells by itself."""
+        end = time.monotonic() + PATIENCE_MS / 1000
+        while not holds():
+            assert time.monotonic() < end
+            self.page.wait_for_timeout(100)
 
     def check_accessibility(self) -> None:
         """No rule of axe-core is broken as things stand now."""

@@ -40,9 +40,9 @@ from enlarger.asgi.messages import Answer, AsgiApp
 from enlarger.asgi.request_ids import follow
 from enlarger.asgi.server import Lifecycle
 from enlarger.config import Settings
+from enlarger.engine.shelf import Shelf
 from enlarger.engine.status import EngineStatus
 from enlarger.jobs import Batches, Jobs
-from enlarger.models import Catalogue
 from enlarger.page.routes import PageRoutes
 from enlarger.pipeline.pipeline import Pipeline
 from enlarger.storage import ResultStore
@@ -60,7 +60,7 @@ class Gateway:
     rates: Rates
     engines: EngineStatus
     store: ResultStore
-    catalogue: Catalogue
+    shelf: Shelf
     executor: ThreadPoolExecutor
     workers: int
     """Size of the decode and encode pool."""
@@ -131,7 +131,7 @@ class Gateway:
         upscaler = Upscaler(
             pipeline=self.pipeline,
             store=self.store,
-            catalogue=self.catalogue,
+            shelf=self.shelf,
             executor=self.executor,
             public_url=public_url,
             charge=self.rates.charge,
@@ -141,7 +141,7 @@ class Gateway:
             engines=self.engines, service=self.service, jobs=self.jobs, shown=self.metrics
         )
         reader = RequestReader(
-            catalogue=self.catalogue,
+            shelf=self.shelf,
             executor=self.executor,
             has_webhooks=self.settings.has_webhooks,
         )
@@ -176,7 +176,7 @@ class Gateway:
                 sync_limit_s=self.settings.limits.sync_limit_s,
             ),
             "estimates": EstimateRoutes(upscaler=upscaler, reader=reader),
-            "models": ModelRoutes(catalogue=self.catalogue, engines=self.engines),
+            "models": ModelRoutes(shelf=self.shelf, engines=self.engines),
             "jobs": jobs,
             "batches": BatchRoutes(
                 batches=self.batches, jobs=self.jobs, reader=reader, public_url=public_url
@@ -198,7 +198,7 @@ class Gateway:
         response = typed_as_accepted(response, request.accept_mimetypes)
         if routes.is_charged(request.path):
             response.headers.setdefault("Cache-Control", "no-store")
-            response.headers.update(self.rates.headers(caller_of(request.scope).id))
+            response.headers.update(await self.rates.headers(caller_of(request.scope).id))
         return response
 
 

@@ -22,7 +22,7 @@ class Note(TypedDict):
     """A change that was made to the picture or its metadata."""
 
     code: str
-    """Such as ``resampled``; docs/reference/http-api.md lists all codes."""
+    """A code such as ``resampled``; docs/reference/http-api.md lists all codes."""
 
     detail: str
 
@@ -51,6 +51,12 @@ class Facts(TypedDict):
     model_sha256: str
     engine: str
     precision: str
+    device: str
+    """Name and driver of the device that computed; ``cpu`` for every CPU."""
+
+    device_class: str
+    """Class of devices that decides how large tiles are, such as ``gpu-8g``."""
+
     tiles: Tiles
     kept: list[str]
     """What the file preserves of the picture besides its pixels: ``alpha``, ``gray``, ``depth_16``, ``icc``, ``exif``, ``xmp``, ``iptc``, ``text``, ``dpi``, ``animation``."""
@@ -78,6 +84,8 @@ def facts_of(run: RunFacts) -> Facts:
         "model": run.model,
         "engine": run.engine,
         "precision": run.precision,
+        "device": run.device,
+        "device_class": run.device_class,
         "tiles": {
             "total": run.tiles,
             "servers": run.servers,

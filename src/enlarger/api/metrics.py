@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import math
+import shutil
 from collections import Counter as Tally
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -19,9 +23,18 @@ from enlarger.pipeline.pipeline import Pipeline
 
 
 class Metrics:
-    """The metrics of ``GET /metrics``, in a registry of their own. Labels come from small sets: no ids, no URLs."""
+    """The metrics of ``GET /metrics``, in a registry of their own. Labels come from small sets: no ids, no URLs.
 
-    def __init__(self, engines: EngineStatus, pipeline: Pipeline) -> None:
+    Args:
+        engines: the model servers.
+        pipeline: the queue.
+        folders: the folders of results and of jobs, by these words. Those in buckets are left out.
+    """
+
+    def __init__(
+        self, engines: EngineStatus, pipeline: Pipeline, folders: Mapping[str, Path]
+    ) -> None:
+        self._folders = folders
         self._registry = new_registry()
         self._requests = Counter(
             "enlarger_requests",
@@ -48,6 +61,12 @@ class Metrics:
             ["state"],
             registry=self._registry,
         )
+        self._disk = Gauge(
+            "enlarger_disk_free_bytes",
+            "Free space of the disk that each folder is on.",
+            ["folder"],
+            registry=self._registry,
+        )
         self._registry.register(_Now(engines, pipeline))
 
     def done(self, outcome: Outcome) -> None:
@@ -66,6 +85,14 @@ class Metrics:
     def failed(self, code: str) -> None:
         """Count a request that ended with an error."""
         self._requests.labels(code).inc()
+
+    async def look_at_disks(self) -> None:
+        """Measure the free space. A folder that is away keeps its last value: other alerts tell that."""
+        for name, folder in self._folders.items():
+            with contextlib.suppress(OSError):
+                # In a thread, because a network folder may hang.
+                usage = await asyncio.to_thread(shutil.disk_usage, folder)
+                self._disk.labels(name).set(usage.free)
 
     def answer(self, jobs: Mapping[JobState, int]) -> Response:
         """The answer to Prometheus, with the number of jobs in each state."""
@@ -144,6 +171,11 @@ class _Now(Collector):
                 "server_restarts",
                 "Times that a model server's process ended and another was started.",
                 "restarts",
+            ),
+            (
+                "server_switches",
+                "Networks that model servers released to load others.",
+                "switches",
             ),
         ):
             total = sum(getattr(one, attribute) for one in members)

@@ -72,4 +72,5 @@ class Probes:
         jobs: dict[State, int] = {}
         with contextlib.suppress(EnlargerError):  # the database is away; all else can be told
             jobs = await self.jobs.counts()
+        await self.shown.look_at_disks()
         return self.shown.answer(jobs)

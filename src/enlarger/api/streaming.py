@@ -21,7 +21,7 @@ class FileText:
     chunks: AsyncIterator[bytes]
     size_bytes: int
     prefix: str = ""
-    """Such as ``data:image/png;base64,``."""
+    """For example ``data:image/png;base64,``."""
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _: object, handler: Callable[[object], Any]) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,6 +14,7 @@ from quart import Response, g, request
 from enlarger.api.callers import caller_of
 from enlarger.api.facts import Link, link, server_timing
 from enlarger.api.streaming import FileText, json_answer
+from enlarger.engine.shelf import Shelf
 from enlarger.models import Catalogue
 from enlarger.pipeline.outcome import Outcome
 from enlarger.pipeline.pipeline import Pipeline
@@ -30,18 +31,23 @@ class Upscaler:
 
     pipeline: Pipeline
     store: ResultStore
-    catalogue: Catalogue
+    shelf: Shelf
     executor: Executor
     """Threads for all that would hold up the event loop."""
 
     public_url: str | None
     """Where others see the service."""
 
-    charge: Callable[[str, int], None]
+    charge: Callable[[str, int], Awaitable[None]]
     """Takes output pixels from what a caller may ask for."""
 
     done: Callable[[Outcome], None]
     """Called with each finished picture."""
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The models that are offered now."""
+        return self.shelf.catalogue
 
     async def make(self, job: UpscaleRequest, listener: Listener = _NOBODY) -> Outcome:
         """Make a picture for the caller of the current request.

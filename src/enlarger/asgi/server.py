@@ -124,6 +124,12 @@ class Lifecycle:
         self.status = ConfigError.exit_status
         self.stop()
 
+    def end(self, status: int) -> None:
+        """Finish what runs and take nothing new, then stop with an exit status."""
+        self.status = status
+        if not self.draining:
+            self.drain()
+
     def stop(self) -> None:
         """Drop what runs and stop."""
         self.draining = True

@@ -7,7 +7,19 @@ from typing import Annotated, NoReturn
 import typer
 
 from enlarger import __version__
-from enlarger.cli import doctor, jobs, keys, man, model_server, models, serve, upscale
+from enlarger.cli import (
+    devices,
+    doctor,
+    jobs,
+    keys,
+    man,
+    mcp,
+    model_server,
+    models,
+    ray,
+    serve,
+    upscale,
+)
 from enlarger.cli.console import complain, console, leave
 from enlarger.cli.serve import SAMPLE
 from enlarger.errors import EnlargerError
@@ -29,10 +41,13 @@ app.command()(serve.serve)
 app.command()(model_server.model_server)
 app.command()(keys.key)
 app.command()(keys.sign)
-app.command()(models.models)
+app.command()(devices.devices)
 app.command()(doctor.doctor)
 app.command()(man.man)
+app.command()(mcp.mcp)
+app.add_typer(models.models, name="models")
 app.add_typer(jobs.jobs, name="jobs")
+app.add_typer(ray.ray, name="ray")
 
 
 @app.callback(invoke_without_command=True)

@@ -8,16 +8,32 @@ from typing import Literal, get_args, get_origin
 
 
 def models() -> list[tuple[str, str]]:
+    """Return what ``--model`` takes here: the ids of models, each with what it is for, and the words in place of one."""
+    words = [("auto", "the usual model"), ("detect", "a model for what the picture shows")]
+    return [*words, *installed_models()]
+
+
+def installed_models() -> list[tuple[str, str]]:
     """Return the ids of the models that can be used here, each with what it is for."""
     from enlarger import config
     from enlarger.errors import EnlargerError
     from enlarger.models import Catalogue
 
-    found = [("auto", "the usual model of the scale")]
     with suppress(EnlargerError):  # a prompt is no place for messages
         catalogue, _ = Catalogue.examined(config.load().server.model_dir, hashed=False)
-        found += [(model.id, model.title) for model in catalogue]
-    return found
+        return [(model.id, model.marked_title) for model in catalogue]
+    return []
+
+
+def own_models() -> list[str]:
+    """Return the ids of the models in ``MODEL_DIR`` whose rows can be read. Their files may be damaged."""
+    from enlarger import config
+    from enlarger.errors import EnlargerError
+    from enlarger.models.adding import ids_in
+
+    with suppress(EnlargerError, OSError):
+        return sorted(ids_in(config.load().server.model_dir))
+    return []
 
 
 def words_of(option: str) -> Callable[[], list[str]]:

@@ -23,6 +23,10 @@ ApiKeyOption = Annotated[
     typer.Option(envvar=API_KEY_VARIABLE, help="API key for the server, if it requires one."),
 ]
 
+_DEVICE_NAMES = "auto, cpu, vulkan:0 (a number or a part of a name), openvino:GPU or openvino:NPU"
+DEVICE_HELP = f"What computes: {_DEVICE_NAMES}. Of several, the first. [env: ENLARGER_DEVICE]"
+DEVICES_HELP = f"What computes: {_DEVICE_NAMES}, or several with commas. [env: ENLARGER_DEVICE]"
+
 
 def say(text: str) -> None:
     """Print a line to stderr."""

@@ -12,6 +12,7 @@ import typer
 from enlarger import config
 from enlarger.cli.console import console, fail, say
 from enlarger.errors import ConfigError
+from enlarger.reasons import without_password
 
 
 def key(
@@ -59,7 +60,7 @@ def sign(
     try:
         given = URL(url)
     except ValueError:
-        fail(f"'{url}' is no URL", ConfigError.exit_status)
+        fail(f"'{without_password(url)}' is no URL", ConfigError.exit_status)
     public_url = settings.server.public_url
     public_path = URL(public_url).raw_path if public_url else "/"
     prefix = signing.prefix_of(given.raw_path, public_path)

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from enlarger import config, tracing
-from enlarger.cli.console import console, leave
+from enlarger.cli.console import DEVICE_HELP, console, leave
 from enlarger.memory import importing
 
 _BEHIND_THE_GATEWAY = 5
@@ -33,6 +33,9 @@ def model_server(
     threads: Annotated[
         int | None, typer.Option(min=1, help="Number of compute threads. One per core by default.")
     ] = None,
+    device: Annotated[
+        str | None, typer.Option(help=DEVICE_HELP, show_default=False, metavar="DEVICE")
+    ] = None,
     name: Annotated[str, typer.Option(help="Name of this process in its log.")] = "model-server",
     exit_with_parent: Annotated[bool, typer.Option("--exit-with-parent", hidden=True)] = False,
     ready_at_once: Annotated[bool, typer.Option("--ready-at-once", hidden=True)] = False,
@@ -43,7 +46,7 @@ def model_server(
     if exit_with_parent:
         os.nice(_BEHIND_THE_GATEWAY)
         _end_with_parent()
-    settings = config.load()
+    settings = config.load(devices=device)
     seen = settings.observability
     logs.configure(name, level=seen.log_level, form=seen.log_format)
     if variable := seen.traces_asked_by:
@@ -52,20 +55,21 @@ def model_server(
         from enlarger.model_server.serve import serve
         from enlarger.pool.supervisor import PORT_LINE
 
-    asyncio.run(
+    status = asyncio.run(
         serve(
             settings.server,
             host,
             port,
             token=settings.pool.token,
             threads=threads or config.cores(),
+            device=settings.pool.devices[0],
             is_loaded_first=not ready_at_once,
             is_supervised=exit_with_parent,
             announce=lambda port: console.print(f"{PORT_LINE}{port}", highlight=False),
         )
     )
     tracing.stop()
-    leave(0)
+    leave(status)
 
 
 _PR_SET_PDEATHSIG = 1

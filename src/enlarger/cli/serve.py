@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from enlarger import config, tracing
-from enlarger.cli.console import console, leave
+from enlarger.cli.console import DEVICES_HELP, console, leave
 from enlarger.memory import importing
 
 SAMPLE = Path(__file__).parent.parent / "sample.png"
@@ -27,11 +27,26 @@ def serve(
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port to listen on, or 0 for any free port.")
     ] = 8000,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            help="What computes: servers on this machine or elsewhere, or ray. Default: ENLARGER_ENGINE."
+        ),
+    ] = None,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            help="Head of a Ray cluster, host:port. Without it, the gateway starts a cluster here."
+        ),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help=DEVICES_HELP, show_default=False, metavar="DEVICES")
+    ] = None,
 ) -> None:
     """Start the gateway and its model servers."""
     from enlarger.asgi import logs
 
-    settings = config.load()
+    settings = config.load(devices=device, engine=engine, ray_address=ray_address)
     seen = settings.observability
     logs.configure("gateway", level=seen.log_level, form=seen.log_format)
     if variable := seen.traces_asked_by:

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from enlarger import config
 from enlarger.cli.completion import models, words_of
-from enlarger.cli.console import ApiKeyOption, errors, fail, quiet_logs, write
+from enlarger.cli.console import DEVICE_HELP, ApiKeyOption, errors, fail, quiet_logs, write
+from enlarger.cli.signals import until_told
 from enlarger.errors import ConfigError
 from enlarger.precision import Precision
-
-if TYPE_CHECKING:
-    from collections.abc import Coroutine
 
 PrecisionOption = Annotated[
     Precision | None,
     typer.Option(
-        help="f32, bf16, int8, or auto. auto selects bf16 if the CPU supports it, and f32 for pictures with more than 8 bits per sample. [env: ENLARGER_PRECISION]"
+        help="f32, f16, bf16, int8, or auto. auto selects bf16 if the CPU supports it, f16 on a GPU, and f32 for pictures with more than 8 bits per sample. [env: ENLARGER_PRECISION]"
     ),
 ]
 
@@ -56,7 +53,9 @@ def upscale(
     scale: Annotated[
         float | None,
         typer.Option(
-            "--scale", "-s", help="Scale factor, from 1 to 8. The default is 4 if no size is given."
+            "--scale",
+            "-s",
+            help="Scale factor, from 1 to 8. If no size is given, the default is 4, and 1 for models that keep the size.",
         ),
     ] = None,
     width: Annotated[int | None, typer.Option(help="Width of the result in pixels.")] = None,
@@ -81,10 +80,20 @@ def upscale(
     model: Annotated[
         str,
         typer.Option(
-            help="Id of a model that `enlarger models` lists, or auto.", autocompletion=models
+            help="Id of a model that `enlarger models` lists; auto for the usual one; detect for one that suits what the picture shows.",
+            autocompletion=models,
         ),
     ] = "auto",
+    denoise: Annotated[
+        int | None,
+        typer.Option(
+            help="How much noise the model removes, from 0 to 3, for models that `enlarger models` lists with noise levels."
+        ),
+    ] = None,
     precision: PrecisionOption = None,
+    device: Annotated[
+        str | None, typer.Option(help=DEVICE_HELP, show_default=False, metavar="DEVICE")
+    ] = None,
     color_lock: Annotated[
         bool, typer.Option(help="Restore the original colours of large areas after upscaling.")
     ] = True,
@@ -150,9 +159,12 @@ def upscale(
         bool,
         typer.Option(
             "--skip-existing",
-            "--resume",
             help="Keep results that exist and compute the missing ones: this resumes an interrupted run.",
         ),
+    ] = False,
+    # It is an option of its own, so that an error names what was typed.
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Another name of --skip-existing.")
     ] = False,
     recursive: Annotated[
         bool,
@@ -183,9 +195,8 @@ def upscale(
     from enlarger.shell.arguments import StandardOutput, asked_of
     from enlarger.shell.workers import enlarge_at_server, enlarge_here
 
-    sized = any((scale, width, height, long_side, short_side))
     given = {
-        "scale": scale if sized else 4.0,
+        "scale": scale,
         "width": width,
         "height": height,
         "long_side": long_side,
@@ -193,6 +204,7 @@ def upscale(
         "fit": fit,
         "region": region,
         "model": model,
+        "denoise": denoise,
         "color_lock": color_lock,
         "alpha_edge": alpha_edge,
         "color": color,
@@ -205,6 +217,7 @@ def upscale(
         "provenance": provenance,
         # Without a server, the precision is a setting of the engine.
         "precision": precision if server and precision else "auto",
+        "device": device if server else None,
     }
     options = read_options(given, strict=False)
     asked = asked_of(
@@ -213,6 +226,7 @@ def upscale(
         suffix=suffix,
         overwrite=overwrite,
         skip_existing=skip_existing,
+        resume=resume,
         dry_run=dry_run,
         quiet=quiet,
         recursive=recursive,
@@ -226,30 +240,18 @@ def upscale(
             asked, options, url=server, api_key=api_key, errors=errors, output=write
         )
     else:
-        settings = config.load(precision=precision)
-        working = enlarge_here(asked, options, settings=settings, errors=errors, output=write)
-    status = asyncio.run(_until_told(working))
+        settings = config.load(precision=precision, devices=device)
+        working = enlarge_here(
+            asked,
+            options,
+            settings=settings,
+            device=settings.pool.devices[0],
+            errors=errors,
+            output=write,
+        )
+    status = asyncio.run(until_told(working))
     if status:
         raise typer.Exit(status)
-
-
-async def _until_told(working: Coroutine[Any, Any, int]) -> int:
-    """Return the exit status of some work. SIGTERM and SIGHUP end it as Ctrl-C does, so that no partial file is left."""
-    loop, task = asyncio.get_running_loop(), asyncio.ensure_future(working)
-    received: list[int] = []
-
-    def end(number: int) -> None:
-        received.append(number)
-        task.cancel()
-
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, end, number)
-    try:
-        return await task
-    except asyncio.CancelledError:
-        if not received:
-            raise
-        return 128 + received[0]  # as shells count it
 
 
 def _format(name: str | None) -> str | None:

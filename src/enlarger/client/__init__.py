@@ -7,7 +7,7 @@ performs the steps, with or without ``await``. The client imports nothing of the
 from enlarger.client.asynchronous import AsyncClient, AsyncJobHandle
 from enlarger.client.requests import Source, UpscaleOptions
 from enlarger.client.synchronous import Client, JobHandle
-from enlarger.client.values import Estimate, JobStatus, ModelInfo, Models, Upscaled
+from enlarger.client.values import Estimate, JobStatus, ModelInfo, Models, Tile, Upscaled
 
 __all__ = [
     "AsyncClient",
@@ -19,6 +19,7 @@ __all__ = [
     "ModelInfo",
     "Models",
     "Source",
+    "Tile",
     "UpscaleOptions",
     "Upscaled",
 ]

@@ -10,7 +10,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 from enlarger.client.retry import retry_after_s
-from enlarger.client.values import Answer, Estimate, JobPage, JobStatus, ModelInfo, Models, Upscaled
+from enlarger.client.values import (
+    Answer,
+    Estimate,
+    JobPage,
+    JobStatus,
+    ModelInfo,
+    Models,
+    Tile,
+    Upscaled,
+)
 from enlarger.errors import (
     CapacityError,
     EnlargerError,
@@ -106,6 +115,7 @@ def upscaled_of(answer: Answer) -> Upscaled:
         model=answer.headers.get("x-upscale-model", ""),
         precision=answer.headers.get("x-upscale-precision", ""),
         tiles=_whole(answer.headers.get("x-upscale-tiles", "").split(";")[0]) or 0,
+        content=answer.headers.get("x-upscale-content") or None,
         notes=tuple(code.strip() for code in notes if code.strip()),
         sha256=sha256,
         request_id=answer.headers.get("x-request-id", ""),
@@ -176,6 +186,44 @@ def after_event(job: JobStatus, event: str, data: str) -> JobStatus:
     return job_from(fields) if event == "state" else progressed(job, fields)
 
 
+def job_id_of(data: str) -> str | None:
+    """Return the job that an event of several jobs is about, or None for an event that does not say."""
+    return _text((_loaded(data) or {}).get("job"))
+
+
+def tiles_of(answer: Answer) -> tuple[Tile, ...]:
+    """Return the tiles that ``GET /v1/jobs/{id}/tiles`` lists.
+
+    Raises:
+        UnexpectedAnswer: the answer is not a list of tiles.
+    """
+    rows = json_of(answer).get("tiles")
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise UnexpectedAnswer("the answer is not a list of tiles")
+    return tuple(map(_tile, rows))
+
+
+def _tile(row: Mapping[str, Any]) -> Tile:
+    numbers = [_whole(row.get(name)) for name in ("index", "x", "y", "w", "h")]
+    index, x_px, y_px, width_px, height_px = (number or 0 for number in numbers)
+    if None in numbers:
+        raise UnexpectedAnswer("the answer has a tile without a number or a place")
+    return Tile(index=index, x_px=x_px, y_px=y_px, width_px=width_px, height_px=height_px)
+
+
+def preview_of(answer: Answer) -> bytes:
+    """Return the JPEG file of an answer.
+
+    Raises:
+        UnexpectedAnswer: the answer is something else.
+    """
+    if _media_type(answer) != "image/jpeg":
+        raise UnexpectedAnswer(
+            f"the answer is not a preview: {answer.status} {_media_type(answer)}"
+        )
+    return answer.body
+
+
 def estimate_of(answer: Answer) -> Estimate:
     """Return the estimate that ``POST /v1/estimate`` answers with."""
     fields = json_of(answer)
@@ -190,10 +238,12 @@ def estimate_of(answer: Answer) -> Estimate:
         width_px=_whole(output.get("width")),
         height_px=_whole(output.get("height")),
         model=_text(fields.get("model")),
+        content=_text(fields.get("content")),
         precision=_text(fields.get("precision")),
         tiles=_whole(fields.get("tiles")),
         memory_bytes=_whole(fields.get("memory_bytes")),
         eta_s=_number(fields.get("eta_s")),
+        wait_s=_number(fields.get("wait_s")),
         queue_position=_whole(queue.get("position")),
     )
 
@@ -211,12 +261,16 @@ def models_of(answer: Answer) -> Models:
 
 
 def _model(row: Mapping[str, Any]) -> ModelInfo:
-    precisions = row.get("precisions")
+    precisions, levels = row.get("precisions"), row.get("noise_levels")
     return ModelInfo(
         id=str(row.get("id", "")),
         title=str(row.get("title", "")),
         native_scale=_whole(row.get("native_scale")) or 0,
+        noise_levels=tuple(level for level in levels if isinstance(level, int))
+        if isinstance(levels, list)
+        else (),
         licence=str(row.get("licence", "")),
+        is_non_commercial=row.get("non_commercial") is True,
         sha256=str(row.get("sha256", "")),
         precisions=tuple(map(str, precisions)) if isinstance(precisions, list) else (),
         ready_on=_whole(row.get("ready_on")) or 0,

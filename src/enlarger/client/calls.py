@@ -17,10 +17,13 @@ from enlarger.client.answers import (
     after_event,
     error_of,
     estimate_of,
+    job_id_of,
     job_of,
     job_page_of,
     json_of,
     models_of,
+    preview_of,
+    tiles_of,
     upscaled_of,
 )
 from enlarger.client.requests import (
@@ -31,9 +34,10 @@ from enlarger.client.requests import (
     job_path,
     json_request,
     picture_request,
+    preview_request,
 )
 from enlarger.client.retry import ONGOING, Patience, pause_s
-from enlarger.client.values import Answer, Estimate, JobPage, JobStatus, Models, Upscaled
+from enlarger.client.values import Answer, Estimate, JobPage, JobStatus, Models, Tile, Upscaled
 from enlarger.errors import ClientError, EnlargerError, InvalidOption, ServerUnreachable, TimedOut
 
 _SILENCE_S = 300.0
@@ -50,6 +54,9 @@ _EVENTS_SILENCE_S = 45.0
 
 _BROKEN_STREAMS = 3
 """After this many streams in a row without an event, the client polls the job instead: some proxies buffer streams."""
+
+_STREAM_JOBS = 100
+"""Jobs that the server accepts in one stream."""
 
 _CANCEL_S = 5.0
 
@@ -272,7 +279,7 @@ def watched(budget: Budget, status: JobStatus) -> Steps[JobStatus]:
     last_id, broken = "", 0
     while not status.is_finished and broken < _BROKEN_STREAMS:
         try:
-            request = events_request(status.id, last_id)
+            request = events_request(job_path(status.id, "events"), last_id)
             answer: Answer = yield Listen(request, min(_EVENTS_SILENCE_S, budget.left_s()))
             if answer.status != 200 or not _is_stream(answer):
                 break
@@ -309,6 +316,57 @@ def ended(budget: Budget, job_id: str) -> Steps[JobStatus]:
 def news(budget: Budget, job_id: str) -> Steps[JobStatus]:
     """Wait for the end of a job that is known by its id, and report each change."""
     return (yield from watched(budget, (yield from job(budget, job_id))))
+
+
+def news_of_all(budget: Budget, job_ids: Sequence[str]) -> Steps[None]:
+    """Report each change of several jobs until all of them have ended.
+
+    They share one stream of events. Where it does not get through, the jobs are polled.
+    """
+    jobs: dict[str, JobStatus] = {}
+    for job_id in dict.fromkeys(job_ids):
+        jobs[job_id] = yield from _told(budget, job_id)
+    last_id, broken = "", 0
+    while open_ := [id_ for id_, status in jobs.items() if not status.is_finished][:_STREAM_JOBS]:
+        is_stream = False
+        try:
+            request = events_request("/v1/events", last_id, open_)
+            answer: Answer = yield Listen(request, min(_EVENTS_SILENCE_S, budget.left_s()))
+            is_stream = answer.status == 200 and _is_stream(answer)
+            while is_stream and (event := (yield from _next_event())) is not None:
+                budget.left_s()
+                about = job_id_of(event.data)
+                if about not in jobs:  # also a block of nothing but ``retry`` or ``id``
+                    continue
+                last_id, broken = event.id or last_id, 0
+                jobs[about] = after_event(jobs[about], event.kind, event.data)
+                yield Tell(jobs[about])
+        except ServerUnreachable:
+            budget.left_s()
+        if all(jobs[job_id].is_finished for job_id in open_):
+            continue
+        broken += 1
+        yield Sleep(budget.patience.first_pause_s * (1 + budget.chance()))
+        if not is_stream or broken >= _BROKEN_STREAMS:
+            # A job that ended before it was in a stream is not accepted in one: the answer is 422.
+            for job_id in open_:
+                jobs[job_id] = yield from _told(budget, job_id)
+
+
+def _told(budget: Budget, job_id: str) -> Steps[JobStatus]:
+    status = yield from job(budget, job_id)
+    yield Tell(status)
+    return status
+
+
+def tiles(budget: Budget, job_id: str) -> Steps[tuple[Tile, ...]]:
+    """Return the finished tiles of a job that is queued or running."""
+    return tiles_of((yield from sent(budget, Request("GET", job_path(job_id, "tiles")))))
+
+
+def preview(budget: Budget, path: str, max_side: int | None) -> Steps[bytes]:
+    """Return a JPEG file: a preview of an input or a result, or a tile."""
+    return preview_of((yield from sent(budget, preview_request(path, max_side))))
 
 
 def result(budget: Budget, job_id: str) -> Steps[Upscaled]:

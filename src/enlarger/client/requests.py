@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from io import TextIOBase
 from pathlib import Path
 from typing import BinaryIO, Literal, TypedDict
-from urllib.parse import quote
 
-from enlarger.errors import UnreadableImage
+from enlarger.errors import NotFound, UnreadableImage
 from enlarger.precision import Precision
 
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
@@ -19,6 +19,11 @@ Source = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 
 Picture = bytes | str
 """The bytes of a file, or a URL."""
+
+_JOB_ID = re.compile("job_[0-9A-Za-z]{1,64}")
+
+_SHOWN_CHARACTERS = 40
+"""Characters of a wrong id that are shown in its error."""
 
 
 class UpscaleOptions(TypedDict, total=False):
@@ -35,7 +40,9 @@ class UpscaleOptions(TypedDict, total=False):
     fit: Literal["inside", "fill", "outside", "cover"]
     region: tuple[int, int, int, int]
     model: str
+    denoise: int
     precision: Precision
+    device: str
     color_lock: bool
     alpha_edge: Literal["keep", "clean"]
     color: Literal["keep", "srgb"]
@@ -133,13 +140,34 @@ def _text(value: object) -> str:
 
 
 def job_path(job_id: str, *below: str) -> str:
-    """Return the path of a job or of a part of it. A user may type any id, so the id is quoted as a single segment."""
-    return "/".join(["/v1/jobs", quote(job_id, safe=""), *below])
+    """Return the path of a job or of a part of it.
+
+    Raises:
+        NotFound: the text is not the id of a job. Users and assistants may give any text, and it must not lead to
+            another path of the server.
+    """
+    if not _JOB_ID.fullmatch(job_id):
+        raise NotFound(
+            f"there is no job {job_id[:_SHOWN_CHARACTERS]!r}: the id of a job is job_ with letters and digits; give the "
+            "one that was returned when the job was submitted"
+        )
+    return "/".join(["/v1/jobs", job_id, *below])
 
 
-def events_request(job_id: str, last_event_id: str) -> Request:
-    """Return the request for a job's events, starting after the last one that is known."""
+def events_request(path: str, last_event_id: str, jobs: Sequence[str] = ()) -> Request:
+    """Return the request for a stream of events, starting after the last one that is known.
+
+    Args:
+        path: of the stream.
+        last_event_id: id of the last event that is known; empty for none.
+        jobs: ids of the jobs, for a stream of several.
+    """
     headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
     if last_event_id:
         headers["Last-Event-ID"] = last_event_id
-    return Request("GET", job_path(job_id, "events"), headers=headers)
+    return Request("GET", path, query={"jobs": ",".join(jobs)} if jobs else {}, headers=headers)
+
+
+def preview_request(path: str, max_side: int | None) -> Request:
+    """Return the request for a preview; with None, the server determines its size."""
+    return Request("GET", path, query={} if max_side is None else {"max_side": str(max_side)})

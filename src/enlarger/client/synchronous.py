@@ -11,10 +11,10 @@ import httpx2
 
 from enlarger.client import calls
 from enlarger.client.calls import Budget, Steps
-from enlarger.client.requests import Source, UpscaleOptions
+from enlarger.client.requests import Source, UpscaleOptions, job_path
 from enlarger.client.retry import Patience
 from enlarger.client.transport import Run, driven, http_options
-from enlarger.client.values import Estimate, JobStatus, Models, Upscaled
+from enlarger.client.values import Estimate, JobStatus, Models, Tile, Upscaled
 
 OnProgress = Callable[[JobStatus], object]
 """A function that is called after each change of a job."""
@@ -157,6 +157,18 @@ class Jobs:
             if (cursor := page.next_cursor) is None:
                 return
 
+    def events(self, *job_ids: str) -> Iterator[JobStatus]:
+        """Yield these jobs after each change, from now until all of them have ended.
+
+        All are followed by one connection. After it breaks, events continue where they stopped.
+
+        Raises:
+            NotFound: the server does not know one of them.
+        """
+        run = Run(calls.news_of_all(self._client._budget(), job_ids))
+        with closing(driven(self._client._http, run)) as told:
+            yield from told
+
 
 class JobHandle:
     """A job on the server."""
@@ -197,3 +209,47 @@ class JobHandle:
     def cancel(self) -> JobStatus:
         """Cancel the job, or delete the result of a job that is done."""
         return self._client._run(calls.canceled(self._client._budget(), self.id))
+
+    def tiles(self) -> tuple[Tile, ...]:
+        """Return the tiles that are finished so far.
+
+        Raises:
+            TilesGone: the job has ended.
+        """
+        return self._client._run(calls.tiles(self._client._budget(), self.id))
+
+    def tile(self, index: int) -> bytes:
+        """Return a finished tile as a JPEG file, before its colours are locked.
+
+        Raises:
+            EnlargerError: the tile is not finished, or the job has ended.
+        """
+        return self._preview("tiles", str(index))
+
+    def input_preview(self, max_side: int | None = None) -> bytes:
+        """Return a preview of the input: a JPEG file in sRGB, upright, also if the input was named by a URL.
+
+        Args:
+            max_side: longest side in pixels, 16 to 2048; 2048 by default.
+
+        Raises:
+            JobNotFinished: the input is not fetched yet.
+            ResultExpired: the result and its previews are deleted.
+        """
+        return self._preview("input", max_side=max_side)
+
+    def result_preview(self, max_side: int = 2048) -> bytes:
+        """Return a preview of the result: a JPEG file in sRGB, whatever the format of the result.
+
+        Args:
+            max_side: longest side in pixels, 16 to 2048.
+
+        Raises:
+            JobNotFinished: the job has not ended.
+            JobWithoutResult, ResultExpired: there is no result.
+        """
+        return self._preview("result", max_side=max_side)
+
+    def _preview(self, *below: str, max_side: int | None = None) -> bytes:
+        path = job_path(self.id, *below)
+        return self._client._run(calls.preview(self._client._budget(), path, max_side))

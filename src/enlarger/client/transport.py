@@ -17,6 +17,7 @@ from enlarger.client.calls import Event, Listen, NextEvent, Read, Send, Sleep, S
 from enlarger.client.requests import read
 from enlarger.client.values import Answer, JobStatus
 from enlarger.errors import ConfigError, ServerUnreachable
+from enlarger.reasons import without_password
 
 _CONNECT_S = 5.0
 
@@ -30,7 +31,9 @@ def http_options(url: str, api_key: str | None) -> dict[str, Any]:
         ConfigError: the address or the key cannot be used.
     """
     if not _is_address(url):
-        raise ConfigError(f"url: '{url}' is no address of a server, such as http://127.0.0.1:8000")
+        raise ConfigError(
+            f"url: '{without_password(url)}' is no address of a server; give one such as http://127.0.0.1:8000"
+        )
     headers = {"User-Agent": f"enlarger/{__version__}"}
     if api_key is not None:
         if not (api_key.isascii() and api_key.isprintable() and api_key.strip()):
@@ -43,7 +46,9 @@ def _is_address(url: str) -> bool:
     """Whether the text is an http or https URL with a host and, if it has a port, a valid one."""
     try:
         parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        host = parts.hostname or ""
+        host.encode("idna")  # a look-up of the name would raise the same error
+        return parts.scheme in ("http", "https") and bool(host) and parts.port != 0
     except ValueError:
         return False
 

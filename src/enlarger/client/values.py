@@ -1,4 +1,4 @@
-"""What the client returns: pictures, jobs, estimates and models, as values."""
+"""What the client returns: pictures, jobs, tiles, estimates and models, as values."""
 
 from __future__ import annotations
 
@@ -62,6 +62,9 @@ class Upscaled:
     """The precision that the server computed in."""
 
     tiles: int
+    content: str | None
+    """What the server found that the picture shows, if it was asked for ``model="detect"``."""
+
     notes: tuple[str, ...]
     """Codes of what was changed on the way, such as ``resampled``: see docs/reference/http-api.md."""
 
@@ -160,6 +163,17 @@ class JobPage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tile:
+    """A finished tile of a running job: its number and its place, in pixels of the result."""
+
+    index: int
+    x_px: int
+    y_px: int
+    width_px: int
+    height_px: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
     """The expected cost of a request."""
 
@@ -172,6 +186,9 @@ class Estimate:
     """Height of the result. This and all fields below are None if the request itself is wrong."""
 
     model: str | None
+    content: str | None
+    """What the picture shows, if the model is ``detect``; for a size alone, what the server assumes."""
+
     precision: str | None
     """The precision that the server would compute in; None also while no model server is ready."""
 
@@ -179,6 +196,9 @@ class Estimate:
     memory_bytes: int | None
     eta_s: float | None
     """None until the server has measured its own speed."""
+
+    wait_s: float | None
+    """The part of ``eta_s`` in which earlier requests are computed. Several pictures that are sent together wait once."""
 
     queue_position: int | None
 
@@ -190,7 +210,13 @@ class ModelInfo:
     id: str
     title: str
     native_scale: int
+    noise_levels: tuple[int, ...]
+    """The values that ``denoise`` may have; empty if the model has no noise levels."""
+
     licence: str
+    is_non_commercial: bool
+    """Whether the licence forbids commercial use."""
+
     sha256: str
     precisions: tuple[str, ...]
     ready_on: int

@@ -41,3 +41,9 @@ def bucket_region() -> str:
 def cores() -> int:
     """Return the number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def set_defaults(defaults: Mapping[str, str]) -> None:
+    """Set variables of other programs for this process and those that it starts, unless they are set."""
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)

@@ -5,19 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
-from enlarger.config.access import AccessSettings
 from enlarger.config.environment import variables
-from enlarger.config.fetch import FetchSettings
 from enlarger.config.group import shown
-from enlarger.config.jobs import JobSettings
-from enlarger.config.limits import LimitSettings
 from enlarger.config.names import check_names
-from enlarger.config.observability import ObservabilitySettings
-from enlarger.config.pool import PoolSettings
-from enlarger.config.server import ServerSettings
 from enlarger.config.settings import FIELD_OF, GROUPS, VARIABLE_OF, Settings
-from enlarger.errors import ConfigError
+from enlarger.errors import ConfigError, WrongSettings
 
 SECRETS = (
     "ENLARGER_API_KEYS",
@@ -42,32 +36,36 @@ def load(**overrides: Any) -> Settings:
         overrides: values of the command line, by attribute name; None leaves the environment's.
 
     Raises:
-        ConfigError: a value cannot be used, or a name is misspelt; the text names the variable.
+        WrongSettings: values cannot be used, or names are misspelt; the text names all these variables.
     """
     given: dict[str, dict[str, Any]] = {group: {} for group in GROUPS}
     for name, value in overrides.items():
         variable = VARIABLE_OF[name]
         if value is not None:
             given[FIELD_OF[variable][0]][variable] = value
-    check_names(variables())
+    wrong: list[str] = []
     try:
-        return Settings(
-            server=ServerSettings(**given["server"]),
-            limits=LimitSettings(**given["limits"]),
-            pool=PoolSettings(**given["pool"]),
-            jobs=JobSettings(**given["jobs"]),
-            fetch=FetchSettings(**given["fetch"]),
-            access=AccessSettings(**given["access"]),
-            observability=ObservabilitySettings(**given["observability"]),
-        )
-    except ValidationError as error:
-        raise ConfigError(_in_words(error)) from error
+        check_names(variables())
+    except ConfigError as error:
+        wrong.append(str(error))
+    groups: dict[str, Any] = {}
+    for name, group in GROUPS.items():
+        try:
+            groups[name] = group(**given[name])
+        except ValidationError as error:
+            wrong += _in_words(error)
+    if wrong:
+        raise WrongSettings(wrong)
+    return Settings(**groups)
 
 
-def _in_words(error: ValidationError) -> str:
-    """Return the first fault in words for an operator: the variable, what is allowed, and what is there instead."""
-    fault = error.errors()[0]
-    variable = str(fault["loc"][0])
+def _in_words(error: ValidationError) -> list[str]:
+    """Return the faults in words for an operator: the variable, what is allowed, and what is there instead."""
+    first = {str(fault["loc"][0]): fault for fault in reversed(error.errors())}
+    return [_fault_in_words(variable, first[variable]) for variable in reversed(first)]
+
+
+def _fault_in_words(variable: str, fault: ErrorDetails) -> str:
     own = fault.get("ctx", {}).get("error")
     allowed = str(own) if own is not None else _allowed(variable) or fault["msg"]
     value = getattr(own, "part", fault["input"])

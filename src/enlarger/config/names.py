@@ -67,7 +67,7 @@ def _nearest(name: str) -> str:
 
 def _is_of_kubernetes(name: str, value: str) -> bool:
     """Return whether Kubernetes, or a link of Docker, sets a variable for a service named ``enlarger...``."""
-    # The value of NAME_PORT is a URL: ENLARGER_BASE_PORT=5002 is somebody's BASE_PORT.
+    # The value of NAME_PORT is a URL: ENLARGER_BASE_PORT=5002 means BASE_PORT.
     return _KUBERNETES.fullmatch(name) is not None or (
         name.endswith("_PORT") and name.isupper() and not value.isdigit()
     )

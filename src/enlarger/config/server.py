@@ -33,7 +33,7 @@ class ServerSettings(SettingsGroup):
     """Seconds after which a result is deleted."""
 
     precision: Precision = Field(default="auto", validation_alias="ENLARGER_PRECISION")
-    """Default precision. ``auto`` is bf16 where the CPU has it, and f32 elsewhere and for pictures above 8 bits.
+    """Default precision. ``auto`` is bf16 where the CPU has it, f16 on GPUs, and f32 elsewhere and for pictures above 8 bits.
     ``int8`` applies to models that have it."""
 
     drain_s: Seconds = Field(default=45, ge=0, validation_alias="ENLARGER_DRAIN")
@@ -44,6 +44,9 @@ class ServerSettings(SettingsGroup):
 
     cache_dir: Path | None = Field(default=None, validation_alias="ENLARGER_CACHE_DIR")
     """Folder of compiled networks. If it is unset: ``enlarger`` in the user's cache folder."""
+
+    model_memory_mib: int = Field(default=3072, ge=1, validation_alias="ENLARGER_MODEL_MEMORY")
+    """MiB that the networks in the memory of one model server may take. Those that were used longest ago are released."""
 
     page: Literal["on", "off"] = Field(default="on", validation_alias="ENLARGER_PAGE")
     """Whether ``/`` is the page. ``off``: it redirects to ``/docs``."""
@@ -95,6 +98,11 @@ class ServerSettings(SettingsGroup):
     def cache_folder(self) -> Path:
         """Folder of compiled networks, with the default worked out."""
         return self.cache_dir if self.cache_dir is not None else user_cache_folder() / "enlarger"
+
+    @property
+    def models_folder(self) -> Path:
+        """Folder for copies of the models of ``MODEL_DIR``."""
+        return self.cache_folder / "models"
 
 
 def _is_plain_url(text: str) -> bool:

@@ -48,6 +48,7 @@ def findings(facts: CacheFacts) -> list[Finding]:
         Finding.warning(
             title,
             f"these cannot be used, and are compiled again at each start: {', '.join(facts.damaged)}",
-            hint=f"delete them, or let the user that runs enlarger read them, in {facts.folder}",
+            hint=f"delete all files *.blob in the folder {facts.folder}: the next start compiles the networks again; "
+            "if they belong to another user, let the user that runs enlarger read them instead",
         )
     ]

@@ -42,11 +42,7 @@ class Checked:
 
 
 async def examine_server(url: str, api_key: str | None) -> AsyncIterator[Checked]:
-    """Ask a running service.
-
-    Raises:
-        ConfigError: the address or the key cannot be used.
-    """
+    """Ask a running service. An address or a key that cannot be used is a finding."""
     facts = await asyncio.to_thread(server.gather, url, api_key)
     yield Checked("service", server.findings(facts))
 

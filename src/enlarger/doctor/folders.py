@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from enlarger.config import Settings
+from enlarger.config.environment import variables
 from enlarger.doctor import system
 from enlarger.doctor.finding import Finding
+from enlarger.errors import ConfigError
 from enlarger.reasons import reason_of
 
 _LITTLE_BYTES = 1_000_000_000
@@ -43,31 +46,54 @@ class FolderFacts:
     problem: str | None
     """Why it cannot be used, as the system says it; None if it can."""
 
-    free_bytes: int
+    free_bytes: int | None
+    """None if the file system does not tell."""
+
     file_system: str
-    """Such as ``ext4``; empty if it is unknown."""
+    """For example ``ext4``; empty if it is unknown."""
 
     skew_s: float = 0.0
     """Seconds that files in it seem to be from the future."""
 
+    instead: Path | None = None
+    """The folder that is used in its place, because it cannot be used."""
+
 
 def gather(settings: Settings) -> list[FolderFacts]:
-    """Write a small file into each folder and delete it; no folder is made."""
+    """Write a small file into each folder, or into the one that it would be made in, and delete it. No folder is made."""
+    from enlarger.jobs.rows.engines import sqlite_file
+
     server, database = settings.server, settings.database_url
     wanted: list[tuple[str, str | Path, str, bool]] = [
         ("UPLOAD_FOLDER", server.upload_folder, "results", True),
         ("ENLARGER_BLOBS", settings.blobs_place, "files of jobs", True),
         ("ENLARGER_CACHE_DIR", server.cache_folder, "compiled networks", True),
         ("MODEL_DIR", server.model_dir, "models of your own", False),
-        ("TMPDIR", tempfile.gettempdir(), "temporary files", True),
     ]
-    if "://" not in (file := database.removeprefix("sqlite:///")):
-        wanted.insert(2, ("ENLARGER_DATABASE", Path(file).parent, "database of jobs", True))
+    # What is neither a file nor a URL may hold a password. The check of the stores refuses it without showing it.
+    with contextlib.suppress(ConfigError):
+        if (file := sqlite_file(database)) is not None:
+            wanted.insert(2, ("ENLARGER_DATABASE", file.parent, "database of jobs", True))
     return [
         look(variable, Path(place), purpose, is_written=is_written)
         for variable, place, purpose, is_written in wanted
         if "://" not in str(place)
-    ]
+    ] + [look_at_temporary()]
+
+
+def look_at_temporary() -> FolderFacts:
+    """Return the facts of the folder of temporary files. Python takes another folder if ``TMPDIR`` cannot be used."""
+    try:
+        used = Path(tempfile.gettempdir())
+    except FileNotFoundError:  # neither can /tmp, /var/tmp, /usr/tmp and the current folder
+        used = None
+    wanted = Path(variables().get("TMPDIR") or used or "/tmp").absolute()  # noqa: S108 - looked at
+    facts = look("TMPDIR", wanted, "temporary files", is_written=True)
+    if used == wanted:
+        return facts
+    if facts.problem is None:
+        facts = replace(facts, problem="it cannot be used" if facts.exists else "it does not exist")
+    return replace(facts, instead=used)
 
 
 def look(variable: str, folder: Path, purpose: str, *, is_written: bool) -> FolderFacts:
@@ -75,15 +101,19 @@ def look(variable: str, folder: Path, purpose: str, *, is_written: bool) -> Fold
     path = folder.absolute()
     exists = path.exists()
     nearest = next(one for one in (path, *path.parents) if one.exists())
+    file_system, free_bytes = system.file_system(nearest.resolve()), _free_bytes(nearest)
     problem, skew_s = None, 0.0
     if not nearest.is_dir():
         problem = f"'{nearest}' is a file"
     elif is_written and exists:
         problem, skew_s = _write(path)
-    elif is_written and not os.access(nearest, os.W_OK | os.X_OK):
-        problem = f"it does not exist, and cannot be made in '{nearest}'"
+    elif is_written and (reason := _write(nearest)[0]) is not None:
+        problem = f"it does not exist, and cannot be made in '{nearest}': {reason}"
     elif exists and not os.access(path, os.R_OK | os.X_OK):
         problem = "it cannot be read"
+    if problem is not None and is_written and nearest.is_dir() and free_bytes is None:
+        # The reason of the system would be that there is no such file.
+        problem = f"the file system of '{nearest}', {file_system or 'unknown'}, takes no files"
     return FolderFacts(
         variable=variable,
         path=path,
@@ -91,8 +121,8 @@ def look(variable: str, folder: Path, purpose: str, *, is_written: bool) -> Fold
         is_written=is_written,
         exists=exists,
         problem=problem,
-        free_bytes=shutil.disk_usage(nearest).free,
-        file_system=system.file_system(nearest.resolve()),
+        free_bytes=free_bytes,
+        file_system=file_system,
         skew_s=skew_s,
     )
 
@@ -106,17 +136,24 @@ def _findings(facts: FolderFacts) -> list[Finding]:
     title = f"{facts.variable}: {facts.path} ({facts.purpose})"
     if facts.problem is not None:
         hint = f"let the user that runs enlarger use it, or set {facts.variable} to another folder"
+        if facts.instead is not None:
+            detail = f"{facts.problem}; '{facts.instead}' is used in its place"
+            return [Finding.warning(title, detail, hint=hint)]
         if facts.variable == "ENLARGER_CACHE_DIR":  # without it every start compiles the networks
             return [Finding.warning(title, facts.problem, hint=hint)]
         return [Finding.error(title, facts.problem, hint=hint)]
     if not facts.exists and not facts.is_written:
         return [Finding.ok(title, "it does not exist, and need not")]
     state = "" if facts.exists else "it is made when it is needed; "
-    detail = f"{state}{facts.free_bytes / 1e9:.1f} GB free on {facts.file_system or 'unknown'}"
+    free_bytes = facts.free_bytes
+    free = "free space unknown" if free_bytes is None else f"{free_bytes / 1e9:.1f} GB free"
+    detail = f"{state}{free} on {facts.file_system or 'unknown'}"
     found = []
-    if facts.is_written and facts.free_bytes < _TOO_LITTLE_BYTES:
+    if free_bytes is None or not facts.is_written:
+        found.append(Finding.ok(title, detail))
+    elif free_bytes < _TOO_LITTLE_BYTES:
         found.append(Finding.error(title, detail, hint="free disk space"))
-    elif facts.is_written and facts.free_bytes < _LITTLE_BYTES:
+    elif free_bytes < _LITTLE_BYTES:
         found.append(Finding.warning(title, detail, hint="free disk space soon"))
     else:
         found.append(Finding.ok(title, detail))
@@ -136,6 +173,12 @@ def _findings(facts: FolderFacts) -> list[Finding]:
             )
         )
     return found
+
+
+def _free_bytes(folder: Path) -> int | None:
+    """Return the free space; None for a file system without a size, such as proc, or a tmpfs without a limit."""
+    usage = shutil.disk_usage(folder)
+    return usage.free if usage.total else None
 
 
 def _write(folder: Path) -> tuple[str | None, float]:

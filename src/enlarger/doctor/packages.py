@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 
-from enlarger.doctor.finding import Finding
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
-_REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^\]]*\])?\s*(?:(>=|==)\s*([0-9.]+))?\s*(;.*)?")
+from enlarger.doctor.finding import Finding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +21,7 @@ class PackageFacts:
     """Version of Python, such as ``3.12.4``."""
 
     python_required: str
-    """The least version of Python, such as ``3.11``."""
+    """The versions of Python that can be used, such as ``>=3.11``."""
 
     enlarger: str
     """Version of enlarger."""
@@ -39,14 +39,14 @@ def gather() -> PackageFacts:
     requirements = metadata.requires("enlarger") or []
     installed = {}
     for requirement in requirements:
-        name = _parts(requirement)[0]
+        name = Requirement(requirement).name
         try:
             installed[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
     return PackageFacts(
         python=".".join(map(str, sys.version_info[:3])),
-        python_required=str(facts["Requires-Python"]).removeprefix(">="),
+        python_required=str(facts["Requires-Python"]),
         enlarger=str(facts["Version"]),
         requirements=requirements,
         installed=installed,
@@ -56,60 +56,32 @@ def gather() -> PackageFacts:
 def findings(facts: PackageFacts) -> list[Finding]:
     """Return what is wrong with Python and the packages."""
     found = []
-    if _release(facts.python) < _release(facts.python_required):
+    if not SpecifierSet(facts.python_required).contains(facts.python, prereleases=True):
         found.append(
             Finding.error(
-                f"Python {facts.python} is too old",
-                hint=f"install Python {facts.python_required} or newer",
+                f"Python {facts.python} does not fit",
+                hint=f"install Python {facts.python_required}",
             )
         )
     else:
         found.append(Finding.ok(f"enlarger {facts.enlarger} on Python {facts.python}"))
     right = 0
-    for requirement in facts.requirements:
-        name, operator, version, marker = _parts(requirement)
+    for requirement in map(Requirement, facts.requirements):
+        name, specifier = requirement.name, requirement.specifier
         installed = facts.installed.get(name)
-        if installed is None and marker:
+        is_wanted = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+        if installed is None and not is_wanted:
             continue  # an extra that nobody asked for
-        wanted = f"'{name}{operator}{version}'"
+        hint = f"pip install '{name}{specifier}'"
         if installed is None:
-            found.append(
-                Finding.error(f"the package {name} is missing", hint=f"pip install {wanted}")
-            )
-        elif not _meets(installed, operator, version):
+            found.append(Finding.error(f"the package {name} is missing", hint=hint))
+        elif not specifier.contains(installed, prereleases=True):
             found.append(
                 Finding.error(
-                    f"{name} {installed} does not fit",
-                    f"{operator}{version} is required",
-                    hint=f"pip install {wanted}",
+                    f"{name} {installed} does not fit", f"{specifier} is required", hint=hint
                 )
             )
         else:
             right += 1
     found.append(Finding.ok(f"{right} packages have versions that fit"))
     return found
-
-
-def _parts(requirement: str) -> tuple[str, str, str, str]:
-    """Return name, operator, version and marker of a requirement; what is absent is empty."""
-    match = _REQUIREMENT.match(requirement)
-    if match is None:
-        return requirement, "", "", ""
-    name, operator, version, marker = (part or "" for part in match.groups())
-    return name, operator, version, marker
-
-
-def _meets(installed: str, operator: str, version: str) -> bool:
-    if not operator:
-        return True
-    has, wanted = _release(installed), _release(version)
-    return has >= wanted if operator == ">=" else has == wanted
-
-
-def _release(version: str) -> tuple[int, ...]:
-    """Return the numbers of a version, without zeros at the end: 3.14 is 3.14.0."""
-    match = re.match(r"\d+(?:\.\d+)*", version)
-    numbers = [int(part) for part in match[0].split(".")] if match else []
-    while numbers and not numbers[-1]:
-        numbers.pop()
-    return tuple(numbers)

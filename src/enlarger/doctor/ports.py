@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 
 from enlarger.config import Settings
 from enlarger.doctor.finding import Finding
@@ -17,9 +19,6 @@ _ANSWER_S = 2.0
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Port:
     """A port, and whether it can be listened on."""
-
-    variable: str
-    """The setting or option that it comes from."""
 
     address: str
     """``host:port``."""
@@ -41,22 +40,28 @@ class PortFacts:
 
 
 def gather(settings: Settings, host: str, port: int) -> PortFacts:
-    """Listen on each port for a moment."""
-    wanted = [("--port", host, port)]
-    if not settings.pool.servers and settings.pool.base_port:
-        first = settings.pool.base_port
-        wanted += [
-            ("BASE_PORT", "127.0.0.1", first + number)
-            for number in range(settings.pool.server_count)
+    """Listen on each port for a moment, and on the gateway's meanwhile, as ``enlarger serve`` does."""
+    from enlarger.asgi.server import bind
+    from enlarger.asgi.server_ports import HOST, check_server_port
+
+    pool = settings.pool
+    with ExitStack() as stack:
+
+        def listen() -> None:
+            stack.enter_context(bind(host, port, variable="--port"))
+
+        own = Port(address=f"{host}:{port}", problem=_problem(listen))
+        others = [
+            Port(
+                address=f"{HOST}:{number}",
+                problem=_problem(partial(check_server_port, number, pool, gateway_port=port)),
+            )
+            for number in pool.server_ports
         ]
-    ports = [
-        Port(variable=variable, address=f"{at}:{number}", problem=_problem(variable, at, number))
-        for variable, at, number in wanted
-    ]
     return PortFacts(
-        ports=ports,
-        running=_running(host, port) if ports[0].problem else None,
-        servers=[(address, _unreachable(address)) for address in settings.pool.servers],
+        ports=[own, *others],
+        running=_running(host, port) if own.problem else None,
+        servers=[(address, _unreachable(address)) for address in pool.servers],
     )
 
 
@@ -82,7 +87,8 @@ def findings(facts: PortFacts) -> list[Finding]:
             )
         )
         return found
-    free = [port.address for port in facts.ports if port.problem is None]
+    problems = {port.address for port in facts.ports if port.problem is not None}
+    free = [port.address for port in facts.ports if port.address not in problems]
     for port in facts.ports:
         if port.problem is not None:
             problem, _, way_out = port.problem.partition("; ")
@@ -94,11 +100,9 @@ def findings(facts: PortFacts) -> list[Finding]:
     return found
 
 
-def _problem(variable: str, host: str, port: int) -> str | None:
-    from enlarger.asgi.server import bind
-
+def _problem(listen: Callable[[], None]) -> str | None:
     try:
-        bind(host, port, variable=variable).close()
+        listen()
     except ConfigError as error:
         return str(error)
     return None

@@ -9,7 +9,8 @@ from typing import Any
 
 from enlarger import __version__
 from enlarger.doctor.finding import Finding
-from enlarger.errors import EnlargerError, Unauthorized
+from enlarger.errors import ConfigError, EnlargerError, ServerUnreachable, Unauthorized
+from enlarger.reasons import without_password
 
 _ANSWER_S = 15.0
 
@@ -19,6 +20,8 @@ class ServiceFacts:
     """What a service says of itself."""
 
     url: str
+    """Its address, without a password."""
+
     problem: EnlargerError | None = None
     """Why it did not answer; None if it did."""
 
@@ -38,40 +41,37 @@ class ServiceFacts:
 def gather(url: str, api_key: str | None) -> ServiceFacts:
     """Ask the service.
 
-    Raises:
-        ConfigError: the address or the key cannot be used.
+    Args:
+        url: its address.
+        api_key: the key that it needs, if any.
     """
     from enlarger.client import Client
 
-    with Client(url, api_key=api_key, timeout_s=_ANSWER_S, attempts=1) as client:
+    shown = without_password(url)
+    try:
+        client = Client(url, api_key=api_key, timeout_s=_ANSWER_S, attempts=1)
+    except ConfigError as error:
+        return ServiceFacts(url=shown, problem=error)
+    with client:
         started = time.perf_counter()
         try:
             health = client.health()
             took_s = time.perf_counter() - started
             return ServiceFacts(
-                url=url,
+                url=shown,
                 took_s=took_s,
                 health=health,
                 status=client.status(),
                 models=[model.id for model in client.models().models],
             )
         except EnlargerError as error:
-            return ServiceFacts(url=url, problem=error)
+            return ServiceFacts(url=shown, problem=error)
 
 
 def findings(facts: ServiceFacts) -> list[Finding]:
     """Return what is wrong with the service."""
     if facts.problem is not None:
-        hint = (
-            "give a key with --api-key or ENLARGER_API_KEY"
-            if isinstance(facts.problem, Unauthorized)
-            else "look whether it runs, at its address, and at proxies in between; its log says why it ended"
-        )
-        return [
-            Finding.error(
-                f"{facts.url} does not answer as enlarger does", str(facts.problem), hint=hint
-            )
-        ]
+        return [_refusal(facts.url, facts.problem)]
     version = facts.status.get("version")
     found = [
         Finding.ok(
@@ -105,6 +105,31 @@ def findings(facts: ServiceFacts) -> list[Finding]:
     )
     found.append(Finding.ok(f"models: {', '.join(facts.models)}"))
     return found
+
+
+def _refusal(url: str, problem: EnlargerError) -> Finding:
+    """Return the finding for a service that could not be asked."""
+    if isinstance(problem, ConfigError):  # the address, or the key
+        return Finding.refused(
+            "the service cannot be asked", problem, hint="correct it, or leave it out"
+        )
+    if isinstance(problem, Unauthorized):
+        return Finding.error(
+            f"{url} needs an API key that it knows",
+            str(problem),
+            hint="give a key with --api-key KEY, or set ENLARGER_API_KEY",
+        )
+    if isinstance(problem, ServerUnreachable):
+        return Finding.error(
+            f"{url} cannot be reached",
+            str(problem),
+            hint="look whether it runs, at its address, and at proxies in between; its log says why it ended",
+        )
+    return Finding.error(
+        f"{url} does not answer as enlarger does",
+        str(problem),
+        hint="look whether this is the address of enlarger, and at proxies in between",
+    )
 
 
 def _servers(servers: Sequence[Mapping[str, Any]]) -> list[Finding]:

@@ -8,7 +8,8 @@ from importlib.util import find_spec
 
 from enlarger.config import Settings, ShownSetting, shown_settings
 from enlarger.doctor.finding import Finding
-from enlarger.errors import ConfigError
+from enlarger.errors import ConfigError, WrongSettings
+from enlarger.installation import install_command
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,14 +45,15 @@ def gather(settings: Settings | ConfigError) -> SettingsFacts:
 def findings(facts: SettingsFacts) -> list[Finding]:
     """Return all settings, a finding for each that the environment sets, and one for all that have their defaults."""
     found = []
-    if facts.problem is not None:
-        found.append(
+    problem = facts.problem
+    texts = problem.texts if isinstance(problem, WrongSettings) else [str(problem)]
+    if problem is not None:
+        found += [
             Finding.error(
-                "the settings cannot be used",
-                str(facts.problem),
-                hint="correct the variable, or unset it",
+                "the settings cannot be used", text, hint="correct the variable, or unset it"
             )
-        )
+            for text in texts
+        ]
     set_here = [one for one in facts.shown if one.origin == "environment"]
     others = [f"{one.variable}={one.value}" for one in facts.shown if one.origin == "default"]
     found += [Finding.ok(f"{one.variable}={one.value}", "from the environment") for one in set_here]
@@ -61,7 +63,7 @@ def findings(facts: SettingsFacts) -> list[Finding]:
         found.append(
             Finding.error(
                 f"{facts.traces_asked_by} asks for traces, and the packages that send them are missing",
-                hint="pip install 'enlarger[otel]', or unset the variable",
+                hint=f"{install_command('otel')}, or unset the variable",
             )
         )
     return found

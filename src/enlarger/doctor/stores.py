@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from enlarger.config import Settings
@@ -50,7 +49,9 @@ def findings(stores: list[StoreFacts]) -> list[Finding]:
         else Finding.refused(
             f"{facts.title} {'is not reached' if isinstance(facts.problem, BackendAway) else 'cannot be used'}",
             facts.problem,
-            hint="start it, and look at its address and at the network in between",
+            hint="start it, and look at its address and at the network in between"
+            if isinstance(facts.problem, BackendAway)
+            else "correct the setting, or install what is missing",
         )
         for facts in stores
     ]
@@ -58,12 +59,15 @@ def findings(stores: list[StoreFacts]) -> list[Finding]:
 
 async def _database(url: str) -> StoreFacts:
     from enlarger.jobs.rows.database import Database
+    from enlarger.jobs.rows.engines import sqlite_file
     from enlarger.jobs.rows.migrations import VERSION
 
-    is_remote = url.startswith(("postgresql:", "postgres:"))
-    # Without the URL: one of a form that is refused may have a password anywhere.
-    title = "the PostgreSQL database" if is_remote else "the SQLite database"
-    file = None if is_remote else Path(url.removeprefix("sqlite:///"))
+    # The titles have no URL: one of a form that is refused may have a password anywhere.
+    try:
+        file = sqlite_file(url)
+    except ConfigError as error:
+        return StoreFacts(title="the database", problem=error)
+    title = "the PostgreSQL database" if file is None else "the SQLite database"
     if file is not None and not await asyncio.to_thread(file.exists):
         return StoreFacts(title=title, detail="it is made at the first start")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 from enlarger.models import Model
+from enlarger.models.files import stamp_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +40,4 @@ class Faults:
 
 def _state_of(model: Model) -> tuple[object, ...]:
     """Return a value that changes when one of a model's files does."""
-    return tuple(map(_stamp, (*model.files.paths, model.golden, model.ranges)))
-
-
-def _stamp(file: Path | None) -> tuple[int, int, int] | None:
-    try:
-        facts = file.stat() if file is not None else None
-    except OSError:
-        return None
-    return None if facts is None else (facts.st_ino, facts.st_size, facts.st_mtime_ns)
+    return tuple(map(stamp_of, (*model.files.paths, model.golden, model.ranges)))

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from contextvars import copy_context
+from dataclasses import replace
+from threading import Event
 from typing import Self
 
 import structlog
 
+from enlarger.engine.device import CPU_CLASS, Device, largest_tile_px
+from enlarger.engine.half import Half
 from enlarger.engine.networks import Networks
-from enlarger.engine.runtime import Runtime
+from enlarger.engine.runtime import Abandoned, Network, Runtime
 from enlarger.engine.samples import Output, infer_checked
 from enlarger.engine.tile import EngineFacts, ModelFacts, Need, TileRequest, TileResult
+from enlarger.engine.versions import Versions
+from enlarger.engine.within_memory import WithinMemory
 from enlarger.errors import (
     ConfigError,
     DeadlineExceeded,
+    EngineFailed,
     InvalidOption,
     ModelNotHere,
     NoEngineReady,
@@ -36,6 +45,7 @@ class LocalEngine:
         runtime: what computes.
         precision: precision that ``auto`` stands for in ``facts``; ``auto`` takes the device's first, and so does a
             model that does not have it.
+        budget_bytes: memory that all loaded networks together may take; None is no limit.
         one_picture: whether tiles belong to one picture at a time, so that the only tile of a picture gets the whole device.
 
     Raises:
@@ -48,6 +58,7 @@ class LocalEngine:
         runtime: Runtime,
         *,
         precision: str = "auto",
+        budget_bytes: int | None = None,
         one_picture: bool = False,
     ) -> None:
         available = runtime.precisions
@@ -60,14 +71,16 @@ class LocalEngine:
         self.streams = runtime.streams
         self._runtime = runtime
         self._one_picture = one_picture
-        self._models = {model.id: model for model in catalogue}
-        self._networks = Networks(runtime)
+        self._versions = Versions(catalogue)
+        self._networks = Networks(runtime, budget_bytes=budget_bytes)
         self._executor = ThreadPoolExecutor(self.streams, thread_name_prefix="infer")
         self._in_flight = 0
+        self._half = Half(self.device.id, self._networks)
+        self._within_memory = WithinMemory()
 
     @property
-    def device(self) -> str:
-        """Device that computes, such as ``cpu``."""
+    def device(self) -> Device:
+        """Device that computes."""
         return self._runtime.device
 
     async def __aenter__(self) -> Self:
@@ -76,25 +89,29 @@ class LocalEngine:
     async def __aexit__(self, *_: object) -> None:
         self._executor.shutdown(wait=False, cancel_futures=True)
 
+    def offer(self, catalogue: Catalogue) -> None:
+        """Offer these models from now on, and compute what was planned with others before; see ``Versions``."""
+        self._versions.offer(catalogue)
+
     def facts(self) -> EngineFacts:
         """Return what it can do now; see ``Engine``."""
         return EngineFacts(
             engine=self._runtime.name,
             ready=True,
             models=tuple(
-                self._model_facts(model)
-                for model in self._models.values()
-                if self._available(model)
+                self._model_facts(model) for model in self._versions if self._available(model)
             ),
             capacity=2 * self.streams,
             in_flight=self._in_flight,
             mflop_per_s=self._networks.mflop_per_s,
             parallel=self.streams,
+            devices=(self.device,),
+            networks=self._networks.counts,
         )
 
     async def ready_for(self, need: Need) -> ModelFacts:
         """Return the facts of a model; see ``Engine``."""
-        model = self._models.get(need.model)
+        model = self._versions.find(need.model, need.weights_sha256)
         if model is None or not (facts := self._model_facts(model)).meets(need):
             raise NoEngineReady(
                 f"{need.model} is not here at {need.scale}x with the weights {need.weights_sha256[:12]}, "
@@ -105,15 +122,15 @@ class LocalEngine:
         return facts
 
     def _model_facts(self, model: Model) -> ModelFacts:
-        return model_facts(model, self._available(model))
+        facts = model_facts(model, self._available(model), self.device.tile_class)
+        return replace(facts, loaded=self._networks.loaded(model))
 
     def _available(self, model: Model) -> tuple[str, ...]:
         """Return the precisions that a model can be computed in now; ``auto`` means the first."""
         return tuple(
             precision
             for precision in self.precisions
-            if self._runtime.has_precision(model, precision)
-            and self._networks.fault(model, precision) is None
+            if self._runtime.has_precision(model, precision) and self._half.offers(model, precision)
         )
 
     async def load(self, model_id: str, precision: str | None = None) -> None:
@@ -123,15 +140,27 @@ class LocalEngine:
             WeightsError: its files are missing or damaged.
             WrongOutput: it does not make the golden picture.
         """
-        model = self._models[model_id]
-        loop, precision = asyncio.get_running_loop(), precision or self._available(model)[0]
-        await loop.run_in_executor(
-            self._executor, self._networks.get, model, precision, self.streams
+        await asyncio.wrap_future(self.begin_to_load(model_id, precision=precision))
+
+    async def check(self, model_id: str) -> None:
+        """Have a model make its golden picture again, which loads the model if it is not loaded.
+
+        Raises:
+            WeightsError: its files are missing or damaged.
+            WrongOutput: it does not make the golden picture any more.
+            EngineFailed: the runtime failed.
+        """
+        model = self._versions.current(model_id)
+        available = self._available(model)
+        if not available:
+            raise EngineFailed(str(self._networks.fault(model, self.precisions[0])))
+        await asyncio.get_running_loop().run_in_executor(
+            self._executor, self._networks.check, model, available[0], self.streams
         )
 
     def begin_to_read(self, model_id: str) -> None:
         """Begin to read in the background what an earlier run kept of a model."""
-        model = self._models[model_id]
+        model = self._versions.current(model_id)
         self._runtime.begin_to_read(model, self._available(model)[0], self._executor)
 
     def begin_to_load(
@@ -147,26 +176,36 @@ class LocalEngine:
         Returns:
             A future that ends when the model is loaded and checked.
         """
-        model = self._models[model_id]
+        model = self._versions.current(model_id)
         precision, streams = precision or self._available(model)[0], self._streams_for(tiles)
-        return self._executor.submit(self._networks.get, model, precision, streams)
+        return self._executor.submit(self._load, model, precision, streams)
+
+    def _load(self, model: Model, precision: str, streams: int) -> None:
+        self._networks.load(model, self._half.settle(model, precision, streams), streams)
 
     async def enlarge(self, request: TileRequest) -> TileResult:
         """Enlarge one tile; see ``Engine``."""
         model = self._checked(request)
         loop = asyncio.get_running_loop()
         self._in_flight += 1
-        # A thread cannot be interrupted: when the caller leaves, a tile still queued is dropped, and one
-        # being computed keeps its thread until it is done.
+        # When the caller leaves, a tile still queued is dropped, and the network is told to stop one that is being computed.
+        abandoned = Event()
         try:
             async with asyncio.timeout_at(request.deadline):
                 # In the request's context, so that what is logged there has its id.
                 return await loop.run_in_executor(
-                    self._executor, copy_context().run, self._compute, model, request, loop
+                    self._executor,
+                    copy_context().run,
+                    self._compute,
+                    model,
+                    request,
+                    loop,
+                    abandoned,
                 )
         except TimeoutError as error:
             raise DeadlineExceeded("the deadline passed before the tile was done") from error
         finally:
+            abandoned.set()
             self._in_flight -= 1
 
     def _checked(self, request: TileRequest) -> Model:
@@ -175,16 +214,19 @@ class LocalEngine:
         Raises:
             ModelNotHere, InvalidOption: the request cannot be computed here.
         """
-        model = self._models.get(request.model)
-        if model is None or model.sha256 != request.weights_sha256:
+        model = self._versions.find(request.model, request.weights_sha256)
+        if model is None:
             raise ModelNotHere(
                 f"{request.model} is not here with the weights {request.weights_sha256[:12]}"
             )
-        fault = self._networks.fault(model, request.precision)
+        if request.device not in {"", self.device.id}:
+            raise ModelNotHere(f"this is {self.device.id}, and not {request.device[:80]}")
+        precision = self._half.stands_for(model, request.precision)
+        fault = self._networks.fault(model, precision)
         if fault is not None:
             raise ModelNotHere(fault)
         available = self._available(model)
-        if request.precision not in available:
+        if precision not in available:
             raise InvalidOption(
                 f"precision {request.precision} is not available here; available: {', '.join(available)}"
             )
@@ -193,34 +235,47 @@ class LocalEngine:
         return model
 
     def _compute(
-        self, model: Model, request: TileRequest, loop: asyncio.AbstractEventLoop
+        self,
+        model: Model,
+        request: TileRequest,
+        loop: asyncio.AbstractEventLoop,
+        abandoned: Event,
     ) -> TileResult:
         """Compute a tile on a thread of the executor. Each long step begins only before the deadline."""
         infer_s = 0.0
         streams = self._streams_for(request.total)
 
         def check_time() -> None:
+            if abandoned.is_set():
+                raise Abandoned
             if loop.time() >= request.deadline:
                 raise DeadlineExceeded("the deadline passed before the tile was computed")
 
         def infer(precision: str) -> Output:
             nonlocal infer_s
             check_time()
-            try:
-                network = self._networks.get(model, precision, streams)
-            except (WeightsError, WrongOutput) as error:
-                # Neither the tile nor this server is at fault: other servers may have the files.
-                self._disable(model, precision, str(error))
-                raise ModelNotHere(str(error)) from error
-            check_time()
-            started = time.perf_counter()
-            output = network.enlarge(request.pixels, request.kept)
-            took_s = time.perf_counter() - started
+            with self._network(model, precision, streams, request.lr_px) as network:
+                check_time()
+                started = time.perf_counter()
+                output = self._within_memory.enlarge(
+                    network, model, precision, request.pixels, request.kept, abandoned
+                )
+                took_s = time.perf_counter() - started
             infer_s += took_s
             self._networks.measure(model.mflop_per_px * request.lr_px / took_s)
             return output
 
-        output, precision, repeated = infer_checked(request.core, request.precision, infer)
+        try:
+            asked = self._half.settle(model, request.precision, streams)
+            output, precision, repeated = infer_checked(request.core, asked, infer)
+        except WeightsError as error:
+            self._disable(model, request.precision, str(error))
+            raise ModelNotHere(str(error)) from error
+        except (EngineFailed, WrongOutput) as error:
+            if not self.device.is_cpu:
+                self._networks.check_device(model, streams, error)
+            raise
+        self._half.judge(asked, precision, repeated)
         if repeated is not None:
             log.warning("tile_repeated", model=model.id, reason=repeated, stands=precision)
         return TileResult(
@@ -230,6 +285,23 @@ class LocalEngine:
             infer_s=infer_s,
             repeated=repeated,
         )
+
+    @contextmanager
+    def _network(self, model: Model, precision: str, streams: int, lr_px: int) -> Iterator[Network]:
+        """Return a network for one tile; see ``Networks.using``.
+
+        Raises:
+            ModelNotHere: its files cannot be used. Neither the tile nor this server is at fault: others may have them.
+        """
+        with ExitStack() as stack:
+            try:
+                network = stack.enter_context(
+                    self._networks.using(model, precision, streams, tile_px=lr_px)
+                )
+            except (WeightsError, WrongOutput) as error:
+                self._disable(model, precision, str(error))
+                raise ModelNotHere(str(error)) from error
+            yield network
 
     def _streams_for(self, tiles: int | None) -> int:
         """Return the streams that compute a picture of so many tiles."""
@@ -243,14 +315,18 @@ class LocalEngine:
         self._networks.disable(model, precisions, reason)
 
 
-def model_facts(model: Model, precisions: tuple[str, ...]) -> ModelFacts:
-    """Return the facts of a model that can be computed in ``precisions``."""
+def model_facts(
+    model: Model, precisions: tuple[str, ...], tile_class: str = CPU_CLASS
+) -> ModelFacts:
+    """Return the facts of a model that can be computed in ``precisions`` on devices of a class."""
     return ModelFacts(
         id=model.id,
         scale=model.scale,
         halo_px=model.halo_px,
         halo_is_exact=model.halo_is_exact,
-        max_tile_px=model.max_tile_px,
+        max_tile_px=largest_tile_px(model, tile_class),
+        blend_px=model.blend_px,
+        multiple_px=model.multiple_px,
         mflop_per_px=model.mflop_per_px,
         sha256=model.sha256,
         precisions=precisions,

@@ -6,24 +6,34 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from threading import Event
 from typing import Protocol
 
+from enlarger.engine.device import Device
 from enlarger.engine.samples import Output
 from enlarger.geometry.rect import Pixels, Rect
 from enlarger.models import Model
 
 
+class Abandoned(Exception):
+    """A tile was not computed to its end, because nobody waits for it any more."""
+
+
 class Network(Protocol):
     """A model that a runtime has loaded in one precision."""
 
-    def enlarge(self, pixels: Pixels, keep: Rect) -> Output:
+    def enlarge(self, pixels: Pixels, keep: Rect, abandoned: Event | None = None) -> Output:
         """Enlarge a part of a tile. Several threads may call this at the same time.
 
         Args:
             pixels: the tile, shape (H, W, 3), all of which the network sees.
             keep: the part to enlarge, in pixels of the tile.
+            abandoned: set when nobody waits for the result any more. The network then stops as soon as it can. Later tiles
+                are not affected.
 
         Raises:
+            OutOfMemory: the device cannot hold the tile.
+            Abandoned: ``abandoned`` was set, and the tile was not computed to its end.
             EngineFailed: the runtime failed.
         """
 
@@ -49,8 +59,8 @@ class Runtime(ABC):
 
     @property
     @abstractmethod
-    def device(self) -> str:
-        """Device that computes, such as ``cpu``."""
+    def device(self) -> Device:
+        """Device that computes."""
 
     @property
     @abstractmethod

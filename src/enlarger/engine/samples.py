@@ -66,9 +66,19 @@ class Output:
 
     @property
     def mean(self) -> npt.NDArray[np.float64]:
-        """Of each channel."""
+        """The mean of each channel."""
         mean: npt.NDArray[np.float64] = self._sum / (self._rows * self.samples.shape[1])
         return mean
+
+    @classmethod
+    def joined(cls, one: Output, other: Output, *, axis: int) -> Output:
+        """Two complete outputs as one: the other one below (axis 0) or beside (axis 1) the first."""
+        samples = np.concatenate((one.samples, other.samples), axis=axis)
+        whole = cls(0, samples.shape[1], samples.dtype)
+        whole.samples = samples
+        whole.low, whole.high = np.minimum(one.low, other.low), np.maximum(one.high, other.high)
+        whole._sum, whole._rows = one._sum + other._sum, samples.shape[0]
+        return whole
 
     def take(self, strip: Floats) -> None:
         """The next rows from the top, (1, H, W, 3). Overwrites ``strip``."""

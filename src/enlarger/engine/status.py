@@ -36,7 +36,8 @@ class ServerStatus:
     strikes: int
     ejections: int
     restarts: int
-    """Tiles, failures, ejections and new processes since the gateway started."""
+    switches: int
+    """Tiles, failures, ejections, new processes, and networks released for others, since the gateway started."""
 
     rss_bytes: int | None
     """Memory of its process; None where it does not say."""

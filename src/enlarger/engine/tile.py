@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from enlarger.engine.device import CPU, Device
 from enlarger.geometry.rect import Pixels, Rect
 
 
@@ -31,6 +32,9 @@ class Need:
 
     lr_px: int = 0
     """LR pixels of the tile, halo included."""
+
+    device: str = ""
+    """Id of the device that must compute; empty for any."""
 
 
 _TIMES = ("deadline", "admitted_at")
@@ -53,7 +57,7 @@ class TileRequest:
     """HR pixels per LR pixel along an edge, as the catalogue of whoever planned the tile has it."""
 
     precision: str
-    """``f32``, ``bf16`` or ``int8``; never ``auto``, so that a picture is of one kind throughout."""
+    """``f32``, ``f16``, ``bf16`` or ``int8``; never ``auto``, so that a picture is of one kind throughout."""
 
     deadline: float
     """When the answer becomes worthless, on the event loop's clock, in seconds."""
@@ -77,11 +81,14 @@ class TileRequest:
     keep: Rect | None = None
     """The part to enlarge, in pixels of the tile: the core, without the halo around it. None for all of the tile."""
 
+    device: str = ""
+    """Id of the device that must compute, so that a picture is of one kind throughout; empty for any."""
+
     options: Mapping[str, float] = field(default_factory=dict)
     """Model options by name, such as ``denoise``."""
 
     pixels_sha256: bytes | None = field(default=None, repr=False, compare=False)
-    """The digest of ``pixels``, where somebody has computed it; see ``with_digest``."""
+    """The digest of ``pixels``, where it has been computed; see ``with_digest``."""
 
     def with_digest(self) -> TileRequest:
         """The same request with the digest of its pixels, which is computed unless it is known."""
@@ -102,6 +109,7 @@ class TileRequest:
             weights_sha256=self.weights_sha256,
             scale=self.scale,
             lr_px=self.lr_px,
+            device=self.device,
         )
 
     @property
@@ -176,6 +184,12 @@ class ModelFacts:
     max_tile_px: int
     """LR pixels of the largest tile, halo included."""
 
+    blend_px: int = 0
+    """LR pixels to which a tile fades into its neighbours beyond its core."""
+
+    multiple_px: int = 1
+    """Tiles begin at multiples of this."""
+
     mflop_per_px: float
     """Computing for one LR pixel, in million floating-point operations."""
 
@@ -185,11 +199,31 @@ class ModelFacts:
     precisions: tuple[str, ...]
     """What can be computed in here; the first is what ``auto`` means."""
 
+    loaded: tuple[str, ...] | None = None
+    """Precisions that are in memory, so that a tile need not wait for them; None where the engine does not say."""
+
     def meets(self, need: Need) -> bool:
         """Whether tiles that need this can be computed here. Halo and computing per pixel are the planner's alone."""
         return (
             (self.id, self.sha256, self.scale) == (need.model, need.weights_sha256, need.scale)
         ) and need.lr_px <= self.max_tile_px
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkCounts:
+    """The networks in the memory of an engine."""
+
+    loaded: int
+    """Networks that are in memory now."""
+
+    held_bytes: int
+    """Memory that they are taken to need, which the engine's budget limits."""
+
+    loads: int
+    """Networks that were loaded since the engine started."""
+
+    switches: int
+    """Networks that were released since then to make room for others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,17 +251,37 @@ class EngineFacts:
     parallel: int = 1
     """Tiles it computes at the same time, each at that speed."""
 
+    devices: tuple[Device, ...] = (CPU,)
+    """What it computes on, the preferred one first: one device for an engine, and those of its servers for a pool. A
+    pool's models, speed and parallel tiles are those of the first."""
+    networks: NetworkCounts | None = None
+    """What is in its memory; None where it does not say."""
+
     @property
     def all_mflop_per_s(self) -> float | None:
         """Speed at which it computes many tiles; None before the first."""
         return None if self.mflop_per_s is None else self.mflop_per_s * self.parallel
 
-    def model(self, model_id: str) -> ModelFacts | None:
-        """The model of that id, or None."""
-        return next((model for model in self.models if model.id == model_id), None)
+    @property
+    def device(self) -> Device:
+        """The device that the models and the speed are of."""
+        return self.devices[0]
+
+    def model(self, model_id: str, sha256: str | None = None) -> ModelFacts | None:
+        """The model of that id, and with those weights if they are named; or None."""
+        return next(
+            (
+                model
+                for model in self.models
+                if model.id == model_id and sha256 in (None, model.sha256)
+            ),
+            None,
+        )
 
     def meeting(self, need: Need) -> ModelFacts | None:
         """The model that meets a need, or None."""
+        if need.device not in {"", self.device.id}:
+            return None
         return next((model for model in self.models if model.meets(need)), None)
 
 

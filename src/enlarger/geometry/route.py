@@ -12,7 +12,7 @@ from typing import Protocol
 
 from enlarger.geometry.axis import Axis
 from enlarger.geometry.rect import Rect
-from enlarger.geometry.tiles import BLEND_PX, TileBox, plan
+from enlarger.geometry.tiles import TileBox, plan
 
 
 class Network(Protocol):
@@ -25,7 +25,9 @@ class Network(Protocol):
     @property
     def max_tile_px(self) -> int: ...  # noqa: D102
     @property
-    def halo_is_exact(self) -> bool: ...  # noqa: D102
+    def blend_px(self) -> int: ...  # noqa: D102
+    @property
+    def multiple_px(self) -> int: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,13 @@ def route(
 
 
 def pass_count(picture_px: tuple[int, int], size_px: tuple[int, int], *, scale: int) -> int:
-    """Return how often the network must run until its result is at least ``size_px``; at least once."""
+    """Return how often the network must run until its result is at least ``size_px``; at least once.
+
+    Raises:
+        ValueError: the network keeps the size, and a larger one is asked for.
+    """
+    if scale == 1 and (picture_px[0] < size_px[0] or picture_px[1] < size_px[1]):
+        raise ValueError("a network that keeps the size makes no larger picture")
     count = 1
     while any(
         side * scale**count < wanted for side, wanted in zip(picture_px, size_px, strict=True)
@@ -143,7 +151,8 @@ def tiles_of(width_px: int, height_px: int, model: Network) -> list[TileBox]:
         height_px,
         halo_px=model.halo_px,
         max_tile_px=model.max_tile_px,
-        blend_px=0 if model.halo_is_exact else BLEND_PX,
+        blend_px=model.blend_px,
+        multiple_px=model.multiple_px,
     )
 
 

@@ -20,6 +20,9 @@ SERVERS = (1, 2, 3, 4, 5)
 MAX_WORK_FACTOR = 1.235
 """The network computes at most this multiple of the picture, if the largest tile allows it."""
 
+BLEND_PX = 2
+"""Distance to which tiles fade into one another if their halo is shorter than the reach of the network."""
+
 MAX_WORK_FACTOR_OF_TWO = 1.35
 """The limit for a picture that would otherwise be a single tile: two servers finish it earlier than one."""
 
@@ -89,27 +92,50 @@ class TileBox:
         """The kept part, relative to the corner of the part read."""
         return self.kept.within(self.window)
 
-    def share(self, enlarged: Pixels, scale: int) -> Pixels:
-        """Return this tile's contribution to the picture: its upscaled kept part, faded where neighbours overlap it.
+    def shares(self, enlarged: Pixels, scale: int) -> Iterator[tuple[Rect, Pixels, bool]]:
+        """Yield this tile's contributions to the picture: its upscaled kept part, faded where neighbours overlap it.
 
         Contributions are integers that add up in any order. If two tiles agree on a sample, their sum is exactly that
         sample.
+
+        Yields:
+            A part of the picture in LR pixels; its upscaled contribution, which may be a view of ``enlarged``; and
+            whether other tiles contribute to it as well. Where none does, the contribution is the result.
         """
-        if not self.rows.blend_px and not self.columns.blend_px:
-            return enlarged
-        share = enlarged.copy()
-        for view, span in ((share, self.rows), (share.swapaxes(0, 1), self.columns)):
-            if span.before_px:
-                edge = view[: 2 * span.before_px * scale]
-                edge[:] = _faded_in(edge)
-            if span.after_px:
-                edge = view[-2 * span.after_px * scale :]
-                edge -= _faded_in(edge)
-        return share
+        kept, rows, columns = self.kept, self.rows, self.columns
+        top, bottom = kept.top + 2 * rows.before_px, kept.bottom - 2 * rows.after_px
+        left, right = kept.left + 2 * columns.before_px, kept.right - 2 * columns.after_px
+        alone = Rect(left, top, right, bottom)
+        if alone.width_px > 0 and alone.height_px > 0:
+            yield alone, alone.cut(enlarged, kept), False
+        fades = (
+            (Rect(kept.left, kept.top, kept.right, top), (1, 0), (1, 1)),
+            (Rect(kept.left, bottom, kept.right, kept.bottom), (0, 1), (1, 1)),
+            (Rect(kept.left, top, left, bottom), (0, 0), (1, 0)),
+            (Rect(right, top, kept.right, bottom), (0, 0), (0, 1)),
+        )
+        for part, (above, below), (before, after) in fades:
+            if part.width_px > 0 and part.height_px > 0:
+                share = part.cut(enlarged, kept).copy()
+                _fade(share, above * rows.before_px * scale, below * rows.after_px * scale)
+                across = share.swapaxes(0, 1)
+                _fade(across, before * columns.before_px * scale, after * columns.after_px * scale)
+                yield part, share, True
 
     def paste(self, canvas: Pixels, enlarged: Pixels, scale: int) -> None:
         """Add this tile's contribution to ``canvas``, which starts as zeros, shape (H * scale, W * scale, ...)."""
-        canvas[self.kept.times(scale).slices] += self.share(enlarged, scale)
+        for part, share, _ in self.shares(enlarged, scale):
+            canvas[part.times(scale).slices] += share
+
+
+def _fade(rows: Pixels, before_px: int, after_px: int) -> None:
+    """Fade the first ``2 * before_px`` rows in and the last ``2 * after_px`` rows out, in place."""
+    if before_px:
+        edge = rows[: 2 * before_px]
+        edge[:] = _faded_in(edge)
+    if after_px:
+        edge = rows[-2 * after_px :]
+        edge -= _faded_in(edge)
 
 
 def _faded_in(edge: Pixels) -> Pixels:
@@ -120,12 +146,14 @@ def _faded_in(edge: Pixels) -> Pixels:
     return faded.astype(edge.dtype)
 
 
-BLEND_PX = 2
-"""Distance to which tiles fade into one another if the model is not exact at their borders."""
-
-
 def plan(
-    width_px: int, height_px: int, *, halo_px: int, max_tile_px: int, blend_px: int = 0
+    width_px: int,
+    height_px: int,
+    *,
+    halo_px: int,
+    max_tile_px: int,
+    blend_px: int = 0,
+    multiple_px: int = 1,
 ) -> list[TileBox]:
     """Cut a picture into tiles of one shape whose cores partition it.
 
@@ -140,32 +168,39 @@ def plan(
         height_px: the picture's height, at least 1.
         halo_px: context read around a core, at inner edges only: at the picture's true borders the network's
             convolutions must see their own zero padding.
-        max_tile_px: LR pixels of one tile, halo included; at least ``(2 * halo_px + 1) ** 2``.
+        max_tile_px: LR pixels of one tile, halo included; at least ``(2 * halo_px + 5 * multiple_px - 4) ** 2``.
         blend_px: distance to which tiles fade into one another, if cores are at least twice as long. Use 0 if the
             halo makes tiles exact, which is true for the cores alone.
+        multiple_px: tiles begin at multiples of this, so that the strides of a network fall on the same pixels in all
+            of them. All tiles but the last ones of an axis are as long.
 
     Returns:
         Tiles in row order.
     """
-    if width_px < 1 or height_px < 1 or max_tile_px < (2 * halo_px + 1) ** 2:
+    if width_px < 1 or height_px < 1 or max_tile_px < (2 * halo_px + 5 * multiple_px - 4) ** 2:
         raise ValueError(
             f"cannot cut {width_px}x{height_px} px, halo {halo_px}, tile {max_tile_px} px"
         )
-    grids = _Grids(width_px, height_px, halo_px, max_tile_px)
+    grids = _Grids(width_px, height_px, halo_px, max_tile_px, multiple_px)
     chosen = min(grids.cheap(MAX_WORK_FACTOR), key=grids.preference, default=None)
     if chosen == (1, 1):
         chosen = min(grids.cheap(MAX_WORK_FACTOR_OF_TWO), key=grids.preference)
     rows, columns = chosen or min(grids.fewest(), key=grids.computed_px)
     return [
         TileBox(row, column)
-        for row in _spans(height_px, rows, halo_px, blend_px)
-        for column in _spans(width_px, columns, halo_px, blend_px)
+        for row in _spans(height_px, rows, halo_px, blend_px, multiple_px)
+        for column in _spans(width_px, columns, halo_px, blend_px, multiple_px)
     ]
 
 
-def _most_parts(length_px: int, halo_px: int) -> int:
+def _least_core_px(multiple_px: int) -> int:
+    """Return the shortest core with which no two tiles begin at the same multiple."""
+    return 2 * multiple_px - 1
+
+
+def _most_parts(length_px: int, halo_px: int, multiple_px: int) -> int:
     """Return the most tiles along an axis that still read less each than fewer tiles would."""
-    return max(1, length_px - 2 * halo_px)
+    return max(1, (length_px - 2 * halo_px) // _least_core_px(multiple_px))
 
 
 def _computed_px(length_px: int, parts: int, halo_px: int) -> int:
@@ -173,9 +208,10 @@ def _computed_px(length_px: int, parts: int, halo_px: int) -> int:
     return length_px + 2 * halo_px * (parts - 1)
 
 
-def _read_px(length_px: int, parts: int, halo_px: int) -> int:
-    """Return the length of each tile along an axis, halo included."""
-    return -(-_computed_px(length_px, parts, halo_px) // parts)
+def _read_px(length_px: int, parts: int, halo_px: int, multiple_px: int) -> int:
+    """Return the length of each tile along an axis, halo included, and what a tile loses that begins at a multiple."""
+    evenly = -(-_computed_px(length_px, parts, halo_px) // parts)
+    return min(length_px, evenly + multiple_px - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,21 +222,26 @@ class _Grids:
     height_px: int
     halo_px: int
     max_tile_px: int
+    multiple_px: int
 
     def fewest(self) -> Iterator[tuple[int, int]]:
         """Yield for each number of columns the smallest number of rows whose tiles are small enough."""
-        around_px = 2 * self.halo_px
-        for columns in range(1, _most_parts(self.width_px, self.halo_px) + 1):
-            tallest_px = self.max_tile_px // _read_px(self.width_px, columns, self.halo_px)
+        halos_px = 2 * self.halo_px
+        around_px = halos_px + self.multiple_px - 1
+        most_columns = _most_parts(self.width_px, self.halo_px, self.multiple_px)
+        for columns in range(1, most_columns + 1):
+            tallest_px = self.max_tile_px // _read_px(
+                self.width_px, columns, self.halo_px, self.multiple_px
+            )
             if self.height_px <= tallest_px:
                 yield 1, columns
-            elif tallest_px > around_px:
-                yield -(-(self.height_px - around_px) // (tallest_px - around_px)), columns
+            elif tallest_px >= around_px + _least_core_px(self.multiple_px):
+                yield -(-(self.height_px - halos_px) // (tallest_px - around_px)), columns
 
     def cheap(self, work_factor: float) -> Iterator[tuple[int, int]]:
         """Yield the grids that compute at most this multiple of the picture."""
         most_px = work_factor * self.width_px * self.height_px
-        most_rows = _most_parts(self.height_px, self.halo_px)
+        most_rows = _most_parts(self.height_px, self.halo_px, self.multiple_px)
         for fewest, columns in self.fewest():
             for rows in range(fewest, most_rows + 1):
                 if self.computed_px((rows, columns)) > most_px:
@@ -227,15 +268,19 @@ class _Grids:
         return rounds * self.computed_px(grid) / tiles
 
 
-def _spans(length_px: int, parts: int, halo_px: int, blend_px: int) -> list[Span]:
+def _spans(
+    length_px: int, parts: int, halo_px: int, blend_px: int, multiple_px: int = 1
+) -> list[Span]:
     """Return tiles of one length along an axis, spread evenly. Each core ends in the middle of an overlap."""
-    read_px = _read_px(length_px, parts, halo_px)
-    firsts = [(length_px - read_px) * index // max(1, parts - 1) for index in range(parts)]
+    read_px = _read_px(length_px, parts, halo_px, multiple_px)
+    evenly_px = read_px - (multiple_px - 1)
+    evenly = [(length_px - evenly_px) * index // max(1, parts - 1) for index in range(parts)]
+    firsts = [first // multiple_px * multiple_px for first in evenly]
     middles = [(first + read_px + following) // 2 for first, following in pairwise(firsts)]
     cores = list(pairwise([0, *middles, length_px]))
     # No pixel belongs to three tiles, or to a tile that did not read it.
     blend_px = min(blend_px, halo_px, min(stop - start for start, stop in cores) // 2)
     return [
-        Span(start, stop, first, first + read_px, blend_px)
+        Span(start, stop, first, min(length_px, first + read_px), blend_px)
         for first, (start, stop) in zip(firsts, cores, strict=True)
     ]

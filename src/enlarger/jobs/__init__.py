@@ -9,10 +9,12 @@ from enlarger.jobs.inputs import InputPreviews
 from enlarger.jobs.intake import Asked, Intake
 from enlarger.jobs.job import Job
 from enlarger.jobs.jobs import Jobs
+from enlarger.jobs.presence import Presence
 from enlarger.jobs.progress import JobProgress, Prospects, View
 from enlarger.jobs.results import OpenPart, Results
 from enlarger.jobs.rows import Rows
 from enlarger.jobs.runner import Runner
+from enlarger.jobs.shared_results import SharedOutcomes
 from enlarger.jobs.watching import Watching
 from enlarger.jobs.webhooks import Webhooks
 from enlarger.jobs.work import JobWork
@@ -35,12 +37,14 @@ __all__ = [
     "JobWork",
     "Jobs",
     "OpenPart",
+    "Presence",
     "Prospects",
     "ResultFacts",
     "Results",
     "Rows",
     "RunFacts",
     "Runner",
+    "SharedOutcomes",
     "Shown",
     "View",
     "Watching",

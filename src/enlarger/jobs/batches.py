@@ -48,7 +48,7 @@ class Batch:
 
     @property
     def state(self) -> BatchState:
-        """``canceled`` if all jobs have ended, and at least one because somebody canceled it."""
+        """``canceled`` if all jobs have ended, and at least one because it was canceled."""
         if not all(job.is_ended for job in self.jobs):
             return "running"
         return "canceled" if any(job.state == "canceled" for job in self.jobs) else "finished"
@@ -88,7 +88,7 @@ class Batches:
         rows: Rows,
         jobs: Jobs,
         event_streams: EventStreams,
-        charge: Callable[[str, int], None],
+        charge: Callable[[str, int], Awaitable[None]],
         changed: Callable[[str], Awaitable[None]],
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -116,7 +116,7 @@ class Batches:
             await self._begin(items, known.jobs)
             return known, True
         await self._jobs.intake.check_room(len(items))
-        self._charge(asked.caller, 0)
+        await self._charge(asked.caller, 0)
         record = BatchRecord(
             id=new_batch_id(),
             owner=owner,

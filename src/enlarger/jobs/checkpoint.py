@@ -89,11 +89,11 @@ class Checkpoint:
         self._tiles = tiles
 
     def facts(self) -> EngineFacts:
-        """Of the engine behind it."""
+        """See ``Engine``; it is what the engine behind this one says."""
         return self._engine.facts()
 
     async def ready_for(self, need: Need) -> ModelFacts:
-        """Of the engine behind it."""
+        """See ``Engine``; it is what the engine behind this one says."""
         return await self._engine.ready_for(need)
 
     async def enlarge(self, request: TileRequest) -> TileResult:

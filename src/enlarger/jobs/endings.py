@@ -39,7 +39,7 @@ class JobHooks:
 
 
 class Endings:
-    """Ends jobs. A job that somebody else has ended, or holds now, is left as it is.
+    """Ends jobs. A job that was ended elsewhere, or is held by another gateway, is left as it is.
 
     Args:
         rows: where jobs are.
@@ -75,7 +75,7 @@ class Endings:
             outcome: the result.
             input_preview: a preview of the picture that was enlarged, a JPEG file. It is kept beside the result.
 
-        If the job was canceled meanwhile, or somebody else has it, the result is deleted.
+        If the job was canceled meanwhile, or another gateway has it, the result is deleted.
 
         Raises:
             StorageFull, StorageUnavailable: the result cannot be kept where all gateways find it.
@@ -150,14 +150,14 @@ class Endings:
         )
 
     async def clear(self, job: Job) -> None:
-        """Delete what was written for a job after it was canceled; if it was not, somebody else has it."""
+        """Delete what was written for a job after it was canceled; if it was not, another gateway has it."""
         with contextlib.suppress(EnlargerError):
             now = await self._rows.jobs.get(job.id)
             if now is None or now.state == "canceled":
                 await self._files.delete(job.id)
 
     async def _end_running(self, job: Job, **values: Any) -> bool:
-        """End a job that runs here; return False if it was canceled meanwhile, or somebody else has it."""
+        """End a job that runs here; return False if it was canceled meanwhile, or another gateway has it."""
         ended = await self._rows.jobs.update(
             job.id,
             holder=job.holder,

@@ -37,7 +37,8 @@ class Event:
     """One thing that happened to a job."""
 
     id: int
-    """Counts up by 1 for each job, as long as nobody else takes it on."""
+    """Increases with each event of a job, at all gateways alike: twice the milliseconds since the job was created, and 1
+    more if the job has ended then."""
 
     kind: Literal["state", "progress", "tile"]
     job: Job
@@ -52,11 +53,13 @@ class EventStream:
 
     Args:
         job: the job as it is now.
-        first_id: id of the first event.
+        clock: seconds since the epoch. Without one, events are counted.
         ping_s: after so long without an event a client is sent a ping.
     """
 
-    def __init__(self, job: Job, *, first_id: int = 1, ping_s: float = PING_S) -> None:
+    def __init__(
+        self, job: Job, *, clock: Callable[[], float] | None = None, ping_s: float = PING_S
+    ) -> None:
         self.job = job
         self.place: tuple[int, int] | None = None
         """The job's place in the queue and the queue's length, as they were told last."""
@@ -65,14 +68,19 @@ class EventStream:
         self.followers = 0
         """Clients that watch the job, and the runner while it runs here. Nobody else needs the stream."""
 
-        self._events: deque[Event] = deque(maxlen=KEPT_EVENTS)
-        self._last_id = first_id - 1
+        self._clock = clock
+        self._events: deque[Event] = deque()
+        self._last_id = 0
+        self._forgotten_id = 0
+        """Events up to this id are not kept."""
+
         self._told = job
         self._told_at = 0.0
         self._later: asyncio.TimerHandle | None = None
         self._changed = asyncio.Event()
         self._closed = False
         self._add("state")
+        self._forgotten_id = self._last_id - 2
 
     def tell(self, job: Job) -> None:
         """Tell what the job is now. A job that has ended stays so, whoever read its row before."""
@@ -105,8 +113,11 @@ class EventStream:
         self._wake()
 
     def has_seen_the_end(self, after: int | None) -> bool:
-        """Whether a client that saw the events up to ``after`` knows how the job ended."""
-        return self.job.is_ended and after is not None and after == self._last_id
+        """Whether a client that saw the events up to ``after``, here or at another gateway, knows how the job ended."""
+        if not self.job.is_ended or after is None:
+            return False
+        finished_at = self.job.finished_at or self.job.created_at
+        return _is_final(after) and after >= _id_at(self.job, finished_at)
 
     async def follow(self, after: int | None = None) -> AsyncGenerator[Event | None]:
         """Yield the events after ``after``, to the final state; None after each ``ping_s`` without one.
@@ -144,7 +155,7 @@ class EventStream:
 
     def _knows(self, id_: int) -> bool:
         """Whether all that came after this event is still here."""
-        return self._events[0].id - 1 <= id_ <= self._last_id
+        return self._forgotten_id <= id_ <= self._last_id
 
     def _tell_now(self, kind: Literal["state", "progress"]) -> None:
         if self._later is not None:
@@ -154,15 +165,33 @@ class EventStream:
         self._add(kind)
 
     def _add(self, kind: Literal["state", "progress", "tile"], shown: Shown | None = None) -> None:
-        self._last_id += 1
+        now_id = _id_at(self.job, self._clock()) if self._clock is not None else 0
+        is_final = kind == "state" and self.job.is_ended
+        self._last_id = max(now_id, self._last_id - self._last_id % 2 + 2) + is_final
         if kind != "tile":
             self._told = self.job
+        if len(self._events) == KEPT_EVENTS:
+            self._forgotten_id = self._events.popleft().id
         self._events.append(Event(self._last_id, kind, self.job, shown))
         self._wake()
 
     def _wake(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
+
+
+def _id_at(job: Job, at: float) -> int:
+    """Return the least id of an event of a job at that time.
+
+    Ids follow the clock, so that a client may go from one gateway to another: each tells what happened after an id,
+    whichever of them told the event. What a gateway whose clock is behind tells late, it tells as the job's state.
+    """
+    return 2 * max(0, int(1000 * (at - job.created_at)))
+
+
+def _is_final(id_: int) -> bool:
+    """Whether the event of this id told that its job has ended."""
+    return id_ % 2 == 1
 
 
 def _progress(job: Job) -> Job:
@@ -187,7 +216,7 @@ class EventStreams:
         stream = self._streams.get(job.id)
         if stream is None:
             self._forget_some()
-            stream = self._streams[job.id] = EventStream(job, first_id=self._first_id(job))
+            stream = self._streams[job.id] = EventStream(job, clock=self._clock)
         if self._closed:
             stream.close()
         self._streams.move_to_end(job.id)
@@ -208,14 +237,6 @@ class EventStreams:
         self._closed = True
         for stream in self._streams.values():
             stream.close()
-
-    def _first_id(self, job: Job) -> int:
-        """Return an id greater than those of all streams that the job had before, here or elsewhere.
-
-        A client that saw one of those and reconnects is then not taken for one that knows this stream. Milliseconds do:
-        a job has fewer events.
-        """
-        return 1 + max(0, int(1000 * (self._clock() - job.created_at)))
 
     def _forget_some(self) -> None:
         """Forget the oldest streams that nobody needs, if there are too many. Their jobs may still run elsewhere."""

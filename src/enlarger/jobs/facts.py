@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from enlarger.engine.device import CPU
 from enlarger.errors import EnlargerError, Fault, InvalidOption, by_code
 from enlarger.picture.formats import MEDIA_TYPES
-from enlarger.picture.values import Header, Note
+from enlarger.picture.values import Content, Header, Note
 from enlarger.pipeline.outcome import Outcome
 from enlarger.pipeline.result_cache import Found
 
@@ -21,6 +22,8 @@ class InputFacts:
     height_px: int
     size_bytes: int
     format: str
+    content: Content | None = None
+    """What its pixels show; None unless they were looked at."""
 
     @classmethod
     def of(cls, header: Header, size_bytes: int) -> Self:
@@ -30,6 +33,7 @@ class InputFacts:
             height_px=header.height_px,
             size_bytes=size_bytes,
             format=header.format,
+            content=header.content,
         )
 
 
@@ -66,6 +70,14 @@ class RunFacts:
     found: Found
     """Whether the result was computed for this request."""
 
+    denoise: int | None = None
+    """The noise level of the model; None if it has no such choice."""
+    device: str = CPU.id
+    """Name and driver of the device that computed."""
+
+    device_class: str = CPU.tile_class
+    """Class of devices whose tiles the picture was cut into."""
+
     @classmethod
     def of(cls, outcome: Outcome) -> Self:
         """Return the facts of a finished request."""
@@ -84,6 +96,9 @@ class RunFacts:
             kept=outcome.kept,
             notes=outcome.notes,
             found=outcome.found,
+            denoise=ran.denoise,
+            device=ran.device.id,
+            device_class=ran.device.tile_class,
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 import structlog
@@ -64,7 +64,7 @@ class Intake:
         runner: Runner,
         endings: Endings,
         pipeline: Pipeline,
-        charge: Callable[[str, int], None],
+        charge: Callable[[str, int], Awaitable[None]],
         limit: int,
         draining: Callable[[], bool],
         clock: Callable[[], float] = time.time,
@@ -87,7 +87,7 @@ class Intake:
         Args:
             request: what to make.
             asked: by whom, and how.
-            at_once: somebody waits for it: it is not queued behind jobs that nobody waits for.
+            at_once: a caller waits for it: it is not queued behind jobs that nobody waits for.
 
         Raises:
             RequestError: its picture cannot be taken.
@@ -101,7 +101,7 @@ class Intake:
         await self.check_room(0 if at_once else 1)
         job, output_px = await self.looked_at(request, asked)
         if output_px:
-            self._charge(asked.caller, output_px)
+            await self._charge(asked.caller, output_px)
         added = await self._rows.jobs.add(job)
         if added.id != job.id:
             check_fingerprint(added, asked)

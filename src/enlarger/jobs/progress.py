@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from enlarger.jobs.checkpoint import Checkpoint, KeptTiles
 from enlarger.jobs.facts import InputFacts
 from enlarger.jobs.job import Job
 from enlarger.jobs.rows import Rows
+from enlarger.jobs.rows.queue import Place
 from enlarger.picture.values import Header
 from enlarger.pipeline.pipeline import Pipeline
 from enlarger.pipeline.progress import Listener, OnPiece, Stage
@@ -128,15 +129,24 @@ class Prospects:
 
     async def view(self, job: Job) -> View:
         """Return a job with its prospects."""
+        return (await self.views([job]))[0]
+
+    async def views(self, jobs: Sequence[Job]) -> list[View]:
+        """Return jobs with their prospects, in their order."""
+        queued = [job.id for job in jobs if job.state == "queued"]
+        places = await self._rows.queue.places(queued)
         speed = self._pipeline.mflop_per_s
+        return [self._view(job, places.get(job.id), speed) for job in jobs]
+
+    def _view(self, job: Job, place: Place | None, speed: float | None) -> View:
         if job.state != "queued":
             return View(job=job, eta_s=self._running_s(job, speed))
-        position, length, ahead_mflop = await self._rows.queue.place(job)
+        if place is None:  # it was begun since its row was read
+            return View(job=job)
         eta_s = None
         if speed and job.mflop is not None:
-            eta_s = self._pipeline.load.wait_s + (ahead_mflop + job.mflop) / speed
-        # Somebody may have begun it since its row was read.
-        return View(job=job, position=position if length else None, length=length, eta_s=eta_s)
+            eta_s = self._pipeline.load.wait_s + (place.mflop_before + job.mflop) / speed
+        return View(job=job, position=place.position, length=place.length, eta_s=eta_s)
 
     def _running_s(self, job: Job, speed: float | None) -> float | None:
         """Return the seconds that a running job will still take."""
@@ -146,5 +156,15 @@ class Prospects:
         if done and total:
             return (self._clock() - job.started_at) * (total - done) / done
         if speed and job.mflop is not None:
-            return max(self._pipeline.load.wait_s, job.mflop / speed)
+            return self._begun_s(job.mflop / speed)
         return None
+
+    def _begun_s(self, alone_s: float) -> float:
+        """Return the seconds for a job without a finished tile, which takes ``alone_s`` alone.
+
+        A small picture does not wait for all of a large one: requests take turns in the pool, where the oldest has every
+        other tile and the rest share the others.
+        """
+        load = self._pipeline.load
+        in_turn_s = alone_s * max(1, 2 * (load.requests - 1))
+        return max(alone_s, min(load.wait_s, in_turn_s))

@@ -173,6 +173,8 @@ class Results:
             # First the files: without its row nobody would know of them.
             await self._files.delete(job_id)
         await self._rows.forget(before)
+        await self._rows.results.forget(now)
+        await self._rows.gateways.forget(now)
 
     async def _delete(self, job: Job) -> None:
         self._event_streams.tell(job)

@@ -19,6 +19,7 @@ from enlarger.jobs.files import JobFiles
 from enlarger.jobs.job import Job
 from enlarger.jobs.progress import JobProgress
 from enlarger.jobs.rows import Rows
+from enlarger.jobs.rows.notices import QUEUE
 from enlarger.jobs.work import JobWork
 from enlarger.pipeline.outcome import Outcome
 from enlarger.reasons import reason_of
@@ -120,6 +121,10 @@ class Runner:
 
     async def _look(self) -> None:
         """Begin jobs while there is room."""
+        with self._rows.notices.calling([QUEUE], self._wake.set):
+            await self._look_on()
+
+    async def _look_on(self) -> None:
         away, broken = Repeated(), Repeated()
         while True:
             self._wake.clear()
@@ -151,12 +156,11 @@ class Runner:
             try:
                 until = self._clock() + LEASE_S
                 still = await self._rows.queue.renew(self.holder, held, until=until)
-                for job_id in still & self._progress.keys():
+                for job_id in still:
+                    if (progress := self._progress.get(job_id)) is None:
+                        continue  # it has ended since
                     await self._rows.jobs.update(
-                        job_id,
-                        holder=self.holder,
-                        states=("running",),
-                        **self._progress[job_id].values(),
+                        job_id, holder=self.holder, states=("running",), **progress.values()
                     )
                 away.over()
             except EnlargerError as error:

@@ -7,12 +7,12 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 
 from enlarger.errors import EnlargerError
-from enlarger.jobs.event_streams import PING_S, Event, EventStream, EventStreams
+from enlarger.jobs.event_streams import LEAST_GAP_S, PING_S, Event, EventStream, EventStreams
 from enlarger.jobs.job import Job
 from enlarger.jobs.rows import Rows
 
 POLL_S = 1.0
-"""Between two looks at watched jobs that do not run here."""
+"""Between two looks at watched jobs that do not run here, if no notices of other gateways arrive."""
 
 
 class Watching:
@@ -101,7 +101,7 @@ class Watching:
 
     @contextlib.asynccontextmanager
     async def _watched(self, jobs: Sequence[Job]) -> AsyncIterator[list[EventStream]]:
-        """The events of jobs, in their order, kept fresh while somebody follows them."""
+        """The events of jobs, in their order, kept fresh while a client follows them."""
         streams = [self._event_streams.of(job) for job in jobs]
         for stream in streams:
             stream.followers += 1
@@ -123,13 +123,22 @@ class Watching:
                 stream.followers -= 1
 
     async def _poll(self, streams: Sequence[EventStream]) -> None:
-        """Look at the rows of jobs that do not run here."""
-        while open_ := [stream for stream in streams if not stream.job.is_ended]:
-            elsewhere = [stream for stream in open_ if not self._runs_here(stream.job.id)]
-            if elsewhere:
-                with contextlib.suppress(EnlargerError):  # the database comes back
-                    await self._look_at(elsewhere)
-            await asyncio.sleep(POLL_S)
+        """Look at the rows of jobs that do not run here: when another gateway says that they changed, and regularly."""
+        notices, changed = self._rows.notices, asyncio.Event()
+        with notices.calling([stream.job.id for stream in streams], changed.set):
+            while open_ := [stream for stream in streams if not stream.job.is_ended]:
+                changed.clear()
+                elsewhere = [stream for stream in open_ if not self._runs_here(stream.job.id)]
+                if elsewhere:
+                    with contextlib.suppress(EnlargerError):  # the database comes back
+                        await self._look_at(elsewhere)
+                # No notice tells that a job has moved up in the queue.
+                is_queued = any(stream.job.state == "queued" for stream in elsewhere)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(POLL_S if is_queued else notices.pause_s(POLL_S)):
+                        await changed.wait()
+                # A job that changes often is looked at as often as its events are told.
+                await asyncio.sleep(LEAST_GAP_S)
 
     async def _look_at(self, streams: Sequence[EventStream]) -> None:
         """Tell streams what the rows of their jobs say."""
@@ -143,4 +152,5 @@ class Watching:
 
     async def _places(self, queued: Sequence[Job]) -> Mapping[str, tuple[int, int]]:
         """Return the places of queued jobs, and the queue's length, by the ids of the jobs."""
-        return await self._rows.queue.places([job.id for job in queued])
+        places = await self._rows.queue.places([job.id for job in queued])
+        return {id_: (place.position, place.length) for id_, place in places.items()}

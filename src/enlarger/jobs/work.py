@@ -65,7 +65,7 @@ class JobWork:
         endings: Endings,
         pipeline: Pipeline,
         executor: Executor,
-        charge: Callable[[str, int], None],
+        charge: Callable[[str, int], Awaitable[None]],
         holding: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
         clock: Callable[[], float] = time.time,
     ) -> None:

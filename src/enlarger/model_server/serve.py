@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-import structlog
-
 from enlarger.asgi.server import Lifecycle, bind, is_loopback
 from enlarger.asgi.server import serve as serve_asgi
 from enlarger.config import ServerSettings
 from enlarger.engine.factory import make_engine
+from enlarger.engine.shelf import models_in, offer_those_in
 from enlarger.errors import ConfigError
 from enlarger.memory import importing
-from enlarger.models import Catalogue
 
 
 async def serve(
@@ -23,11 +21,12 @@ async def serve(
     *,
     token: str | None,
     threads: int,
+    device: str,
     is_loaded_first: bool,
     is_supervised: bool,
     announce: Callable[[int], None],
-) -> None:
-    """Serve tiles until told to stop.
+) -> int:
+    """Serve tiles until told to stop; returns the exit status.
 
     Args:
         settings: folders, precision, and the time limit of a drain.
@@ -36,6 +35,7 @@ async def serve(
         token: the secret that gateways must send. None accepts every client, and is allowed on the loopback address
             only.
         threads: number of compute threads.
+        device: what computes, as ``ENLARGER_DEVICE`` names it.
         is_loaded_first: load the usual model before the first tile is accepted.
         is_supervised: a gateway started this process, and restarts it when it ends.
         announce: called with the port once the server listens.
@@ -48,19 +48,20 @@ async def serve(
             f"ENLARGER_TILE_TOKEN: needed to listen on {host}, and the same at the gateway, so that nobody else "
             "uses this model server; `openssl rand -hex 32` makes one"
         )
-    if is_supervised:
-        # The gateway checked the models at its own start. One that broke since then must not keep the others from
-        # coming back.
-        catalogue, faults = Catalogue.examined(settings.model_dir, hashed=False)
-        for fault in faults:
-            structlog.get_logger().error("model_unusable", reason=fault)
-    else:
-        catalogue = Catalogue.installed(settings.model_dir, hashed=True)
+    # The gateway of a supervised server checked the models at its own start.
+    models = models_in(
+        settings.model_dir, copies_in=settings.models_folder, is_checked=is_supervised
+    )
     listener = bind(host, port, variable="--port")
     service = Lifecycle(settings.drain_s)
-    usual = catalogue.choose("auto", scale=4).id if is_loaded_first else None
+    usual = models.catalogue.choose("auto", scale=4).id if is_loaded_first else None
     async with make_engine(
-        catalogue, threads=threads, precision=settings.precision, cache_folder=settings.cache_folder
+        models.catalogue,
+        device=device,
+        threads=threads,
+        precision=settings.precision,
+        cache_folder=settings.cache_folder,
+        budget_bytes=settings.model_memory_mib << 20,
     ) as engine:
         if usual is not None:
             engine.begin_to_load(usual)
@@ -68,8 +69,11 @@ async def serve(
         with importing():
             from enlarger.model_server.server import ModelServer, load
 
-        server = ModelServer(engine, service, device=engine.device, token=token)
+        server = ModelServer(engine, service, token=token)
         loading = asyncio.create_task(load(engine, server, usual))
+        following = asyncio.create_task(offer_those_in(models, engine.offer))
         announce(listener.getsockname()[1])
         await serve_asgi(server.asgi(), listener=listener, service=service)
         loading.cancel()
+        following.cancel()
+    return service.status

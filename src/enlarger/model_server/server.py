@@ -9,13 +9,16 @@ import math
 import secrets
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Protocol, cast
 
+import numpy as np
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 from quart import Quart, Response, g, request
 from werkzeug.exceptions import HTTPException
 
@@ -27,9 +30,10 @@ from enlarger.asgi.metrics import BUCKETS_S, exposition, new_registry
 from enlarger.asgi.request_ids import HEADER, follow, id_of
 from enlarger.asgi.server import Lifecycle
 from enlarger.engine import Engine
-from enlarger.engine.tile import TileRequest, TileResult
+from enlarger.engine.tile import NetworkCounts, TileRequest, TileResult
 from enlarger.errors import (
     Busy,
+    DeviceLost,
     Draining,
     EngineFailed,
     EnlargerError,
@@ -40,6 +44,7 @@ from enlarger.errors import (
     TileTooLarge,
     Unauthorized,
 )
+from enlarger.geometry.rect import Pixels
 from enlarger.memory import rss_bytes
 from enlarger.reasons import reason_of
 from enlarger.repeated import Repeated
@@ -51,6 +56,9 @@ _BUSY_MS = 50
 _BYTES_PER_PX = 6
 """RGB with two bytes per sample, the largest size that a tile can have."""
 
+_PIECE_BYTES = 1 << 19
+"""Bytes of a tile that are sent at once."""
+
 
 class ModelServer:
     """The state and the routes of one model server.
@@ -58,15 +66,11 @@ class ModelServer:
     Args:
         engine: computes the tiles.
         service: knows whether the server is stopping.
-        device: the device of the engine, such as ``cpu``.
         token: the secret that gateways must send; None accepts every client.
     """
 
-    def __init__(
-        self, engine: Engine, service: Lifecycle, *, device: str, token: str | None = None
-    ) -> None:
+    def __init__(self, engine: Engine, service: Lifecycle, *, token: str | None = None) -> None:
         self._engine = engine
-        self._device = device
         self._service = service
         self._token = token
         self._instance = secrets.token_hex(4)
@@ -78,7 +82,7 @@ class ModelServer:
         self._refused: defaultdict[str, Repeated] = defaultdict(Repeated)
         """Refusals by code: a gateway that is refused tries again at once, so that not each refusal is logged."""
 
-        self._metrics = _Metrics(lambda: self._in_flight)
+        self._metrics = _Metrics(lambda: self._in_flight, lambda: engine.facts().networks)
 
     def open(self) -> None:
         """Accept tiles from now on: the weights are loaded, and the self-test has passed."""
@@ -140,7 +144,9 @@ class ModelServer:
                 self._in_flight -= 1
             self._tiles_done += 1
             self._metrics.observe(tile, result)
-        return Response(result.pixels.tobytes(), headers=result_headers(result))
+        pixels = np.ascontiguousarray(result.pixels)
+        headers = {**result_headers(result), "Content-Length": str(pixels.nbytes)}
+        return Response(_pieces(pixels), headers=headers)
 
     async def _read(self) -> TileRequest:
         """Return the tile of the request, if there is room for it."""
@@ -162,14 +168,14 @@ class ModelServer:
                 for precision in facts.models[0].precisions
                 if all(precision in model.precisions for model in facts.models)
             ),
-            models={model.id: model for model in facts.models},
+            facts=facts,
         )
         headers = {**request.headers, HEADER: g.request_id}
         tile = read_request(headers, body, now=asyncio.get_running_loop().time(), default=defaults)
         structlog.contextvars.bind_contextvars(
             tile=f"{tile.index + 1}/{tile.total}", model=tile.model
         )
-        model = facts.model(tile.model)
+        model = facts.model(tile.model, tile.weights_sha256)
         if model is not None and tile.lr_px > model.max_tile_px:
             raise TileTooLarge(
                 f"{tile.lr_px} LR pixels; up to {model.max_tile_px} fit",
@@ -213,7 +219,6 @@ class ModelServer:
             "instance": self._instance,
             "version": __version__,
             "in_flight": self._in_flight,
-            "device": self._device,
             "uptime_s": int(time.monotonic() - self._started),
             "rss_bytes": rss_bytes(),
             "tiles_done": self._tiles_done,
@@ -259,6 +264,11 @@ class ModelServer:
 
     async def _answer(self, error: EnlargerError) -> tuple[dict[str, Any], int, dict[str, str]]:
         """Log an error and turn it into a response."""
+        if isinstance(error, DeviceLost) and self._failure is None:
+            # Nothing but another process gets the device back.
+            log.error("device_lost", reason=reason_of(error))
+            self.fail(str(error))
+            self._service.end(DeviceLost.exit_status)
         if isinstance(error, Unauthorized):
             if (left_out := self._refused[error.code].occurred()) is not None:
                 log.warning(
@@ -286,10 +296,20 @@ class ModelServer:
         return await self._answer(EngineFailed("the model server failed on the tile"))
 
 
+async def _pieces(pixels: Pixels) -> AsyncIterator[bytes]:
+    """Yield the bytes of contiguous pixels, a few at a time: a whole copy takes longer to allocate than to fill."""
+    samples = pixels.reshape(-1)
+    step = max(1, _PIECE_BYTES // samples.itemsize)
+    for start in range(0, samples.size, step):
+        yield samples[start : start + step].tobytes()
+
+
 class _Metrics:
     """The metrics of ``GET /metrics``. Labels come from small fixed sets: no ids."""
 
-    def __init__(self, in_flight: Callable[[], int]) -> None:
+    def __init__(
+        self, in_flight: Callable[[], int], networks: Callable[[], NetworkCounts | None]
+    ) -> None:
         self.registry = new_registry()
         self._tiles = Counter(
             "enlarger_model_server_tiles",
@@ -315,6 +335,7 @@ class _Metrics:
             "Tiles here, waiting or being computed.",
             registry=self.registry,
         ).set_function(in_flight)
+        self.registry.register(_LoadedNetworks(networks))
 
     @contextmanager
     def counting(self) -> Iterator[None]:
@@ -340,6 +361,39 @@ class _Metrics:
         """Record the measurements of a computed tile."""
         self._infer.labels(tile.model).observe(result.infer_s)
         self._queue.observe(result.queue_s)
+
+
+class _LoadedNetworks(Collector):
+    """The networks in memory at the time of a scrape.
+
+    Args:
+        counts: returns what the engine says of them; None if it says nothing.
+    """
+
+    def __init__(self, counts: Callable[[], NetworkCounts | None]) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterator[Metric]:
+        """Gauges of what is in memory, and counts of what was loaded and released."""
+        counts = self._counts()
+        if counts is None:
+            return
+        yield GaugeMetricFamily(
+            "enlarger_model_server_networks_loaded", "Networks in memory.", counts.loaded
+        )
+        yield GaugeMetricFamily(
+            "enlarger_model_server_networks_bytes",
+            "Memory that these networks are counted with.",
+            counts.held_bytes,
+        )
+        yield CounterMetricFamily(
+            "enlarger_model_server_networks_loads", "Networks that were loaded.", counts.loads
+        )
+        yield CounterMetricFamily(
+            "enlarger_model_server_networks_switches",
+            "Networks that were released to make room for others.",
+            counts.switches,
+        )
 
 
 def _error_answer(error: EnlargerError) -> tuple[dict[str, Any], int, dict[str, str]]:

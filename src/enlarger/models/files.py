@@ -39,3 +39,12 @@ def open_regular(path: Path, *, buffering: int = -1) -> BinaryIO:
     if not stat.S_ISREG(mode):
         raise OSError(errno.EINVAL, "it is a pipe or a device")
     return path.open("rb", buffering=buffering)
+
+
+def stamp_of(path: Path | None) -> tuple[int, int, int] | None:
+    """Return a value that changes when a file does; None if there is no such file."""
+    try:
+        facts = path.stat() if path is not None else None
+    except (OSError, ValueError):
+        return None
+    return None if facts is None else (facts.st_ino, facts.st_size, facts.st_mtime_ns)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from enlarger.errors import WeightsError
+from enlarger.errors import Fault, InvalidOption, WeightsError
 from enlarger.models.architectures import KINDS, Kind
 from enlarger.models.layers import Graph, Layer
 from enlarger.models.ranges import Ranges
+from enlarger.models.reach import Frame
 from enlarger.models.readers import WeightFiles
+from enlarger.models.readers.ncnn import NcnnFiles
 from enlarger.models.rows import Row, Seams
 
 
@@ -47,6 +51,12 @@ class Model:
     seams: Seams | None = None
     """Measured differences between tiles and the whole; None if nobody measured."""
 
+    noise_level: int | None = None
+    """How much noise its network removes, from 0 to 3; None if there is no such choice, or if it leaves noise alone."""
+
+    levels: Mapping[int, Model] = field(default_factory=dict, hash=False)
+    """The networks of other noise levels. Each is a model of its own for engines, and none for requests."""
+
     @classmethod
     def of(cls, row: Row, *, weights_folder: Path, folder: Path) -> Model:
         """Return the model of a row.
@@ -68,7 +78,80 @@ class Model:
             golden=folder / row.golden if row.golden else None,
             ranges=folder / row.ranges if row.ranges else None,
             seams=row.seams,
+            noise_level=row.noise_level,
+            levels={
+                level: cls.of(other, weights_folder=weights_folder, folder=folder)
+                for level, other in row.levels()
+            },
         )
+
+    @property
+    def networks(self) -> tuple[Model, ...]:
+        """The model at each noise level: what engines must have for it."""
+        return self, *self.levels.values()
+
+    @property
+    def denoise(self) -> tuple[int, ...]:
+        """The noise levels that may be requested; empty if there are none."""
+        own = () if self.noise_level is None else (self.noise_level,)
+        return tuple(sorted({*own, *self.levels}))
+
+    def at(self, noise_level: int | None) -> Model:
+        """Return the network of a noise level; None stands for the network that the model is without one.
+
+        Raises:
+            KeyError: the level is not one of ``denoise``.
+        """
+        if noise_level is None or noise_level == self.noise_level:
+            return self
+        return self.levels[noise_level]
+
+    def network(self, denoise: int | None) -> Model:
+        """Return the network that a request with this option needs.
+
+        Raises:
+            InvalidOption: the model does not have that noise level.
+        """
+        if denoise is None or denoise in self.denoise:
+            return self.at(denoise)
+        if self.denoise:
+            levels = ", ".join(map(str, self.denoise))
+            detail = f"{self.id} has the noise levels {levels}, not {denoise}"
+        else:
+            detail = f"{self.id} has no noise levels; leave denoise out, or name a model that has some (`/v1/models` lists them)"
+        raise InvalidOption.of(Fault("denoise", "unsupported", detail))
+
+    def check_factor(self, factor: float, *, option: str = "scale") -> None:
+        """Check that a model that keeps the size is not asked to enlarge.
+
+        Args:
+            factor: how many times as wide or as high as its picture the result is to be.
+            option: the option that says so, for the error.
+
+        Raises:
+            InvalidOption: it is.
+        """
+        if self.scale == 1 and factor > 1:
+            detail = (
+                f"{self.id} cleans a picture at its own size and cannot upscale it; leave the size out or set scale=1, "
+                "and send the result to another model to upscale it"
+            )
+            raise InvalidOption.of(Fault(option, "unsupported", detail))
+
+    @property
+    def is_residual(self) -> bool:
+        """Whether its files describe what is to be added to the picture."""
+        return isinstance(self.files, NcnnFiles) and self.files.is_residual
+
+    @property
+    def is_non_commercial(self) -> bool:
+        """Whether its licence forbids commercial use."""
+        return re.search(r"\bNC\b|non[- ]?commercial", self.licence, re.IGNORECASE) is not None
+
+    @property
+    def marked_title(self) -> str:
+        """The title, with a mark if the licence forbids commercial use."""
+        return f"{self.title} (non-commercial)" if self.is_non_commercial else self.title
 
     @property
     def kind(self) -> Kind:
@@ -81,9 +164,9 @@ class Model:
         return self.kind.describe(self.files)
 
     @property
-    def margin_px(self) -> int:
-        """LR pixels of context that the network takes at each side without making pixels of them."""
-        return self.kind.margin_px(self.graph)
+    def frame(self) -> Frame:
+        """What lies between a tile and what the network takes and makes."""
+        return self.kind.frame(self.graph)
 
     @property
     def size_bytes(self) -> int | None:
@@ -93,17 +176,36 @@ class Model:
     @property
     def halo_px(self) -> int:
         """LR pixels of context that a tile reads around its core."""
-        return min(self.reach_px, self.kind.most_halo_px)
+        is_local = self.kind.is_local(self.graph)
+        # Where tiles differ in what they compute of all of their pixels, they fade into one another, and each is right
+        # as far as it fades.
+        wanted = self.reach_px if is_local else self.reach_px + self.kind.blend_px
+        return min(wanted, self.kind.most_halo_px)
 
     @property
     def halo_is_exact(self) -> bool:
         """True if cutting a picture into tiles changes no sample."""
-        return self.halo_px == self.reach_px
+        return self.kind.is_local(self.graph) and self.halo_px == self.reach_px
+
+    @property
+    def blend_px(self) -> int:
+        """LR pixels to which a tile fades into its neighbours beyond its core."""
+        return 0 if self.halo_is_exact else self.kind.blend_px
+
+    @property
+    def multiple_px(self) -> int:
+        """Tiles begin at multiples of this."""
+        return self.frame.multiple_px
 
     @property
     def max_tile_px(self) -> int:
         """LR pixels of the largest tile."""
-        return self.kind.max_tile_px
+        return self.kind.max_tile_px(self.graph)
+
+    @property
+    def tile_bytes_per_px(self) -> int:
+        """Bytes of memory for each LR pixel of a tile in f32."""
+        return self.kind.tile_bytes_per_px(self.graph)
 
     @property
     def reach_px(self) -> int:

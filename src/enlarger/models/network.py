@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enlarger.errors import WeightsError
 from enlarger.models.operators import Input, Operator, Parameter, parameters_of
 
-MOST_NODES = 20_000
+MOST_NODES = 4_000
 """x4plus has a thousand."""
 
 

@@ -93,13 +93,14 @@ def check_id(path: Path, row: Row, others: Mapping[str, str]) -> None:
 
 
 def check_hash(path: Path, row: Row) -> None:
-    """Read the weights of a row and compare their hash.
+    """Read the weights of a row and compare their hashes.
 
     Raises:
-        WeightsError: the weights have another hash.
+        WeightsError: weights have another hash.
     """
     try:
-        row.weights(path.parent).verify(row.sha256)
+        for one in row.networks():
+            one.weights(path.parent).verify(one.sha256)
     except WeightsError as error:
         raise WeightsError(
             f"{path.name}: sha256: {error}; if the file is the right one, correct the row"
@@ -112,6 +113,11 @@ def check_files(path: Path, row: Row) -> None:
     Raises:
         WeightsError: a file does not match; the text begins with the row's file name and says what to do.
     """
+    for one in row.networks():
+        _check_network(path, one)
+
+
+def _check_network(path: Path, row: Row) -> None:
     folder = path.parent
     named = {"param": row.param, "bin": row.bin, "golden": row.golden, "ranges": row.ranges}
     for field, name in named.items():

@@ -19,6 +19,7 @@ from enlarger.models.shapes import (
     Misfit,
     Shape,
     crop_bounds,
+    most_held,
     multiply_adds,
     pieces,
     require_picture,
@@ -31,8 +32,33 @@ _PROBE_PX = 512
 _MULTIPLES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 _SCALES = range(1, 17)
 
+_MOST_VISITS = 100_000
+"""Nodes that are looked at before a network is refused, so that no file takes longer than about a second. x4plus needs 15 000."""
+
 Span = tuple[int, int]
 """First and last index along an axis."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """What lies between a tile and what a network takes and makes."""
+
+    multiple_px: int = 1
+    """Tiles begin at multiples of this, and sides of the network's input are of one remainder by it."""
+
+    remainder_px: int = 0
+    """That remainder of a side."""
+
+    margin_px: int = 0
+    """LR pixels of context that the network takes at each side and makes no pixels of; mirrored where there are none."""
+
+    trim_px: int = 0
+    """HR pixels to cut off at the top and left of what the network makes of a picture with its margin."""
+
+    def around_px(self, side_px: int) -> tuple[int, int]:
+        """Return the pixels that are mirrored before and after a side: its margins, and more until it fits."""
+        side = side_px + 2 * self.margin_px
+        return self.margin_px, self.margin_px + (self.remainder_px - side) % self.multiple_px
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,17 +68,7 @@ class Geometry:
     scale: int
     """HR pixels per LR pixel along an edge."""
 
-    multiple_px: int
-    """Sides of the network's input, and the places where tiles begin, are of one remainder by this."""
-
-    remainder_px: int
-    """That remainder of a side."""
-
-    margin_px: int
-    """LR pixels of context that the network takes at each side and makes no pixels of; mirrored where there are none."""
-
-    trim_px: int
-    """HR pixels to cut off at the top and left of what the network makes of a picture with its margin."""
+    frame: Frame
 
     reach_px: int
     """LR pixels around a pixel that can change it."""
@@ -63,10 +79,8 @@ class Geometry:
     mflop_per_px: float
     """Computing for one LR pixel, in million floating-point operations."""
 
-    def input_px(self, side_px: int) -> int:
-        """The side of the network's input for a picture's side: its margins, and more until it is of the multiple."""
-        side = side_px + 2 * self.margin_px
-        return side + (self.remainder_px - side) % self.multiple_px
+    held_per_px: float
+    """Numbers for one LR pixel that are held at the same time, at the most demanding layer."""
 
 
 def geometry(network: Network, *, source: str) -> Geometry:
@@ -87,19 +101,37 @@ def geometry(network: Network, *, source: str) -> Geometry:
         raise WeightsError(f"{source}: {error}") from error
     require_picture(network, found, source=source)
     scale, cut_px = _law(network, side, multiple, source)
+    _require_square(found[network.output], side, source)
+    _limit(network, 2 * scale * multiple, source)
     margin = math.ceil(cut_px / 2 / scale)
     trim = scale * margin - cut_px // 2
     reach, is_local = _reach(network, found, side, scale, multiple, margin, trim)
     return Geometry(
         scale=scale,
-        multiple_px=multiple,
-        remainder_px=remainder,
-        margin_px=margin,
-        trim_px=trim,
+        frame=Frame(multiple_px=multiple, remainder_px=remainder, margin_px=margin, trim_px=trim),
         reach_px=reach,
         is_local=is_local,
         mflop_per_px=2e-6 * multiply_adds(network, found) / side**2,
+        held_per_px=most_held(network, found) / side**2,
     )
+
+
+def _limit(network: Network, walks: int, source: str) -> None:
+    """Raise ``WeightsError`` if so many walks through the network take too long."""
+    if walks * len(network.nodes) > _MOST_VISITS:
+        raise WeightsError(
+            f"{source}: {len(network.nodes)} layers are too many for a network that would have to be examined {walks} times; "
+            f"at most {_MOST_VISITS // walks} can run here"
+        )
+
+
+def _require_square(made: Shape, side: int, source: str) -> None:
+    """Raise ``WeightsError`` unless rows grow as columns do."""
+    if made[-2] != made[-1]:
+        raise WeightsError(
+            f"{source}: the network makes {made[-1]}x{made[-2]} px of {side}x{side}; "
+            "it must scale width and height alike"
+        )
 
 
 def _fits(network: Network, side: int) -> bool:
@@ -116,6 +148,7 @@ def _sizes(network: Network, source: str) -> tuple[int, int]:
 
     def size(side: int) -> int | None:
         if side not in out:
+            _limit(network, len(out) + 1, source)
             try:
                 out[side] = shapes(network, side, side)[network.output][-1]
             except (Misfit, IndexError):
@@ -136,7 +169,7 @@ def _sizes(network: Network, source: str) -> tuple[int, int]:
             ):
                 return multiple, remainder
     if _fits(network, _PROBE_PX):
-        raise WeightsError(f"{source}: the network does not enlarge by a whole number from 1 to 16")
+        raise WeightsError(f"{source}: the network does not upscale by a whole number from 1 to 16")
     try:
         shapes(network, _PROBE_PX, _PROBE_PX)
     except Misfit as error:

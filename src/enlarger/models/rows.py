@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Annotated
@@ -16,6 +16,7 @@ from enlarger.models.architectures import KINDS
 from enlarger.models.files import MOST_TEXT_BYTES, read_bounded
 from enlarger.models.readers import WeightFiles
 from enlarger.models.readers.ncnn import NcnnFiles
+from enlarger.options import AUTO, DETECT
 
 SCALES = sorted({scale for kind in KINDS.values() for scale in kind.scales})
 
@@ -30,6 +31,9 @@ _ALLOWED = {
     "architecture": "it must be " + " or ".join(f'"{name}"' for name in KINDS),
     "sha256": "it must be the 64 digits that `sha256sum` prints of the .bin file, in lower case",
     "seams": "it must be a table of median_db, worst_db, p999_difference and max_difference",
+    "is_residual": "it must be true or false",
+    "noise_level": "it must be 0, 1, 2 or 3",
+    "denoise": "it must have a table for each noise level, such as [denoise.3], of param, bin, sha256 and golden",
 }
 """Allowed values of a field, for errors; every other field is a text."""
 
@@ -78,6 +82,23 @@ class Seams:
     """Largest difference of any sample, in 8-bit code values."""
 
 
+Sha256 = Annotated[str, pydantic.Field(pattern=r"^[0-9a-f]{64}$")]
+
+NoiseLevel = Annotated[int, pydantic.Field(ge=0, le=3)]
+"""How much noise a network removes."""
+
+
+class Level(pydantic.BaseModel):
+    """The files of a model at one noise level."""
+
+    model_config = pydantic.ConfigDict(extra="forbid")
+
+    param: Annotated[str, FileName]
+    bin: Annotated[str, FileName]
+    sha256: Sha256
+    golden: Annotated[str, FileName] | None = None
+
+
 class Row(pydantic.BaseModel):
     """One model: a TOML file of ``MODEL_DIR``, or a table of ``builtin.toml``."""
 
@@ -89,12 +110,21 @@ class Row(pydantic.BaseModel):
     scale: Annotated[int, pydantic.Strict(), pydantic.AfterValidator(_known_scale)]
     param: Annotated[str, FileName]
     bin: Annotated[str, FileName]
-    sha256: str = pydantic.Field(pattern=r"^[0-9a-f]{64}$")
+    sha256: Sha256
     licence: str
     source: str
     golden: Annotated[str, FileName] | None = None
     ranges: Annotated[str, FileName] | None = None
     seams: Seams | None = None
+
+    is_residual: Annotated[bool, pydantic.Strict()] = False
+    """Whether the network makes what is to be added to the picture, whose pixels are repeated; for generic networks."""
+
+    noise_level: NoiseLevel | None = None
+    """The noise level of ``param`` and ``bin``; None if they have none."""
+
+    denoise: dict[NoiseLevel, Level] = {}
+    """The files of other noise levels."""
 
     @pydantic.field_validator("title", "licence", "source")
     @classmethod
@@ -105,14 +135,50 @@ class Row(pydantic.BaseModel):
 
     @pydantic.field_validator("id")
     @classmethod
-    def _not_auto(cls, value: str) -> str:
-        if value == "auto":
-            raise ValueError("requests say 'auto' for no model in particular; take another id")
+    def _is_free(cls, value: str) -> str:
+        if value in (AUTO, DETECT):
+            raise ValueError(f"requests say '{value}' for no model in particular; take another id")
         return value
+
+    @pydantic.field_validator("denoise")
+    @classmethod
+    def _others(cls, value: dict[int, Level], info: pydantic.ValidationInfo) -> dict[int, Level]:
+        if info.data.get("noise_level") in value:
+            raise ValueError("it must not have the level of noise_level, whose files the row names")
+        return value
+
+    @pydantic.field_validator("is_residual")
+    @classmethod
+    def _generic_alone(cls, value: bool, info: pydantic.ValidationInfo) -> bool:
+        if value and info.data.get("architecture") != "generic":
+            raise ValueError('it is for networks of architecture "generic"; leave it out')
+        return value
+
+    @property
+    def file_names(self) -> tuple[str, ...]:
+        """The files that the row names."""
+        named = (self.param, self.bin, self.golden, self.ranges)
+        return tuple(name for name in named if name is not None)
 
     def weights(self, folder: Path) -> WeightFiles:
         """Return the weights that the row names, relative to ``folder``. Another file format is another branch here."""
-        return NcnnFiles(folder / self.param, folder / self.bin)
+        return NcnnFiles(folder / self.param, folder / self.bin, is_residual=self.is_residual)
+
+    def levels(self) -> Iterator[tuple[int, Row]]:
+        """Return the rows of the other noise levels, with ids of their own that no request can name."""
+        for level, files in sorted(self.denoise.items()):
+            own = files.model_dump() | {
+                "id": f"{self.id}+denoise{level}",
+                "noise_level": level,
+                "denoise": {},
+                "ranges": None,
+            }
+            yield level, self.model_copy(update=own)
+
+    def networks(self) -> Iterator[Row]:
+        """Return the row and those of ``levels``."""
+        yield self
+        yield from (row for _, row in self.levels())
 
 
 def read_row(path: Path) -> Row:

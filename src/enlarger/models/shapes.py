@@ -58,6 +58,32 @@ def multiply_adds(network: Network, found: dict[str, Shape]) -> int:
     return total
 
 
+def most_held(network: Network, found: dict[str, Shape]) -> int:
+    """How many numbers the tensors of these shapes have that are needed at the same time, at the most demanding layer."""
+    origin: dict[str, str] = {}
+    """The tensor that each copy shares its memory with."""
+
+    for node in network.nodes:
+        if isinstance(node.operator, op.Copy):
+            first = origin.get(node.inputs[0], node.inputs[0])
+            origin |= dict.fromkeys(node.outputs, first)
+    last = {
+        origin.get(name, name): number
+        for number, node in enumerate(network.nodes)
+        for name in node.inputs
+    }
+    last[origin.get(network.output, network.output)] = len(network.nodes)
+    ends: dict[int, list[str]] = {}
+    for name, number in last.items():
+        ends.setdefault(number, []).append(name)
+    held = most = 0
+    for number, node in enumerate(network.nodes):
+        held += sum(math.prod(found[name]) for name in node.outputs if name in last)
+        most = max(most, held)
+        held -= sum(math.prod(found[name]) for name in ends.get(number, ()))
+    return most
+
+
 def _same(_: Any, given: Sequence[Shape], __: Node) -> list[Shape]:
     return [given[0]]
 

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator
 
 XMP_KEYWORD = b"XML:com.adobe.xmp"
-"""Of the iTXt chunk of a PNG that holds XMP (XMP specification, part 3, 1.1.5)."""
+"""The keyword of the iTXt chunk of a PNG that holds XMP (XMP specification, part 3, 1.1.5)."""
 
 _PNG_SIGNATURE_BYTES = 8
 

@@ -26,7 +26,7 @@ _BAND = 1 << 16
 
 _PART_PX = 128
 """Columns, or rows, of the drift that are blurred at once, for the same reason. What is larger goes back to the system
-when it is freed, and costs as much to be had again as to be worked on."""
+when it is freed, and allocating it again costs as much as working on it."""
 
 _BLURS = 3
 """Box blurs of 17 px in a row: nearly a Gaussian with a deviation of 8.5 px."""
@@ -54,7 +54,7 @@ class ColourLock:
         self._locked = locked
         self._settled = 0
         self._drift = np.empty((0, *source.shape[1:]), np.int32)
-        """Of the result as it came, in the rows that corrections are still to be made from."""
+        """Drift of the uncorrected result, in the rows that later corrections are made from."""
 
         self._drift_top = 0
         self._left = 0
@@ -88,7 +88,7 @@ class ColourLock:
     def color_delta(self) -> float:
         """Mean absolute difference of the result, averaged to the source's size, from the source, in 8-bit steps.
 
-        Of all of it, when all of it is settled.
+        It covers the whole result once all rows are settled.
         """
         return self._left / self._source.size / self._scale**2 / 257
 
@@ -128,14 +128,26 @@ def _drift(result: Samples, source: Samples, scale: int) -> Drift:
         rows = high[:, 0].astype(np.int32)
         for phase in range(1, scale):
             rows += high[:, phase]
-        # Whole rows are added, each moved on by a pixel; of the sums, those of blocks are taken.
-        sums = rows.copy()
-        for phase in range(1, scale):
-            moved = phase * channels
-            sums[:, : row - moved] += rows[:, moved:]
-        blocks = sums.reshape(len(low), width, scale * channels)[:, :, :channels]
-        np.subtract(blocks, low.astype(np.int32) * scale**2, out=drift[band])
+        blocks = _runs(rows, scale, channels).reshape(len(low), width, scale * channels)
+        np.subtract(blocks[:, :, :channels], low.astype(np.int32) * scale**2, out=drift[band])
     return drift
+
+
+def _runs(rows: Drift, scale: int, channels: int) -> Drift:
+    """For each sample the sum over ``scale`` pixels from its own on. The last of a row, which lack pixels, are undefined.
+
+    Whole rows are added, each moved on by some pixels, which is many times as fast as adding the pixels of a block.
+    """
+    runs, count = rows, 1
+    while 2 * count <= scale:
+        runs = runs[:, : -count * channels] + runs[:, count * channels :]
+        count *= 2
+    sums = np.empty_like(rows)
+    whole = sums[:, : rows.shape[1] - (scale - 1) * channels]
+    whole[:] = runs[:, : whole.shape[1]]
+    for phase in range(count, scale):
+        whole += rows[:, phase * channels : phase * channels + whole.shape[1]]
+    return sums
 
 
 def _smoothed(drift: Drift, scale: int, *, first: int, stop: int) -> Floats:
@@ -180,7 +192,7 @@ def _box_sums_of_ones(length: int) -> Integers:
 
 
 def _box_sums_across(plane: Integers) -> Integers:
-    """Of each pixel and the eight on either side, as far as there are any."""
+    """Return the sum over each pixel and the eight on either side, as far as there are any."""
     height, length = plane.shape
     sums = np.zeros((height, length + 2 * _RADIUS_PX + 1), np.int64)
     inner = sums[:, _RADIUS_PX + 1 :]
@@ -250,5 +262,5 @@ class _Across:
 
 
 def _offset(phase: int, scale: int) -> float:
-    """Of one of the ``scale`` samples that a pixel becomes, from its centre: the same in every window."""
+    """Return where a sample of a pixel lies, from the pixel's centre: the same in every window."""
     return (phase + 0.5) / scale - 0.5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,9 @@ Samples = npt.NDArray[Any]
 
 FORMATS = ("png", "jpeg", "webp", "bmp", "tiff", "gif", "avif")
 """Formats that can be read, recognised by content."""
+
+Content = Literal["photo", "drawing", "screen", "text"]
+"""What a picture shows: see ``content``."""
 
 _ANIMATED = ("png", "webp", "gif", "avif")
 """Formats whose frames follow one another in time; a TIFF has pages."""
@@ -67,6 +70,9 @@ class Header:
 
     For an animation, the value is that of its first frame.
     """
+
+    content: Content | None = None
+    """What the pixels of the first frame show; None unless the request needed to know that."""
 
     @property
     def is_animation(self) -> bool:

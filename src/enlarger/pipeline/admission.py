@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 from enlarger.config import LimitSettings
 from enlarger.engine import Engine
 from enlarger.errors import DeadlineTooShort, Draining, QueueFull
-from enlarger.pipeline.ledger import Cost, Entry, Handling, Ledger, Load
+from enlarger.pipeline.ledger import Cost, Elsewhere, Entry, Handling, Ledger, Load
 
 MIN_DEADLINE_S = 600
 _DEADLINE_FACTOR = 4
@@ -24,7 +24,7 @@ files, while the queue takes 256 requests. It is seldom the tighter limit: a pix
 bytes, and in its file at most 8."""
 
 
-Charge = Callable[[int], None]
+Charge = Callable[[int], Awaitable[None]]
 """Called with output pixels, which count against the caller's rate limit."""
 
 
@@ -165,14 +165,22 @@ class Admission:
         limits: the operator's limits.
         decoders: processes that decode at the same time.
         draining: returns whether the gateway takes no new requests.
+        elsewhere: returns what other gateways have admitted for the same engine.
     """
 
     def __init__(
-        self, engine: Engine, *, limits: LimitSettings, decoders: int, draining: Callable[[], bool]
+        self,
+        engine: Engine,
+        *,
+        limits: LimitSettings,
+        decoders: int,
+        draining: Callable[[], bool],
+        elsewhere: Callable[[], Elsewhere],
     ) -> None:
         self._engine = engine
         self._limits = limits
         self._draining = draining
+        self._elsewhere = elsewhere
         self._ledger = Ledger(Handling(decoders))
         memory_bytes = limits.picture_memory_mib << 20
         self._input_limit_bytes = memory_bytes // INPUT_SHARE
@@ -183,8 +191,13 @@ class Admission:
 
     @property
     def load(self) -> Load:
-        """The work that is admitted now."""
+        """The work that is admitted here now."""
         return self._ledger.load(self._engine.facts().all_mflop_per_s)
+
+    @property
+    def _load_of_all(self) -> Load:
+        """The work for the engine that is admitted now, here and by other gateways."""
+        return self._elsewhere().with_load(self.load)
 
     @property
     def queued_px(self) -> int:
@@ -212,9 +225,10 @@ class Admission:
         Raises:
             CapacityError: there is no room now, or the request would not be done in time.
         """
-        here, new = self.load, self._load_of(cost)
+        load, new = self.load, self._load_of(cost)
+        here = self._elsewhere().with_load(load)
         admit(
-            here,
+            self._elsewhere().with_growth(load),
             new,
             queue_limit=self._limits.queue_limit,
             max_wait_s=self._limits.max_wait_s,
@@ -226,7 +240,13 @@ class Admission:
 
     def eta_s(self, cost: Cost) -> float | None:
         """Return the estimated seconds until a request would be done; None while no speed is known."""
-        return eta_s(self.load, self._load_of(cost))
+        return eta_s(self._load_of_all, self._load_of(cost))
+
+    @property
+    def wait_s(self) -> float | None:
+        """Seconds until all admitted requests are done, for which a new one may have to wait; None while no speed is known."""
+        load = self._load_of_all
+        return load.wait_s if load.mflop_per_s else None
 
     def entry(self, cost: Cost) -> AbstractContextManager[Entry]:
         """Count an admitted request for as long as the context lasts; see ``Ledger``."""

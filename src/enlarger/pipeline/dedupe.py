@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from enlarger.engine import Engine
+from enlarger.engine.device import CPU
 from enlarger.engine.tile import EngineFacts, ModelFacts, Need, TileRequest, TileResult
 from enlarger.geometry.rect import Rect
 
@@ -109,5 +110,7 @@ def tile_key(request: TileRequest) -> bytes:
         request.kept,
         sorted(request.options.items()),
         digest,
+        # Every CPU makes the same samples: tiles that were kept before there were other devices are found.
+        *([] if request.device in {"", CPU.id} else [request.device]),
     )
     return hashlib.sha256(repr(kind).encode()).digest()

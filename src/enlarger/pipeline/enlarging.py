@@ -40,6 +40,9 @@ from enlarger.pipeline.progress import OnPiece, OnTile, Piece
 from enlarger.pipeline.together import together
 from enlarger.threads import in_thread
 
+_BITS = {"f16": 10}
+"""Bits of a sample that a precision preserves, about; 8 for bf16 and int8."""
+
 _NO_PIXELS = np.empty((0, 0, 3), np.uint16)
 
 T = TypeVar("T")
@@ -66,7 +69,7 @@ async def enlarge(
         picture: gray or RGB, with or without alpha, 8 or 16 bits per sample. Frames of an animation that are equal to
             an earlier one are not enlarged again.
         plan: the plan for the picture.
-        precision: ``f32``, ``bf16`` or ``int8``.
+        precision: ``f32``, ``f16``, ``bf16`` or ``int8``.
         engine: gets all tiles at once; it decides how many of them run.
         executor: threads that work on samples, off the event loop.
         deadline: seconds on the event loop's clock.
@@ -110,11 +113,14 @@ async def enlarge(
     enlarged = picture.with_frames([by_number[number].samples for number in first_equal])
     done = work.done
     ran = Ran(
-        model=plan.model.id,
+        model=plan.model_id,
+        denoise=plan.noise_level,
         model_sha256=plan.model.sha256,
         engine=done[0].engine,
         precision=precision,
         tiles=work.total,
+        device=plan.device,
+        computed_in=tuple(sorted({result.precision for result in done})),
         tiles_by_server=Counter(result.server for result in done),
         retried=sum(result.attempts - 1 for result in done),
         repeated=Counter(result.repeated for result in done if result.repeated is not None),
@@ -124,6 +130,7 @@ async def enlarge(
     )
     notes = (
         *picture.notes,
+        *_choice_notes(plan),
         *_notes(picture, plan),
         *_depth_notes(picture, precision),
     )
@@ -136,7 +143,7 @@ async def enlarge(
         ),
         is_whole=picture.is_whole and not plan.is_part,
     )
-    return Enlarged(picture=enlarged, ran=ran)
+    return Enlarged(picture=enlarged, ran=ran, content=plan.header.content)
 
 
 def _first_equal(frames: Sequence[Samples]) -> list[int]:
@@ -265,6 +272,7 @@ class _Work:
             index=next(self.numbers),
             total=self.total,
             keep=keep,
+            device=self.plan.device.id,
             pixels_sha256=digest,
         )
         with tracing.span("tile", index=request.index, lr_px=request.lr_px):
@@ -370,10 +378,16 @@ def _notes(picture: Picture, plan: Plan) -> list[Note]:
     return [Note("resampled", f"{native}x model, {result} result")]
 
 
+def _choice_notes(plan: Plan) -> list[Note]:
+    """Return a note on what the pixels show, if the model was chosen by that."""
+    content = plan.header.content
+    return [] if content is None else [Note("content_detected", f"{content}: {plan.model_id}")]
+
+
 def _depth_notes(picture: Picture, precision: str) -> list[Note]:
     """Return a note if the precision cannot preserve the depth of the picture."""
-    # bf16 has 8 significant bits, and int8 computes with 8. A picture of 10 or 12 bits that was read as 8 loses nothing.
+    # A picture of 10 or 12 bits that was read as 8 loses nothing.
     if precision == "f32" or picture.samples.dtype != np.uint16:
         return []
-    detail = f"computed in {precision}, which is exact to about 8 of the {picture.depth_bits} bits per sample; f32 keeps all"
+    detail = f"computed in {precision}, which is exact to about {_BITS.get(precision, 8)} of the {picture.depth_bits} bits per sample; f32 keeps all"
     return [Note("depth_limited", detail)]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from enlarger.errors import FileTooLarge, UnreadableImage
 from enlarger.picture.sandbox.pool import Decoders
-from enlarger.picture.values import Header, Picture
+from enlarger.picture.values import Content, Header, Picture
 from enlarger.pipeline.plan import Plan
 from enlarger.request import BytesSource, UpscaleRequest
 
@@ -50,6 +50,14 @@ class Inputs:
             RequestError: the file is not an image that can be read here.
         """
         return await self._decoders.probe(data)
+
+    async def content(self, data: bytes) -> Content:
+        """Return what a file shows.
+
+        Raises:
+            RequestError: the file is damaged.
+        """
+        return await self._decoders.look(data)
 
     async def first_frame(self, data: bytes) -> Picture:
         """Return the first frame of a file, in sRGB."""

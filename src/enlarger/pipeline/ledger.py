@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +54,43 @@ class Load:
     def wait_s(self) -> float:
         """Estimated seconds until all work is done; 0 while the speed is not known."""
         return self.mflop / self.mflop_per_s + self.handling_s if self.mflop_per_s else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Elsewhere:
+    """The work that other gateways have admitted for the same engines, as they said last."""
+
+    gateways: int = 0
+    requests: int = 0
+    mflop: float = 0.0
+
+    here_requests: int = 0
+    here_mflop: float = 0.0
+    """The least that was admitted here when the others were asked the last two times: their reports are not older."""
+
+    def with_load(self, here: Load) -> Load:
+        """Return the work of all gateways."""
+        return replace(here, requests=here.requests + self.requests, mflop=here.mflop + self.mflop)
+
+    def with_growth(self, here: Load) -> Load:
+        """Return what the work of all gateways may be by now, if each of the others has admitted as much as this one since.
+
+        So each gateway uses its share of the room that was left, and no more. As each does that, and as no report is older
+        than what is compared here, all of them together stay within a limit.
+        """
+        requests = max(0, here.requests - self.here_requests)
+        mflop = max(0.0, here.mflop - self.here_mflop)
+        return self.with_load(
+            replace(
+                here,
+                requests=here.requests + self.gateways * requests,
+                mflop=here.mflop + self.gateways * mflop,
+            )
+        )
+
+
+NOWHERE = Elsewhere()
+"""No other gateway."""
 
 
 class Handling:

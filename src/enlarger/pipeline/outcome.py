@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
+from enlarger.engine.device import CPU, Device
 from enlarger.errors import EnlargerError
-from enlarger.picture.values import Header, Note, Picture
+from enlarger.picture.values import Content, Header, Note, Picture
 from enlarger.pipeline.result_cache import Found
 from enlarger.storage import StoredResult
 
@@ -21,6 +23,12 @@ class Ran:
     engine: str
     precision: str
     tiles: int
+    device: Device = CPU
+    """What computed, with the class whose tiles it had."""
+
+    computed_in: tuple[str, ...] = ()
+    """All precisions that tiles were computed in, where that is not ``precision`` alone."""
+
     tiles_by_server: Counter[str] = field(default_factory=Counter)
     retried: int = 0
     """How often a tile had to be sent again."""
@@ -30,6 +38,9 @@ class Ran:
 
     reused: int = 0
     """Tiles that were equal to another one, so that they needed no computing."""
+
+    denoise: int | None = None
+    """The noise level of the model; None if it has no such choice."""
 
     infer_s: float = 0.0
     """Seconds of computing, summed over tiles."""
@@ -45,6 +56,8 @@ class Enlarged:
 
     picture: Picture
     ran: Ran
+    content: Content | None = None
+    """What the picture shows, if the model was chosen by that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +100,15 @@ class Estimate:
     width_px: int
     height_px: int
     model: str
+    denoise: int | None
+    """The noise level of the model; None if it has no such choice."""
+
+    content: Content | None
+    """What the picture shows, if the model was chosen by that."""
+
+    content_basis: Literal["pixels", "assumed"] | None
+    """Whether the pixels were looked at; None if ``content`` is."""
+
     precision: str | None
     """The precision that it would be computed in; None while no server has the model ready."""
 
@@ -105,8 +127,20 @@ class Estimate:
     eta_s: float | None
     """Seconds until the request would be done; None while no speed is known."""
 
+    wait_s: float | None
+    """The part of ``eta_s`` for the requests before it; None while no speed is known."""
+
     refusal: EnlargerError | None
     """The error by which the request would be refused now; None if it would be admitted."""
+
+
+def ran_as(device: Device, precisions: Iterable[str]) -> str:
+    """Return a text that is equal where the samples are: empty for a CPU, whose pictures have always had that."""
+    return (
+        ""
+        if device.is_cpu
+        else f" {device.id} {device.tile_class} {'+'.join(sorted(set(precisions)))}"
+    )
 
 
 def preserved(picture: Picture, written: Picture) -> tuple[str, ...]:

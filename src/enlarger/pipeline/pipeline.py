@@ -6,28 +6,33 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import structlog
 
 from enlarger import tracing
 from enlarger.config import LimitSettings
 from enlarger.engine import Engine
+from enlarger.engine.device import Device
+from enlarger.engine.shelf import Shelf
+from enlarger.engine.tile import ModelFacts
 from enlarger.errors import CapacityError, EnlargerError
-from enlarger.models import Catalogue
-from enlarger.options import SCALES, Options
+from enlarger.models import ASSUMED_CONTENT
+from enlarger.options import Options
 from enlarger.picture.preview import fitted, preview
 from enlarger.picture.sandbox.pool import Decoders
-from enlarger.picture.values import Header
+from enlarger.picture.values import Content, Header
 from enlarger.pipeline.admission import Admission, Charge
+from enlarger.pipeline.devices import Devices
 from enlarger.pipeline.inputs import Inputs
-from enlarger.pipeline.ledger import Load
+from enlarger.pipeline.ledger import NOWHERE, Elsewhere, Load
+from enlarger.pipeline.limits import Limits
 from enlarger.pipeline.memory_budget import MemoryBudget
-from enlarger.pipeline.outcome import Estimate, Outcome
-from enlarger.pipeline.plan import Limits, Plan, choose_precision, model_for
+from enlarger.pipeline.outcome import Estimate, Outcome, ran_as
+from enlarger.pipeline.plan import Plan, choose_precision, model_for
 from enlarger.pipeline.plan import plan as plan_of
 from enlarger.pipeline.progress import Listener
-from enlarger.pipeline.result_cache import Results
+from enlarger.pipeline.result_cache import Results, SharedResults
 from enlarger.pipeline.result_writer import ResultWriter
 from enlarger.pipeline.steps import PlannedRequest, Steps
 from enlarger.pipeline.stopwatch import Stopwatch
@@ -56,7 +61,7 @@ class Pipeline:
 
     Args:
         engine: enlarges tiles.
-        catalogue: the models.
+        shelf: the models that are offered now.
         fetcher: gets pictures by URL.
         decoders: read files.
         executor: threads for short work: the tile of a thumbnail must not wait until a poster is encoded.
@@ -65,13 +70,15 @@ class Pipeline:
         limits: the operator's limits.
         precision: the precision of requests that name none.
         draining: returns whether the gateway takes no new requests.
+        elsewhere: returns what other gateways have admitted for the same engine.
+        shared: the results of other gateways.
     """
 
     def __init__(
         self,
         *,
         engine: Engine,
-        catalogue: Catalogue,
+        shelf: Shelf,
         fetcher: Fetcher,
         decoders: Decoders,
         executor: ThreadPoolExecutor,
@@ -80,9 +87,11 @@ class Pipeline:
         limits: LimitSettings,
         precision: Precision,
         draining: Callable[[], bool] = lambda: False,
+        elsewhere: Callable[[], Elsewhere] = lambda: NOWHERE,
+        shared: SharedResults[Outcome] | None = None,
     ) -> None:
         self._engine = engine
-        self._catalogue = catalogue
+        self._shelf = shelf
         self._executor = executor
         self._usual_precision = precision
         self._limits = Limits(
@@ -92,12 +101,18 @@ class Pipeline:
         )
         self._inputs = Inputs(fetcher, decoders, max_bytes=limits.max_file_size_bytes)
         self._admission = Admission(
-            engine, limits=limits, decoders=decoders.processes, draining=draining
+            engine,
+            limits=limits,
+            decoders=decoders.processes,
+            draining=draining,
+            elsewhere=elsewhere,
         )
         self._memory = MemoryBudget(limits.picture_memory_mib << 20)
         writer = ResultWriter(store, encoders=encoders)
-        self._results = Results(writer.copy)
+        self._results = Results(writer.copy, shared)
+        self._devices = Devices()
         self._steps = Steps(
+            devices=self._devices,
             engine=engine,
             admission=self._admission,
             memory=self._memory,
@@ -147,22 +162,34 @@ class Pipeline:
         """
         watch = Stopwatch()
         self._admission.check_open()
-        self._catalogue.choose(job.options.model, scale=SCALES[0])
+        self._shelf.catalogue.check(job.options)
         come_bytes = len(job.source.data) if isinstance(job.source, BytesSource) else 0
         with self._admission.arrival(come_bytes) as holds:
             listener.stage("fetch")
             source = await self._inputs.read(job)
             holds(len(source.data) - come_bytes)
-            request = PlannedRequest(job, source, await self._plan(source.data, job.options))
+            header = await self._header(source.data, job.options)
+            request = PlannedRequest(
+                job,
+                source,
+                self._planned(header, job.options),
+                partial(self._on, header, job.options),
+            )
             listener.read(source)
             listener.plan(request.plan.header, len(source.data), request.cost.mflop)
-            key = await in_thread(self._executor, request.key)
+            expected = ran_as(
+                request.plan.device, self._expected_precisions(request.plan, job.options)
+            )
+            key = await in_thread(self._executor, request.key, expected)
             watch.lap("fetch")
             made, found = await self._results.get(
                 key,
                 partial(self._steps.run, request, charge, listener),
                 skip_cache=job.skip_cache,
                 on_tile=listener.tile,
+                key_of=lambda outcome: request.key(
+                    ran_as(outcome.ran.device, outcome.ran.computed_in)
+                ),
             )
         is_computed = found == "miss"
         outcome = replace(
@@ -183,7 +210,7 @@ class Pipeline:
             RequestError: the picture cannot be fetched, or is not an image that can be read here.
         """
         data = (await self._inputs.read(job)).data
-        return await self._inputs.header(data), len(data)
+        return await self._header(data, job.options), len(data)
 
     async def placeholder(self, job: UpscaleRequest) -> bytes:
         """Return a JPEG file of the result's size, made by plain resampling, to show until the result is ready.
@@ -237,36 +264,70 @@ class Pipeline:
         return Estimate(
             width_px=plan.out_px[0],
             height_px=plan.out_px[1],
-            model=plan.model.id,
-            precision=None
-            if model is None
-            else choose_precision(
-                options.precision,
-                setting=self._usual_precision,
-                depth_bits=header.depth_bits,
-                model=model,
-            ),
+            model=plan.model_id,
+            denoise=plan.noise_level,
+            content=(header.content or ASSUMED_CONTENT) if options.looks_at_pixels else None,
+            content_basis=_content_basis(header, options),
+            precision=None if model is None else self._precision_of(header, options, model),
             tiles=plan.tiles,
             mflop=cost.mflop,
             held_bytes=plan.held_bytes,
             waiting=self._admission.load.requests,
             eta_s=self._admission.eta_s(cost),
+            wait_s=self._admission.wait_s,
             refusal=refusal,
         )
 
-    def model_id(self, options: Options, width_px: int, height_px: int) -> str:
-        """Return the id of the model for a picture of this size.
+    def model_id(
+        self, options: Options, width_px: int, height_px: int, content: Content | None = None
+    ) -> str:
+        """Return the id of the model for a picture of this size that shows ``content``.
 
         Raises:
             RequestError: there is no such model, or the result cannot have the size that was asked for.
         """
-        return model_for(self._catalogue, options, (width_px, height_px)).id
+        return model_for(self._shelf.catalogue, options, (width_px, height_px), content).id
 
     async def _plan(self, data: bytes, options: Options) -> Plan:
-        return self._planned(await self._inputs.header(data), options)
+        return self._planned(await self._header(data, options), options)
+
+    async def _header(self, data: bytes, options: Options) -> Header:
+        """Return the header of a file, with what its pixels show if the plan depends on that."""
+        header = await self._inputs.header(data)
+        if not options.looks_at_pixels:
+            return header
+        self._planned(
+            header, options
+        )  # refuses a picture that is over a limit, before its pixels are read
+        return replace(header, content=await self._inputs.content(data))
 
     def _planned(self, header: Header, options: Options) -> Plan:
-        return plan_of(header, options, catalogue=self._catalogue, limits=self._limits)
+        """Plan a request for the device that would compute it now."""
+        return self._on(header, options, self._devices.choose(self._engine.facts(), options.device))
+
+    def _on(self, header: Header, options: Options, device: Device) -> Plan:
+        return plan_of(
+            header, options, catalogue=self._shelf.catalogue, limits=self._limits, device=device
+        )
+
+    def _expected_precisions(self, plan: Plan, options: Options) -> list[str]:
+        """Return the precision that a GPU would compute in now; empty while it does not have the model."""
+        model = None if plan.device.is_cpu else self._engine.facts().meeting(plan.need)
+        return [] if model is None else [self._precision_of(plan.header, options, model)]
+
+    def _precision_of(self, header: Header, options: Options, model: ModelFacts) -> str:
+        return choose_precision(
+            options.precision,
+            setting=self._usual_precision,
+            depth_bits=header.depth_bits,
+            model=model,
+        )
+
+
+def _content_basis(header: Header, options: Options) -> Literal["pixels", "assumed"] | None:
+    if not options.looks_at_pixels:
+        return None
+    return "assumed" if header.content is None else "pixels"
 
 
 def _log_done(outcome: Outcome, *, frames: int) -> None:

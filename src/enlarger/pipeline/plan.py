@@ -6,19 +6,23 @@ same plan.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
+from enlarger.engine.device import CPU, Device
 from enlarger.engine.tile import ModelFacts, Need
-from enlarger.errors import AnimationUnsupported, ImageTooLarge, InvalidOption, OutputTooLarge
+from enlarger.errors import InvalidOption
 from enlarger.geometry.rect import Rect
-from enlarger.geometry.route import Route, route
+from enlarger.geometry.route import Network, Route, route
 from enlarger.models import Catalogue, Model
-from enlarger.options import Options
+from enlarger.options import DEFAULT_SCALE, Options
 from enlarger.picture import colour_lock
 from enlarger.picture.formats import check_kind, kind_for
-from enlarger.picture.values import Header
+from enlarger.picture.values import Content, Header
+from enlarger.pipeline.devices import ForClass
 from enlarger.pipeline.ledger import Cost
+from enlarger.pipeline.limits import Limits, check_output, check_side, frame_count
 
 TILE_CACHE_BYTES = 256 << 20
 """Memory for results that are cached for equal tiles of later frames."""
@@ -38,28 +42,13 @@ class PlannedModel(Protocol):
     @property
     def halo_px(self) -> int: ...  # noqa: D102
     @property
-    def halo_is_exact(self) -> bool: ...  # noqa: D102
+    def blend_px(self) -> int: ...  # noqa: D102
+    @property
+    def multiple_px(self) -> int: ...  # noqa: D102
     @property
     def max_tile_px(self) -> int: ...  # noqa: D102
     @property
     def mflop_per_px(self) -> float: ...  # noqa: D102
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """The operator's limits on a picture and its result; None is no limit."""
-
-    max_side_px: int | None = None
-    """The longest side of a picture."""
-
-    max_output_px: int | None = None
-    """Pixels of all frames of a result together."""
-
-    max_frames: int | None = None
-    """Frames of an animation."""
-
-    max_frame_px: int | None = None
-    """Pixels of all frames of a result together; an animation that has more is cut to fewer frames."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,11 +79,25 @@ class Plan:
     model: PlannedModel
     """The model. Scale, halo and tile size are those of this row, whatever a model server states."""
 
+    level_of: str | None = None
+    """Id of the model of which ``model`` is another noise level; None if requests name it by its own id."""
+
+    noise_level: int | None = None
+    """How much noise the model removes, from 0 to 3; None if it has no such choice."""
+
     way: Route
     """The passes of the network with their tiles, and the reduction after the last."""
 
     kind: str
     """Format of the result."""
+
+    device: Device = CPU
+    """What computes, with the class whose tiles these are."""
+
+    @property
+    def model_id(self) -> str:
+        """Id of the model in requests and answers."""
+        return self.level_of or self.model.id
 
     @property
     def out_px(self) -> tuple[int, int]:
@@ -119,6 +122,7 @@ class Plan:
             weights_sha256=self.model.sha256,
             scale=self.model.scale,
             lr_px=self.way.tile_lr_px,
+            device=self.device.id,
         )
 
     @property
@@ -202,6 +206,7 @@ def plan(
     catalogue: Catalogue,
     limits: Limits,
     kind: str | None = None,
+    device: Device = CPU,
 ) -> Plan:
     """Plan a request.
 
@@ -211,6 +216,7 @@ def plan(
         catalogue: the models to choose from.
         limits: the operator's limits.
         kind: format of the result; None: as ``options`` and the file say.
+        device: what computes. Its class decides how large tiles are, and nothing else.
 
     Raises:
         RequestError: the request cannot be done, or is over a limit; the text says why.
@@ -220,12 +226,15 @@ def plan(
     frames = frame_count(options, header, limit=limits.max_frames)
     picture_px = (header.width_px, header.height_px)
     region = _region(options, picture_px)
-    size_px = options.size_px(*picture_px)
-    model = choose_model(catalogue, options.model, picture_px, size_px)
+    size_px = _size_px(catalogue, options, picture_px)
+    chosen = choose_model(catalogue, options.model, picture_px, size_px, content=header.content)
+    factor = max(size_px[0] / picture_px[0], size_px[1] / picture_px[1])
+    chosen.check_factor(factor, option=options.size_option)
+    model = chosen.network(options.denoise)
     crop = options.crop(size_px)
     way = plan_route(
         picture_px,
-        model=model,
+        model=model if device.is_cpu else ForClass(model, device.tile_class),
         size_px=size_px,
         region=region,
         crop=crop,
@@ -243,8 +252,11 @@ def plan(
         cleans_edges=options.alpha_edge == "clean",
         color_lock=options.color_lock,
         model=model,
+        level_of=None if model is chosen else chosen.id,
+        noise_level=model.noise_level,
         way=way,
         kind=kind or kind_for(options.format, header.format),
+        device=device,
     )
     check_output(planned, limits.max_output_px)
     planned.check_alpha(options, has_alpha=False)
@@ -254,7 +266,7 @@ def plan(
 def plan_route(
     picture_px: tuple[int, int],
     *,
-    model: PlannedModel,
+    model: Network,
     size_px: tuple[int, int],
     region: Rect | None = None,
     crop: Rect | None = None,
@@ -271,27 +283,46 @@ def plan_route(
     )
 
 
-def model_for(catalogue: Catalogue, options: Options, picture_px: tuple[int, int]) -> Model:
-    """Return the model for a picture of this width and height.
+def model_for(
+    catalogue: Catalogue,
+    options: Options,
+    picture_px: tuple[int, int],
+    content: Content | None = None,
+) -> Model:
+    """Return the model for a picture of this width and height that shows ``content``.
 
     Raises:
         InvalidOption: the picture cannot have the size or the region that was asked for.
         UnknownModel: no such model is installed.
     """
     _region(options, picture_px)
-    return choose_model(catalogue, options.model, picture_px, options.size_px(*picture_px))
+    size_px = _size_px(catalogue, options, picture_px)
+    return choose_model(catalogue, options.model, picture_px, size_px, content=content)
 
 
 def choose_model(
-    catalogue: Catalogue, model_id: str, picture_px: tuple[int, int], size_px: tuple[int, int]
+    catalogue: Catalogue,
+    model_id: str,
+    picture_px: tuple[int, int],
+    size_px: tuple[int, int],
+    *,
+    content: Content | None = None,
 ) -> Model:
-    """Return the model for a picture of ``picture_px`` and a result of ``size_px``: one of 2x if that is enough.
+    """Return the model for a picture of ``picture_px`` that shows ``content``, and a result of ``size_px``.
 
     Raises:
         UnknownModel: no such model is installed.
     """
-    doubled = size_px[0] <= 2 * picture_px[0] and size_px[1] <= 2 * picture_px[1]
-    return catalogue.choose(model_id, scale=2 if doubled else 4)
+    factor = max(size_px[0] / picture_px[0], size_px[1] / picture_px[1])
+    return catalogue.choose(model_id, scale=max(2, min(4, math.ceil(factor))), content=content)
+
+
+def _size_px(
+    catalogue: Catalogue, options: Options, picture_px: tuple[int, int]
+) -> tuple[int, int]:
+    """Return the size of a result, at the model's usual scale if the request states none."""
+    default_scale = catalogue.default_scale(options.model, DEFAULT_SCALE)
+    return options.size_px(*picture_px, default_scale=default_scale)
 
 
 def choose_precision(wish: str, *, setting: str, depth_bits: int, model: ModelFacts) -> str:
@@ -317,83 +348,10 @@ def choose_precision(wish: str, *, setting: str, depth_bits: int, model: ModelFa
     precision = setting if wish == "auto" else wish
     if precision not in available:
         raise InvalidOption(
-            f"Invalid precision: {precision} is not to be had on this server; there is {', '.join(available)}",
+            f"Invalid precision: {precision} is not available on this server, which has {', '.join(available)}",
             reason="unsupported",
         )
     return precision
-
-
-def check_side(header: Header, max_side_px: int | None) -> None:
-    """Check the sides of a picture against the limit.
-
-    Raises:
-        ImageTooLarge: a side is longer than allowed.
-    """
-    width, height = header.width_px, header.height_px
-    if max_side_px is not None and max(width, height) > max_side_px:
-        raise ImageTooLarge(
-            f"the picture has {width}x{height} px, and a side may have up to {max_side_px}",
-            limit=max_side_px,
-            actual=max(width, height),
-            facts={"width_px": width, "height_px": height},
-        )
-
-
-def frame_count(options: Options, header: Header, *, limit: int | None) -> int:
-    """Return how many frames of a file are enlarged.
-
-    Raises:
-        AnimationUnsupported: there are several frames, and the options do not say what to do with them.
-        InvalidOption: several frames were asked for, but the file is no animation, or there are more than allowed.
-    """
-    wish = options.frames
-    if header.frames == 1 or wish in ("first", 1) or (wish is None and not header.is_animation):
-        return 1
-    if wish is None:
-        raise AnimationUnsupported(
-            f"the picture is an animation of {header.frames} frames; say what to do with it: frames=all, "
-            "frames=first, or a number of frames"
-        )
-    if not header.is_animation:
-        raise InvalidOption(
-            f"Invalid frames: the {header.frames} pages of a {header.format} are no animation; frames=first "
-            "takes the first one",
-            reason="conflict",
-        )
-    count = header.frames if isinstance(wish, str) else min(wish, header.frames)
-    if limit is not None and count > limit:
-        raise InvalidOption(
-            f"Invalid frames: the animation has {header.frames} frames, and up to {limit} are enlarged; "
-            f"frames={limit} takes the first ones",
-            limit=limit,
-            actual=count,
-        )
-    return count
-
-
-def check_output(planned: Plan, max_output_px: int | None) -> None:
-    """Check the size of a result against the limit.
-
-    Raises:
-        OutputTooLarge: all frames together would have more pixels than allowed.
-    """
-    out_px, frames, header = planned.out_px[0] * planned.out_px[1], planned.frames, planned.header
-    if max_output_px is None or out_px * frames <= max_output_px:
-        return
-    fitting = max_output_px // out_px
-    hint = f" in {frames} frames; frames={fitting} fits" if frames > 1 and fitting else ""
-    factor = planned.factor
-    raise OutputTooLarge(
-        f"the result would have {out_px * frames} pixels{hint}; up to {max_output_px} are made",
-        limit=max_output_px,
-        actual=out_px * frames,
-        facts={
-            "input_px": (header.width_px, header.height_px),
-            "scale": int(factor) if factor == int(factor) else factor,
-            "rgb_bytes": out_px * frames * 3,
-            "hint": hint,
-        },
-    )
 
 
 def _region(options: Options, picture_px: tuple[int, int]) -> Rect | None:

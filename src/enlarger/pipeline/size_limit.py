@@ -118,11 +118,21 @@ def _prepared(enlarged: Enlarged, options: Options, *, kind: str) -> Picture:
 
 def _provenance(enlarged: Enlarged, options: Options) -> dict[str, object]:
     ran = enlarged.ran
+    detected = {} if enlarged.content is None else {"content": enlarged.content}
+    # A CPU is not named: files have the same bytes as before there were other devices.
+    device = (
+        {}
+        if ran.device.is_cpu
+        else {"device": ran.device.id, "device_class": ran.device.tile_class}
+    )
     return {
+        **detected,
         "model": ran.model,
+        **({} if ran.denoise is None else {"denoise": ran.denoise}),
         "model_sha256": ran.model_sha256,
         "engine": ran.engine,
         "precision": ran.precision,
+        **device,
         "color_lock": options.color_lock,
         "width": enlarged.picture.width_px,
         "height": enlarged.picture.height_px,

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import structlog
 
 from enlarger.engine import Engine
+from enlarger.engine.device import Device
+from enlarger.engine.tile import ModelFacts
 from enlarger.errors import DeadlineExceeded
 from enlarger.options import Options
 from enlarger.picture.values import Picture
 from enlarger.pipeline.admission import Admission, Charge, time_limit_s
+from enlarger.pipeline.devices import Devices
 from enlarger.pipeline.enlarging import enlarge
 from enlarger.pipeline.inputs import Inputs
 from enlarger.pipeline.ledger import Cost, Entry
 from enlarger.pipeline.memory_budget import MemoryBudget
-from enlarger.pipeline.outcome import Outcome, preserved
+from enlarger.pipeline.outcome import Enlarged, Outcome, preserved
 from enlarger.pipeline.plan import Plan, choose_precision
 from enlarger.pipeline.progress import Listener, OnTile
 from enlarger.pipeline.result_writer import ResultWriter
 from enlarger.pipeline.stopwatch import Stopwatch
+from enlarger.pipeline.within_memory import within_memory
 from enlarger.precision import Precision
 from enlarger.request import BytesSource, UpscaleRequest
 
@@ -38,6 +43,9 @@ class PlannedRequest:
 
     plan: Plan
 
+    replan: Callable[[Device], Plan]
+    """Plans the request for another device, or for another class of it."""
+
     @property
     def options(self) -> Options:
         """What was asked for."""
@@ -48,11 +56,15 @@ class PlannedRequest:
         """What the request takes at most."""
         return self.plan.cost(len(self.source.data))
 
-    def key(self) -> str:
-        """Return a text that is equal for requests of one owner whose results are the same file."""
+    def key(self, ran: str = "") -> str:
+        """Return a text that is equal for requests of one owner whose results are the same file.
+
+        Args:
+            ran: what computes or has computed; see ``ran_as``.
+        """
         model = self.plan.model
-        options = self.options.model_dump_json()
-        return f"{self.asked.owner} {self.source.sha256} {model.id} {model.sha256} {options}"
+        options = self.options.model_dump_json(exclude={"device"})
+        return f"{self.asked.owner} {self.source.sha256} {model.id} {model.sha256} {options}{ran}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +84,8 @@ class Steps:
 
     precision: Precision
     """That of requests that name none."""
+
+    devices: Devices = field(default_factory=Devices)
 
     async def run(
         self, request: PlannedRequest, charge: Charge | None, listener: Listener, on_tile: OnTile
@@ -93,41 +107,42 @@ class Steps:
         """
         plan, options, watch = request.plan, request.options, Stopwatch()
         eta_s = self.admission.admit(request.cost)
-        if charge is not None:
-            charge(request.cost.out_px)
         limit_s = time_limit_s(eta_s, setting=self.deadline_s)
         admitted_at = asyncio.get_running_loop().time()
-        self._log_admitted(request, eta_s)
-        with self.admission.entry(request.cost) as entry:
+        with self.admission.entry(
+            request.cost
+        ) as entry:  # no await since `admit`: none takes the same place
+            if charge is not None:
+                await charge(request.cost.out_px)
+            self._log_admitted(request, eta_s)
             try:
                 async with (
                     asyncio.timeout_at(admitted_at + limit_s),
                     self.memory.hold(plan.held_bytes),
                 ):
-                    model = await self.engine.ready_for(plan.need)
+                    plan, model = await self._ready(request)
                     watch.lap("queue")
                     listener.stage("decode")
                     picture = await self._decode(request, entry)
                     watch.lap("decode")
-                    enlarged = await enlarge(
-                        picture,
-                        plan=plan,
-                        precision=choose_precision(
-                            options.precision,
-                            setting=self.precision,
-                            depth_bits=plan.header.depth_bits,
-                            model=model,
-                        ),
-                        engine=listener.through(self.engine),
-                        executor=self.executor,
-                        deadline=admitted_at + limit_s,
-                        admitted_at=admitted_at,
-                        request_id=request.asked.request_id,
-                        on_planes=entry.needs,
-                        on_total=listener.begin_infer,
-                        on_tile=_both(entry.progress, on_tile),
-                        on_piece=listener.piece,
-                    )
+
+                    def once(plan: Plan) -> Awaitable[Enlarged]:
+                        return enlarge(
+                            picture,
+                            plan=plan,
+                            precision=self._precision(options, plan, model),
+                            engine=listener.through(self.engine),
+                            executor=self.executor,
+                            deadline=admitted_at + limit_s,
+                            admitted_at=admitted_at,
+                            request_id=request.asked.request_id,
+                            on_planes=entry.needs,
+                            on_total=listener.begin_infer,
+                            on_tile=_both(entry.progress, on_tile),
+                            on_piece=listener.piece,
+                        )
+
+                    enlarged, plan = await within_memory(once, plan, request.replan, self.devices)
                     watch.lap("infer")
                     listener.stage("encode")
                     written, stored = await self.writer.write(enlarged, options, plan)
@@ -147,6 +162,24 @@ class Steps:
             input_bytes=len(request.source.data),
             stages_s=watch.stages_s,
             eta_s=eta_s,
+        )
+
+    async def _ready(self, request: PlannedRequest) -> tuple[Plan, ModelFacts]:
+        """Wait for a device that has the model; return the plan for it, and what the model can be computed in."""
+        plan = request.plan
+        if not self.engine.facts().ready:
+            await self.engine.ready_for(replace(plan.need, device="", lr_px=0))
+        device = self.devices.choose(self.engine.facts(), request.options.device)
+        if device != plan.device:
+            plan = request.replan(device)
+        return plan, await self.engine.ready_for(plan.need)
+
+    def _precision(self, options: Options, plan: Plan, model: ModelFacts) -> str:
+        return choose_precision(
+            options.precision,
+            setting=self.precision,
+            depth_bits=plan.header.depth_bits,
+            model=model,
         )
 
     async def _decode(self, request: PlannedRequest, entry: Entry) -> Picture:

@@ -74,6 +74,11 @@ class Attempts:
                 raise Recalled from error
             raise
 
+    @property
+    def requests(self) -> list[TileRequest]:
+        """The tiles that the engine has."""
+        return [attempt.request for attempt in self._oldest_first]
+
     def holds_back(self, request: TileRequest) -> bool:
         """Return whether the engine has the tile, and computes others before it."""
         return any(one.request is request and one.begun_at is None for one in self._oldest_first)

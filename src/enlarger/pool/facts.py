@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import reduce
 from statistics import fmean
 
+from enlarger.engine.device import CPU, Device, smallest_class
 from enlarger.engine.tile import EngineFacts
 from enlarger.pool.member import Member
 from enlarger.pool.policy import in_rotation
 
 
 def facts_of_all(members: Sequence[Member]) -> EngineFacts:
-    """Return what the ready members can do together.
+    """Return what the ready members can do together, those on the first device of them.
 
     While no member is ready, the speed is that of the members that may return: requests are admitted by it to wait
     for them.
     """
-    ready = [(member, member.facts) for member in in_rotation(members) if member.facts is not None]
+    devices = devices_of(members)
+    ready = [
+        (member, member.facts)
+        for member in in_rotation(members)
+        if member.facts is not None and member.facts.device.id == devices[0].id
+    ]
     models = {
         (model.id, model.sha256, model.scale): model
         for _, facts in reversed(ready)
@@ -34,7 +42,26 @@ def facts_of_all(members: Sequence[Member]) -> EngineFacts:
         in_flight=sum(member.in_flight for member in members),
         mflop_per_s=fmean(speeds) if speeds else None,
         parallel=sum(member.parallel for member in counted),
+        devices=devices,
     )
+
+
+def devices_of(members: Sequence[Member]) -> tuple[Device, ...]:
+    """Return the devices of the ready members, each once and in the order of the members; then those of the others.
+
+    All GPUs have the class of the smallest one, so that each of them can take the tiles of any picture.
+    """
+    found = [
+        member.facts.device
+        for member in (*in_rotation(members), *members)
+        if member.facts is not None
+    ]
+    if classes := [device.tile_class for device in found if not device.is_cpu]:
+        smallest = reduce(smallest_class, classes)
+        found = [
+            device if device.is_cpu else replace(device, tile_class=smallest) for device in found
+        ]
+    return tuple(dict.fromkeys(found)) or (CPU,)
 
 
 def _speeds(members: Iterable[Member]) -> list[float]:

@@ -38,6 +38,7 @@ class Fleet:
             on_up=self._up,
             on_down=self._down,
             on_refused=on_refused,
+            on_out=self._out,
         )
         self._stack = AsyncExitStack()
         self._engines: list[RemoteEngine] = []
@@ -92,3 +93,9 @@ class Fleet:
     def _down(self, number: int) -> None:
         self._engines[number].address = ""
         self._members[number].lose()
+
+    def _out(self, number: int) -> None:
+        self._engines[
+            number
+        ].given_up = "its device was lost three times within an hour: see the driver's log, then restart the service"
+        self._members[number].changed.set()

@@ -31,7 +31,7 @@ class Member:
     """Asks the engine how it is; None for an engine that is always ready."""
 
     restart: Callable[[], None] | None = None
-    """Ends the engine's process, whose supervisor then starts another; None if somebody else runs it."""
+    """Ends the engine's process, whose supervisor then starts another; None if it is run elsewhere."""
 
     health: Health = field(default_factory=Health)
     facts: EngineFacts | None = None
@@ -42,7 +42,8 @@ class Member:
     strikes: int = 0
     ejections: int = 0
     restarts: int = 0
-    """Tiles, failures, ejections and new processes since the gateway started."""
+    switches: int = 0
+    """Tiles, failures, ejections, new processes, and networks released for others, since the gateway started."""
 
     mflop_per_s: float | None = None
     """Speed measured on this member's tiles; before the first, the speed that the engine states."""
@@ -53,6 +54,11 @@ class Member:
     """Set to have the member probed at once."""
 
     _late_since: float | None = None
+    _warmed: set[tuple[str, str, str]] = field(default_factory=set)
+    """Networks whose tiles were sent since the engine last said what is in its memory."""
+
+    _switches_there: int = 0
+    """Switches that the engine's process had counted at the last probe."""
 
     def __post_init__(self) -> None:
         self._attempts = Attempts(self.engine)
@@ -97,12 +103,21 @@ class Member:
             strikes=self.strikes,
             ejections=self.ejections,
             restarts=self.restarts,
+            switches=self.switches,
             rss_bytes=self.rss_bytes,
             facts=self.facts,
         )
 
-    def take(self, mflop: float, turn: int) -> None:
+    def is_warm(self, request: TileRequest) -> bool:
+        """Return whether the engine has the tile's network in memory, or has got a tile to load it for."""
+        model = self.facts.meeting(request.need) if self.facts is not None else None
+        if model is None or model.loaded is None:
+            return model is not None
+        return request.precision in model.loaded or _network_of(request) in self._warmed
+
+    def take(self, request: TileRequest, mflop: float, turn: int) -> None:
         """Count one tile more."""
+        self._warmed.add(_network_of(request))
         self.in_flight += 1
         self.outstanding_mflop += mflop
         self.last_used = turn
@@ -191,13 +206,15 @@ class Member:
     def learn(self, readiness: Readiness) -> None:
         """Take note of what a probe found."""
         if readiness.instance is not None and readiness.instance != self.instance:
-            self.instance, self.health = readiness.instance, Health()
+            self.instance, self.health, self._switches_there = readiness.instance, Health(), 0
             # It may run on another machine now, unless we supervise it.
             if self.restart is None:
                 self.mflop_per_s = None
         self.health = self.health.probed(readiness.state, now=asyncio.get_running_loop().time())
         if readiness.state is not State.GONE:
+            self._count_switches(readiness.facts)
             self.facts, self.rss_bytes = readiness.facts, readiness.rss_bytes
+            self._warmed = {_network_of(request) for request in self._attempts.requests}
         if self.state is State.GONE:
             self.facts = self.rss_bytes = None
             self._attempts.lose_all()
@@ -205,6 +222,13 @@ class Member:
             self._attempts.parallel = self.facts.parallel
             if self.mflop_per_s is None:
                 self.mflop_per_s = self.facts.mflop_per_s
+
+    def _count_switches(self, facts: EngineFacts | None) -> None:
+        """Count the switches since the last probe: the engine counts those of its own process."""
+        if facts is not None and facts.networks is not None:
+            there = facts.networks.switches
+            self.switches += max(0, there - self._switches_there)
+            self._switches_there = there
 
     def is_worn(self, readiness: Readiness, wear: Wear) -> bool:
         """Return whether the engine's process has served long enough, and a supervisor can start another."""
@@ -230,3 +254,7 @@ class Member:
         self.restarts += 1
         self.health, self.facts, self.instance = Health(), None, None
         self.rss_bytes = self._late_since = None
+
+
+def _network_of(request: TileRequest) -> tuple[str, str, str]:
+    return request.model, request.weights_sha256, request.precision

@@ -34,6 +34,9 @@ has no time."""
 _ATTEMPT_FACTOR = 4
 """An attempt may take this many times as long as its server's measured speed says."""
 
+LOAD_S = 2.0
+"""Loading a network is taken to last this long: x4plus takes 0.5 s of an idle core from the cache, and 5 s without."""
+
 _ASSUMED_MFLOP_PER_S = 5_000
 """The speed that a server is taken to have until it is measured: that of a slow core."""
 
@@ -54,6 +57,8 @@ class Choosable(Protocol):
     @property
     def last_used(self) -> int: ...  # noqa: D102
 
+    def is_warm(self, request: TileRequest) -> bool: ...  # noqa: D102
+
 
 M = TypeVar("M", bound=Choosable)
 
@@ -65,7 +70,7 @@ def model_here(member: Choosable, need: Need) -> ModelFacts | None:
 
 def computes(member: Choosable, request: TileRequest) -> bool:
     """Return whether the member computes exactly what the request asks for."""
-    model = model_here(member, request.need)
+    model = model_here(member, request.need)  # which looks at the device as well
     return model is not None and request.precision in model.precisions
 
 
@@ -109,24 +114,48 @@ def _computable(member: Choosable) -> set[tuple[str, str, str]]:
     }
 
 
-def choose(members: Iterable[M], request: TileRequest, *, avoid: Collection[M] = ()) -> M | None:
+def choose(
+    members: Iterable[M],
+    request: TileRequest,
+    *,
+    avoid: Collection[M] = (),
+    waiting_mflop: float = 0.0,
+) -> M | None:
     """Return the free member with the least outstanding work; of several, the one used longest ago. None: wait.
+
+    Members that have the network in memory are preferred. Another one loads it only if the work that waits for them
+    takes longer than that.
 
     Args:
         members: the members of the pool.
         request: the tile.
+        waiting_mflop: work of tiles like this one that wait for a seat.
         avoid: members where the tile failed before. One of them is chosen only if no other member gets such tiles.
             If the others are full, the tile waits for them: a server that fails quickly always has room.
     """
     # This gateway sees every tile it sends, so looking at all members is exact; sampling two at random
     # (Mitzenmacher 2001) is for routers whose counts are stale.
     able = in_rotation(member for member in members if computes(member, request))
-    elsewhere = [member for member in able if member not in avoid]
+    candidates = [member for member in able if member not in avoid] or able
+    warm = [member for member in candidates if member.is_warm(request)]
+    if warm and _seconds_for(warm, waiting_mflop) <= LOAD_S:
+        candidates = warm
     return min(
-        filter(has_room, elsewhere or able),
+        filter(has_room, candidates),
         key=lambda member: (member.outstanding_mflop, member.last_used),
         default=None,
     )
+
+
+def _seconds_for(members: Collection[Choosable], waiting_mflop: float) -> float:
+    """Return the seconds in which members finish what they have and what waits for them."""
+    outstanding = sum(member.outstanding_mflop for member in members)
+    speed = sum(
+        (member.mflop_per_s or _ASSUMED_MFLOP_PER_S)
+        * (member.facts.parallel if member.facts is not None else 1)
+        for member in members
+    )
+    return (waiting_mflop + outstanding) / speed
 
 
 def is_idle(member: Choosable) -> bool:
@@ -141,10 +170,18 @@ def done_sooner(request: TileRequest, mflop: float, *, here: Choosable, there: C
     """
     here_mflop_per_s = here.mflop_per_s or there.mflop_per_s or _ASSUMED_MFLOP_PER_S
     there_mflop_per_s = there.mflop_per_s or here_mflop_per_s
+    load_s = 0.0 if there.is_warm(request) else LOAD_S
+    parallel = here.facts.parallel if here.facts is not None else 1
+    before_mflop = _before_it_is_done(here.outstanding_mflop, mflop, parallel)
     return (
         computes(there, request)
-        and mflop / there_mflop_per_s < here.outstanding_mflop / here_mflop_per_s
+        and load_s + mflop / there_mflop_per_s < before_mflop / here_mflop_per_s
     )
+
+
+def _before_it_is_done(outstanding_mflop: float, tile_mflop: float, parallel: int) -> float:
+    """Return the work that one of so many parallel threads does until the newest of its tiles is done."""
+    return tile_mflop + max(0.0, outstanding_mflop - tile_mflop) / parallel
 
 
 def may_eject(members: Collection[Choosable]) -> bool:
@@ -185,6 +222,8 @@ def attempt_limit_s(
     outstanding_mflop: float,
     mflop_per_s: float | None,
     *,
+    tile_mflop: float = 0.0,
+    parallel: int = 1,
     lost: int = 0,
     left_s: float = math.inf,
     at_least_s: float = MIN_ATTEMPT_S,
@@ -196,12 +235,15 @@ def attempt_limit_s(
     Args:
         outstanding_mflop: all the work that the server holds, this tile included.
         mflop_per_s: the server's measured speed.
+        tile_mflop: the work of this tile.
+        parallel: tiles that it computes at the same time, each at that speed.
         lost: attempts of this tile that were lost before. Each doubles the time, so that a tile is not given up
             when the whole machine has become slow.
         left_s: time until the tile's deadline.
         at_least_s: the shortest time, or half of ``left_s`` if that is less.
     """
-    expected_s = outstanding_mflop / (mflop_per_s or _ASSUMED_MFLOP_PER_S)
+    before_mflop = _before_it_is_done(outstanding_mflop, tile_mflop, parallel)
+    expected_s = before_mflop / (mflop_per_s or _ASSUMED_MFLOP_PER_S)
     patience = 2.0**lost
     shortest_s = min(at_least_s * patience, _MOST_OF_THE_TIME_LEFT * left_s)
     return max(shortest_s, _ATTEMPT_FACTOR * expected_s * patience)

@@ -192,6 +192,8 @@ class Pool:
         limit_s = attempt_limit_s(
             member.outstanding_mflop,
             member.mflop_per_s,
+            tile_mflop=tile.mflop,
+            parallel=member.parallel,
             lost=tile.tries.lost,
             left_s=request.deadline - asyncio.get_running_loop().time(),
             at_least_s=self._min_attempt_s,

@@ -24,9 +24,17 @@ from enlarger.errors import (
     Unauthorized,
     by_code,
 )
+from enlarger.memory import large_block
 from enlarger.pool.health import State
 from enlarger.reasons import reason_of
-from enlarger.wire import PROTOCOL, facts_from_json, read_result, request_headers
+from enlarger.wire import (
+    PROTOCOL,
+    Buffer,
+    facts_from_json,
+    read_result,
+    request_headers,
+    result_bytes,
+)
 
 PROBE_TIMEOUT_S = 5
 
@@ -69,6 +77,9 @@ class RemoteEngine:
         self, address: str, session: aiohttp.ClientSession, *, token: str | None = None
     ) -> None:
         self.address = address
+        self.given_up: str | None = None
+        """Why the server is not started again; None while it is."""
+
         self._session = session
         self._headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
         self._facts = _NO_FACTS
@@ -87,6 +98,8 @@ class RemoteEngine:
 
     async def probe(self) -> Readiness:
         """Ask the server whether it is ready. A server that does not answer is ``GONE``."""
+        if self.given_up is not None:
+            return Readiness(State.FAILED, reason=self.given_up)
         if not self.address:
             return Readiness(State.STARTING)
         try:
@@ -144,15 +157,34 @@ class RemoteEngine:
                 data=request.pixels.tobytes(),
                 headers=self._headers | request_headers(request, left_s=left_s) | tracing.headers(),
             ) as response:
-                body = await response.read()
+                body = await _body_of(response, expected_bytes=result_bytes(request))
         except (aiohttp.ClientError, OSError) as error:
             raise EngineLost("a model server went away under a tile") from error
         if response.status != 200:
-            raise _refusal(response.status, body)
+            raise _refusal(response.status, bytes(body))
         try:
             return read_result(response.headers, body, request=request)
         except BadTile as error:
             raise EngineLost("a model server answered with something else than the tile") from error
+
+
+async def _body_of(response: aiohttp.ClientResponse, *, expected_bytes: int) -> Buffer:
+    """Return the body of a response. One of the expected size is written to its place as it comes.
+
+    Raises:
+        aiohttp.ClientError: it ends early, or its size is not the one that it states, as of one that was compressed.
+    """
+    if response.content_length != expected_bytes:
+        return await response.read()
+    body, end = large_block(expected_bytes), 0
+    async for chunk in response.content.iter_any():
+        if end + len(chunk) > expected_bytes:
+            raise aiohttp.ClientPayloadError(f"the body has more than {expected_bytes} bytes")
+        body[end : end + len(chunk)] = chunk
+        end += len(chunk)
+    if end < expected_bytes:
+        raise aiohttp.ClientPayloadError(f"the body has {end} bytes, not {expected_bytes}")
+    return body
 
 
 def _whole_number(value: object) -> int | None:

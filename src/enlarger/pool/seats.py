@@ -32,7 +32,7 @@ HOPELESS_S = 30.0
 
 _GONE_RETRY_S = 10
 
-_Kind = tuple[str, str, str, frozenset[Member]]
+_Kind = tuple[str, str, str, str, frozenset[Member]]
 _Chosen = dict[_Kind, Member | None]
 """The member for the tiles of a kind, as long as nobody takes or leaves a seat. None: they wait."""
 
@@ -59,10 +59,21 @@ class PoolTile:
         return self.tries.failed > 0
 
     @property
+    def network(self) -> tuple[str, str, str]:
+        """The network that the tile is for."""
+        return self.request.model, self.request.weights_sha256, self.request.precision
+
+    @property
     def kind(self) -> _Kind:
         """Everything that decides which member gets the tile. Hundreds of tiles wait, but of few kinds."""
         request = self.request
-        return request.model, request.weights_sha256, request.precision, frozenset(self.avoid)
+        return (
+            request.model,
+            request.weights_sha256,
+            request.precision,
+            request.device,
+            frozenset(self.avoid),
+        )
 
 
 class Seats:
@@ -142,7 +153,7 @@ class Seats:
             self._turn += 1
             self._retrying += tile.is_retry
             # No await since choosing: two tiles cannot take one seat.
-            member.take(tile.mflop, self._turn)
+            member.take(tile.request, tile.mflop, self._turn)
             self._seated[tile] = member
             tile.seat.set_result(member)
         self._move_one()
@@ -175,7 +186,10 @@ class Seats:
             return False
         kind = tile.kind
         if kind not in chosen:
-            chosen[kind] = choose(self._members, tile.request, avoid=tile.avoid)
+            waiting = sum(one.mflop for one in self._waiting if one.network == tile.network)
+            chosen[kind] = choose(
+                self._members, tile.request, avoid=tile.avoid, waiting_mflop=waiting
+            )
         return chosen[kind] is not None
 
     def _move_one(self) -> None:

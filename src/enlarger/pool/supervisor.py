@@ -6,14 +6,15 @@ import asyncio
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
 
 from enlarger.config import inherited
-from enlarger.errors import ConfigError
+from enlarger.errors import ConfigError, DeviceLost
 from enlarger.reasons import reason_of
 
 log = structlog.get_logger()
@@ -25,6 +26,9 @@ _START_TIMEOUT_S = 60
 _STOP_TIMEOUT_S = 2
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 10.0
+_MOST_LOSSES, _LOSSES_S = 3, 3600
+"""A server whose device was lost so often within so many seconds stays out."""
+
 _STEADY_S = 10
 """A server that lived this long is restarted with the shortest pause."""
 
@@ -33,6 +37,9 @@ OnUp = Callable[[int, str], None]
 
 OnDown = Callable[[int], None]
 """Called with the server's number when its process has ended; another will be started."""
+
+OnOut = Callable[[int], None]
+"""Called with the server's number when its device was lost so often that no other process is started for it."""
 
 OnRefused = Callable[[], None]
 """Called when a server cannot use a setting, as it says on stderr. Restarting it would not help."""
@@ -64,6 +71,9 @@ class ServerCommand:
     environment: Mapping[str, str]
     """Variables that differ from this process's environment."""
 
+    devices: Sequence[str] = ()
+    """Device of each server, as ``ENLARGER_DEVICE`` names it; the CPU where there are fewer."""
+
     def arguments(self, number: int, *, again: bool) -> list[str]:
         """Return the command line of server ``number``; ``again`` if a server of this number has listened before."""
         port = self.base_port + number if self.base_port else 0
@@ -71,6 +81,7 @@ class ServerCommand:
             *(sys.executable, "-m", "enlarger", "model-server"),
             *("--port", str(port), "--threads", str(self.threads), "--exit-with-parent"),
             *("--name", server_name(number)),
+            *("--device", self.devices[number] if number < len(self.devices) else "cpu"),
             # The first tile loads the network, checked as always. So a server that is killed over and over still
             # works, and does not spend its life on loading a model that nobody may ask for.
             *(["--ready-at-once"] if again else []),
@@ -88,8 +99,11 @@ class Supervisor:
         on_up: OnUp,
         on_down: OnDown,
         on_refused: OnRefused,
+        on_out: OnOut = lambda _: None,
     ) -> None:
         self._command = command
+        self._on_out = on_out
+        self._losses: defaultdict[int, list[float]] = defaultdict(list)
         self._on_up = on_up
         self._on_down = on_down
         self._on_refused = on_refused
@@ -144,12 +158,30 @@ class Supervisor:
                 returncode=returncode,
                 lived_s=round(lived_s, 1),
             )
+            is_out = returncode == DeviceLost.exit_status and self._is_out(number)
             try:
                 self._on_down(number)
+                if is_out:
+                    self._on_out(number)
             except Exception:  # as above
                 log.exception("server_not_kept", server=server_name(number))
+            if is_out:
+                log.error(
+                    "device_given_up",
+                    server=server_name(number),
+                    losses=_MOST_LOSSES,
+                    within_s=_LOSSES_S,
+                )
+                return
             pause_s = _FIRST_PAUSE_S if lived_s > _STEADY_S else min(2 * pause_s, _LONGEST_PAUSE_S)
             await asyncio.sleep(pause_s)
+
+    def _is_out(self, number: int) -> bool:
+        """Count a lost device; return whether that is too often."""
+        now = time.monotonic()
+        recent = [at for at in self._losses[number] if now - at < _LOSSES_S]
+        self._losses[number] = [*recent, now]
+        return len(recent) + 1 >= _MOST_LOSSES
 
     async def _live(self, number: int) -> int:
         """Run a server from its start to its end; return its exit status."""

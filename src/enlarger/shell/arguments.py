@@ -62,21 +62,21 @@ def asked_of(
     suffix: str | None = None,
     overwrite: bool = False,
     skip_existing: bool = False,
+    resume: bool = False,
     dry_run: bool = False,
     quiet: bool = False,
     recursive: bool = True,
 ) -> Asked:
     """Return the pictures that the user means, and where their results go.
 
-    The options are those of ``enlarger upscale``.
+    The options are those of ``enlarger upscale``. ``resume`` is another name of ``skip_existing``.
 
     Raises:
         InvalidOption: the arguments do not fit together; the message says what to type.
     """
-    if overwrite and skip_existing:
-        raise InvalidOption(
-            "--overwrite and --skip-existing contradict each other; give one of them"
-        )
+    if overwrite and (skip_existing or resume):
+        typed = "--skip-existing" if skip_existing else "--resume"
+        raise InvalidOption(f"--overwrite and {typed} contradict each other; give one of them")
     inputs, out = read_arguments(arguments, output, suffix=suffix)
     leave_out = out.path if isinstance(out, Folder) else None
     found = find(inputs, leave_out=leave_out, recursive=recursive)
@@ -86,7 +86,7 @@ def asked_of(
         out=out,
         suffix=suffix,
         overwrite=overwrite,
-        skip_existing=skip_existing,
+        skip_existing=skip_existing or resume,
         dry_run=dry_run,
         quiet=quiet,
     )

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor, Future
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
 from enlarger.engine import Engine
+from enlarger.engine.device import Device
 from enlarger.models import Catalogue, Model
 from enlarger.options import Options
 from enlarger.picture.formats import holds_frames, kind_for
 from enlarger.picture.sandbox.pool import Decoders
 from enlarger.picture.values import Header, Picture
+from enlarger.pipeline.devices import Devices
 from enlarger.pipeline.enlarging import enlarge
+from enlarger.pipeline.limits import Limits
 from enlarger.pipeline.outcome import Enlarged
-from enlarger.pipeline.plan import Limits, Plan, choose_precision
+from enlarger.pipeline.plan import Plan, choose_precision
 from enlarger.pipeline.plan import plan as plan_of
 from enlarger.pipeline.size_limit import write
+from enlarger.pipeline.within_memory import within_memory
 from enlarger.shell.estimates import Estimated, file_bytes
-from enlarger.shell.progress import Shown
+from enlarger.shell.progress import Follower
 from enlarger.shell.sources import Reader, Source
 from enlarger.shell.targets import Work
 from enlarger.shell.writing import written_aside
@@ -56,7 +61,7 @@ BeginToLoad = Callable[[str, int, str], Future[object]]
 def _memory_bytes(plan: Plan, model: Model, *, parallel: int) -> int:
     """Return the most memory that this process needs for a picture, with so many tiles at once."""
     network = _BYTES_PER_WEIGHTS_BYTE * (model.size_bytes or 0)
-    tile = model.kind.tile_bytes_per_px * plan.way.tile_lr_px
+    tile = model.tile_bytes_per_px * plan.way.tile_lr_px
     return _BASE_BYTES + network + parallel * tile + plan.held_bytes
 
 
@@ -91,6 +96,7 @@ class LocalWorker:
         self._reader = reader
         self._precision = precision
         self._begin_to_load = begin_to_load
+        self._devices = Devices()
 
     async def own_kind(self, source: Source) -> str:
         """See ``run.Worker``."""
@@ -100,13 +106,13 @@ class LocalWorker:
     async def estimate(self, item: Work, options: Options) -> Estimated:
         """See ``run.Worker``."""
         data = await self._reader.read(item.source)
-        header = await self._decoders.probe(data)
+        header = await self._header(data, options)
         plan = self._planned(header, item.kind, options)
         precision = await self._precision_for(plan)
         await self._loaded(plan, precision)
         facts = self._engine.facts()
         speed = facts.all_mflop_per_s
-        model = self._catalogue.choose(plan.model.id, scale=plan.model.scale)
+        model = self._catalogue.choose(plan.model_id, scale=plan.model.scale).at(plan.noise_level)
         return Estimated(
             picture_px=(header.width_px, header.height_px),
             result_px=plan.out_px,
@@ -125,11 +131,13 @@ class LocalWorker:
             ),
         )
 
-    async def enlarge(self, item: Work, options: Options, shown: Shown, *, overwrite: bool) -> str:
+    async def enlarge(
+        self, item: Work, options: Options, shown: Follower, *, overwrite: bool
+    ) -> str:
         """See ``run.Worker``."""
         started = time.monotonic()
         data = await self._reader.read(item.source)
-        header = await self._decoders.probe(data)
+        header = await self._header(data, options)
         plan = self._planned(header, item.kind, options)
         precision = await self._precision_for(plan)
         loading: Future[object] | None = None
@@ -145,15 +153,20 @@ class LocalWorker:
                 await asyncio.wrap_future(loading)
         speed = self._engine.facts().all_mflop_per_s
         shown.plan(plan.most_tiles, plan.mflop / speed if speed else None)
-        enlarged = await enlarge(
-            picture,
-            plan=plan,
-            precision=precision,
-            engine=self._engine,
-            executor=self._executor,
-            deadline=asyncio.get_running_loop().time() + _NO_DEADLINE_S,
-            on_tile=shown.on_tile,
-        )
+
+        def once(plan: Plan) -> Awaitable[Enlarged]:
+            return enlarge(
+                picture,
+                plan=plan,
+                precision=precision,
+                engine=self._engine,
+                executor=self._executor,
+                deadline=asyncio.get_running_loop().time() + _NO_DEADLINE_S,
+                on_tile=shown.on_tile,
+            )
+
+        replan = partial(self._on, header, item.kind, options)
+        enlarged, plan = await within_memory(once, plan, replan, self._devices)
         with written_aside(item.target, overwrite=overwrite) as aside:
             kind, least_px = plan.kind, plan.least_size_px
             writing = partial(write, enlarged, options, aside, kind=kind, least_px=least_px)
@@ -163,9 +176,22 @@ class LocalWorker:
                 check_room(file.fileno())
         return _line(item, picture, enlarged, written, took_s=time.monotonic() - started)
 
+    async def _header(self, data: bytes, options: Options) -> Header:
+        """Return the header of a file, with what its pixels show if the plan depends on that."""
+        header = await self._decoders.probe(data)
+        if options.looks_at_pixels:
+            header = replace(header, content=await self._decoders.look(data))
+        return header
+
     def _planned(self, header: Header, kind: str, options: Options) -> Plan:
+        device = self._devices.choose(self._engine.facts(), None)
+        return self._on(header, kind, options, device)
+
+    def _on(self, header: Header, kind: str, options: Options, device: Device) -> Plan:
         options = _with_frames(options, kind, header)
-        return plan_of(header, options, catalogue=self._catalogue, limits=_LIMITS, kind=kind)
+        return plan_of(
+            header, options, catalogue=self._catalogue, limits=_LIMITS, kind=kind, device=device
+        )
 
     async def _precision_for(self, plan: Plan) -> str:
         facts = await self._engine.ready_for(plan.need)
@@ -191,7 +217,9 @@ def _line(
 ) -> str:
     notes = "".join(f"\n  {note.code}: {note.detail}" for note in written.notes)
     frames = f", {len(written.frames)} frames" if written.motion else ""
+    ran = enlarged.ran
+    level = "" if ran.denoise is None else f", noise level {ran.denoise}"
     return (
         f"{item.shown_target}: {picture.width_px}x{picture.height_px} to {written.width_px}x{written.height_px}{frames}, "
-        f"{enlarged.ran.model} {enlarged.ran.precision}, {enlarged.ran.tiles} tiles, {took_s:.1f} s{notes}"
+        f"{ran.model} {ran.precision}{level}, {ran.tiles} tiles, {took_s:.1f} s{notes}"
     )

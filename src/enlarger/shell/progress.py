@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
@@ -58,6 +59,22 @@ def span(seconds: float) -> str:
         return f"{whole // 60} min {whole % 60} s" if whole % 60 else f"{whole // 60} min"
     hours, minutes = divmod(round(whole / 60), 60)
     return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
+class Follower(Protocol):
+    """Is told how far one picture is."""
+
+    def stage(self, text: str) -> None:
+        """Report what happens to the picture while there are no tiles to count."""
+
+    def plan(self, tiles: int, expected_s: float | None) -> None:
+        """Report the number of tiles, and the seconds that they will take; None while unknown."""
+
+    def on_tile(self, done: int, total: int) -> None:
+        """Report how many of all tiles are done."""
+
+    def expect(self, left_s: float) -> None:
+        """Take over an estimate of the time left, for example from a server."""
 
 
 class Shown:

@@ -23,25 +23,28 @@ from enlarger.picture.sandbox.pool import Decoders
 from enlarger.picture.values import Header
 from enlarger.shell import names
 from enlarger.shell.estimates import Estimated, file_bytes
-from enlarger.shell.progress import Shown
+from enlarger.shell.progress import Follower
 from enlarger.shell.sources import Reader, Source
 from enlarger.shell.targets import Work
 from enlarger.shell.writing import written_aside
 
 
-async def checked(client: AsyncClient) -> None:
-    """Check once for the whole run that the server is there and accepts the key.
+async def native_scale(client: AsyncClient, model_id: str) -> int | None:
+    """Return the scale of a model; None if it has none of its own, or if the server does not know it.
+
+    This is asked once for the whole run, so that a server that is away, or does not accept the key, is reported once.
 
     Raises:
         ServerUnreachable: the server does not answer.
         Unauthorized: the server does not accept the key. Other errors are reported with the pictures.
     """
     try:
-        await client.models()
+        models = (await client.models()).models
     except (ServerUnreachable, Unauthorized):
         raise
     except EnlargerError:
-        return
+        return None
+    return next((model.native_scale for model in models if model.id == model_id), None)
 
 
 class RemoteWorker:
@@ -106,7 +109,9 @@ class RemoteWorker:
             ),
         )
 
-    async def enlarge(self, item: Work, options: Options, shown: Shown, *, overwrite: bool) -> str:
+    async def enlarge(
+        self, item: Work, options: Options, shown: Follower, *, overwrite: bool
+    ) -> str:
         """See ``run.Worker``."""
         started = time.monotonic()
         source = await self._picture(item.source)
@@ -121,6 +126,16 @@ class RemoteWorker:
         with written_aside(item.target, overwrite=overwrite) as aside:
             aside.write_bytes(picture.data)
         return line_of(picture, item.shown_target, took_s=time.monotonic() - started)
+
+    async def submit(self, item: Work, options: Options) -> JobStatus:
+        """Submit a picture as a job, which continues at the server, and return its state."""
+        picture = await self._picture(item.source)
+        fields = _fields(options, item.kind)
+        header = await self._header(picture)
+        if header is not None and header.is_animation and options.frames is None:
+            fields["frames"] = "all" if holds_frames(item.kind) else "first"
+        job = await self._client.submit(picture, **cast(UpscaleOptions, fields))
+        return await job.status()
 
     async def _picture(self, source: Source) -> bytes | str:
         """Return what is sent to the server: a picture's bytes, or its URL."""
@@ -150,7 +165,7 @@ class RemoteWorker:
         return None
 
     async def _upscaled(
-        self, source: bytes | str, fields: dict[str, object], kind: str, shown: Shown
+        self, source: bytes | str, fields: dict[str, object], kind: str, shown: Follower
     ) -> Upscaled:
         on_progress = partial(_tell, shown) if self._is_watched else None
         try:
@@ -169,7 +184,7 @@ def _fields(options: Options, kind: str) -> dict[str, object]:
     return {**options.model_dump(exclude_defaults=True, exclude_none=True), "format": kind}
 
 
-def _tell(shown: Shown, job: JobStatus) -> None:
+def _tell(shown: Follower, job: JobStatus) -> None:
     if job.tiles_total:
         shown.on_tile(job.tiles_done, job.tiles_total)
     if job.eta_s is not None:
@@ -180,8 +195,9 @@ def line_of(picture: Upscaled, target: object, *, took_s: float | None = None) -
     """Return the line of text that reports a result."""
     took = "" if took_s is None else f", {took_s:.1f} s"
     notes = "".join(f"\n  {code}" for code in picture.notes)
+    shows = f", detected as {picture.content}" if picture.content else ""
     return (
         f"{target}: {picture.original_width_px}x{picture.original_height_px} to "
         f"{picture.width_px}x{picture.height_px}, {picture.model} {picture.precision}, "
-        f"{picture.tiles} tiles{took}{notes}"
+        f"{picture.tiles} tiles{took}{shows}{notes}"
     )

@@ -18,7 +18,7 @@ from enlarger.picture.formats import format_for, suffix_of
 from enlarger.shell import estimates, names, targets
 from enlarger.shell.arguments import Asked, File, Folder
 from enlarger.shell.estimates import Estimated
-from enlarger.shell.progress import Shown, say
+from enlarger.shell.progress import Follower, Shown, say
 from enlarger.shell.sources import Failure, Source, reasons
 from enlarger.shell.targets import Work
 from enlarger.shell.writing import AlreadyThereError
@@ -47,7 +47,9 @@ class Worker(Protocol):
             EnlargerError: the picture cannot be upscaled with these options.
         """
 
-    async def enlarge(self, item: Work, options: Options, shown: Shown, *, overwrite: bool) -> str:
+    async def enlarge(
+        self, item: Work, options: Options, shown: Follower, *, overwrite: bool
+    ) -> str:
         """Upscale one picture, write its result, and return the line that reports it.
 
         Raises:
@@ -121,7 +123,7 @@ async def run(
                     told.done(line)
         told.summary(took_s=time.monotonic() - started)
     if not plan.met:
-        raise UnreadableImage("there is no picture to enlarge")
+        raise UnreadableImage("there is no picture to upscale")
     return told.exit_status
 
 
@@ -284,7 +286,7 @@ class _Told:
         why = f" ({reasons(self._skipped)})" if self._skipped else ""
         say(
             self._console,
-            f"{self._done} enlarged, {len(self._skipped)} skipped{why}, {self._failed} failed, {took_s:.1f} s",
+            f"{self._done} upscaled, {len(self._skipped)} skipped{why}, {self._failed} failed, {took_s:.1f} s",
         )
 
     @property

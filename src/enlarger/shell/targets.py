@@ -172,7 +172,7 @@ def check(
         if owner is not None and owner != item.source:
             raise InvalidOption(
                 f"the result of '{names.shown(item.source.name)}' would replace '{names.shown(owner.name)}', which is "
-                "a picture that is to be enlarged, too; nothing was done. Give another folder, or --suffix TEXT"
+                "also a picture to upscale; nothing was done. Give another folder, or --suffix TEXT"
             )
         if overwrite:
             to_do.append(item)

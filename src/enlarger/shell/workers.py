@@ -1,27 +1,47 @@
-"""The composition root of ``enlarger upscale``: an engine in this process, or a server, does the work."""
+"""The composition root of ``enlarger upscale``: an engine in this process, or a server, does the work.
+
+``enlarger mcp`` works with the same worker.
+"""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from enlarger import config
-from enlarger.errors import InvalidUrl, SourceUnreachable
+from enlarger.errors import ConfigError, EnlargerError, InvalidUrl, SourceUnreachable
 from enlarger.memory import importing
 from enlarger.reasons import reason_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
     from rich.console import Console
 
     from enlarger.config import Settings
+    from enlarger.models import Catalogue
+    from enlarger.models.rows import Row
     from enlarger.options import Options
+    from enlarger.shell.adding import Tried
     from enlarger.shell.arguments import Asked
+    from enlarger.shell.local import LocalWorker
 
 _held: list[object] = []
 """Objects that are not destroyed when the command ends: releasing a network takes a tenth of a second."""
+
+
+DEFAULT_SCALE = 4
+"""The scale of the command line and of ``enlarger mcp``; that of requests is 2."""
+
+
+def with_default_scale(options: Options, native_scale: int | None) -> Options:
+    """Return options that state a size. ``native_scale`` is that of the model; None if nobody knows it."""
+    if options.has_size:
+        return options
+    scale = 1.0 if native_scale == 1 else float(DEFAULT_SCALE)
+    return options.model_copy(update={"scale": scale})
 
 
 async def enlarge_at_server(
@@ -45,12 +65,12 @@ async def enlarge_at_server(
     """
     from enlarger.client import AsyncClient
     from enlarger.picture.sandbox.pool import Decoders
-    from enlarger.shell.remote import RemoteWorker, checked
+    from enlarger.shell.remote import RemoteWorker, native_scale
     from enlarger.shell.run import run
     from enlarger.shell.sources import Reader
 
     async with AsyncClient(url, api_key=api_key) as client, Decoders(1) as decoders:
-        await checked(client)
+        options = with_default_scale(options, await native_scale(client, options.model))
         worker = RemoteWorker(client, decoders, Reader(), is_watched=errors.is_terminal)
         return await run(asked, options, worker, errors, output=output)
 
@@ -60,6 +80,7 @@ async def enlarge_here(
     options: Options,
     *,
     settings: Settings,
+    device: str,
     errors: Console,
     output: Callable[[str], None],
 ) -> int:
@@ -69,8 +90,33 @@ async def enlarge_here(
         asked: the pictures, and where their results go.
         options: the options for upscaling.
         settings: precision, folders, and which URLs may be fetched.
+        device: what computes, as ``ENLARGER_DEVICE`` names it.
         errors: where progress and failures are shown.
         output: prints a line of the command's output.
+    """
+    async with worker_here(settings, device=device, options=options) as (worker, catalogue):
+        from enlarger.shell.run import run
+
+        scale = catalogue.choose(options.model, scale=4).scale
+        options = with_default_scale(options, scale)
+        return await run(asked, options, worker, errors, output=output)
+
+
+@asynccontextmanager
+async def worker_here(
+    settings: Settings, *, device: str, options: Options | None = None
+) -> AsyncIterator[tuple[LocalWorker, Catalogue]]:
+    """Yield a worker with an engine in this process, and the models that it knows.
+
+    Args:
+        settings: precision, folders, and which URLs may be fetched.
+        device: what computes, as ``ENLARGER_DEVICE`` names it.
+        options: the options of all pictures, if they are known: their network is read while modules are imported.
+
+    Raises:
+        UnknownModel: the options name a model that is not installed.
+        InvalidOption: the model cannot do what the options say.
+        WeightsError, ConfigError: the models or the device cannot be used.
     """
     from enlarger.picture.sandbox.process import DecoderProcess
 
@@ -84,11 +130,13 @@ async def enlarge_here(
 
         decoders = await stack.enter_async_context(Decoders(1, first=decoder))
         catalogue = Catalogue.installed(settings.server.model_dir)
-        usual = catalogue.choose(options.model, scale=4)
+        if options is not None:
+            catalogue.check(options)
         cores = config.cores()
         engine = await stack.enter_async_context(
             make_engine(
                 catalogue,
+                device=device,
                 threads=cores,
                 precision=settings.server.precision,
                 cache_folder=settings.server.cache_folder,
@@ -96,10 +144,11 @@ async def enlarge_here(
             )
         )
         _held.append(engine)
-        engine.begin_to_read(usual.id)
+        if options is not None and not options.looks_at_pixels:
+            named = catalogue.choose(options.model, scale=4)
+            engine.begin_to_read(named.network(options.denoise).id)
         with importing():
             from enlarger.shell.local import LocalWorker
-            from enlarger.shell.run import run
             from enlarger.shell.sources import Reader
 
         async def fetched(url: str) -> bytes:
@@ -116,13 +165,70 @@ async def enlarge_here(
                 # A server hides the reason from its callers. Here the user is also the operator.
                 raise SourceUnreachable(reason_of(error.__cause__ or error)) from error
 
-        worker = LocalWorker(
-            engine=engine,
-            catalogue=catalogue,
-            decoders=decoders,
-            executor=stack.enter_context(ThreadPoolExecutor(cores)),
-            reader=Reader(fetched),
-            precision=settings.server.precision,
-            begin_to_load=engine.begin_to_load,
+        yield (
+            LocalWorker(
+                engine=engine,
+                catalogue=catalogue,
+                decoders=decoders,
+                executor=stack.enter_context(ThreadPoolExecutor(cores)),
+                reader=Reader(fetched),
+                precision=settings.server.precision,
+                begin_to_load=engine.begin_to_load,
+            ),
+            catalogue,
         )
-        return await run(asked, options, worker, errors, output=output)
+
+
+async def add_model_here(
+    settings: Settings, *, param: Path, binary: Path, photograph: Path, **fields: str
+) -> tuple[str, Tried]:
+    """Add a network to ``MODEL_DIR`` after it was tried in this process; return its id and what was found out.
+
+    Args:
+        settings: ``MODEL_DIR``.
+        param: the text of the network.
+        binary: its weights.
+        photograph: a picture to measure it with.
+        fields: ``id``, ``title``, ``licence`` and ``source`` of its row.
+
+    Raises:
+        ConfigError: a file cannot be read, or ``MODEL_DIR`` cannot be written.
+        WeightsError, WrongOutput, EngineFailed: the network cannot be used.
+    """
+    from enlarger.engine.factory import make_engine
+    from enlarger.models import Catalogue, Model
+    from enlarger.models.adding import draft, recognised
+    from enlarger.models.readers.ncnn import NcnnFiles
+    from enlarger.shell.adding import golden_of_ncnn, read_photograph, tried, write_picture
+
+    for file, hint in ((param, ""), (binary, "; --bin names the weights")):
+        if not file.is_file():
+            raise ConfigError(f"cannot add '{param}': there is no file '{file}'{hint}")
+    kind = recognised(NcnnFiles(param, binary))
+    with draft(settings.server.model_dir, param=param, binary=binary, **fields) as adding:
+
+        def model(row: Row) -> Model:
+            folder = adding.path.parent
+            return Model.of(row, weights_folder=folder, folder=folder)
+
+        async def trial(**more: bool) -> Tried:
+            """Write the row and the golden picture, and compute with the network."""
+            row = adding.write(architecture=kind.architecture, scale=kind.scale, **more)
+            golden = golden_of_ncnn(model(row))
+            if golden is not None:
+                write_picture(adding.golden, golden)
+                row = adding.write(golden=adding.golden.name)
+            one = model(row)
+            async with make_engine(Catalogue([one]), threads=config.cores()) as engine:
+                return await tried(engine, one, read_photograph(photograph))
+
+        found = await trial()
+        if not found.looks_alike and kind.architecture == "generic":
+            # Nothing in the files tells networks whose result is to be added to the picture from others.
+            other = None
+            with suppress(EnlargerError):
+                other = await trial(is_residual=True)
+            found = other if other and other.looks_alike else await trial(is_residual=False)
+        adding.write(seams=found.seams)
+        adding.publish()
+    return fields["id"], found

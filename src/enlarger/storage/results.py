@@ -52,7 +52,7 @@ class StoredResult:
     """128 random bits as 32 hexadecimal digits: the permission to read it."""
 
     suffix: str
-    """Such as ``.png``."""
+    """For example ``.png``."""
 
     created_at: float
     """Seconds since the epoch."""

@@ -8,6 +8,7 @@ class FakeApi {
   jobs = new Map();
   streams = [];
   asked = [];
+  calls = 0;
 
   add(...ids) {
     for (const id of ids) this.jobs.set(id, { id, state: "queued" });
@@ -20,7 +21,11 @@ class FakeApi {
     const refused = ids.filter(
       (id) => !this.jobs.has(id) || (!covered.has(id) && this.jobs.get(id).state !== "queued"),
     );
-    if (refused.length) throw new ApiError(422, { code: "invalid_option" });
+    this.calls++;
+    if (refused.length) {
+      const errors = refused.map((id) => ({ option: "jobs", detail: `${id} has ended, so no events follow` }));
+      throw new ApiError(422, { code: "invalid_option", errors });
+    }
     const stream = { ids, lastId, signal, isOpen: true };
     const body = new ReadableStream({
       start: (controller) => {
@@ -67,7 +72,7 @@ class FakeApi {
 /** Run a test with a feed, and with timers that wait for `pass`. */
 function testFeed(name, body) {
   test(name, async () => {
-    mock.timers.enable({ apis: ["setTimeout"] });
+    mock.timers.enable({ apis: ["setTimeout", "Date"], now: 60_000 });
     const api = new FakeApi();
     const told = [];
     const feed = new JobFeed(api, (...news) => told.push(news));
@@ -112,7 +117,7 @@ testFeed("a later job is added by connecting again where the stream was", async 
   api.send(7, "progress", { job: "a" });
   await settled();
   feed.follow("b");
-  await pass(100);
+  await pass(200);
   assert.equal(api.streams.filter(({ isOpen }) => isOpen).length, 1);
   assert.deepEqual([api.last.ids, api.last.lastId], [["a", "b"], "7/a"]);
   api.send(8, "tile", { job: "a", index: 0 });
@@ -166,7 +171,7 @@ testFeed("jobs that a stream does not take are asked one by one, those that it t
   api.jobs.set("quick", { id: "quick", state: "succeeded" });
   feed.follow("quick");
   feed.follow("unknown");
-  await pass(100);
+  await pass(200);
   assert.deepEqual(api.asked, ["quick", "unknown"]);
   assert.deepEqual(told.slice(1), [
     ["quick", "state", { id: "quick", state: "succeeded" }],
@@ -220,8 +225,68 @@ testFeed("more jobs than a stream takes wait for those before them", async ({ ap
   assert.deepEqual(api.last.ids, ids.slice(0, MOST_JOBS));
   api.end("j3");
   await settled();
-  await pass(100);
+  await pass(200);
   assert.equal(api.streams.filter(({ isOpen }) => isOpen).length, 1);
   assert.equal(api.last.ids.length, MOST_JOBS);
   assert.ok(!api.last.ids.includes("j3") && api.last.ids.includes(`j${MOST_JOBS}`));
+});
+
+testFeed("many jobs that end at once cost few streams, and each is asked for once", async (t) => {
+  const { api, feed, told, pass } = t;
+  api.add("long");
+  feed.follow("long");
+  for (let number = 0; number < 200; number++) {
+    const id = `quick${String(number).padStart(3, "0")}`;
+    api.jobs.set(id, { id, state: "succeeded" });
+    feed.follow(id);
+    await pass(100);
+  }
+  await pass(2000);
+  assert.equal(told.length, 200);
+  assert.equal(new Set(api.asked).size, api.asked.length);
+  assert.ok(api.calls < 40, `${api.calls}`);
+  assert.deepEqual([api.last.ids, api.last.isOpen], [["long"], true]);
+});
+
+testFeed("jobs that are asked for are not asked again when others come", async (t) => {
+  const { api, feed, pass, settled } = t;
+  const held = [];
+  const { json } = api;
+  api.json = async (path) => {
+    await new Promise((resolve) => held.push(resolve));
+    return json.call(api, path);
+  };
+  api.jobs.set("quick", { id: "quick", state: "succeeded" });
+  feed.follow("quick");
+  await pass(100);
+  api.add("late");
+  feed.follow("late");
+  await pass(2000);
+  assert.equal(held.length, 1);
+  held[0]();
+  await settled();
+  assert.deepEqual([api.asked, api.last.ids], [["quick"], ["late"]]);
+});
+
+testFeed("streams that end at once come less and less often, until one tells something", async (t) => {
+  const { api, feed, pass, settled } = t;
+  api.add("a");
+  feed.follow("a");
+  await pass(100);
+  const end = async () => {
+    if (api.last.isOpen) api.close();
+    await settled();
+  };
+  for (let tick = 0; tick < 600; tick++) {
+    await end();
+    await pass(100);
+  }
+  const drained = api.streams.length;
+  assert.ok(drained > 5 && drained < 15, `${drained}`);
+  for (let second = 0; second < 20 && !api.last.isOpen; second++) await pass(1000);
+  api.send(1, "progress", { job: "a" });
+  await settled();
+  await end();
+  await pass(700);
+  assert.equal(api.last.isOpen, true);
 });

@@ -3,12 +3,20 @@ import { test } from "node:test";
 import {
   furtherOptions,
   inputPlace,
+  isTaken,
+  keepsSize,
+  levelsOf,
+  optionsFor,
+  proposalsFor,
   readOptions,
   regionSide,
-  SIZES,
   secondsFor,
+  settingsFor,
   sizeOf,
   sizeOption,
+  sizesFor,
+  sizesWith,
+  takesValue,
   valueFrom,
 } from "../../../src/enlarger/page/static/options.js";
 
@@ -82,11 +90,20 @@ test("a value that says nothing is not sent", () => {
 });
 
 test("sizes go to options and back", () => {
-  for (const size of SIZES) {
-    const number = /^\d$/.test(size) ? "" : "5";
-    assert.deepEqual(sizeOf(sizeOption(size, Number(number))), { size, number });
+  const sizes = sizesFor([]);
+  assert.deepEqual(sizes, ["2", "3", "4", "8", "scale", "long_side", "width", "height"]);
+  for (const size of sizes) {
+    const number = Number(size) ? "" : "5";
+    assert.deepEqual(sizeOf(sizeOption(size, Number(number)), sizes), { size, number });
   }
   assert.deepEqual(sizeOption("width", 0), { scale: 2 });
+});
+
+test("what models make by themselves can be chosen", () => {
+  const sizes = sizesFor([{ native_scale: 4 }, { native_scale: 1 }, { native_scale: 6 }, { native_scale: 16 }]);
+  assert.deepEqual(sizes.slice(0, 7), ["1", "2", "3", "4", "6", "8", "scale"]);
+  for (const size of ["1", "6"]) assert.deepEqual(sizeOf(sizeOption(size), sizes), { size, number: "" });
+  assert.deepEqual(sizeOf({ scale: 1 }, sizesFor([])), { size: "scale", number: "1" });
 });
 
 test("the input lies in the result as `fit` puts it", () => {
@@ -102,11 +119,71 @@ test("the input lies in the result as `fit` puts it", () => {
 });
 
 test("a region is as large as two seconds allow, and never below 64", () => {
-  const model = (speed, halo = 0) => ({ halo, measured: { megapixels_per_s: speed } });
+  const model = (speed, halo = 0) => ({ halo, mflop_per_px: 1, measured: { megapixels_per_s: speed } });
   assert.equal(regionSide([model(0.001)]), 64);
   assert.equal(regionSide([model(null)]), 64);
   const models = [model(0.1, 28), model(1, 18)];
   const side = regionSide(models);
   assert.ok(secondsFor({ width: side, height: side }, models) <= 2);
   assert.ok(secondsFor({ width: side + 16, height: side + 16 }, models) > 2);
+});
+
+test("a model that was not measured is as quick as its operations allow", () => {
+  const model = (speed, mflop) => ({ halo: 0, mflop_per_px: mflop, measured: { megapixels_per_s: speed } });
+  const part = { width: 1000, height: 1000 };
+  assert.equal(secondsFor(part, [model(0.5, 4)]), 2);
+  assert.equal(secondsFor(part, [model(0.5, 4), model(null, 1)]), 2.5);
+  assert.equal(secondsFor(part, [model(null, 4), model(null, 1)]), null);
+});
+
+test("an option is taken by the models that list it, and by any if none does", () => {
+  const models = [
+    { id: "plain", options: ["scale"] },
+    { id: "cleaning", options: ["scale", "denoise"] },
+  ];
+  const taken = (id) => ["scale", "denoise", "later"].filter((name) => isTaken(models, id, name));
+  assert.deepEqual(taken("plain"), ["scale", "later"]);
+  assert.deepEqual(taken("cleaning"), ["scale", "denoise", "later"]);
+  assert.deepEqual(taken("auto"), ["scale", "later"]);
+  assert.ok(isTaken([], "auto", "denoise"));
+});
+
+test("a model that keeps the size of pictures has no other size", () => {
+  const models = [
+    { id: "cleaner", native_scale: 1, installed: true },
+    { id: "usual", native_scale: 4, installed: true },
+  ];
+  assert.deepEqual(models.map(keepsSize), [true, false]);
+  assert.deepEqual(sizesWith(models, "cleaner"), ["1"]);
+  assert.deepEqual(sizesWith(models, "usual"), sizesFor(models));
+  assert.deepEqual(sizesWith(models, "auto"), sizesFor(models));
+  assert.ok(!keepsSize(undefined));
+});
+
+test("a model takes its own noise levels alone", () => {
+  const models = [
+    { id: "few", options: ["denoise"], noise_levels: [0, 3] },
+    { id: "any", options: ["denoise"], noise_levels: [] },
+    { id: "none", options: [], noise_levels: [] },
+  ];
+  assert.deepEqual(levelsOf(models, "few", "denoise"), [0, 3]);
+  assert.equal(levelsOf(models, "few", "quality"), null);
+  assert.equal(levelsOf(models, "any", "denoise"), null);
+  const taken = (id, level) => takesValue(models, id, "denoise", level);
+  assert.deepEqual([taken("few", 3), taken("few", 1), taken("any", 1), taken("none", 0)], [true, false, true, false]);
+  assert.ok(takesValue(models, "few", "quality", 1));
+});
+
+test("devices that the service has are proposed", () => {
+  const models = [{ devices: ["cpu", "Card 1"] }, { devices: ["cpu"] }, {}];
+  assert.deepEqual(proposalsFor(models, { name: "device", choices: [] }), ["cpu", "Card 1"]);
+  assert.deepEqual(proposalsFor(models, { name: "frames", choices: ["all"] }), ["all"]);
+});
+
+test("all frames of an animation are made, unless people want it otherwise", () => {
+  assert.deepEqual(optionsFor({ isAnimation: true }, { scale: 2 }), { scale: 2, frames: "all" });
+  assert.deepEqual(optionsFor({ isAnimation: true }, { scale: 2, frames: 3 }), { scale: 2, frames: 3 });
+  assert.deepEqual(optionsFor({ isAnimation: false }, { scale: 2 }), { scale: 2 });
+  assert.deepEqual(settingsFor({ isAnimation: true, options: { scale: 2, frames: "all" } }), { scale: 2 });
+  assert.deepEqual(settingsFor({ isAnimation: true, options: { frames: "first" } }), { frames: "first" });
 });

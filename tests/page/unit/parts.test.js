@@ -1,12 +1,15 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { backoffMs, sleep } from "../../../src/enlarger/page/static/api.js";
-import { withHalo } from "../../../src/enlarger/page/static/compare.js";
+import { comparisonOptions, withHalo } from "../../../src/enlarger/page/static/compare.js";
+import { secondsOfAll } from "../../../src/enlarger/page/static/estimator.js";
 import { droppedFiles, urlOf } from "../../../src/enlarger/page/static/intake.js";
 import { parseMetrics, picturesMade } from "../../../src/enlarger/page/static/prometheus.js";
 import { Queue } from "../../../src/enlarger/page/static/queue.js";
 import { clampedRegion } from "../../../src/enlarger/page/static/region.js";
+import { secondsLeft } from "../../../src/enlarger/page/static/rows.js";
 import { ratesOf } from "../../../src/enlarger/page/static/service.js";
+import { isStray } from "../../../src/enlarger/page/static/steady.js";
 
 test("a text has a URL, or none", () => {
   assert.equal(urlOf("https://example.com/a.png"), "https://example.com/a.png");
@@ -69,7 +72,26 @@ test("rates never fall below zero, also when a server was replaced", () => {
     { at: 2000, tiles: 14 },
     { at: 4000, tiles: 1 },
   ];
-  assert.deepEqual(ratesOf(series), [2, 0]);
+  assert.deepEqual(ratesOf(series), [2, 1]);
+  assert.deepEqual(ratesOf(series.slice(1)), [0]);
+});
+
+test("rates are those of the minute before, however long a tile takes", () => {
+  // A look each two seconds, and a tile each twenty; nobody looked before a pause of an hour.
+  const looks = (from, count) =>
+    Array.from({ length: count }, (_, index) => ({ at: from + 2000 * index, tiles: Math.floor((2 * index) / 20) }));
+  const rates = ratesOf(looks(0, 40));
+  assert.equal(rates.length, 39);
+  assert.equal(rates[5], 0);
+  for (const rate of rates.slice(9)) assert.ok(rate * 60 > 1.5 && rate * 60 < 4, `${rate}`);
+  assert.deepEqual(ratesOf([]), []);
+  assert.deepEqual(
+    ratesOf([
+      { at: 0, tiles: 0 },
+      { at: 3_600_000, tiles: 3600 },
+    ]),
+    [1],
+  );
 });
 
 test("a queue does so many things at a time, in order", async () => {
@@ -127,4 +149,55 @@ test("a dropped folder gives all its files in order, but those that nobody chose
 test("without entries the files themselves are taken", async () => {
   const found = await droppedFiles({ items: [{ kind: "file" }], files: ["a file"] });
   assert.deepEqual(found, ["a file"]);
+});
+
+test("a comparison asks each model only for what it takes", () => {
+  const names = ["scale", "denoise", "device"];
+  const models = [
+    { id: "usual", native_scale: 4, options: ["scale", "device"], noise_levels: [] },
+    { id: "cleaner", native_scale: 1, options: names, noise_levels: [0, 1] },
+    { id: "other", native_scale: 2, options: names, noise_levels: [0, 3] },
+  ];
+  const region = { x: 1, y: 2, width: 64, height: 65 };
+  const options = { model: "cleaner", width: 400, fit: "cover", denoise: 1, device: "cpu", format: "tiff", quality: 9 };
+  const common = { device: "cpu", region: [1, 2, 64, 65], format: "png" };
+  const sized = { width: 400, fit: "cover" };
+  assert.deepEqual(
+    models.map((model) => comparisonOptions(options, region, model, models)),
+    [
+      { ...common, ...sized, models: ["usual"] },
+      { ...common, scale: 1, denoise: 1, models: ["cleaner"] },
+      { ...common, ...sized, models: ["other"] },
+    ],
+  );
+});
+
+test("pictures that are sent together wait for others once", () => {
+  const estimate = (etaS, waitS) => ({ etaS, waitS });
+  assert.equal(secondsOfAll([]), 0);
+  assert.equal(secondsOfAll([null, estimate(null, 0)]), 0);
+  assert.equal(secondsOfAll([estimate(5, 0)]), 5);
+  assert.equal(secondsOfAll([null, ...Array.from({ length: 14 }, () => estimate(121, 120))]), 134);
+  assert.equal(secondsOfAll([estimate(70, 60), estimate(60, 40)]), 90);
+});
+
+test("the seconds that are left pass without news, and are not told once they have passed", () => {
+  const picture = { job: { eta_s: 10 }, toldAt: 1000 };
+  assert.equal(secondsLeft(picture, 1000), 10);
+  assert.equal(secondsLeft(picture, 4000), 7);
+  assert.equal(secondsLeft(picture, 11_000), null);
+  assert.equal(secondsLeft(picture, 0), 10);
+  assert.equal(secondsLeft({ job: { eta_s: 10 } }, 11_000), 10);
+  assert.equal(secondsLeft({ job: { eta_s: null }, toldAt: 1000 }, 1000), null);
+});
+
+test("a second click at once is stray where another control has come under the pointer", () => {
+  const last = { control: "start", at: 1000, x: 50, y: 60 };
+  const after = (changes) => isStray({ control: "cancel", at: 1250, x: 52, y: 60, ...changes }, last);
+  assert.ok(after({}));
+  assert.ok(after({ control: null }));
+  assert.ok(!after({ control: "start" }));
+  assert.ok(!after({ at: 1700 }));
+  assert.ok(!after({ x: 90 }));
+  assert.ok(!isStray({ control: "cancel", at: 1250, x: 50, y: 60 }, null));
 });

@@ -1,7 +1,17 @@
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
-import { chosenLanguage, formatBytes, formatSeconds, loadTexts, t } from "../../../src/enlarger/page/static/texts.js";
+import { ApiError } from "../../../src/enlarger/page/static/api.js";
+import { problemText } from "../../../src/enlarger/page/static/problems.js";
+import { reportLines } from "../../../src/enlarger/page/static/report.js";
+import {
+  chosenLanguage,
+  formatBytes,
+  formatExpected,
+  formatSeconds,
+  loadTexts,
+  t,
+} from "../../../src/enlarger/page/static/texts.js";
 
 const FOLDER = new URL("../../../src/enlarger/page/static/", import.meta.url);
 const LANGUAGES = ["de", "en", "es", "zh"];
@@ -59,4 +69,35 @@ test("sizes and durations are as short as people need", async () => {
   await loadTexts(["en"]);
   assert.deepEqual([12, 51_234, 5_190_000, 12e9].map(formatBytes), ["12B", "51 kB", "5.2 MB", "12 GB"]);
   assert.deepEqual([0.2, 3.2, 75, 600, 7260].map(formatSeconds), ["< 1s", "4s", "75s", "10m", "2h 1m"]);
+  assert.deepEqual([0.2, 3.2].map(formatExpected), ["< 1s", "≈ 4s"]);
+});
+
+test("frequent errors are told in the page's language, all others in the service's words", async () => {
+  const large = { code: "file_too_large", detail: "too many bytes", limit: 20_000_000, actual: 25_000_000 };
+  const format = { code: "unsupported_format", detail: "not a picture: this is SVG" };
+  await loadTexts(["de"]);
+  assert.equal(problemText(large), "Die Datei ist zu groß. Es sind 25 MB, erlaubt sind 20 MB.");
+  assert.equal(new ApiError(422, { code: "missing_input", detail: "no picture" }).message, "Die Datei ist leer.");
+  assert.equal(problemText(format), "Der Dienst liest Bilder dieses Formats nicht.");
+  assert.equal(problemText({ code: "other", detail: "the disk is full" }), "The disk is full");
+  assert.equal(new ApiError(502, {}).message, "HTTP 502");
+  await loadTexts(["en"]);
+  assert.equal(problemText(format), "Not a picture: this is SVG");
+  assert.equal(problemText({ code: "missing_input", detail: "no picture" }), "The file is empty.");
+});
+
+test("one tile is one tile", async () => {
+  await loadTexts(["de"]);
+  assert.equal(t("row.tiles", { n: 1, done: 0, total: 1, part: "0 %" }), "0 von 1 Kachel · 0 %");
+  assert.equal(t("report.servers", { n: 1 }), "1 Server");
+});
+
+test("what the service says in English about a note stands below the text in English alone", async () => {
+  const result = { kept: [], notes: [{ code: "orientation_applied", detail: "EXIF orientation 6" }] };
+  await loadTexts(["de"]);
+  assert.deepEqual(reportLines(result), [
+    { kind: "changed", text: "Das Bild wurde aufrecht gedreht.", title: "EXIF orientation 6" },
+  ]);
+  await loadTexts(["en"]);
+  assert.equal(reportLines(result)[0].detail, "EXIF orientation 6");
 });

@@ -54,3 +54,19 @@ test("a result of another size keeps what is seen", () => {
   view.setSize({ width: 10, height: 10 });
   assert.ok(view.isFitted);
 });
+
+test("a result of very few pixels is large enough to be seen", () => {
+  const viewport = { width: 1000, height: 1000 };
+  assert.equal(viewOf({ width: 4, height: 4 }, viewport).zoom, 80);
+  assert.equal(viewOf({ width: 200, height: 40 }, viewport).zoom, 5);
+});
+
+test("a result that is smaller than the view can be seen in its own pixels", () => {
+  const view = viewOf({ width: 100, height: 50 }, { width: 800, height: 800 });
+  view.zoomTo(view.actual);
+  assert.deepEqual([view.zoom, view.x, view.y, view.isFitted], [1, 50, 25, false]);
+  view.zoomTo(0.1);
+  assert.equal(view.zoom, 1);
+  view.fit();
+  assert.equal(view.zoom, 8);
+});

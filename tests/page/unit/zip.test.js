@@ -31,11 +31,12 @@ test("another program reads the file", async () => {
 });
 
 test("names are distinct, and safe on any file system", () => {
-  assert.deepEqual(distinctNames(["a.png", "A.png", "a.png", "x/y:z.png", "b"]), [
+  assert.deepEqual(distinctNames(["a.png", "A.png", "a.png", "x/y:z.png", "b", "a\u202Egnp.exe"]), [
     "a.png",
     "A-2.png",
     "a-3.png",
     "x_y_z.png",
     "b",
+    "a_gnp.exe",
   ]);
 });

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from enlarger.api.sources import has_thousands_of_parts, source_of
 from enlarger.errors import InvalidOption, MalformedJson, MissingBody
 from enlarger.models import Catalogue
-from enlarger.options import FLAGS, SCALES, read_options
+from enlarger.options import AUTO, DEFAULT_SCALE, FLAGS, SCALES, read_options
 from enlarger.request import UpscaleRequest
 
 _OTHER_SIZES = ("width", "height", "long_side", "short_side", "fit", "max_bytes")
@@ -70,10 +70,12 @@ def parse_job(
     Raises:
         RequestError: the first fault.
     """
-    scale = fields.get("scale", 2)
-    if isinstance(scale, bool) or not isinstance(scale, (int, float)) or scale not in SCALES:
+    model = fields.get("model", AUTO)
+    default_scale = _default_scale(catalogue, model)
+    scale = fields.get("scale", default_scale)
+    allowed = (default_scale, *SCALES)
+    if isinstance(scale, bool) or not isinstance(scale, (int, float)) or scale not in allowed:
         raise InvalidOption("Scale must be 2 or 4")
-    model = fields.get("model", "auto")
     if not isinstance(model, str):
         raise InvalidOption("Invalid model: it must be a string")
     catalogue.choose(model, scale=int(scale))
@@ -81,8 +83,15 @@ def parse_job(
     asked = {name: value for name, value in fields.items() if name not in _OTHER_SIZES}
     defaults = {"metadata": "strip", "frames": "first"}
     options = read_options({**defaults, **asked, "scale": scale}, strict=strict)
+    catalogue.check(options)
     inline = fields.get("inline", True)
     if not isinstance(inline, bool):
         raise InvalidOption("Invalid inline: it must be true or false")
     source = source_of(fields.get("img_url"), fields.get("image_b64"))
     return UpscaleRequest(source=source, options=options, request_id=request_id), inline
+
+
+def _default_scale(catalogue: Catalogue, model: object) -> int:
+    """Return the scale of requests that state none. Models that are wrong are refused later, after the scale."""
+    is_known = isinstance(model, str) and any(model == one.id for one in catalogue)
+    return catalogue.default_scale(str(model), DEFAULT_SCALE) if is_known else DEFAULT_SCALE

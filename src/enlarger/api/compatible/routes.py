@@ -181,6 +181,10 @@ class CompatibleRoutes:
                     "tiles_in_flight": server.tiles_in_flight,
                     "tiles_done": server.tiles_done,
                     "strikes": server.strikes,
+                    "device": None if server.facts is None else server.facts.device.id,
+                    "device_class": None
+                    if server.facts is None
+                    else server.facts.device.tile_class,
                     "rss_mb": None if server.rss_bytes is None else _mb(server.rss_bytes, 1),
                 }
                 for number, server in enumerate(self.engines.servers)

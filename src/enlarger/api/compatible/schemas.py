@@ -77,7 +77,7 @@ class Limits(TypedDict):
 
 
 class Health(Limits):
-    """Whether pictures can be enlarged now."""
+    """Whether pictures can be upscaled now."""
 
     status: Literal["healthy", "unhealthy"]
     timestamp: float
@@ -111,6 +111,10 @@ class Server(TypedDict):
     tiles_in_flight: int
     tiles_done: int
     strikes: int
+    device: str | None
+    """Name and driver of its device; null while it has not answered."""
+
+    device_class: str | None
     rss_mb: float | None
 
 

@@ -16,6 +16,7 @@ from enlarger.api.dialects.dialect import (
     fault_of,
     options_of,
     refuse_unknown,
+    renamed,
     source_named,
     unsupported,
 )
@@ -32,6 +33,8 @@ from enlarger.pipeline.progress import Listener
 from enlarger.request import UpscaleRequest
 
 _BY, _TO = 0, 1
+
+_DEFAULT_SCALE = 2
 """``resize_mode``: by a factor, or to a size."""
 
 COMMON = (
@@ -54,7 +57,7 @@ Tiles = tuple[int, int]
 
 
 class ExtraImage(TypedDict):
-    """The answer of AUTOMATIC1111's ``extra-single-image``."""
+    """The response of AUTOMATIC1111's ``extra-single-image``."""
 
     html_info: str
     image: FileText
@@ -62,7 +65,7 @@ class ExtraImage(TypedDict):
 
 
 class ExtraImages(TypedDict):
-    """The answer of AUTOMATIC1111's ``extra-batch-images``."""
+    """The response of AUTOMATIC1111's ``extra-batch-images``."""
 
     html_info: str
     images: list[FileText]
@@ -170,6 +173,8 @@ def _options(fields: Mapping[str, Any], catalogue: Catalogue) -> Options:
         "frames": "first",  # as the web UI does; html_info says so
         **_size(fields),
     }
+    if "scale" in values and "upscaling_resize" not in fields:
+        values["scale"] = catalogue.default_scale(values["model"], _DEFAULT_SCALE)
     return options_of(values, names=_NAMES, strict=False)
 
 
@@ -178,7 +183,7 @@ def _size(fields: Mapping[str, Any]) -> dict[str, Any]:
     if mode not in (_BY, _TO):
         raise fault_of("resize_mode", "range", "it must be 0 (by a factor) or 1 (to a size)")
     if mode == _BY:
-        return {"scale": fields.get("upscaling_resize", 2)}
+        return {"scale": fields.get("upscaling_resize", _DEFAULT_SCALE)}
     crop = fields.get("upscaling_crop", True)
     if crop not in (True, False):
         raise fault_of("upscaling_crop", "type", "it must be true or false")
@@ -270,7 +275,7 @@ class Automatic1111:
     async def single(self) -> Response:
         """``POST /sdapi/v1/extra-single-image``."""
         job = await self.reader.read(read_single, await self.reader.json_form())
-        with self._followed() as listener:
+        with self._followed() as listener, renamed(_NAMES):
             outcome = await self.upscaler.make(job, listener)
         body: ExtraImage = {
             "html_info": html_info(outcome),
@@ -281,7 +286,7 @@ class Automatic1111:
     async def batch(self) -> Response:
         """``POST /sdapi/v1/extra-batch-images``: one picture after another. The first error ends it."""
         jobs = await self.reader.read(read_batch, await self.reader.json_form())
-        with self._followed() as listener:
+        with self._followed() as listener, renamed(_NAMES):
             outcomes = [await self.upscaler.make(job, listener) for job in jobs]
         body: ExtraImages = {
             "html_info": "".join(map(html_info, outcomes)),

@@ -46,7 +46,7 @@ from enlarger.request import UpscaleRequest
 OWNER = "enlarger"
 """The owner of our models, where a name must have one."""
 
-_DEFAULT_SCALE = 4
+DEFAULT_SCALE = 4
 """The default of nightmareai/real-esrgan."""
 
 _PUBLISHED = {
@@ -170,7 +170,7 @@ def read(form: Form, catalogue: Catalogue, *, named: str | None = None) -> Reque
     model = _model([named, body.get("version")], fields, catalogue)
     values = {name: value for name, value in fields.items() if name not in OWN_FIELDS}
     if not any(values.get(name) is not None for name in _SIZES):
-        values["scale"] = _DEFAULT_SCALE
+        values["scale"] = catalogue.default_scale(model, DEFAULT_SCALE)
     options = options_of({**values, "model": model})
     given = [name for name in _PICTURE_FIELDS if fields.get(name)]
     if len(given) != 1:

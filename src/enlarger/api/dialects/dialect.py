@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -42,12 +43,27 @@ def options_of(
     Raises:
         InvalidOption: a value cannot be used. The error has the names of the request.
     """
-    try:
+    with renamed(names or {}):
         return read_options(values, strict=strict)
+
+
+@contextmanager
+def renamed(names: Mapping[str, str]) -> Iterator[None]:
+    """Give the errors of a block the names that the request has for options.
+
+    Args:
+        names: from our names to those of the request, where they differ.
+
+    Raises:
+        InvalidOption: the block raised it.
+    """
+    try:
+        yield
     except InvalidOption as error:
-        theirs = names or {}
+        if not error.faults:
+            raise
         faults = [
-            replace(fault, option=theirs.get(fault.option, fault.option)) for fault in error.faults
+            replace(fault, option=names.get(fault.option, fault.option)) for fault in error.faults
         ]
         raise InvalidOption.of(*faults) from error
 

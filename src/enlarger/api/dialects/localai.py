@@ -37,7 +37,7 @@ class MadeImage(TypedDict):
 
 
 class MadeImages(TypedDict):
-    """The answer of OpenAI's image routes."""
+    """The response of OpenAI's image routes."""
 
     id: str
     created: int

@@ -7,7 +7,8 @@ from types import MappingProxyType
 
 from enlarger.api.dialects.dialect import fault_of
 from enlarger.errors import UnknownModel
-from enlarger.models import Catalogue
+from enlarger.models import Catalogue, not_installed_text
+from enlarger.options import AUTO, DETECT
 
 ALIASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -38,7 +39,7 @@ _PLAIN = ("none", "lanczos", "nearest", "bicubic", "bilinear")
 
 
 def model_named(name: object, catalogue: Catalogue, *, field: str) -> str:
-    """The id of the model with a name; ``auto`` stays.
+    """The id of the model with a name; ``auto`` and ``detect`` stay.
 
     Args:
         name: one of our ids, or an alias.
@@ -52,16 +53,15 @@ def model_named(name: object, catalogue: Catalogue, *, field: str) -> str:
     if not isinstance(name, str):
         raise fault_of(field, "range", "it must be a string")
     id_ = _IDS.get(name, name)
-    if id_ == "auto" or id_ in {model.id for model in catalogue}:
+    if id_ in (AUTO, DETECT) or id_ in {model.id for model in catalogue}:
         return id_
-    there_are = f"there are {', '.join(names_of(catalogue))}"
     if name.lower() in _PLAIN:
         raise fault_of(
             field,
             "range",
-            f"{name} is plain resampling, which is never passed off as a model here; {there_are}",
+            f"{name} is plain resampling, which is never passed off as a model here; GET /v1/models lists the models",
         )
-    raise UnknownModel(f"'{name[:80]}' is not installed; {there_are}")
+    raise UnknownModel(not_installed_text(name, names_of(catalogue)))
 
 
 def names_of(catalogue: Catalogue) -> list[str]:

@@ -22,7 +22,7 @@ from enlarger.errors import EnlargerError, ListNeedsKeys
 _ABOUT = """\
 Pictures in, larger pictures out: Real-ESRGAN models on your own machines.
 
-Every answer has `X-Request-Id`. Fields may be added to answers, and are never removed. `HEAD` is answered wherever `GET` is. If the
+Every response has `X-Request-Id`. Fields may be added to responses, and are never removed. `HEAD` is answered wherever `GET` is. If the
 operator set API keys, send one as `Authorization: Bearer <key>` or as `X-API-Key: <key>`."""
 
 _SECURITY: list[dict[str, list[str]]] = [{"bearer": []}, {"apiKey": []}, {}]

@@ -169,8 +169,8 @@ EVENTS = {
 """The answers of a stream of events."""
 
 TAGS = {
-    "pictures": "Enlarge a picture now.",
-    "jobs": "Enlarge pictures in the background.",
+    "pictures": "Upscale a picture now.",
+    "jobs": "Upscale pictures in the background.",
     "facts": "Models, estimates, errors.",
     "compatible": "`/upscale` and what belongs to it: every fault of the caller is a 400.",
     "operations": "Routes for operators.",
@@ -179,9 +179,9 @@ TAGS = {
 
 _TEXTS = {
     "Accept": "A media type of pictures, which selects the format; `application/octet-stream` for the same bytes in any format; "
-    "or `application/json`. Without this header the answer is the picture.",
+    "or `application/json`. Without this header the response is the picture.",
     "Prefer": "`respond-async`: 202 with a job at once. `wait=N`: 202 with a job after N seconds (RFC 7240).",
-    "Idempotency-Key": "A request with the same key and the same contents gets the first answer again.",
+    "Idempotency-Key": "A request with the same key and the same contents gets the first response again.",
     "Last-Event-ID": "The last event that the client has seen; the stream continues after it.",
     "Range": "A part of the bytes (RFC 9110).",
     "If-None-Match": "304 if the file has this `ETag`.",
@@ -190,7 +190,7 @@ _TEXTS = {
     "Retry-After": "Seconds after which to ask again.",
     "WWW-Authenticate": "How to send an API key.",
     "Preference-Applied": "The parts of `Prefer` that were honoured.",
-    "Idempotency-Replayed": "`true` if this is the answer to an earlier request.",
+    "Idempotency-Replayed": "`true` if this is the response to an earlier request.",
     "ETag": '`"sha256-<hex>"` of the bytes.',
     "Content-Range": "Which part of the file it is, and the size of the file in bytes.",
     "Accept-Ranges": "`bytes`.",
@@ -232,9 +232,9 @@ WORK: Errors = (
     *(errors.SourceUnreachable, errors.SourceTimeout, errors.SourceRefused, errors.SourceFailed),
     *(errors.NoEngineReady, errors.QueueFull, errors.RateLimited, errors.Draining),
     *(errors.OutOfMemory, errors.DeadlineExceeded, errors.EngineFailed, errors.WrongOutput),
-    *(errors.EngineLost, errors.StorageFull),
+    *(errors.EngineLost, errors.DeviceLost, errors.StorageFull),
 )
-"""The errors of enlarging a picture."""
+"""The errors of upscaling a picture."""
 
 STORED: Errors = (errors.StorageUnavailable,)
 RESULT: Errors = (errors.JobNotFinished, errors.JobWithoutResult, errors.ResultExpired)

@@ -76,7 +76,7 @@ _ALL = (
     _pictures(
         "POST /v1/upscale",
         "upscale",
-        "Enlarge a picture",
+        "Upscale a picture",
         {200: replace(_MADE, headers=_MADE_HEADERS), 202: _QUEUED},
         text=_FORMS,
         query=requests.UPSCALE,
@@ -87,7 +87,7 @@ _ALL = (
     _pictures(
         "GET /v1/upscale",
         "upscaleLink",
-        "Enlarge a picture, as a link",
+        "Upscale a picture, as a link",
         {**ranged(replace(_MADE, headers=_FACTS)), 202: _QUEUED},
         text="For pages and caches: the picture is `public` as long as it lives; JSON is not cached. A signed link needs no key.",
         query=requests.UPSCALE_LINK,
@@ -98,16 +98,16 @@ _ALL = (
     _compatible(
         "POST /upscale",
         "upscaleCompatible",
-        "Enlarge a picture two or four times",
+        "Upscale a picture two or four times",
         _UPSCALED,
-        text="Other fields are ignored. Metadata is removed unless `metadata` is `keep`. Only the first frame of an animation is enlarged.",
+        text="Other fields are ignored. Metadata is removed unless `metadata` is `keep`. Only the first frame of an animation is upscaled.",
         bodies=(requests.COMPATIBLE,),
         own_errors=WORK,
     ),
     _compatible(
         "GET /upscale",
         "upscaleCompatibleLink",
-        "Enlarge a picture two or four times, as a link",
+        "Upscale a picture two or four times, as a link",
         _UPSCALED,
         text="A request without a query may have JSON in its body, as with `POST`.",
         query=requests.COMPATIBLE_LINK,
@@ -119,14 +119,14 @@ _ALL = (
         "file",
         "The file of a result",
         ranged(Answer(text="The file.", media_types=PICTURE_TYPES, headers=FILE_HEADERS)),
-        text="Whoever knows the name may read the file.",
+        text="Anybody who knows the name can read the file.",
         query=requests.PREVIEW,
         own_errors=(errors.InvalidOption, errors.UnreadableImage, errors.ResultExpired, *STORED),
     ),
     _pictures(
         "POST /v1/compare",
         "compare",
-        "Enlarge one part of a picture with several models",
+        "Upscale one part of a picture with several models",
         ok(v1.Comparison),
         text=f"{_FORMS} `region` is required.",
         query=requests.COMPARE,
@@ -156,9 +156,9 @@ _ALL = (
     _jobs(
         "POST /v1/jobs",
         "submit",
-        "Enlarge a picture in the background",
+        "Upscale a picture in the background",
         {202: _QUEUED},
-        text=f"{_FORMS} A media type of pictures in `Accept` selects the format, as on `/v1/upscale`; the answer is JSON in any case.",
+        text=f"{_FORMS} A media type of pictures in `Accept` selects the format, as on `/v1/upscale`; the response is JSON in any case.",
         query=requests.UPSCALE,
         headers=("Accept", "Idempotency-Key"),
         bodies=requests.UPSCALE_BODIES,
@@ -243,7 +243,7 @@ _ALL = (
     _jobs(
         "POST /v1/batches",
         "submitBatch",
-        "Enlarge many pictures in the background",
+        "Upscale many pictures in the background",
         {202: _ACCEPTED},
         text="A fault in one item is the `error` of that item; the other items are processed.",
         headers=("Idempotency-Key",),
@@ -293,7 +293,7 @@ _ALL = (
         example={"code": "queue_full"},
     ),
     _compatible(
-        "GET /health", "health", "Whether pictures can be enlarged now", probe(schemas.Health)
+        "GET /health", "health", "Whether pictures can be upscaled now", probe(schemas.Health)
     ),
     _compatible(
         "GET /status",
@@ -334,7 +334,7 @@ _ALL = (
     _dialect(
         "POST /sdapi/v1/extra-single-image",
         "extraSingleImage",
-        "AUTOMATIC1111: enlarge a picture",
+        "AUTOMATIC1111: upscale a picture",
         ok(automatic1111.ExtraImage, headers=_TIMED),
         bodies=(requests.EXTRA_SINGLE,),
         own_errors=WORK,
@@ -342,7 +342,7 @@ _ALL = (
     _dialect(
         "POST /sdapi/v1/extra-batch-images",
         "extraBatchImages",
-        "AUTOMATIC1111: enlarge several pictures",
+        "AUTOMATIC1111: upscale several pictures",
         ok(automatic1111.ExtraImages),
         bodies=(requests.EXTRA_BATCH,),
         own_errors=WORK,
@@ -392,7 +392,7 @@ _ALL = (
     _dialect(
         "POST /v1/images/upscale",
         "imagesUpscale",
-        "LocalAI: enlarge a picture",
+        "LocalAI: upscale a picture",
         ok(localai.MadeImages, headers=_TIMED),
         # Every request may have this header. It is documented here because openapi-python-client 0.29 generates code that does
         # not run for an operation that takes several kinds of bodies and has no optional parameter.

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import copy
-from functools import cache
-
+from enlarger.api.dialects import cog
 from enlarger.api.document.operation import Body
-from enlarger.api.document.schemas import Schema, properties_of
+from enlarger.api.document.option_schemas import option_schemas
+from enlarger.api.document.schemas import Schema
 from enlarger.api.v1.batches import MOST_ITEMS
 from enlarger.api.v1.jobs import MOST_WAIT_S
 from enlarger.api.v1.lists import MOST_JOBS, USUAL_JOBS
 from enlarger.api.v1.shared_events import MOST_JOBS as MOST_FOLLOWED
 from enlarger.jobs.job import STATES
-from enlarger.options import Options
+from enlarger.options import DEFAULT_SCALE
 from enlarger.picture.preview import LEAST_SIDE_PX, MOST_SIDE_PX
 
 EXAMPLE_B64 = "iVBORw0KGgoAAAANSUhEUgAAAAQAAAADCAIAAAA7ljmRAAAAGklEQVR42mM8EaDBAANMDAwMPhpbIBxGZBkAVa8DrZ/mB7YAAAAASUVORK5CYII="
@@ -20,13 +19,11 @@ EXAMPLE_B64 = "iVBORw0KGgoAAAANSUhEUgAAAAQAAAADCAIAAAA7ljmRAAAAGklEQVR42mM8EaDBA
 
 EXAMPLE_URL = f"data:image/png;base64,{EXAMPLE_B64}"
 
-_options = cache(lambda: properties_of(Options))
-
 
 def options(*without: str, **more: Schema) -> Schema:
     """Return an object with all options of pictures but some, and with further properties."""
     properties = {
-        name: copy.deepcopy(value) for name, value in _options().items() if name not in without
+        name: value for name, value in option_schemas(DEFAULT_SCALE).items() if name not in without
     }
     return _object({**more, **properties}) | {"additionalProperties": False}
 
@@ -235,11 +232,13 @@ EXTRA_BATCH = _extras(
 )
 
 _INPUT = options(
+    "scale",
     image=_PICTURE,
     img=_PICTURE,
     face_enhance={"anyOf": [{"const": False}, {"type": "null"}]},
     tile={},
     version=_TEXT,
+    scale=option_schemas(cog.DEFAULT_SCALE)["scale"],
 )
 _PREDICTION_ID = _of("string", pattern="^[A-Za-z0-9._-]{1,64}$")
 PREDICTION = as_json(

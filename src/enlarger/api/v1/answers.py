@@ -17,6 +17,7 @@ from enlarger.errors import EnlargerError, NotAcceptable
 from enlarger.jobs import Batch, InputFacts, Job, ResultFacts, View
 from enlarger.options import DEFAULT_SCALE, Options
 from enlarger.picture.formats import MEDIA_TYPES, kind_for, suffix_of
+from enlarger.picture.values import Content
 from enlarger.pipeline.outcome import Outcome
 
 _JSON = "application/json"
@@ -35,15 +36,16 @@ _ALIASES = {
 
 FIDELITY_HEADERS = (
     *("X-Upscale-Model", "X-Upscale-Model-Sha256", "X-Upscale-Scale", "X-Upscale-Engine"),
-    *("X-Upscale-Precision", "X-Upscale-Tiles", "X-Upscale-Notes", "X-Upscale-Kept"),
-    *("X-Upscale-Color-Delta", "X-Upscale-Cache"),
+    *("X-Upscale-Precision", "X-Upscale-Device", "X-Upscale-Device-Class"),
+    *("X-Upscale-Tiles", "X-Upscale-Notes", "X-Upscale-Kept"),
+    *("X-Upscale-Color-Delta", "X-Upscale-Cache", "X-Upscale-Content", "X-Upscale-Denoise"),
     *("X-Origin-Width", "X-Origin-Height", "X-Result-Width", "X-Result-Height"),
 )
 """Names of all that ``fidelity_headers`` gives, for those who have to list them."""
 
 Kind = Literal["json", "image"]
-ModelOf = Callable[[Options, int, int], str]
-"""Tells the id of the model for a picture of that width and height."""
+ModelOf = Callable[[Options, int, int, Content | None], str]
+"""Tells the id of the model for a picture of that width and height that shows that content."""
 
 
 def negotiate(accept: str | None, format_: str | None) -> tuple[Kind, str | None]:
@@ -99,6 +101,7 @@ def made_object(result: ResultFacts) -> schemas.Made:
         },
         "input": input_object(result.input),
         **facts_of(result.run),
+        "denoise": result.run.denoise,
         "timing_ms": {
             **{stage: round(took_s * 1000) for stage, took_s in result.stages_s.items()},
             "total": round(result.took_s * 1000),
@@ -113,6 +116,7 @@ def input_object(source: InputFacts) -> schemas.Input:
         "height": source.height_px,
         "bytes": source.size_bytes,
         "format": source.format,
+        "content": source.content,
     }
 
 
@@ -132,12 +136,16 @@ def fidelity_headers(made: schemas.Made) -> dict[str, str]:
         "X-Upscale-Scale": f"{result['scale']:.6g}",
         "X-Upscale-Engine": made["engine"],
         "X-Upscale-Precision": made["precision"],
+        "X-Upscale-Device": made["device"],
+        "X-Upscale-Device-Class": made["device_class"],
         "X-Upscale-Tiles": f"{tiles['total']};servers={tiles['servers']};retried={tiles['retried']};"
         f"repeated={sum(tiles['repeated'].values())};reused={tiles['reused']}",
         "X-Upscale-Notes": ", ".join(dict.fromkeys(note["code"] for note in made["notes"])),
         "X-Upscale-Kept": ", ".join(made["kept"]),
         "X-Upscale-Color-Delta": f"{made['color_delta']:.2f}",
         "X-Upscale-Cache": made["cache"],
+        "X-Upscale-Content": made["input"]["content"] or "",
+        "X-Upscale-Denoise": "" if made["denoise"] is None else str(made["denoise"]),
         "X-Origin-Width": str(made["input"]["width"]),
         "X-Origin-Height": str(made["input"]["height"]),
         "X-Result-Width": str(result["width"]),
@@ -169,7 +177,9 @@ def job_object(view: View, *, public_url: str | None, model_of: ModelOf) -> sche
         "options": _options(job, model_of),
         "links": {
             "self": absolute(path, public_url),
+            "input": absolute(f"{path}/input", public_url),
             "events": absolute(f"{path}/events", public_url),
+            "tiles": absolute(f"{path}/tiles", public_url),
             "result": absolute(f"{path}/result", public_url),
         },
         "request_id": job.request_id,
@@ -230,7 +240,8 @@ def _options(job: Job, model_of: ModelOf) -> dict[str, Any]:
     if not shown:  # it was refused
         return shown
     if not shown.keys() & {"width", "height", "long_side", "short_side"}:
-        shown.setdefault("scale", DEFAULT_SCALE)
+        kept_size = job.result is not None and job.result.scale == 1
+        shown.setdefault("scale", 1 if kept_size else DEFAULT_SCALE)
     if job.input is not None or shown.get("format") != "auto":
         shown["format"] = kind_for(
             shown.get("format"), job.input.format if job.input is not None else "png"
@@ -239,8 +250,8 @@ def _options(job: Job, model_of: ModelOf) -> dict[str, Any]:
         shown["model"] = job.result.run.model
     elif job.input is not None:
         with suppress(EnlargerError):  # a model that is not installed any more
-            size_px = (job.input.width_px, job.input.height_px)
-            shown["model"] = model_of(Options.model_validate(job.options), *size_px)
+            found, options = job.input, Options.model_validate(job.options)
+            shown["model"] = model_of(options, found.width_px, found.height_px, found.content)
     return shown
 
 
@@ -253,6 +264,7 @@ def _job_result(job: Job, public_url: str | None) -> schemas.JobResult | None:
         **where,
         **made["result"],
         **facts_of(job.result.run),
+        "denoise": job.result.run.denoise,
         "timing_ms": made["timing_ms"],
     }
 

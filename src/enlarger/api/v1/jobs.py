@@ -64,7 +64,7 @@ class JobRoutes:
             raise cursor_fault() from error
         after = page.after(found[-1].id) if has_more else None
         body: schemas.JobList = {
-            "jobs": [self._object(await self.jobs.prospects.view(record)) for record in found],
+            "jobs": [self._object(view) for view in await self.jobs.prospects.views(found)],
             "next_cursor": found[-1].id if has_more else None,
             "links": {"next": after and absolute(f"/v1/jobs?{after}", self.public_url)},
             "request_id": g.request_id,

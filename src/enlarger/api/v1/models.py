@@ -8,34 +8,38 @@ from http import HTTPStatus
 from quart import Response
 
 from enlarger.api.v1 import schemas
+from enlarger.engine.shelf import Shelf
 from enlarger.engine.status import EngineStatus
 from enlarger.errors import EnlargerError, NotFound, by_code
-from enlarger.models import Catalogue, Model
+from enlarger.models import Model
 from enlarger.options import SCALES, Options
 
 _MODEL_OPTIONS = [name for name in Options.model_fields if name != "model"]
-"""Options of every model; no model has options of its own."""
+"""Options that models may have: ``denoise`` for those with noise levels, the others for every model."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelRoutes:
     """The handlers that say which models and which errors there are."""
 
-    catalogue: Catalogue
+    shelf: Shelf
     engines: EngineStatus
 
     async def index(self) -> schemas.Models:
-        """``GET /v1/models``: the installed models, and those that ``auto`` picks."""
+        """``GET /v1/models``: the models that are offered, those that ``auto`` picks, and rows that are left out."""
+        catalogue = self.shelf.catalogue
         return {
-            "models": [self._model_object(model) for model in self.catalogue],
-            "default": {
-                str(scale): self.catalogue.choose("auto", scale=scale).id for scale in SCALES
-            },
+            "models": [self._model_object(model) for model in catalogue],
+            "default": {str(scale): catalogue.choose("auto", scale=scale).id for scale in SCALES},
+            "left_out": [
+                {"row": row.row, "reason": row.reason, "still_offered": row.model}
+                for row in self.shelf.left_out
+            ],
         }
 
     async def show(self, model_id: str) -> schemas.Model:
         """``GET /v1/models/{id}``."""
-        for model in self.catalogue:
+        for model in self.shelf.catalogue:
             if model.id == model_id:
                 return self._model_object(model)
         raise NotFound("there is no such model")
@@ -44,7 +48,9 @@ class ModelRoutes:
         known = [
             one.facts for one in self.engines.servers if one.is_ready and one.facts is not None
         ]
-        here = [(server, facts) for server in known if (facts := server.model(model.id))]
+        here = [
+            (server, facts) for server in known if (facts := server.model(model.id, model.sha256))
+        ]
         mflop_per_s = self.engines.facts().all_mflop_per_s
         speed = None if mflop_per_s is None else mflop_per_s / model.mflop_per_px / 1e6
         seams = model.seams
@@ -53,15 +59,21 @@ class ModelRoutes:
             "title": model.title,
             "kind": model.architecture,
             "native_scale": model.scale,
-            "options": _MODEL_OPTIONS,
+            "noise_levels": list(model.denoise),
+            "default_noise_level": model.noise_level,
+            "options": [name for name in _MODEL_OPTIONS if name != "denoise" or model.denoise],
             "precisions": list(here[0][1].precisions) if here else [],
             "licence": model.licence,
+            "non_commercial": model.is_non_commercial,
+            "source": model.source,
+            "mflop_per_px": round(model.mflop_per_px, 4),
             "sha256": model.sha256,
             "bytes": model.size_bytes,
             "halo": model.halo_px,
             "seams": "none" if model.halo_is_exact else "blended",
             "installed": True,
             "ready_on": len(here),
+            "devices": list(dict.fromkeys(server.device.id for server, _ in here)),
             "measured": {
                 "megapixels_per_s": None if speed is None else round(speed, 4),
                 "seam_median_db": None if seams is None else seams.median_db,

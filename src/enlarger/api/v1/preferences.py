@@ -27,7 +27,7 @@ def read_preference(header: str | None, *, limit_s: float) -> Preference:
 
     Args:
         header: all its values, with commas.
-        limit_s: longest wait that is to be had.
+        limit_s: the longest wait that is possible.
     """
     found: dict[str, str] = {}
     for part in (header or "").split(","):

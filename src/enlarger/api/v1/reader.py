@@ -21,6 +21,7 @@ from enlarger.api.v1.requests import (
     read_form,
     read_request,
 )
+from enlarger.engine.shelf import Shelf
 from enlarger.jobs import Asked
 from enlarger.models import Catalogue
 from enlarger.threads import in_thread
@@ -37,10 +38,15 @@ def owner_of_request() -> str:
 class RequestReader:
     """Reads the requests of ``/v1`` that bring or name a picture."""
 
-    catalogue: Catalogue
+    shelf: Shelf
     executor: Executor
     has_webhooks: bool
     """Whether this server sends any."""
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The models that are offered now."""
+        return self.shelf.catalogue
 
     async def form(self) -> Form:
         """The fields of the request.

@@ -8,7 +8,7 @@ import re
 from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from werkzeug.datastructures import MultiDict
@@ -32,19 +32,19 @@ from enlarger.options import FLAGS, MAX_SIDE_PX, Options, read_options
 from enlarger.picture.values import Header
 from enlarger.request import BytesSource, UpscaleRequest
 
-LATER = ("wrap", "faces", "lossless", "blend", "tta", "denoise")
+LATER = ("wrap", "faces", "lossless", "blend", "tta")
 """Options whose names are taken, and which nobody can use yet."""
 
 SOURCES = ("img_url", "image_b64")
 _OWN = ("inline", "webhook")
 """Fields of a request that are neither source nor option of the picture."""
 
-_MOST_COMPARED = 16
+_MOST_COMPARED = 32
 """Models in one comparison."""
 
 _MOST_TEXT_BYTES = 65536
 _MOST_URL_SIGNS = 2048
-"""Of a webhook."""
+"""The longest URL of a webhook, in characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Request:
     """Whether a JSON answer carries the file."""
 
     webhook: str | None = None
-    """Who is told of the end of the job."""
+    """The URL that receives a message when the job ends."""
 
 
 def read_form(content_type: str | None, query: MultiDict[str, str], body: bytes) -> Form:
@@ -93,7 +93,7 @@ def read_form(content_type: str | None, query: MultiDict[str, str], body: bytes)
 def _check_query_has_defaults_alone(query: MultiDict[str, str]) -> None:
     """Refuse options in the query of a form or of JSON, except for those that say what holds anyway.
 
-    Whoever writes ``?scale=4`` behind a form's address means it. A client that is generated from the OpenAPI document
+    A caller who writes ``?scale=4`` behind a form's address means it. A client that is generated from the OpenAPI document
     sends every default of the query with every request, whatever its body is, and means nothing by it.
     """
     meant = [name for name, text in query.items(multi=True) if not _is_default(name, text)]
@@ -229,7 +229,7 @@ def read_webhook(url: object, *, enabled: bool) -> str | None:
     """The URL that is told of the end.
 
     Raises:
-        InvalidOption: it is none, or this server sends no webhooks.
+        InvalidOption: it is not a URL, or this server sends no webhooks.
     """
     if url is None:
         return None
@@ -271,7 +271,7 @@ def options_of(form: Form, *, catalogue: Catalogue) -> tuple[Options, bool]:
         faults += error.faults
     if faults or options is None:
         raise InvalidOption.of(*faults)
-    catalogue.choose(options.model, scale=4)
+    catalogue.check(options)
     return options, inline
 
 
@@ -279,7 +279,7 @@ def read_flag(text: str, name: str) -> bool:
     """A boolean from a query.
 
     Raises:
-        InvalidOption: it is none.
+        InvalidOption: it is not a boolean.
     """
     value = FLAGS.get(text.lower())
     if value is None:
@@ -288,7 +288,10 @@ def read_flag(text: str, name: str) -> bool:
 
 
 def compared_models(form: Form, *, catalogue: Catalogue) -> tuple[list[str], Form]:
-    """The models that are to be compared, all that are installed where none is named; and the rest of the form.
+    """The models that are to be compared, all that enlarge where none is named; and the rest of the form.
+
+    The rest names the first of them that can do what is asked, so that what only some of them can do, such as a noise
+    level, does not refuse the others.
 
     Raises:
         InvalidOption: ``models`` is no list of names.
@@ -298,7 +301,7 @@ def compared_models(form: Form, *, catalogue: Catalogue) -> tuple[list[str], For
     given = fields.pop("models", None)
     names = given.split(",") if isinstance(given, str) else given
     if given is None:
-        names = [model.id for model in catalogue]
+        names = [model.id for model in catalogue if model.scale > 1][:_MOST_COMPARED]
     if (
         not isinstance(names, list)
         or not names
@@ -307,15 +310,26 @@ def compared_models(form: Form, *, catalogue: Catalogue) -> tuple[list[str], For
     ):
         detail = f"it must be 1 to {_MOST_COMPARED} ids of models"
         raise InvalidOption.of(Fault("models", "type", detail))
-    chosen = [catalogue.choose(name.strip(), scale=4).id for name in names]
-    return list(dict.fromkeys(chosen)), Form(fields, form.data, strict=form.strict)
+    chosen = list(dict.fromkeys(catalogue.choose(name.strip(), scale=4).id for name in names))
+    forms = [replace(form, fields={**fields, "model": model_id}) for model_id in chosen]
+    able = (one for one in forms if _is_possible(one, catalogue=catalogue))
+    return chosen, next(able, forms[0])
+
+
+def _is_possible(form: Form, *, catalogue: Catalogue) -> bool:
+    """Whether the model of a form can do what its options ask for."""
+    try:
+        options_of(form, catalogue=catalogue)
+    except InvalidOption:
+        return False
+    return True
 
 
 def idempotency_key(header: str | None) -> str | None:
     """The key of a request.
 
     Raises:
-        InvalidOption: it is none.
+        InvalidOption: it is not a key.
     """
     if header is None:
         return None
@@ -325,11 +339,18 @@ def idempotency_key(header: str | None) -> str | None:
     return header
 
 
+_NEW_OPTIONS = ("denoise", "device")
+"""Options that the first databases do not know. Where they are not used, fingerprints are as they were, so that a client
+that repeats a request after an upgrade finds its job."""
+
+
 def fingerprint(path: str, wanted: Request) -> str:
     """Equal for requests of one route with the same options and picture, in whatever form they come."""
     source = wanted.job.source
     picture = source.sha256 if isinstance(source, BytesSource) else source.url
-    options = wanted.job.options.model_dump_json()
+    asked = wanted.job.options
+    unused = {name for name in _NEW_OPTIONS if getattr(asked, name) is None}
+    options = asked.model_dump_json(exclude=unused)
     parts = (path, options, str(wanted.inline), picture, wanted.webhook or "")
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 

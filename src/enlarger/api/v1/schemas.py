@@ -10,6 +10,7 @@ from enlarger.api.facts import Facts, Link, Size
 from enlarger.api.streaming import FileText
 from enlarger.api.v1.problems import Problem
 from enlarger.jobs.job import State
+from enlarger.picture.values import Content
 from enlarger.pipeline.progress import Stage
 
 
@@ -20,6 +21,8 @@ class Input(TypedDict):
     height: int
     bytes: int
     format: str
+    content: Content | None
+    """What its pixels show, if the request has ``model=detect``."""
 
 
 class FileFacts(TypedDict):
@@ -45,6 +48,9 @@ class FileWithBytes(File):
 
 
 class _Timed(Facts):
+    denoise: int | None
+    """The noise level of the model; null if it has no such choice."""
+
     input: Input
     timing_ms: dict[str, int]
     """Milliseconds by stage, and ``total``."""
@@ -71,7 +77,7 @@ class Compared(TypedDict):
 
 
 class Comparison(TypedDict):
-    """The same part of a picture, enlarged by several models."""
+    """The same part of a picture, upscaled by several models."""
 
     results: list[Result | Compared]
     request_id: str
@@ -133,6 +139,9 @@ class ShownTiles(TypedDict):
 class JobResult(File, Facts):
     """The result of a job."""
 
+    denoise: int | None
+    """The noise level of the model; null if it has no such choice."""
+
     timing_ms: dict[str, int]
     """Milliseconds by stage, and ``total``."""
 
@@ -141,7 +150,13 @@ class Links(TypedDict):
     """The URLs of a job."""
 
     self: str
+    input: str
+    """A preview of the picture; see ``max_side``."""
+
     events: str
+    tiles: str
+    """The finished tiles, while the job is queued or running."""
+
     result: str
 
 
@@ -237,6 +252,15 @@ class Estimate(TypedDict):
 
     output: NotRequired[Size]
     model: NotRequired[str]
+    denoise: NotRequired[int | None]
+    """The noise level of the model; null if it has no such choice."""
+
+    content: NotRequired[Content | None]
+    """What the picture shows, by which ``detect`` chooses the model; null if the request names a model, or ``auto``."""
+
+    content_basis: NotRequired[Literal["pixels", "assumed"] | None]
+    """``assumed``: the request has a size alone, so that nobody can look at pixels. Null if ``content`` is."""
+
     precision: NotRequired[str | None]
     """The precision of the computation; null while no model server has the model ready."""
 
@@ -244,6 +268,9 @@ class Estimate(TypedDict):
     memory_bytes: NotRequired[int]
     queue: NotRequired[Queue]
     eta_s: NotRequired[float | None]
+    wait_s: NotRequired[float | None]
+    """The part of ``eta_s`` in which earlier requests are computed. It passes once for several pictures; null if ``eta_s`` is."""
+
     basis: NotRequired[Literal["measured"] | None]
     """How ``eta_s`` was found; null if there is none."""
 
@@ -288,11 +315,28 @@ class Model(TypedDict):
     """The architecture of its network."""
 
     native_scale: int
+    """1 for a model that removes noise at the size that the picture has."""
+
+    noise_levels: list[int]
+    """The values that ``denoise`` may have; empty if the model has no such choice."""
+
+    default_noise_level: int | None
+    """The level without ``denoise``; null if the model then leaves noise alone, or has no levels."""
+
     options: list[str]
     """Names of the options that a request for this model may have."""
 
     precisions: list[str]
     licence: str
+    non_commercial: bool
+    """Whether the licence forbids commercial use."""
+
+    source: str
+    """Where the weights come from."""
+
+    mflop_per_px: float
+    """Computing for one pixel of the picture, in million floating-point operations."""
+
     sha256: str
     """SHA-256 of the file with its weights."""
 
@@ -307,7 +351,23 @@ class Model(TypedDict):
     ready_on: int
     """Number of model servers that have it ready."""
 
+    devices: list[str]
+    """Names and drivers of the devices that these compute on."""
+
     measured: Measured
+
+
+class LeftOut(TypedDict):
+    """A row of ``MODEL_DIR`` that is not offered as it is now."""
+
+    row: str
+    """Name of its file."""
+
+    reason: str
+    """What is wrong, and what to do."""
+
+    still_offered: str | None
+    """Id of the model that is still offered for it, as it was before; null if there is none."""
 
 
 class Models(TypedDict):
@@ -316,3 +376,5 @@ class Models(TypedDict):
     models: list[Model]
     default: dict[str, str]
     """The model that ``auto`` selects, by scale."""
+
+    left_out: list[LeftOut]

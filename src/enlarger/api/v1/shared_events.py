@@ -65,7 +65,7 @@ def shared_id(seen: Mapping[str, int]) -> str:
     Args:
         seen: by the id of each job, the id of its last event that was sent; 0 if none was.
     """
-    # An id that does not fit is that of a job that is twelve days old; its stream begins again with its state.
+    # An id that does not fit is that of a job that is six days old; its stream begins again with its state.
     return "".join(
         _in_base64(_short(job_id)) + _in_base64(last if last < 1 << _BITS else 0)
         for job_id, last in seen.items()

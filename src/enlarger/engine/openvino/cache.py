@@ -54,8 +54,9 @@ class CompiledNetwork:
             graph += [Path(int8.__file__), model.ranges]
         graph_sha256 = hashlib.sha256(b"".join(path.read_bytes() for path in graph)).hexdigest()
         processor = ov.Core().get_property(device, "FULL_DEVICE_NAME")
+        layers = graphs.layers_of(model)
         key = hashlib.sha256(
-            f"{_FORM}|{ov.__version__}|{device}|{processor}|{model.sha256}|{graph_sha256}".encode()
+            f"{_FORM}|{ov.__version__}|{device}|{processor}|{model.sha256}|{graph_sha256}{layers}".encode()
         ).hexdigest()
         self._folder = folder
         of_device = "" if device == "CPU" else f"-{device.lower()}"
@@ -91,7 +92,7 @@ def damaged(folder: Path) -> list[Path]:
 
 def _read(path: Path) -> Blob | None:
     try:
-        # Read, not mapped: a file that somebody cuts meanwhile must not end the process.
+        # Read, not mapped: a file that is cut meanwhile must not end the process.
         kept = np.fromfile(path, np.uint8)
     except OSError:
         return None

@@ -8,12 +8,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
 
+import numpy as np
 import openvino as ov
 import structlog
 
+from enlarger.engine.device import Device
 from enlarger.engine.local import LocalEngine
 from enlarger.engine.openvino import graphs
 from enlarger.engine.openvino.cache import Blob, CompiledNetwork
+from enlarger.engine.openvino.devices import choose_device, described
 from enlarger.engine.openvino.network import OpenVINONetwork
 from enlarger.engine.openvino.processor import Processor, this_processor
 from enlarger.engine.runtime import Network, Runtime, Tolerance
@@ -31,9 +34,9 @@ _LARGE_BYTES = 1 << 20
 in use: its buffers grow with the tile."""
 
 _TOLERANCES = MappingProxyType(
-    {"f32": Tolerance(4, 0.15), "bf16": Tolerance(16, 0.7), "int8": Tolerance(60, 2.5)}
+    {"f32": Tolerance(4, 0.15), "bf16": Tolerance(16, 1.0), "int8": Tolerance(60, 2.5)}
 )
-"""Measured: f32 2 and 0.1, bf16 4 and 0.25, int8 25 and 0.8."""
+"""Measured: f32 2 and 0.1, bf16 7 and 0.7 (x4plus 4 and 0.25), int8 25 and 0.8."""
 
 
 class OpenVINORuntime(Runtime):
@@ -44,6 +47,8 @@ class OpenVINORuntime(Runtime):
         cache_folder: folder for compiled networks; None keeps none.
         device: OpenVINO's name of the device.
         processor: what the networks will be compiled for; None describes the processor that this runs on.
+        is_interruptible: whether a tile that nobody waits for any more is stopped while it is computed. Each stream then has
+            a network of its own: with x4plus in bf16, each stream after the first takes 100 MB more.
     """
 
     def __init__(
@@ -53,11 +58,14 @@ class OpenVINORuntime(Runtime):
         cache_folder: Path | None = None,
         device: str = "CPU",
         processor: Processor | None = None,
+        is_interruptible: bool = True,
     ) -> None:
         keep_large_blocks_apart(_LARGE_BYTES)
         self._device = device
+        self._described = described(device)
         self._threads = threads
         self._cache_folder = cache_folder
+        self._is_interruptible = is_interruptible
         self._precisions = (processor or this_processor(device)).precisions
         self._reading: dict[tuple[str, str], Future[list[Blob | None]]] = {}
         """Files that are being read, by model and precision."""
@@ -68,9 +76,9 @@ class OpenVINORuntime(Runtime):
         return "openvino"
 
     @property
-    def device(self) -> str:
+    def device(self) -> Device:
         """See ``Runtime``."""
-        return self._device.lower()
+        return self._described
 
     @property
     def precisions(self) -> tuple[str, ...]:
@@ -90,23 +98,23 @@ class OpenVINORuntime(Runtime):
         """See ``Runtime``."""
         return _TOLERANCES
 
-    def has_precision(self, model: Model, precision: str) -> bool:
-        """See ``Runtime``."""
-        return super().has_precision(model, precision) and graphs.has_precision(model, precision)
-
     def make(self, model: Model, precision: str, streams: int) -> Network:
         """See ``Runtime``."""
         ranges = model.read_ranges() if precision == "int8" else None
         in_float = self._arithmetic(precision)
         config = self._config(precision, streams)
-        compiled = []
-        for part in graphs.parts_of(model):
-            graph = graphs.build(model, ranges, in_float, part=part.name)
-            try:
-                compiled.append(ov.Core().compile_model(graph, self._device, config))
-            except RuntimeError as error:
-                raise EngineFailed(f"{model.id} cannot be compiled for this processor") from error
-        return self._network(model, compiled, streams)
+        parts = [
+            graphs.build(model, ranges, in_float, part=part.name) for part in graphs.parts_of(model)
+        ]
+        try:
+            compiled = [ov.Core().compile_model(part, self._device, config) for part in parts]
+            copies = [compiled]
+            if self._copies(streams) > 1:
+                blobs = [_tensor(part.export_model().getbuffer()) for part in compiled]
+                copies += [self._imported(blobs, config) for _ in range(1, self._copies(streams))]
+        except RuntimeError as error:
+            raise EngineFailed(f"{model.id} cannot be compiled for this processor") from error
+        return self._network(model, copies, streams)
 
     def keep(self, model: Model, precision: str, network: Network) -> None:
         """See ``Runtime``."""
@@ -138,10 +146,22 @@ class OpenVINORuntime(Runtime):
             verified.result()
         return network
 
-    def _network(self, model: Model, compiled: Sequence[Any], streams: int) -> OpenVINONetwork:
-        return OpenVINONetwork(
-            model.scale, model.margin_px, graphs.parts_of(model), compiled, streams
-        )
+    def _network(
+        self, model: Model, copies: Sequence[Sequence[Any]], streams: int
+    ) -> OpenVINONetwork:
+        return OpenVINONetwork(model.scale, model.frame, graphs.parts_of(model), copies, streams)
+
+    def _copies(self, streams: int) -> int:
+        """Return how often a network is loaded."""
+        return streams if self._is_interruptible else 1
+
+    def _imported(self, blobs: Sequence[Any], config: dict[str, Any]) -> list[Any]:
+        """Return the compiled parts of a network that was exported.
+
+        Raises:
+            RuntimeError: a blob is damaged.
+        """
+        return [ov.Core().import_model(blob, self._device, config) for blob in blobs]
 
     def _files(self, model: Model, precision: str) -> list[CompiledNetwork]:
         """Return the files of a network's parts, whether they exist or not."""
@@ -164,14 +184,11 @@ class OpenVINORuntime(Runtime):
         Raises:
             RuntimeError: a blob is damaged.
         """
-        core, config = ov.Core(), self._config(precision, streams)
-        parts = []
-        for blob in blobs:
-            if blob is None:
-                return None
-            # A tensor over what was read: from a stream, the runtime would copy it, more than once.
-            parts.append(core.import_model(ov.Tensor(blob), self._device, config))
-        return self._network(model, parts, streams)
+        if any(blob is None for blob in blobs):
+            return None
+        config, parts = self._config(precision, streams), [_tensor(blob) for blob in blobs]
+        copies = [self._imported(parts, config) for _ in range(self._copies(streams))]
+        return self._network(model, copies, streams)
 
     @property
     def _best_in_float(self) -> str:
@@ -188,11 +205,16 @@ class OpenVINORuntime(Runtime):
             # OpenVINO would choose bf16 by itself where the processor has it: always say which. A network in bf16
             # has its types in the graph, and f32 where it has no others.
             "INFERENCE_PRECISION_HINT": self._best_in_float if precision == "int8" else "f32",
-            "NUM_STREAMS": streams,
-            "INFERENCE_NUM_THREADS": self._threads // streams * streams,
+            "NUM_STREAMS": streams // self._copies(streams),
+            "INFERENCE_NUM_THREADS": self._threads // streams * (streams // self._copies(streams)),
             # Pinned, the threads of several model servers sit on the same cores.
             "ENABLE_CPU_PINNING": False,
         }
+
+
+def _tensor(blob: Any) -> ov.Tensor:
+    """Return a tensor over the bytes of a compiled network: from a stream, the runtime would copy them, more than once."""
+    return ov.Tensor(np.frombuffer(blob, np.uint8))
 
 
 class OpenVINOEngine(LocalEngine):
@@ -202,11 +224,26 @@ class OpenVINOEngine(LocalEngine):
         self,
         catalogue: Catalogue,
         *,
+        device: str = "CPU",
         threads: int,
         precision: str = "auto",
         cache_folder: Path | None = None,
+        budget_bytes: int | None = None,
         one_picture: bool = False,
         processor: Processor | None = None,
     ) -> None:
-        runtime = OpenVINORuntime(threads=threads, cache_folder=cache_folder, processor=processor)
-        super().__init__(catalogue, runtime, precision=precision, one_picture=one_picture)
+        runtime = OpenVINORuntime(
+            device=choose_device(device),
+            threads=threads,
+            cache_folder=cache_folder,
+            processor=processor,
+            # A process that enlarges one picture at a time ends when it is abandoned, and starts sooner with one network.
+            is_interruptible=not one_picture,
+        )
+        super().__init__(
+            catalogue,
+            runtime,
+            precision=precision,
+            budget_bytes=budget_bytes,
+            one_picture=one_picture,
+        )

@@ -1,4 +1,4 @@
-"""Rows of jobs, batches and deliveries: who may run what, and what became of it."""
+"""The rows that gateways share: jobs, batches and deliveries, finished results, rates, and the gateways themselves."""
 
 from __future__ import annotations
 
@@ -10,12 +10,26 @@ from sqlalchemy import delete, exists
 from enlarger.jobs.rows.batches import BatchRows
 from enlarger.jobs.rows.database import Database
 from enlarger.jobs.rows.deliveries import DeliveryRows
+from enlarger.jobs.rows.gateways import GatewayRows
 from enlarger.jobs.rows.jobs import JobRows
+from enlarger.jobs.rows.notices import Notices
 from enlarger.jobs.rows.queue import Queue
+from enlarger.jobs.rows.rates import RateRows
 from enlarger.jobs.rows.records import ended_jobs, unlocked_jobs
+from enlarger.jobs.rows.results import ResultRows
 from enlarger.jobs.rows.tables import batches, deliveries, jobs
 
-__all__ = ["BatchRows", "DeliveryRows", "JobRows", "Queue", "Rows"]
+__all__ = [
+    "BatchRows",
+    "DeliveryRows",
+    "GatewayRows",
+    "JobRows",
+    "Notices",
+    "Queue",
+    "RateRows",
+    "ResultRows",
+    "Rows",
+]
 
 
 class Rows:
@@ -33,13 +47,18 @@ class Rows:
 
     def __init__(self, url: str) -> None:
         self._database = Database(url)
-        self.jobs = JobRows(self._database)
-        self.queue = Queue(self._database)
+        self.notices = Notices(self._database)
+        self.jobs = JobRows(self._database, self.notices)
+        self.queue = Queue(self._database, self.notices)
         self.batches = BatchRows(self._database)
         self.deliveries = DeliveryRows(self._database)
+        self.results = ResultRows(self._database)
+        self.rates = RateRows(self._database)
+        self.gateways = GatewayRows(self._database)
 
     async def __aenter__(self) -> Self:
         await self._database.open()
+        self.notices.open()
         return self
 
     async def __aexit__(
@@ -48,6 +67,7 @@ class Rows:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        await self.notices.close()
         await self._database.close()
 
     async def forget(self, before: float) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from sqlalchemy import (
@@ -22,13 +23,14 @@ from sqlalchemy import (
     select,
     text,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from enlarger.errors import ConfigError, StorageFull
 from enlarger.jobs.rows import tables
-from enlarger.jobs.rows.engines import engine_of
+from enlarger.jobs.rows.engines import BUSY_S, engine_of
 from enlarger.jobs.rows.failures import (
     AT_START,
     NOT_WRITABLE,
@@ -43,6 +45,9 @@ from enlarger.jobs.rows.failures import (
 from enlarger.jobs.rows.migrations import VERSION, migrate, version_of
 from enlarger.reasons import reason_of
 from enlarger.repeated import Repeated
+
+if TYPE_CHECKING:
+    import psycopg
 
 log = structlog.get_logger()
 
@@ -69,12 +74,12 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self._engine = engine_of(url)
-        self._is_sqlite = self._engine.dialect.name == "sqlite"
+        self.is_sqlite = self._engine.dialect.name == "sqlite"
         self._writes = self._engine.execution_options(writes=True)
         # SQLite has one writer. Those of this process take turns here: SQLite itself would let them wait by sleeping.
-        self._turn = asyncio.Lock() if self._is_sqlite else None
+        self._turn = asyncio.Lock() if self.is_sqlite else None
         self._under_way: set[asyncio.Task[list[RowMapping]]] = set()
-        self._file = Path(self._engine.url.database or "") if self._is_sqlite else None
+        self._file = Path(self._engine.url.database or "") if self.is_sqlite else None
         self._opened: tuple[int, int] | None = None
         """Which file it was when it was opened."""
 
@@ -109,13 +114,13 @@ class Database:
                 # First without aiosqlite: its thread outlives a connection that fails, and then speaks of a closed loop.
                 await asyncio.to_thread(_try, self._file)
             async with self._writes.begin() as connection:
-                if self._is_sqlite:
+                if self.is_sqlite:
                     await self._check(connection)
                 else:
                     await self._check_kind(connection)
                     await connection.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": _LOCK})
                 version = await connection.run_sync(prepare)
-                if version == VERSION and not self._is_sqlite:
+                if version == VERSION and not self.is_sqlite:
                     await self._check_rights(connection)
                 return version
         except (DBAPIError, PoolTimeout, sqlite3.Error, OSError) as error:
@@ -126,7 +131,7 @@ class Database:
             raise
 
     async def _stay_open(self) -> None:
-        """Open it again if somebody removed the file, as one who empties the folder of results.
+        """Open it again if the file was removed, for example together with the folder of results.
 
         What is written to a removed file is lost.
 
@@ -184,6 +189,21 @@ class Database:
         if self._under_way:
             await asyncio.wait(self._under_way, timeout=_END_S)
 
+    def insert(self, table: Table) -> postgresql.Insert | sqlite.Insert:
+        """Return a statement that adds a row, or changes the one that is there: see ``on_conflict_do_update``."""
+        return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
+
+    async def own_connection(self) -> psycopg.AsyncConnection[Any]:
+        """Return a connection to PostgreSQL for the caller alone, each statement a transaction.
+
+        Raises:
+            psycopg.Error: the database is away.
+        """
+        import psycopg
+
+        _, arguments = self._engine.dialect.create_connect_args(self._engine.url)
+        return await psycopg.AsyncConnection.connect(autocommit=True, **arguments)
+
     async def read(self, statement: Select[Any]) -> list[RowMapping]:
         """The rows it finds.
 
@@ -234,13 +254,26 @@ def _identity(file: Path | None) -> tuple[int, int] | None:
 
 
 def _try(file: Path) -> None:
-    """Open the file and close it.
+    """Open the file, set its journal mode, and close it.
+
+    In this mode a transaction survives the process, and readers do not wait for the writer. SQLite waits for its turn to
+    write, but not for its turn to change the mode, so this tries again while other processes do the same.
 
     Raises:
         sqlite3.Error: SQLite cannot do that.
     """
-    with closing(sqlite3.connect(file)) as connection:
-        connection.execute("PRAGMA schema_version")
+    give_up = time.monotonic() + BUSY_S
+    with closing(sqlite3.connect(file, timeout=0)) as connection:
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+                if not is_busy or time.monotonic() > give_up:
+                    raise
+                time.sleep(0.02)
+            else:
+                return
 
 
 async def _run(engine: AsyncEngine, statements: Sequence[Statement]) -> list[RowMapping]:

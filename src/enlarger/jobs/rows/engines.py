@@ -11,8 +11,9 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from enlarger.errors import ConfigError
+from enlarger.installation import install_command
 
-_BUSY_S = 10
+BUSY_S = 10
 """A process waits as long for its turn to write to an SQLite file, or for a connection to PostgreSQL."""
 
 _CONNECTIONS = 4
@@ -42,16 +43,26 @@ def engine_of(url: str) -> AsyncEngine:
     Raises:
         ConfigError: the URL has another form, or its driver is not installed. No text shows a password.
     """
+    file = sqlite_file(url)
+    return _postgresql(url) if file is None else _sqlite(file)
+
+
+def sqlite_file(url: str) -> Path | None:
+    """Return the file of an SQLite database; None for one of PostgreSQL.
+
+    Raises:
+        ConfigError: it is neither. The text shows no password.
+    """
     scheme = _SCHEME.match(url)
     kind = scheme[1].lower() if scheme else ""
     if kind in ("postgresql", "postgres"):
-        return _postgresql(url)
+        return None
     if url.startswith("sqlite:///") and url != "sqlite:///":
-        return _sqlite(Path(url.removeprefix("sqlite:///")))
+        return Path(url.removeprefix("sqlite:///"))
     # A file of such a name would be made, and its name may hold a password.
     if not url.strip() or kind == "sqlite" or (scheme and scheme[3]) or _KEY_VALUE.search(url):
         raise ConfigError(_FORMS)
-    return _sqlite(Path(url))
+    return Path(url)
 
 
 def _postgresql(url: str) -> AsyncEngine:
@@ -66,7 +77,7 @@ def _postgresql(url: str) -> AsyncEngine:
         raise ConfigError(_FORMS) from error
     # Without it, a server's own encoding decides whether there are texts in the answers, or bytes.
     query = {
-        "connect_timeout": str(_BUSY_S),
+        "connect_timeout": str(BUSY_S),
         **_FOUND_LOST,
         **parsed.query,
         "client_encoding": "utf8",
@@ -80,7 +91,7 @@ def _postgresql(url: str) -> AsyncEngine:
         )
     except ImportError as error:
         raise ConfigError(
-            "ENLARGER_DATABASE: PostgreSQL takes more packages: pip install 'enlarger[postgresql]'"
+            f"ENLARGER_DATABASE: PostgreSQL takes more packages: {install_command('postgresql')}"
         ) from error
 
 
@@ -98,7 +109,7 @@ def _sqlite(file: Path) -> AsyncEngine:
     engine = create_async_engine(
         # As an absolute path, ":memory:" is a file like any other.
         URL.create("sqlite+aiosqlite", database=str(file.absolute())),
-        connect_args={"timeout": _BUSY_S, "isolation_level": None},
+        connect_args={"timeout": BUSY_S, "isolation_level": None},
         pool_size=_CONNECTIONS,
         max_overflow=0,
     )
@@ -106,8 +117,6 @@ def _sqlite(file: Path) -> AsyncEngine:
     @event.listens_for(engine.sync_engine, "connect")
     def configure(connection: Any, _: object) -> None:
         cursor = connection.cursor()
-        # In this mode a transaction survives the process, and readers do not wait for the writer.
-        cursor.execute("PRAGMA journal_mode = WAL")
         cursor.execute("PRAGMA synchronous = NORMAL")
         cursor.close()
 

@@ -10,6 +10,7 @@ from sqlalchemy import update as change
 
 from enlarger.jobs.job import ENDED, STATES, Job, State
 from enlarger.jobs.rows.database import Database
+from enlarger.jobs.rows.notices import QUEUE, Notices
 from enlarger.jobs.rows.records import Records, ended_jobs, has_delivery, unlocked_jobs
 from enlarger.jobs.rows.tables import jobs
 
@@ -19,15 +20,20 @@ class JobRows:
 
     Args:
         database: holds them.
+        notices: tell other gateways which have changed.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, notices: Notices) -> None:
         self._database = database
+        self._notices = notices
         self._records = Records(database, Job, jobs)
 
     async def add(self, job: Job) -> Job:
         """Add a row; return it, or the one that has its owner's idempotency key already."""
-        return await self._records.add(job)
+        added = await self._records.add(job)
+        if added.state == "queued":
+            self._notices.tell(QUEUE)
+        return added
 
     async def add_all(self, added: Iterable[Job]) -> None:
         """Add rows: all of them, or none.
@@ -117,7 +123,10 @@ class JobRows:
         conditions = [jobs.c.id == id, jobs.c.state.in_(states)]
         if holder is not None:
             conditions.append(jobs.c.holder == holder)
-        return await self._records.change(and_(*conditions), **values)
+        changed = await self._records.change(and_(*conditions), **values)
+        if changed is not None:
+            self._notices.tell(id, *([QUEUE] if changed.state == "queued" else []))
+        return changed
 
     async def expire(self, now: float) -> list[Job]:
         """Let the results expire whose time is over; return their jobs, which no other call returns."""

@@ -13,7 +13,14 @@ from typing import Any
 import structlog
 from sqlalchemy import (
     JSON,
+    Column,
     Connection,
+    Double,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
     bindparam,
     column,
     insert,
@@ -163,7 +170,41 @@ def _error_facts(old: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-STEPS: tuple[Callable[[Connection], None], ...] = (_facts_for_answers,)
+def _shared_by_gateways(connection: Connection) -> None:
+    """2 to 3: gateways share finished results, rates and what they have admitted; lists have an index."""
+    metadata = MetaData()
+    Table(
+        "enlarger_results",
+        metadata,
+        Column("key", Text, primary_key=True),
+        Column("holder", Text),
+        Column("leased_until", Double, nullable=False),
+        Column("outcome", JSON),
+        Column("file_name", Text),
+        Column("expires_at", Double),
+        Index("enlarger_results_expires", "expires_at"),
+    )
+    Table(
+        "enlarger_rates",
+        metadata,
+        Column("caller", Text, primary_key=True),
+        Column("megapixels", Double, nullable=False),
+        Column("at", Double, nullable=False),
+    )
+    Table(
+        "enlarger_gateways",
+        metadata,
+        Column("holder", Text, primary_key=True),
+        Column("leased_until", Double, nullable=False),
+        Column("servers", Text, nullable=False),
+        Column("requests", Integer, nullable=False),
+        Column("mflop", Double, nullable=False),
+    )
+    metadata.create_all(connection, checkfirst=False)
+    connection.execute(text("CREATE INDEX enlarger_jobs_owner ON enlarger_jobs (owner, number)"))
+
+
+STEPS: tuple[Callable[[Connection], None], ...] = (_facts_for_answers, _shared_by_gateways)
 """Each brings the tables of one version, counted from 1, to the next."""
 
 VERSION = 1 + len(STEPS)

@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from sqlalchemy import and_, case, func, or_, select
+from sqlalchemy import ColumnElement, ScalarSelect, and_, func, select
 from sqlalchemy import update as change
+from sqlalchemy.sql.functions import FunctionElement
 
 from enlarger.jobs.job import Job
 from enlarger.jobs.rows.database import Database
+from enlarger.jobs.rows.notices import QUEUE, Notices
 from enlarger.jobs.rows.records import Records
 from enlarger.jobs.rows.tables import jobs
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The place of a queued job."""
+
+    position: int
+    """1 is the next."""
+
+    length: int
+    """The number of queued jobs."""
+
+    mflop_before: float
+    """The cost of the jobs before it, as far as it is known."""
 
 
 class Queue:
@@ -19,10 +37,12 @@ class Queue:
 
     Args:
         database: holds their rows.
+        notices: tell other gateways of jobs that may be begun, and of those that are.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, notices: Notices) -> None:
         self._database = database
+        self._notices = notices
         self._records = Records(database, Job, jobs)
 
     async def claim(
@@ -43,22 +63,19 @@ class Queue:
             jobs.c.state == "running", jobs.c.leased_until < now, jobs.c.id.not_in(exclude)
         )
         is_due = and_(jobs.c.state == "queued", jobs.c.not_before <= now)
-        chosen = (
-            select(jobs.c.number)
-            .where(or_(is_lost, is_due))
-            .order_by(case((jobs.c.state == "running", 0), else_=1), jobs.c.number)
-            .limit(1)
-            # Two gateways that choose at the same time choose different ones. SQLite lets one in at a time.
-            .with_for_update(skip_locked=True)
-        )
-        return await self._records.change(
-            jobs.c.number == chosen.scalar_subquery(),
+        # Each of the two reads the index on state and number up to its first row, however many jobs wait.
+        chosen = func.coalesce(_first(is_lost), _first(is_due))
+        claimed = await self._records.change(
+            jobs.c.number == chosen,
             state="running",
             holder=holder,
             leased_until=now + lease_s,
             attempts=jobs.c.attempts + 1,
             started_at=func.coalesce(jobs.c.started_at, now),
         )
+        if claimed is not None:
+            self._notices.tell(claimed.id)
+        return claimed
 
     async def renew(self, holder: str, ids: Collection[str], *, until: float) -> set[str]:
         """Hold these jobs longer; return those that ``holder`` still runs. The others are not its own any more."""
@@ -84,6 +101,8 @@ class Queue:
             **_released(not_before),
             **values,
         )
+        if released is not None:
+            self._notices.tell(id, QUEUE)
         return released is not None
 
     async def release_all(self, holder: str) -> None:
@@ -98,34 +117,30 @@ class Queue:
             .values(**_released(not_before=0.0))
         )
 
-    async def place(self, job: Job) -> tuple[int, int, float]:
-        """Return a queued job's place (1: the next), the queue's length, and the known cost before it in mflop."""
-        own = select(jobs.c.number).where(jobs.c.id == job.id).scalar_subquery()
-        is_before = jobs.c.number < own
-        (row,) = await self._database.read(
-            select(
-                func.count().filter(is_before).label("before"),
-                func.count().label("length"),
-                func.coalesce(func.sum(jobs.c.mflop).filter(is_before), 0.0).label("mflop"),
-            ).where(jobs.c.state == "queued")
-        )
-        return row["before"] + 1, row["length"], float(row["mflop"])
-
-    async def places(self, ids: Collection[str]) -> dict[str, tuple[int, int]]:
-        """Return the places of those jobs that are queued, by id, each with the queue's length. Place 1 is the next."""
+    async def places(self, ids: Collection[str]) -> dict[str, Place]:
+        """Return the places of those jobs that are queued, by id. The queue is read once, however many they are."""
         if not ids:
             return {}
+        is_queued = jobs.c.state == "queued"
+        # One window for both, and the length apart from it: PostgreSQL then goes over the rows of the queue once.
+        over = partial(FunctionElement.over, order_by=jobs.c.number, rows=(None, -1))
         queued = (
             select(
                 jobs.c.id,
-                func.row_number().over(order_by=jobs.c.number).label("place"),
-                func.count().over().label("length"),
+                over(func.row_number()).label("position"),
+                func.coalesce(over(func.sum(jobs.c.mflop)), 0.0).label("mflop_before"),
             )
-            .where(jobs.c.state == "queued")
+            .where(is_queued)
             .subquery()
         )
-        found = await self._database.read(select(queued).where(queued.c.id.in_(ids)))
-        return {row["id"]: (row["place"], row["length"]) for row in found}
+        length = select(func.count()).select_from(jobs).where(is_queued).scalar_subquery()
+        found = await self._database.read(
+            select(queued, length.label("length")).where(queued.c.id.in_(ids))
+        )
+        return {
+            row["id"]: Place(row["position"], row["length"], float(row["mflop_before"]))
+            for row in found
+        }
 
     async def waiting(self) -> tuple[int, float]:
         """Return the number of queued jobs, and the known cost of them all in mflop."""
@@ -136,6 +151,18 @@ class Queue:
             ).where(jobs.c.state == "queued")
         )
         return row["length"], float(row["mflop"])
+
+
+def _first(condition: ColumnElement[bool]) -> ScalarSelect[int]:
+    """Choose the first job for which this holds and that no other gateway is choosing. SQLite lets one in at a time."""
+    return (
+        select(jobs.c.number)
+        .where(condition)
+        .order_by(jobs.c.number)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+        .scalar_subquery()
+    )
 
 
 def _released(not_before: float) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The tables as this version has them. Whoever changes them adds a step to ``migrations.py``."""
+"""The tables as this version has them. A change of them adds a step to ``migrations.py``."""
 
 from __future__ import annotations
 
@@ -103,6 +103,7 @@ jobs = Table(
     Index("enlarger_jobs_key", "owner", "idempotency_key", unique=True),  # NULLs are no duplicates
     Index("enlarger_jobs_file_name", "file_name"),
     Index("enlarger_jobs_batch", "batch_id"),
+    Index("enlarger_jobs_owner", "owner", "number"),  # the list of a key's jobs, the newest first
 )
 
 batches = Table(
@@ -135,4 +136,36 @@ deliveries = Table(
     Column("ended_at", Real),
     Column("outcome", Text),
     Index("enlarger_deliveries_due", "ended_at", "due_at"),
+)
+
+# The three that follow are what gateways share besides jobs. They may be emptied at any time.
+
+results = Table(
+    "enlarger_results",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("holder", Text),
+    Column("leased_until", Real, nullable=False),
+    Column("outcome", _JSON),
+    Column("file_name", Text),
+    Column("expires_at", Real),
+    Index("enlarger_results_expires", "expires_at"),
+)
+
+rates = Table(
+    "enlarger_rates",
+    metadata,
+    Column("caller", Text, primary_key=True),
+    Column("megapixels", Real, nullable=False),
+    Column("at", Real, nullable=False),
+)
+
+gateways = Table(
+    "enlarger_gateways",
+    metadata,
+    Column("holder", Text, primary_key=True),
+    Column("leased_until", Real, nullable=False),
+    Column("servers", Text, nullable=False),
+    Column("requests", Integer, nullable=False),
+    Column("mflop", Real, nullable=False),
 )

@@ -21,8 +21,15 @@ class Compact(RecognisedKind):
     # More than any such network sees: tiles are exact.
     most_halo_px = 64
 
-    max_tile_px = 160_000
-    tile_bytes_per_px = 1000
+    def max_tile_px(self, graph: Graph) -> int:
+        """See ``Kind``."""
+        del graph
+        return 160_000
+
+    def tile_bytes_per_px(self, graph: Graph) -> int:
+        """See ``Kind``."""
+        del graph
+        return 1000
 
     def misfit(self, graph: Graph) -> str | None:
         """See ``Kind``."""

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from enlarger.geometry.tiles import BLEND_PX
 from enlarger.models.layers import Graph, Operation, Outline
+from enlarger.models.reach import Frame
 from enlarger.models.readers import WeightFiles
 
 COLOURS = 3
@@ -32,12 +34,8 @@ class Kind(Protocol):
         """Largest halo of a tile in LR pixels; networks that see farther are cut into tiles that blend."""
 
     @property
-    def max_tile_px(self) -> int:
-        """LR pixels of the largest tile, which limits the memory of a model server."""
-
-    @property
-    def tile_bytes_per_px(self) -> int:
-        """Bytes of memory for each LR pixel of a tile in f32, measured by benchmarks/tile_memory.py."""
+    def blend_px(self) -> int:
+        """LR pixels to which tiles fade into one another where they are not exact."""
 
     def describe(self, files: WeightFiles) -> Graph:
         """Return what the files state of a network of this kind.
@@ -54,8 +52,17 @@ class Kind(Protocol):
             WeightsError: the file is too short or too long, or stores weights in a way that is not supported.
         """
 
-    def margin_px(self, graph: Graph) -> int:
-        """Return the LR pixels at each side of which the network makes no pixels, so that a tile is mirrored there."""
+    def max_tile_px(self, graph: Graph) -> int:
+        """Return the LR pixels of the largest tile, which limits the memory of a model server."""
+
+    def tile_bytes_per_px(self, graph: Graph) -> int:
+        """Return the bytes of memory for each LR pixel of a tile in f32, as benchmarks/tile_memory.py measures them."""
+
+    def frame(self, graph: Graph) -> Frame:
+        """Return what lies between a tile and what the network takes and makes."""
+
+    def is_local(self, graph: Graph) -> bool:
+        """Return whether nothing is computed of the whole picture, such as a global mean."""
 
     def ranges_shape(self, graph: Graph) -> tuple[int, int] | None:
         """Return the shape of the tables of ranges that int8 needs; None if this kind cannot be computed in int8."""
@@ -73,6 +80,8 @@ class Kind(Protocol):
 class RecognisedKind:
     """What kinds share whose layers are recognised one by one: 3x3 convolutions with zeros around the picture."""
 
+    blend_px = BLEND_PX
+
     def describe(self, files: WeightFiles) -> Graph:
         """See ``Kind``."""
         return files.graph
@@ -81,10 +90,15 @@ class RecognisedKind:
         """See ``Kind``."""
         files.check_size()
 
-    def margin_px(self, graph: Graph) -> int:
+    def frame(self, graph: Graph) -> Frame:
         """See ``Kind``."""
         del graph
-        return 0
+        return Frame()
+
+    def is_local(self, graph: Graph) -> bool:
+        """See ``Kind``."""
+        del graph
+        return True
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,15 +51,20 @@ class Rrdb(RecognisedKind):
     name = "rrdb"
     scales: tuple[int, ...] = (4,)
 
-    # Such networks see farther than is worth computing: x4plus 349 px. 28 px is the widest halo with which 1024 x 1024
+    # These networks see farther than is worth computing: x4plus 349 px. 28 px is the widest halo with which 1024 x 1024
     # takes at most 1.25 times the computing of the network in one piece, with both networks of the wheel:
     # docs/decisions/0025.
     most_halo_px = 28
 
-    # A model server's memory: the trunk holds about 2.4 KB per LR pixel in f32. 379 x 379 is one of nine tiles of
-    # 1024 x 1024.
-    max_tile_px = 379 * 379
-    tile_bytes_per_px = 2400
+    def max_tile_px(self, graph: Graph) -> int:
+        """See ``Kind``."""
+        del graph
+        return 379 * 379  # one of nine tiles of 1024 x 1024
+
+    def tile_bytes_per_px(self, graph: Graph) -> int:
+        """See ``Kind``. It is what the trunk holds."""
+        del graph
+        return 2400
 
     def misfit(self, graph: Graph) -> str | None:
         """See ``Kind``."""

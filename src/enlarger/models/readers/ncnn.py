@@ -23,6 +23,7 @@ from enlarger.models.layers import Convolution, Floats, Graph, Layer, Operation,
 from enlarger.models.network import Network
 from enlarger.models.reach import Geometry, geometry
 from enlarger.models.readers.ncnn_network import read_network, read_weights, weights_bytes
+from enlarger.models.residual import with_picture_added
 
 _MAGIC = "7767517"
 _TAG_F16 = 0x01306B47
@@ -58,6 +59,9 @@ class NcnnFiles:
 
     binary: Path
     """The weights."""
+
+    is_residual: bool = False
+    """Whether the picture, enlarged by repeating pixels, is to be added to what the network makes."""
 
     _known: list[Graph] = field(default_factory=list, init=False, repr=False, compare=False)
     _networks: list[tuple[Network, Geometry]] = field(
@@ -105,8 +109,12 @@ class NcnnFiles:
     @property
     def _network(self) -> tuple[Network, Geometry]:
         if not self._networks:
-            network = read_network(self.param.name, read_text(self.param))
-            self._networks.append((network, geometry(network, source=self.param.name)))
+            name = self.param.name
+            network = read_network(name, read_text(self.param))
+            facts = geometry(network, source=name)
+            if self.is_residual:
+                network = with_picture_added(network, facts, source=name)
+            self._networks.append((network, facts))
         return self._networks[0]
 
     def arrays(self, sha256: str) -> dict[str, tuple[Floats, ...]]:

@@ -1,11 +1,13 @@
 // What people can do with pictures once they are in the list.
 
 import { Comparison } from "./compare.js";
-import { inputPlace, regionSide, secondsFor } from "./options.js";
+import { inputPlace, optionsFor, regionSide, secondsFor, settingsFor } from "./options.js";
+import { errorText } from "./problems.js";
 import { RegionPicker } from "./region.js";
+import { isShowable, previewAddress, resultAddress } from "./results.js";
 import { copyPicture, resultName, saveBlob } from "./saving.js";
 import { modelTitle } from "./settings.js";
-import { formatSeconds, t } from "./texts.js";
+import { formatExpected, t } from "./texts.js";
 import { zipper } from "./workers.js";
 
 const MOVING = ["sending", "queued", "running"];
@@ -14,16 +16,18 @@ export class Acts {
   #api;
   #pictures;
   #files;
+  #reader;
   #sender;
   #settings;
   #stage;
   #show;
   #notices;
 
-  constructor({ api, pictures, files, sender, settings, stage, show, notices }) {
+  constructor({ api, pictures, files, reader, sender, settings, stage, show, notices }) {
     this.#api = api;
     this.#pictures = pictures;
     this.#files = files;
+    this.#reader = reader;
     this.#sender = sender;
     this.#settings = settings;
     this.#stage = stage;
@@ -45,30 +49,57 @@ export class Acts {
 
   #picker;
   #comparison;
+  /** Pictures that were taken off the list and can be put back. */
+  #gone = [];
 
   select = (id) => this.#pictures.select(id);
 
   /** Cancel what is being made, or take a picture off the list. */
   end = async (id) => {
-    const { phase, fileId } = this.#pictures.get(id);
-    if (MOVING.includes(phase)) {
-      await this.#tried(() => this.#sender.cancel(id));
-      return;
-    }
-    this.#pictures.remove(id);
-    if (!this.#pictures.sharesFile(fileId)) this.#files.drop(fileId);
+    const picture = this.#pictures.get(id);
+    if (MOVING.includes(picture.phase)) await this.#tried(() => this.#sender.cancel(id));
+    else this.#remove([picture], t("news.removed", { name: picture.name }));
   };
 
   /** Take all off the list that is not being made. */
   clear = () => {
-    for (const { id, phase } of this.#pictures.all) if (!MOVING.includes(phase)) this.end(id);
+    const { all } = this.#pictures;
+    const gone = all.filter(({ phase }) => !MOVING.includes(phase));
+    if (!gone.length) this.#notices.tell(t("news.moving"));
+    else this.#remove(gone, t(gone.length < all.length ? "news.clearedSome" : "news.cleared", { n: gone.length }));
   };
+
+  /** Take pictures off the list. Their files are kept for as long as it can be undone. */
+  #remove(gone, text) {
+    const putBack = this.#pictures.remove(gone.map(({ id }) => id));
+    const undo = () => {
+      this.#gone = [];
+      putBack();
+      for (const { id, phase } of gone) if (phase === "reading") this.#reader.read(id);
+    };
+    const missed = () => {
+      // Others that were removed since may have the same file.
+      if (this.#gone === gone) this.#gone = [];
+      for (const { fileId } of gone) {
+        if (!this.#pictures.sharesFile(fileId) && !this.mayPutBack(fileId)) this.#files.drop(fileId);
+      }
+    };
+    this.#gone = gone;
+    this.#notices.offerUndo(text, { undo, missed });
+  }
+
+  /** Whether a file is that of a picture which can still be put back. */
+  mayPutBack(fileId) {
+    return this.#gone.some((picture) => picture.fileId === fileId);
+  }
 
   /** Send all that is ready. */
   startAll = () => {
-    const { options } = this.#settings;
-    for (const { id, estimate } of this.#pictures.inPhase("ready")) {
-      if (!estimate?.problem) this.#sender.send(id, options);
+    this.#api.remind();
+    const { options, problem } = this.#settings;
+    if (problem) return;
+    for (const picture of this.#pictures.inPhase("ready")) {
+      if (!picture.estimate?.problem) this.#sender.send(picture.id, optionsFor(picture, options));
     }
     this.#stage.element.focus({ preventScroll: true });
   };
@@ -77,16 +108,20 @@ export class Acts {
   again = (id) => {
     const picture = this.#pictures.get(id);
     const copied = this.#copyOf(picture);
-    this.#settings.options = picture.options;
+    this.#settings.options = settingsFor(picture);
     this.#pictures.select(copied.id);
     this.#settings.focus();
   };
+
+  /** Start again what failed since nobody had said which frames of the animation are wanted. */
+  withFrames = (id, frames) => this.#sender.send(id, { ...this.#pictures.get(id).options, frames });
 
   download = (id) => this.#tried(async () => saveBlob(await this.#resultOf(id), resultName(this.#pictures.get(id))));
 
   copy = (id) =>
     this.#tried(async () => {
-      await copyPicture(() => this.#resultOf(id));
+      const picture = this.#pictures.get(id);
+      await copyPicture(() => this.#api.blob(isShowable(picture) ? resultAddress(picture) : previewAddress(picture)));
       this.#notices.tell(t("news.copied"));
     });
 
@@ -94,8 +129,13 @@ export class Acts {
     // Opened at once: later it would be a window that nobody asked for.
     const tab = globalThis.open("", "_blank");
     await this.#tried(async () => {
-      const url = URL.createObjectURL(await this.#resultOf(id));
-      if (tab) tab.location.href = url;
+      try {
+        const url = URL.createObjectURL(await this.#resultOf(id));
+        if (tab) tab.location.href = url;
+      } catch (error) {
+        tab?.close();
+        throw error;
+      }
     });
   };
 
@@ -105,18 +145,25 @@ export class Acts {
       for (const picture of this.#pictures.inPhase("succeeded")) {
         files.push({ name: resultName(picture), blob: await this.#resultOf(picture.id) });
       }
-      saveBlob(await zipper.call("zip", { files }), "enlarged.zip");
+      saveBlob(await zipper.call("zip", { files }), "upscaled.zip");
     });
 
   /** Let people choose a part of the picture, and have all models make it. */
   compareRegion = async () => {
     const { selected } = this.#pictures;
     if (!selected?.width) return;
+    if (this.#settings.problem && !Object.keys(selected.options).length) {
+      this.#notices.tell(this.#settings.problem);
+      return;
+    }
+    // How fast they are may be known by now.
+    await this.#tried(async () => this.#settings.setModels((await this.#api.json("v1/models")).models));
+    if (this.#pictures.selected !== selected) return;
     const models = this.#settings.models.filter((model) => model.installed);
     const place = inputPlace(selected, this.#stage.view.size, selected.options);
     const told = (part) => {
       const seconds = secondsFor(part, models);
-      return seconds === null ? "" : `≈ ${formatSeconds(seconds)}`;
+      return seconds === null ? "" : formatExpected(seconds);
     };
     const region = await this.#picker.choose(selected, place, regionSide(models), told);
     if (!region || this.#pictures.selected !== selected) return;
@@ -131,16 +178,18 @@ export class Acts {
     this.#settings.options = { ...this.#optionsOf(picture), model };
     const id = picture.phase === "ready" ? picture.id : this.#copyOf(picture).id;
     this.#pictures.select(id);
-    this.#sender.send(id, this.#settings.options);
+    this.#api.remind();
+    this.#sender.send(id, optionsFor(picture, this.#settings.options));
   }
 
   /** What a picture was asked for with, or would be. */
-  #optionsOf({ options }) {
-    return Object.keys(options).length ? options : this.#settings.options;
+  #optionsOf(picture) {
+    return Object.keys(picture.options).length ? settingsFor(picture) : this.#settings.options;
   }
 
-  #copyOf({ fileId, name, bytes, type, url, width, height, thumbnail }) {
-    return this.#pictures.add({ fileId, name, bytes, type, url, width, height, thumbnail, phase: "ready" });
+  #copyOf({ fileId, name, bytes, type, url, width, height, isAnimation, frames, thumbnail }) {
+    const kept = { fileId, name, bytes, type, url, width, height, isAnimation, frames, thumbnail };
+    return this.#pictures.add({ ...kept, phase: "ready" });
   }
 
   #titleOf(modelId) {
@@ -149,14 +198,15 @@ export class Acts {
   }
 
   #resultOf(id) {
-    return this.#api.blob(`v1/jobs/${this.#pictures.get(id).jobId}/result`);
+    return this.#api.blob(resultAddress(this.#pictures.get(id)));
   }
 
   async #tried(action) {
+    this.#api.remind();
     try {
       await action();
     } catch (error) {
-      this.#notices.tell(error.message);
+      this.#notices.tell(errorText(error));
     }
   }
 }

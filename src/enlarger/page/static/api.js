@@ -1,9 +1,12 @@
 // Calls of the service. All addresses are relative to the page, so they are right below any path of a proxy.
 
-/** An error that the service answered, in its own words. */
+import { problemText } from "./problems.js";
+import { t } from "./texts.js";
+
+/** An error that the service answered, in the words of the page where it has some. */
 export class ApiError extends Error {
   constructor(status, problem, retryAfterS) {
-    super(problem.detail ?? problem.error ?? problem.title ?? `HTTP ${status}`);
+    super(problemText(problem) || `HTTP ${status}`);
     this.name = "ApiError";
     this.status = status;
     this.code = problem.code ?? "";
@@ -11,6 +14,14 @@ export class ApiError extends Error {
     this.retryAfterS = retryAfterS;
     /** @type {{option: string, detail: string}[]} what is wrong with options */
     this.faults = problem.errors ?? [];
+  }
+}
+
+/** The service wants a key, and people left the question for it. Calls may do once the API dispatches `resume`. */
+export class KeyNeeded extends ApiError {
+  constructor() {
+    super(401, { detail: t("key.needed") });
+    this.name = "KeyNeeded";
   }
 }
 
@@ -25,17 +36,19 @@ export class ConnectionLost extends Error {
 /** Statuses of a proxy whose service is away. */
 const AWAY = new Set([502, 504]);
 
+/** Dispatches `connection` when it is lost or back, and `resume` when calls that failed by it, or by a key, may do now. */
 export class Api extends EventTarget {
   #keys;
   #isConnected = true;
 
-  /** @param keys has `current`, and `ask(refused)`, which resolves when there is another one. */
+  /** @param {import("./keys.js").Keys} keys */
   constructor(keys) {
     super();
     this.#keys = keys;
+    keys.addEventListener("given", () => this.dispatchEvent(new Event("resume")));
   }
 
-  /** Whether the last call got an answer. `connection` is dispatched when it changes. */
+  /** Whether the last call got an answer. */
   get isConnected() {
     return this.#isConnected;
   }
@@ -45,7 +58,7 @@ export class Api extends EventTarget {
    *
    * @param {string} path relative, such as `v1/jobs`
    * @returns {Promise<Response>} with a status below 400
-   * @throws {ApiError|ConnectionLost|DOMException} the latter if the signal aborted it
+   * @throws {ApiError|KeyNeeded|ConnectionLost|DOMException} the last if the signal aborted it
    */
   async call(path, { headers = {}, ...init } = {}) {
     for (;;) {
@@ -57,8 +70,13 @@ export class Api extends EventTarget {
       if (response.ok) return response;
       const error = await errorOf(response);
       if (error.status !== 401) throw error;
-      await this.#keys.ask(key ? error.message : "", key);
+      if (!(await this.#keys.ask(key ? error.message : "", key))) throw new KeyNeeded();
     }
+  }
+
+  /** People do something that takes a call: if they left the question for a key, ask again. */
+  remind() {
+    this.#keys.remind();
   }
 
   /** Call the service, and read the JSON that it answers. */
@@ -108,6 +126,7 @@ export class Api extends EventTarget {
     if (isConnected === this.#isConnected) return;
     this.#isConnected = isConnected;
     this.dispatchEvent(new Event("connection"));
+    if (isConnected) this.dispatchEvent(new Event("resume"));
   }
 }
 

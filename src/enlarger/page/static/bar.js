@@ -3,6 +3,7 @@
 import { button, h, setAttribute, setChildren, setText } from "./dom.js";
 import { reportLines } from "./report.js";
 import { fractionOf, statusText } from "./rows.js";
+import { isSpecial } from "./service.js";
 import { formatBytes, formatSeconds, formatSize, formatTime, t } from "./texts.js";
 
 export class Bar {
@@ -12,7 +13,7 @@ export class Bar {
 
   /**
    * @param pictures
-   * @param {Object<string, (id: string) => Promise<void>>} acts `download`, `copy`, `open`, `again`, `end`
+   * @param {Object<string, (id: string) => Promise<void>>} acts `download`, `copy`, `open`, `again`, `withFrames`, `end`
    */
   constructor(pictures, acts) {
     this.#pictures = pictures;
@@ -21,7 +22,7 @@ export class Bar {
     this.#text = h("p", { class: "bar-text" });
     this.#progress = h("progress", { max: 1, value: 0, "aria-label": t("bar.progress") });
     this.#buttons = h("div", { class: "bar-buttons" });
-    this.#report = h("div", {
+    this.report = h("div", {
       class: "report",
       id: "report",
       popover: "auto",
@@ -33,15 +34,18 @@ export class Bar {
       { class: "info" },
       h("div", { class: "bar-words" }, this.#title, this.#text),
       this.#buttons,
-      this.#report,
+      this.report,
       this.#progress,
     );
     this.#done = this.#makeDone();
     this.#cancel = button({ icon: "cancel", text: t("bar.cancel"), press: () => this.#act("end") });
+    this.#frames = ["all", "first"].map((frames) =>
+      button({ text: t(`choice.${frames}`), press: () => this.#act("withFrames", frames) }),
+    );
     this.#retry = button({ icon: "again", text: t("bar.again"), press: () => this.#act("again") });
-    for (const type of ["change", "select"]) {
+    for (const type of ["change", "select", "tick"]) {
       pictures.addEventListener(type, ({ detail }) => {
-        if (type === "select" || detail.id === pictures.selected?.id) this.#soon();
+        if (type !== "change" || detail.id === pictures.selected?.id) this.#soon();
       });
     }
   }
@@ -50,9 +54,9 @@ export class Bar {
   #text;
   #progress;
   #buttons;
-  #report;
   #done;
   #cancel;
+  #frames;
   #retry;
 
   #makeDone() {
@@ -67,9 +71,9 @@ export class Bar {
     ];
   }
 
-  #act(name) {
+  #act(name, ...values) {
     const { selected } = this.#pictures;
-    if (selected) this.#acts[name](selected.id);
+    if (selected) this.#acts[name](selected.id, ...values);
   }
 
   #soon() {
@@ -100,10 +104,16 @@ export class Bar {
       "data-bad",
       phase === "failed" || phase === "refused" || Boolean(phase === "ready" && picture.estimate?.problem),
     );
-    if (isMoving) setChildren(this.#buttons, [this.#cancel]);
-    else if (phase === "succeeded") setChildren(this.#buttons, this.#done);
-    else setChildren(this.#buttons, ["failed", "canceled", "expired"].includes(phase) ? [this.#retry] : []);
+    setChildren(this.#buttons, this.#buttonsFor(picture, isMoving));
     if (phase === "succeeded") this.#showReport(picture.job.result);
+  }
+
+  #buttonsFor({ phase, job, code }, isMoving) {
+    if (isMoving) return [this.#cancel];
+    if (phase === "succeeded") return this.#done;
+    if (phase === "failed" && (job?.error?.code ?? code) === "animation_unsupported")
+      return [...this.#frames, this.#retry];
+    return ["failed", "canceled", "expired"].includes(phase) ? [this.#retry] : [];
   }
 
   #resultText({ job: { result, expires_at: expiresAt } }) {
@@ -119,14 +129,14 @@ export class Bar {
 
   #showReport(result) {
     const lines = reportLines(result);
-    setChildren(this.#report, [
+    setChildren(this.report, [
       h("h2", {}, t("report.title")),
       lines.length
         ? h(
             "ul",
             {},
-            lines.map(({ kind, text, detail }) =>
-              h("li", { "data-kind": kind }, text, detail && h("small", {}, detail)),
+            lines.map(({ kind, text, detail, title }) =>
+              h("li", { "data-kind": kind, title: title || null }, text, detail && h("small", {}, detail)),
             ),
           )
         : h("p", {}, t("report.nothing")),
@@ -136,9 +146,10 @@ export class Bar {
         t("report.made", {
           model: result.model,
           precision: result.precision,
-          tiles: result.tiles.total,
-          servers: result.tiles.servers,
+          tiles: t("report.tiles", { n: result.tiles.total }),
+          servers: t("report.servers", { n: result.tiles.servers }),
         }),
+        isSpecial(result.device) && ` ${t("report.device", { device: result.device })}`,
       ),
     ]);
   }

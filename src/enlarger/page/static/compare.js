@@ -5,16 +5,29 @@ import { Canvas, frameOf } from "./canvas.js";
 import { button, h, setChildren } from "./dom.js";
 import { attachGestures, moveByKey } from "./gestures.js";
 import { BitmapLayer } from "./layers.js";
+import { keepsSize, takesValue } from "./options.js";
+import { errorText, problemText } from "./problems.js";
+import { Queue } from "./queue.js";
 import { formatSeconds, t } from "./texts.js";
 import { View } from "./view.js";
 
 /** Options of the file alone: a part is made as PNG, which any browser shows. */
 const OF_FILE = new Set(["model", "format", "quality", "max_bytes", "frames", "provenance"]);
 
-/** The options of a comparison. */
-export function comparisonOptions(options, { x, y, width, height }, model) {
-  const kept = Object.entries(options).filter(([name]) => !OF_FILE.has(name));
-  return { ...Object.fromEntries(kept), region: [x, y, width, height], format: "png", models: [model] };
+/** What says how large a result is. */
+const OF_SIZE = ["scale", "width", "height", "long_side", "short_side", "fit"];
+
+/** The options of a comparison: those that the model takes, whichever the whole picture is made with. */
+export function comparisonOptions(options, { x, y, width, height }, model, models) {
+  const kept = Object.entries(options).filter(
+    ([name, value]) => !OF_FILE.has(name) && takesValue(models, model.id, name, value),
+  );
+  const taken = Object.fromEntries(kept);
+  if (keepsSize(model)) {
+    for (const name of OF_SIZE) delete taken[name];
+    taken.scale = 1;
+  }
+  return { ...taken, region: [x, y, width, height], format: "png", models: [model.id] };
 }
 
 /** A region with what a model looks at around it, inside the picture. */
@@ -29,18 +42,21 @@ export function withHalo({ x, y, width, height }, halo, input) {
   };
 }
 
+/** Requests at a time: others of the tab need connections, too. */
+const AT_ONCE = 3;
+
 /** One model's part. It waits for its picture. */
 class Pane {
   #layer = null;
 
-  constructor(title, view, choose) {
+  constructor(title, view, choose, scrolls) {
     this.view = view;
     this.canvas = new Canvas(title, (context, canvas) => {
       const box = { x: 0, y: 0, width: canvas.width, height: canvas.height };
       this.#layer?.draw(context, frameOf(view, canvas.ratio, box));
     });
     this.area = h("div", { class: "pane-area" }, this.canvas.element);
-    attachGestures(this.area, view);
+    attachGestures(this.area, view, undefined, scrolls);
     this.detail = h("p", { class: "hint" }, t("compare.waiting"));
     this.use =
       choose && button({ text: t("compare.use"), label: t("compare.useModel", { model: title }), press: choose });
@@ -48,7 +64,7 @@ class Pane {
       "article",
       { class: "pane", "data-state": "waiting" },
       this.area,
-      h("footer", {}, h("div", { class: "pane-words" }, h("h3", {}, title), this.detail), this.use),
+      h("footer", {}, h("div", { class: "pane-words" }, h("h3", { title }, title), this.detail), this.use),
     );
   }
 
@@ -148,10 +164,13 @@ export class Comparison {
     this.#element.focus({ preventScroll: true });
     const size = { width: Math.round(region.width * scale), height: Math.round(region.height * scale) };
     if (before) this.#panes.push(this.#beforePane(before, picture, region, scale));
-    const panes = models.map(
-      (model) => new Pane(this.#titleOf(model.id), this.#view, () => this.#take(picture, model.id)),
+    const panes = new Map(
+      models.map((model) => [
+        model,
+        new Pane(this.#titleOf(model.id), this.#view, () => this.#take(picture, model.id), this.#scrolls),
+      ]),
     );
-    this.#panes.push(...panes);
+    this.#panes.push(...panes.values());
     setChildren(
       this.#grid,
       this.#panes.map((pane) => pane.element),
@@ -160,10 +179,15 @@ export class Comparison {
     this.#resize();
     this.#view.fill();
     const source = isPreview ? null : before;
+    const queue = new Queue(AT_ONCE);
+    const quickFirst = [...models].sort((one, other) => one.mflop_per_px - other.mflop_per_px);
     await Promise.all(
-      models.map((model, index) => this.#make(panes[index], picture, source, { options, region, model, size }, signal)),
+      quickFirst.map((model) => {
+        const asked = { options, region, model, models, size };
+        return queue.do(() => this.#make(panes.get(model), picture, source, asked, signal));
+      }),
     );
-    if (!signal.aborted) this.#text.textContent = t("compare.hint");
+    if (!signal.aborted) this.#text.textContent = t(this.#scrolls() ? "compare.hintMany" : "compare.hint");
   }
 
   close() {
@@ -180,7 +204,7 @@ export class Comparison {
   }
 
   #beforePane(before, picture, region, scale) {
-    const pane = new Pane(t("compare.before"), this.#view, null);
+    const pane = new Pane(t("compare.before"), this.#view, null, this.#scrolls);
     const place = {
       x: -region.x * scale,
       y: -region.y * scale,
@@ -191,11 +215,11 @@ export class Comparison {
     return pane;
   }
 
-  async #make(pane, picture, before, { options, region, model, size }, signal) {
+  async #make(pane, picture, before, { size, ...asked }, signal) {
     try {
-      const { results } = await this.#request(picture, before, { options, region, model }, signal);
+      const { results } = await this.#request(picture, before, asked, signal);
       const [entry] = results;
-      if (entry.problem) throw new Error(entry.problem.detail);
+      if (entry.problem) throw new Error(problemText(entry.problem));
       // The address may be that of the service behind a proxy: this page knows the way itself.
       const blob = await this.#api.blob(`files/${entry.result.url.split("/").pop()}`, { signal });
       const bitmap = await createImageBitmap(blob);
@@ -206,21 +230,23 @@ export class Comparison {
           t("compare.took", { time: formatSeconds(entry.timing_ms.total / 1000) }),
         );
     } catch (error) {
-      if (!signal.aborted) pane.fail(error.message);
+      if (!signal.aborted) pane.fail(errorText(error));
     }
   }
 
-  async #request(picture, before, { options, region, model }, signal) {
+  async #request(picture, before, { options, region, model, models }, signal) {
     // A region of the whole takes whole tiles of it. The part with its surroundings alone is made much sooner.
     if (before && before.width === picture.width) {
       const part = withHalo(region, model.halo, picture);
       const inPart = { ...region, x: region.x - part.x, y: region.y - part.y };
       const form = new FormData();
-      form.append("options", JSON.stringify(comparisonOptions(withoutBox(options, picture, part), inPart, model.id)));
+      const reduced = withoutBox(options, picture, part);
+      form.append("options", JSON.stringify(comparisonOptions(reduced, inPart, model, models)));
       form.append("image", await cut(before, part), "image.png");
       return this.#api.json("v1/compare", { method: "POST", body: form, signal });
     }
-    const whole = comparisonOptions(options, region, model.id);
+    const whole = comparisonOptions(options, region, model, models);
+    if (picture.isAnimation) whole.frames = "first";
     if (picture.url) return this.#api.post("v1/compare", { img_url: picture.url, ...whole }, { signal });
     const blob = await this.#files.get(picture.fileId);
     if (!blob) throw new ApiError(0, { detail: t("row.noFile") });
@@ -235,13 +261,18 @@ export class Comparison {
     this.#choose(picture, model);
   }
 
+  /** Whether there are more parts than the screen holds. */
+  #scrolls = () => this.#grid.scrollHeight > this.#grid.clientHeight + 1;
+
   #resize() {
     for (const pane of this.#panes) pane.resize();
   }
 
   #key(event) {
     event.stopPropagation();
+    const pages = { PageUp: -1, PageDown: 1 }[event.key];
     if (event.key === "Escape") this.close();
+    else if (pages) this.#grid.scrollBy({ top: pages * 0.9 * this.#grid.clientHeight });
     else if (!moveByKey(this.#view, event)) return;
     event.preventDefault();
   }

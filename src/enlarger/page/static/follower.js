@@ -1,6 +1,7 @@
 // Takes the news of jobs to their pictures, and takes up what a tab had before it was loaded again.
 
-import { JobFeed } from "./feed.js";
+import { hasEnded, JobFeed } from "./feed.js";
+import { problemText } from "./problems.js";
 import { t } from "./texts.js";
 
 /** The longest that `setTimeout` waits; a result that lives longer is looked at again then. */
@@ -19,8 +20,10 @@ export class Follower {
     this.#feed = new JobFeed(api, (jobId, type, data) => this.#take(jobId, type, data));
   }
 
-  follow(jobId) {
-    this.#feed.follow(jobId);
+  /** Follow a job, as the service told it when it took it: a result that was there before has ended by then. */
+  follow(job) {
+    if (hasEnded(job)) this.#take(job.id, "state", job);
+    else this.#feed.follow(job.id);
   }
 
   /**
@@ -34,7 +37,7 @@ export class Follower {
     reader.restore(id);
     if (phase === "reading") reader.read(id);
     else if (phase === "sending") sender.resume(id);
-    else if (["queued", "running"].includes(phase)) this.follow(jobId);
+    else if (["queued", "running"].includes(phase)) this.#feed.follow(jobId);
     else if (phase === "succeeded") this.#expireLater(id, job.expires_at);
   }
 
@@ -75,7 +78,7 @@ export class Follower {
 
   #announce(name, { state, error }) {
     if (state === "succeeded") this.#notices.announce(t("news.succeeded", { name }));
-    if (state === "failed") this.#notices.announce(t("news.failed", { name, problem: error?.detail ?? "" }));
+    if (state === "failed") this.#notices.announce(t("news.failed", { name, problem: problemText(error ?? {}) }));
   }
 
   #expireLater(id, expiresAt) {

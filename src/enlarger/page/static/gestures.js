@@ -11,8 +11,9 @@ const DOUBLE_TAP_MS = 320;
  * @param {HTMLElement} element gets the pointer events
  * @param {import("./view.js").View} view
  * @param {() => boolean} [isFree] false while something else wants the pointer
+ * @param {() => boolean} [scrolls] whether the wheel scrolls what is around the element: with Ctrl, it still zooms
  */
-export function attachGestures(element, view, isFree = () => true) {
+export function attachGestures(element, view, isFree = () => true, scrolls = () => false) {
   const pointers = new Map();
   let lastTap = { at: 0, x: 0, y: 0 };
 
@@ -22,8 +23,14 @@ export function attachGestures(element, view, isFree = () => true) {
     return { x: (event.clientX - box.left) % view.viewport.width, y: (event.clientY - box.top) % view.viewport.height };
   };
 
+  /** Whether something inside the element wants the pointer for itself. */
+  const isOthers = (target) => {
+    const own = target.closest("button, input, a, [data-own-pointer]");
+    return Boolean(own) && own !== element && element.contains(own);
+  };
+
   element.addEventListener("pointerdown", (event) => {
-    if (!isFree() || event.button > 1 || event.target.closest("button, input, a, [data-own-pointer]")) return;
+    if (!isFree() || event.button > 1 || isOthers(event.target)) return;
     element.setPointerCapture(event.pointerId);
     pointers.set(event.pointerId, place(event));
     element.classList.add("is-grabbed");
@@ -58,6 +65,7 @@ export function attachGestures(element, view, isFree = () => true) {
   element.addEventListener(
     "wheel",
     (event) => {
+      if (!event.ctrlKey && scrolls()) return;
       event.preventDefault();
       const unit = event.deltaMode === WheelEvent.DOM_DELTA_LINE ? 20 : 1;
       // A pinch on a trackpad comes as a wheel with Ctrl, in small steps.

@@ -1,6 +1,6 @@
 // Pictures come in: dropped, pasted, chosen, as a folder, or by URL.
 
-import { button, h } from "./dom.js";
+import { button, h, setAttribute, setText } from "./dom.js";
 import { t } from "./texts.js";
 
 /** Files that folders have and nobody chose. */
@@ -40,7 +40,7 @@ export function urlOf(text) {
     .split(/\s/)
     .map((word) => word.trim())
     .find((word) => word && !word.startsWith("#"));
-  return line && /^https?:\/\/\S+$/i.test(line) ? line : null;
+  return line && /^https?:\/\/\S+$/i.test(line) && URL.canParse(line) ? line : null;
 }
 
 export class Intake {
@@ -62,21 +62,26 @@ export class Intake {
       required: true,
       placeholder: "https://",
       "aria-label": t("intake.url"),
+      "aria-describedby": "url-problem",
       autocomplete: "off",
       autofocus: true,
       name: "url",
+      on: { input: () => this.#tellUrlProblem("") },
     });
+    this.#urlProblem = h("p", { class: "problem", id: "url-problem", role: "alert", hidden: true });
     this.#urlForm = h(
       "form",
       {
         class: "url-form",
         popover: "auto",
         id: "url-form",
+        novalidate: true,
         "aria-label": t("intake.byUrl"),
         on: { submit: (event) => this.#submitUrl(event) },
       },
       h("label", {}, h("span", {}, t("intake.url")), this.#urlField),
       h("button", { type: "submit", class: "button primary" }, t("intake.add")),
+      this.#urlProblem,
     );
     this.hero = this.#makeHero();
     this.buttons = this.#makeButtons();
@@ -88,6 +93,7 @@ export class Intake {
   #files;
   #folder;
   #urlField;
+  #urlProblem;
   #urlForm;
 
   /** What the service takes, once it is known. */
@@ -148,10 +154,20 @@ export class Intake {
   #submitUrl(event) {
     event.preventDefault();
     const url = urlOf(this.#urlField.value);
-    if (!url) return;
+    this.#tellUrlProblem(url ? "" : t("intake.urlAllowed"));
+    if (!url) {
+      this.#urlField.focus();
+      return;
+    }
     this.#urlForm.hidePopover();
     this.#urlField.value = "";
     this.#addUrl(url);
+  }
+
+  #tellUrlProblem(text) {
+    this.#urlProblem.hidden = !text;
+    setText(this.#urlProblem, text);
+    setAttribute(this.#urlField, "aria-invalid", text && "true");
   }
 
   #listen() {

@@ -5,10 +5,30 @@ const STORE = "files";
 const MOST_BYTES = 512 * 1024 * 1024;
 const OLDEST_MS = 24 * 3600 * 1000;
 
+/** Behind the id of a file: what is shown of it. */
+const SHOWN = "/shown";
+
+/** Tabs talk here about files: a tab that was duplicated has the same ones as the tab that it came from. */
+const CHANNEL = "enlarger.files";
+const ANSWER_MS = 1000;
+
 export class KeptFiles {
   /** What was chosen since the page was loaded: the browser reads these from where they lie. */
   #chosen = new Map();
   #database = null;
+  #channel = new BroadcastChannel(CHANNEL);
+  /** What is called when another tab answers that it uses a file, by the file's id. */
+  #asked = new Map();
+  #isUsed;
+
+  /** @param {(id: string) => boolean} isUsed whether this tab needs a file */
+  constructor(isUsed) {
+    this.#isUsed = isUsed;
+    this.#channel.addEventListener("message", ({ data: { asks, answers } }) => {
+      if (asks && this.#isUsed(asks)) this.#channel.postMessage({ answers: asks });
+      this.#asked.get(answers)?.();
+    });
+  }
 
   put(id, file) {
     this.#chosen.set(id, file);
@@ -27,9 +47,35 @@ export class KeptFiles {
     }
   }
 
-  drop(id) {
+  /** Keep what is shown of a file that no browser decodes, or that is elsewhere. */
+  putShown(id, blob) {
+    this.#write(`${id}${SHOWN}`, blob).catch(() => {});
+  }
+
+  /** @returns {Promise<Blob|null>} what was kept by `putShown` */
+  getShown(id) {
+    return this.get(`${id}${SHOWN}`);
+  }
+
+  /** Forget a file that this tab needs no longer. It stays where another tab needs it; none is kept for long. */
+  async drop(id) {
     this.#chosen.delete(id);
-    this.#do("readwrite", (store) => store.delete(id)).catch(() => {});
+    if (await this.#isUsedElsewhere(id)) return;
+    for (const name of [id, `${id}${SHOWN}`]) {
+      await this.#do("readwrite", (store) => store.delete(name)).catch(() => {});
+    }
+  }
+
+  #isUsedElsewhere(id) {
+    return new Promise((resolve) => {
+      const answered = (isUsed) => {
+        this.#asked.delete(id);
+        resolve(isUsed);
+      };
+      this.#asked.set(id, () => answered(true));
+      this.#channel.postMessage({ asks: id });
+      setTimeout(() => answered(false), ANSWER_MS);
+    });
   }
 
   async #write(id, blob) {

@@ -2,6 +2,7 @@
 // `{scale, left, top, x, y, width, height}` in device pixels: `left` and `top` are where the picture begins, the others the box that is seen.
 
 import { lastLevel, levelFor, tileAt, tilesIn } from "./pyramid.js";
+import { MOST_ZOOM } from "./view.js";
 import { decoder } from "./workers.js";
 
 /** Tiles of a result in memory: 1 MiB each. */
@@ -15,12 +16,16 @@ const MOST_LIVE_PX = 24e6;
 
 /** Draw a bitmap at a place of the picture. Edges are on whole device pixels, so that neighbours meet. */
 function drawAt(context, frame, bitmap, place) {
+  // A frame that was asked for before a picture went may come after it. A closed bitmap has no width.
+  if (!bitmap.width) return;
   const left = Math.round(frame.left + place.x * frame.scale);
   const top = Math.round(frame.top + place.y * frame.scale);
   const right = Math.round(frame.left + (place.x + place.width) * frame.scale);
   const bottom = Math.round(frame.top + (place.y + place.height) * frame.scale);
   if (right <= frame.x || bottom <= frame.y) return;
   if (left >= frame.x + frame.width || top >= frame.y + frame.height) return;
+  // So large that its pixels are to be seen: a result of very few.
+  context.imageSmoothingEnabled = frame.scale <= MOST_ZOOM;
   context.drawImage(bitmap, left, top, right - left, bottom - top);
 }
 
@@ -72,6 +77,11 @@ export class LiveLayer {
 
   has(index) {
     return this.#tiles.has(index);
+  }
+
+  /** Whether no tile is there yet. */
+  get isEmpty() {
+    return ![...this.#tiles.values()].some(Boolean);
   }
 
   /** Show a tile, whose file is still to be fetched. */

@@ -59,20 +59,58 @@ export function valueFrom(option, text) {
   return trimmed;
 }
 
-/** Sizes that people choose from: what they are called, and the option that they set. */
-export const SIZES = ["2", "3", "4", "8", "scale", "long_side", "width", "height"];
+/** Times that can always be chosen: the service makes any size, whatever its models make. */
+const TIMES = [2, 3, 4, 8];
+
+/** More than this is refused, also for models that make more. */
+const MOST_TIMES = 8;
+
+/** Sizes of which people say the number. */
+const FREE = ["scale", "long_side", "width", "height"];
+
+/**
+ * Sizes that people choose from: times, among them those that models make without resampling, and names of options.
+ *
+ * @param {{native_scale: number}[]} models
+ */
+export function sizesFor(models) {
+  const times = new Set([...TIMES, ...models.map((model) => model.native_scale)]);
+  return [
+    ...[...times]
+      .filter((one) => one <= MOST_TIMES)
+      .sort((one, other) => one - other)
+      .map(String),
+    ...FREE,
+  ];
+}
+
+/** Whether a model makes pictures in no size but their own. */
+export function keepsSize(model) {
+  return model?.native_scale === 1;
+}
+
+/**
+ * Sizes that people choose from with a model.
+ *
+ * @param {{id: string, native_scale: number, installed: boolean}[]} models of the service
+ * @param {string} id of a model, or what stands for one, such as `auto`
+ */
+export function sizesWith(models, id) {
+  const chosen = models.find((model) => model.id === id);
+  return keepsSize(chosen) ? ["1"] : sizesFor(models.filter((model) => model.installed));
+}
 
 /** The option of a chosen size. A `number` that is empty or wrong asks for twice the size. */
 export function sizeOption(size, number) {
-  if (/^\d$/.test(size)) return { scale: Number(size) };
+  if (!FREE.includes(size)) return { scale: Number(size) };
   return number > 0 ? { [size]: Number(number) } : { scale: 2 };
 }
 
-/** The size and number that stand for an option, the reverse of `sizeOption`. */
-export function sizeOf(options) {
-  const name = ["scale", "long_side", "width", "height"].find((key) => key in options) ?? "scale";
+/** The size of `sizes` and the number that stand for an option, the reverse of `sizeOption`. */
+export function sizeOf(options, sizes) {
+  const name = FREE.find((key) => key in options) ?? "scale";
   const value = options[name] ?? 2;
-  if (name === "scale" && SIZES.includes(String(value))) return { size: String(value), number: "" };
+  if (name === "scale" && sizes.includes(String(value))) return { size: String(value), number: "" };
   return { size: name, number: String(value) };
 }
 
@@ -88,19 +126,73 @@ export function inputPlace(input, output, options) {
 }
 
 /**
+ * Whether a model takes an option. Where the service chooses the model, it is one that all models take.
+ *
+ * @param {{id: string, options: string[]}[]} models of the service
+ * @param {string} id of a model, or what stands for one, such as `auto`
+ * @param {string} name of the option; those that no model lists are for any
+ */
+export function isTaken(models, id, name) {
+  const chosen = models.filter((model) => model.id === id);
+  const takes = ({ options }) => options.includes(name);
+  return !models.some(takes) || (chosen.length ? chosen : models).every(takes);
+}
+
+/**
+ * The values of an option that a model takes, where it takes fewer than the document says.
+ *
+ * @param {{id: string, noise_levels: number[]}[]} models of the service
+ * @param {string} id of a model
+ * @param {string} name of the option
+ * @returns {number[]|null} null: all that the document says
+ */
+export function levelsOf(models, id, name) {
+  const levels = name === "denoise" && models.find((model) => model.id === id)?.noise_levels;
+  return levels?.length ? levels : null;
+}
+
+/** Whether a model takes a value of an option. */
+export function takesValue(models, id, name, value) {
+  return isTaken(models, id, name) && (levelsOf(models, id, name)?.includes(value) ?? true);
+}
+
+/** The options of a request for a picture: of an animation all frames are made, unless people want it otherwise. */
+export function optionsFor({ isAnimation }, options) {
+  return isAnimation && options.frames === undefined ? { ...options, frames: "all" } : options;
+}
+
+/** The settings that the options of a request stand for, the reverse of `optionsFor`. */
+export function settingsFor({ isAnimation, options }) {
+  const { frames, ...others } = options;
+  return isAnimation && frames === "all" ? others : options;
+}
+
+/** What may be proposed for an option whose values the document leaves open. */
+export function proposalsFor(models, option) {
+  if (option.name === "device") return [...new Set(models.flatMap(({ devices }) => devices ?? []))];
+  return option.choices;
+}
+
+/** Pixels per second of models; those that have not been measured are as quick as another one's operations allow. */
+function speedsOf(models) {
+  const measured = models.filter((model) => model.measured.megapixels_per_s);
+  const rates = measured.map((model) => model.measured.megapixels_per_s * model.mflop_per_px).sort((a, b) => a - b);
+  const rate = rates[Math.floor(rates.length / 2)];
+  return models.map((model) => 1e6 * (model.measured.megapixels_per_s || rate / model.mflop_per_px));
+}
+
+/**
  * Seconds that models take for a part of a picture, all together.
  *
  * @param {{width: number, height: number}} part in pixels of the input
- * @param {{halo: number, measured: {megapixels_per_s: number|null}}[]} models
- * @returns {number|null} null: the speed of one is not known
+ * @param {{halo: number, mflop_per_px: number, measured: {megapixels_per_s: number|null}}[]} models
+ * @returns {number|null} null: no speed is known
  */
 export function secondsFor({ width, height }, models) {
-  let seconds = 0;
-  for (const { halo, measured } of models) {
-    if (!measured?.megapixels_per_s) return null;
-    seconds += ((width + 2 * halo) * (height + 2 * halo)) / 1e6 / measured.megapixels_per_s;
-  }
-  return seconds;
+  const speeds = speedsOf(models);
+  const seconds = models.map(({ halo }, index) => ((width + 2 * halo) * (height + 2 * halo)) / speeds[index]);
+  const sum = seconds.reduce((total, one) => total + one, 0);
+  return Number.isFinite(sum) ? sum : null;
 }
 
 /** The side of a square part that all models make in about that time, in pixels of the input. */

@@ -27,8 +27,11 @@ const LASTING = [
   "url",
   "width",
   "height",
+  "isAnimation",
+  "frames",
   "phase",
   "problem",
+  "code",
   "options",
   "output",
   "key",
@@ -42,19 +45,25 @@ const LASTING = [
  * @property {string} fileId names its file in `KeptFiles`
  * @property {string} name
  * @property {string|null} url where the service fetches it; null: the file is here
+ * @property {boolean} isAnimation
+ * @property {number|null} frames null: they were not counted
  * @property {string} phase see `PHASES`
- * @property {string} problem what is wrong, in the service's words
+ * @property {string} problem what is wrong, in words
+ * @property {string} code of the error with which the service refused its request
+ * @property {boolean} isUploading whether it is sent just now: the others that are `sending` wait for their turn
  * @property {Object} options of its request, once it is sent
  * @property {Object|null} output size of its result, as it was estimated
  * @property {string} key `Idempotency-Key` of its request
  * @property {string|null} jobId
  * @property {Object|null} job as the service told it last
+ * @property {number|undefined} toldAt when the service told it, in milliseconds; undefined: before the page was loaded
  * @property {Object|null} estimate
  * @property {Map<number, Object>} tiles places of finished tiles, by index
  * @property {ImageBitmap|null} thumbnail
  */
 
-/** Dispatches `change` with `{id}` when a picture changes, comes or goes, and `select` when another one is looked at. */
+/** Dispatches `change` with `{id}` when a picture changes, comes or goes, and `select` when another one is looked at.
+ * Others dispatch `tick` while time passes for a picture that is made. */
 export class Pictures extends EventTarget {
   #byId = new Map();
   #selectedId = null;
@@ -96,8 +105,12 @@ export class Pictures extends EventTarget {
       url: null,
       type: "",
       bytes: null,
+      isAnimation: false,
+      frames: null,
       phase: "reading",
       problem: "",
+      code: "",
+      isUploading: false,
       options: {},
       output: null,
       key: "",
@@ -118,15 +131,34 @@ export class Pictures extends EventTarget {
     const picture = this.#byId.get(id);
     if (!picture) return;
     Object.assign(picture, facts);
+    if ("job" in facts) picture.toldAt = Date.now();
     this.#told("change", id);
   }
 
-  remove(id) {
-    const ids = [...this.#byId.keys()];
-    const index = ids.indexOf(id);
-    if (!this.#byId.delete(id)) return;
-    this.#told("change", id);
-    if (id === this.#selectedId) this.select(ids[index + 1] ?? ids[index - 1] ?? null);
+  /**
+   * Take pictures off the list.
+   *
+   * @param {string[]} ids
+   * @returns {() => void} puts them back to where they were
+   */
+  remove(ids) {
+    const before = this.all;
+    const selectedId = this.#selectedId;
+    const gone = new Set(ids.filter((id) => this.#byId.delete(id)));
+    for (const id of gone) this.#told("change", id);
+    if (gone.has(selectedId)) {
+      const index = before.findIndex(({ id }) => id === selectedId);
+      const stays = ({ id }) => !gone.has(id);
+      this.select((before.slice(index).find(stays) ?? before.slice(0, index).findLast(stays))?.id ?? null);
+    }
+    return () => {
+      const back = before
+        .filter(({ id }) => gone.has(id) || this.#byId.has(id))
+        .map((picture) => [picture.id, picture]);
+      this.#byId = new Map([...back, ...this.#byId]);
+      for (const id of gone) this.#told("change", id);
+      if (gone.has(selectedId)) this.select(selectedId);
+    };
   }
 
   select(id) {

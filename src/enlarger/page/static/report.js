@@ -1,12 +1,13 @@
 // What was kept of a picture and what was not, in plain words.
 
-import { hasText, t } from "./texts.js";
+import { currentLanguage, hasText, t } from "./texts.js";
 
 /**
  * The lines of a report.
  *
  * @param {Object} result of a job
- * @returns {{kind: "kept"|"changed", text: string}[]}
+ * @returns {{kind: "kept"|"changed", text: string, detail?: string, title?: string}[]} `detail` is shown below the text; where it
+ *   is English and the page is not, it is the title
  */
 export function reportLines(result) {
   const kept = result.kept.map((name) => (hasText(`kept.${name}`) ? t(`kept.${name}`) : name));
@@ -14,7 +15,8 @@ export function reportLines(result) {
   for (const { code, detail } of result.notes) {
     // The service's own words have the numbers and names; ours say what it means.
     const text = hasText(`note.${code}`) ? t(`note.${code}`) : detail;
-    lines.push({ kind: "changed", text, detail: text === detail ? "" : detail });
+    const more = text === detail ? "" : detail;
+    lines.push({ kind: "changed", text, ...(currentLanguage() === "en" ? { detail: more } : { title: more }) });
   }
   return lines;
 }

@@ -1,6 +1,7 @@
 // Takes results out of the page: as a file, or to the clipboard.
 
 import { h } from "./dom.js";
+import { safeName } from "./workers/zip.js";
 
 /** What the clipboard of a browser takes. */
 const COPIED = "image/png";
@@ -15,7 +16,11 @@ export function resultName(picture) {
   return `${stem}-${scale}x.${suffix}`;
 }
 
-/** Put a picture on the clipboard, which takes PNG alone. */
+/**
+ * Put a picture on the clipboard, which takes PNG alone.
+ *
+ * @param {() => Promise<Blob>} fetchBlob fetches the picture, or a preview of one that no browser shows
+ */
 export async function copyPicture(fetchBlob) {
   const asPng = async () => {
     const blob = await fetchBlob();
@@ -33,7 +38,7 @@ export async function copyPicture(fetchBlob) {
 /** Have the browser save a file. */
 export function saveBlob(blob, name) {
   const url = URL.createObjectURL(blob);
-  const link = h("a", { href: url, download: name });
+  const link = h("a", { href: url, download: safeName(name) });
   document.body.append(link);
   link.click();
   link.remove();

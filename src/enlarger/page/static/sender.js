@@ -1,6 +1,6 @@
 // Sends pictures to the service as jobs, at most three at once, and ends jobs.
 
-import { ApiError, backoffMs, ConnectionLost, sleep } from "./api.js";
+import { ApiError, backoffMs, ConnectionLost, KeyNeeded, sleep } from "./api.js";
 import { Queue } from "./queue.js";
 import { t } from "./texts.js";
 
@@ -22,9 +22,12 @@ export class Sender {
     this.#pictures = pictures;
     this.#files = files;
     this.#follower = follower;
+    api.addEventListener("resume", () => {
+      for (const { id, problem } of pictures.inPhase("ready")) if (problem) pictures.update(id, { problem: "" });
+    });
   }
 
-  /** Send a picture that is `ready`. */
+  /** Send a picture that is `ready`, or has failed. */
   send(id, options) {
     // With this key a picture that is sent twice, since an answer was lost, is one job.
     const output = this.#pictures.get(id).estimate?.output ?? null;
@@ -33,7 +36,12 @@ export class Sender {
       options,
       output,
       key: crypto.randomUUID?.() ?? `${id}-${Date.now()}`,
+      isUploading: false,
       problem: "",
+      code: "",
+      jobId: null,
+      job: null,
+      tiles: new Map(),
     });
     this.#start(id);
   }
@@ -62,18 +70,23 @@ export class Sender {
   }
 
   async #send(id, signal) {
+    this.#pictures.update(id, { isUploading: true });
     for (let attempt = 0; !signal.aborted; attempt++) {
       try {
         const job = await this.#post(this.#pictures.get(id), signal);
         this.#pictures.update(id, { jobId: job.id, job, phase: job.state, problem: "" });
         if (signal.aborted) await this.cancel(id);
-        else this.#follower.follow(job.id);
+        else this.#follower.follow(job);
         return;
       } catch (error) {
         if (signal.aborted) return;
+        if (error instanceof KeyNeeded) {
+          this.#pictures.update(id, { phase: "ready", options: {}, output: null, key: "", problem: error.message });
+          return;
+        }
         const isTemporary = error instanceof ConnectionLost || (error instanceof ApiError && LATER.has(error.status));
         if (!isTemporary) {
-          this.#pictures.update(id, { phase: "failed", problem: error.message });
+          this.#pictures.update(id, { phase: "failed", problem: error.message, code: error.code ?? "" });
           return;
         }
         // The connection has its own place where it is told.

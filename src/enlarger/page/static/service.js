@@ -8,6 +8,10 @@ import { formatBytes, formatNumber, hasText, t } from "./texts.js";
 const LOOK_MS = 2000;
 const GLANCE_MS = 10_000;
 const KEPT = 40;
+const MINUTE_MS = 60_000;
+
+/** Columns of servers, and whether they are figures. */
+const COLUMNS = { server: false, state: false, inHand: true, tiles: true, speed: true, memory: true };
 const SVG = "http://www.w3.org/2000/svg";
 
 export class Service {
@@ -39,7 +43,9 @@ export class Service {
         on: {
           toggle: (event) => {
             this.#isOpen = event.newState === "open";
-            if (this.#isOpen) this.#look();
+            if (!this.#isOpen) return;
+            api.remind();
+            this.#look();
           },
         },
       },
@@ -54,8 +60,8 @@ export class Service {
           h(
             "tr",
             {},
-            ["server", "state", "inHand", "tiles", "speed", "memory"].map((name) =>
-              h("th", { scope: "col" }, t(`service.${name}`)),
+            Object.entries(COLUMNS).map(([name, isFigure]) =>
+              h("th", { scope: "col", class: isFigure && "figure" }, t(`service.${name}`)),
             ),
           ),
         ),
@@ -77,9 +83,10 @@ export class Service {
    * @param {() => boolean} isWorking whether pictures of this tab are being made
    */
   async run(isWorking) {
+    addEventListener("online", () => this.#look());
     for (;;) {
       if (!document.hidden) await this.#look();
-      await sleep(this.#isOpen || isWorking() ? LOOK_MS : GLANCE_MS);
+      await sleep(this.#isOpen || isWorking() || !this.#api.isConnected ? LOOK_MS : GLANCE_MS);
     }
   }
 
@@ -108,6 +115,7 @@ export class Service {
     const { requests, megapixels } = status.queue;
     this.#dot.dataset.state = status.model_servers_ready ? (requests ? "busy" : "ready") : "starting";
     setText(this.#summary, summaryOf(status));
+    for (const server of status.servers) this.#note(server);
     if (!this.#isOpen) return;
     this.#showFacts([
       [
@@ -130,19 +138,28 @@ export class Service {
     );
   }
 
-  #row(server) {
-    const series = this.#series.get(server.name) ?? [];
-    series.push({ at: performance.now(), tiles: server.tiles_done });
+  #note({ name, tiles_done: tiles }) {
+    const series = this.#series.get(name) ?? [];
+    series.push({ at: performance.now(), tiles });
     if (series.length > KEPT) series.shift();
-    this.#series.set(server.name, series);
-    const rates = ratesOf(series);
+    this.#series.set(name, series);
+  }
+
+  #row(server) {
+    const rates = ratesOf(this.#series.get(server.name));
+    const rate = rates.at(-1);
     const state = hasText(`server.${server.state}`) ? t(`server.${server.state}`) : server.state;
     const chip = h("span", { class: "chip" }, state);
     setAttribute(chip, "data-state", server.state);
     return h(
       "tr",
       {},
-      h("th", { scope: "row" }, server.name),
+      h(
+        "th",
+        { scope: "row" },
+        server.name,
+        isSpecial(server.device) && h("small", { class: "device" }, server.device),
+      ),
       h("td", {}, chip),
       h("td", { class: "figure" }, formatNumber(server.tiles_in_flight)),
       h("td", { class: "figure" }, formatNumber(server.tiles_done - (this.#first.get(server.name) ?? 0))),
@@ -150,11 +167,16 @@ export class Service {
         "td",
         { class: "figure" },
         sparkline(rates),
-        t("service.perMinute", { n: Math.round((rates.at(-1) ?? 0) * 60) }),
+        rate ? t("service.perMinute", { n: Math.max(1, Math.round(rate * 60)) }) : "–",
       ),
       h("td", { class: "figure" }, server.rss_mb === null ? "" : formatBytes(server.rss_mb * 1_048_576)),
     );
   }
+}
+
+/** Whether a device is worth a word: most services have nothing but CPUs. */
+export function isSpecial(device) {
+  return Boolean(device) && device !== "cpu";
 }
 
 function summaryOf({ model_servers_ready: ready, model_servers: all, queue }) {
@@ -163,11 +185,21 @@ function summaryOf({ model_servers_ready: ready, model_servers: all, queue }) {
   return t("service.ready", { n: ready, all });
 }
 
-/** Tiles a second between each two looks. */
+/**
+ * Tiles a second at each look but the first, over the minute before it: a tile may take longer than the time between two looks.
+ *
+ * @param {{at: number, tiles: number}[]} series looks, with their milliseconds
+ */
 export function ratesOf(series) {
   return series.slice(1).map((point, index) => {
-    const before = series[index];
-    return Math.max(0, point.tiles - before.tiles) / Math.max(0.001, (point.at - before.at) / 1000);
+    let tiles = 0;
+    let first = index + 1;
+    // A server that was replaced counts from zero again.
+    do {
+      tiles += Math.max(0, series[first].tiles - series[first - 1].tiles);
+      first--;
+    } while (first > 0 && point.at - series[first - 1].at <= MINUTE_MS);
+    return tiles / Math.max(0.001, (point.at - series[first].at) / 1000);
   });
 }
 

@@ -3,14 +3,11 @@
 import { ApiError, ConnectionLost } from "./api.js";
 import { BitmapLayer, LiveLayer, PyramidLayer } from "./layers.js";
 import { inputPlace } from "./options.js";
+import { isShowable, previewAddress, resultAddress } from "./results.js";
 import { t } from "./texts.js";
 
 const LARGEST_BEFORE_PX = 4096;
-const LARGEST_PREVIEW_PX = 2048;
 const RETRY_MS = 1000;
-
-/** Formats that most browsers cannot show: such a result is not fetched whole to find out. */
-const UNSHOWABLE = new Set(["image/tiff"]);
 
 export class Show {
   #api;
@@ -57,6 +54,7 @@ export class Show {
       before: null,
       beforeOf: undefined,
       isPreview: false,
+      hasLooked: false,
       live: null,
       result: null,
       resultOf: null,
@@ -82,8 +80,12 @@ export class Show {
     if (shown.before || shown.beforeOf === jobId) return;
     shown.beforeOf = jobId;
     const whole = await this.#openFile(picture);
-    const bitmap = whole ?? (jobId && (await this.#openPreview(shown, jobId)));
-    if (!bitmap) return;
+    const bitmap = whole ?? (jobId && (await this.#openPreview(shown, picture))) ?? (await this.#openKept(picture));
+    shown.hasLooked = true;
+    if (!bitmap) {
+      if (!shown.isClosed) this.#update();
+      return;
+    }
     if (shown.isClosed || shown.before) {
       bitmap.close();
       return;
@@ -110,9 +112,11 @@ export class Show {
   }
 
   /** Decode what the service shows of a job's input. Returns null where it has nothing, or not yet. */
-  async #openPreview(shown, jobId) {
+  async #openPreview(shown, { jobId, fileId }) {
     try {
-      return await createImageBitmap(await this.#api.blob(`v1/jobs/${jobId}/input`));
+      const blob = await this.#api.blob(`v1/jobs/${jobId}/input`);
+      this.#files.putShown(fileId, blob);
+      return await createImageBitmap(blob);
     } catch (error) {
       const isEarly = error instanceof ApiError && error.status === 409;
       if (isEarly || error instanceof ConnectionLost) {
@@ -126,6 +130,12 @@ export class Show {
     }
   }
 
+  /** Decode what was shown of a picture before: of a job that the service knows no longer, or not yet. */
+  async #openKept({ fileId }) {
+    const blob = await this.#files.getShown(fileId);
+    return blob && createImageBitmap(blob).catch(() => null);
+  }
+
   #update() {
     const shown = this.#shown;
     const picture = this.#pictures.get(shown.id);
@@ -133,24 +143,27 @@ export class Show {
     this.#openBefore(shown, picture);
     const size = sizeOfResult(picture);
     if (!size) {
-      if (shown.isNew) this.#stage.show(null);
+      if (shown.isNew) this.#stage.show(null, placeholderOf(shown, picture));
       return;
     }
     if (shown.before) shown.before.place = inputPlace(picture, size, picture.options);
     this.#updateLive(shown, picture, size);
     this.#updateResult(shown, picture);
-    const after = [shown.live, shown.result].filter(Boolean);
-    const state = `${size.width}/${size.height}/${Boolean(shown.before)}/${after.length}/${shown.result ? 1 : 0}/${picture.phase}`;
+    const after = [shown.live?.isEmpty ? null : shown.live, shown.result].filter(Boolean);
+    const isBare = !shown.before && !after.length;
+    const placeholder = isBare ? placeholderOf(shown, picture) : null;
+    const state = `${size.width}/${size.height}/${Boolean(shown.before)}/${after.length}/${shown.result ? 1 : 0}/${picture.phase}/${placeholder?.text}`;
     if (state === shown.state) return;
     shown.state = state;
-    this.#stage.show({
+    const scene = {
       size,
       before: shown.before,
       after,
-      hasAlpha: mayHaveAlpha(picture),
+      hasAlpha: !isBare && mayHaveAlpha(picture),
       keep: !shown.isNew,
       label: picture.name,
-    });
+    };
+    this.#stage.show(scene, placeholder);
     shown.isNew = false;
   }
 
@@ -159,7 +172,14 @@ export class Show {
     if (!picture.job?.progress?.tiles_total && !picture.tiles.size) return;
     shown.live ??= new LiveLayer(size, this.#stage.refresh, this.#isCalm);
     for (const place of picture.tiles.values()) {
-      shown.live.add(place, () => this.#api.blob(`v1/jobs/${picture.jobId}/tiles/${place.index}`));
+      if (shown.live.has(place.index)) continue;
+      const added = shown.live.add(place, () => this.#api.blob(`v1/jobs/${picture.jobId}/tiles/${place.index}`));
+      added.then(() => {
+        if (shown.isClosed || shown.hasTiles || !shown.live || shown.live.isEmpty) return;
+        // Only now there is something to compare.
+        shown.hasTiles = true;
+        this.#update();
+      });
     }
   }
 
@@ -191,20 +211,28 @@ export class Show {
   }
 
   /** Decode a result, or its preview where the browser cannot show it. */
-  async #openResult({ jobId, job: { result } }) {
-    const address = `v1/jobs/${jobId}/result`;
-    if (!UNSHOWABLE.has(result.media_type)) {
-      const blob = await this.#api.blob(address);
+  async #openResult(picture) {
+    if (isShowable(picture)) {
+      const blob = await this.#api.blob(resultAddress(picture));
       try {
         return await PyramidLayer.open(blob, this.#stage.refresh);
       } catch {
         // The browser does not read this format, or has too little memory.
       }
     }
-    const { width, height } = result;
-    const bitmap = await createImageBitmap(await this.#api.blob(`${address}?max_side=${LARGEST_PREVIEW_PX}`));
+    const { width, height } = picture.job.result;
+    const bitmap = await createImageBitmap(await this.#api.blob(previewAddress(picture)));
     return new BitmapLayer(bitmap, { x: 0, y: 0, width, height }, { isWhole: true });
   }
+}
+
+/** What stands where nothing of a picture can be shown. Nothing, while it may come in a moment. */
+function placeholderOf(shown, { url, phase }) {
+  if (phase === "succeeded" || !shown.hasLooked) return null;
+  if (url && !["failed", "refused"].includes(phase)) {
+    return { icon: "link", text: t("stage.willFetch", { host: new URL(url).host }) };
+  }
+  return { icon: "picture", text: t(["reading", "ready"].includes(phase) ? "stage.notYet" : "stage.nothing") };
 }
 
 function mayHaveAlpha({ job, type }) {

@@ -1,7 +1,7 @@
 // The picture: before and after under one view, by a curtain, side by side, blinking, or under a loupe.
 
 import { Canvas } from "./canvas.js";
-import { h } from "./dom.js";
+import { h, icon, setChildren } from "./dom.js";
 import { attachGestures, moveByKey } from "./gestures.js";
 import { paintLoupe, paintScene } from "./painting.js";
 import { formatPercent, t } from "./texts.js";
@@ -11,6 +11,10 @@ import { View } from "./view.js";
 const MARGIN_PX = 20;
 const BLINK_MS = 900;
 const REVEAL_MS = 700;
+
+/** A picture whose shorter side is less than this, in CSS pixels, has the handle of the curtain below it. */
+const THIN_PX = 3 * 44;
+const HANDLE_ROOM_PX = 116;
 
 /** Ways to compare, with their keys. */
 const MODES = { curtain: "c", side: "s", blink: "b" };
@@ -49,6 +53,7 @@ export class Stage {
       setMode: (mode) => this.setMode(mode),
       toggleLoupe: () => this.#toggleLoupe(),
     });
+    this.#placeholder = h("div", { class: "stage-placeholder", hidden: true });
     this.overlay = h("div", { class: "stage-overlay" });
     this.element = h(
       "section",
@@ -58,13 +63,20 @@ export class Stage {
       this.#range,
       this.#before,
       this.#after,
+      this.#placeholder,
       this.overlay,
       this.tools.element,
       h("p", { id: "stage-keys", class: "unseen" }, t("stage.keys")),
     );
     attachGestures(this.element, this.view, () => this.isFree);
-    this.view.addEventListener("change", this.canvas.invalidate);
-    this.element.addEventListener("keydown", (event) => this.#key(event));
+    this.view.addEventListener("change", () => {
+      const { size, zoom } = this.view;
+      this.element.dataset.handle = Math.min(size.width, size.height) * zoom < THIN_PX ? "below" : "middle";
+      this.canvas.invalidate();
+    });
+    this.element.addEventListener("keydown", (event) => {
+      if (event.target === this.element) this.key(event);
+    });
     this.element.addEventListener("pointermove", (event) => this.#moveLoupe(event));
     this.element.addEventListener("pointerleave", () => this.#moveLoupe(null));
     new ResizeObserver(() => this.#resize()).observe(this.element);
@@ -75,6 +87,7 @@ export class Stage {
   #line;
   #before;
   #after;
+  #placeholder;
 
   /** False while something else, such as choosing a region, wants the pointer. */
   isFree = true;
@@ -88,13 +101,19 @@ export class Stage {
    *
    * @param {{size: Object, before: Object|null, after: Object[], keep: boolean}|null} scene size in pixels of the result; layers;
    *   whether it is the picture that was shown before, so that the view stays
+   * @param {{icon: string, text: string}|null} placeholder what is shown where there is no layer
    */
-  show(scene) {
+  show(scene, placeholder = null) {
+    this.#placeholder.hidden = !placeholder;
+    setChildren(this.#placeholder, placeholder ? [icon(placeholder.icon), h("p", {}, placeholder.text)] : []);
     const isNew = !scene?.keep;
     const couldCompare = this.#canCompare;
     this.#scene = scene;
-    if (couldCompare !== this.#canCompare) this.#resize();
-    if (scene) this.view.setSize(scene.size, { keep: !isNew });
+    if (!scene && couldCompare !== this.#canCompare) this.#resize();
+    if (scene) {
+      this.view.setSize(scene.size, { keep: !isNew });
+      this.#resize();
+    }
     if (isNew) {
       this.#isSplitOurs = true;
       this.#splitAt(0, true);
@@ -159,8 +178,9 @@ export class Stage {
     this.canvas.invalidate();
   }
 
-  #key(event) {
-    if (event.target !== this.element || !this.isFree) return;
+  /** Do what a key means here. */
+  key(event) {
+    if (!this.#scene || !this.isFree || event.defaultPrevented) return;
     const mode = Object.keys(MODES).find((name) => MODES[name] === event.key.toLowerCase());
     if (moveByKey(this.view, event)) event.preventDefault();
     else if (event.ctrlKey || event.metaKey || event.altKey) return;
@@ -197,7 +217,9 @@ export class Stage {
     const isSide = this.#mode === "side" && this.#canCompare;
     const isWide = clientWidth >= clientHeight;
     this.element.dataset.layout = isWide ? "beside" : "stacked";
-    this.view.margin = Math.min(MARGIN_PX, clientWidth * 0.03);
+    const { width, height } = this.view.size;
+    const isThin = (width / height) * clientHeight < THIN_PX;
+    this.view.margin = isThin ? Math.min(HANDLE_ROOM_PX, clientHeight / 4) : Math.min(MARGIN_PX, clientWidth * 0.03);
     this.canvas.resize(clientWidth, clientHeight);
     this.view.setViewport(
       {

@@ -38,6 +38,11 @@ export function t(key, values = {}) {
   });
 }
 
+/** The language of the texts. */
+export function currentLanguage() {
+  return language;
+}
+
 /** Whether there is such a text. */
 export function hasText(key) {
   return key in texts;
@@ -78,6 +83,11 @@ export function formatSeconds(seconds) {
   if (seconds < 90 * 60) return unit(seconds / 60, "minute");
   const hours = Math.floor(seconds / 3600);
   return `${unit(hours, "hour")} ${unit((seconds % 3600) / 60, "minute")}`;
+}
+
+/** How long something is expected to take. */
+export function formatExpected(seconds) {
+  return seconds < 1 ? formatSeconds(seconds) : `≈ ${formatSeconds(seconds)}`;
 }
 
 /** A time of day. */

@@ -3,6 +3,9 @@
 /** Device pixels per pixel of the result. */
 export const MOST_ZOOM = 8;
 
+/** Up to this length a picture of very few pixels is enlarged, in CSS pixels. */
+const SMALL_PX = 320;
+
 /** Where a picture of `size` is shown whole in `viewport`, with a margin around it. */
 export function fitZoom(size, viewport, margin = 0) {
   const width = Math.max(1, viewport.width - 2 * margin);
@@ -28,7 +31,13 @@ export class View extends EventTarget {
   isFitted = true;
 
   get fitted() {
-    return Math.min(fitZoom(this.size, this.viewport, this.margin), this.mostZoom);
+    const most = Math.max(this.mostZoom, SMALL_PX / Math.max(this.size.width, this.size.height));
+    return Math.min(fitZoom(this.size, this.viewport, this.margin), most);
+  }
+
+  /** A picture is never shown smaller than whole, or, where it is smaller than the screen, than in its own pixels. */
+  get leastZoom() {
+    return Math.min(this.fitted, this.actual);
   }
 
   get mostZoom() {
@@ -70,8 +79,8 @@ export class View extends EventTarget {
   /** Zoom so that the point of the picture under `point` stays there. Without a point: the middle. */
   zoomTo(zoom, point = { x: this.viewport.width / 2, y: this.viewport.height / 2 }) {
     const before = this.toPicture(point);
-    this.zoom = Math.min(Math.max(zoom, this.fitted), Math.max(this.mostZoom, this.fitted));
-    this.isFitted = this.zoom <= this.fitted * 1.0001;
+    this.zoom = Math.min(Math.max(zoom, this.leastZoom), Math.max(this.mostZoom, this.fitted));
+    this.isFitted = Math.abs(this.zoom / this.fitted - 1) < 0.0001;
     this.x = before.x - (point.x - this.viewport.width / 2) / this.zoom;
     this.y = before.y - (point.y - this.viewport.height / 2) / this.zoom;
     this.#changed();
@@ -106,7 +115,7 @@ export class View extends EventTarget {
 
   #changed() {
     if (this.isFitted) this.zoom = this.fitted;
-    else this.zoom = Math.min(Math.max(this.zoom, this.fitted), Math.max(this.mostZoom, this.fitted));
+    else this.zoom = Math.min(Math.max(this.zoom, this.leastZoom), Math.max(this.mostZoom, this.fitted));
     this.x = clampedMiddle(this.x, this.size.width, this.viewport.width / this.zoom);
     this.y = clampedMiddle(this.y, this.size.height, this.viewport.height / this.zoom);
     this.dispatchEvent(new Event("change"));

@@ -10,7 +10,7 @@ import tifffile
 from enlarger.picture import exif
 from enlarger.picture.values import Picture, flat
 
-# The operator need not see what the library logs about somebody's picture.
+# The operator need not see what the library logs about a picture.
 logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from enlarger.errors import EnlargerError
+from enlarger.picture.content import content_of
 from enlarger.picture.decode import decode, probe
 
 
@@ -19,6 +20,8 @@ def answer(
     try:
         if question == "probe":
             return {"header": asdict(probe(data))}, b""
+        if question == "look":
+            return {"content": content_of(data)}, b""
         picture = decode(data, to_srgb=to_srgb, frames=frames, kind=kind)
     except EnlargerError as error:
         return {"error": error.code, "text": str(error)}, b""

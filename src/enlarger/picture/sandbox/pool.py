@@ -12,7 +12,7 @@ import structlog
 from enlarger.errors import EnlargerError, UnreadableImage
 from enlarger.picture.sandbox import protocol
 from enlarger.picture.sandbox.process import DecoderProcess
-from enlarger.picture.values import Header, Picture
+from enlarger.picture.values import Content, Header, Picture
 
 log = structlog.get_logger()
 
@@ -54,6 +54,10 @@ class Decoders:
         """See ``decode.probe``."""
         return cast(Header, await self._ask("probe", data))
 
+    async def look(self, data: bytes) -> Content:
+        """See ``content.content_of``."""
+        return cast(Content, await self._ask("look", data))
+
     async def decode(
         self, data: bytes, *, to_srgb: bool = False, frames: int = 1, kind: str | None = None
     ) -> Picture:
@@ -61,7 +65,9 @@ class Decoders:
         answer = await self._ask("decode", data, to_srgb=to_srgb, frames=frames, kind=kind)
         return cast(Picture, answer)
 
-    async def _ask(self, question: str, data: bytes, **options: object) -> Header | Picture:
+    async def _ask(
+        self, question: str, data: bytes, **options: object
+    ) -> Header | Content | Picture:
         loop = asyncio.get_running_loop()
         process = await self._idle.get()
         reusable: DecoderProcess | None = None

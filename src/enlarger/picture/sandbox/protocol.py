@@ -13,13 +13,13 @@ import os
 import socket
 import struct
 import tempfile
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from enlarger.errors import UnreadableImage, by_code
 from enlarger.picture.encoding import encoding_of, statement_of
-from enlarger.picture.values import Header, Motion, Note, Picture, Text
+from enlarger.picture.values import Content, Header, Motion, Note, Picture, Text
 
 _LENGTH = struct.Struct("<I")
 
@@ -75,11 +75,11 @@ def receive(connection: socket.socket) -> tuple[dict[str, Any], mmap.mmap | None
 
 def ask(
     connection: socket.socket, question: str, data: bytes, **options: object
-) -> Header | Picture:
-    """Call ``probe`` or ``decode``, with its options, in the process behind ``connection``.
+) -> Header | Content | Picture:
+    """Call ``probe``, ``content_of`` or ``decode``, with its options, in the process behind ``connection``.
 
     Raises:
-        EnlargerError: ``probe`` or ``decode`` raised it.
+        EnlargerError: the function raised it.
         EOFError, OSError: the process is gone.
     """
     send(connection, {"question": question, **options}, shared_memory(data))
@@ -88,6 +88,8 @@ def ask(
         raise (by_code(answer["error"]) or UnreadableImage)(answer["text"])
     if question == "probe":
         return Header(**answer["header"])
+    if question == "look":
+        return cast(Content, answer["content"])
     if memory is None:
         raise EOFError
     shape, dtype = answer["shape"], np.dtype(answer["dtype"])

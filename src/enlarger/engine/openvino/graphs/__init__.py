@@ -51,9 +51,9 @@ def parts_of(model: Model) -> Sequence[Part]:
     return GRAPHS[model.architecture].parts
 
 
-def has_precision(model: Model, precision: str) -> bool:
-    """Return whether the network of a model can be built in a precision."""
-    return precision == "f32" or not GRAPHS[model.architecture].is_f32_only
+def layers_of(model: Model) -> str:
+    """Return what the network of a model is built from besides its weights and the code of its graph."""
+    return GRAPHS[model.architecture].layers_of(model)
 
 
 def build(

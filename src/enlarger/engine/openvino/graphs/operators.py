@@ -1,4 +1,8 @@
-"""Any network as an OpenVINO graph: each operator of ``models/operators.py`` in those of the runtime, in f32."""
+"""Any network as an OpenVINO graph: each operator of ``models/operators.py`` in those of the runtime.
+
+In bf16 all but the narrowest convolutions are computed in bf16, and everything else in f32: the layers that take the picture
+and those that make it keep its depth, and sums are not rounded (docs/decisions/0026).
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import openvino as ov
 from openvino import Output
 from openvino import opset14 as ops
 
+from enlarger.engine.openvino.bfloat16 import constant_like, rounded
 from enlarger.errors import WeightsError
 from enlarger.models import operators as op
 from enlarger.models.network import Network, Node
@@ -20,9 +26,17 @@ OvNode = Any
 Floats = npt.NDArray[np.float32]
 Arrays = Sequence[Floats]
 
+_FEW_CHANNELS = 12
+"""Convolutions of no more channels, in or out, are computed in f32: an RGB picture, or four pixels of it."""
+
 
 def connect(
-    network: Network, weights: Mapping[str, Arrays], picture: OvNode, *, name: str
+    network: Network,
+    weights: Mapping[str, Arrays],
+    picture: OvNode,
+    *,
+    name: str,
+    in_bf16: bool = False,
 ) -> OvNode:
     """Build the operators of a network.
 
@@ -31,9 +45,10 @@ def connect(
         weights: the arrays of each node that has some, by its key.
         picture: RGB in [0, 1], shape (1, 3, H, W), f32.
         name: name of the model, for errors.
+        in_bf16: whether to compute convolutions in bf16.
 
     Returns:
-        The result of the network's last layer, not clamped.
+        The result of the network's last layer, f32, not clamped.
 
     Raises:
         WeightsError: the operators do not fit together.
@@ -43,19 +58,45 @@ def connect(
         if isinstance(node.operator, op.Input):
             continue
         build = _BUILDERS[type(node.operator)]
-        inputs = [tensors[one] for one in node.inputs]
+        enter = _entrance(node.operator, in_bf16=in_bf16)
         try:
+            inputs = [enter(tensors[one]) for one in node.inputs]
             made = build(node.operator, inputs, weights.get(node.key, ()), node)
         except (RuntimeError, ValueError) as error:
             raise WeightsError(
                 f"{name}: '{node.name[:40]}' does not fit the layers before it"
             ) from error
         tensors |= zip(node.outputs, made, strict=True)
-    return tensors[network.output]
+    return _wide(tensors[network.output])
+
+
+def _entrance(operator: op.Operator, *, in_bf16: bool) -> Callable[[OvNode], OvNode]:
+    """Return what puts the inputs of an operator into the type that it is computed in."""
+    if isinstance(operator, op.Copy):
+        return lambda x: x
+    if in_bf16 and isinstance(operator, op.Convolve | op.Deconvolve):
+        is_wide = min(operator.inputs, operator.outputs) > _FEW_CHANNELS
+        return _narrow if is_wide else _wide
+    return _wide
+
+
+def _narrow(x: OvNode) -> OvNode:
+    """Return a tensor in bf16."""
+    return x if x.get_element_type() == ov.Type.bf16 else rounded(x)
+
+
+def _wide(x: OvNode) -> OvNode:
+    """Return a tensor in f32."""
+    return ops.convert(x, np.float32) if x.get_element_type() == ov.Type.bf16 else x
 
 
 def _f32(*values: float) -> OvNode:
     return ops.constant(np.array(values if len(values) > 1 else values[0], np.float32))
+
+
+def _like(x: OvNode, value: float) -> OvNode:
+    """Return a number in the type of ``x``."""
+    return constant_like(x, np.array(value, np.float32))
 
 
 def _i64(values: Sequence[int]) -> OvNode:
@@ -71,7 +112,7 @@ def _rank(x: OvNode) -> int:
 
 
 def _by_channel(x: OvNode, array: Floats) -> OvNode:
-    return ops.constant(array.reshape(1, -1, *[1] * (_rank(x) - 2)))
+    return constant_like(x, array.reshape(1, -1, *[1] * (_rank(x) - 2)))
 
 
 def _apply(operator: op.Apply, x: OvNode) -> OvNode:
@@ -82,14 +123,14 @@ def _apply(operator: op.Apply, x: OvNode) -> OvNode:
             return (
                 ops.relu(x)
                 if slope == 0
-                else ops.prelu(x, ops.constant(np.array([slope], np.float32)))
+                else ops.prelu(x, constant_like(x, np.array([slope], np.float32)))
             )
         case "clip":
             return ops.clamp(x, values[0], values[1])
         case "hard_swish":
-            return ops.multiply(x, ops.hard_sigmoid(x, _f32(values[0]), _f32(values[1])))
+            return ops.multiply(x, ops.hard_sigmoid(x, *(_like(x, value) for value in values)))
         case "hard_sigmoid":
-            return ops.hard_sigmoid(x, _f32(values[0]), _f32(values[1]))
+            return ops.hard_sigmoid(x, *(_like(x, value) for value in values))
         case "gelu":
             return ops.gelu(x, "erf")
         case function:
@@ -137,14 +178,14 @@ def _convolve(operator: op.Convolve, inputs: list[OvNode], arrays: Arrays, _: No
     weight = arrays[0]
     if operator.groups == 1:
         y = ops.convolution(
-            x, ops.constant(weight), [*operator.stride], begins, ends, [*operator.dilation]
+            x, constant_like(x, weight), [*operator.stride], begins, ends, [*operator.dilation]
         )
     else:
         grouped = weight.reshape(
             operator.groups, operator.outputs // operator.groups, *weight.shape[1:]
         )
         y = ops.group_convolution(
-            x, ops.constant(grouped), [*operator.stride], begins, ends, [*operator.dilation]
+            x, constant_like(x, grouped), [*operator.stride], begins, ends, [*operator.dilation]
         )
     return [_finish(y, operator, arrays)]
 
@@ -164,10 +205,10 @@ def _deconvolve(
         "output_padding": [*operator.output_padding],
     }
     if groups == 1:
-        kernel = ops.constant(np.ascontiguousarray(grouped[0]))
+        kernel = constant_like(inputs[0], np.ascontiguousarray(grouped[0]))
         y = ops.convolution_backprop_data(inputs[0], kernel, **settings)
     else:
-        kernel = ops.constant(np.ascontiguousarray(grouped))
+        kernel = constant_like(inputs[0], np.ascontiguousarray(grouped))
         y = ops.group_convolution_backprop_data(inputs[0], kernel, **settings)
     return [_finish(y, operator, arrays)]
 
@@ -325,7 +366,7 @@ def _crop(operator: op.Crop, inputs: list[OvNode], _: Arrays, __: Node) -> list[
 def _padded(x: OvNode, sides: op.Sides, mode: str, value: float) -> OvNode:
     top, bottom, left, right = sides
     named = {"constant": "constant", "replicate": "edge", "reflect": "reflect"}[mode]
-    return ops.pad(x, _i64([0, 0, top, left]), _i64([0, 0, bottom, right]), named, _f32(value))
+    return ops.pad(x, _i64([0, 0, top, left]), _i64([0, 0, bottom, right]), named, _like(x, value))
 
 
 def _pad(operator: op.Pad, inputs: list[OvNode], _: Arrays, __: Node) -> list[OvNode]:

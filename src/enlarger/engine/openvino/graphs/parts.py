@@ -56,9 +56,8 @@ class Graph(Protocol):
     def parts(self) -> Sequence[Part]:
         """One part, or two: the first takes the picture, the second takes the first one's result."""
 
-    @property
-    def is_f32_only(self) -> bool:
-        """Whether networks of this kind are computed in f32 alone."""
+    def layers_of(self, model: Model) -> str:
+        """Return a text that differs between networks of different layers; empty if the code says which there are."""
 
     def make(self, part: str, x: Node, recipe: Recipe) -> Node:
         """Build a part.

@@ -12,7 +12,7 @@ from enlarger.engine.openvino.graphs.nodes import Node, convolution, leaky, near
 from enlarger.engine.openvino.graphs.parts import Part, Recipe
 from enlarger.engine.openvino.int8 import Int8, ones_like
 from enlarger.errors import WeightsError
-from enlarger.models import Layer, Ranges
+from enlarger.models import Layer, Model, Ranges
 from enlarger.models.architectures.rrdb import FEATURES
 
 _TAIL = 4
@@ -27,7 +27,10 @@ class RrdbGraph:
     # The tail reaches 1/2 px at 2x and three times 1/4 px at 4x.
     parts = (Part("trunk", channels=3), Part("tail", channels=FEATURES, reach_px=2))
 
-    is_f32_only = False
+    def layers_of(self, model: Model) -> str:
+        """See ``Graph``."""
+        del model
+        return ""
 
     def make(self, part: str, x: Node, recipe: Recipe) -> Node:
         """See ``Graph``."""

@@ -1,5 +1,10 @@
 // Decodes pictures and cuts them into tiles, off the page's own thread.
 
+import { framesIn } from "./frames.js";
+
+/** Types of which some files are animations. */
+const ANIMATED = new Set(["image/gif", "image/png", "image/apng", "image/webp", "image/avif"]);
+
 /** By picture: the decoded file. */
 const pictures = new Map();
 
@@ -33,7 +38,7 @@ const actions = {
     return { result: tile, transfer: [tile] };
   },
 
-  /** A small picture of a file, and the size of the file's own. */
+  /** A small picture of a file, the size of the file's own, and its frames. */
   async thumbnail({ blob, side }) {
     const bitmap = await createImageBitmap(blob);
     const { width, height } = bitmap;
@@ -44,7 +49,8 @@ const actions = {
       resizeQuality: "medium",
     });
     bitmap.close();
-    return { result: { width, height, small }, transfer: [small] };
+    const frames = ANIMATED.has(blob.type) ? framesIn(new Uint8Array(await blob.arrayBuffer())) : 1;
+    return { result: { width, height, small, frames }, transfer: [small] };
   },
 
   async close({ id }) {

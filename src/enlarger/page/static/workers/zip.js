@@ -76,11 +76,19 @@ export function zipParts(entries, date) {
   return [...parts, ...directory, new Uint8Array(end.buffer)];
 }
 
+/** Signs that turn the direction of a text, so that `gpj.exe` may be read as `exe.jpg`, and those that file systems refuse. */
+const UNSAFE = /[\p{Cc}\p{Bidi_Control}\\/:*?"<>|]/gu;
+
+/** A name that is read as it is, and that no file system refuses. */
+export function safeName(name) {
+  return name.replace(UNSAFE, "_");
+}
+
 /** Names that no two entries share, and that no file system refuses. */
 export function distinctNames(names) {
   const used = new Set();
   return names.map((name) => {
-    const safe = [...name].map((sign) => (sign < " " || '\\/:*?"<>|'.includes(sign) ? "_" : sign)).join("");
+    const safe = safeName(name);
     const dot = safe.lastIndexOf(".");
     const [stem, suffix] = dot > 0 ? [safe.slice(0, dot), safe.slice(dot)] : [safe, ""];
     let distinct = safe;

@@ -1,0 +1,1 @@
+"""Model replicas of a Ray Serve cluster as one engine. Nothing outside this package imports Ray."""

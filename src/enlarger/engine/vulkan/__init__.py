@@ -1,0 +1,1 @@
+"""Networks on GPUs, through ncnn's Vulkan backend, which reads ncnn files as they are."""

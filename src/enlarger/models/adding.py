@@ -1,0 +1,208 @@
+"""Adds a network to ``MODEL_DIR`` and removes it: what kind it is, its row, and its files under their hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from enlarger.errors import ConfigError, UnknownModel, WeightsError
+from enlarger.models.architectures import KINDS
+from enlarger.models.own import SUFFIX, check_files, check_hash, check_id, rows_in
+from enlarger.models.readers import WeightFiles
+from enlarger.models.rows import Row, read_row
+from enlarger.reasons import reason_of
+
+
+@dataclass(frozen=True, slots=True)
+class Recognised:
+    """What a network is."""
+
+    architecture: str
+    scale: int
+
+
+def recognised(files: WeightFiles) -> Recognised:
+    """Return the kind of network that files describe: the first one that fits, which is the fastest.
+
+    Raises:
+        WeightsError: no kind fits, or the weights do not have the size that the layers need; the text has the reason
+            of the kind that takes any network.
+    """
+    why = ""
+    for name, kind in KINDS.items():
+        try:
+            graph = kind.describe(files)
+            why = kind.misfit(graph) or ""
+            scale = kind.scales[0] if graph.scale is None else graph.scale
+            if not why and scale not in kind.scales:
+                why = f"it makes {scale:g} times the size; possible is {' or '.join(map(str, kind.scales))}"
+            if not why:
+                kind.check_size(files)
+                return Recognised(name, int(scale))
+        except WeightsError as error:
+            why = str(error)
+        except OSError as error:
+            raise WeightsError(
+                f"{files.paths[0].name}: cannot be read: {reason_of(error)}"
+            ) from error
+    raise WeightsError(f"{files.paths[0].name} is no network that can run here: {why}")
+
+
+def id_of(param: Path) -> str:
+    """Return the id that a file's name suggests: its characters that ids may have, in lower case."""
+    return re.sub(r"[^a-z0-9._-]+", "-", param.stem.lower()).lstrip("._-")[:64] or "model"
+
+
+class Draft:
+    """A model that is being added. Nothing of it is seen in ``MODEL_DIR`` before ``publish``.
+
+    Args:
+        folder: where it is prepared.
+        model_dir: where it will be.
+        fields: fields of its row.
+    """
+
+    def __init__(self, folder: Path, model_dir: Path, fields: dict[str, Any]) -> None:
+        self._folder = folder
+        self._model_dir = model_dir
+        self._fields = fields
+        self.path = folder / f"{fields['id']}{SUFFIX}"
+        """The row."""
+
+    @property
+    def golden(self) -> Path:
+        """Where the golden picture belongs."""
+        return self._folder / f"{self._stem}.png"
+
+    @property
+    def _stem(self) -> str:
+        return f"{self._fields['id']}-{self._fields['sha256'][:12]}"
+
+    def take(self, param: Path, binary: Path) -> None:
+        """Copy the files, under the hash of the weights."""
+        for field, file in (("param", param), ("bin", binary)):
+            self._fields[field] = f"{self._stem}.{field}"
+            shutil.copyfile(file, self._folder / self._fields[field])
+
+    def write(self, **more: Any) -> Row:
+        """Write the row with these fields as well, and check it with its files.
+
+        Raises:
+            WeightsError: a field or a file cannot be used.
+        """
+        self._fields |= more
+        self.path.write_text("".join(_lines(self._fields)))
+        row = read_row(self.path)
+        check_files(self.path, row)
+        check_hash(self.path, row)
+        return row
+
+    def publish(self) -> None:
+        """Move the files to ``MODEL_DIR``, and the row last, so that no process sees a part of the model.
+
+        Raises:
+            WeightsError: another row has the same id.
+        """
+        row, target = read_row(self.path), self._model_dir / self.path.name
+        check_id(target, row, ids_in(self._model_dir, without=target))
+        before = _stored_for(target)
+        for name in row.file_names:
+            (self._folder / name).replace(self._model_dir / name)
+        self.path.replace(target)
+        for name in before - set(row.file_names):
+            (self._model_dir / name).unlink(missing_ok=True)
+
+
+@contextmanager
+def draft(model_dir: Path, *, param: Path, binary: Path, **fields: str) -> Iterator[Draft]:
+    """Prepare a model beside ``MODEL_DIR``'s rows; what is not published by the end of the block is deleted.
+
+    Raises:
+        ConfigError: a file cannot be read, or the folder cannot be written.
+    """
+    try:
+        with binary.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        model_dir.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=model_dir, prefix="."))
+    except OSError as error:
+        raise ConfigError(f"cannot add '{param}': {reason_of(error)}") from error
+    try:
+        found = Draft(folder, model_dir, {**fields, "sha256": sha256})
+        found.take(param, binary)
+        yield found
+    except OSError as error:
+        raise ConfigError(f"cannot add '{param}': {reason_of(error)}") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove(model_dir: Path, model_id: str) -> list[str]:
+    """Remove the row of a model, and the files that were stored for it under their hash.
+
+    Returns:
+        The names of the removed files. Files whose names were chosen elsewhere are left alone.
+
+    Raises:
+        UnknownModel: no row of ``MODEL_DIR`` has this id.
+        ConfigError: a file cannot be removed.
+    """
+    rows = ids_in(model_dir)
+    if model_id not in rows:
+        there_are = f"there are {', '.join(sorted(rows))}" if rows else "it has none"
+        raise UnknownModel(
+            f"'{model_id[:80]}' is no model of MODEL_DIR, '{model_dir}'; {there_are}. "
+            "Models of installed packages are removed with pip"
+        )
+    path = model_dir / rows[model_id]
+    stored = sorted(_stored_for(path))
+    try:
+        # The row first: a process that looks meanwhile sees a model that goes, not one that breaks.
+        path.unlink()
+        for name in stored:
+            (model_dir / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot remove '{model_id}': {reason_of(error)}") from error
+    return [path.name, *stored]
+
+
+def ids_in(model_dir: Path, *, without: Path | None = None) -> dict[str, str]:
+    """Return the file names of the rows of ``MODEL_DIR`` by the ids of their models. Rows that cannot be read have none.
+
+    Args:
+        model_dir: the folder, which may be absent.
+        without: a row that is left out.
+    """
+    found = {}
+    for path in rows_in(model_dir):
+        if path != without:
+            with suppress(WeightsError):
+                found[read_row(path).id] = path.name
+    return found
+
+
+def _stored_for(path: Path) -> set[str]:
+    """Return the files that ``Draft`` stored for a row, if it exists: their names begin with id and hash."""
+    try:
+        row = read_row(path)
+    except WeightsError:
+        return set()
+    return {name for name in row.file_names if name.startswith(f"{row.id}-{row.sha256[:12]}.")}
+
+
+def _lines(fields: Mapping[str, Any]) -> Iterator[str]:
+    """Return the lines of a TOML file. A string of JSON is one of TOML, too."""
+    for name, value in fields.items():
+        if isinstance(value, Mapping):
+            inner = ", ".join(f"{key} = {one}" for key, one in value.items())
+            yield f"{name} = {{ {inner} }}\n"
+        else:
+            yield f"{name} = {json.dumps(value, ensure_ascii=False)}\n"

@@ -1,0 +1,1 @@
+"""Tests of what operators install: the image, the units, the chart, the proxies and the monitoring."""

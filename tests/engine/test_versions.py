@@ -1,0 +1,52 @@
+"""The models that an engine computes while its catalogue is replaced."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from support.networks import write_nearest
+
+from enlarger.engine.versions import RETIRED_S, Versions
+from enlarger.models import Catalogue, Model
+
+
+@pytest.fixture
+def first(tmp_path: Path) -> Model:
+    """A model."""
+    write_nearest(tmp_path, "own")
+    return Catalogue.installed(tmp_path).choose("own", scale=4)
+
+
+def test_tiles_of_the_version_before_are_computed_for_a_while(first: Model) -> None:
+    """For longer than any picture takes; new pictures are planned with the new one."""
+    now = 0.0
+    versions = Versions(Catalogue([first]), clock=lambda: now)
+    second = replace(first, sha256="2" * 64)
+    versions.offer(Catalogue([second]))
+    assert versions.current("own") == second
+    assert list(versions) == [second, first]
+    assert versions.find("own", first.sha256) == first
+    now = RETIRED_S + 1
+    assert list(versions) == [second]
+    assert versions.find("own", first.sha256) is None
+
+
+def test_model_that_goes_is_computed_for_a_while(first: Model) -> None:
+    """Nothing is planned with it any more."""
+    versions = Versions(Catalogue([first]))
+    versions.offer(Catalogue([]))
+    assert versions.find("own", first.sha256) == first
+    with pytest.raises(KeyError):
+        versions.current("own")
+
+
+def test_version_that_returns_is_listed_once(first: Model) -> None:
+    """Also if only its title is another one."""
+    versions = Versions(Catalogue([first]))
+    for title in ("b", "c"):
+        versions.offer(Catalogue([replace(first, title=title)]))
+    assert [model.title for model in versions] == ["c"]
+    versions.offer(Catalogue([first]))
+    assert list(versions) == [first]
