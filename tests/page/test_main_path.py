@@ -34,8 +34,7 @@ def as_file(path: Path, name: str | None = None, media_type: str = "image/png") 
 
 def result_of(visitor: Visitor, service: RunningService, index: int = 0) -> Image.Image:
     """The result of a picture, as the service has it."""
-    job = visitor.store("pictures")["pictures"][index]["jobId"]
-    with urlopen(f"{service.url}/v1/jobs/{job}/result", timeout=60) as answer:
+    with urlopen(f"{service.url}/v1/jobs/{visitor.job_of(index)}/result", timeout=60) as answer:
         return Image.open(BytesIO(answer.read()))
 
 

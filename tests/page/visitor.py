@@ -175,6 +175,16 @@ class Visitor:
             assert time.monotonic() < end
             self.page.wait_for_timeout(100)
 
+    def job_of(self, index: int = 0) -> str:
+        """The id of a picture's job, once the tab has stored it: it stores a moment after it shows."""
+
+        def job_id() -> str | None:
+            pictures = (self.store("pictures") or {"pictures": []})["pictures"]
+            return pictures[index]["jobId"] if index < len(pictures) else None
+
+        self.wait_until(lambda: job_id() is not None)
+        return str(job_id())
+
     def check_accessibility(self) -> None:
         """No rule of axe-core is broken as things stand now."""
         assert AXE.exists(), "run `make browser`, which installs axe-core"
