@@ -9,6 +9,7 @@ from support.places import REPOSITORY
 
 from enlarger.config import load
 from enlarger.errors import ConfigError
+from enlarger.models import Catalogue
 
 pytestmark = [
     pytest.mark.cluster,
@@ -55,6 +56,20 @@ def test_written_config_is_read_again(tmp_path: Path) -> None:
     assert application.name == "enlarger-vulkan-0"
     assert (application.args["device"], application.args["threads"]) == ("vulkan:0", 2)
     assert application == config.applications[0]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 4, 8])
+def test_replica_takes_as_many_tiles_as_a_model_server(threads: int, tmp_path: Path) -> None:
+    """Those that its engine computes, and as many that wait; a cluster grows once each replica computes all it can."""
+    from enlarger.cluster.deployment import calls_at_once, growing_config
+    from enlarger.engine.factory import make_engine
+
+    engine = make_engine(Catalogue.installed(tmp_path), device="cpu", threads=threads)
+    assert calls_at_once("cpu", threads) == engine.facts().capacity
+    assert calls_at_once("vulkan:0", threads) == 4
+    config = growing_config(load().server, device="cpu", threads=threads, least=1, most=4)
+    growing = config.applications[0].deployments[0].autoscaling_config
+    assert growing["target_ongoing_requests"] == engine.facts().parallel
 
 
 def test_cluster_on_this_machine_has_a_replica_for_each_model_server() -> None:

@@ -17,6 +17,7 @@ from enlarger.cluster.replica import ModelReplica, ReplicaSettings
 from enlarger.config import ServerSettings, Settings
 from enlarger.config.devices import DeviceName
 from enlarger.config.observability import LogFormat, LogLevel
+from enlarger.engine.factory import CPU_NAME
 from enlarger.errors import ConfigError
 from enlarger.precision import Precision
 
@@ -26,8 +27,11 @@ PREFIX = "enlarger-"
 DEPLOYMENT = "models"
 """Name of the deployment in each of them."""
 
-MOST_CALLS = 4
-"""Calls that a replica takes at once: one is computed, and the next ones are there when it is done."""
+_CPU_STREAMS = 4
+"""The most tiles that an engine computes at once on a CPU; it has one stream for each thread up to here."""
+
+_GPU_STREAMS = 2
+"""While one tile is computed, the samples of another one are on their way."""
 
 
 class ApplicationArguments(BaseModel):
@@ -54,6 +58,16 @@ class ApplicationArguments(BaseModel):
     precision: Precision = "auto"
     log_level: LogLevel = "info"
     log_format: LogFormat = "auto"
+
+
+def calls_at_once(device: str, threads: int) -> int:
+    """Return how many calls a replica takes: those that its engine computes, and as many that are there when these are done.
+
+    A model server takes as many tiles. More would wait at one replica while another one has none: on two replicas of
+    one thread, four calls instead of two cost 8 % of the throughput (``benchmarks/throughput.py --ray``).
+    """
+    is_cpu = device in {"auto", CPU_NAME} or device.endswith(":CPU")
+    return 2 * (min(threads, _CPU_STREAMS) if is_cpu else _GPU_STREAMS)
 
 
 def build(arguments: Mapping[str, Any]) -> serve.Application:
@@ -101,8 +115,8 @@ def growing_config(
     growing = {
         "min_replicas": least,
         "max_replicas": most,
-        # Half of the tiles that a replica takes at once: a gateway that fills all replicas calls for more of them.
-        "target_ongoing_requests": MOST_CALLS / 2,
+        # Half of the calls that a replica takes: a gateway that fills all replicas calls for more of them.
+        "target_ongoing_requests": calls_at_once(device, threads) / 2,
         "policy": {"policy_function": "enlarger.cluster.autoscaling:replicas_for_tiles"},
         "upscale_delay_s": 10,
         "downscale_delay_s": 300,
@@ -195,13 +209,14 @@ def _application(arguments: Mapping[str, Any], options: Mapping[str, Any]) -> se
         raise ConfigError(
             f"args.{'.'.join(map(str, fault['loc']))} of an application: {fault['msg']}"
         ) from error
+    most_calls = options.get("max_ongoing_requests", calls_at_once(given.device, given.threads))
     settings = ReplicaSettings(
         deployment=given.name,
-        most_calls=options.get("max_ongoing_requests", MOST_CALLS),
+        most_calls=most_calls,
         **given.model_dump(exclude={"name"}),
     )
     defaults: dict[str, Any] = {
-        "max_ongoing_requests": MOST_CALLS,
+        "max_ongoing_requests": most_calls,
         # Without a limit, a deployment that is full would make callers wait for ever (ray#64496).
         "max_queued_requests": 64,
         "health_check_period_s": 5,
