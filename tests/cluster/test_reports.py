@@ -22,9 +22,17 @@ class Clock:
         return self.now_s
 
 
-def report(replica: str, *, mflop_per_s: float | None = None, done: int = 0) -> ReplicaReport:
+def report(
+    replica: str, *, mflop_per_s: float | None = None, in_flight: int = 0, done: int = 0
+) -> ReplicaReport:
     """A report of that replica."""
-    facts = replace(NearestEngine().facts(), capacity=4, parallel=2, mflop_per_s=mflop_per_s)
+    facts = replace(
+        NearestEngine().facts(),
+        capacity=4,
+        in_flight=in_flight,
+        parallel=2,
+        mflop_per_s=mflop_per_s,
+    )
     return ReplicaReport(
         replica=replica,
         deployment="cpu",
@@ -59,7 +67,11 @@ def test_silent_replica_is_gone() -> None:
 def test_replicas_together_are_the_sum_of_them() -> None:
     """Seats and tiles at once add up; the speed of one tile is the mean of those that were measured."""
     together = facts_together(
-        [report("a", mflop_per_s=100), report("b", mflop_per_s=300), report("c")], in_flight=5
+        [
+            report("a", mflop_per_s=100, in_flight=2),
+            report("b", mflop_per_s=300, in_flight=3),
+            report("c"),
+        ]
     )
     assert (together.capacity, together.parallel, together.in_flight) == (12, 6, 5)
     assert together.mflop_per_s == 200

@@ -358,23 +358,23 @@ async def test_fault_in_the_engines_code_is_survived() -> None:
 # Seats
 
 
-async def test_one_tile_more_than_it_has_seats_is_busy() -> None:
+async def test_one_tile_more_than_its_gateways_may_hold_is_busy() -> None:
     """503 with both ways to say when to come back; those that have a seat are not disturbed."""
     engine = HeldEngine(capacity=2)
-    async with running(engine) as server:
-        taken = [asyncio.create_task(posted(server)) for _ in range(2)]
-        await engine.holds(2)
+    async with running(engine, gateways=3) as server:
+        taken = [asyncio.create_task(posted(server)) for _ in range(6)]
+        await engine.holds(6)
         answer = await posted(server)
         assert (answer.status, answer.headers["retry-after"]) == (503, "1")
         assert answer.json() == {
             "code": "busy",
             "retryable": True,
-            "error": "2 of 2 seats taken",
+            "error": "6 of 6 seats taken",
             "retry_after_ms": 50,
         }
-        assert (await server.ask("GET", "/ready")).json()["in_flight"] == 2
+        assert (await server.ask("GET", "/ready")).json()["in_flight"] == 6
         engine.let_go()
-        assert [(await task).status for task in taken] == [200, 200]
+        assert [(await task).status for task in taken] == [200] * 6
         await assert_works(server)
 
 

@@ -223,7 +223,7 @@ async def test_metrics_count_tiles_by_their_ends() -> None:
 async def test_metrics_show_tiles_under_way_and_those_that_were_dropped() -> None:
     """One is held, one more is busy; the time that a tile was not computed in is that of its waiting."""
     engine = HeldEngine(capacity=1)
-    async with running(engine) as server:
+    async with running(engine, gateways=1) as server:
         async with server.connected() as connection:
             await connection.send("POST", "/tiles", HEADERS, TILE.tobytes())
             await engine.holds(1)
@@ -312,7 +312,7 @@ async def test_busy_and_dropped_tiles_are_logged_with_their_request() -> None:
     """A tile whose client went away, and one that found no seat."""
     engine = StuckEngine(capacity=1)
     with capture_logs([structlog.contextvars.merge_contextvars]) as entries:
-        async with running(engine) as server:
+        async with running(engine, gateways=1) as server:
             async with server.connected() as connection:
                 headers = HEADERS | {"X-Request-Id": "r-42"}
                 await connection.send("POST", "/tiles", headers, TILE.tobytes())

@@ -53,10 +53,10 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 
 @asynccontextmanager
 async def client_of(
-    engine: Engine, session: aiohttp.ClientSession
+    engine: Engine, session: aiohttp.ClientSession, *, gateways: int = 8
 ) -> AsyncIterator[tuple[RemoteEngine, RunningServer]]:
     """A client that has probed its server, and the server, which runs ``engine``."""
-    async with running(engine) as server:
+    async with running(engine, gateways=gateways) as server:
         client = RemoteEngine(server.address, session)
         assert (await client.probe()).state is State.READY
         yield client, server
@@ -181,7 +181,7 @@ async def test_servers_error_is_the_same_error_here(
 async def test_full_server_is_busy_and_says_for_how_long(session: aiohttp.ClientSession) -> None:
     """The error has the milliseconds that the server stated."""
     engine = HeldEngine(capacity=1)
-    async with client_of(engine, session) as (client, _):
+    async with client_of(engine, session, gateways=1) as (client, _):
         first = asyncio.create_task(client.enlarge(request()))
         await engine.holds(1)
         with pytest.raises(Busy, match="1 of 1 seats taken") as refusal:

@@ -103,11 +103,11 @@ class Connection:
 
 @asynccontextmanager
 async def running(
-    engine: Engine, *, ready: bool = True, token: str | None = None
+    engine: Engine, *, ready: bool = True, token: str | None = None, gateways: int = 8
 ) -> AsyncIterator[RunningServer]:
-    """A model server around ``engine`` on a free port, taking tiles at once if ``ready``."""
+    """A model server around ``engine`` on a free port for so many gateways, taking tiles at once if ``ready``."""
     service = Lifecycle(drain_s=5)
-    server = ModelServer(engine, service, token=token)
+    server = ModelServer(engine, service, token=token, gateways=gateways)
     if ready:
         server.open()
     listener = bind("127.0.0.1", 0, variable="--port")

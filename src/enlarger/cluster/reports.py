@@ -73,13 +73,8 @@ class ReportsReader(Protocol):
         """Return the reports of all replicas that live; None if they cannot be read now."""
 
 
-def facts_together(reports: Sequence[ReplicaReport], *, in_flight: int = 0) -> EngineFacts:
-    """Return what replicas of one deployment can do together.
-
-    Args:
-        reports: their reports.
-        in_flight: tiles that this gateway has sent to them.
-    """
+def facts_together(reports: Sequence[ReplicaReport]) -> EngineFacts:
+    """Return what replicas of one deployment can do together."""
     if not reports:
         return NO_FACTS
     speeds = [one.facts.mflop_per_s for one in reports if one.facts.mflop_per_s is not None]
@@ -88,7 +83,7 @@ def facts_together(reports: Sequence[ReplicaReport], *, in_flight: int = 0) -> E
         ready=True,
         models=_models_of(reports),
         capacity=sum(report.facts.capacity for report in reports),
-        in_flight=in_flight,
+        in_flight=sum(report.facts.in_flight for report in reports),
         mflop_per_s=fmean(speeds) if speeds else None,
         parallel=sum(report.facts.parallel for report in reports),
         devices=reports[0].facts.devices,

@@ -53,6 +53,8 @@ from enlarger.wire import PROTOCOL, ModelDefaults, facts_to_json, read_request, 
 log = structlog.get_logger()
 
 _BUSY_MS = 50
+
+_GATEWAYS = 8
 _BYTES_PER_PX = 6
 """RGB with two bytes per sample, the largest size that a tile can have."""
 
@@ -67,12 +69,22 @@ class ModelServer:
         engine: computes the tiles.
         service: knows whether the server is stopping.
         token: the secret that gateways must send; None accepts every client.
+        gateways: how many gateways may fill the server at the same time. Each holds no more tiles here than the capacity
+            of the engine, which computes them in order of arrival. Gateways therefore get equal shares.
     """
 
-    def __init__(self, engine: Engine, service: Lifecycle, *, token: str | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        service: Lifecycle,
+        *,
+        token: str | None = None,
+        gateways: int = _GATEWAYS,
+    ) -> None:
         self._engine = engine
         self._service = service
         self._token = token
+        self._gateways = gateways
         self._instance = secrets.token_hex(4)
         self._started = time.monotonic()
         self._in_flight = 0
@@ -156,10 +168,9 @@ class ModelServer:
         if self.state != "ready":
             raise Starting(f"this model server is {self.state}", retry_after_s=1)
         facts = self._engine.facts()
-        if self._in_flight >= facts.capacity:
-            raise Busy(
-                f"{self._in_flight} of {facts.capacity} seats taken", retry_after_s=_BUSY_MS / 1000
-            )
+        seats = self._gateways * facts.capacity
+        if self._in_flight >= seats:
+            raise Busy(f"{self._in_flight} of {seats} seats taken", retry_after_s=_BUSY_MS / 1000)
         if not facts.models:
             raise ModelNotHere("none of this server's models can be loaded; its log says why")
         defaults = ModelDefaults(

@@ -53,6 +53,9 @@ class Member:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     """Set to have the member probed at once."""
 
+    others: int = 0
+    """Tiles of other gateways that the engine held at the last probe."""
+
     _late_since: float | None = None
     _warmed: set[tuple[str, str, str]] = field(default_factory=set)
     """Networks whose tiles were sent since the engine last said what is in its memory."""
@@ -81,6 +84,11 @@ class Member:
     def parallel(self) -> int:
         """Tiles that the engine computes at the same time, as it last said."""
         return self._attempts.parallel
+
+    @property
+    def queued_mflop(self) -> float:
+        """All the work that the engine holds. Tiles of other gateways are taken to be as large as those of this one."""
+        return self.outstanding_mflop * (1 + self.others / max(1, self.in_flight))
 
     @property
     def may_return(self) -> bool:
@@ -216,9 +224,10 @@ class Member:
             self.facts, self.rss_bytes = readiness.facts, readiness.rss_bytes
             self._warmed = {_network_of(request) for request in self._attempts.requests}
         if self.state is State.GONE:
-            self.facts = self.rss_bytes = None
+            self.facts, self.rss_bytes, self.others = None, None, 0
             self._attempts.lose_all()
         if self.facts is not None:
+            self.others = max(0, self.facts.in_flight - self.in_flight)
             self._attempts.parallel = self.facts.parallel
             if self.mflop_per_s is None:
                 self.mflop_per_s = self.facts.mflop_per_s

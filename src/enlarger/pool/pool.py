@@ -190,7 +190,7 @@ class Pool:
         """Have one member enlarge the tile, within the time that its speed allows."""
         request = tile.request
         limit_s = attempt_limit_s(
-            member.outstanding_mflop,
+            member.queued_mflop,
             member.mflop_per_s,
             tile_mflop=tile.mflop,
             parallel=member.parallel,
