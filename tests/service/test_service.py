@@ -114,18 +114,27 @@ def test_one_picture_is_the_same_four_ways(
 
 
 def test_all_servers_compute_tiles_of_one_picture(service: RunningService, photo: Pixels) -> None:
-    """A picture of at least as many tiles as there are servers gives each of them one, once each has the model."""
+    """A picture of at least as many tiles as there are servers gives each of them one, once each has the model.
+
+    A quick server may be free again before the last tile is cut, so that it gets two. That does not happen each time.
+    """
     # On a busy machine some servers come later than the first, and a tile does not wait for one to load a model.
     until(lambda: all(entry["state"] == "ready" for entry in server_entries(service)))
     while service.get(f"/v1/models/{QUICK}")[1]["ready_on"] < SERVERS:
         assert service.upscale(encoded(photo), scale=4, model=QUICK, inline=False)[0] == 200
-    before = [entry["tiles_done"] for entry in server_entries(service)]
-    status, answer = service.upscale(encoded(photo), scale=4, model=QUICK, inline=False)
-    assert status == 200
-    assert answer["tiles"]["total"] >= SERVERS
-    assert answer["tiles"]["servers"] == SERVERS
-    after = [entry["tiles_done"] for entry in server_entries(service)]
-    assert all(now > then for now, then in zip(after, before, strict=True))
+
+    def is_spread() -> bool:
+        """Upscale a picture once more; return whether all servers had a tile, as they say themselves."""
+        before = [entry["tiles_done"] for entry in server_entries(service)]
+        status, answer = service.upscale(encoded(photo), scale=4, model=QUICK, inline=False)
+        assert status == 200
+        assert answer["tiles"]["total"] >= SERVERS
+        after = [entry["tiles_done"] for entry in server_entries(service)]
+        had_one = [now > then for now, then in zip(after, before, strict=True)]
+        assert sum(had_one) == answer["tiles"]["servers"]
+        return all(had_one)
+
+    assert any(is_spread() for _ in range(5))
 
 
 def test_servers_stand_behind_the_gateway(service: RunningService) -> None:
