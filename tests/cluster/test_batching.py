@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enlarger.cluster.batching import CALL_S, MOST_SHARE, MOST_TILES, tiles_per_call
+from enlarger.cluster.batching import CALL_S, MOST_SHARE, MOST_TILES, calls_of, tiles_per_call
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,29 @@ def test_cost_of_calls_is_bounded(tile_s: float) -> None:
     assert 1 <= tiles <= MOST_TILES
     assert tiles == MOST_TILES or MOST_SHARE * tiles * tile_s * (1 + 1e-9) >= CALL_S
     assert tiles == 1 or MOST_SHARE * (tiles - 1) * tile_s * (1 - 1e-9) < CALL_S
+
+
+@given(st.lists(st.integers(1, MOST_TILES), max_size=60), st.integers(-2, 40))
+def test_every_tile_is_in_one_call_that_is_not_too_large(most: list[int], free_calls: int) -> None:
+    """In their order; no tile travels with more than may be, and no call has more than its share of a few tiles."""
+    calls = [range(len(most))[one] for one in calls_of(most, free_calls=free_calls)]
+    assert [tile for call in calls for tile in call] == list(range(len(most)))
+    for call in calls:
+        assert 1 <= len(call) <= min(most[tile] for tile in call)
+        assert len(call) <= -(-len(most) // max(1, free_calls))
+
+
+@pytest.mark.parametrize(
+    ("tiles", "free_calls", "sizes"),
+    [
+        (16, 6, [3, 3, 3, 3, 3, 1]),
+        (3, 6, [1, 1, 1]),
+        (12, 1, [5, 5, 2]),
+        (40, 6, [5] * 8),
+        (0, 6, []),
+    ],
+)
+def test_few_tiles_go_to_all_replicas(tiles: int, free_calls: int, sizes: list[int]) -> None:
+    """Sixteen tiles for three replicas, which take two calls each, do not travel in one; many fill their calls."""
+    calls = calls_of([5] * tiles, free_calls=free_calls)
+    assert [one.stop - one.start for one in calls] == sizes

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 from support.fakes import NEAREST, NearestEngine, nearest, need_of
-from support.pool_servers import request, until
+from support.pool_servers import request, settled, until
 
 from enlarger.cluster.answers import TileAnswer, TileFault
 from enlarger.cluster.batching import tiles_per_call
@@ -93,6 +93,21 @@ async def test_tiles_that_come_together_travel_together() -> None:
     assert replica.calls == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9], [10, 11]]
     for n, result in enumerate(results):
         assert np.array_equal(result.pixels, nearest(request(index=n).pixels, 4))
+
+
+async def test_tiles_of_a_picture_are_spread_over_idle_replicas() -> None:
+    """Also where all of them would fit into fewer calls; while replicas are busy, calls are as large as they may be."""
+    replica = Replica(held=True)
+    engine = calls_to(replica)
+    engine.at_once = 6
+    begun = [asyncio.create_task(engine.enlarge(request(index=n))) for n in range(10)]
+    await settled()
+    assert replica.calls == [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9]]
+    begun += [asyncio.create_task(engine.enlarge(request(index=n))) for n in range(10, 17)]
+    await settled()
+    assert replica.calls[5:] == [[10, 11, 12, 13, 14], [15, 16]]
+    replica.held = False
+    await asyncio.gather(*begun)
 
 
 async def test_fault_of_one_tile_costs_no_other() -> None:

@@ -136,7 +136,7 @@ def test_picture_whose_node_is_cut_off_is_finished_on_the_other(
     """A cable is pulled while both nodes compute: the picture is the command line's, before its deadline."""
     two = ("--min-replicas", "2", "--max-replicas", "2")
     assert enlarger(networks, "ray", "deploy", *two, settings=settings).stdout.count("running") == 2
-    picture = encoded(noise(640, 640, 3, seed=1), "png")
+    picture = encoded(noise(1280, 1280, 3, seed=1), "png")  # seconds, on a fast machine, too
     host = ("--engine", "ray", "--host", networks.address(GATEWAY))
     command = (*networks.inside(GATEWAY), sys.executable, "-m", "enlarger")
     with RunningService(tmp_path, settings, command=command, arguments=host) as gateway:

@@ -59,9 +59,9 @@ def test_written_config_is_read_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 4, 8])
-def test_replica_takes_as_many_tiles_as_a_model_server(threads: int, tmp_path: Path) -> None:
+def test_gateway_sends_as_many_tiles_as_to_a_model_server(threads: int, tmp_path: Path) -> None:
     """Those that its engine computes, and as many that wait; a cluster grows once each replica computes all it can."""
-    from enlarger.cluster.deployment import calls_at_once, growing_config
+    from enlarger.cluster.deployment import GATEWAYS, build, calls_at_once, growing_config
     from enlarger.engine.factory import make_engine
 
     engine = make_engine(Catalogue.installed(tmp_path), device="cpu", threads=threads)
@@ -70,6 +70,8 @@ def test_replica_takes_as_many_tiles_as_a_model_server(threads: int, tmp_path: P
     config = growing_config(load().server, device="cpu", threads=threads, least=1, most=4)
     growing = config.applications[0].deployments[0].autoscaling_config
     assert growing["target_ongoing_requests"] == engine.facts().parallel
+    deployment = build(config.applications[0].args)._bound_deployment
+    assert deployment.max_ongoing_requests == GATEWAYS * engine.facts().capacity
 
 
 def test_cluster_on_this_machine_has_a_replica_for_each_model_server() -> None:

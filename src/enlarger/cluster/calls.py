@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from enlarger.cluster.answers import TileAnswer, TileFault
-from enlarger.cluster.batching import tiles_per_call
+from enlarger.cluster.batching import calls_of, tiles_per_call
 from enlarger.engine.tile import EngineFacts, ModelFacts, Need, TileRequest, TileResult
 from enlarger.errors import Busy, DeadlineExceeded, EngineLost, ModelNotHere, NoEngineReady
 
@@ -29,6 +29,9 @@ class _Waiting:
     """A tile that waits for its answer."""
 
     request: TileRequest
+    most: int
+    """How many tiles may travel with it."""
+
     answer: asyncio.Future[TileAnswer]
 
 
@@ -55,6 +58,9 @@ class Calls:
     known: EngineFacts = NO_FACTS
     """What the replicas said when they were last asked."""
 
+    at_once: int = 1
+    """Calls that are sent to all replicas at once."""
+
     _gathered: list[_Waiting] = field(default_factory=list)
     _calls: dict[asyncio.Future[TileAnswer], _Call] = field(default_factory=dict)
 
@@ -77,8 +83,8 @@ class Calls:
         loop = asyncio.get_running_loop()
         if request.deadline <= loop.time():
             raise DeadlineExceeded("the deadline passed before the tile was sent")
-        tile = _Waiting(request, loop.create_future())
-        self._gather(tile, self._tiles_per_call(request, model))
+        tile = _Waiting(request, self._tiles_per_call(request, model), loop.create_future())
+        self._gather(tile)
         try:
             answer = await tile.answer
         finally:
@@ -102,21 +108,20 @@ class Calls:
         speed = self.known.mflop_per_s
         return tiles_per_call(None if not speed else model.mflop_per_px * request.lr_px / speed)
 
-    def _gather(self, tile: _Waiting, most: int) -> None:
-        """Send a tile with those that come at the same time, ``most`` of them at the most."""
+    def _gather(self, tile: _Waiting) -> None:
+        """Send a tile with those that come at the same time."""
         self._gathered.append(tile)
-        if len(self._gathered) >= most:
-            self._send_gathered()
-        elif len(self._gathered) == 1:
+        if len(self._gathered) == 1:
             # Tiles that get their seats together arrive here in one round of the event loop.
             asyncio.get_running_loop().call_soon(self._send_gathered)
 
     def _send_gathered(self) -> None:
         tiles = [tile for tile in self._gathered if not tile.answer.done()]
         self._gathered = []
-        if tiles:
-            call = _Call(tiles)
-            self._calls |= {tile.answer: call for tile in tiles}
+        free_calls = self.at_once - len(set(self._calls.values()))
+        for together in calls_of([tile.most for tile in tiles], free_calls=free_calls):
+            call = _Call(tiles[together])
+            self._calls |= {tile.answer: call for tile in call.tiles}
             call.task = asyncio.create_task(self._answer(call))
 
     async def _answer(self, call: _Call) -> None:

@@ -33,6 +33,10 @@ _CPU_STREAMS = 4
 _GPU_STREAMS = 2
 """While one tile is computed, the samples of another one are on their way."""
 
+GATEWAYS = 8
+"""Gateways that may fill a replica at the same time, as in ``ModelServer``. A replica that took only what one gateway
+sends would refuse the others, and Ray Serve would send their calls again and again, half a second apart."""
+
 
 class ApplicationArguments(BaseModel):
     """The ``args`` of an application in a Serve config."""
@@ -61,10 +65,10 @@ class ApplicationArguments(BaseModel):
 
 
 def calls_at_once(device: str, threads: int) -> int:
-    """Return how many calls a replica takes: those that its engine computes, and as many that are there when these are done.
+    """Return how many calls a gateway sends to a replica: those that it computes, and as many that wait to be next.
 
-    A model server takes as many tiles. More would wait at one replica while another one has none: on two replicas of
-    one thread, four calls instead of two cost 8 % of the throughput (``benchmarks/throughput.py --ray``).
+    A gateway sends as many tiles to a model server. More would wait at one replica while another one has none: on two
+    replicas of one thread, four calls instead of two cost 8 % of the throughput (``benchmarks/throughput.py --ray``).
     """
     is_cpu = device in {"auto", CPU_NAME} or device.endswith(":CPU")
     return 2 * (min(threads, _CPU_STREAMS) if is_cpu else _GPU_STREAMS)
@@ -115,7 +119,7 @@ def growing_config(
     growing = {
         "min_replicas": least,
         "max_replicas": most,
-        # Half of the calls that a replica takes: a gateway that fills all replicas calls for more of them.
+        # Half of the calls that a gateway sends: one that keeps all replicas busy calls for more of them.
         "target_ongoing_requests": calls_at_once(device, threads) / 2,
         "policy": {"policy_function": "enlarger.cluster.autoscaling:replicas_for_tiles"},
         "upscale_delay_s": 10,
@@ -209,10 +213,11 @@ def _application(arguments: Mapping[str, Any], options: Mapping[str, Any]) -> se
         raise ConfigError(
             f"args.{'.'.join(map(str, fault['loc']))} of an application: {fault['msg']}"
         ) from error
-    most_calls = options.get("max_ongoing_requests", calls_at_once(given.device, given.threads))
+    calls = calls_at_once(given.device, given.threads)
+    most_calls = options.get("max_ongoing_requests", GATEWAYS * calls)
     settings = ReplicaSettings(
         deployment=given.name,
-        most_calls=most_calls,
+        calls_at_once=min(calls, most_calls),
         **given.model_dump(exclude={"name"}),
     )
     defaults: dict[str, Any] = {

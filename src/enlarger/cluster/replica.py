@@ -45,8 +45,8 @@ class ReplicaSettings:
     threads: int
     """Compute threads."""
 
-    most_calls: int
-    """Calls that the replica takes at once; Ray Serve holds the others back."""
+    calls_at_once: int
+    """Calls that each gateway sends to the replica at once."""
 
     model_dir: str
     """Folder with models of your own."""
@@ -163,7 +163,7 @@ class ModelReplica:
             replica=self._id,
             deployment=self._settings.deployment,
             node=f"{ray.get_runtime_context().get_node_id()[:8]}@{ray.util.get_node_ip_address()}",
-            facts=replace(facts, capacity=self._settings.most_calls, in_flight=self._in_flight),
+            facts=replace(facts, capacity=self._settings.calls_at_once, in_flight=self._in_flight),
             calls=frozenset(self._calls),
             tiles_done=self._tiles_done,
             rss_bytes=rss_bytes(),

@@ -166,6 +166,7 @@ class _Probe:
             deployment.calls.known = NO_FACTS
             return Readiness(State.STARTING, reason="it has no replica")
         facts = facts_together(reports)
+        deployment.calls.at_once = facts.capacity
         facts = replace(facts, capacity=facts.capacity * most_tiles_per_call(facts))
         deployment.calls.known = facts
         return Readiness(
