@@ -13,6 +13,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
@@ -244,6 +245,37 @@ def test_full_cluster_refuses_instead_of_letting_callers_wait(
                 one.result()
     assert set(answers) <= {200, 503, 504}
     assert took_s < 3 * 15 + 10
+
+
+def test_gateways_have_equal_shares(
+    gateway: RunningService, settings: dict[str, str], tmp_path: Path
+) -> None:
+    """One that comes when another one has filled all replicas does not wait for it."""
+    picture = picture_of(64, seed=7)
+    done: Counter[str] = Counter()
+    stop = threading.Event()
+
+    def load(service: RunningService) -> None:
+        """Send one picture after the other, and count those that are done while both gateways are busy."""
+        while not stop.is_set():
+            assert upscaled(service, picture, model="realesrgan-x4plus")[0] == 200
+            done[service.url] += 1
+
+    with (
+        RunningService(tmp_path, settings, arguments=("--engine", "ray")) as other,
+        ThreadPoolExecutor(24) as threads,
+    ):
+        work = [threads.submit(load, gateway) for _ in range(12)]
+        time.sleep(5)
+        work += [threads.submit(load, other) for _ in range(12)]
+        until(lambda: done[other.url] >= 6)
+        done.clear()
+        until(lambda: done.total() >= 40)
+        counted = dict(done)
+        stop.set()
+        for one in work:
+            one.result()
+    assert 0.5 <= counted[gateway.url] / counted[other.url] <= 2, counted
 
 
 def test_update_under_load_fails_nothing(
