@@ -99,6 +99,8 @@ export class Keys extends EventTarget {
           field,
           told,
           h("button", { type: "submit", class: "button primary" }, t("key.use")),
+          // A touch screen has no Escape.
+          h("button", { type: "button", class: "button", on: { click: () => dialog.close() } }, t("key.later")),
         ),
       );
       // Also by Escape, which no page can forbid for long.

@@ -259,6 +259,7 @@ export default {
   "key.hint": "Der Betreiber gibt ihn aus. Er wird behalten, bis dieser Tab geschlossen wird.",
   "key.label": "API-Schlüssel",
   "key.use": "Verwenden",
+  "key.later": "Nicht jetzt",
   "key.unknown": "Dieser Schlüssel ist nicht bekannt. Bitte noch einmal kopieren, ohne etwas davor oder dahinter.",
   "key.needed": "Ein Schlüssel wird gebraucht. Zum Eingeben noch einmal starten.",
 

@@ -257,6 +257,7 @@ export default {
   "key.hint": "Ask its operator for one. It is kept until you close this tab.",
   "key.label": "API key",
   "key.use": "Use it",
+  "key.later": "Not now",
   "key.unknown": "This key is not known. Copy it again, without anything around it.",
   "key.needed": "A key is needed. Start again to enter it.",
 

@@ -258,6 +258,7 @@ export default {
   "key.hint": "Pídela a quien lo administra. Se guarda hasta que cierres esta pestaña.",
   "key.label": "Clave de API",
   "key.use": "Usarla",
+  "key.later": "Ahora no",
   "key.unknown": "Esta clave no se conoce. Cópiala de nuevo, sin nada alrededor.",
   "key.needed": "Hace falta una clave. Inicia de nuevo para introducirla.",
 

@@ -256,6 +256,7 @@ export default {
   "key.hint": "请向管理员索取。关闭此标签页前会一直保留。",
   "key.label": "API 密钥",
   "key.use": "使用",
+  "key.later": "暂不输入",
   "key.unknown": "密钥无法识别。请重新复制，前后不要带其他字符。",
   "key.needed": "需要密钥。请重新开始以输入密钥。",
 
