@@ -32,6 +32,8 @@ _ALLOWED = {
     "sha256": "it must be the 64 digits that `sha256sum` prints of the .bin file, in lower case",
     "seams": "it must be a table of median_db, worst_db, p999_difference and max_difference",
     "is_residual": "it must be true or false",
+    "black": "it must be a number from 0 to 1",
+    "white": "it must be a number from 0 to 1",
     "noise_level": "it must be 0, 1, 2 or 3",
     "denoise": "it must have a table for each noise level, such as [denoise.3], of param, bin, sha256 and golden",
 }
@@ -88,6 +90,9 @@ NoiseLevel = Annotated[int, pydantic.Field(ge=0, le=3)]
 """How much noise a network removes."""
 
 
+Share = Annotated[float, pydantic.Strict(), pydantic.Field(ge=0, le=1)]
+
+
 class Level(pydantic.BaseModel):
     """The files of a model at one noise level."""
 
@@ -119,6 +124,10 @@ class Row(pydantic.BaseModel):
 
     is_residual: Annotated[bool, pydantic.Strict()] = False
     """Whether the network makes what is to be added to the picture, whose pixels are repeated; for generic networks."""
+
+    black: Share = 0.0
+    white: Share = 1.0
+    """The numbers that the network takes, and makes, for black and for white; for generic networks."""
 
     noise_level: NoiseLevel | None = None
     """The noise level of ``param`` and ``bin``; None if they have none."""
@@ -154,6 +163,15 @@ class Row(pydantic.BaseModel):
             raise ValueError('it is for networks of architecture "generic"; leave it out')
         return value
 
+    @pydantic.field_validator("black", "white")
+    @classmethod
+    def _black_and_white(cls, value: float, info: pydantic.ValidationInfo) -> float:
+        if info.data.get("architecture") != "generic" and value != (info.field_name == "white"):
+            raise ValueError('it is for networks of architecture "generic"; leave it out')
+        if info.field_name == "white" and value <= info.data.get("black", 0.0):
+            raise ValueError("it must be more than black")
+        return value
+
     @property
     def file_names(self) -> tuple[str, ...]:
         """The files that the row names."""
@@ -162,7 +180,13 @@ class Row(pydantic.BaseModel):
 
     def weights(self, folder: Path) -> WeightFiles:
         """Return the weights that the row names, relative to ``folder``. Another file format is another branch here."""
-        return NcnnFiles(folder / self.param, folder / self.bin, is_residual=self.is_residual)
+        return NcnnFiles(
+            folder / self.param,
+            folder / self.bin,
+            is_residual=self.is_residual,
+            black=self.black,
+            white=self.white,
+        )
 
     def levels(self) -> Iterator[tuple[int, Row]]:
         """Return the rows of the other noise levels, with ids of their own that no request can name."""

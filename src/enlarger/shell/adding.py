@@ -112,10 +112,12 @@ def golden_of_ncnn(model: Model) -> Pixels | None:
     except ImportError:
         return None
     files, pixels, frame = model.files, golden_input(), model.frame
-    # ncnn reads the files alone, which lack what is added to the result of a residual network.
-    plain = replace(files, is_residual=False) if isinstance(files, NcnnFiles) else files
-    network = plain.network
-    floats = np.ascontiguousarray(pixels.transpose(2, 0, 1), np.float32) / 255
+    if not isinstance(files, NcnnFiles):
+        return None
+    # ncnn reads the files alone, which lack what is done before and after the network.
+    network = replace(files, is_residual=False, black=0.0, white=1.0).network
+    black, reach = files.black, files.white - files.black
+    floats = np.ascontiguousarray(pixels.transpose(2, 0, 1), np.float32) / 255 * reach + black
     around_px = [frame.around_px(side) for side in pixels.shape[:2]]
     floats = np.pad(floats, ((0, 0), *around_px), "reflect")
     net = ncnn.Net()
@@ -139,6 +141,7 @@ def golden_of_ncnn(model: Model) -> Pixels | None:
         raise WeightsError(
             f"{model.id}: it makes numbers of the test picture that are not finite; its weights are damaged"
         )
+    made = (made - black) / reach
     if model.is_residual:
         picture = pixels.transpose(2, 0, 1).astype(np.float32) / 255
         made += picture.repeat(model.scale, 1).repeat(model.scale, 2)

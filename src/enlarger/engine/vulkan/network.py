@@ -29,15 +29,25 @@ class VulkanNetwork:
         scale: HR pixels per LR pixel along an edge.
         frame: what lies between a tile and what the network takes and makes.
         most_tile_px: LR pixels of the largest tile that is tried; None for no limit.
+        black: what the network takes, and makes, for black.
+        white: what it takes, and makes, for white.
     """
 
     def __init__(
-        self, net: Any, *, scale: int, frame: Frame = _NO_FRAME, most_tile_px: int | None = None
+        self,
+        net: Any,
+        *,
+        scale: int,
+        frame: Frame = _NO_FRAME,
+        most_tile_px: int | None = None,
+        black: float = 0.0,
+        white: float = 1.0,
     ) -> None:
         self._net = net
         self._scale = scale
         self._frame = frame
         self._most_tile_px = most_tile_px
+        self._black, self._reach = black, white - black
         (self._input,), (self._output,) = net.input_names(), net.output_names()
 
     def enlarge(self, pixels: Pixels, keep: Rect, abandoned: Event | None = None) -> Output:
@@ -67,6 +77,8 @@ class VulkanNetwork:
             raise WrongOutput(f"ncnn makes {made.shape} of a tile where {wanted} is right")
         output = Output(keep.height_px * self._scale, keep.width_px * self._scale, pixels.dtype)
         rows, columns = keep.times(self._scale).slices
+        if self._reach != 1:
+            made = (made - np.float32(self._black)) / np.float32(self._reach)
         output.take(made[:, rows, columns].transpose(1, 2, 0)[np.newaxis])
         return output
 
@@ -76,7 +88,10 @@ class VulkanNetwork:
         # Its planes are aligned. Those of an array are not, and Vulkan reads them at the wrong place.
         batch = load_ncnn().Mat(width, height, 3)
         planes = pixels.transpose(2, 0, 1)
-        np.divide(planes, np.iinfo(pixels.dtype).max, out=batch.numpy(), dtype=np.float32)
+        given = batch.numpy()
+        np.divide(planes, np.iinfo(pixels.dtype).max / self._reach, out=given, dtype=np.float32)
+        if self._black:
+            given += np.float32(self._black)
         extractor = self._net.create_extractor()
         status = extractor.input(self._input, batch)
         if status == 0:

@@ -73,11 +73,15 @@ class VulkanRuntime(Runtime):
         param, binary = map(str, model.files.paths)
         if net.load_param(param) != 0 or net.load_model(binary) != 0:
             raise WeightsError(f"{model.id}: ncnn cannot load it on {self.device.name}")
+        files = model.files
+        assert isinstance(files, NcnnFiles)  # noqa: S101 - see ``has_precision``
         return VulkanNetwork(
             net,
             scale=model.scale,
             frame=model.frame,
             most_tile_px=self._most_tile_px,
+            black=files.black,
+            white=files.white,
         )
 
     def _net(self, precision: str) -> Any:

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from enlarger.errors import WeightsError
+from enlarger.models.black_and_white import with_black_and_white
 from enlarger.models.files import MOST_TEXT_BYTES, open_regular, read_bounded
 from enlarger.models.layers import Convolution, Floats, Graph, Layer, Operation, Outline, Slopes
 from enlarger.models.network import Network
@@ -62,6 +63,10 @@ class NcnnFiles:
 
     is_residual: bool = False
     """Whether the picture, enlarged by repeating pixels, is to be added to what the network makes."""
+
+    black: float = 0.0
+    white: float = 1.0
+    """The numbers that the network takes, and makes, for black and for white."""
 
     _known: list[Graph] = field(default_factory=list, init=False, repr=False, compare=False)
     _networks: list[tuple[Network, Geometry]] = field(
@@ -112,6 +117,10 @@ class NcnnFiles:
             name = self.param.name
             network = read_network(name, read_text(self.param))
             facts = geometry(network, source=name)
+            if (self.black, self.white) != (0.0, 1.0):
+                network = with_black_and_white(
+                    network, black=self.black, white=self.white, source=name
+                )
             if self.is_residual:
                 network = with_picture_added(network, facts, source=name)
             self._networks.append((network, facts))
