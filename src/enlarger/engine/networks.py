@@ -266,7 +266,7 @@ class Networks:
 
     def _check(self, model: Model, precision: str, network: Network) -> None:
         """See ``check_golden``."""
-        tolerance = self._runtime.tolerances[precision]
+        tolerance = self._runtime.tolerances[precision].within(model.span)
         self.measure(check_golden(model, precision, network, tolerance))
 
 

@@ -48,6 +48,10 @@ class Tolerance:
     mean: float
     """Mean difference of all samples."""
 
+    def within(self, span: float) -> Tolerance:
+        """Return the tolerance where black and white are so far apart in a network: its errors count for more in a result."""
+        return Tolerance(round(self.most / span), round(self.mean / span, 2))
+
 
 class Runtime(ABC):
     """A way to compute networks on one device of this machine. ``LocalEngine`` makes an ``Engine`` of it."""

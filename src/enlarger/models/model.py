@@ -144,6 +144,11 @@ class Model:
         return isinstance(self.files, NcnnFiles) and self.files.is_residual
 
     @property
+    def span(self) -> float:
+        """How far white is from black in the numbers that its network takes and makes."""
+        return self.files.white - self.files.black if isinstance(self.files, NcnnFiles) else 1.0
+
+    @property
     def is_non_commercial(self) -> bool:
         """Whether its licence forbids commercial use."""
         return re.search(r"\bNC\b|non[- ]?commercial", self.licence, re.IGNORECASE) is not None
