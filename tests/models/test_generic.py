@@ -253,6 +253,35 @@ def test_memory_of_a_tile_is_bounded_by_the_graph(tmp_path: Path, model_id: str)
     assert (side - 2 * model.halo_px) ** 2 >= model.max_tile_px / 2
 
 
+def wide(channels: int) -> list[str]:
+    """Layers of which one makes so many channels."""
+    return [
+        f"Convolution m 1 1 a b 0={channels} 1=1 5=1 6={8 * channels}",
+        f"Convolution n 1 1 b c 0=8 1=1 5=1 6={8 * channels}",
+        "Interp i 1 1 c z 0=1 1=2 2=2",
+    ]
+
+
+def test_tiles_of_a_wide_network_are_small(tmp_path: Path) -> None:
+    """A short text with few weights may state a network that needs much memory for each pixel."""
+    write_row(tmp_path, wide(20_000))
+    model = own(tmp_path)
+    assert model.max_tile_px < 100**2
+    assert 1.2e9 < model.max_tile_px * model.tile_bytes_per_px <= 1.4e9
+    halo_px, multiple_px = model.halo_px, model.multiple_px
+    assert plan(500, 400, halo_px=halo_px, max_tile_px=model.max_tile_px, multiple_px=multiple_px)
+
+
+def test_network_whose_smallest_tile_is_too_large_is_refused(tmp_path: Path) -> None:
+    """Before anything is computed."""
+    seeing_far = "Convolution f 1 1 y z 0=8 1=41 4=20 5=1 6=107584"
+    write_row(tmp_path, [*wide(60_000)[:-1], "Interp i 1 1 c y 0=1 1=2 2=2", seeing_far])
+    with pytest.raises(
+        WeightsError, match=r"it needs \d.\d MB for each pixel, so that its smallest"
+    ):
+        own(tmp_path)
+
+
 def test_memory_is_that_of_the_layers_that_need_each_other(tmp_path: Path) -> None:
     """One input and one output are held at a time in a chain; a tensor that is used again later stays."""
     network = read_network(

@@ -29,7 +29,8 @@ _ALIKE_DB = 20.0
 _DEADLINE_S = 3600.0
 
 _SIDE_PX = 128
-"""Sides of the picture that is measured: enough for speed and seams, and seconds with the slowest model."""
+"""Sides of the picture that is measured, unless tiles are smaller: enough for speed and seams, and seconds with the slowest
+model."""
 
 
 class TriedEngine(Engine, Protocol):
@@ -75,7 +76,8 @@ async def tried(engine: TriedEngine, model: Model, photograph: Pixels) -> Tried:
     facts = engine.facts().model(model.id)
     if facts is None:
         raise WeightsError(f"{model.id}: it cannot be computed on this machine")
-    picture = np.ascontiguousarray(photograph[:_SIDE_PX, :_SIDE_PX])
+    side_px = min(_SIDE_PX, math.isqrt(model.max_tile_px))
+    picture = np.ascontiguousarray(photograph[:side_px, :side_px])
     height, width, _ = picture.shape
     whole = _request(model, picture)
     speeds: dict[str, float] = {}

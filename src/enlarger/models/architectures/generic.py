@@ -37,16 +37,26 @@ class Generic:
         files.check_arrays()
 
     def misfit(self, graph: Graph) -> str | None:
-        """See ``Kind``."""
-        del graph  # what cannot run was refused when it was read
-        return None
+        """See ``Kind``. Whatever else cannot run was refused when it was read."""
+        if self._fitting_px(graph) >= self._least_px(graph):
+            return None
+        return (
+            f"it needs {self.tile_bytes_per_px(graph) / 1e6:.1f} MB for each pixel, so that its smallest tile, of "
+            f"{self._least_px(graph)} px, takes more than {self.most_tile_bytes / 1e9:.1f} GB"
+        )
 
     def max_tile_px(self, graph: Graph) -> int:
         """See ``Kind``."""
-        halo_px, multiple_px = self.most_halo_px, _of(graph).frame.multiple_px
-        least_px = (2 * halo_px + max(halo_px, 5 * multiple_px)) ** 2
-        fitting_px = self.most_tile_bytes // self.tile_bytes_per_px(graph)
-        return max(least_px, min(self.most_tile_px, fitting_px))
+        return min(self.most_tile_px, self._fitting_px(graph))
+
+    def _fitting_px(self, graph: Graph) -> int:
+        """Return the LR pixels of a tile that takes all of the memory that a tile may take."""
+        return self.most_tile_bytes // self.tile_bytes_per_px(graph)
+
+    def _least_px(self, graph: Graph) -> int:
+        """Return the LR pixels of a tile of which at least a ninth is not halo."""
+        halo_px = min(self.reach_px(graph) + self.blend_px, self.most_halo_px)
+        return (2 * halo_px + max(halo_px, 5 * _of(graph).frame.multiple_px)) ** 2
 
     def tile_bytes_per_px(self, graph: Graph) -> int:
         """See ``Kind``. It is twice what layers need at the same time in f32: OpenVINO was measured to hold 1.1 to 1.9 times."""
