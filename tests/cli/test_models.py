@@ -149,6 +149,20 @@ def test_file_that_is_missing_is_named(folder: Path, arguments: list[str], missi
     assert not (folder / "models").exists()
 
 
+@pytest.mark.parametrize("name", ["../evil", "/nowhere/evil", "a/b", "a" * 300, "", "auto", "a\n"])
+def test_id_that_no_row_may_have_is_refused(folder: Path, name: str) -> None:
+    """In one line that says what is allowed. No file is written, neither in ``MODEL_DIR`` nor where the id points."""
+    (folder / "evil.toml").write_text("somebody else's")
+    before = sorted(folder.rglob("*"))
+    run = enlarger(folder, "add", "My Model.param", "--name", name)
+    assert run.returncode == 2
+    assert run.stderr.startswith("enlarger: cannot add 'My Model.param': id: ")
+    assert run.stderr.endswith("--name sets the id\n")
+    assert len(run.stderr.splitlines()) == 1
+    assert sorted(folder.rglob("*")) == before
+    assert (folder / "evil.toml").read_text() == "somebody else's"
+
+
 def test_unknown_models_are_refused(folder: Path) -> None:
     """With those that there are."""
     shown = enlarger(folder, "show", "nope")

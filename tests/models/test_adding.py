@@ -110,6 +110,21 @@ def test_draft_that_fails_leaves_nothing(here: Path, tmp_path: Path) -> None:
         adding.write(architecture="compact", scale=4)
 
 
+@pytest.mark.parametrize("model_id", ["../evil", "a/b", "a" * 65, "", "Auto", "detect", ".a"])
+def test_id_that_no_row_may_have_is_refused_before_anything_is_written(
+    here: Path, tmp_path: Path, model_id: str
+) -> None:
+    """The id is a part of the names of files: one with a slash would point out of the folder."""
+    files = files_of(write_nearest(here, "own"))
+    before = sorted(tmp_path.rglob("*"))
+    with (
+        pytest.raises(WeightsError, match=r"^id: "),
+        draft(tmp_path / "m", param=files.param, binary=files.binary, id=model_id, **FIELDS),
+    ):
+        pass
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_id_of_another_row_is_refused(here: Path, tmp_path: Path) -> None:
     """Else no service would start with both."""
     model_dir = tmp_path / "models"

@@ -109,7 +109,7 @@ def add(
             param=param,
             binary=binary or param.parent / f"{param.stem}.bin",
             photograph=SAMPLE,
-            id=name or id_of(param),
+            id=id_of(param) if name is None else name,
             title=title,
             licence=licence,
             source=source,

@@ -17,7 +17,7 @@ from enlarger.errors import ConfigError, UnknownModel, WeightsError
 from enlarger.models.architectures import KINDS
 from enlarger.models.own import SUFFIX, check_files, check_hash, check_id, rows_in
 from enlarger.models.readers import WeightFiles
-from enlarger.models.rows import Row, read_row
+from enlarger.models.rows import Row, read_row, refuse_id
 from enlarger.reasons import reason_of
 
 
@@ -126,8 +126,10 @@ def draft(model_dir: Path, *, param: Path, binary: Path, **fields: str) -> Itera
     """Prepare a model beside ``MODEL_DIR``'s rows; what is not published by the end of the block is deleted.
 
     Raises:
+        WeightsError: no row may have the id.
         ConfigError: a file cannot be read, or the folder cannot be written.
     """
+    refuse_id(fields["id"])  # before it becomes a part of the names of files
     try:
         with binary.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
