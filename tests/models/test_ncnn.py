@@ -173,7 +173,7 @@ def test_counts_that_ncnn_would_not_read_are_refused(
 
 
 def test_more_blobs_than_layers_make_are_no_fault(tmp_path: Path) -> None:
-    """Such files are read by ncnn, too: that number only says how much room there must be."""
+    """The number only says how much room there must be, and ncnn reads such files, too."""
     param = tmp_path / "net.param"
     param.write_text("7767517\n2 9\nInput data 0 1 a\nPReLU slopes 1 1 a b 0=64\n")
     assert len(read_network("net.param", param.read_bytes()).nodes) == 2
