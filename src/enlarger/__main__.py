@@ -7,8 +7,11 @@ from enlarger.streams import open_closed
 def main() -> None:
     """Run the command line."""
     open_closed()
-    with importing():
-        from enlarger.cli import main as run
+    try:
+        with importing():
+            from enlarger.cli import main as run
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None  # as `run` does later
 
     run()
 

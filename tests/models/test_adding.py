@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -17,7 +20,7 @@ from support.networks import (
 
 from enlarger.errors import ConfigError, UnknownModel, WeightsError
 from enlarger.models import Catalogue
-from enlarger.models.adding import Recognised, draft, id_of, recognised, remove
+from enlarger.models.adding import Recognised, draft, id_of, recognised, removable_in, remove
 from enlarger.models.readers.ncnn import NcnnFiles
 
 FIELDS = {"title": "made in a test", "licence": "none", "source": 'here, "quoted" \\ é'}
@@ -110,6 +113,21 @@ def test_draft_that_fails_leaves_nothing(here: Path, tmp_path: Path) -> None:
         adding.write(architecture="compact", scale=4)
 
 
+@pytest.mark.parametrize("model_id", ["../evil", "a/b", "a" * 65, "", "Auto", "detect", ".a"])
+def test_id_that_no_row_may_have_is_refused_before_anything_is_written(
+    here: Path, tmp_path: Path, model_id: str
+) -> None:
+    """The id is a part of the names of files: one with a slash would point out of the folder."""
+    files = files_of(write_nearest(here, "own"))
+    before = sorted(tmp_path.rglob("*"))
+    with (
+        pytest.raises(WeightsError, match=r"^id: "),
+        draft(tmp_path / "m", param=files.param, binary=files.binary, id=model_id, **FIELDS),
+    ):
+        pass
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_id_of_another_row_is_refused(here: Path, tmp_path: Path) -> None:
     """Else no service would start with both."""
     model_dir = tmp_path / "models"
@@ -118,6 +136,73 @@ def test_id_of_another_row_is_refused(here: Path, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"'mine' is the id of by-hand\.toml, too"):
         add(model_dir, write_nearest(here, "own"), "mine")
     assert not list(model_dir.glob("mine-*"))
+
+
+def test_folder_in_the_place_of_a_row_is_refused_before_anything_is_written(
+    here: Path, tmp_path: Path
+) -> None:
+    """The folder is left as it is."""
+    (tmp_path / "models" / "mine.toml").mkdir(parents=True)
+    with pytest.raises(ConfigError, match=r"mine\.toml' is a folder, and the model's row belongs"):
+        add(tmp_path / "models", write_nearest(here, "own"), "mine")
+    assert [path.name for path in (tmp_path / "models").iterdir()] == ["mine.toml"]
+
+
+def test_model_that_cannot_be_published_leaves_nothing(here: Path, tmp_path: Path) -> None:
+    """Whatever stands in the way of one of its files, those that were moved before are deleted."""
+    model_dir, row = tmp_path / "models", write_nearest(here, "own")
+    sha256 = hashlib.sha256(row.with_suffix(".bin").read_bytes()).hexdigest()
+    in_the_way = model_dir / f"mine-{sha256[:12]}.bin"
+    in_the_way.mkdir(parents=True)
+    with pytest.raises(ConfigError, match="cannot add"):
+        add(model_dir, row, "mine")
+    assert list(model_dir.iterdir()) == [in_the_way]
+
+
+def test_drafts_of_killed_processes_are_deleted_after_an_hour(here: Path, tmp_path: Path) -> None:
+    """Not those that may be in use, nor hidden folders of other programs."""
+    model_dir = tmp_path / "models"
+    for name, age_s in ((".adding-old", 3700), (".adding-new", 3000), (".git", 10**6)):
+        (model_dir / name).mkdir(parents=True)
+        (model_dir / name / "own.bin").touch()
+        os.utime(model_dir / name, (time.time() - age_s,) * 2)
+    add(model_dir, write_nearest(here, "own"), "mine")
+    hidden = {path.name for path in model_dir.iterdir() if path.name[0] == "."}
+    assert hidden == {".adding-new", ".git"}
+
+
+@pytest.mark.parametrize("damage", ["junk = ", 'id = "No way"\n', "", "scale = 7\n"])
+def test_row_that_cannot_be_read_is_removed_with_its_files(
+    here: Path, tmp_path: Path, damage: str
+) -> None:
+    """By the name of its file: no service starts with such a row."""
+    model_dir = tmp_path / "models"
+    add(model_dir, write_nearest(here, "own"), "mine")
+    add(model_dir, here / "own.toml", "mine-2")
+    others = {path.name for path in model_dir.glob("mine-2*")}
+    (model_dir / "mine.toml").write_text(damage)
+    assert "mine" in removable_in(model_dir)
+    removed = remove(model_dir, "mine")
+    assert [Path(name).suffix for name in removed] == [".toml", ".bin", ".param"]
+    assert {path.name for path in model_dir.iterdir()} == others
+
+
+@pytest.mark.parametrize("more", ["", "damaged"])
+def test_files_that_another_row_names_are_kept(here: Path, tmp_path: Path, more: str) -> None:
+    """Also if that row cannot be read, and if a model is added again with other weights."""
+    model_dir = tmp_path / "models"
+    add(model_dir, write_nearest(here, "own"), "a")
+    row = (model_dir / "a.toml").read_text()
+    (model_dir / "a2.toml").write_text(row.replace('id = "a"', 'id = "a2"') + more)
+    stored = {path.name for path in model_dir.iterdir()} - {"a.toml", "a2.toml"}
+    other = write_compact(here, "other", random_layers(7, [(3, 8), (8, 48)]))
+    add(model_dir, other, "a")
+    assert stored <= {path.name for path in model_dir.iterdir()}
+    remove(model_dir, "a")
+    assert {path.name for path in model_dir.iterdir()} == stored | {"a2.toml"}
+    (model_dir / "a.toml").write_text(row)
+    assert remove(model_dir, "a") == ["a.toml"]
+    assert {path.name for path in model_dir.iterdir()} == stored | {"a2.toml"}
 
 
 def test_files_of_somebody_elses_names_are_left_alone(tmp_path: Path) -> None:

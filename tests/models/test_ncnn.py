@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
@@ -18,6 +19,7 @@ from enlarger.errors import WeightsError
 from enlarger.models import Convolution, Layer, Slopes
 from enlarger.models.layers import Outline
 from enlarger.models.readers.ncnn import NcnnFiles, read_binary, read_graph
+from enlarger.models.readers.ncnn_network import read_network
 
 TAGS = {"f32": TAG_F32, "f16": TAG_F16, "raw": TAG_RAW}
 CONVOLUTION = "Convolution c 1 1 a b 0=4 1=3 4=1 5=1 6=108"
@@ -27,7 +29,7 @@ CONVOLUTION = "Convolution c 1 1 a b 0=4 1=3 4=1 5=1 6=108"
 def write(folder: Path, lines: Sequence[str], binary: bytes) -> tuple[Path, Path, str]:
     """A network's two files, and the hash of the second."""
     param, weights = folder / "net.param", folder / "net.bin"
-    param.write_text("\n".join(["7767517", f"{len(lines)} {len(lines)}", *lines, ""]))
+    param.write_text("\n".join(["7767517", f"{len(lines) - lines.count('')} 99", *lines, ""]))
     weights.write_bytes(binary)
     return param, weights, hashlib.sha256(binary).hexdigest()
 
@@ -136,6 +138,46 @@ def test_outline_is_that_of_the_text(tmp_path: Path) -> None:
         Outline("Convolution", 64, 1728, slope=0.2),
         Outline("PReLU", 64, 0),
     )
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r\r\n", " \t\n\n", "\r"])
+def test_lines_may_end_in_any_white_space(tmp_path: Path, end: str) -> None:
+    """As ncnn reads words, what is between lines does not matter."""
+    param = tmp_path / "net.param"
+    lines = ["7767517", "2 2", "Input data 0 1 a", "PReLU slopes 1 1 a b 0=64"]
+    param.write_bytes(end.join([*lines, ""]).encode())
+    assert read_graph(param).outlines == (Outline("PReLU", 64, 0),)
+    assert len(read_network("net.param", param.read_bytes()).nodes) == 2
+
+
+@pytest.mark.parametrize(
+    ("counts", "reason"),
+    [
+        ("1 2", "its second line states 1 layers, and there are 2"),
+        ("3 2", "its second line states 3 layers, and there are 2"),
+        ("2 1", "its second line states 1 blobs, and its layers make 2"),
+        *((text, "second line must be the numbers") for text in ("2", "2 2 2", "-2 2", "2 b")),
+        ("9" * 5000 + " 2", "second line must be the numbers"),
+    ],
+)
+def test_counts_that_ncnn_would_not_read_are_refused(
+    tmp_path: Path, counts: str, reason: str
+) -> None:
+    """By both readers. ncnn would leave out the rest of the layers, or refuse the file with a line of its own."""
+    param = tmp_path / "net.param"
+    param.write_text(f"7767517\n{counts}\nInput data 0 1 a\nPReLU slopes 1 1 a b 0=64\n")
+    with pytest.raises(WeightsError, match=re.escape(reason)):
+        read_graph(param)
+    with pytest.raises(WeightsError, match=re.escape(reason)):
+        read_network("net.param", param.read_bytes())
+
+
+def test_more_blobs_than_layers_make_are_no_fault(tmp_path: Path) -> None:
+    """The number only says how much room there must be, and ncnn reads such files, too."""
+    param = tmp_path / "net.param"
+    param.write_text("7767517\n2 9\nInput data 0 1 a\nPReLU slopes 1 1 a b 0=64\n")
+    assert len(read_network("net.param", param.read_bytes()).nodes) == 2
+    assert len(read_graph(param).outlines) == 1
 
 
 @pytest.mark.parametrize("inputs", [0, 1, 3])

@@ -29,7 +29,7 @@ CONVOLUTION = "Convolution c 1 1 a b 0=3 1=3 4=1 5=1 6=81"
 
 def text(*lines: str) -> bytes:
     """A ``.param`` of these lines."""
-    return "\n".join(["7767517", f"{len(lines)} {len(lines)}", *lines, ""]).encode()
+    return "\n".join(["7767517", f"{len(lines)} 9999", *lines, ""]).encode()
 
 
 def convolution(settings: str) -> bytes:
@@ -210,7 +210,10 @@ def test_weights_that_are_no_numbers_are_refused() -> None:
 def test_any_bytes_are_a_network_or_refused(data: bytes) -> None:
     """Nothing but ``WeightsError`` comes out of a text, whatever stands in it."""
     with suppress(WeightsError):
-        read_network("net.param", b"7767517\n1 1\n" + data)
+        read_network("net.param", b"7767517\n" + data)
+    count = sum(1 for line in data.decode("latin-1").splitlines() if line.strip())
+    with suppress(WeightsError):
+        read_network("net.param", b"7767517\n%d 9999\n" % count + data)
 
 
 @given(

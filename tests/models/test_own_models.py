@@ -14,7 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.networks import random_layers, write_compact, write_nearest, write_random_rrdb
+from support.networks import (
+    param_text,
+    random_layers,
+    write_compact,
+    write_nearest,
+    write_random_rrdb,
+)
 from support.pictures import encoded, noise
 from typer.testing import CliRunner
 
@@ -115,10 +121,14 @@ def _layers_that_do_not_meet(row: Path) -> None:
     write_compact(row.parent, "own", random_layers(1, [(3, 8), (9, 48)]))
 
 
+def _append_layer(row: Path, line: str) -> None:
+    param = row.with_suffix(".param")
+    param.write_text(param_text([*param.read_text().splitlines()[2:], line]))
+
+
 def _scale_2_by_halving(row: Path) -> None:
     write_nearest(row.parent, "own")
-    param = row.with_suffix(".param")
-    param.write_text(f"{param.read_text()}Interp half 1 1 output o 0=3 1=0.5 2=0.5\n")
+    _append_layer(row, "Interp half 1 1 output o 0=3 1=0.5 2=0.5")
 
 
 def _text_in_place_of_param(row: Path) -> None:
@@ -126,8 +136,12 @@ def _text_in_place_of_param(row: Path) -> None:
 
 
 def _param_of_another_kind(row: Path) -> None:
+    _append_layer(row, "LSTM l 1 1 a b 0=1")
+
+
+def _counts_of_another_network(row: Path) -> None:
     param = row.with_suffix(".param")
-    param.write_text(f"{param.read_text()}LSTM l 1 1 a b 0=1\n")
+    param.write_text(f"{param.read_text()}Split s 1 1 a b\n")
 
 
 def _golden_of_another_size(row: Path) -> None:
@@ -220,6 +234,7 @@ DAMAGES: dict[Damage, str] = {
     _layers_that_do_not_meet: "own.toml: param: own.param is no compact network that can run here: convolution 2 is one of 9 to 48",
     _scale_2_by_halving: "own.toml: param: own.param is no compact network that can run here: it makes 2 times the size",
     _text_in_place_of_param: "own.toml: param: own.param: not an ncnn .param file",
+    _counts_of_another_network: "own.toml: param: own.param: its second line states 22 layers, and there are 23",
     _param_of_another_kind: "own.toml: param: own.param: a layer of kind 'LSTM' cannot run here",
     _golden_of_another_size: "own.toml: golden: own.png: the golden picture has 8x8 px; it must have 96x64",
     _golden_that_is_no_picture: "own.toml: golden: own.png: cannot be read as a picture",

@@ -26,13 +26,13 @@ def installed_models() -> list[tuple[str, str]]:
 
 
 def own_models() -> list[str]:
-    """Return the ids of the models in ``MODEL_DIR`` whose rows can be read. Their files may be damaged."""
+    """Return what `enlarger models remove` takes: ids of the models in ``MODEL_DIR``, and names of rows that are damaged."""
     from enlarger import config
     from enlarger.errors import EnlargerError
-    from enlarger.models.adding import ids_in
+    from enlarger.models.adding import removable_in
 
     with suppress(EnlargerError, OSError):
-        return sorted(ids_in(config.load().server.model_dir))
+        return sorted(removable_in(config.load().server.model_dir))
     return []
 
 

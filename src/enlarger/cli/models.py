@@ -13,6 +13,7 @@ from enlarger import config
 from enlarger.cli.completion import installed_models, own_models
 from enlarger.cli.console import complain, console, quiet_logs, say, write
 from enlarger.cli.serve import SAMPLE
+from enlarger.cli.signals import until_told
 from enlarger.errors import ConfigError, UnknownModel
 
 if TYPE_CHECKING:
@@ -104,15 +105,17 @@ def add(
 
     quiet_logs()
     added, tried = asyncio.run(
-        add_model_here(
-            config.load(),
-            param=param,
-            binary=binary or param.parent / f"{param.stem}.bin",
-            photograph=SAMPLE,
-            id=name or id_of(param),
-            title=title,
-            licence=licence,
-            source=source,
+        until_told(
+            add_model_here(
+                config.load(),
+                param=param,
+                binary=binary or param.parent / f"{param.stem}.bin",
+                photograph=SAMPLE,
+                id=id_of(param) if name is None else name,
+                title=title,
+                licence=licence,
+                source=source,
+            )
         )
     )
     facts = _facts(_found(added)) | {
@@ -135,7 +138,7 @@ def add(
 
 @models.command()
 def remove(model_id: OwnId, as_json: AsJson = False) -> None:
-    """Remove a model of MODEL_DIR: its row, and the files that `enlarger models add` stored for it."""
+    """Remove a model of MODEL_DIR: its row, which may be damaged, and the files that `enlarger models add` stored for it."""
     from enlarger.models.adding import remove as removed_of
 
     settings = config.load().server

@@ -5,11 +5,19 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeVar
+
+import typer
+
+T = TypeVar("T")
 
 
-async def until_told(working: Coroutine[Any, Any, int]) -> int:
-    """Return the exit status of some work. SIGTERM and SIGHUP end it as Ctrl-C does, so that no partial file is left."""
+async def until_told(working: Coroutine[Any, Any, T]) -> T:
+    """Return the result of some work. SIGTERM and SIGHUP end it as Ctrl-C does, so that no partial file is left.
+
+    Raises:
+        typer.Exit: a signal has ended the work.
+    """
     loop, task = asyncio.get_running_loop(), asyncio.ensure_future(working)
     received: list[int] = []
 
@@ -24,4 +32,4 @@ async def until_told(working: Coroutine[Any, Any, int]) -> int:
     except asyncio.CancelledError:
         if not received:
             raise
-        return 128 + received[0]  # as shells count it
+        raise typer.Exit(128 + received[0]) from None  # as shells count it

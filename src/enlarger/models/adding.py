@@ -7,18 +7,26 @@ import json
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from enlarger.errors import ConfigError, UnknownModel, WeightsError
 from enlarger.models.architectures import KINDS
+from enlarger.models.files import MOST_TEXT_BYTES, read_bounded
 from enlarger.models.own import SUFFIX, check_files, check_hash, check_id, rows_in
 from enlarger.models.readers import WeightFiles
-from enlarger.models.rows import Row, read_row
+from enlarger.models.rows import Row, read_row, refuse_id
 from enlarger.reasons import reason_of
+
+_DRAFT = ".adding-"
+"""The start of the names of folders in which models are prepared."""
+
+_ABANDONED_S = 3600
+"""After so long without a new file a draft is nobody's: to try a network takes minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +122,14 @@ class Draft:
         row, target = read_row(self.path), self._model_dir / self.path.name
         check_id(target, row, ids_in(self._model_dir, without=target))
         before = _stored_for(target)
-        for name in row.file_names:
-            (self._folder / name).replace(self._model_dir / name)
-        self.path.replace(target)
+        with ExitStack() as undo:
+            for name in row.file_names:
+                stored = self._model_dir / name
+                if not stored.exists():
+                    undo.callback(stored.unlink, missing_ok=True)
+                (self._folder / name).replace(stored)
+            self.path.replace(target)
+            undo.pop_all()
         for name in before - set(row.file_names):
             (self._model_dir / name).unlink(missing_ok=True)
 
@@ -126,13 +139,22 @@ def draft(model_dir: Path, *, param: Path, binary: Path, **fields: str) -> Itera
     """Prepare a model beside ``MODEL_DIR``'s rows; what is not published by the end of the block is deleted.
 
     Raises:
+        WeightsError: no row may have the id.
         ConfigError: a file cannot be read, or the folder cannot be written.
     """
+    refuse_id(fields["id"])  # before it becomes a part of the names of files
+    target = model_dir / f"{fields['id']}{SUFFIX}"
+    if target.is_dir():
+        raise ConfigError(
+            f"cannot add '{param}': '{target}' is a folder, and the model's row belongs there; "
+            "rename the folder, or take another id"
+        )
     try:
         with binary.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         model_dir.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(dir=model_dir, prefix="."))
+        _delete_abandoned(model_dir)
+        folder = Path(tempfile.mkdtemp(dir=model_dir, prefix=_DRAFT))
     except OSError as error:
         raise ConfigError(f"cannot add '{param}': {reason_of(error)}") from error
     try:
@@ -145,17 +167,30 @@ def draft(model_dir: Path, *, param: Path, binary: Path, **fields: str) -> Itera
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _delete_abandoned(model_dir: Path) -> None:
+    """Delete the drafts of processes that were killed: those in which nothing was written for an hour."""
+    for folder in model_dir.glob(f"{_DRAFT}*"):
+        with suppress(FileNotFoundError):  # another process deletes it
+            if time.time() - folder.stat().st_mtime > _ABANDONED_S:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
 def remove(model_dir: Path, model_id: str) -> list[str]:
     """Remove the row of a model, and the files that were stored for it under their hash.
 
+    Args:
+        model_dir: the folder.
+        model_id: the id; for a row that cannot be read, the name of its file without ``.toml``.
+
     Returns:
-        The names of the removed files. Files whose names were chosen elsewhere are left alone.
+        The names of the removed files. Files whose names were chosen elsewhere, and those that another row names,
+        are left alone.
 
     Raises:
         UnknownModel: no row of ``MODEL_DIR`` has this id.
         ConfigError: a file cannot be removed.
     """
-    rows = ids_in(model_dir)
+    rows = removable_in(model_dir)
     if model_id not in rows:
         there_are = f"there are {', '.join(sorted(rows))}" if rows else "it has none"
         raise UnknownModel(
@@ -189,13 +224,37 @@ def ids_in(model_dir: Path, *, without: Path | None = None) -> dict[str, str]:
     return found
 
 
+def removable_in(model_dir: Path) -> dict[str, str]:
+    """Return the file names of all rows by what ``remove`` calls them: the ids, and the names of rows that have none."""
+    ids = ids_in(model_dir)
+    named = {path.stem: path.name for path in rows_in(model_dir) if path.name not in ids.values()}
+    return named | ids
+
+
 def _stored_for(path: Path) -> set[str]:
-    """Return the files that ``Draft`` stored for a row, if it exists: their names begin with id and hash."""
+    """Return the files that ``Draft`` stored for a row, if it exists, and that no other row names.
+
+    Their names begin with the row's id, which is the name of its file, too, and hash.
+    """
     try:
         row = read_row(path)
     except WeightsError:
-        return set()
-    return {name for name in row.file_names if name.startswith(f"{row.id}-{row.sha256[:12]}.")}
+        pattern = re.compile(rf"{re.escape(path.stem)}-[0-9a-f]{{12}}\.(param|bin|png)")
+        there = path.parent.iterdir() if path.is_file() else ()
+        stored = {file.name for file in there if pattern.fullmatch(file.name)}
+    else:
+        start = f"{row.id}-{row.sha256[:12]}."
+        stored = {name for name in row.file_names if name.startswith(start)}
+    others = [_text_of(other) for other in rows_in(path.parent) if other != path] if stored else ()
+    return {name for name in stored if not any(name in text for text in others)}
+
+
+def _text_of(row: Path) -> str:
+    """Return the text of a row, which contains the names of its files even if it is no TOML; empty if it cannot be read."""
+    try:
+        return read_bounded(row, MOST_TEXT_BYTES).decode("utf-8", "replace")
+    except (OSError, WeightsError):
+        return ""
 
 
 def _lines(fields: Mapping[str, Any]) -> Iterator[str]:

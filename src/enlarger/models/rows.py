@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 from typing import Annotated
 
 import pydantic
+from pydantic_core import ErrorDetails
 
 from enlarger.errors import WeightsError
 from enlarger.models.architectures import KINDS
@@ -63,6 +64,19 @@ def _known_kind(name: str) -> str:
 FileName = pydantic.AfterValidator(_beside_the_row)
 
 
+def _not_a_choice(model_id: str) -> str:
+    if model_id in (AUTO, DETECT):
+        raise ValueError(f"requests say '{model_id}' for no model in particular; take another id")
+    return model_id
+
+
+Id = Annotated[
+    str,
+    pydantic.Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$"),
+    pydantic.AfterValidator(_not_a_choice),
+]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seams:
     """Differences between a picture that is made of tiles and the same picture made in one piece.
@@ -109,7 +123,7 @@ class Row(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(extra="forbid")
 
-    id: str = pydantic.Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
+    id: Id
     title: str
     architecture: Annotated[str, pydantic.AfterValidator(_known_kind)]
     scale: Annotated[int, pydantic.Strict(), pydantic.AfterValidator(_known_scale)]
@@ -140,13 +154,6 @@ class Row(pydantic.BaseModel):
     def _one_line(cls, value: str) -> str:
         if not value.isprintable():
             raise ValueError("it must be a text of one line, without control characters")
-        return value
-
-    @pydantic.field_validator("id")
-    @classmethod
-    def _is_free(cls, value: str) -> str:
-        if value in (AUTO, DETECT):
-            raise ValueError(f"requests say '{value}' for no model in particular; take another id")
         return value
 
     @pydantic.field_validator("denoise")
@@ -225,6 +232,18 @@ def read_row(path: Path) -> Row:
         raise WeightsError(f"{path.name}: is not TOML: {error}") from error
 
 
+def refuse_id(model_id: str) -> None:
+    """Refuse an id that no row may have.
+
+    Raises:
+        WeightsError: no row may have the id.
+    """
+    try:
+        pydantic.TypeAdapter(Id).validate_python(model_id)
+    except pydantic.ValidationError as error:
+        raise WeightsError(_in_words("id", error.errors()[0])) from error
+
+
 def _fault(error: pydantic.ValidationError) -> str:
     """Return the first error of a row's fields, in words."""
     # A misspelt field is reported before the field that is missing because of it.
@@ -236,6 +255,11 @@ def _fault(error: pydantic.ValidationError) -> str:
         near = difflib.get_close_matches(name, Row.model_fields, 1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(Row.model_fields)}"
         return f"{name[:40]}: there is no such field; {hint}"
+    return _in_words(name, first)
+
+
+def _in_words(name: str, first: ErrorDetails) -> str:
+    """Return what is wrong with the value of a field."""
     if first["type"] == "value_error":
         allowed = first["msg"].removeprefix("Value error, ")
     else:

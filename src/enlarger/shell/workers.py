@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from enlarger import config
-from enlarger.errors import ConfigError, EnlargerError, InvalidUrl, SourceUnreachable
+from enlarger.errors import ConfigError, EnlargerError, InvalidUrl, SourceUnreachable, WeightsError
 from enlarger.memory import importing
 from enlarger.reasons import reason_of
 
@@ -192,15 +192,20 @@ async def add_model_here(
         fields: ``id``, ``title``, ``licence`` and ``source`` of its row.
 
     Raises:
-        ConfigError: a file cannot be read, or ``MODEL_DIR`` cannot be written.
+        ConfigError: no row may have the id, a file cannot be read, or ``MODEL_DIR`` cannot be written.
         WeightsError, WrongOutput, EngineFailed: the network cannot be used.
     """
     from enlarger.engine.factory import make_engine
     from enlarger.models import Catalogue, Model
     from enlarger.models.adding import draft, recognised
     from enlarger.models.readers.ncnn import NcnnFiles
+    from enlarger.models.rows import refuse_id
     from enlarger.shell.adding import golden_of_ncnn, read_photograph, tried, write_picture
 
+    try:
+        refuse_id(fields["id"])
+    except WeightsError as error:
+        raise ConfigError(f"cannot add '{param}': {error}; --name sets the id") from error
     for file, hint in ((param, ""), (binary, "; --bin names the weights")):
         if not file.is_file():
             raise ConfigError(f"cannot add '{param}': there is no file '{file}'{hint}")

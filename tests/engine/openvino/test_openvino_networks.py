@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 from support.fakes import nearest
 from support.networks import (
     random_layers,
@@ -62,6 +63,23 @@ def _flip_bit(blob: bytes) -> bytes:
     damaged = bytearray(blob)
     damaged[len(blob) // 2 + 3] ^= 0x40
     return bytes(damaged)
+
+
+@pytest.mark.parametrize("content", [b"", b"junk", bytes(1 << 20)], ids=["empty", "short", "long"])
+async def test_file_without_a_name_in_the_current_folder_is_no_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    """OpenVINO takes ``.bin`` for the weights of what it imports, and computes with them where they are long enough."""
+    write_nearest(tmp_path, "own")
+    catalogue, pixels = Catalogue.installed(tmp_path), noise(20, 20, 3)
+    await result_with_cache(tmp_path / "cache", catalogue, pixels, "own")
+    (tmp_path / ".bin").write_bytes(content)
+    monkeypatch.chdir(tmp_path)
+    with capture_logs() as logs:
+        for folder in ("cache", "another"):  # read from the cache, and compiled
+            made = await result_with_cache(tmp_path / folder, catalogue, pixels, "own")
+            assert np.array_equal(made, nearest(pixels, 4))
+    assert "compiled_network_not_imported" in {entry["event"] for entry in logs}
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,10 @@ Each layer is tried in a small network with random weights, and every network of
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support.ncnn_networks import (
     LEAKY,
@@ -20,6 +22,7 @@ from support.ncnn_networks import (
 )
 
 from enlarger.errors import WeightsError
+from enlarger.models.network import Network
 from enlarger.models.readers.ncnn_network import read_network
 
 LAYERS = (
@@ -172,3 +175,36 @@ def test_operators_that_do_not_fit_are_refused() -> None:
 
     with pytest.raises(WeightsError, match="'wrong' does not fit"):
         by_us(network, random_weights(network), picture(8, 8))
+
+
+def batch_normalisation(*, variance: float, slope: float = 1.0) -> tuple[Network, bytes, bytes]:
+    """A network of a batch normalisation without epsilon: its graph, text and weights."""
+    text = b"7767517\n2 2\nInput in 0 1 in\nBatchNorm b 1 1 in z 0=3 1=0.0\n"
+    arrays = np.array([[slope] * 3, [0.25] * 3, [variance, 1, 1], [0.5] * 3], "<f4")
+    return read_network("net.param", text), text, arrays.tobytes()
+
+
+def test_variance_of_0_is_that_of_ncnn(tmp_path: Path) -> None:
+    """It divides by a small number instead, without a warning."""
+    network, text, weights = batch_normalisation(variance=0)
+    param, binary = tmp_path / "net.param", tmp_path / "net.bin"
+    param.write_bytes(text)
+    binary.write_bytes(weights)
+    given = picture(10, 12)
+
+    with warnings.catch_warnings(action="error"):
+        ours = by_us(network, weights, given)
+
+    assert_same(ours, by_ncnn(param, binary, network, given))
+
+
+@pytest.mark.parametrize("wrong", [{"variance": -1.0}, {"variance": 1e-12, "slope": 3e38}])
+def test_batch_normalisation_that_makes_no_numbers_is_refused(wrong: dict[str, float]) -> None:
+    """In a line that names the layer, without a warning."""
+    network, _, weights = batch_normalisation(**wrong)
+
+    with (
+        warnings.catch_warnings(action="error"),
+        pytest.raises(WeightsError, match=r"net: the weights of 'b' cannot be computed with"),
+    ):
+        by_us(network, weights, picture(8, 8))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
@@ -32,6 +33,10 @@ _MOST_STREAMS = 4
 _LARGE_BYTES = 1 << 20
 """Blocks from here on are kept apart. With glibc's own choice x4plus holds 3.6 KB per LR pixel in f32 where 2.2 KB are
 in use: its buffers grow with the tile."""
+
+_STAND_IN = ".bin"
+"""OpenVINO takes a file of this name in the current folder for the weights of every network that it imports, although a
+compiled network contains its own. None of its settings that were tried prevents it (2026.4.1)."""
 
 _TOLERANCES = MappingProxyType(
     {"f32": Tolerance(4, 0.15), "bf16": Tolerance(16, 1.0), "int8": Tolerance(60, 2.5)}
@@ -106,14 +111,21 @@ class OpenVINORuntime(Runtime):
         parts = [
             graphs.build(model, ranges, in_float, part=part.name) for part in graphs.parts_of(model)
         ]
+
+        def compiled() -> list[Any]:
+            return [ov.Core().compile_model(part, self._device, config) for part in parts]
+
         try:
-            compiled = [ov.Core().compile_model(part, self._device, config) for part in parts]
-            copies = [compiled]
-            if self._copies(streams) > 1:
-                blobs = [_tensor(part.export_model().getbuffer()) for part in compiled]
-                copies += [self._imported(blobs, config) for _ in range(1, self._copies(streams))]
+            copies, others = [compiled()], range(1, self._copies(streams))
+            if others and _may_import(model, precision):
+                blobs = [_tensor(part.export_model().getbuffer()) for part in copies[0]]
+                copies += [self._imported(blobs, config) for _ in others]
+            else:
+                copies += [compiled() for _ in others]
         except RuntimeError as error:
-            raise EngineFailed(f"{model.id} cannot be compiled for this processor") from error
+            raise EngineFailed(
+                f"{model.id} cannot be compiled for {self._device}; `enlarger doctor` examines the installation"
+            ) from error
         return self._network(model, copies, streams)
 
     def keep(self, model: Model, precision: str, network: Network) -> None:
@@ -179,12 +191,12 @@ class OpenVINORuntime(Runtime):
     def _import(
         self, model: Model, precision: str, streams: int, blobs: Sequence[Blob | None]
     ) -> Network | None:
-        """Return the network of the blobs; None if one of them is missing.
+        """Return the network of the blobs; None if one of them is missing, or if none can be imported here.
 
         Raises:
             RuntimeError: a blob is damaged.
         """
-        if any(blob is None for blob in blobs):
+        if any(blob is None for blob in blobs) or not _may_import(model, precision):
             return None
         config, parts = self._config(precision, streams), [_tensor(blob) for blob in blobs]
         copies = [self._imported(parts, config) for _ in range(self._copies(streams))]
@@ -210,6 +222,14 @@ class OpenVINORuntime(Runtime):
             # Pinned, the threads of several model servers sit on the same cores.
             "ENABLE_CPU_PINNING": False,
         }
+
+
+def _may_import(model: Model, precision: str) -> bool:
+    """Return whether an imported network would have its own weights; see ``_STAND_IN``."""
+    if not os.access(_STAND_IN, os.F_OK):
+        return True
+    log.warning("compiled_network_not_imported", model=model.id, precision=precision)
+    return False
 
 
 def _tensor(blob: Any) -> ov.Tensor:

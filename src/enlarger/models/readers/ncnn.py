@@ -23,10 +23,14 @@ from enlarger.models.files import MOST_TEXT_BYTES, open_regular, read_bounded
 from enlarger.models.layers import Convolution, Floats, Graph, Layer, Operation, Outline, Slopes
 from enlarger.models.network import Network
 from enlarger.models.reach import Geometry, geometry
-from enlarger.models.readers.ncnn_network import read_network, read_weights, weights_bytes
+from enlarger.models.readers.ncnn_network import (
+    layer_lines,
+    read_network,
+    read_weights,
+    weights_bytes,
+)
 from enlarger.models.residual import with_picture_added
 
-_MAGIC = "7767517"
 _TAG_F16 = 0x01306B47
 _TAGS_F32 = (0, 0x0002C056)
 
@@ -189,16 +193,9 @@ def read_text(param: Path) -> bytes:
 
 @functools.lru_cache(maxsize=16)
 def _parsed(name: str, data: bytes) -> Graph:
-    try:
-        lines = data.decode("ascii").splitlines()
-    except UnicodeDecodeError as error:
-        raise WeightsError(f"{name}: cannot be read as an ncnn .param file") from error
-    if not lines or lines[0].strip() != _MAGIC:
-        raise WeightsError(f"{name}: not an ncnn .param file (first line must be {_MAGIC})")
     graph = _Reading(name)
-    for line in lines[2:]:
-        if line.strip():
-            graph.add(line)
+    for line in layer_lines(name, data):
+        graph.add(line)
     return Graph(
         tuple(graph.outlines), tuple(graph.operations), graph.scale if graph.resizes else None
     )

@@ -8,6 +8,7 @@ tag that says how they are stored, and end at a multiple of four bytes; all othe
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -34,16 +35,49 @@ def read_network(name: str, text: bytes) -> Network:
     Raises:
         WeightsError: it is not an ncnn network, or has a layer or setting that cannot run here; the text names the layer.
     """
+    lines = layer_lines(name, text)
+    if len(lines) > MOST_NODES:
+        raise WeightsError(f"{name}: {len(lines)} layers, at most {MOST_NODES} are read")
+    return Network.of((_node(name, line) for line in lines), source=name)
+
+
+def layer_lines(name: str, text: bytes) -> list[str]:
+    """Return the lines of a ``.param`` text that describe layers: all after the magic number and the counts.
+
+    Args:
+        name: the name of the file, for errors.
+        text: its bytes.
+
+    Raises:
+        WeightsError: it is not an ncnn network, or its counts are not those of its layers.
+    """
     try:
-        lines = text.decode("ascii").splitlines()
+        # Like ncnn, which reads words, this skips empty lines: a file whose lines end in CR CR LF has many.
+        first, *lines = [line for line in text.decode("ascii").splitlines() if line.strip()] or [""]
     except UnicodeDecodeError as error:
         raise WeightsError(f"{name}: cannot be read as an ncnn .param file") from error
-    if not lines or lines[0].strip() != _MAGIC:
+    if first.strip() != _MAGIC:
         raise WeightsError(f"{name}: not an ncnn .param file (first line must be {_MAGIC})")
-    stated = [line for line in lines[2:] if line.strip()]
-    if len(stated) > MOST_NODES:
-        raise WeightsError(f"{name}: {len(stated)} layers, at most {MOST_NODES} are read")
-    return Network.of((_node(name, line) for line in stated), source=name)
+    counts, lines = lines[:1], lines[1:]
+    try:
+        layers, blobs = map(_count, counts[0].split())
+    except (IndexError, ValueError) as error:
+        raise WeightsError(
+            f"{name}: not an ncnn .param file (second line must be the numbers of layers and of blobs)"
+        ) from error
+    if layers != len(lines):
+        raise WeightsError(
+            f"{name}: its second line states {layers} layers, and there are {len(lines)}; "
+            "the file is cut short or was edited, so get it again or correct the number"
+        )
+    # ncnn refuses numbers of blobs that are too small, and makes no use of the rest of larger ones.
+    made = sum(map(_blobs_made, lines))
+    if blobs < made:
+        raise WeightsError(
+            f"{name}: its second line states {blobs} blobs, and its layers make {made}; "
+            "the file was edited, so get it again or correct the number"
+        )
+    return lines
 
 
 def weights_bytes(network: Network, header: Callable[[int], bytes], *, source: str) -> int:
@@ -112,6 +146,19 @@ def _stored(tag: int, source: str) -> np.dtype[Any]:
 
 def _padded(size_bytes: int) -> int:
     return size_bytes + -size_bytes % 4
+
+
+def _blobs_made(line: str) -> int:
+    """Return how many blobs a line says that its layer makes; 0 for a line that cannot be read, which is refused later."""
+    with suppress(IndexError, ValueError):
+        return _count(line.split(maxsplit=4)[3])
+    return 0
+
+
+def _count(word: str) -> int:
+    if len(word) > 9 or not word.isdigit():
+        raise ValueError("not a number that counts anything here")
+    return int(word)
 
 
 def _node(source: str, line: str) -> Node:

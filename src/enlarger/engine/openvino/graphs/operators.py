@@ -29,6 +29,9 @@ Arrays = Sequence[Floats]
 _FEW_CHANNELS = 12
 """Convolutions of no more channels, in or out, are computed in f32: an RGB picture, or four pixels of it."""
 
+_DEVIATION_FOR_0 = 1e-4
+"""What a batch normalisation divides by where its variance is 0, as in ncnn's src/layer/batchnorm.cpp."""
+
 
 def connect(
     network: Network,
@@ -51,7 +54,7 @@ def connect(
         The result of the network's last layer, f32, not clamped.
 
     Raises:
-        WeightsError: the operators do not fit together.
+        WeightsError: the operators do not fit together, or their weights cannot be computed with.
     """
     tensors: dict[str, OvNode] = {network.input: picture}
     for node in network.nodes:
@@ -62,6 +65,8 @@ def connect(
         try:
             inputs = [enter(tensors[one]) for one in node.inputs]
             made = build(node.operator, inputs, weights.get(node.key, ()), node)
+        except WeightsError as error:
+            raise WeightsError(f"{name}: {error}") from error
         except (RuntimeError, ValueError) as error:
             raise WeightsError(
                 f"{name}: '{node.name[:40]}' does not fit the layers before it"
@@ -251,13 +256,22 @@ def _pool_all(operator: op.PoolAll, inputs: list[OvNode], _: Arrays, __: Node) -
 
 
 def _normalise(
-    operator: op.Normalise, inputs: list[OvNode], arrays: Arrays, _: Node
+    operator: op.Normalise, inputs: list[OvNode], arrays: Arrays, node: Node
 ) -> list[OvNode]:
     slope, mean, variance, bias = arrays
-    factor = slope / np.sqrt(variance + np.float32(operator.epsilon))
+    with np.errstate(all="ignore"):  # what is not finite is refused below
+        deviation = np.sqrt(variance + np.float32(operator.epsilon))
+        deviation[deviation == 0] = _DEVIATION_FOR_0
+        factor = slope / deviation
+        addend = bias - factor * mean
+    if not (np.isfinite(factor).all() and np.isfinite(addend).all()):
+        raise WeightsError(
+            f"the weights of '{node.name[:40]}' cannot be computed with: a variance is below 0, "
+            "or a number is too large; the file is damaged, so get it again"
+        )
     x = inputs[0]
     scaled = ops.multiply(x, _by_channel(x, factor))
-    return [ops.add(scaled, _by_channel(x, bias - factor * mean))]
+    return [ops.add(scaled, _by_channel(x, addend))]
 
 
 def _scale_channels(
