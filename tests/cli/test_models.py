@@ -97,6 +97,35 @@ def test_network_that_makes_a_difference_is_noticed(folder: Path) -> None:
     assert np.abs(made - known).max() <= 1
 
 
+def test_network_with_its_own_black_and_white_is_added(folder: Path) -> None:
+    """As Real-CUGAN pro has them: it makes what the installed model makes."""
+    network = REALCUGAN.find() / "REALCUGAN_PRO_UP2X.param"
+    numbers = ("--black", "0.15", "--white", "0.85")
+    added = answer(enlarger(folder, "add", str(network), "--name", "pro", *numbers, "--json"))
+    assert (added["black"], added["white"]) == (0.15, 0.85)
+    assert added["golden_max_diff"] <= 1
+    assert added["likeness_db"] > 25
+    model = Catalogue.installed(folder / "models").choose("pro", scale=2)
+    ours = Catalogue.installed(folder / "none").choose("realcugan-pro-2x", scale=2)
+    assert model.golden is not None
+    assert ours.golden is not None
+    made, known = (read_golden(path, scale=2).astype(int) for path in (model.golden, ours.golden))
+    assert np.abs(made - known).max() <= 1
+    refused = enlarger(folder, "add", str(network), "--name", "pro-2", "--black", "1")
+    assert refused.returncode == 2
+    assert "white: it must be more than black" in refused.stderr
+    assert not (folder / "models" / "pro-2.toml").exists()
+
+
+def test_title_in_another_encoding_is_refused(folder: Path) -> None:
+    """In one line, and nothing is left behind."""
+    run = enlarger(folder, "add", "My Model.param", "--title", "\udcff")
+    assert run.returncode == 2
+    assert run.stderr.count("\n") == 1
+    assert "must be UTF-8" in run.stderr
+    assert list((folder / "models").iterdir()) == []
+
+
 def test_network_that_makes_another_picture_is_added_with_a_warning(folder: Path) -> None:
     """Not refused: nobody else knows what it is for."""
     weight = np.zeros((3, 3, 3, 3), np.float32)

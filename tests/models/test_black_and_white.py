@@ -10,6 +10,7 @@ from enlarger.errors import WeightsError
 from enlarger.models import operators as op
 from enlarger.models.black_and_white import with_black_and_white
 from enlarger.models.network import Network, Node
+from enlarger.models.readers.ncnn import NcnnFiles
 from enlarger.models.rows import read_row
 
 SCALARS = {"mul": lambda x, number: x * number, "add": lambda x, number: x + number}
@@ -101,4 +102,5 @@ def test_weights_of_a_row_have_its_numbers(tmp_path: Path) -> None:
     assert len(rows) == 2
     for row in rows:
         weights = row.weights(tmp_path)
+        assert isinstance(weights, NcnnFiles)
         assert (weights.black, weights.white) == (0.15, 0.85)

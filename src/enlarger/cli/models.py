@@ -97,6 +97,12 @@ def add(
     title: Annotated[str, typer.Option(help="What the model is for, in one line.")] = "your own",
     licence: Annotated[str, typer.Option(help="Licence of the weights.")] = "unknown",
     source: Annotated[str, typer.Option(help="Where the weights come from.")] = "unknown",
+    black: Annotated[
+        float, typer.Option(min=0, max=1, help="What the network takes, and makes, for black.")
+    ] = 0.0,
+    white: Annotated[
+        float, typer.Option(min=0, max=1, help="The same for white; 0.85 for Real-CUGAN pro.")
+    ] = 1.0,
     as_json: AsJson = False,
 ) -> None:
     """Add a model to MODEL_DIR: examine its files, run a test picture, measure it, and store it under its hash."""
@@ -115,6 +121,7 @@ def add(
                 title=title,
                 licence=licence,
                 source=source,
+                **({} if (black, white) == (0.0, 1.0) else {"black": black, "white": white}),
             )
         )
     )
@@ -203,6 +210,8 @@ def _facts(model: Model) -> dict[str, Any]:
         "denoise": list(model.denoise),
         "architecture": model.architecture,
         "is_residual": model.is_residual,
+        "black": model.black,
+        "white": model.white,
         "licence": model.licence,
         "is_non_commercial": model.is_non_commercial,
         "source": model.source,

@@ -107,7 +107,12 @@ class Draft:
             WeightsError: a field or a file cannot be used.
         """
         self._fields |= more
-        self.path.write_text("".join(_lines(self._fields)))
+        try:
+            self.path.write_text("".join(_lines(self._fields)), encoding="utf-8")
+        except UnicodeEncodeError as error:
+            raise WeightsError(
+                f"{self.path.name}: title, licence and source must be UTF-8"
+            ) from error
         row = read_row(self.path)
         check_files(self.path, row)
         check_hash(self.path, row)
@@ -135,7 +140,7 @@ class Draft:
 
 
 @contextmanager
-def draft(model_dir: Path, *, param: Path, binary: Path, **fields: str) -> Iterator[Draft]:
+def draft(model_dir: Path, *, param: Path, binary: Path, **fields: Any) -> Iterator[Draft]:
     """Prepare a model beside ``MODEL_DIR``'s rows; what is not published by the end of the block is deleted.
 
     Raises:

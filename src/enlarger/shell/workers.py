@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from enlarger import config
 from enlarger.errors import ConfigError, EnlargerError, InvalidUrl, SourceUnreachable, WeightsError
@@ -180,7 +180,7 @@ async def worker_here(
 
 
 async def add_model_here(
-    settings: Settings, *, param: Path, binary: Path, photograph: Path, **fields: str
+    settings: Settings, *, param: Path, binary: Path, photograph: Path, **fields: Any
 ) -> tuple[str, Tried]:
     """Add a network to ``MODEL_DIR`` after it was tried in this process; return its id and what was found out.
 
@@ -189,7 +189,7 @@ async def add_model_here(
         param: the text of the network.
         binary: its weights.
         photograph: a picture to measure it with.
-        fields: ``id``, ``title``, ``licence`` and ``source`` of its row.
+        fields: ``id`` and other fields of its row; see ``Row``.
 
     Raises:
         ConfigError: no row may have the id, a file cannot be read, or ``MODEL_DIR`` cannot be written.

@@ -73,15 +73,13 @@ class VulkanRuntime(Runtime):
         param, binary = map(str, model.files.paths)
         if net.load_param(param) != 0 or net.load_model(binary) != 0:
             raise WeightsError(f"{model.id}: ncnn cannot load it on {self.device.name}")
-        files = model.files
-        assert isinstance(files, NcnnFiles)  # noqa: S101 - see ``has_precision``
         return VulkanNetwork(
             net,
             scale=model.scale,
             frame=model.frame,
             most_tile_px=self._most_tile_px,
-            black=files.black,
-            white=files.white,
+            black=model.black,
+            white=model.white,
         )
 
     def _net(self, precision: str) -> Any:
