@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from enlarger.engine.tile import EngineFacts, ModelFacts, Need, TileRequest
+from enlarger.engine.tile import EngineFacts, ModelFacts, Need, NetworkKey, TileRequest
 from enlarger.errors import EngineError, EngineLost, EnlargerError, OutOfMemory
 from enlarger.pool.health import State
 
@@ -106,12 +106,10 @@ def has_open_seat(members: Collection[Choosable]) -> bool:
     return any(not _computable(member) <= offered for member in ejected)
 
 
-def _computable(member: Choosable) -> set[tuple[str, str, str]]:
-    """Return model, weights and precision of all tiles that the member computes."""
+def _computable(member: Choosable) -> set[tuple[NetworkKey, str]]:
+    """Return network and precision of all tiles that the member computes."""
     models = member.facts.models if member.facts is not None else ()
-    return {
-        (model.id, model.sha256, precision) for model in models for precision in model.precisions
-    }
+    return {(model.network, precision) for model in models for precision in model.precisions}
 
 
 def choose(

@@ -63,6 +63,7 @@ class NcnnFiles:
     is_residual: bool = False
     """Whether the picture, enlarged by repeating pixels, is to be added to what the network makes."""
 
+    _hashes: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
     _known: list[Graph] = field(default_factory=list, init=False, repr=False, compare=False)
     _networks: list[tuple[Network, Geometry]] = field(
         default_factory=list, init=False, repr=False, compare=False
@@ -80,6 +81,14 @@ class NcnnFiles:
             return self.binary.stat().st_size
         except OSError:
             return None
+
+    @property
+    def graph_sha256(self) -> str:
+        """See ``WeightFiles``."""
+        if not self._hashes:
+            text = read_text(self.param) + (b"residual" if self.is_residual else b"")
+            self._hashes.append(hashlib.sha256(text).hexdigest())
+        return self._hashes[0]
 
     @property
     def graph(self) -> Graph:
