@@ -111,7 +111,7 @@ class LocalEngine:
 
     async def ready_for(self, need: Need) -> ModelFacts:
         """Return the facts of a model; see ``Engine``."""
-        model = self._versions.find((need.model, need.weights_sha256, need.graph_sha256))
+        model = self._versions.find(need.network)
         if model is None or not (facts := self._model_facts(model)).meets(need):
             raise NoEngineReady(
                 f"{need.model} is not here at {need.scale}x with the weights {need.weights_sha256[:12]}, "

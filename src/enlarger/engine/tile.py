@@ -16,6 +16,9 @@ import numpy as np
 from enlarger.engine.device import CPU, Device
 from enlarger.geometry.rect import Pixels, Rect
 
+NetworkKey = tuple[str, str, str]
+"""Id of a model, and the hashes of its weights and of its graph: whatever differs in one of them computes otherwise."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Need:
@@ -39,9 +42,11 @@ class Need:
     device: str = ""
     """Id of the device that must compute; empty for any."""
 
+    @property
+    def network(self) -> NetworkKey:
+        """The network that must compute."""
+        return self.model, self.weights_sha256, self.graph_sha256
 
-NetworkKey = tuple[str, str, str]
-"""Id of a model, and the hashes of its weights and of its graph: whatever differs in one of them computes otherwise."""
 
 _TIMES = ("deadline", "admitted_at")
 
@@ -235,9 +240,7 @@ class ModelFacts:
     def meets(self, need: Need) -> bool:
         """Whether tiles that need this can be computed here. Halo and computing per pixel are the planner's alone."""
         return (
-            self.is_of((need.model, need.weights_sha256, need.graph_sha256))
-            and self.scale == need.scale
-            and need.lr_px <= self.max_tile_px
+            self.is_of(need.network) and self.scale == need.scale and need.lr_px <= self.max_tile_px
         )
 
 

@@ -68,6 +68,17 @@ def model_here(member: Choosable, need: Need) -> ModelFacts | None:
     return member.facts.meeting(need) if member.facts is not None else None
 
 
+def may_notice(member: Choosable, need: Need) -> bool:
+    """Return whether the member has another version of the model, so that it may notice the needed one in a moment."""
+    facts = member.facts
+    return (
+        facts is not None
+        and need.device in {"", facts.device.id}
+        and facts.model(need.model) is not None
+        and facts.model_of(need.network) is None
+    )
+
+
 def computes(member: Choosable, request: TileRequest) -> bool:
     """Return whether the member computes exactly what the request asks for."""
     model = model_here(member, request.need)  # which looks at the device as well
