@@ -75,6 +75,7 @@ def requests(draw: st.DrawFn) -> TileRequest:
         keep=draw(st.none() | keeps(*tile.shape[:2])),
         model=draw(names),
         weights_sha256=draw(hashes),
+        graph_sha256=draw(st.just("") | hashes),
         scale=4,
         precision=draw(st.sampled_from(["f32", "bf16"])),
         deadline=0.0,
@@ -96,6 +97,7 @@ model_facts = st.builds(
     max_tile_px=st.integers(1, 10**6),
     mflop_per_px=st.floats(0.01, 1000),
     sha256=hashes,
+    graph_sha256=st.just("") | hashes,
     precisions=st.lists(st.sampled_from(["f32", "bf16"]), min_size=1, unique=True).map(tuple),
 )
 engine_facts = st.builds(
@@ -268,6 +270,20 @@ def test_model_that_is_not_here_has_no_hash() -> None:
     """An engine then refuses it by name, which is its own answer and not a bad tile."""
     tile = read(headers(Tile_Model="elsewhere"))
     assert (tile.model, tile.weights_sha256) == ("elsewhere", "")
+
+
+def test_scale_is_that_of_the_graph() -> None:
+    """Two versions of a model may have the same weights."""
+    four, two = (
+        dataclasses.replace(NEAREST, id="here", scale=scale, graph_sha256=graph * 64)
+        for scale, graph in [(4, "4"), (2, "2")]
+    )
+    facts = dataclasses.replace(DEFAULTS.facts, models=(four, two))
+    both = dataclasses.replace(DEFAULTS, facts=facts)
+    for model in facts.models:
+        given = headers(Tile_Graph_Sha256=model.graph_sha256)
+        tile = read_request(given, bytes(18), now=100.0, default=both)
+        assert (tile.graph_sha256, tile.scale) == (model.graph_sha256, model.scale)
 
 
 def test_longest_form_of_a_shape_is_read() -> None:
@@ -520,6 +536,7 @@ def test_facts_carry_the_names_of_the_contract() -> None:
         "loaded": None,
         "engine": "openvino",
         "sha256": "0" * 64,
+        "graph_sha256": "",
     }
 
 

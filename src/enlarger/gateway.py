@@ -121,7 +121,7 @@ async def serve(
             )
         )
         restocking = Restocking(
-            shelf, models, lambda model: engines.facts().model(model.id, model.sha256) is not None
+            shelf, models, lambda model: engines.facts().model_of(model.network_key) is not None
         )
         restocker = asyncio.create_task(restocking.run())
         stack.callback(restocker.cancel)

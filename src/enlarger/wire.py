@@ -15,6 +15,7 @@ from enlarger.engine.tile import (
     EngineFacts,
     ModelFacts,
     NetworkCounts,
+    NetworkKey,
     TileRequest,
     TileResult,
 )
@@ -44,6 +45,7 @@ def request_headers(request: TileRequest, *, left_s: float) -> dict[str, str]:
         "Tile-Dtype": request.pixels.dtype.name,
         "Tile-Model": request.model,
         "Tile-Weights-Sha256": request.weights_sha256,
+        **({"Tile-Graph-Sha256": request.graph_sha256} if request.graph_sha256 else {}),
         "Tile-Precision": request.precision,
         "Tile-Deadline-Ms": str(max(1, math.floor(left_s * 1000))),
         "Tile-Index": f"{request.index + 1}/{request.total}",
@@ -75,12 +77,14 @@ def read_request(
         left_ms = int(headers["Tile-Deadline-Ms"])
         model = headers["Tile-Model"]
         weights_sha256 = headers.get("Tile-Weights-Sha256") or default.weights_sha256(model)
+        graph_sha256 = headers.get("Tile-Graph-Sha256", "")
         index, _, total = headers.get("Tile-Index", "1/1").partition("/")
         request = TileRequest(
             pixels=pixels,
             model=model,
             weights_sha256=weights_sha256,
-            scale=default.scale(model, weights_sha256),
+            scale=default.scale((model, weights_sha256, graph_sha256)),
+            graph_sha256=graph_sha256,
             precision=headers.get("Tile-Precision") or default.precision,
             deadline=now + left_ms / 1000,
             request_id=headers.get("X-Request-Id", "-"),
@@ -120,9 +124,9 @@ class ModelDefaults:
         found = self.facts.model(model)
         return found.sha256 if found is not None else ""
 
-    def scale(self, model: str, sha256: str) -> int:
+    def scale(self, network: NetworkKey) -> int:
         """Return the model's scale, or 1 for a model that is not available and cannot be computed here."""
-        found = self.facts.model(model, sha256)
+        found = self.facts.model_of(network)
         return found.scale if found is not None else 1
 
 
@@ -219,6 +223,7 @@ def facts_to_json(facts: EngineFacts) -> dict[str, Any]:
             "loaded": None if model.loaded is None else list(model.loaded),
             "engine": facts.engine,
             "sha256": model.sha256,
+            "graph_sha256": model.graph_sha256,
         }
         for model in facts.models
     ]
@@ -259,6 +264,7 @@ def facts_from_json(value: Mapping[str, Any]) -> EngineFacts:
                     max_tile_px=model["max_tile_px"],
                     mflop_per_px=model["mflop_per_px"],
                     sha256=model["sha256"],
+                    graph_sha256=model.get("graph_sha256", ""),
                     precisions=tuple(model["precisions"]),
                     loaded=None if model.get("loaded") is None else tuple(model["loaded"]),
                 )

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 from support.fakes import nearest, need_of
-from support.networks import write_nearest
+from support.networks import nearest_layers, write_halved, write_nearest
 from support.pictures import encoded, noise
 from support.runtimes import LONG_S, NearestNetwork, NumpyRuntime
 
@@ -54,6 +54,7 @@ def asked(catalogue: Catalogue, pixels: Pixels, *, left_s: float = LONG_S) -> Ti
         pixels=pixels,
         model=model.id,
         weights_sha256=model.sha256,
+        graph_sha256=model.graph_sha256,
         scale=model.scale,
         precision="f16",
         deadline=asyncio.get_running_loop().time() + left_s,
@@ -81,6 +82,30 @@ async def test_another_runtime_is_an_engine(catalogue: Catalogue) -> None:
         assert np.array_equal(result.pixels, nearest(tile[2:4, 1:6], 4))
         assert (result.engine, result.precision, result.repeated) == ("numpy", "f16", None)
         assert engine.facts().mflop_per_s is not None
+
+
+async def test_graph_tells_versions_with_the_same_weights_apart(
+    catalogue: Catalogue, tmp_path: Path
+) -> None:
+    """Tiles planned with the one at 4x are computed at 4x, while one at 2x is offered; one that never was is refused."""
+    (tmp_path / "after").mkdir()
+    write_halved(tmp_path / "after", "own", nearest_layers())
+    after = Catalogue([Catalogue.installed(tmp_path / "after").choose("own", scale=2)])
+    tile = noise(5, 7, 3)
+    runtime = NumpyRuntime()
+    async with LocalEngine(catalogue, runtime) as engine:
+        engine.offer(after)
+        for versions, scale in [(catalogue, 4), (after, 2)]:
+            request = asked(versions, tile)
+            assert (await engine.ready_for(request.need)).scale == scale
+            result = await engine.enlarge(request)
+            assert np.array_equal(result.pixels, nearest(tile, scale))
+            runtime.kept.clear()  # it finds networks by the id alone
+        unknown = replace(asked(after, tile), graph_sha256="1" * 64)
+        with pytest.raises(ModelNotHere, match="graph 1111"):
+            await engine.enlarge(unknown)
+        with pytest.raises(NoEngineReady):
+            await engine.ready_for(unknown.need)
 
 
 async def test_factory_makes_a_runtime_by_name(

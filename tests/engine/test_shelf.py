@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
-from support.networks import write_nearest
+from support.networks import nearest_layers, write_halved, write_nearest
 from support.pool_servers import until
 
 from enlarger.engine.shelf import Restocking, Shelf, adopted
@@ -43,6 +43,32 @@ def test_next_version_is_offered_once_a_server_has_it(model: Model) -> None:
     assert list(catalogue) == [after]
 
 
+def test_next_version_with_the_same_weights_is_another_one(model: Model, tmp_path: Path) -> None:
+    """A graph that enlarges 2 times, say: servers that have the one of 4 times would refuse its tiles."""
+    (tmp_path / "after").mkdir()
+    write_halved(tmp_path / "after", "own", nearest_layers())
+    after = Catalogue.installed(tmp_path / "after").choose("own", scale=2)
+    assert after.sha256 == model.sha256
+    catalogue, waiting = adopted(Catalogue([model]), Catalogue([after]), lambda _: False)
+    assert (list(catalogue), waiting) == ([model], [after])
+    catalogue, _ = adopted(Catalogue([model]), Catalogue([after]), lambda _: True)
+    assert list(catalogue) == [after]
+
+
+def test_next_version_is_offered_once_servers_have_all_of_its_noise_levels(model: Model) -> None:
+    """Also if the network without a noise level stays the same."""
+    level = replace(model, id="own-3", sha256="3" * 64, noise_level=3)
+    before = replace(model, levels={3: level})
+    after = replace(model, levels={3: replace(level, sha256="4" * 64)})
+    served = {model.sha256}
+    for offered in (before, after):
+        catalogue, _ = adopted(
+            Catalogue([before]), Catalogue([after]), lambda one: one.sha256 in served
+        )
+        assert list(catalogue) == [offered]
+        served.add("4" * 64)
+
+
 def test_model_that_goes_is_offered_no_more(model: Model) -> None:
     """Whatever servers have."""
     catalogue, _ = adopted(Catalogue([model]), Catalogue([]), lambda _: True)
@@ -51,7 +77,7 @@ def test_model_that_goes_is_offered_no_more(model: Model) -> None:
 
 def test_other_words_for_the_same_weights_need_no_server(model: Model) -> None:
     """A row that changes only its title is offered at once."""
-    after = replace(model, title="better words")
+    after = replace(model, title="better words", source="elsewhere")
     catalogue, _ = adopted(Catalogue([model]), Catalogue([after]), lambda _: False)
     assert list(catalogue) == [after]
 

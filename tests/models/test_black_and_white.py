@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from enlarger.models.network import Network, Node
 from enlarger.models.readers.ncnn import NcnnFiles
 from enlarger.models.rows import read_row
 
-SCALARS = {"mul": lambda x, number: x * number, "add": lambda x, number: x + number}
+SCALARS = {"mul": operator.mul, "add": operator.add}
 
 
 def network(*functions: op.Combine) -> Network:
@@ -104,3 +106,15 @@ def test_weights_of_a_row_have_its_numbers(tmp_path: Path) -> None:
         weights = row.weights(tmp_path)
         assert isinstance(weights, NcnnFiles)
         assert (weights.black, weights.white) == (0.15, 0.85)
+
+
+def test_other_numbers_are_another_version_of_a_model(tmp_path: Path) -> None:
+    """Results of one are not taken for those of the other, though their files are the same."""
+    (tmp_path / "a.param").write_text("7767517\n1 1\nInput in 0 1 in\n")
+    plain = NcnnFiles(tmp_path / "a.param", tmp_path / "a.bin")
+    others = [
+        replace(plain, black=0.15),
+        replace(plain, white=0.85),
+        replace(plain, is_residual=True),
+    ]
+    assert len({one.graph_sha256 for one in (plain, *others)}) == 4

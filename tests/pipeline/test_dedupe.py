@@ -165,9 +165,20 @@ def test_kept_results_are_those_used_last(seeds: list[int], places: int) -> None
         {"precision": "bf16"},
         {"model": "second"},
         {"weights_sha256": "1" * 64, "model": "third"},
+        {"graph_sha256": "1" * 64},
         {"options": {"tta": True}},
     ],
-    ids=["shape", "depth", "type", "last sample", "precision", "model", "weights", "options"],
+    ids=[
+        "shape",
+        "depth",
+        "type",
+        "last sample",
+        "precision",
+        "model",
+        "weights",
+        "graph",
+        "options",
+    ],
 )
 async def test_tiles_that_differ_in_anything_that_counts_are_computed(
     other: dict[str, Any],

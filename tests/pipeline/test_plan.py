@@ -127,6 +127,7 @@ def test_plan_states_what_the_catalogue_says_of_its_model(catalogue: Catalogue) 
         model="nearest",
         weights_sha256=model.sha256,
         scale=4,
+        graph_sha256=model.graph_sha256,
         lr_px=max(box.lr_px for box in made.way.passes[0].boxes),
         device="cpu",
     )

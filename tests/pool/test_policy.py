@@ -124,6 +124,15 @@ def test_server_with_other_weights_gets_no_tile() -> None:
     assert computes(Server(facts=engine_facts(other)), request(weights_sha256="1" * 64))
 
 
+def test_server_with_another_graph_gets_no_tile() -> None:
+    """The same weights may be for several graphs. A server, or a tile, that states none is taken at its word."""
+    server = Server(facts=engine_facts(replace(NEAREST, graph_sha256="2" * 64)))
+    assert computes(server, replace(request(), graph_sha256="2" * 64))
+    assert not computes(server, replace(request(), graph_sha256="1" * 64))
+    assert computes(server, request())
+    assert computes(Server(), replace(request(), graph_sha256="1" * 64))
+
+
 def test_server_without_the_model_gets_no_tile() -> None:
     """The name decides, not the hash."""
     renamed = replace(NEAREST, id="other")

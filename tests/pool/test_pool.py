@@ -297,13 +297,39 @@ async def test_ready_for_does_not_wait_for_what_will_not_come(state: State) -> N
 
 async def test_ready_for_a_model_that_no_ready_member_has_is_an_error() -> None:
     """No member that is starting could bring the model, or these weights of it."""
-    pool = Pool([Server("only"), Server("failed", state=State.FAILED)])
+    pool = Pool([Server("only"), Server("failed", state=State.FAILED)], notice_s=0.05)
     for model_id, sha256 in [("no-such", NEAREST.sha256), (NEAREST.id, "1" * 64)]:
         async with asyncio.timeout(5):
             with pytest.raises(NoEngineReady):
                 await pool.ready_for(
                     Need(model=model_id, weights_sha256=sha256, scale=NEAREST.scale)
                 )
+
+
+async def test_ready_for_waits_for_a_version_that_a_member_may_notice() -> None:
+    """The member that had it first, which is why it is offered, may be gone by now."""
+    engine = NearestEngine()
+    server = Server("only", engine)
+    after = replace(NEAREST, sha256="1" * 64)
+    async with Pool([server, Server("first", state=State.GONE)]) as pool, asyncio.timeout(5):
+        waiting = asyncio.create_task(pool.ready_for(need_of(after)))
+        await settled()
+        assert not waiting.done()
+        engine.models = (after, NEAREST)
+        server.says(State.READY)
+        assert await waiting is after
+
+
+async def test_ready_for_does_not_wait_for_a_model_of_which_members_have_no_version() -> None:
+    """Also if they have it for smaller tiles alone, or on another device."""
+    async with Pool([Server("only")], notice_s=1000) as pool, asyncio.timeout(5):
+        for need in (
+            replace(need_of(), model="no-such"),
+            need_of(lr_px=NEAREST.max_tile_px + 1),
+            replace(need_of(replace(NEAREST, sha256="1" * 64)), device="card:1"),
+        ):
+            with pytest.raises(NoEngineReady):
+                await pool.ready_for(need)
 
 
 async def test_ready_for_waits_for_a_member_that_starts() -> None:

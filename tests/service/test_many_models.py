@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
 import os
@@ -17,7 +18,13 @@ from typing import Any
 
 import pytest
 from running import RunningService
-from support.networks import random_layers, write_compact, write_nearest
+from support.networks import (
+    nearest_layers,
+    random_layers,
+    write_compact,
+    write_halved,
+    write_nearest,
+)
 from support.pictures import encoded, noise
 
 USUAL = "realesrgan-x4plus"
@@ -116,6 +123,18 @@ def upscale(service: RunningService, model: str, *, side_px: int = 24) -> tuple[
     return status, answer.get("error")
 
 
+def upscaled(service: RunningService, picture: bytes, *, model: str) -> bytes:
+    """A picture at 4x, from the result cache if it is there."""
+    fields = {"image_b64": base64.b64encode(picture).decode(), "model": model, "scale": 4}
+    asked = urllib.request.Request(
+        f"{service.url}/upscale", json.dumps(fields).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(asked, timeout=GIVE_UP_S) as answer:
+        url = json.load(answer)["url"]
+    with urllib.request.urlopen(service.url + url, timeout=GIVE_UP_S) as answer:
+        return bytes(answer.read())
+
+
 def test_four_models_in_turn_with_memory_for_two(service: RunningService) -> None:
     """No request fails, memory stays within the budget at all times, and switches are counted."""
     held: list[float] = []
@@ -184,6 +203,47 @@ def test_models_change_break_and_go_under_load(service: RunningService, own_mode
         answers = [answer for one in work for answer in one.result()]
     assert set(answers) == {(200, None)}
     assert set(ready) == {200}
+
+
+def test_version_with_the_same_weights_is_another_one(
+    service: RunningService, own_models: Path
+) -> None:
+    """No request fails while networks of 4 and of 2 times with one ``.bin`` take turns, and none has a result of the other."""
+    stop = False
+
+    def load() -> list[tuple[int, Any]]:
+        answers = []
+        while not stop:
+            answers.append(upscale(service, "a"))
+        return answers
+
+    def offers(native_scale: int) -> Callable[[], bool]:
+        return lambda: service.get("/v1/models/a")[1]["native_scale"] == native_scale
+
+    picture = encoded(noise(24, 24, 3, seed=next(numbers)))
+    made = []
+    with ThreadPoolExecutor(2) as threads:
+        work = [threads.submit(load) for _ in range(2)]
+        try:
+            write_halved(own_models, "a", nearest_layers())
+            until(offers(2))
+            made.append(upscaled(service, picture, model="a"))
+            write_nearest(own_models, "a")
+            until(offers(4))
+            made.append(upscaled(service, picture, model="a"))
+            write_halved(own_models, "a", nearest_layers())
+            until(offers(2))
+            made.append(upscaled(service, picture, model="a"))
+        finally:
+            stop = True
+        answers = [answer for one in work for answer in one.result()]
+    assert made[0] == made[2] != made[1]
+    assert set(answers) == {(200, None)}
+    failures = [one for one in events(service) if one["event"] in {"tile_failed", "tile_refused"}]
+    assert failures == []
+    replaced = [one for one in events(service) if one["event"] == "model_replaced"]
+    assert [one["model"] for one in replaced] == ["a", "a", "a"]
+    assert len({one["sha256"] for one in replaced}) == 1
 
 
 def test_picture_is_finished_with_a_model_that_goes(

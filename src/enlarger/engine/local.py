@@ -111,7 +111,7 @@ class LocalEngine:
 
     async def ready_for(self, need: Need) -> ModelFacts:
         """Return the facts of a model; see ``Engine``."""
-        model = self._versions.find(need.model, need.weights_sha256)
+        model = self._versions.find(need.network)
         if model is None or not (facts := self._model_facts(model)).meets(need):
             raise NoEngineReady(
                 f"{need.model} is not here at {need.scale}x with the weights {need.weights_sha256[:12]}, "
@@ -214,10 +214,11 @@ class LocalEngine:
         Raises:
             ModelNotHere, InvalidOption: the request cannot be computed here.
         """
-        model = self._versions.find(request.model, request.weights_sha256)
+        model = self._versions.find(request.network)
         if model is None:
             raise ModelNotHere(
-                f"{request.model} is not here with the weights {request.weights_sha256[:12]}"
+                f"{request.model} is not here with the weights {request.weights_sha256[:12]} "
+                f"and the graph {request.graph_sha256[:12] or 'of any hash'}"
             )
         if request.device not in {"", self.device.id}:
             raise ModelNotHere(f"this is {self.device.id}, and not {request.device[:80]}")
@@ -329,5 +330,6 @@ def model_facts(
         multiple_px=model.multiple_px,
         mflop_per_px=model.mflop_per_px,
         sha256=model.sha256,
+        graph_sha256=model.graph_sha256,
         precisions=precisions,
     )

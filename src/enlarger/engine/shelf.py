@@ -45,14 +45,14 @@ def adopted(
     Args:
         current: what is offered now.
         wanted: what the folder has now.
-        is_served: returns whether a model server has a model with these weights.
+        is_served: returns whether a model server has this network.
     """
     before = {model.id: model for model in current}
     models, waiting = [], []
     for model in wanted:
         known = before.get(model.id)
-        is_known = known is not None and known.sha256 == model.sha256
-        if is_known or is_served(model):
+        is_known = known is not None and known.computes_as(model)
+        if is_known or all(is_served(network) for network in model.networks):
             models.append(model)
             continue
         waiting.append(model)
@@ -180,12 +180,12 @@ def log_faults(before: tuple[LeftOut, ...], now: tuple[LeftOut, ...]) -> None:
 
 
 def _log_changes(before: Catalogue, now: Catalogue) -> None:
-    known = {model.id: model.sha256 for model in before}
+    known = {model.id: model for model in before}
     left = known.keys() - {model.id for model in now}
     for model in now:
         if model.id not in known:
             log.info("model_added", model=model.id, sha256=model.sha256)
-        elif known[model.id] != model.sha256:
+        elif not known[model.id].computes_as(model):
             log.info("model_replaced", model=model.id, sha256=model.sha256)
     for model_id in sorted(left):
         log.info("model_gone", model=model_id)

@@ -16,6 +16,9 @@ import numpy as np
 from enlarger.engine.device import CPU, Device
 from enlarger.geometry.rect import Pixels, Rect
 
+NetworkKey = tuple[str, str, str]
+"""Id of a model, and the hashes of its weights and of its graph: whatever differs in one of them computes otherwise."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Need:
@@ -30,11 +33,19 @@ class Need:
     scale: int
     """HR pixels per LR pixel along an edge."""
 
+    graph_sha256: str = ""
+    """Hash of the graph that the weights are for; empty for any."""
+
     lr_px: int = 0
     """LR pixels of the tile, halo included."""
 
     device: str = ""
     """Id of the device that must compute; empty for any."""
+
+    @property
+    def network(self) -> NetworkKey:
+        """The network that must compute."""
+        return self.model, self.weights_sha256, self.graph_sha256
 
 
 _TIMES = ("deadline", "admitted_at")
@@ -81,6 +92,9 @@ class TileRequest:
     keep: Rect | None = None
     """The part to enlarge, in pixels of the tile: the core, without the halo around it. None for all of the tile."""
 
+    graph_sha256: str = ""
+    """Hash of the graph that must run with these weights, as several may be for the same ones; empty for any."""
+
     device: str = ""
     """Id of the device that must compute, so that a picture is of one kind throughout; empty for any."""
 
@@ -102,12 +116,18 @@ class TileRequest:
         return int(self.pixels.shape[0] * self.pixels.shape[1])
 
     @property
+    def network(self) -> NetworkKey:
+        """The network that it is for."""
+        return self.model, self.weights_sha256, self.graph_sha256
+
+    @property
     def need(self) -> Need:
         """What an engine must have for it."""
         return Need(
             model=self.model,
             weights_sha256=self.weights_sha256,
             scale=self.scale,
+            graph_sha256=self.graph_sha256,
             lr_px=self.lr_px,
             device=self.device,
         )
@@ -199,14 +219,29 @@ class ModelFacts:
     precisions: tuple[str, ...]
     """What can be computed in here; the first is what ``auto`` means."""
 
+    graph_sha256: str = ""
+    """Hash of the graph that the weights are for; empty where the engine does not say."""
+
     loaded: tuple[str, ...] | None = None
     """Precisions that are in memory, so that a tile need not wait for them; None where the engine does not say."""
+
+    @property
+    def network(self) -> NetworkKey:
+        """The network that tiles of the model are computed with."""
+        return self.id, self.sha256, self.graph_sha256
+
+    def is_of(self, network: NetworkKey) -> bool:
+        """Whether the model has this network. A graph that one side does not state is taken to be the right one."""
+        *weights, graph_sha256 = network
+        return [self.id, self.sha256] == weights and (
+            graph_sha256 == self.graph_sha256 or "" in {graph_sha256, self.graph_sha256}
+        )
 
     def meets(self, need: Need) -> bool:
         """Whether tiles that need this can be computed here. Halo and computing per pixel are the planner's alone."""
         return (
-            (self.id, self.sha256, self.scale) == (need.model, need.weights_sha256, need.scale)
-        ) and need.lr_px <= self.max_tile_px
+            self.is_of(need.network) and self.scale == need.scale and need.lr_px <= self.max_tile_px
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,16 +302,13 @@ class EngineFacts:
         """The device that the models and the speed are of."""
         return self.devices[0]
 
-    def model(self, model_id: str, sha256: str | None = None) -> ModelFacts | None:
-        """The model of that id, and with those weights if they are named; or None."""
-        return next(
-            (
-                model
-                for model in self.models
-                if model.id == model_id and sha256 in (None, model.sha256)
-            ),
-            None,
-        )
+    def model(self, model_id: str) -> ModelFacts | None:
+        """The model of that id, or None."""
+        return next((model for model in self.models if model.id == model_id), None)
+
+    def model_of(self, network: NetworkKey) -> ModelFacts | None:
+        """The model with that network, or None."""
+        return next((model for model in self.models if model.is_of(network)), None)
 
     def meeting(self, need: Need) -> ModelFacts | None:
         """The model that meets a need, or None."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
+from enlarger.engine.tile import NetworkKey
 from enlarger.models import Catalogue, Model
 
 RETIRED_S = 3600.0
@@ -12,7 +13,7 @@ RETIRED_S = 3600.0
 
 
 class Versions:
-    """Models by id and hash of their weights.
+    """Models by id and the hashes of their weights and of their graph.
 
     Args:
         catalogue: the models that are offered.
@@ -30,11 +31,11 @@ class Versions:
     def __iter__(self) -> Iterator[Model]:
         """Iterate over the current models, and then over those before them, the newest first."""
         yield from self._current.values()
-        shown = {(model.id, model.sha256) for model in self._current.values()}
+        shown = list(self._current.values())
         until = self._clock() - RETIRED_S
         for model, retired_at in reversed(self._retired.items()):
-            if retired_at >= until and (model.id, model.sha256) not in shown:
-                shown.add((model.id, model.sha256))
+            if retired_at >= until and not any(_have_same_network(model, one) for one in shown):
+                shown.append(model)
                 yield model
 
     def offer(self, catalogue: Catalogue) -> None:
@@ -57,9 +58,27 @@ class Versions:
         """
         return self._current[model_id]
 
-    def find(self, model_id: str, sha256: str) -> Model | None:
-        """Return the model with these weights, of now or before; None if there is none."""
-        return next((one for one in self if (one.id, one.sha256) == (model_id, sha256)), None)
+    def find(self, network: NetworkKey) -> Model | None:
+        """Return the model with this network, of now or before; None if there is none.
+
+        Args:
+            network: the network. If it names no graph, the newest model with its weights is returned.
+        """
+        model_id, sha256, graph_sha256 = network
+        return next(
+            (
+                one
+                for one in self
+                if (one.id, one.sha256) == (model_id, sha256)
+                and graph_sha256 in {"", one.graph_sha256}
+            ),
+            None,
+        )
+
+
+def _have_same_network(model: Model, other: Model) -> bool:
+    # The ids first: the file of another model, which may be missing, is not read.
+    return model.id == other.id and model.network_key == other.network_key
 
 
 def _by_id(catalogue: Catalogue) -> dict[str, Model]:

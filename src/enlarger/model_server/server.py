@@ -186,7 +186,7 @@ class ModelServer:
         structlog.contextvars.bind_contextvars(
             tile=f"{tile.index + 1}/{tile.total}", model=tile.model
         )
-        model = facts.model(tile.model, tile.weights_sha256)
+        model = facts.model_of(tile.network)
         if model is not None and tile.lr_px > model.max_tile_px:
             raise TileTooLarge(
                 f"{tile.lr_px} LR pixels; up to {model.max_tile_px} fit",

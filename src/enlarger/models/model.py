@@ -91,6 +91,26 @@ class Model:
         return self, *self.levels.values()
 
     @property
+    def network_key(self) -> tuple[str, str, str]:
+        """What names its network, for engines: the id, and the hashes of the weights and of the graph.
+
+        Raises:
+            WeightsError: the file that describes the graph is missing.
+        """
+        return self.id, self.sha256, self.graph_sha256
+
+    @property
+    def graph_sha256(self) -> str:
+        """Hash of the graph that the weights are for; see ``WeightFiles``."""
+        return self.files.graph_sha256
+
+    def computes_as(self, other: Model) -> bool:
+        """Return whether two models have the same networks, so that they differ in words alone."""
+        return self == other or [one.network_key for one in self.networks] == [
+            one.network_key for one in other.networks
+        ]
+
+    @property
     def denoise(self) -> tuple[int, ...]:
         """The noise levels that may be requested; empty if there are none."""
         own = () if self.noise_level is None else (self.noise_level,)

@@ -106,6 +106,7 @@ def tile_key(request: TileRequest) -> bytes:
         pixels.dtype.str,
         request.model,
         request.weights_sha256,
+        request.graph_sha256,
         request.precision,
         request.kept,
         sorted(request.options.items()),

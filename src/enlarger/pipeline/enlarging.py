@@ -263,6 +263,7 @@ class _Work:
             pixels=plane.tile(box),
             model=self.plan.model.id,
             weights_sha256=self.plan.model.sha256,
+            graph_sha256=self.plan.model.graph_sha256,
             scale=self.plan.model.scale,
             precision=self.precision,
             deadline=self.deadline,

@@ -38,6 +38,8 @@ class PlannedModel(Protocol):
     @property
     def sha256(self) -> str: ...  # noqa: D102
     @property
+    def graph_sha256(self) -> str: ...  # noqa: D102
+    @property
     def scale(self) -> int: ...  # noqa: D102
     @property
     def halo_px(self) -> int: ...  # noqa: D102
@@ -120,6 +122,7 @@ class Plan:
         return Need(
             model=self.model.id,
             weights_sha256=self.model.sha256,
+            graph_sha256=self.model.graph_sha256,
             scale=self.model.scale,
             lr_px=self.way.tile_lr_px,
             device=self.device.id,

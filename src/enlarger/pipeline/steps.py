@@ -64,7 +64,8 @@ class PlannedRequest:
         """
         model = self.plan.model
         options = self.options.model_dump_json(exclude={"device"})
-        return f"{self.asked.owner} {self.source.sha256} {model.id} {model.sha256} {options}{ran}"
+        network = f"{model.id} {model.sha256} {model.graph_sha256}"
+        return f"{self.asked.owner} {self.source.sha256} {network} {options}{ran}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,7 @@ def facts_of_all(members: Sequence[Member]) -> EngineFacts:
         if member.facts is not None and member.facts.device.id == devices[0].id
     ]
     models = {
-        (model.id, model.sha256, model.scale): model
+        (model.network, model.scale): model
         for _, facts in reversed(ready)
         for model in facts.models
     }

@@ -11,7 +11,7 @@ import structlog
 
 from enlarger.engine import Engine
 from enlarger.engine.status import ServerStatus
-from enlarger.engine.tile import EngineFacts, TileRequest, TileResult
+from enlarger.engine.tile import EngineFacts, NetworkKey, TileRequest, TileResult
 from enlarger.errors import DeadlineExceeded, EngineLost
 from enlarger.pool.attempts import Attempts
 from enlarger.pool.health import Health, State
@@ -57,7 +57,7 @@ class Member:
     """Tiles of other gateways that the engine held at the last probe."""
 
     _late_since: float | None = None
-    _warmed: set[tuple[str, str, str]] = field(default_factory=set)
+    _warmed: set[tuple[NetworkKey, str]] = field(default_factory=set)
     """Networks whose tiles were sent since the engine last said what is in its memory."""
 
     _switches_there: int = 0
@@ -265,5 +265,5 @@ class Member:
         self.rss_bytes = self._late_since = None
 
 
-def _network_of(request: TileRequest) -> tuple[str, str, str]:
-    return request.model, request.weights_sha256, request.precision
+def _network_of(request: TileRequest) -> tuple[NetworkKey, str]:
+    return request.network, request.precision

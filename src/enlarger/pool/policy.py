@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from enlarger.engine.tile import EngineFacts, ModelFacts, Need, TileRequest
+from enlarger.engine.tile import EngineFacts, ModelFacts, Need, NetworkKey, TileRequest
 from enlarger.errors import EngineError, EngineLost, EnlargerError, OutOfMemory
 from enlarger.pool.health import State
 
@@ -68,6 +68,17 @@ def model_here(member: Choosable, need: Need) -> ModelFacts | None:
     return member.facts.meeting(need) if member.facts is not None else None
 
 
+def may_notice(member: Choosable, need: Need) -> bool:
+    """Return whether the member has another version of the model, so that it may notice the needed one in a moment."""
+    facts = member.facts
+    return (
+        facts is not None
+        and need.device in {"", facts.device.id}
+        and facts.model(need.model) is not None
+        and facts.model_of(need.network) is None
+    )
+
+
 def computes(member: Choosable, request: TileRequest) -> bool:
     """Return whether the member computes exactly what the request asks for."""
     model = model_here(member, request.need)  # which looks at the device as well
@@ -106,12 +117,10 @@ def has_open_seat(members: Collection[Choosable]) -> bool:
     return any(not _computable(member) <= offered for member in ejected)
 
 
-def _computable(member: Choosable) -> set[tuple[str, str, str]]:
-    """Return model, weights and precision of all tiles that the member computes."""
+def _computable(member: Choosable) -> set[tuple[NetworkKey, str]]:
+    """Return network and precision of all tiles that the member computes."""
     models = member.facts.models if member.facts is not None else ()
-    return {
-        (model.id, model.sha256, precision) for model in models for precision in model.precisions
-    }
+    return {(model.network, precision) for model in models for precision in model.precisions}
 
 
 def choose(

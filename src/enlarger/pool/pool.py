@@ -34,6 +34,7 @@ from enlarger.pool.policy import (
     attempt_limit_s,
     in_rotation,
     may_eject,
+    may_notice,
     model_here,
 )
 from enlarger.pool.prober import HUNG_S, Prober
@@ -43,6 +44,10 @@ from enlarger.reasons import reason_of
 log = structlog.get_logger()
 
 _BUSY_PAUSE_S = 0.05
+
+NOTICE_S = 5.0
+"""A member has a new version of a model after this long, or it does not get it: it looks for one each second until it
+finds it twice, and is asked every two seconds."""
 
 
 class Pool:
@@ -54,6 +59,7 @@ class Pool:
         hopeless_s: how long tiles wait while no member is, or may become, ready.
         hung_s: how long a supervised member may be gone before its process is ended.
         wear: what a supervised member may use and serve before its process is replaced.
+        notice_s: how long a picture waits for a version of a model that ready members have not noticed yet.
     """
 
     def __init__(
@@ -64,12 +70,14 @@ class Pool:
         hopeless_s: float = HOPELESS_S,
         hung_s: float = HUNG_S,
         wear: Wear | None = None,
+        notice_s: float = NOTICE_S,
     ) -> None:
         self.members = list(members)
         self._seats = Seats(self.members, hopeless_s=hopeless_s)
         self._min_attempt_s = min_attempt_s
         self._hung_s = hung_s
         self._wear = wear or Wear()
+        self._notice_s = notice_s
         self._changed = asyncio.Event()
         self._probes: list[asyncio.Task[None]] = []
 
@@ -123,16 +131,23 @@ class Pool:
 
     async def ready_for(self, need: Need) -> ModelFacts:
         """Wait until a member has the model ready; see ``Engine``."""
+        now = asyncio.get_running_loop().time
+        noticed_by = now() + self._notice_s
         while True:
             for member in self.ready:
                 model = model_here(member, need)
                 if model is not None:
                     return model
-            if not any(
+            returns = any(
                 member.may_return and member.state is not State.READY for member in self.members
-            ):
+            )
+            # Each member follows its own MODEL_DIR, and the gateway offers a version that one of them has.
+            notices = now() < noticed_by and any(may_notice(one, need) for one in self.ready)
+            if not returns and not notices:
                 raise NoEngineReady(f"no model server has {need.model} ready", retry_after_s=5)
-            await self._changed.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(None if returns else noticed_by):
+                    await self._changed.wait()
 
     async def started(self, *, patience_s: float) -> None:
         """Wait until a member is ready, and ``patience_s`` at most for the others."""

@@ -10,7 +10,7 @@ from functools import partial
 
 import structlog
 
-from enlarger.engine.tile import TileRequest
+from enlarger.engine.tile import NetworkKey, TileRequest
 from enlarger.errors import DeadlineExceeded, NoEngineReady
 from enlarger.pool.fair_queue import FairQueue
 from enlarger.pool.member import Member
@@ -32,7 +32,7 @@ HOPELESS_S = 30.0
 
 _GONE_RETRY_S = 10
 
-_Kind = tuple[str, str, str, str, frozenset[Member]]
+_Kind = tuple[tuple[NetworkKey, str], str, frozenset[Member]]
 _Chosen = dict[_Kind, Member | None]
 """The member for the tiles of a kind, as long as nobody takes or leaves a seat. None: they wait."""
 
@@ -59,21 +59,14 @@ class PoolTile:
         return self.tries.failed > 0
 
     @property
-    def network(self) -> tuple[str, str, str]:
-        """The network that the tile is for."""
-        return self.request.model, self.request.weights_sha256, self.request.precision
+    def network(self) -> tuple[NetworkKey, str]:
+        """The network that the tile is for, and its precision."""
+        return self.request.network, self.request.precision
 
     @property
     def kind(self) -> _Kind:
         """Everything that decides which member gets the tile. Hundreds of tiles wait, but of few kinds."""
-        request = self.request
-        return (
-            request.model,
-            request.weights_sha256,
-            request.precision,
-            request.device,
-            frozenset(self.avoid),
-        )
+        return self.network, self.request.device, frozenset(self.avoid)
 
 
 class Seats:

@@ -49,7 +49,7 @@ class ModelRoutes:
             one.facts for one in self.engines.servers if one.is_ready and one.facts is not None
         ]
         here = [
-            (server, facts) for server in known if (facts := server.model(model.id, model.sha256))
+            (server, facts) for server in known if (facts := server.model_of(model.network_key))
         ]
         mflop_per_s = self.engines.facts().all_mflop_per_s
         speed = None if mflop_per_s is None else mflop_per_s / model.mflop_per_px / 1e6

@@ -23,6 +23,14 @@ class WeightFiles(Protocol):
         """Size of the weights in bytes; None if the file is missing."""
 
     @property
+    def graph_sha256(self) -> str:
+        """Hash of everything but the weights that decides what is computed: the same weights may be for several graphs.
+
+        Raises:
+            WeightsError: a file is missing.
+        """
+
+    @property
     def graph(self) -> Graph:
         """The layers without their weights.
 

@@ -72,6 +72,7 @@ class NcnnFiles:
     white: float = 1.0
     """The numbers that the network takes, and makes, for black and for white."""
 
+    _hashes: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
     _known: list[Graph] = field(default_factory=list, init=False, repr=False, compare=False)
     _networks: list[tuple[Network, Geometry]] = field(
         default_factory=list, init=False, repr=False, compare=False
@@ -89,6 +90,14 @@ class NcnnFiles:
             return self.binary.stat().st_size
         except OSError:
             return None
+
+    @property
+    def graph_sha256(self) -> str:
+        """See ``WeightFiles``."""
+        if not self._hashes:
+            around = repr((self.is_residual, self.black, self.white)).encode()
+            self._hashes.append(hashlib.sha256(read_text(self.param) + around).hexdigest())
+        return self._hashes[0]
 
     @property
     def graph(self) -> Graph:
