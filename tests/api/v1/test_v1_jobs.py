@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.fakes import HeldEngine, nearest
-from support.gateways import B64, PNG, RED, Start, samples
+from support.gateways import B64, PNG, RED, Running, Start, samples
 from support.sites import Site, page
 from support.v1_jobs import (
     ASYNC,
@@ -308,13 +309,19 @@ async def test_place_in_the_queue_is_told_as_it_changes(
     await seen.aclose()
 
 
+def has_begun(gateway: Running, jobs: int) -> bool:
+    """Whether so many jobs run."""
+    return gateway.load() == jobs
+
+
 async def test_queue_has_a_limit(start: Start, models: list[ModelFacts]) -> None:
     """503, and when to come back."""
     engine = HeldEngine(models)
     gateway = await start(engine, jobs_limit=1)
     for seed in range(3):
         await queued(gateway, picture(seed))
-    await until(lambda: gateway.load() == 3)
+        # A job waits until the gateway has taken it, and only one may wait.
+        await until(partial(has_begun, gateway, seed + 1))
     await queued(gateway, picture(3))
     response = await gateway.http.post("/v1/jobs", data=picture(4))
     await problem_of(response, 503, "queue_full")
