@@ -18,7 +18,7 @@ from PIL import Image
 
 from enlarger.asgi import logs
 from enlarger.asgi.server import Lifecycle, bind, serve
-from enlarger.engine.local import model_facts
+from enlarger.engine.offered import model_facts
 from enlarger.engine.tile import EngineFacts, ModelFacts, Need, TileRequest, TileResult
 from enlarger.geometry.rect import Pixels
 from enlarger.model_server.server import ModelServer

@@ -420,7 +420,7 @@ async def _opened_jobs(
                 files=files,
                 results=results,
                 store=store,
-                make=partial(pipeline.preview, max_side_px=MOST_SIDE_PX),
+                make=partial(pipeline.previews.make, max_side_px=MOST_SIDE_PX),
             ),
         )
         for loop in (results.sweep_regularly(), _close(event_streams, service)):

@@ -20,7 +20,8 @@ from support.runtimes import LONG_S, NearestNetwork, NumpyRuntime
 from enlarger.engine import factory
 from enlarger.engine.device import Device
 from enlarger.engine.factory import make_engine
-from enlarger.engine.local import LocalEngine, model_facts
+from enlarger.engine.local import LocalEngine
+from enlarger.engine.offered import model_facts
 from enlarger.engine.tile import TileRequest
 from enlarger.errors import (
     ConfigError,

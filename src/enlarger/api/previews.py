@@ -92,7 +92,7 @@ class ResultPreviews:
     async def _make(self, stored: StoredResult) -> bytes:
         pieces = await self.store.open(stored)
         data = b"".join([piece async for piece in pieces])
-        largest = await self.pipeline.preview(data, MOST_SIDE_PX)
+        largest = await self.pipeline.previews.make(data, MOST_SIDE_PX)
         with suppress(EnlargerError):  # it is made again next time
             await self.store.keep_preview(stored, "result", largest)
         return largest

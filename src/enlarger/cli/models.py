@@ -202,7 +202,7 @@ def _found(model_id: str) -> Model:
 
 
 def _facts(model: Model) -> dict[str, Any]:
-    seams = model.seams
+    seams, (black, white) = model.seams, model.black_and_white
     return {
         "id": model.id,
         "title": model.title,
@@ -210,8 +210,8 @@ def _facts(model: Model) -> dict[str, Any]:
         "denoise": list(model.denoise),
         "architecture": model.architecture,
         "is_residual": model.is_residual,
-        "black": model.black,
-        "white": model.white,
+        "black": black,
+        "white": white,
         "licence": model.licence,
         "is_non_commercial": model.is_non_commercial,
         "source": model.source,

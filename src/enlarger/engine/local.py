@@ -8,15 +8,15 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from contextvars import copy_context
-from dataclasses import replace
 from threading import Event
 from typing import Self
 
 import structlog
 
-from enlarger.engine.device import CPU_CLASS, Device, largest_tile_px
+from enlarger.engine.device import Device
 from enlarger.engine.half import Half
 from enlarger.engine.networks import Networks
+from enlarger.engine.offered import Offered
 from enlarger.engine.runtime import Abandoned, Network, Runtime
 from enlarger.engine.samples import Output, infer_checked
 from enlarger.engine.tile import EngineFacts, ModelFacts, Need, TileRequest, TileResult
@@ -26,9 +26,7 @@ from enlarger.errors import (
     ConfigError,
     DeadlineExceeded,
     EngineFailed,
-    InvalidOption,
     ModelNotHere,
-    NoEngineReady,
     WeightsError,
     WrongOutput,
 )
@@ -76,6 +74,13 @@ class LocalEngine:
         self._executor = ThreadPoolExecutor(self.streams, thread_name_prefix="infer")
         self._in_flight = 0
         self._half = Half(self.device.id, self._networks)
+        self._offered = Offered(
+            versions=self._versions,
+            runtime=runtime,
+            networks=self._networks,
+            half=self._half,
+            precisions=self.precisions,
+        )
         self._within_memory = WithinMemory()
 
     @property
@@ -98,9 +103,7 @@ class LocalEngine:
         return EngineFacts(
             engine=self._runtime.name,
             ready=True,
-            models=tuple(
-                self._model_facts(model) for model in self._versions if self._available(model)
-            ),
+            models=self._offered.facts(),
             capacity=2 * self.streams,
             in_flight=self._in_flight,
             mflop_per_s=self._networks.mflop_per_s,
@@ -111,27 +114,7 @@ class LocalEngine:
 
     async def ready_for(self, need: Need) -> ModelFacts:
         """Return the facts of a model; see ``Engine``."""
-        model = self._versions.find(need.network)
-        if model is None or not (facts := self._model_facts(model)).meets(need):
-            raise NoEngineReady(
-                f"{need.model} is not here at {need.scale}x with the weights {need.weights_sha256[:12]}, "
-                f"or not for tiles of {need.lr_px} LR pixels"
-            )
-        if not facts.precisions:
-            raise NoEngineReady(str(self._networks.fault(model, self.precisions[0])))
-        return facts
-
-    def _model_facts(self, model: Model) -> ModelFacts:
-        facts = model_facts(model, self._available(model), self.device.tile_class)
-        return replace(facts, loaded=self._networks.loaded(model))
-
-    def _available(self, model: Model) -> tuple[str, ...]:
-        """Return the precisions that a model can be computed in now; ``auto`` means the first."""
-        return tuple(
-            precision
-            for precision in self.precisions
-            if self._runtime.has_precision(model, precision) and self._half.offers(model, precision)
-        )
+        return self._offered.meeting(need)
 
     async def load(self, model_id: str, precision: str | None = None) -> None:
         """Load a model and check it on its golden picture, ahead of the first tile.
@@ -151,7 +134,7 @@ class LocalEngine:
             EngineFailed: the runtime failed.
         """
         model = self._versions.current(model_id)
-        available = self._available(model)
+        available = self._offered.available(model)
         if not available:
             raise EngineFailed(str(self._networks.fault(model, self.precisions[0])))
         await asyncio.get_running_loop().run_in_executor(
@@ -161,7 +144,7 @@ class LocalEngine:
     def begin_to_read(self, model_id: str) -> None:
         """Begin to read in the background what an earlier run kept of a model."""
         model = self._versions.current(model_id)
-        self._runtime.begin_to_read(model, self._available(model)[0], self._executor)
+        self._runtime.begin_to_read(model, self._offered.available(model)[0], self._executor)
 
     def begin_to_load(
         self, model_id: str, tiles: int | None = None, precision: str | None = None
@@ -177,7 +160,10 @@ class LocalEngine:
             A future that ends when the model is loaded and checked.
         """
         model = self._versions.current(model_id)
-        precision, streams = precision or self._available(model)[0], self._streams_for(tiles)
+        precision, streams = (
+            precision or self._offered.available(model)[0],
+            self._streams_for(tiles),
+        )
         return self._executor.submit(self._load, model, precision, streams)
 
     def _load(self, model: Model, precision: str, streams: int) -> None:
@@ -185,7 +171,7 @@ class LocalEngine:
 
     async def enlarge(self, request: TileRequest) -> TileResult:
         """Enlarge one tile; see ``Engine``."""
-        model = self._checked(request)
+        model = self._offered.asked(request)
         loop = asyncio.get_running_loop()
         self._in_flight += 1
         # When the caller leaves, a tile still queued is dropped, and the network is told to stop one that is being computed.
@@ -207,33 +193,6 @@ class LocalEngine:
         finally:
             abandoned.set()
             self._in_flight -= 1
-
-    def _checked(self, request: TileRequest) -> Model:
-        """Return the model of a request that can be computed here.
-
-        Raises:
-            ModelNotHere, InvalidOption: the request cannot be computed here.
-        """
-        model = self._versions.find(request.network)
-        if model is None:
-            raise ModelNotHere(
-                f"{request.model} is not here with the weights {request.weights_sha256[:12]} "
-                f"and the graph {request.graph_sha256[:12] or 'of any hash'}"
-            )
-        if request.device not in {"", self.device.id}:
-            raise ModelNotHere(f"this is {self.device.id}, and not {request.device[:80]}")
-        precision = self._half.stands_for(model, request.precision)
-        fault = self._networks.fault(model, precision)
-        if fault is not None:
-            raise ModelNotHere(fault)
-        available = self._available(model)
-        if precision not in available:
-            raise InvalidOption(
-                f"precision {request.precision} is not available here; available: {', '.join(available)}"
-            )
-        if request.options:
-            raise InvalidOption(f"{model.id} takes no option {', '.join(sorted(request.options))}")
-        return model
 
     def _compute(
         self,
@@ -314,22 +273,3 @@ class LocalEngine:
         # The file that only int8 needs may be missing, or wrong, while the others are right.
         precisions = (precision,) if precision == "int8" else self.precisions
         self._networks.disable(model, precisions, reason)
-
-
-def model_facts(
-    model: Model, precisions: tuple[str, ...], tile_class: str = CPU_CLASS
-) -> ModelFacts:
-    """Return the facts of a model that can be computed in ``precisions`` on devices of a class."""
-    return ModelFacts(
-        id=model.id,
-        scale=model.scale,
-        halo_px=model.halo_px,
-        halo_is_exact=model.halo_is_exact,
-        max_tile_px=largest_tile_px(model, tile_class),
-        blend_px=model.blend_px,
-        multiple_px=model.multiple_px,
-        mflop_per_px=model.mflop_per_px,
-        sha256=model.sha256,
-        graph_sha256=model.graph_sha256,
-        precisions=precisions,
-    )

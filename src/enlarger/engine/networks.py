@@ -266,7 +266,8 @@ class Networks:
 
     def _check(self, model: Model, precision: str, network: Network) -> None:
         """See ``check_golden``."""
-        tolerance = self._runtime.tolerances[precision].within(model.span)
+        black, white = model.black_and_white
+        tolerance = self._runtime.tolerances[precision].within(white - black)
         self.measure(check_golden(model, precision, network, tolerance))
 
 

@@ -143,7 +143,7 @@ class JobWork:
     async def _follow(self, job: Job, progress: JobProgress, work: Awaitable[Outcome]) -> None:
         """Show finished tiles and the picture itself while the work goes on; then end the job."""
         stream = self._event_streams.of(job)
-        make = partial(self._pipeline.preview, max_side_px=MOST_SIDE_PX)
+        make = partial(self._pipeline.previews.make, max_side_px=MOST_SIDE_PX)
         async with (
             TilePreviews(self._files, stream, self._executor) as previews,
             InputPreview(job.id, self._files, make) as before,

@@ -164,19 +164,10 @@ class Model:
         return isinstance(self.files, NcnnFiles) and self.files.is_residual
 
     @property
-    def black(self) -> float:
-        """The number that its network takes, and makes, for black."""
-        return self.files.black if isinstance(self.files, NcnnFiles) else 0.0
-
-    @property
-    def white(self) -> float:
-        """The number that its network takes, and makes, for white."""
-        return self.files.white if isinstance(self.files, NcnnFiles) else 1.0
-
-    @property
-    def span(self) -> float:
-        """How far white is from black in these numbers."""
-        return self.white - self.black
+    def black_and_white(self) -> tuple[float, float]:
+        """The numbers that its network takes, and makes, for black and for white."""
+        files = self.files
+        return (files.black, files.white) if isinstance(files, NcnnFiles) else (0.0, 1.0)
 
     @property
     def is_non_commercial(self) -> bool:

@@ -19,7 +19,6 @@ from enlarger.engine.tile import ModelFacts
 from enlarger.errors import CapacityError, EnlargerError
 from enlarger.models import ASSUMED_CONTENT
 from enlarger.options import Options
-from enlarger.picture.preview import fitted, preview
 from enlarger.picture.sandbox.pool import Decoders
 from enlarger.picture.values import Content, Header
 from enlarger.pipeline.admission import Admission, Charge
@@ -31,6 +30,7 @@ from enlarger.pipeline.memory_budget import MemoryBudget
 from enlarger.pipeline.outcome import Estimate, Outcome, ran_as
 from enlarger.pipeline.plan import Plan, choose_precision, model_for
 from enlarger.pipeline.plan import plan as plan_of
+from enlarger.pipeline.previews import Previews
 from enlarger.pipeline.progress import Listener
 from enlarger.pipeline.result_cache import Results, SharedResults
 from enlarger.pipeline.result_writer import ResultWriter
@@ -45,13 +45,6 @@ if TYPE_CHECKING:  # a command line that fetches nothing need not load what that
     from enlarger.fetch.fetcher import Fetcher
 
 log = structlog.get_logger()
-
-_PLACEHOLDER_BYTES = 8
-"""Bytes per pixel of a placeholder: resampled, on white, and encoded."""
-
-_PREVIEW_BYTES, _PLAIN_PREVIEW_BYTES = 16, 6
-"""Bytes per pixel of a file that a preview is made of: its samples, and their copies in 8 bits and on white. An opaque
-picture in 8 bits is only copied once."""
 
 _NOBODY = Listener()
 
@@ -108,6 +101,9 @@ class Pipeline:
             elsewhere=elsewhere,
         )
         self._memory = MemoryBudget(limits.picture_memory_mib << 20)
+        self.previews = Previews(self._inputs, self._memory, executor)
+        """Makes small pictures of files."""
+
         writer = ResultWriter(store, encoders=encoders)
         self._results = Results(writer.copy, shared)
         self._devices = Devices()
@@ -219,33 +215,8 @@ class Pipeline:
             RequestError: the request or its picture cannot be taken.
         """
         data = (await self._inputs.read(job)).data
-        plan = await self._plan(data, job.options)
-        out = plan.way.out
-        async with self._memory.hold(_PLACEHOLDER_BYTES * out.width_px * out.height_px):
-            picture = await self._inputs.first_frame(data)
-            show = partial(preview, picture.samples, plan.size_px, part=out)
-            return await in_thread(self._executor, show)
-
-    async def preview(self, data: bytes, max_side_px: int) -> bytes:
-        """Return a file's first frame, upright, as a JPEG file in sRGB; what is transparent is put on white.
-
-        Args:
-            data: the file.
-            max_side_px: the most pixels of a side; a smaller picture keeps its size.
-
-        Raises:
-            RequestError: the file is not an image that can be read here.
-        """
-        header = await self._inputs.header(data)
-        is_plain = header.depth_bits <= 8 and not header.may_be_transparent
-        px_bytes = _PLAIN_PREVIEW_BYTES if is_plain else _PREVIEW_BYTES
-        async with self._memory.hold(px_bytes * header.width_px * header.height_px):
-            picture = await self._inputs.first_frame(data)
-            size_px = fitted((picture.width_px, picture.height_px), max_side_px)
-            show = partial(
-                preview, picture.samples, size_px, icc=picture.icc, stated=picture.stated
-            )
-            return await in_thread(self._executor, show)
+        plan = self._planned(await self._header(data, job.options), job.options)
+        return await self.previews.placeholder(data, plan.size_px, plan.way.out)
 
     def estimate(self, header: Header, options: Options, *, input_bytes: int) -> Estimate:
         """Estimate the result and the cost of a request.
@@ -287,9 +258,6 @@ class Pipeline:
             RequestError: there is no such model, or the result cannot have the size that was asked for.
         """
         return model_for(self._shelf.catalogue, options, (width_px, height_px), content).id
-
-    async def _plan(self, data: bytes, options: Options) -> Plan:
-        return self._planned(await self._header(data, options), options)
 
     async def _header(self, data: bytes, options: Options) -> Header:
         """Return the header of a file, with what its pixels show if the plan depends on that."""

@@ -73,13 +73,14 @@ class VulkanRuntime(Runtime):
         param, binary = map(str, model.files.paths)
         if net.load_param(param) != 0 or net.load_model(binary) != 0:
             raise WeightsError(f"{model.id}: ncnn cannot load it on {self.device.name}")
+        black, white = model.black_and_white
         return VulkanNetwork(
             net,
             scale=model.scale,
             frame=model.frame,
             most_tile_px=self._most_tile_px,
-            black=model.black,
-            white=model.white,
+            black=black,
+            white=white,
         )
 
     def _net(self, precision: str) -> Any:
