@@ -35,6 +35,17 @@ def test_optional_wheels_are_those_of_the_extra() -> None:
     assert needed <= set(project["project"]["dependencies"])
 
 
+def test_models_whose_tiles_differ_state_how_much(models: dict[str, Model]) -> None:
+    """As measured on photographs; ``/v1/models`` shows it. Tiles of the others change nothing."""
+    for model in models.values():
+        if model.halo_is_exact:
+            assert model.seams is None or model.seams.max_difference == 0, model.id
+        else:
+            assert model.seams is not None, model.id
+            assert model.seams.worst_db is not None, model.id
+            assert 30 < model.seams.worst_db <= (model.seams.median_db or 0), model.id
+
+
 def test_optional_wheel_that_is_missing_has_no_models() -> None:
     """Its rows are left out, whereas a wheel that belongs to the installation is missed."""
     optional = Wheel(
