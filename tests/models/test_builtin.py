@@ -36,10 +36,11 @@ def test_optional_wheels_are_those_of_the_extra() -> None:
 
 
 def test_models_whose_tiles_differ_state_how_much(models: dict[str, Model]) -> None:
-    """As measured on photographs; ``/v1/models`` shows it. Tiles of the others change nothing."""
+    """As measured on photographs; ``/v1/models`` shows it. Tiles of the others change no more than the order of sums."""
     for model in models.values():
         if model.halo_is_exact:
-            assert model.seams is None or model.seams.max_difference == 0, model.id
+            assert model.seams is not None, model.id
+            assert model.seams.max_difference <= 1, model.id
         else:
             assert model.seams is not None, model.id
             assert model.seams.worst_db is not None, model.id
