@@ -57,6 +57,7 @@ export class Acts {
   /** Cancel what is being made, or take a picture off the list. */
   end = async (id) => {
     const picture = this.#pictures.get(id);
+    if (!picture) return; // its row is shown until the next frame
     if (MOVING.includes(picture.phase)) await this.#tried(() => this.#sender.cancel(id));
     else this.#remove([picture], t("news.removed", { name: picture.name }));
   };
