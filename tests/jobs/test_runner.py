@@ -48,21 +48,26 @@ INPUT_SHA256 = "cd" * 32
 TOKEN = "0123456789abcdef" * 2
 
 
+class NoPreviews:
+    """Makes previews that no test reads."""
+
+    async def make(self, data: bytes, max_side_px: int) -> bytes:
+        """Return a part of the file."""
+        return data[:max_side_px]
+
+
 @dataclass
 class Script:
     """Takes the place of the pipeline: it does what the test says, and counts its calls."""
 
     play: Callable[[], Awaitable[Outcome]]
     ran: list[UpscaleRequest] = field(default_factory=list)
+    previews: NoPreviews = field(default_factory=NoPreviews)
 
     async def run(self, job: UpscaleRequest, **_: Any) -> Outcome:
         """Do what the test says."""
         self.ran.append(job)
         return await self.play()
-
-    async def preview(self, data: bytes, max_side_px: int) -> bytes:
-        """Return the preview of a picture, which no test reads."""
-        return data[:max_side_px]
 
 
 async def free(_: str, __: int) -> None:
