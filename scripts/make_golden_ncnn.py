@@ -43,9 +43,9 @@ def enlarge(model: Model, pixels: np.ndarray) -> Image.Image:
         raise TypeError(f"{model.id} is not in ncnn's format")
     picture = pixels.astype(np.float32) / 255
     around = [model.frame.around_px(side) for side in pixels.shape[:2]]
-    black, reach = model.files.black, model.files.white - model.files.black
-    given = np.pad(picture * reach + black, (*around, (0, 0)), "reflect").transpose(2, 0, 1)
-    made = (run(model.files, given.astype(np.float32)) - black) / reach
+    black, span = model.files.black, model.files.white - model.files.black
+    given = np.pad(picture * span + black, (*around, (0, 0)), "reflect").transpose(2, 0, 1)
+    made = (run(model.files, given.astype(np.float32)) - black) / span
     height, width = (side * model.scale for side in pixels.shape[:2])
     made = made.transpose(1, 2, 0)[:height, :width]
     if model.files.is_residual:

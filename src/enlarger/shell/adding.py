@@ -118,8 +118,8 @@ def golden_of_ncnn(model: Model) -> Pixels | None:
         return None
     # ncnn reads the files alone, which lack what is done before and after the network.
     network = replace(files, is_residual=False, black=0.0, white=1.0).network
-    black, reach = files.black, files.white - files.black
-    floats = np.ascontiguousarray(pixels.transpose(2, 0, 1), np.float32) / 255 * reach + black
+    black, span = files.black, files.white - files.black
+    floats = np.ascontiguousarray(pixels.transpose(2, 0, 1), np.float32) / 255 * span + black
     around_px = [frame.around_px(side) for side in pixels.shape[:2]]
     floats = np.pad(floats, ((0, 0), *around_px), "reflect")
     net = ncnn.Net()
@@ -143,7 +143,7 @@ def golden_of_ncnn(model: Model) -> Pixels | None:
         raise WeightsError(
             f"{model.id}: it makes numbers of the test picture that are not finite; its weights are damaged"
         )
-    made = (made - black) / reach
+    made = (made - black) / span
     if model.is_residual:
         picture = pixels.transpose(2, 0, 1).astype(np.float32) / 255
         made += picture.repeat(model.scale, 1).repeat(model.scale, 2)

@@ -70,14 +70,14 @@ def by_ncnn_alone(
     assert isinstance(files, NcnnFiles)
     picture = pixels.astype(np.float32) / np.float32(65535)
     rows, columns = map(model.frame.around_px, pixels.shape[:2])
-    black, reach = files.black, files.white - files.black
-    narrow = (picture * reach + black).astype(np.float32)
+    black, span = files.black, files.white - files.black
+    narrow = (picture * span + black).astype(np.float32)
     given = np.pad(narrow, (rows, columns, (0, 0)), "reflect").transpose(2, 0, 1)
     network = read_network(files.param.name, files.param.read_bytes())
     made = by_ncnn(files.param, files.binary, network, np.ascontiguousarray(given))
     height, width = (side * model.scale for side in pixels.shape[:2])
     result = made.transpose(1, 2, 0)[:height, :width].astype(np.float64)
-    result = (result - black) / reach
+    result = (result - black) / span
     if files.is_residual:
         result += picture.repeat(model.scale, 0).repeat(model.scale, 1)
     return result

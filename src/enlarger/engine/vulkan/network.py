@@ -47,7 +47,7 @@ class VulkanNetwork:
         self._scale = scale
         self._frame = frame
         self._most_tile_px = most_tile_px
-        self._black, self._reach = black, white - black
+        self._black, self._span = black, white - black
         (self._input,), (self._output,) = net.input_names(), net.output_names()
 
     def enlarge(self, pixels: Pixels, keep: Rect, abandoned: Event | None = None) -> Output:
@@ -77,8 +77,8 @@ class VulkanNetwork:
             raise WrongOutput(f"ncnn makes {made.shape} of a tile where {wanted} is right")
         output = Output(keep.height_px * self._scale, keep.width_px * self._scale, pixels.dtype)
         rows, columns = keep.times(self._scale).slices
-        if self._reach != 1:
-            made = (made - np.float32(self._black)) / np.float32(self._reach)
+        if self._span != 1:
+            made = (made - np.float32(self._black)) / np.float32(self._span)
         output.take(made[:, rows, columns].transpose(1, 2, 0)[np.newaxis])
         return output
 
@@ -89,7 +89,7 @@ class VulkanNetwork:
         batch = load_ncnn().Mat(width, height, 3)
         planes = pixels.transpose(2, 0, 1)
         given = batch.numpy()
-        np.divide(planes, np.iinfo(pixels.dtype).max / self._reach, out=given, dtype=np.float32)
+        np.divide(planes, np.iinfo(pixels.dtype).max / self._span, out=given, dtype=np.float32)
         if self._black:
             given += np.float32(self._black)
         extractor = self._net.create_extractor()
