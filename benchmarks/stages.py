@@ -63,16 +63,16 @@ class Stages:
 def main() -> None:
     """Run ``enlarger`` with its stages counted."""
     from enlarger.cli import main as run
-    from enlarger.picture.colour_lock import ColourLock
     from enlarger.pipeline import enlarging, planes, size_limit
     from enlarger.storage.drafts import Drafts
 
     stages = Stages()
     stages.count(size_limit, "encode", "PNG")
-    stages.count(ColourLock, "settle", "colour lock")
     stages.count(planes, "reduce", "resampling")
     stages.count(planes.Plane, "paste", "adding tiles")
-    stages.count(planes.Plane, "finish", "rounding")
+    # What ``finish`` does besides is next to nothing.
+    stages.count(planes.Plane, "finish", "colour lock")
+    stages.count(planes.Plane, "_write_until", "rounding")
     stages.count(enlarging, "_digests", "cutting tiles")
     stages.count(enlarging, "_sources", "cutting tiles")
     stages.count(Drafts, "write", "hash of the file")

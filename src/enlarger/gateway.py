@@ -42,6 +42,10 @@ if TYPE_CHECKING:
 _LARGE_BYTES = 1 << 20
 """Blocks of the gateway that are kept apart: tiles and pictures, and not what arithmetic takes for a moment."""
 
+_HEAP_BYTES = 32 << 20
+"""Arithmetic takes several blocks of less than ``_LARGE_BYTES`` for a moment. If the heap shrank after each use, getting
+its pages again would take longer than the arithmetic."""
+
 _START_PATIENCE_S = 20
 """What the other model servers get once the first is ready, before the service calls itself ready."""
 
@@ -70,7 +74,7 @@ async def serve(
         ConfigError: a folder, a model, an address or the database cannot be used.
     """
     log = structlog.get_logger()
-    keep_large_blocks_apart(_LARGE_BYTES)
+    keep_large_blocks_apart(_LARGE_BYTES, heap_bytes=_HEAP_BYTES)
     store = await result_store(
         settings.server.upload_folder,
         shared=settings.jobs.blobs,
@@ -228,6 +232,7 @@ async def opened(
         from enlarger.api.rates import Rates
         from enlarger.fetch.fetcher import Fetcher
         from enlarger.jobs import Presence, Rows, SharedOutcomes
+        from enlarger.large_arrays import release_regularly
         from enlarger.pipeline.pipeline import Pipeline
 
     async with AsyncExitStack() as stack:
@@ -239,6 +244,8 @@ async def opened(
             sweep_regularly(store, interval_s=settings.server.cleanup_interval_s)
         )
         stack.callback(sweeper.cancel)
+        releasing = asyncio.create_task(release_regularly())
+        stack.callback(releasing.cancel)
         rows = await stack.enter_async_context(Rows(settings.database_url))
         shared = await stack.enter_async_context(
             # Gateways of another version, or with another precision, may make other files of the same requests.

@@ -16,17 +16,20 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _STATM = Path("/proc/self/statm")
 
 
-def keep_large_blocks_apart(least_bytes: int) -> None:
+def keep_large_blocks_apart(least_bytes: int, *, heap_bytes: int | None = None) -> None:
     """Make glibc map each block of this size or more by itself, so that it returns to the system when it is freed.
 
     By default glibc soon keeps blocks of up to 32 MB on its heap, where they leave holes that nothing fits.
+
+    Args:
+        least_bytes: size of such a block.
+        heap_bytes: free memory that each thread's heap keeps at its end; twice ``least_bytes`` by default, which is
+            glibc's own ratio.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, least_bytes)
-        # glibc does the same when it raises the map threshold itself. Otherwise the heap would shrink and grow with
-        # each use.
-        mallopt(_M_TRIM_THRESHOLD, 2 * least_bytes)
+        mallopt(_M_TRIM_THRESHOLD, 2 * least_bytes if heap_bytes is None else heap_bytes)
 
 
 def large_block(size_bytes: int) -> mmap.mmap:

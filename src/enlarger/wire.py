@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import mmap
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -32,7 +31,7 @@ OPTION_NAMES = ("denoise",)
 
 _DTYPES: dict[str, np.dtype[Any]] = {"uint8": np.dtype("<u1"), "uint16": np.dtype("<u2")}
 
-Buffer = bytes | mmap.mmap
+Buffer = bytes | memoryview
 """The body of a message."""
 
 

@@ -103,24 +103,41 @@ class TileBox:
             whether other tiles contribute to it as well. Where none does, the contribution is the result.
         """
         kept, rows, columns = self.kept, self.rows, self.columns
-        top, bottom = kept.top + 2 * rows.before_px, kept.bottom - 2 * rows.after_px
-        left, right = kept.left + 2 * columns.before_px, kept.right - 2 * columns.after_px
-        alone = Rect(left, top, right, bottom)
+        alone = self._alone
         if alone.width_px > 0 and alone.height_px > 0:
             yield alone, alone.cut(enlarged, kept), False
-        fades = (
-            (Rect(kept.left, kept.top, kept.right, top), (1, 0), (1, 1)),
-            (Rect(kept.left, bottom, kept.right, kept.bottom), (0, 1), (1, 1)),
-            (Rect(kept.left, top, left, bottom), (0, 0), (1, 0)),
-            (Rect(right, top, kept.right, bottom), (0, 0), (0, 1)),
+        for part, (above, below), (before, after) in self._fades():
+            share = part.cut(enlarged, kept).copy()
+            _fade(share, above * rows.before_px * scale, below * rows.after_px * scale)
+            across = share.swapaxes(0, 1)
+            _fade(across, before * columns.before_px * scale, after * columns.after_px * scale)
+            yield part, share, True
+
+    @property
+    def shared(self) -> tuple[Rect, ...]:
+        """The parts that other tiles contribute to as well."""
+        return tuple(part for part, _, _ in self._fades())
+
+    @property
+    def _alone(self) -> Rect:
+        kept, rows, columns = self.kept, self.rows, self.columns
+        return Rect(
+            kept.left + 2 * columns.before_px,
+            kept.top + 2 * rows.before_px,
+            kept.right - 2 * columns.after_px,
+            kept.bottom - 2 * rows.after_px,
         )
-        for part, (above, below), (before, after) in fades:
-            if part.width_px > 0 and part.height_px > 0:
-                share = part.cut(enlarged, kept).copy()
-                _fade(share, above * rows.before_px * scale, below * rows.after_px * scale)
-                across = share.swapaxes(0, 1)
-                _fade(across, before * columns.before_px * scale, after * columns.after_px * scale)
-                yield part, share, True
+
+    def _fades(self) -> Iterator[tuple[Rect, tuple[int, int], tuple[int, int]]]:
+        """Yield each shared part, and 1 where it fades: above and below, before and after."""
+        kept, alone = self.kept, self._alone
+        parts = (
+            (Rect(kept.left, kept.top, kept.right, alone.top), (1, 0), (1, 1)),
+            (Rect(kept.left, alone.bottom, kept.right, kept.bottom), (0, 1), (1, 1)),
+            (Rect(kept.left, alone.top, alone.left, alone.bottom), (0, 0), (1, 0)),
+            (Rect(alone.right, alone.top, kept.right, alone.bottom), (0, 0), (0, 1)),
+        )
+        return (fade for fade in parts if fade[0].width_px > 0 and fade[0].height_px > 0)
 
     def paste(self, canvas: Pixels, enlarged: Pixels, scale: int) -> None:
         """Add this tile's contribution to ``canvas``, which starts as zeros, shape (H * scale, W * scale, ...)."""

@@ -1,9 +1,12 @@
-"""Keeping the colours: the networks drift, so the low frequencies of a result are set back to the input's.
+"""Preserves the colours: networks drift, so the low frequencies of a result are set back to those of the input.
 
-The result is averaged to the input's size, and what differs there is smoothed until no detail is left in
-it, enlarged, and taken off (the idea: github.com/Tencent/Real-SR, issue 6). What differs is worked out in
-whole numbers, and a pixel depends on its ``MARGIN_PX`` neighbours alone: so a part of a picture
-comes out exactly as it does in the whole.
+The result is averaged to the input's size. What differs there is smoothed until no detail is left in it, enlarged,
+and subtracted (the idea: github.com/Tencent/Real-SR, issue 6). The difference is computed in whole numbers, and a
+pixel depends on its ``MARGIN_PX`` neighbours alone. Therefore a part of a picture comes out exactly as it does in the
+whole.
+
+Most of the time goes into moving samples. A row therefore holds the channels of its pixels side by side, so that whole
+rows are added at once, and a few rows stay in the CPU's cache from when they are read until they are written.
 """
 
 from __future__ import annotations
@@ -14,19 +17,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from enlarger.large_arrays import large_array
 from enlarger.picture.values import Samples
 
 Integers = npt.NDArray[np.signedinteger[Any]]
 Floats = npt.NDArray[np.float32]
+Sums = npt.NDArray[np.floating[Any]]
 Drift = npt.NDArray[np.int32]
 
 _RADIUS_PX = 8
-_BAND = 1 << 16
-"""Samples of the result that are worked on at once: with what is made of them, they stay in the processor's cache."""
-
-_PART_PX = 128
-"""Columns, or rows, of the drift that are blurred at once, for the same reason. What is larger goes back to the system
-when it is freed, and allocating it again costs as much as working on it."""
 
 _BLURS = 3
 """Box blurs of 17 px in a row: nearly a Gaussian with a deviation of 8.5 px."""
@@ -34,13 +33,25 @@ _BLURS = 3
 MARGIN_PX = _RADIUS_PX * _BLURS + 1
 """LR pixels around a pixel that its correction depends on: those of the blurs, and one to interpolate."""
 
+_BAND = 1 << 18
+"""Samples of the result that are worked on at once. With fewer, threads that work side by side would spend their time on
+handing Python's lock to each other; with more, the samples would leave the cache."""
+
+_STRIP_BANDS = 2
+"""Bands whose corrections are interpolated along rows at once. Each strip needs two rows besides."""
+
+_MOST = np.float32(65535)
+
+_PART_PX = 128
+"""Columns, or rows, of the drift that are blurred at once, so that they stay in the cache."""
+
 
 class ColourLock:
-    """Takes the drift off a result whose rows come from the top down, and measures what is left of it.
+    """Removes the drift from a result whose rows come from the top down, and measures what is left of it.
 
     Args:
         result: (H * scale, W * scale, C), uint16; is changed in place.
-        source: (H, W, C), uint16: what was enlarged.
+        source: (H, W, C), uint16: what was upscaled.
         scale: HR pixels per LR pixel along an edge.
         locked: False to measure alone.
     """
@@ -48,41 +59,47 @@ class ColourLock:
     def __init__(
         self, result: Samples, source: Samples, *, scale: int, locked: bool = True
     ) -> None:
-        self._result = result
-        self._source = source
+        height, width, channels = source.shape
+        self._result = result.reshape(height, scale, width * scale * channels, copy=False)
+        self._source = source.transpose(2, 0, 1)
+        self._across = _Across(width, channels, scale)
         self._scale = scale
         self._locked = locked
         self._settled = 0
-        self._drift = np.empty((0, *source.shape[1:]), np.int32)
+        self._drift: Drift = np.empty((channels, 0, width), np.int32)
         """Drift of the uncorrected result, in the rows that later corrections are made from."""
 
         self._drift_top = 0
         self._left = 0
 
-    def settle(self, complete: int) -> int:
-        """Go as far as the result is complete.
+    def settle(self, complete: int) -> Iterator[int]:
+        """Go as far as the result is complete, a few rows at a time. The caller has to take all steps.
 
         Args:
-            complete: LR rows from the top whose enlargement is there; no fewer than the last time.
+            complete: LR rows from the top that are upscaled; no fewer than the last time.
 
-        Returns:
-            LR rows whose enlargement is final.
+        Yields:
+            LR rows from the top whose result is final, at least once. The last of them are in the CPU's cache.
         """
-        height = len(self._source)
         top, bottom = self._settled, complete
         if self._locked:
-            known = self._drift_top + len(self._drift)
-            fresh = self._drift_of(known, complete)
-            self._drift = np.concatenate([self._drift, fresh])
-            if complete < height:
+            if complete < self._source.shape[1]:
                 bottom = max(top, complete - MARGIN_PX)
-            self._lock(top, bottom)
-            next_top = max(self._drift_top, bottom - MARGIN_PX)
-            self._drift = self._drift[next_top - self._drift_top :].copy()
-            self._drift_top = next_top
-        self._left += int(np.abs(self._drift_of(top, bottom)).sum(dtype=np.int64))
+            self._hold_drift(top, complete)
         self._settled = bottom
-        return bottom
+        if top == bottom:
+            yield bottom
+            return
+        corrections = self._corrections(top, bottom) if self._locked else None
+        for band in self._bands(top, bottom):
+            samples = self._samples(band)
+            if corrections is not None:
+                # Floats hold whole numbers of this size exactly.
+                samples -= next(corrections)
+                np.clip(samples, np.float32(0), _MOST, out=samples)
+                self._result[band] = samples
+            self._left += int(np.abs(self._drift_of(samples, band)).sum(dtype=np.int64))
+            yield band.stop
 
     @property
     def color_delta(self) -> float:
@@ -92,78 +109,97 @@ class ColourLock:
         """
         return self._left / self._source.size / self._scale**2 / 257
 
-    def _drift_of(self, top: int, bottom: int) -> Drift:
-        result = self._result[top * self._scale : bottom * self._scale]
-        return _drift(result, self._source[top:bottom], self._scale)
+    def _bands(self, top: int, bottom: int, count: int = 1) -> Iterator[slice]:
+        """Yield the LR rows of ``count`` bands at a time."""
+        rows = count * max(1, _BAND // self._result[0].size)
+        return (slice(first, min(first + rows, bottom)) for first in range(top, bottom, rows))
 
-    def _lock(self, top: int, bottom: int) -> None:
-        """Take it off the enlargement of rows whose neighbours' drift is known."""
-        if top == bottom:
-            return
-        # One row more on either side, to interpolate.
-        first = max(0, top - self._drift_top - 1)
-        stop = min(len(self._drift), bottom - self._drift_top + 1)
-        _subtract(
-            self._result[top * self._scale : bottom * self._scale],
-            _smoothed(self._drift, self._scale, first=first, stop=stop),
-            self._scale,
-            first=top - self._drift_top - first,
-        )
+    def _samples(self, rows: slice) -> Floats:
+        """Return the result of LR rows: (rows, scale, W * scale * C)."""
+        samples: Floats = large_array(self._result[rows].shape, np.float32)
+        samples[:] = self._result[rows]
+        return samples
+
+    def _drift_of(self, samples: Floats, rows: slice) -> Drift:
+        """Return (C, rows, W): how much more a block sums up to than it would if each sample were the pixel."""
+        # Floats of 4 bytes hold the sum of a block up to a scale of 16.
+        sums = samples.sum(axis=1, dtype=np.float32 if self._scale <= 16 else np.float64)
+        low = np.multiply(self._source[:, rows], self._scale**2, order="C", dtype=np.int32)
+        drift = np.empty(low.shape, np.int32)
+        for channel, blocks in enumerate(_blocks(sums, self._scale, len(low))):
+            drift[channel] = blocks
+        drift -= low
+        return drift
+
+    def _hold_drift(self, settled: int, complete: int) -> None:
+        """Add the drift of rows that are new, and drop that of rows that no later correction depends on."""
+        known = self._drift_top + self._drift.shape[1]
+        top = max(self._drift_top, settled - MARGIN_PX)
+        channels, _, width = self._source.shape
+        held = large_array((channels, complete - top, width), np.int32)
+        held[:, : known - top] = self._drift[:, top - self._drift_top :]
+        for band in self._bands(known, complete):
+            drift = self._drift_of(self._samples(band), band)
+            held[:, band.start - top : band.stop - top] = drift
+        self._drift, self._drift_top = held, top
+
+    def _corrections(self, top: int, bottom: int) -> Iterator[Floats]:
+        """Yield what is to be subtracted from the result of each band of LR rows: (rows, scale, W * scale * C)."""
+        smooth = self._smoothed(top, bottom)
+        for strip in self._bands(top, bottom, _STRIP_BANDS):
+            rows = smooth[:, strip.start - top : strip.stop - top + 2]
+            wide = self._across.enlarged(rows)
+            for band in self._bands(strip.start, strip.stop):
+                beside = wide[band.start - strip.start : band.stop - strip.start + 2]
+                yield _enlarged_down(beside, self._scale)
+
+    def _smoothed(self, top: int, bottom: int) -> Floats:
+        """Return the drift of a sample, averaged over what lies within the picture.
+
+        Returns:
+            (C, rows + 2, W): LR rows from ``top`` to ``bottom`` and one more on either side, to interpolate. Beyond the
+            border lies what lies at the border.
+        """
+        channels, height, width = self._drift.shape
+        first = max(0, top - 1) - self._drift_top
+        stop = min(self._source.shape[1], bottom + 1) - self._drift_top
+        smooth = large_array((channels, bottom - top + 2, width), np.float32)
+        # How often each pixel counts: of a box that is the same in both directions, the product.
+        down, across = (_box_sums_of_ones(length) for length in (height, width))
+        weight = down[first:stop, np.newaxis] * across * self._scale**2
+        # The rows of ``smooth`` that are not copies of the row at the border.
+        made = slice(first - (top - 1 - self._drift_top), stop - (top - 1 - self._drift_top))
+        plane = large_array((stop - first, width), np.int64)
+        for channel in range(channels):
+            for part in _parts(width):
+                plane[:, part] = _blurred_down(self._drift[channel, :, part], self._scale)[
+                    first:stop
+                ]
+            for part in _parts(stop - first):
+                smooth[channel, made][part] = _blurred_across(plane[part]) / weight[part]
+        if made.start == 1:
+            smooth[:, 0] = smooth[:, 1]
+        if made.stop < smooth.shape[1]:
+            smooth[:, -1] = smooth[:, -2]
+        return smooth
 
 
-def _bands(height: int, row_samples: int) -> Iterator[slice]:
-    """A few rows at a time, which take no memory to speak of."""
-    band_px = max(1, _BAND // row_samples)
-    return (slice(top, min(top + band_px, height)) for top in range(0, height, band_px))
+def _blocks(sums: Sums, scale: int, channels: int) -> Iterator[Sums]:
+    """Yield for each channel the sums over ``scale`` pixels, and then over the next: of (rows, W * scale * C), (rows, W).
 
-
-def _drift(result: Samples, source: Samples, scale: int) -> Drift:
-    """(H, W, C): how much more a pixel's block sums up to than it would if each sample were the pixel."""
-    height, width, channels = source.shape
-    row = width * scale * channels
-    drift = np.empty(source.shape, np.int32)
-    for band in _bands(height, row):
-        low = source[band]
-        high = result[band.start * scale : band.stop * scale].reshape(len(low), scale, row)
-        rows = high[:, 0].astype(np.int32)
-        for phase in range(1, scale):
-            rows += high[:, phase]
-        blocks = _runs(rows, scale, channels).reshape(len(low), width, scale * channels)
-        np.subtract(blocks[:, :, :channels], low.astype(np.int32) * scale**2, out=drift[band])
-    return drift
-
-
-def _runs(rows: Drift, scale: int, channels: int) -> Drift:
-    """For each sample the sum over ``scale`` pixels from its own on. The last of a row, which lack pixels, are undefined.
-
-    Whole rows are added, each moved on by some pixels, which is many times as fast as adding the pixels of a block.
+    The sums over 2, 4, 8 … pixels from each pixel on are sums of whole rows, each moved on by some pixels. That is many
+    times as fast as adding the pixels of each block.
     """
-    runs, count = rows, 1
-    while 2 * count <= scale:
-        runs = runs[:, : -count * channels] + runs[:, count * channels :]
+    count = 1
+    while scale % (2 * count) == 0:
+        moved = count * channels
+        sums = sums[:, :-moved] + sums[:, moved:]
         count *= 2
-    sums = np.empty_like(rows)
-    whole = sums[:, : rows.shape[1] - (scale - 1) * channels]
-    whole[:] = runs[:, : whole.shape[1]]
-    for phase in range(count, scale):
-        whole += rows[:, phase * channels : phase * channels + whole.shape[1]]
-    return sums
-
-
-def _smoothed(drift: Drift, scale: int, *, first: int, stop: int) -> Floats:
-    """Rows ``first`` to ``stop`` of the drift of a sample, averaged over what lies within the plane: (rows, W, C)."""
-    height, width, channels = drift.shape
-    smooth = np.empty((stop - first, width, channels), np.float32)
-    # How often each pixel counts: of a box that is the same in both directions, the product.
-    down, across = (_box_sums_of_ones(length) for length in (height, width))
-    weight = down[first:stop, np.newaxis] * across * scale**2
     for channel in range(channels):
-        plane = np.empty((stop - first, width), np.int64)
-        for part in _parts(width):
-            plane[:, part] = _blurred_down(drift[:, part, channel], scale)[first:stop]
-        for part in _parts(stop - first):
-            smooth[part, :, channel] = _blurred_across(plane[part]) / weight[part]
-    return smooth
+        blocks = sums[:, channel :: scale * channels]
+        for phase in range(count, scale, count):
+            blocks = blocks + sums[:, phase * channels + channel :: scale * channels]
+        yield blocks
 
 
 def _parts(length: int) -> Iterator[slice]:
@@ -171,8 +207,8 @@ def _parts(length: int) -> Iterator[slice]:
 
 
 def _blurred_down(plane: Drift, scale: int) -> Integers:
-    """All blurs of columns."""
-    # A drift is less than 65536 * scale ** 2, so that of two blurs of 17 rows fits 32 bits up to a scale of 10.
+    """Blur columns."""
+    # A drift is less than 65536 * scale ** 2, so that two blurs of 17 rows fit 32 bits up to a scale of 10.
     sums: Integers = plane if scale <= 10 else plane.astype(np.int64)
     for number in range(_BLURS):
         sums = _box_sums_down(sums if number < 2 else sums.astype(np.int64))
@@ -180,7 +216,7 @@ def _blurred_down(plane: Drift, scale: int) -> Integers:
 
 
 def _blurred_across(plane: Integers) -> Integers:
-    """All blurs of rows."""
+    """Blur rows."""
     for _ in range(_BLURS):
         plane = _box_sums_across(plane)
     return plane
@@ -194,17 +230,18 @@ def _box_sums_of_ones(length: int) -> Integers:
 def _box_sums_across(plane: Integers) -> Integers:
     """Return the sum over each pixel and the eight on either side, as far as there are any."""
     height, length = plane.shape
-    sums = np.zeros((height, length + 2 * _RADIUS_PX + 1), np.int64)
+    reach = 2 * _RADIUS_PX + 1
+    sums = np.empty((height, length + reach), np.int64)
+    sums[:, : _RADIUS_PX + 1] = 0
     inner = sums[:, _RADIUS_PX + 1 :]
     np.cumsum(plane, axis=1, out=inner[:, :length])
     inner[:, length:] = inner[:, length - 1 : length]
-    reach = 2 * _RADIUS_PX + 1
-    boxes: Integers = sums[:, reach : reach + length] - sums[:, :length]
+    boxes: Integers = sums[:, reach:] - sums[:, :length]
     return boxes
 
 
 def _box_sums_down(plane: Integers) -> Integers:
-    """The same of rows. Sums of 2, 4, 8 and 16 of them: whole rows are added many times as fast as one by one."""
+    """Do the same with rows: sums of 2, 4, 8 and 16 of them, since whole rows are added many times as fast as one by one."""
     height, width = plane.shape
     padded = np.zeros((height + 2 * _RADIUS_PX, width), plane.dtype)
     padded[_RADIUS_PX : _RADIUS_PX + height] = plane
@@ -217,48 +254,37 @@ def _box_sums_down(plane: Integers) -> Integers:
     return boxes
 
 
-def _subtract(result: Samples, smooth: Floats, scale: int, *, first: int) -> None:
-    """``result``, which begins at row ``first`` of ``smooth``, less that enlarged by linear interpolation."""
-    most = np.iinfo(result.dtype).max
-    height, width, channels = smooth.shape
-    rows, across = smooth.reshape(height, -1), _Across(width, channels, scale)
-    for band in _bands(len(result) // scale, rows.shape[1] * scale):
-        # With the rows before and behind, where there are any.
-        order = np.arange(first + band.start - 1, first + band.stop + 1).clip(0, height - 1)
-        wide = across.enlarge(rows[order])
-        before, at, behind = wide[:-2], wide[1:-1], wide[2:]
-        for phase in range(scale):
-            offset = _offset(phase, scale)
-            share = np.float32(abs(offset))
-            correction = at * (1 - share)
-            correction += (before if offset < 0 else behind) * share
-            np.rint(correction, out=correction)
-            target = result[band.start * scale + phase : band.stop * scale : scale]
-            # Floats hold whole numbers of this size exactly.
-            np.subtract(target.reshape(correction.shape), correction, out=correction)
-            np.clip(correction, 0, most, out=correction)
-            target[:] = correction.reshape(target.shape)
-
-
 class _Across:
-    """Linear interpolation along rows: between which two samples each one of the result lies."""
+    """Linear interpolation along rows."""
 
     def __init__(self, width: int, channels: int, scale: int) -> None:
-        pixel, phase, channel = (axis.ravel() for axis in np.indices((width, scale, channels)))
-        offset = np.array([_offset(number, scale) for number in range(scale)], np.float32)[phase]
-        beside = (pixel + np.where(offset < 0, -1, 1)).clip(0, width - 1)
-        self._nearer, self._further = pixel * channels + channel, beside * channels + channel
-        self._share = np.abs(offset)
-        """What the further one counts."""
+        self._offsets = [_offset(phase, scale) for phase in range(scale)]
+        # The phases and channels of a pixel go beside each other.
+        self._order = np.arange(scale * channels * width).reshape(-1, width).T.ravel()
 
-    def enlarge(self, rows: Floats) -> Floats:
-        """(H, W * C) to (H, W * scale * C)."""
-        wide: Floats = rows.take(self._nearer, axis=1)
-        wide *= 1 - self._share
-        other: Floats = rows.take(self._further, axis=1)
-        other *= self._share
-        wide += other
-        return wide
+    def enlarged(self, smooth: Floats) -> Floats:
+        """Enlarge (C, rows, W) to (rows, W * scale * C)."""
+        channels, rows, width = smooth.shape
+        # Beyond the border lies what lies at the border.
+        padded = np.concatenate([smooth[:, :, :1], smooth, smooth[:, :, -1:]], axis=2)
+        phases = np.empty((rows, len(self._offsets), channels, width), np.float32)
+        for phase, offset in enumerate(self._offsets):
+            share = np.float32(abs(offset))
+            made = np.multiply(smooth, 1 - share, out=phases[:, phase].swapaxes(0, 1))
+            made += (padded[:, :, :-2] if offset < 0 else padded[:, :, 2:]) * share
+        return phases.reshape(rows, -1).take(self._order, axis=1)
+
+
+def _enlarged_down(wide: Floats, scale: int) -> Floats:
+    """Interpolate linearly down columns, and round: (rows + 2, N) to (rows, scale, N)."""
+    enlarged: Floats = large_array((len(wide) - 2, scale, wide.shape[1]), np.float32)
+    for phase in range((scale + 1) // 2):
+        # A sample and its mirror image in the pixel are as far from the centre.
+        share = np.float32(abs(_offset(phase, scale)))
+        near, beside = wide[1:-1] * (1 - share), wide * share
+        np.add(near, beside[:-2], out=enlarged[:, phase])
+        np.add(near, beside[2:], out=enlarged[:, scale - 1 - phase])
+    return np.rint(enlarged, out=enlarged)
 
 
 def _offset(phase: int, scale: int) -> float:

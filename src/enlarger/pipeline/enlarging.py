@@ -27,6 +27,7 @@ from enlarger.geometry.axis import whole
 from enlarger.geometry.rect import Rect
 from enlarger.geometry.route import Pass, Route, result_window
 from enlarger.geometry.tiles import TileBox
+from enlarger.large_arrays import large_array
 from enlarger.picture.bleed import bleed_colour
 from enlarger.picture.encoding import Statement
 from enlarger.picture.extremes import NETWORK_REACH_PX, Extremes
@@ -195,7 +196,7 @@ class _Work:
         make = partial(_sources, picture, cleans_edges=self.plan.cleans_edges)
         sources = await in_thread(self.executor, make)
         out = self.plan.way.out
-        made = np.empty((out.height_px, out.width_px, frame.shape[2]), frame.dtype)
+        made = large_array((out.height_px, out.width_px, frame.shape[2]), frame.dtype)
         deltas: list[float] = []
         for step in self.plan.way.passes:
             if step is self.plan.way.passes[-1]:
@@ -366,7 +367,7 @@ def _goals(made: Samples, sources: Sequence[Source], way: Route) -> list[Goal]:
 def _between(source: Source, step: Pass, scale: int) -> Goal:
     """Return the goal of a pass before the last: everything that the network makes, with all bits."""
     made = step.made.times(scale)
-    samples = np.empty((made.height_px, made.width_px, source.samples.shape[2]), np.uint16)
+    samples = large_array((made.height_px, made.width_px, source.samples.shape[2]), np.uint16)
     return Goal(samples, whole(made.height_px, made.height_px), whole(made.width_px, made.width_px))
 
 

@@ -17,6 +17,7 @@ from enlarger.geometry.axis import Axis
 from enlarger.geometry.rect import Rect
 from enlarger.geometry.route import Pass
 from enlarger.geometry.tiles import TileBox
+from enlarger.large_arrays import LARGEST_BYTES, large_array
 from enlarger.memory import large_block
 from enlarger.picture.colour_lock import ColourLock
 from enlarger.picture.extremes import Extremes
@@ -52,6 +53,11 @@ class Goal:
     columns: Axis
     """The reduction from the network's output."""
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether samples of the network's output are taken as they are, without a reduction."""
+        return self.rows.is_cut and self.columns.is_cut
+
 
 class Plane:
     """Channels that go through the network together in one pass.
@@ -83,11 +89,15 @@ class Plane:
         self._goal = goal
         self._extremes = extremes
         self._channels = source.samples.shape[2]
-        made = step.made.times(scale)
-        self._canvas = _Canvas((made.height_px, made.width_px, self._channels))
+        made = step.made
+        self._canvas = _Canvas((made.height_px * scale, made.width_px * scale, self._channels))
+        if not self._canvas.is_zero:
+            for part in (part.common(made) for box in step.boxes for part in box.shared):
+                if part.width_px > 0 and part.height_px > 0:
+                    self._canvas.samples[self._place(part)] = 0
         self._lock: ColourLock | None = None
         if is_colour:
-            low = source.samples[step.made.within(source.window).slices]
+            low = source.samples[made.within(source.window).slices]
             self._lock = ColourLock(self._canvas.samples, low, scale=scale, locked=locked)
         self._missing = set(step.boxes)
         self._written = goal.rows.start
@@ -118,7 +128,7 @@ class Plane:
             if shown.width_px < 1 or shown.height_px < 1:
                 continue
             share = shown.cut(share, part)
-            place = shown.within(made).times(self._scale).slices
+            place = self._place(shown)
             if is_shared:
                 with self._adding:  # tiles come from several threads
                     self._canvas.samples[place] += share
@@ -127,19 +137,32 @@ class Plane:
         with self._adding:
             self._missing.remove(box)
 
+    def _place(self, part: Rect) -> tuple[slice, slice]:
+        """Return where a part of the picture is on the canvas."""
+        return part.within(self._step.made).times(self._scale).slices
+
     def finish(self) -> None:
         """Finish the rows that are complete by now; after the last tile these are all."""
-        complete = self._complete_px()
-        settled = self._lock.settle(complete) if self._lock else complete
+        settled = complete = self._complete_px()
+        if self._lock is not None:
+            for settled in self._lock.settle(complete):
+                if self._goal.is_cut:
+                    # While they are in the CPU's cache. A reduction needs many rows at once.
+                    self._write_until(settled)
+        self._write_until(settled)
         rows = self._goal.rows
-        ended = settled == self._step.made.height_px
+        seen_from = replace(rows, start=self._written).seen[0] - rows.held_from
+        self._canvas.forget(min(seen_from, settled * self._scale))
+
+    def _write_until(self, settled: int) -> None:
+        """Write what the first LR rows suffice for, and is not written yet."""
+        rows = self._goal.rows
         held_to = rows.held_from + settled * self._scale
+        ended = settled == self._step.made.height_px
         stop = rows.stop if ended else min(rows.stop, rows.stop_within(held_to))
         if stop > self._written:
             self._write(replace(rows, start=self._written, stop=stop))
             self._written = stop
-        seen_from = replace(rows, start=self._written).seen[0] - rows.held_from
-        self._canvas.forget(min(seen_from, settled * self._scale))
 
     def _complete_px(self) -> int:
         """Return how many LR rows from the top have all their tiles."""
@@ -164,34 +187,39 @@ class Plane:
 
 
 def _rounded(samples: Samples) -> Samples:
-    """Return samples of 16 bits divided by 257 and rounded to nearest: samples of 8 bits, in 16.
-
-    The quotient of ``n`` by 257 is exactly ``(n - n // 256) // 256`` for all numbers of 16 bits. A processor computes
-    twice as many of these at once as of 32 bits.
-    """
+    """Return samples of 16 bits divided by 257 and rounded to nearest: samples of 8 bits, in 16."""
     # 128 more, to round, must not be more than 16 bits hold; all from here on is white.
-    sums = np.minimum(samples, np.uint16(65535 - 128))
+    sums = np.clip(samples, np.uint16(0), np.uint16(65535 - 128))
     sums += np.uint16(128)
-    sums -= sums >> np.uint16(8)
-    sums >>= np.uint16(8)
+    sums //= np.uint16(257)
     return sums
 
 
 class _Canvas:
-    """Samples of 16 bits, 0 at first, whose first rows can be given back to the system."""
+    """Samples of 16 bits. The first rows of a large canvas can be given back to the system."""
 
     def __init__(self, shape: tuple[int, int, int]) -> None:
         height, width, channels = shape
         self._row_bytes = width * channels * 2
-        # Pages that were never written take no memory, and pages that were can be given back.
-        self._memory = large_block(height * self._row_bytes)
         self._forgotten_bytes = 0
-        self.samples: Samples = np.frombuffer(self._memory, np.uint16).reshape(shape)
+        self._memory: mmap.mmap | None = None
+        self.samples: Samples
+        if height * self._row_bytes <= LARGEST_BYTES:
+            self.samples = large_array(shape, np.uint16)
+        else:
+            # Pages that were never written take no memory, and pages that were can be given back.
+            self._memory = large_block(height * self._row_bytes)
+            self.samples = np.frombuffer(self._memory, np.uint16).reshape(shape)
+
+    @property
+    def is_zero(self) -> bool:
+        """Whether the samples are 0 at first."""
+        return self._memory is not None
 
     def forget(self, rows: int) -> None:
         """Give back the memory of the first rows, which are not read again."""
         until = rows * self._row_bytes // _GIVEN_BACK_BYTES * _GIVEN_BACK_BYTES
-        if until > self._forgotten_bytes:
+        if self._memory is not None and until > self._forgotten_bytes:
             self._memory.madvise(
                 mmap.MADV_DONTNEED, self._forgotten_bytes, until - self._forgotten_bytes
             )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
+import numpy as np
 
 from enlarger import tracing
 from enlarger.engine.tile import EngineFacts, ModelFacts, Need, TileRequest, TileResult
@@ -24,7 +25,7 @@ from enlarger.errors import (
     Unauthorized,
     by_code,
 )
-from enlarger.memory import large_block
+from enlarger.large_arrays import large_array
 from enlarger.pool.health import State
 from enlarger.reasons import reason_of
 from enlarger.wire import (
@@ -176,7 +177,7 @@ async def _body_of(response: aiohttp.ClientResponse, *, expected_bytes: int) -> 
     """
     if response.content_length != expected_bytes:
         return await response.read()
-    body, end = large_block(expected_bytes), 0
+    body, end = large_array((expected_bytes,), np.uint8).data, 0
     async for chunk in response.content.iter_any():
         if end + len(chunk) > expected_bytes:
             raise aiohttp.ClientPayloadError(f"the body has more than {expected_bytes} bytes")

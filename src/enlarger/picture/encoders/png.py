@@ -9,6 +9,7 @@ from typing import Any
 import imagecodecs
 import numpy as np
 
+from enlarger.large_arrays import large_array
 from enlarger.picture import chunks, exif, marking
 from enlarger.picture.metadata import RAW_PROFILE, photoshop_block, raw_profile
 from enlarger.picture.values import Picture, Samples, Text, flat
@@ -69,7 +70,7 @@ def bare_png(samples: Samples) -> memoryview:
     """Return a PNG file that holds only samples, of 8 or 16 bits. Pillow would copy them."""
     # A buffer of our own: the codec copies its own buffer, which is also too small for noise in short rows. Pages that
     # are not written take no memory.
-    room: Any = np.empty((samples.nbytes + len(samples)) * 5 // 4 + 4096, np.uint8)
+    room: Any = large_array(((samples.nbytes + len(samples)) * 5 // 4 + 4096,), np.uint8)
     return memoryview(
         imagecodecs.png_encode(
             samples, level=PNG_LEVEL, strategy=_PNG_STRATEGY, filter=_PNG_FILTER, out=room
