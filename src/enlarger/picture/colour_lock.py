@@ -33,12 +33,9 @@ _BLURS = 3
 MARGIN_PX = _RADIUS_PX * _BLURS + 1
 """LR pixels around a pixel that its correction depends on: those of the blurs, and one to interpolate."""
 
-_BAND = 1 << 18
+_BAND = 1 << 19
 """Samples of the result that are worked on at once. With fewer, threads that work side by side would spend their time on
 handing Python's lock to each other; with more, the samples would leave the cache."""
-
-_STRIP_BANDS = 2
-"""Bands whose corrections are interpolated along rows at once. Each strip needs two rows besides."""
 
 _MOST = np.float32(65535)
 
@@ -90,12 +87,13 @@ class ColourLock:
         if top == bottom:
             yield bottom
             return
-        corrections = self._corrections(top, bottom) if self._locked else None
+        smooth = self._smoothed(top, bottom) if self._locked else None
         for band in self._bands(top, bottom):
             samples = self._samples(band)
-            if corrections is not None:
+            if smooth is not None:
+                wide = self._across.enlarged(smooth[:, band.start - top : band.stop - top + 2])
                 # Floats hold whole numbers of this size exactly.
-                samples -= next(corrections)
+                samples -= _enlarged_down(wide, self._scale)
                 np.clip(samples, np.float32(0), _MOST, out=samples)
                 self._result[band] = samples
             self._left += int(np.abs(self._drift_of(samples, band)).sum(dtype=np.int64))
@@ -109,9 +107,9 @@ class ColourLock:
         """
         return self._left / self._source.size / self._scale**2 / 257
 
-    def _bands(self, top: int, bottom: int, count: int = 1) -> Iterator[slice]:
-        """Yield the LR rows of ``count`` bands at a time."""
-        rows = count * max(1, _BAND // self._result[0].size)
+    def _bands(self, top: int, bottom: int) -> Iterator[slice]:
+        """Yield LR rows, a few at a time."""
+        rows = max(1, _BAND // self._result[0].size)
         return (slice(first, min(first + rows, bottom)) for first in range(top, bottom, rows))
 
     def _samples(self, rows: slice) -> Floats:
@@ -142,16 +140,6 @@ class ColourLock:
             drift = self._drift_of(self._samples(band), band)
             held[:, band.start - top : band.stop - top] = drift
         self._drift, self._drift_top = held, top
-
-    def _corrections(self, top: int, bottom: int) -> Iterator[Floats]:
-        """Yield what is to be subtracted from the result of each band of LR rows: (rows, scale, W * scale * C)."""
-        smooth = self._smoothed(top, bottom)
-        for strip in self._bands(top, bottom, _STRIP_BANDS):
-            rows = smooth[:, strip.start - top : strip.stop - top + 2]
-            wide = self._across.enlarged(rows)
-            for band in self._bands(strip.start, strip.stop):
-                beside = wide[band.start - strip.start : band.stop - strip.start + 2]
-                yield _enlarged_down(beside, self._scale)
 
     def _smoothed(self, top: int, bottom: int) -> Floats:
         """Return the drift of a sample, averaged over what lies within the picture.
