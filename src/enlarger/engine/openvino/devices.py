@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import openvino as ov
@@ -65,6 +66,19 @@ def choose_device(wish: str, *, core: Core | None = None) -> str:
         f"ENLARGER_DEVICE: OpenVINO finds no device {wish[:40]}; there is {', '.join(available)}. A GPU of Intel needs "
         "intel-opencl-icd, an NPU its driver intel-level-zero-npu: see docs/reference/devices.md"
     )
+
+
+def needs_fixed_shapes(device: str) -> bool:
+    """Return whether a device has to know the shape of each batch when a network is compiled (OpenVINO 2025)."""
+    return device.partition(".")[0] == "NPU"
+
+
+def known_properties(
+    device: str, properties: Mapping[str, Any], *, core: Core | None = None
+) -> dict[str, Any]:
+    """Return the properties that a device knows: it refuses to compile with others, such as numbers of threads."""
+    known = set((core or ov.Core()).get_property(device, "SUPPORTED_PROPERTIES"))
+    return {name: value for name, value in properties.items() if name in known}
 
 
 def _property(core: Core, device: str, name: str, default: Any) -> Any:

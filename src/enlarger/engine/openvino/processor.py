@@ -1,4 +1,4 @@
-"""What a processor computes in, decided from what it and OpenVINO say of it."""
+"""What a processor, a GPU or an NPU computes in, decided from what it and OpenVINO say of it."""
 
 from __future__ import annotations
 
@@ -22,13 +22,19 @@ class Processor:
     instructions: AbstractSet[str]
     """Linux's names of the instruction sets, such as ``avx512_vnni``; empty where the system does not tell."""
 
+    device: str = "CPU"
+    """OpenVINO's name of it."""
+
     @property
     def precisions(self) -> tuple[str, ...]:
         """What it computes in; ``auto`` means the first. Not every model has int8.
 
-        bf16 stands first where the processor has instructions for it. f32 is always there, and is never after int8,
-        which must be asked for.
+        On a CPU, bf16 stands first where there are instructions for it. f32 is always there, and is never after int8,
+        which must be asked for. On other devices, f16 stands first, and an NPU has nothing else.
         """
+        if self.device != "CPU":
+            capabilities = (("f16", "FP16"), ("f32", "FP32"))
+            return tuple(name for name, one in capabilities if one in self.capabilities) or ("f32",)
         in_float = ("bf16", "f32") if "BF16" in self.capabilities else ("f32",)
         return (*in_float, "int8") if _INT8_INSTRUCTIONS & self.instructions else in_float
 
@@ -44,7 +50,7 @@ def this_processor(device: str = "CPU") -> Processor:
     except OSError:
         cpuinfo = ""
     capabilities = ov.Core().get_property(device, "OPTIMIZATION_CAPABILITIES")
-    return Processor(frozenset(capabilities), instructions(cpuinfo))
+    return Processor(frozenset(capabilities), instructions(cpuinfo), device)
 
 
 def instructions(cpuinfo: str) -> frozenset[str]:

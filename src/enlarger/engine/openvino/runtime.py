@@ -17,7 +17,13 @@ from enlarger.engine.device import Device
 from enlarger.engine.local import LocalEngine
 from enlarger.engine.openvino import graphs
 from enlarger.engine.openvino.cache import Blob, CompiledNetwork
-from enlarger.engine.openvino.devices import choose_device, described
+from enlarger.engine.openvino.devices import (
+    choose_device,
+    described,
+    known_properties,
+    needs_fixed_shapes,
+)
+from enlarger.engine.openvino.fixed_shapes import FixedShapes
 from enlarger.engine.openvino.network import OpenVINONetwork
 from enlarger.engine.openvino.processor import Processor, this_processor
 from enlarger.engine.runtime import Network, Runtime, Tolerance
@@ -39,9 +45,14 @@ _STAND_IN = ".bin"
 compiled network contains its own. None of its settings that were tried prevents it (2026.4.1)."""
 
 _TOLERANCES = MappingProxyType(
-    {"f32": Tolerance(4, 0.15), "bf16": Tolerance(16, 1.0), "int8": Tolerance(60, 2.5)}
+    {
+        "f32": Tolerance(4, 0.15),
+        "f16": Tolerance(8, 0.3),
+        "bf16": Tolerance(16, 1.0),
+        "int8": Tolerance(60, 2.5),
+    }
 )
-"""Measured: f32 2 and 0.1, bf16 7 and 0.7 (x4plus 4 and 0.25), int8 25 and 0.8."""
+"""Measured: f32 2 and 0.1, bf16 7 and 0.7 (x4plus 4 and 0.25), int8 25 and 0.8. f16 as with Vulkan: no device was there."""
 
 
 class OpenVINORuntime(Runtime):
@@ -54,6 +65,7 @@ class OpenVINORuntime(Runtime):
         processor: what the networks will be compiled for; None describes the processor that this runs on.
         is_interruptible: whether a tile that nobody waits for any more is stopped while it is computed. Each stream then has
             a network of its own: with x4plus in bf16, each stream after the first takes 100 MB more.
+        has_fixed_shapes: whether a network is compiled for each shape of a tile; None asks the device.
     """
 
     def __init__(
@@ -64,13 +76,17 @@ class OpenVINORuntime(Runtime):
         device: str = "CPU",
         processor: Processor | None = None,
         is_interruptible: bool = True,
+        has_fixed_shapes: bool | None = None,
     ) -> None:
         keep_large_blocks_apart(_LARGE_BYTES)
         self._device = device
         self._described = described(device)
         self._threads = threads
         self._cache_folder = cache_folder
-        self._is_interruptible = is_interruptible
+        self._has_fixed_shapes = (
+            needs_fixed_shapes(device) if has_fixed_shapes is None else has_fixed_shapes
+        )
+        self._is_interruptible = is_interruptible and not self._has_fixed_shapes
         self._precisions = (processor or this_processor(device)).precisions
         self._reading: dict[tuple[str, str], Future[list[Blob | None]]] = {}
         """Files that are being read, by model and precision."""
@@ -108,6 +124,10 @@ class OpenVINORuntime(Runtime):
         ranges = model.read_ranges() if precision == "int8" else None
         in_float = self._arithmetic(precision)
         config = self._config(precision, streams)
+        if self._has_fixed_shapes:
+            return self._with_fixed_shapes(
+                model, graphs.build(model, ranges, in_float), config, streams
+            )
         parts = [
             graphs.build(model, ranges, in_float, part=part.name) for part in graphs.parts_of(model)
         ]
@@ -140,7 +160,7 @@ class OpenVINORuntime(Runtime):
 
     def restore(self, model: Model, precision: str, streams: int) -> Network | None:
         """See ``Runtime``."""
-        if self._cache_folder is None:
+        if self._cache_folder is None or self._has_fixed_shapes:
             return None
         reading = self._reading.pop((model.id, precision), None)
         if reading is None or reading.cancel():  # one that waits may wait for this very thread
@@ -157,6 +177,21 @@ class OpenVINORuntime(Runtime):
                 network = None
             verified.result()
         return network
+
+    def _with_fixed_shapes(
+        self, model: Model, graph: ov.Model, config: dict[str, Any], streams: int
+    ) -> Network:
+        """Return a network that is compiled for each shape of a tile, and not for blocks of it, which have many shapes."""
+
+        def compiled_for(shape: tuple[int, ...]) -> Any:
+            fixed = graph.clone()
+            fixed.reshape(list(shape))
+            return ov.Core().compile_model(fixed, self._device, config)
+
+        (part, *_) = graphs.parts_of(model)
+        return OpenVINONetwork(
+            model.scale, model.frame, [part], [[FixedShapes(compiled_for)]], streams
+        )
 
     def _network(
         self, model: Model, copies: Sequence[Sequence[Any]], streams: int
@@ -178,7 +213,7 @@ class OpenVINORuntime(Runtime):
     def _files(self, model: Model, precision: str) -> list[CompiledNetwork]:
         """Return the files of a network's parts, whether they exist or not."""
         folder = self._cache_folder
-        if folder is None:
+        if folder is None or self._has_fixed_shapes:
             return []
         return [
             CompiledNetwork(folder, model, precision, part.name, device=self._device)
@@ -213,15 +248,18 @@ class OpenVINORuntime(Runtime):
         return graphs.in_precision(precision)
 
     def _config(self, precision: str, streams: int) -> dict[str, Any]:
-        return {
+        config = {
             # OpenVINO would choose bf16 by itself where the processor has it: always say which. A network in bf16
             # has its types in the graph, and f32 where it has no others.
-            "INFERENCE_PRECISION_HINT": self._best_in_float if precision == "int8" else "f32",
+            "INFERENCE_PRECISION_HINT": {"int8": self._best_in_float, "f16": "f16"}.get(
+                precision, "f32"
+            ),
             "NUM_STREAMS": streams // self._copies(streams),
             "INFERENCE_NUM_THREADS": self._threads // streams * (streams // self._copies(streams)),
             # Pinned, the threads of several model servers sit on the same cores.
             "ENABLE_CPU_PINNING": False,
         }
+        return config if self._device == "CPU" else known_properties(self._device, config)
 
 
 def _may_import(model: Model, precision: str) -> bool:
