@@ -6,17 +6,21 @@ import asyncio
 import os
 import pwd
 import re
+import shutil
 import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select, text
 from support.stores import Cluster
 
-from enlarger.errors import BackendAway, ConfigError
+from enlarger.errors import BackendAway, ConfigError, StorageUnavailable
+from enlarger.jobs.rows import tables
 from enlarger.jobs.rows.database import Database
 
 FAILED, WRONG = BackendAway.exit_status, ConfigError.exit_status
@@ -249,6 +253,60 @@ def test_file_that_cannot_be_used_is_one_line(make: Callable[[Path], Path]) -> N
     (line,) = done.stderr.strip().splitlines()
     assert line.startswith("ENLARGER_DATABASE: ")
     assert SQLITE[make] in line
+
+
+async def none_is_left(before: set[threading.Thread]) -> None:
+    """Wait until no connection to SQLite is open that was not before: each has a thread of its own."""
+
+    def opened() -> list[str]:
+        others = (one.name for one in set(threading.enumerate()) - before)
+        return [name for name in others if not name.startswith("asyncio_")]
+
+    for _ in range(100):
+        if not opened():
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"still open: {opened()}")
+
+
+@pytest.mark.parametrize("moments", range(0, 60, 6))
+async def test_nothing_is_opened_after_the_end(tmp_path: Path, moments: int) -> None:
+    """Also where the file was removed, so that callers wait for it to be made anew when the database is closed."""
+    before = set(threading.enumerate())
+    folder = tmp_path / "data"
+    folder.mkdir()
+    database = Database(str(folder / "jobs.sqlite"))
+    await database.open()
+    shutil.rmtree(folder)
+    calls = [
+        asyncio.create_task(database.read(select(tables.metadata.sorted_tables[0])))
+        for _ in range(4)
+    ]
+    for _ in range(moments):
+        await asyncio.sleep(0.0005)
+    await database.close()
+    ends = await asyncio.gather(*calls, return_exceptions=True)
+    assert all(end == [] or isinstance(end, StorageUnavailable) for end in ends)
+    await none_is_left(before)
+
+
+async def test_statement_that_does_not_end_is_stopped_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its connection is closed with the others."""
+    before = set(threading.enumerate())
+    monkeypatch.setattr("enlarger.jobs.rows.database._END_S", 0.1)
+    database = Database(str(tmp_path / "jobs.sqlite"))
+    await database.open()
+    endless = text(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 3000000) SELECT sum(i) FROM n"
+    )
+    call = asyncio.create_task(database.read(endless))  # type: ignore[arg-type]
+    await asyncio.sleep(0.2)
+    await database.close()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    await none_is_left(before)
 
 
 async def test_tables_of_another_program_are_refused(tmp_path: Path) -> None:

@@ -141,7 +141,7 @@ class Database:
         if self._file is None or _identity(self._file) == self._opened:
             return
         async with self._reopening:
-            if _identity(self._file) == self._opened:
+            if self._is_closed or _identity(self._file) == self._opened:
                 return
             log.warning("database_was_removed", hint="jobs are lost; it is made anew")
             await self._engine.dispose()
@@ -179,10 +179,15 @@ class Database:
             )
 
     async def close(self) -> None:
-        """Wait for what is under way, a short time, and give all connections back; whatever comes later is refused."""
+        """Wait a short time for what is under way, and close all connections. Whatever comes later is refused."""
         self._is_closed = True
-        await self.settled()
-        await self._engine.dispose()
+        async with self._reopening:
+            await self.settled()
+            if self._under_way:
+                for task in self._under_way:
+                    task.cancel()
+                await asyncio.wait(self._under_way, timeout=_END_S)
+            await self._engine.dispose()
 
     async def settled(self) -> None:
         """Wait until the statements whose callers have left are done."""
@@ -225,9 +230,9 @@ class Database:
             return await self._do(self._writes, statements)
 
     async def _do(self, engine: AsyncEngine, statements: Sequence[Statement]) -> list[RowMapping]:
+        await self._stay_open()
         if self._is_closed:  # SQLAlchemy would open a connection anew, and nobody would close it
             raise away()
-        await self._stay_open()
         task = asyncio.create_task(_run(engine, statements))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
