@@ -144,20 +144,19 @@ def test_four_models_in_turn_with_memory_for_two(service: RunningService) -> Non
     def watch(url: str) -> None:
         held.append(metric(text_of(f"{url}/metrics"), "enlarger_model_server_networks_bytes"))
 
-    with ThreadPoolExecutor(8) as threads:
-        work = [
-            threads.submit(upscale, service, name)
-            for _ in range(12)
-            for name in (USUAL, "a", "b", "c")
-        ]
-        while not all(one.done() for one in work):
-            for url in urls:
-                watch(url)
-            time.sleep(0.02)
-        answers = [one.result() for one in work]
-    assert answers == [(200, None)] * 48
-    assert len(held) >= 4
-    assert 0 < max(held) <= BUDGET_MIB << 20
+    def ask() -> None:
+        with ThreadPoolExecutor(8) as threads:
+            work = [
+                threads.submit(upscale, service, name)
+                for _ in range(12)
+                for name in (USUAL, "a", "b", "c")
+            ]
+            while not all(one.done() for one in work):
+                for url in urls:
+                    watch(url)
+                time.sleep(0.02)
+            answers = [one.result() for one in work]
+        assert answers == [(200, None)] * 48
 
     def switches() -> tuple[float, float]:
         name = "enlarger_model_server_networks_switches_total"
@@ -165,8 +164,15 @@ def test_four_models_in_turn_with_memory_for_two(service: RunningService) -> Non
         shown = metric(text_of(f"{service.url}/metrics"), "enlarger_server_switches_total")
         return there, shown
 
-    until(lambda: switches()[0] == switches()[1])
+    # Two servers may hold two models each for a while, and then nothing is switched.
+    for _ in range(10):
+        ask()
+        until(lambda: switches()[0] == switches()[1])
+        if switches()[1] >= 2:
+            break
     assert switches()[1] >= 2
+    assert len(held) >= 4
+    assert 0 < max(held) <= BUDGET_MIB << 20
 
 
 def test_models_change_break_and_go_under_load(service: RunningService, own_models: Path) -> None:
