@@ -27,7 +27,7 @@ LEAST_BYTES = 1 << 20
 LARGEST_BYTES = 32 << 20
 """Larger arrays are rare, and the time that their pages take is small beside that of their work."""
 
-_IDLE_BYTES = 192 << 20
+_IDLE_BYTES = 160 << 20
 """Two pictures of 4 megapixels, with their tiles and files, at work at the same time."""
 
 _IDLE_S = 10.0
