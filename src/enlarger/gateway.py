@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -42,10 +42,6 @@ if TYPE_CHECKING:
 _LARGE_BYTES = 1 << 20
 """Blocks of the gateway that are kept apart: tiles and pictures, and not what arithmetic takes for a moment."""
 
-_HEAP_BYTES = 32 << 20
-"""Arithmetic takes several blocks of less than ``_LARGE_BYTES`` for a moment. If the heap shrank after each use, getting
-its pages again would take longer than the arithmetic."""
-
 _START_PATIENCE_S = 20
 """What the other model servers get once the first is ready, before the service calls itself ready."""
 
@@ -74,7 +70,7 @@ async def serve(
         ConfigError: a folder, a model, an address or the database cannot be used.
     """
     log = structlog.get_logger()
-    keep_large_blocks_apart(_LARGE_BYTES, heap_bytes=_HEAP_BYTES)
+    keep_large_blocks_apart(_LARGE_BYTES, heap_bytes=32 * _LARGE_BYTES)
     store = await result_store(
         settings.server.upload_folder,
         shared=settings.jobs.blobs,
@@ -127,14 +123,10 @@ async def serve(
         restocking = Restocking(
             shelf, models, lambda model: engines.facts().model_of(model.network_key) is not None
         )
-        restocker = asyncio.create_task(restocking.run())
-        stack.callback(restocker.cancel)
+        _begin(stack, restocking.run())
         systemd = Systemd()
         await stack.enter_async_context(systemd.told(service))
-        announcer = asyncio.create_task(
-            _announce(engines, listener.getsockname()[:2], announce, systemd)
-        )
-        stack.callback(announcer.cancel)
+        _begin(stack, _announce(engines, listener.getsockname()[:2], announce, systemd))
         await server.serve(
             gateway.asgi(), listener=listener, service=service, refuse_head=gateway.refuse_head
         )
@@ -197,8 +189,14 @@ async def _announce(
 ) -> None:
     await engines.started(patience_s=_START_PATIENCE_S)
     announce(address)
-    host, port = address
-    systemd.ready(f"Accepts pictures on {host}:{port}")
+    systemd.ready("Accepts pictures on {}:{}".format(*address))
+
+
+def _begin(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Begin work that is cancelled when the stack is left."""
+    task = asyncio.create_task(work)
+    stack.callback(task.cancel)
+    return task
 
 
 @asynccontextmanager
@@ -240,12 +238,9 @@ async def opened(
         encoders = ThreadPoolExecutor(workers, thread_name_prefix="encoders")
         for threads in (executor, encoders):
             stack.callback(threads.shutdown, wait=False, cancel_futures=True)
-        sweeper = asyncio.create_task(
-            sweep_regularly(store, interval_s=settings.server.cleanup_interval_s)
-        )
-        stack.callback(sweeper.cancel)
-        releasing = asyncio.create_task(release_regularly())
-        stack.callback(releasing.cancel)
+        interval_s = settings.server.cleanup_interval_s
+        sweeper = _begin(stack, sweep_regularly(store, interval_s=interval_s))
+        _begin(stack, release_regularly())
         rows = await stack.enter_async_context(Rows(settings.database_url))
         shared = await stack.enter_async_context(
             # Gateways of another version, or with another precision, may make other files of the same requests.
@@ -272,8 +267,7 @@ async def opened(
         )
         await stack.enter_async_context(presence)
         rates = Rates(settings.access.rate_limit, rows.rates)
-        forgetting = asyncio.create_task(rates.forget_regularly())
-        stack.callback(forgetting.cancel)
+        _begin(stack, rates.forget_regularly())
         metrics = Metrics(engines, pipeline, _folders(settings))
         jobs, batches = await stack.enter_async_context(
             _opened_jobs(
@@ -430,9 +424,8 @@ async def _opened_jobs(
                 make=partial(pipeline.previews.make, max_side_px=MOST_SIDE_PX),
             ),
         )
-        for loop in (results.sweep_regularly(), _close(event_streams, service)):
-            task = asyncio.create_task(loop)
-            stack.callback(task.cancel)
+        _begin(stack, results.sweep_regularly())
+        _begin(stack, _close(event_streams, service))
         yield (
             jobs,
             Batches(

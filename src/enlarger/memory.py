@@ -24,7 +24,8 @@ def keep_large_blocks_apart(least_bytes: int, *, heap_bytes: int | None = None) 
     Args:
         least_bytes: size of such a block.
         heap_bytes: free memory that each thread's heap keeps at its end; twice ``least_bytes`` by default, which is
-            glibc's own ratio.
+            glibc's own ratio. Arithmetic that takes several smaller blocks for a moment needs more: if the heap shrank after
+            each use, getting its pages again would take longer than the arithmetic.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:

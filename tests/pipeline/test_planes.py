@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from random import Random
 
 import numpy as np
@@ -14,19 +15,27 @@ from hypothesis import strategies as st
 from support.fakes import NEAREST, nearest
 from support.pictures import noise16
 
+from enlarger.engine.tile import ModelFacts
 from enlarger.geometry.rect import Pixels, Rect
 from enlarger.geometry.route import Route, route
+from enlarger.large_arrays import large_array
 from enlarger.picture.resample import reduce
 from enlarger.pipeline.planes import Goal, Plane, Source
 
 SCALE = NEAREST.scale
 
 
-def way_of(samples: Pixels, factor: float, region: Rect | None = None) -> Route:
+FADING = replace(NEAREST, halo_px=8, halo_is_exact=False, blend_px=2, max_tile_px=64 * 64)
+"""The same network, if its tiles faded into one another."""
+
+
+def way_of(
+    samples: Pixels, factor: float, region: Rect | None = None, *, model: ModelFacts = NEAREST
+) -> Route:
     """One pass over a picture, with what the colour lock looks at."""
     height, width, _ = samples.shape
     size_px = round(width * factor), round(height * factor)
-    return route(width, height, model=NEAREST, size_px=size_px, region=region, margin_px=25)
+    return route(width, height, model=model, size_px=size_px, region=region, margin_px=25)
 
 
 def plane_of(samples: Pixels, way: Route, depth: type = np.uint16) -> tuple[Plane, Pixels]:
@@ -90,6 +99,26 @@ def test_rounding_to_8_bits_is_to_nearest() -> None:
         plane.paste(box, np.repeat(pixels, 3, axis=2))
     plane.finish()
     assert np.array_equal(made, np.rint(nearest(samples, SCALE) / 257))
+
+
+@pytest.mark.parametrize("region", [None, Rect(37, 20, 110, 170)])
+@pytest.mark.parametrize("factor", [4, 2])
+def test_samples_of_an_earlier_picture_never_show(factor: int, region: Rect | None) -> None:
+    """A canvas may lie in memory that another picture has left, also where tiles fade into one another."""
+    samples = noise16(200, 150, 3)
+    way = way_of(samples, factor, region, model=FADING)
+    assert any(box.shared for box in way.passes[0].boxes)
+    blocks = [large_array((size,), np.uint16) for size in range(600_000, 1_800_000, 60_000)]
+    for block in blocks:
+        block.fill(65535)
+    del block, blocks
+    plane, made = plane_of(samples, way)
+    for box, pixels in zip(way.passes[0].boxes, tiles(samples, way), strict=True):
+        plane.paste(box, pixels)
+        plane.finish()
+    whole = way_of(samples, factor)
+    expected = reduce(nearest(samples, SCALE), rows=whole.rows, columns=whole.columns)
+    assert np.array_equal(made, expected[way.out.slices])
 
 
 MEASURED = """
