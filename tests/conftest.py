@@ -14,8 +14,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from support.networks import write_nearest, write_random_rrdb
 from support.pictures import skimage_photo
 from support.places import REPOSITORY
-from support.quiet import QuietLast, order
+from support.quiet import QuietLast, how_it_ended, order
 from xdist.remote import Producer
+from xdist.workermanage import WorkerController
 
 from enlarger import tracing
 from enlarger.config import GROUPS
@@ -44,6 +45,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> QuietLast | None:
     """Return the scheduler of ``make test``; with another ``--dist``, pytest-xdist has its own."""
     return QuietLast(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: WorkerController, error: object | None) -> None:
+    """Print how a worker ended that crashed."""
+    if error:
+        node.config.get_terminal_writer().line(f"\n{how_it_ended(node)}")
 
 
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"

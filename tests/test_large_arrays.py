@@ -21,6 +21,7 @@ from enlarger.large_arrays import (
     LEAST_BYTES,
     BlockPool,
     large_array,
+    release_idle,
     release_regularly,
 )
 
@@ -124,6 +125,15 @@ def test_idle_blocks_are_released(pool: BlockPool) -> None:
     pool.release(0)
     assert pool.idle_bytes == 0
     pool.release(0)
+
+
+def test_process_releases_its_blocks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If it is told to."""
+    monkeypatch.setattr("enlarger.large_arrays._pool", pool := BlockPool(64 * MIB))
+    large_array((2 * MIB,), np.uint8)
+    assert pool.idle_bytes == 2 * MIB
+    release_idle()
+    assert pool.idle_bytes == 0
 
 
 async def test_process_releases_its_blocks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ LEAST_BYTES = 1 << 20
 LARGEST_BYTES = 32 << 20
 """Larger arrays are rare, and the time that their pages take is small beside that of their work."""
 
-_IDLE_BYTES = 160 << 20
+_IDLE_BYTES = 192 << 20
 """Two pictures of 4 megapixels, with their tiles and files, at work at the same time."""
 
 _IDLE_S = 10.0
@@ -104,6 +104,11 @@ _pool = BlockPool(_IDLE_BYTES)
 def large_array(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     """Return an array with undefined contents, from the blocks of this process."""
     return _pool.array(shape, dtype)
+
+
+def release_idle() -> None:
+    """Return all blocks of this process that are idle to the system, at once."""
+    _pool.release(0)
 
 
 async def release_regularly() -> None:

@@ -18,7 +18,7 @@ from support.pictures import noise16
 from enlarger.engine.tile import ModelFacts
 from enlarger.geometry.rect import Pixels, Rect
 from enlarger.geometry.route import Route, route
-from enlarger.large_arrays import large_array
+from enlarger.large_arrays import BlockPool, large_array
 from enlarger.picture.resample import reduce
 from enlarger.pipeline.planes import Goal, Plane, Source
 
@@ -119,6 +119,21 @@ def test_samples_of_an_earlier_picture_never_show(factor: int, region: Rect | No
     whole = way_of(samples, factor)
     expected = reduce(nearest(samples, SCALE), rows=whole.rows, columns=whole.columns)
     assert np.array_equal(made, expected[way.out.slices])
+
+
+def test_large_canvas_leaves_no_memory_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks that earlier tiles have left return to the system: a large picture needs all the memory that there is."""
+    monkeypatch.setattr("enlarger.large_arrays._pool", pool := BlockPool(1 << 30))
+    samples = noise16(40, 30, 3)
+    way = way_of(samples, 4)
+    for largest_bytes, left_bytes in ((1 << 20, 2 << 20), (1000, 0)):
+        monkeypatch.setattr("enlarger.pipeline.planes.LARGEST_BYTES", largest_bytes)
+        plane, _ = plane_of(samples, way)
+        for box, pixels in zip(way.passes[0].boxes, tiles(samples, way), strict=True):
+            large_array((1 << 20,), np.uint16)
+            plane.paste(box, pixels)
+            plane.finish()
+        assert pool.idle_bytes == left_bytes
 
 
 MEASURED = """

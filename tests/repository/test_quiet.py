@@ -14,7 +14,7 @@ from support.quiet import alone_in
 
 CONFTEST = """
 import pytest
-from support.quiet import QuietLast, order
+from support.quiet import QuietLast, how_it_ended, order
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
@@ -22,6 +22,10 @@ def pytest_collection_modifyitems(items):
 
 def pytest_xdist_make_scheduler(config, log):
     return QuietLast(config, log)
+
+def pytest_testnodedown(node, error):
+    if error:
+        print(how_it_ended(node))
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "alone: runs last")
@@ -97,10 +101,18 @@ def test_marked_tests_run_after_all_others_and_alone(tmp_path: Path) -> None:
     assert len({test[2] for test in tests if test[0] == "alone"}) == 1
 
 
-def test_worker_that_crashes_is_replaced(tmp_path: Path) -> None:
-    """The test that ended it fails. All others run, and the marked ones alone."""
-    done = distributed(tmp_path, test_d="import os\n\ndef test_end():\n    os._exit(1)\n")
+@pytest.mark.parametrize(
+    ("end", "how"),
+    [
+        ("os._exit(3)", "exited with status 3"),
+        ("os.kill(os.getpid(), 9)", "was ended by signal 9"),
+    ],
+)
+def test_worker_that_crashes_is_replaced(tmp_path: Path, end: str, how: str) -> None:
+    """The test that ended it fails, and how the process ended is printed. All others run, and the marked ones alone."""
+    done = distributed(tmp_path, test_d=f"import os\n\ndef test_end():\n    {end}\n")
     assert done.returncode == 1, done.stderr
+    assert how in done.stdout
     assert "1 failed, 15 passed in " in done.stdout.splitlines()[-1]
     assert len(recorded(tmp_path)) == 15
     assert_alone(tmp_path)

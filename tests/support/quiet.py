@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 from functools import cache
 from pathlib import Path
 
@@ -85,6 +86,19 @@ class QuietLast(LoadFileScheduling):  # type: ignore[misc]  # pytest-xdist has n
             if each in self.registered_collections and self.workqueue:
                 self._reschedule(each)
         return left[0][1] if left else None
+
+
+def how_it_ended(node: WorkerController) -> str:
+    """Return a line about a worker that crashed: the exit status of its process, or the signal that ended it.
+
+    pytest-xdist only reports the test during which it happened.
+    """
+    try:
+        status = node.gateway._io.popen.wait(timeout=5)
+    except subprocess.TimeoutExpired:
+        return f"{node.gateway.id} closed its connection and still runs"
+    ended = f"exited with status {status}" if status >= 0 else f"was ended by signal {-status}"
+    return f"{node.gateway.id}, process {node.gateway._io.popen.pid}, {ended}"
 
 
 LONG = ("tests/service/", "tests/repository/test_doc_blocks.py")

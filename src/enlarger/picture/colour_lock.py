@@ -154,7 +154,7 @@ class ColourLock:
         smooth = large_array((channels, bottom - top + 2, width), np.float32)
         # How often each pixel counts: of a box that is the same in both directions, the product.
         down, across = (_box_sums_of_ones(length) for length in (height, width))
-        weight = down[first:stop, np.newaxis] * across * self._scale**2
+        weights = down[first:stop, np.newaxis] * self._scale**2
         # The rows of ``smooth`` that are not copies of the row at the border.
         made = slice(first - (top - 1 - self._drift_top), stop - (top - 1 - self._drift_top))
         plane = large_array((stop - first, width), np.int64)
@@ -164,7 +164,9 @@ class ColourLock:
                     first:stop
                 ]
             for part in _parts(stop - first):
-                smooth[channel, made][part] = _blurred_across(plane[part]) / weight[part]
+                smooth[channel, made][part] = _blurred_across(plane[part]) / (
+                    weights[part] * across
+                )
         if made.start == 1:
             smooth[:, 0] = smooth[:, 1]
         if made.stop < smooth.shape[1]:

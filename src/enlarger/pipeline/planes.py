@@ -17,7 +17,7 @@ from enlarger.geometry.axis import Axis
 from enlarger.geometry.rect import Rect
 from enlarger.geometry.route import Pass
 from enlarger.geometry.tiles import TileBox
-from enlarger.large_arrays import LARGEST_BYTES, large_array
+from enlarger.large_arrays import LARGEST_BYTES, large_array, release_idle
 from enlarger.memory import large_block
 from enlarger.picture.colour_lock import ColourLock
 from enlarger.picture.extremes import Extremes
@@ -218,8 +218,11 @@ class _Canvas:
 
     def forget(self, rows: int) -> None:
         """Give back the memory of the first rows, which are not read again."""
+        if self._memory is None:
+            return
+        release_idle()  # the memory of its tiles, too: a large picture needs all that there is
         until = rows * self._row_bytes // _GIVEN_BACK_BYTES * _GIVEN_BACK_BYTES
-        if self._memory is not None and until > self._forgotten_bytes:
+        if until > self._forgotten_bytes:
             self._memory.madvise(
                 mmap.MADV_DONTNEED, self._forgotten_bytes, until - self._forgotten_bytes
             )
