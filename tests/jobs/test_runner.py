@@ -284,6 +284,27 @@ async def test_lost_job_is_dropped(scene: Scene, playing: Playing) -> None:
     assert await scene.blobs.keys(job) == [f"{job}/work/input"]
 
 
+async def test_job_that_is_canceled_while_it_is_claimed_is_not_begun(
+    scene: Scene, playing: Playing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its row may be canceled before the claim has returned; the runner goes on with the next job."""
+    job, next_job = await scene.queued(), await scene.queued()
+    claim = scene.rows.queue.claim
+
+    async def canceled_meanwhile(*args: Any, **values: Any) -> Job | None:
+        claimed = await claim(*args, **values)
+        if claimed is not None and claimed.id == job:
+            await scene.rows.jobs.update(job, states=("running",), state="canceled")
+            runner.drop(job)
+        return claimed
+
+    monkeypatch.setattr(scene.rows.queue, "claim", canceled_meanwhile)
+    async with playing(scene.made) as runner:
+        assert (await scene.until(next_job, has_ended)).state == "succeeded"
+        assert (await scene.now(job)).state == "canceled"
+    assert len(scene.scripts[0].ran) == 1
+
+
 async def test_leaving_gives_back(scene: Scene, playing: Playing) -> None:
     """A runner that stops releases its jobs at once. They keep their files and their state, and the attempt does not count."""
     job = await scene.queued()

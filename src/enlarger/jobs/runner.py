@@ -71,6 +71,9 @@ class Runner:
         self._clock = clock
         self._running: dict[str, asyncio.Task[None]] = {}
         self._progress: dict[str, JobProgress] = {}
+        self._dropped: set[str] = set()
+        """Jobs that were dropped since the last claim began, for the claim may return one of them."""
+
         self._wake = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
 
@@ -98,6 +101,8 @@ class Runner:
         """Stop the work on a job, if it runs here: no new tile of it is begun."""
         if job_id in self._running:
             self._running[job_id].cancel()
+        else:
+            self._dropped.add(job_id)
 
     def held_values(self) -> dict[str, Any]:
         """Return the columns of a job that is begun here now."""
@@ -130,12 +135,14 @@ class Runner:
             self._wake.clear()
             try:
                 while len(self._running) < self._places and self._takes():
+                    self._dropped.clear()
                     job = await self._rows.queue.claim(
                         self.holder, now=self._clock(), lease_s=LEASE_S, exclude=list(self._running)
                     )
                     if job is None:
                         break
-                    self.begin(job)
+                    if job.id not in self._dropped:
+                        self.begin(job)
                 away.over()
             except EnlargerError as error:  # the database is away: it comes back
                 if (left_out := away.occurred()) is not None:

@@ -31,17 +31,20 @@ async def test_cancelled_job_ends_at_once(start: Start, models: list[ModelFacts]
     engine = HeldEngine(models)
     gateway = await start(engine)
     jobs = [await queued(gateway, picture(seed)) for seed in range(4)]
+    blobs = Path(gateway.gateway.settings.blobs_place)
     await until(lambda: gateway.load() == 3)
     for job in (jobs[0], jobs[3], jobs[0]):
         async with gateway.http.delete(job["links"]["self"]) as response:
             assert (response.status, (await response.json())["state"]) == (200, "canceled")
         async with gateway.http.get(job["links"]["result"]) as response:
             await problem_of(response, 409, "job_without_result")
-        assert not (Path(gateway.gateway.settings.blobs_place) / job["id"]).exists()
     await until(lambda: gateway.load() == 2)
+    # A preview that was being written is deleted once its job has stopped.
+    await until(lambda: not any((blobs / job["id"]).exists() for job in (jobs[0], jobs[3])))
     engine.let_go()
     for job in jobs[1:3]:
         await ended(gateway, job)
+    assert not any((blobs / job["id"]).exists() for job in (jobs[0], jobs[3]))
 
 
 async def test_result_is_kept_once(start: Start, tmp_path: Path) -> None:
