@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from itertools import combinations
@@ -116,6 +117,13 @@ def test_worker_that_crashes_is_replaced(tmp_path: Path, end: str, how: str) -> 
     assert "1 failed, 15 passed in " in done.stdout.splitlines()[-1]
     assert len(recorded(tmp_path)) == 15
     assert_alone(tmp_path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_no_library_has_replaced_what_signals_do() -> None:
+    """Python ignores SIGPIPE. Go's runtime, for one, does not, and then a connection that closes may end a worker."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    assert int(status["SigIgn"], 16) >> (signal.SIGPIPE - 1) & 1
 
 
 MARKED = [
