@@ -148,13 +148,11 @@ class ColourLock:
             (C, rows + 2, W): LR rows from ``top`` to ``bottom`` and one more on either side, to interpolate. Beyond the
             border lies what lies at the border.
         """
-        channels, height, width = self._drift.shape
+        channels, _, width = self._drift.shape
         first = max(0, top - 1) - self._drift_top
         stop = min(self._source.shape[1], bottom + 1) - self._drift_top
         smooth = large_array((channels, bottom - top + 2, width), np.float32)
-        # How often each pixel counts: of a box that is the same in both directions, the product.
-        down, across = (_box_sums_of_ones(length) for length in (height, width))
-        weights = down[first:stop, np.newaxis] * self._scale**2
+        weights = self._weights(slice(first, stop))
         # The rows of ``smooth`` that are not copies of the row at the border.
         made = slice(first - (top - 1 - self._drift_top), stop - (top - 1 - self._drift_top))
         plane = large_array((stop - first, width), np.int64)
@@ -163,15 +161,29 @@ class ColourLock:
                 plane[:, part] = _blurred_down(self._drift[channel, :, part], self._scale)[
                     first:stop
                 ]
-            for part in _parts(stop - first):
-                smooth[channel, made][part] = _blurred_across(plane[part]) / (
-                    weights[part] * across
-                )
+            for part, weight in weights:
+                smooth[channel, made][part] = _blurred_across(plane[part]) / weight
         if made.start == 1:
             smooth[:, 0] = smooth[:, 1]
         if made.stop < smooth.shape[1]:
             smooth[:, -1] = smooth[:, -2]
         return smooth
+
+    def _weights(self, rows: slice) -> list[tuple[slice, Integers]]:
+        """Return how often each pixel counts in a blur, for a part of the rows after the other, to be broadcast.
+
+        A box is the same in both directions, so this is the product of how often it counts in each.
+        """
+        _, height, width = self._drift.shape
+        down, across = (_box_sums_of_ones(length) for length in (height, width))
+        across *= self._scale**2
+        weights = []
+        for part in _parts(rows.stop - rows.start):
+            counts = down[rows][part]
+            if counts.min() == counts.max():  # no border is near
+                counts = counts[:1]
+            weights.append((part, counts[:, np.newaxis] * across))
+        return weights
 
 
 def _blocks(sums: Sums, scale: int, channels: int) -> Iterator[Sums]:
