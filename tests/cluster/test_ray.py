@@ -258,8 +258,12 @@ def test_gateways_have_equal_shares(
     def load(service: RunningService) -> None:
         """Send one picture after the other, and count those that are done while both gateways are busy."""
         while not stop.is_set():
-            assert upscaled(service, picture, model="realesrgan-x4plus")[0] == 200
-            done[service.url] += 1
+            status, _ = upscaled(service, picture, model="realesrgan-x4plus")
+            assert status in (
+                200,
+                202,
+            )  # the latter if this machine needs longer than a request waits
+            done[service.url] += status == 200
 
     with (
         RunningService(tmp_path, settings, arguments=("--engine", "ray")) as other,
