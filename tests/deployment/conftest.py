@@ -9,7 +9,7 @@ from support.images import Builder, Image
 from support.pictures import encoded, skimage_photo
 
 # ``make test`` collects this folder as well, and does not install what only ``make packaging`` needs.
-collect_ignore = [] if find_spec("helm_python") else ["test_kubernetes.py"]
+collect_ignore = [] if find_spec("kubernetes_validate") else ["test_kubernetes.py"]
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,8 @@
 """Helm, in a process of its own.
 
-Its library contains the runtime of Go, which replaces what the process does on SIGPIPE and SIGSEGV. A worker of the tests
-that had imported it ended now and then without a word, in a test that had nothing to do with Helm.
+Its library contains the runtime of Go, which replaces what the process does on SIGPIPE and SIGSEGV. Twice, a worker of the
+tests that had imported it ended without a word, in tests that have nothing to do with Helm but close connections. That
+this was the reason is likely, and not proved.
 """
 
 from __future__ import annotations

@@ -93,12 +93,13 @@ def how_it_ended(node: WorkerController) -> str:
 
     pytest-xdist only reports the test during which it happened.
     """
+    process = node.gateway._io.popen  # execnet has no public name for it
     try:
-        status = node.gateway._io.popen.wait(timeout=5)
+        status = process.wait(timeout=5)
     except subprocess.TimeoutExpired:
         return f"{node.gateway.id} closed its connection and still runs"
     ended = f"exited with status {status}" if status >= 0 else f"was ended by signal {-status}"
-    return f"{node.gateway.id}, process {node.gateway._io.popen.pid}, {ended}"
+    return f"{node.gateway.id}, process {process.pid}, {ended}"
 
 
 LONG = ("tests/service/", "tests/repository/test_doc_blocks.py")

@@ -72,7 +72,7 @@ class Runner:
         self._running: dict[str, asyncio.Task[None]] = {}
         self._progress: dict[str, JobProgress] = {}
         self._dropped: set[str] = set()
-        """Jobs that were dropped since the last claim began, for the claim may return one of them."""
+        """Jobs that were canceled since the last claim began, for the claim may return one of them."""
 
         self._wake = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
@@ -98,11 +98,9 @@ class Runner:
         return job_id in self._running
 
     def drop(self, job_id: str) -> None:
-        """Stop the work on a job, if it runs here: no new tile of it is begun."""
-        if job_id in self._running:
-            self._running[job_id].cancel()
-        else:
-            self._dropped.add(job_id)
+        """Stop the work on a job that was canceled, if it runs here: no new tile of it is begun."""
+        self._dropped.add(job_id)
+        self._stop(job_id)
 
     def held_values(self) -> dict[str, Any]:
         """Return the columns of a job that is begun here now."""
@@ -179,7 +177,11 @@ class Runner:
                     log.exception("internal_error", left_out=left_out)
                 continue
             for job_id in set(held) - still:
-                self.drop(job_id)
+                self._stop(job_id)
+
+    def _stop(self, job_id: str) -> None:
+        if job_id in self._running:
+            self._running[job_id].cancel()
 
     def _start(
         self,
