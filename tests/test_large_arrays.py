@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import mmap
 import subprocess
 import sys
 import threading
@@ -20,18 +21,31 @@ from enlarger.large_arrays import (
     LARGEST_BYTES,
     LEAST_BYTES,
     BlockPool,
+    Loan,
     large_array,
+    lend,
     release_idle,
     release_regularly,
 )
+from enlarger.memory import large_block
+from enlarger.shared_blocks import SharedBlock, can_share, write_to
 
 MIB = 1 << 20
 
+Pool = BlockPool[mmap.mmap]
+
+shares = pytest.mark.skipif(not can_share(), reason="only Linux has such blocks")
+
+
+def pool_of(idle_bytes: int) -> Pool:
+    """Return a pool of its own for blocks of this process."""
+    return BlockPool(idle_bytes, large_block, lambda _: True)
+
 
 @pytest.fixture
-def pool() -> BlockPool:
-    """Return a pool of its own, with room for 64 MiB."""
-    return BlockPool(64 * MIB)
+def pool() -> Pool:
+    """Return a pool with room for 64 MiB."""
+    return pool_of(64 * MIB)
 
 
 def address(array: npt.NDArray[Any]) -> int:
@@ -45,7 +59,7 @@ def address(array: npt.NDArray[Any]) -> int:
 )
 def test_array_is_as_asked_for(shape: tuple[int, ...], dtype: type[np.generic]) -> None:
     """Whatever its size, it can be written, all of it."""
-    array = BlockPool(64 * MIB).array(shape, dtype)
+    array = pool_of(64 * MIB).array(shape, dtype)
     assert array.shape == shape
     assert array.dtype == dtype
     assert array.flags.c_contiguous
@@ -54,7 +68,7 @@ def test_array_is_as_asked_for(shape: tuple[int, ...], dtype: type[np.generic]) 
     assert (array == 1).all()
 
 
-def test_memory_is_used_again(pool: BlockPool) -> None:
+def test_memory_is_used_again(pool: Pool) -> None:
     """The next array of the same size lies where the last one lay."""
     first = pool.array((2 * MIB,), np.uint8)
     place = address(first)
@@ -63,7 +77,7 @@ def test_memory_is_used_again(pool: BlockPool) -> None:
     assert address(pool.array((MIB,), np.uint16)) == place
 
 
-def test_size_need_not_be_the_same(pool: BlockPool) -> None:
+def test_size_need_not_be_the_same(pool: Pool) -> None:
     """A little more or less fits as well."""
     place = address(pool.array((2 * MIB,), np.uint8))
     assert address(pool.array((2 * MIB - 999,), np.uint8)) == place
@@ -82,7 +96,7 @@ WAYS_TO_HOLD: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.mark.parametrize("way", WAYS_TO_HOLD)
-def test_memory_in_use_is_never_used_again(pool: BlockPool, way: str) -> None:
+def test_memory_in_use_is_never_used_again(pool: Pool, way: str) -> None:
     """A view of a view, or a buffer, holds the block as the array itself does."""
     array = pool.array((2 * MIB,), np.uint8)
     array.fill(7)
@@ -97,7 +111,7 @@ def test_memory_in_use_is_never_used_again(pool: BlockPool, way: str) -> None:
     assert pool.idle_bytes == 2 * (2 * MIB)
 
 
-def test_small_and_very_large_arrays_are_not_kept(pool: BlockPool) -> None:
+def test_small_and_very_large_arrays_are_not_kept(pool: Pool) -> None:
     """Numpy and the system have their own ways for these."""
     for size in (0, LEAST_BYTES - 1, LARGEST_BYTES + 1):
         pool.array((size,), np.uint8)
@@ -110,14 +124,14 @@ def test_small_and_very_large_arrays_are_not_kept(pool: BlockPool) -> None:
 
 def test_no_more_is_kept_than_is_allowed() -> None:
     """What is beyond returns to the system."""
-    pool = BlockPool(5 * MIB)
+    pool = pool_of(5 * MIB)
     arrays = [pool.array((2 * MIB,), np.uint8) for _ in range(4)]
     assert pool.idle_bytes == 0
     arrays.clear()
     assert pool.idle_bytes == 4 * MIB
 
 
-def test_idle_blocks_are_released(pool: BlockPool) -> None:
+def test_idle_blocks_are_released(pool: Pool) -> None:
     """Those that were idle for long, and not those that were used a moment ago."""
     pool.array((2 * MIB,), np.uint8)
     pool.release(60)
@@ -129,7 +143,7 @@ def test_idle_blocks_are_released(pool: BlockPool) -> None:
 
 def test_process_releases_its_blocks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """If it is told to."""
-    monkeypatch.setattr("enlarger.large_arrays._pool", pool := BlockPool(64 * MIB))
+    monkeypatch.setattr("enlarger.large_arrays._own", pool := pool_of(64 * MIB))
     large_array((2 * MIB,), np.uint8)
     assert pool.idle_bytes == 2 * MIB
     release_idle()
@@ -139,7 +153,7 @@ def test_process_releases_its_blocks_at_once(monkeypatch: pytest.MonkeyPatch) ->
 async def test_process_releases_its_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Once they are idle, without anybody asking."""
     monkeypatch.setattr("enlarger.large_arrays._IDLE_S", 0.01)
-    monkeypatch.setattr("enlarger.large_arrays._pool", pool := BlockPool(64 * MIB))
+    monkeypatch.setattr("enlarger.large_arrays._own", pool := pool_of(64 * MIB))
     large_array((2 * MIB,), np.uint8)
     assert pool.idle_bytes == 2 * MIB
     releasing = asyncio.create_task(release_regularly())
@@ -151,7 +165,7 @@ async def test_process_releases_its_blocks(monkeypatch: pytest.MonkeyPatch) -> N
     releasing.cancel()
 
 
-def test_threads_never_share_a_block(pool: BlockPool) -> None:
+def test_threads_never_share_a_block(pool: Pool) -> None:
     """Each finds in its array what it wrote there, while others take and return blocks and some are released."""
     wrong: list[int] = []
 
@@ -188,3 +202,112 @@ held.append(held)
 """
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout == ran.stderr == ""
+
+
+# Memory that is lent
+
+
+@pytest.fixture
+def shared(monkeypatch: pytest.MonkeyPatch) -> BlockPool[SharedBlock]:
+    """Return the pool of this process, empty."""
+    pool = BlockPool(64 * MIB, SharedBlock, lambda block: not block.is_lent)
+    monkeypatch.setattr("enlarger.large_arrays._shared", pool)
+    return pool
+
+
+def lent(size_bytes: int) -> Loan:
+    """Lend memory of this size."""
+    loan = lend(size_bytes)
+    assert loan is not None
+    return loan
+
+
+def samples(value: int, size_bytes: int = 2 * MIB) -> npt.NDArray[np.uint8]:
+    """Return samples of one value."""
+    return np.full(size_bytes, value, np.uint8)
+
+
+@shares
+def test_lent_memory_has_what_was_written(shared: BlockPool[SharedBlock]) -> None:
+    """All of it, and nothing of the block beyond."""
+    loan = lent(2 * MIB - 999)
+    assert write_to(loan.reference, samples(7, 2 * MIB - 999))
+    assert loan.returned() == bytes([7]) * (2 * MIB - 999)
+    assert shared.idle_bytes == 0
+
+
+@shares
+def test_returned_memory_is_lent_again(shared: BlockPool[SharedBlock]) -> None:
+    """Once nothing refers to its contents, which stay until then."""
+    loan = lent(2 * MIB)
+    reference = loan.reference
+    write_to(reference, samples(7))
+    held = np.frombuffer(loan.returned(), np.uint8)[5:9]
+    del loan
+    gc.collect()
+    assert lent(2 * MIB).reference != reference
+    assert held.tolist() == [7] * 4
+    del held
+    gc.collect()
+    assert shared.idle_bytes == 2 * MIB
+    assert lent(2 * MIB).reference == reference
+
+
+@shares
+def test_memory_that_is_not_returned_is_never_lent_again(shared: BlockPool[SharedBlock]) -> None:
+    """A process that was given up may write at any time, and reaches nothing any more."""
+    loan = lent(2 * MIB)
+    reference = loan.reference
+    write_to(reference, samples(7))
+    del loan
+    gc.collect()
+    assert shared.idle_bytes == 0
+    others = [lent(2 * MIB) for _ in range(3)]
+    assert not write_to(reference, samples(9))
+    assert all(not any(other.returned()) for other in others)
+
+
+@shares
+def test_memory_that_was_returned_can_be_lost_later(shared: BlockPool[SharedBlock]) -> None:
+    """Each loan counts for itself."""
+    first = lent(2 * MIB)
+    reference = first.reference
+    first.returned()
+    del first
+    gc.collect()
+    second = lent(2 * MIB)
+    assert second.reference == reference
+    del second
+    gc.collect()
+    assert shared.idle_bytes == 0
+
+
+@shares
+def test_idle_memory_for_others_is_released_as_well(shared: BlockPool[SharedBlock]) -> None:
+    """With all other idle blocks."""
+    lent(2 * MIB).returned()
+    gc.collect()
+    assert shared.idle_bytes == 2 * MIB
+    release_idle()
+    assert shared.idle_bytes == 0
+
+
+@pytest.mark.parametrize("size_bytes", [0, LEAST_BYTES - 1, LARGEST_BYTES + 1])
+def test_little_memory_is_not_lent(size_bytes: int) -> None:
+    """A message brings as much in less time; and very large blocks are not kept."""
+    assert lend(size_bytes) is None
+
+
+@shares
+def test_process_with_too_many_open_files_lends_nothing() -> None:
+    """Its work goes on by other means."""
+    code = """
+import os, resource
+from enlarger.large_arrays import lend
+first = lend(2 << 20)
+resource.setrlimit(resource.RLIMIT_NOFILE, (3 + len(os.listdir("/proc/self/fd")), 4096))
+loans = [lend(2 << 20) for _ in range(10)]
+assert None in loans
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")

@@ -85,7 +85,7 @@ async def serve(
     if note := settings.server.missing_model_dir:
         log.warning("no_models_of_your_own", reason=note)
     listener = server.bind(host, port, variable="--port")
-    if not settings.access.api_keys and not server.is_loopback(host):
+    if not settings.access.api_keys and not config.is_loopback(host):
         log.warning(
             "open_to_everybody",
             host=host,

@@ -2,7 +2,8 @@
 
 A system fills each page with zeros before a process gets it, and a virtual machine may have to get it from its host
 first. For samples that are written once and read once, that takes longer than all the rest. Therefore a block that
-nothing refers to any more is kept for a while, for the next array of about the same size.
+nothing refers to any more is kept for a while, for the next array of about the same size. Such a block can also be lent to
+another process that writes to it.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ import mmap
 import time
 import weakref
 from collections import defaultdict, deque
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from enlarger.memory import large_block
+from enlarger.shared_blocks import SharedBlock, can_share
 
 LEAST_BYTES = 1 << 20
 """Smaller arrays are left to numpy, since malloc uses their memory again by itself."""
@@ -27,19 +30,22 @@ LEAST_BYTES = 1 << 20
 LARGEST_BYTES = 32 << 20
 """Larger arrays are rare, and the time that their pages take is small beside that of their work."""
 
-_IDLE_BYTES = 192 << 20
-"""Two pictures of 4 megapixels, with their tiles and files, at work at the same time."""
+_IDLE_BYTES = 128 << 20
+_IDLE_SHARED_BYTES = 64 << 20
+"""Two pictures of 4 megapixels, with their files and tiles, at work at the same time."""
 
 _IDLE_S = 10.0
 """How long a block is kept."""
 
+Block = TypeVar("Block", bound=mmap.mmap)
 
-class _Idle(NamedTuple):
-    block: mmap.mmap
+
+class _Idle(NamedTuple, Generic[Block]):
+    block: Block
     since_s: float
 
 
-class BlockPool:
+class BlockPool(Generic[Block]):
     """Blocks of memory that go from one array to the next.
 
     Nothing has to be given back: a block is idle again when no array, view or buffer refers to it. Threads and finalizers
@@ -47,11 +53,17 @@ class BlockPool:
 
     Args:
         idle_bytes: size of all idle blocks at most.
+        new_block: makes a block of this many bytes.
+        retire: prepares a block to be idle, and returns whether it can be used again.
     """
 
-    def __init__(self, idle_bytes: int) -> None:
+    def __init__(
+        self, idle_bytes: int, new_block: Callable[[int], Block], retire: Callable[[Block], bool]
+    ) -> None:
         self._limit_bytes = idle_bytes
-        self._idle: defaultdict[int, deque[_Idle]] = defaultdict(deque)
+        self._new_block = new_block
+        self._retire = retire
+        self._idle: defaultdict[int, deque[_Idle[Block]]] = defaultdict(deque)
         """By size; the ones that are idle for longest come first."""
 
     @property
@@ -62,18 +74,25 @@ class BlockPool:
     def array(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
         """Return an array with undefined contents, as ``numpy.empty`` does."""
         count = math.prod(shape)
-        size_bytes = count * np.dtype(dtype).itemsize
-        if not LEAST_BYTES <= size_bytes <= LARGEST_BYTES:
+        if not _is_large(count * np.dtype(dtype).itemsize):
             return np.empty(shape, dtype)
-        size_bytes = _rounded_up(size_bytes)
+        return self.take(count, dtype)[0].reshape(shape)
+
+    def take(self, count: int, dtype: npt.DTypeLike) -> tuple[npt.NDArray[Any], Block]:
+        """Return an array of one dimension with undefined contents, and the block in which it lies.
+
+        Raises:
+            OSError: the system gives no block.
+        """
+        size_bytes = _rounded_up(count * np.dtype(dtype).itemsize)
         try:
             block = self._idle[size_bytes].pop().block
         except IndexError:
-            block = large_block(size_bytes)
+            block = self._new_block(size_bytes)
         flat = np.frombuffer(block, dtype, count)
         # All views of an array refer to its base, and to nothing between.
         weakref.finalize(flat.base, self._take_back, size_bytes, block).atexit = False
-        return flat.reshape(shape)
+        return flat, block
 
     def release(self, idle_s: float) -> None:
         """Return the blocks to the system that were idle for longer."""
@@ -83,13 +102,9 @@ class BlockPool:
                 while blocks[0].since_s <= before:
                     blocks.popleft()
 
-    def _take_back(self, size_bytes: int, block: mmap.mmap) -> None:
-        if self.idle_bytes + size_bytes > self._limit_bytes:
-            return
-        if hasattr(mmap, "MADV_FREE"):
-            # A system that runs short of memory may take the pages. Otherwise they stay.
-            block.madvise(mmap.MADV_FREE)
-        self._idle[size_bytes].append(_Idle(block, time.monotonic()))
+    def _take_back(self, size_bytes: int, block: Block) -> None:
+        if self.idle_bytes + size_bytes <= self._limit_bytes and self._retire(block):
+            self._idle[size_bytes].append(_Idle(block, time.monotonic()))
 
 
 def _rounded_up(size_bytes: int) -> int:
@@ -98,21 +113,73 @@ def _rounded_up(size_bytes: int) -> int:
     return -(-size_bytes // step) * step
 
 
-_pool = BlockPool(_IDLE_BYTES)
+def _is_large(size_bytes: int) -> bool:
+    return LEAST_BYTES <= size_bytes <= LARGEST_BYTES
+
+
+def _let_go(block: mmap.mmap) -> bool:
+    """Allow a system that runs short of memory to take the pages of a block. Otherwise they stay."""
+    if hasattr(mmap, "MADV_FREE"):
+        block.madvise(mmap.MADV_FREE)
+    return True
+
+
+_own = BlockPool(_IDLE_BYTES, large_block, _let_go)
+_shared = BlockPool(_IDLE_SHARED_BYTES, SharedBlock, lambda block: not block.is_lent)
 
 
 def large_array(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     """Return an array with undefined contents, from the blocks of this process."""
-    return _pool.array(shape, dtype)
+    return _own.array(shape, dtype)
+
+
+class Loan:
+    """Memory that another process writes to.
+
+    Args:
+        size_bytes: its size.
+
+    Raises:
+        OSError: the system gives no such memory.
+    """
+
+    def __init__(self, size_bytes: int) -> None:
+        self._array, self._block = _shared.take(size_bytes, np.uint8)
+        self._block.is_lent = True
+
+    @property
+    def reference(self) -> str:
+        """By which the other process finds the memory; see ``write_to``."""
+        return self._block.reference
+
+    def returned(self) -> memoryview:
+        """Return the contents, once the other process has said that it wrote them and will write no more.
+
+        Memory that is never returned is not used again.
+        """
+        self._block.is_lent = False
+        return self._array.data
+
+
+def lend(size_bytes: int) -> Loan | None:
+    """Return memory of this size for another process to write to; None where that is not possible or not worth it."""
+    if not (can_share() and _is_large(size_bytes)):
+        return None
+    try:
+        return Loan(size_bytes)
+    except OSError:
+        return None
 
 
 def release_idle() -> None:
     """Return all blocks of this process that are idle to the system, at once."""
-    _pool.release(0)
+    for pool in (_own, _shared):
+        pool.release(0)
 
 
 async def release_regularly() -> None:
     """Return blocks of this process to the system once they are idle, until this is cancelled."""
     while True:
         await asyncio.sleep(_IDLE_S)
-        _pool.release(_IDLE_S)
+        for pool in (_own, _shared):
+            pool.release(_IDLE_S)

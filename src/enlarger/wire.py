@@ -26,6 +26,12 @@ PROTOCOL = 1
 
 MEDIA_TYPE = "application/octet-stream"
 
+MEMORY_HEADER = "Tile-Memory"
+"""In a request, memory of the gateway into which a server that can reach it writes the upscaled tile. Its response then
+has ``WRITTEN`` under this name, and no body."""
+
+WRITTEN = "written"
+
 OPTION_NAMES = ("denoise",)
 """Options of a tile that the contract can carry. The model's facts say which of them it supports."""
 
@@ -35,8 +41,16 @@ Buffer = bytes | memoryview
 """The body of a message."""
 
 
-def request_headers(request: TileRequest, *, left_s: float) -> dict[str, str]:
-    """Return the headers of ``POST /tiles``. ``left_s`` is the time until the deadline, because clocks differ."""
+def request_headers(
+    request: TileRequest, *, left_s: float, memory: str | None = None
+) -> dict[str, str]:
+    """Return the headers of ``POST /tiles``.
+
+    Args:
+        request: the tile.
+        left_s: the time until the deadline, because clocks differ.
+        memory: memory for the result, if it is offered.
+    """
     height, width, channels = request.pixels.shape
     return {
         "Content-Type": MEDIA_TYPE,
@@ -52,6 +66,7 @@ def request_headers(request: TileRequest, *, left_s: float) -> dict[str, str]:
         # A CPU needs no name: all of them make the same samples.
         **({"Tile-Device": request.device} if request.device not in {"", CPU.id} else {}),
         **_keep_header(request),
+        **({MEMORY_HEADER: memory} if memory is not None else {}),
         **{f"Tile-{name.capitalize()}": repr(value) for name, value in request.options.items()},
     }
 

@@ -32,6 +32,7 @@ from enlarger.errors import (
     OutOfMemory,
     WrongOutput,
 )
+from enlarger.shared_blocks import SharedBlock, can_share
 
 
 @pytest.fixture
@@ -122,6 +123,32 @@ async def test_answer_says_what_it_is_and_what_ran(server: RunningServer) -> Non
         "x-request-id": "r-42",
     }
     assert {name: answer.headers[name] for name in expected} == expected
+    assert answer.body == nearest(TILE, 4).tobytes()
+
+
+@pytest.mark.skipif(not can_share(), reason="only Linux has such memory")
+async def test_samples_are_written_to_memory_that_is_offered(server: RunningServer) -> None:
+    """The headers are those of every answer, with one more, and there is no body."""
+    block = SharedBlock(8192)
+    answer = await posted(server, tile_memory=block.reference)
+    assert (answer.status, answer.body) == (200, b"")
+    assert answer.headers["tile-memory"] == "written"
+    assert answer.headers["tile-shape"] == "32,40,3"
+    assert answer.headers["tile-engine"] == "nearest"
+    expected = nearest(TILE, 4).tobytes()
+    assert block[:] == expected + bytes(8192 - len(expected))
+
+
+@pytest.mark.parametrize(
+    "memory",
+    ["", "1,1,enlarger-" + "0" * 32, "/etc/passwd", "0,0,../../dev/shm/x", "-1,9,x", "," * 4000],
+)
+async def test_memory_that_cannot_be_reached_is_not_written(
+    server: RunningServer, memory: str
+) -> None:
+    """The answer is the one without it."""
+    answer = await posted(server, tile_memory=memory)
+    assert "tile-memory" not in answer.headers
     assert answer.body == nearest(TILE, 4).tobytes()
 
 

@@ -19,6 +19,7 @@ from enlarger.engine.tile import ModelFacts
 from enlarger.geometry.rect import Pixels, Rect
 from enlarger.geometry.route import Route, route
 from enlarger.large_arrays import BlockPool, large_array
+from enlarger.memory import large_block
 from enlarger.picture.resample import reduce
 from enlarger.pipeline.planes import Goal, Plane, Source
 
@@ -123,7 +124,8 @@ def test_samples_of_an_earlier_picture_never_show(factor: int, region: Rect | No
 
 def test_large_canvas_leaves_no_memory_idle(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks that earlier tiles have left return to the system: a large picture needs all the memory that there is."""
-    monkeypatch.setattr("enlarger.large_arrays._pool", pool := BlockPool(1 << 30))
+    pool = BlockPool(1 << 30, large_block, lambda _: True)
+    monkeypatch.setattr("enlarger.large_arrays._own", pool)
     samples = noise16(40, 30, 3)
     way = way_of(samples, 4)
     for largest_bytes, left_bytes in ((1 << 20, 2 << 20), (1000, 0)):

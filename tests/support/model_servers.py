@@ -103,14 +103,19 @@ class Connection:
 
 @asynccontextmanager
 async def running(
-    engine: Engine, *, ready: bool = True, token: str | None = None, gateways: int = 8
+    engine: Engine,
+    *,
+    ready: bool = True,
+    token: str | None = None,
+    gateways: int = 8,
+    host: str = "127.0.0.1",
 ) -> AsyncIterator[RunningServer]:
     """A model server around ``engine`` on a free port for so many gateways, taking tiles at once if ``ready``."""
     service = Lifecycle(drain_s=5)
     server = ModelServer(engine, service, token=token, gateways=gateways)
     if ready:
         server.open()
-    listener = bind("127.0.0.1", 0, variable="--port")
+    listener = bind(host, 0, variable="--port")
     port = listener.getsockname()[1]
     serving = asyncio.create_task(serve(server.asgi(), listener=listener, service=service))
     try:

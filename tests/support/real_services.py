@@ -31,9 +31,14 @@ def server_entries(service: RunningService) -> list[dict[str, Any]]:
     return entries
 
 
+def logged_in(log: Path) -> list[dict[str, Any]]:
+    """All lines of a log, each of which is JSON."""
+    return [json.loads(line) for line in log.read_text().splitlines()]
+
+
 def logged(service: RunningService) -> list[dict[str, Any]]:
     """All lines of the log, each of which is JSON."""
-    return [json.loads(line) for line in service.log.read_text().splitlines()]
+    return logged_in(service.log)
 
 
 def alive(pid: int) -> bool:

@@ -8,6 +8,7 @@ A group of settings is a module: ``server``, ``limits``, ``pool``, ``jobs``, ``f
 from __future__ import annotations
 
 from enlarger.config.access import AccessSettings, ApiKey, Network, RateLimit, SigningKey
+from enlarger.config.addresses import is_loopback
 from enlarger.config.environment import (
     bucket_endpoint,
     bucket_region,
@@ -60,6 +61,7 @@ __all__ = [
     "check_names",
     "cores",
     "inherited",
+    "is_loopback",
     "load",
     "may_be_coloured",
     "shown_settings",

@@ -17,6 +17,14 @@ def is_port(text: str) -> bool:
     return re.fullmatch("[0-9]{1,5}", text) is not None and 1 <= int(text) <= 65535
 
 
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine reaches what listens there."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def read_network(text: object, *, allowed: str) -> IPv4Network | IPv6Network:
     """Read a network. An address becomes a network of one; IPv4 that is mapped into IPv6 becomes IPv4.
 

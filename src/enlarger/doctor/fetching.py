@@ -24,7 +24,7 @@ class FetchFacts:
 
 def gather(settings: Settings, host: str) -> FetchFacts:
     """Read the rule."""
-    from enlarger.asgi.server import is_loopback
+    from enlarger.config import is_loopback
     from enlarger.fetch.rule import FetchRule
 
     rule = FetchRule.parse(settings.fetch.rule)

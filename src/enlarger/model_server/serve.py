@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from enlarger.asgi.server import Lifecycle, bind, is_loopback
+from enlarger.asgi.server import Lifecycle, bind
 from enlarger.asgi.server import serve as serve_asgi
-from enlarger.config import ServerSettings
+from enlarger.config import ServerSettings, is_loopback
 from enlarger.engine.factory import make_engine
 from enlarger.engine.shelf import models_in, offer_those_in
 from enlarger.errors import ConfigError

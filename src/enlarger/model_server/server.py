@@ -48,7 +48,16 @@ from enlarger.geometry.rect import Pixels
 from enlarger.memory import rss_bytes
 from enlarger.reasons import reason_of
 from enlarger.repeated import Repeated
-from enlarger.wire import PROTOCOL, ModelDefaults, facts_to_json, read_request, result_headers
+from enlarger.shared_blocks import write_to
+from enlarger.wire import (
+    MEMORY_HEADER,
+    PROTOCOL,
+    WRITTEN,
+    ModelDefaults,
+    facts_to_json,
+    read_request,
+    result_headers,
+)
 
 log = structlog.get_logger()
 
@@ -157,6 +166,8 @@ class ModelServer:
             self._tiles_done += 1
             self._metrics.observe(tile, result)
         pixels = np.ascontiguousarray(result.pixels)
+        if MEMORY_HEADER in request.headers and write_to(request.headers[MEMORY_HEADER], pixels):
+            return Response(b"", headers={**result_headers(result), MEMORY_HEADER: WRITTEN})
         headers = {**result_headers(result), "Content-Length": str(pixels.nbytes)}
         return Response(_pieces(pixels), headers=headers)
 

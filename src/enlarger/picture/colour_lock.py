@@ -59,7 +59,6 @@ class ColourLock:
         height, width, channels = source.shape
         self._result = result.reshape(height, scale, width * scale * channels, copy=False)
         self._source = source.transpose(2, 0, 1)
-        self._across = _Across(width, channels, scale)
         self._scale = scale
         self._locked = locked
         self._settled = 0
@@ -91,7 +90,8 @@ class ColourLock:
         for band in self._bands(top, bottom):
             samples = self._samples(band)
             if smooth is not None:
-                wide = self._across.enlarged(smooth[:, band.start - top : band.stop - top + 2])
+                part = smooth[:, band.start - top : band.stop - top + 2]
+                wide = _enlarged_across(part, self._scale)
                 # Floats hold whole numbers of this size exactly.
                 samples -= _enlarged_down(wide, self._scale)
                 np.clip(samples, np.float32(0), _MOST, out=samples)
@@ -256,32 +256,26 @@ def _box_sums_down(plane: Integers) -> Integers:
     return boxes
 
 
-class _Across:
-    """Linear interpolation along rows."""
-
-    def __init__(self, width: int, channels: int, scale: int) -> None:
-        self._offsets = [_offset(phase, scale) for phase in range(scale)]
-        # The phases and channels of a pixel go beside each other.
-        self._order = np.arange(scale * channels * width).reshape(-1, width).T.ravel()
-
-    def enlarged(self, smooth: Floats) -> Floats:
-        """Enlarge (C, rows, W) to (rows, W * scale * C)."""
-        channels, rows, width = smooth.shape
-        # Beyond the border lies what lies at the border.
-        padded = np.concatenate([smooth[:, :, :1], smooth, smooth[:, :, -1:]], axis=2)
-        phases = np.empty((rows, len(self._offsets), channels, width), np.float32)
-        for phase, offset in enumerate(self._offsets):
-            share = np.float32(abs(offset))
-            made = np.multiply(smooth, 1 - share, out=phases[:, phase].swapaxes(0, 1))
-            made += (padded[:, :, :-2] if offset < 0 else padded[:, :, 2:]) * share
-        return phases.reshape(rows, -1).take(self._order, axis=1)
+def _enlarged_across(smooth: Floats, scale: int) -> Floats:
+    """Interpolate linearly along rows: (C, rows, W) to (rows, W * scale * C)."""
+    channels, rows, width = smooth.shape
+    # Beyond the border lies what lies at the border.
+    padded = np.concatenate([smooth[:, :, :1], smooth, smooth[:, :, -1:]], axis=2)
+    wide = np.empty((rows, width, scale, channels), np.float32)
+    phases = wide.transpose(2, 3, 0, 1)
+    for phase in range((scale + 1) // 2):
+        # A sample and its mirror image in the pixel are as far from the centre.
+        share = np.float32(abs(_offset(phase, scale)))
+        near, beside = smooth * (1 - share), padded * share
+        np.add(near, beside[:, :, :-2], out=phases[phase])
+        np.add(near, beside[:, :, 2:], out=phases[scale - 1 - phase])
+    return wide.reshape(rows, -1)
 
 
 def _enlarged_down(wide: Floats, scale: int) -> Floats:
     """Interpolate linearly down columns, and round: (rows + 2, N) to (rows, scale, N)."""
     enlarged: Floats = large_array((len(wide) - 2, scale, wide.shape[1]), np.float32)
     for phase in range((scale + 1) // 2):
-        # A sample and its mirror image in the pixel are as far from the centre.
         share = np.float32(abs(_offset(phase, scale)))
         near, beside = wide[1:-1] * (1 - share), wide * share
         np.add(near, beside[:-2], out=enlarged[:, phase])

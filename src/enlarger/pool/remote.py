@@ -11,6 +11,7 @@ import aiohttp
 import numpy as np
 
 from enlarger import tracing
+from enlarger.config import is_loopback
 from enlarger.engine.tile import EngineFacts, ModelFacts, Need, TileRequest, TileResult
 from enlarger.errors import (
     BadTile,
@@ -25,11 +26,13 @@ from enlarger.errors import (
     Unauthorized,
     by_code,
 )
-from enlarger.large_arrays import large_array
+from enlarger.large_arrays import Loan, large_array, lend
 from enlarger.pool.health import State
 from enlarger.reasons import reason_of
 from enlarger.wire import (
+    MEMORY_HEADER,
     PROTOCOL,
+    WRITTEN,
     Buffer,
     facts_from_json,
     read_result,
@@ -81,6 +84,10 @@ class RemoteEngine:
         self.given_up: str | None = None
         """Why the server is not started again; None while it is."""
 
+        self._instance: str | None = None
+        self._writes_memory = True
+        """Whether the server can write to memory of this process, as far as is known."""
+
         self._session = session
         self._headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
         self._facts = _NO_FACTS
@@ -121,6 +128,8 @@ class RemoteEngine:
             reason = f"{self.address} answers, but not as a model server does"
             readiness = Readiness(State.GONE, reason=reason)
         self._facts = readiness.facts or _NO_FACTS
+        if readiness.instance != self._instance:
+            self._instance, self._writes_memory = readiness.instance, True
         return readiness
 
     def _refuses_token(self) -> str:
@@ -152,13 +161,18 @@ class RemoteEngine:
         left_s = request.deadline - asyncio.get_running_loop().time()
         if left_s <= 0:
             raise DeadlineExceeded("the deadline passed before the tile was sent")
+        expected_bytes = result_bytes(request)
+        loan = lend(expected_bytes) if self._shares_memory else None
+        memory = loan.reference if loan is not None else None
         try:
             async with self._session.post(
                 f"http://{self.address}/tiles",
                 data=request.pixels.tobytes(),
-                headers=self._headers | request_headers(request, left_s=left_s) | tracing.headers(),
+                headers=self._headers
+                | request_headers(request, left_s=left_s, memory=memory)
+                | tracing.headers(),
             ) as response:
-                body = await _body_of(response, expected_bytes=result_bytes(request))
+                body = await self._body_of(response, loan, expected_bytes=expected_bytes)
         except (aiohttp.ClientError, OSError) as error:
             raise EngineLost("a model server went away under a tile") from error
         if response.status != 200:
@@ -167,6 +181,21 @@ class RemoteEngine:
             return read_result(response.headers, body, request=request)
         except BadTile as error:
             raise EngineLost("a model server answered with something else than the tile") from error
+
+    @property
+    def _shares_memory(self) -> bool:
+        return self._writes_memory and is_loopback(self.address.rpartition(":")[0])
+
+    async def _body_of(
+        self, response: aiohttp.ClientResponse, loan: Loan | None, *, expected_bytes: int
+    ) -> Buffer:
+        """Return the samples of a tile, or the body of another response."""
+        if loan is not None and response.status == 200:
+            if response.headers.get(MEMORY_HEADER) == WRITTEN:
+                return loan.returned()
+            # It runs as another user or in another container, or is older than this.
+            self._writes_memory = False
+        return await _body_of(response, expected_bytes=expected_bytes)
 
 
 async def _body_of(response: aiohttp.ClientResponse, *, expected_bytes: int) -> Buffer:
