@@ -2,8 +2,9 @@
 
 A system fills each page with zeros before a process gets it, and a virtual machine may have to get it from its host
 first. For samples that are written once and read once, that takes longer than all the rest. Therefore a block that
-nothing refers to any more is kept for a while, for the next array of about the same size. Such a block can also be lent to
-another process that writes to it.
+nothing refers to any more is kept for a while, for the next array of about the same size.
+
+A block can also be lent to another process that writes to it.
 """
 
 from __future__ import annotations
