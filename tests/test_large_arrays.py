@@ -230,37 +230,35 @@ def samples(value: int, size_bytes: int = 2 * MIB) -> npt.NDArray[np.uint8]:
 @shares
 def test_lent_memory_has_what_was_written(shared: BlockPool[SharedBlock]) -> None:
     """All of it, and nothing of the block beyond."""
-    loan = lent(2 * MIB - 999)
-    assert write_to(loan.reference, samples(7, 2 * MIB - 999))
-    assert loan.returned() == bytes([7]) * (2 * MIB - 999)
+    with lent(2 * MIB - 999) as loan:
+        assert write_to(loan.reference, samples(7, 2 * MIB - 999))
+        contents = loan.returned()
+    assert contents == bytes([7]) * (2 * MIB - 999)
     assert shared.idle_bytes == 0
 
 
 @shares
 def test_returned_memory_is_lent_again(shared: BlockPool[SharedBlock]) -> None:
     """Once nothing refers to its contents, which stay until then."""
-    loan = lent(2 * MIB)
-    reference = loan.reference
-    write_to(reference, samples(7))
-    held = np.frombuffer(loan.returned(), np.uint8)[5:9]
-    del loan
-    gc.collect()
-    assert lent(2 * MIB).reference != reference
+    with lent(2 * MIB) as loan:
+        reference = loan.reference
+        write_to(reference, samples(7))
+        held = np.frombuffer(loan.returned(), np.uint8)[5:9]
+    with lent(2 * MIB) as other:
+        assert other.reference != reference
     assert held.tolist() == [7] * 4
     del held
-    gc.collect()
     assert shared.idle_bytes == 2 * MIB
-    assert lent(2 * MIB).reference == reference
+    with lent(2 * MIB) as again:
+        assert again.reference == reference
 
 
 @shares
 def test_memory_that_is_not_returned_is_never_lent_again(shared: BlockPool[SharedBlock]) -> None:
     """A process that was given up may write at any time, and reaches nothing any more."""
-    loan = lent(2 * MIB)
-    reference = loan.reference
-    write_to(reference, samples(7))
-    del loan
-    gc.collect()
+    with lent(2 * MIB) as loan:
+        reference = loan.reference
+        write_to(reference, samples(7))
     assert shared.idle_bytes == 0
     others = [lent(2 * MIB) for _ in range(3)]
     assert not write_to(reference, samples(9))
@@ -268,25 +266,38 @@ def test_memory_that_is_not_returned_is_never_lent_again(shared: BlockPool[Share
 
 
 @shares
+def test_memory_is_gone_even_if_the_error_of_its_tile_is_kept() -> None:
+    """An error refers to the frames that it passed, and they to what they had."""
+
+    def fail() -> None:
+        with lent(2 * MIB) as loan:
+            references.append(loan.reference)
+            raise RuntimeError
+
+    references: list[str] = []
+    with pytest.raises(RuntimeError) as kept:
+        fail()
+    (reference,) = references
+    assert not write_to(reference, samples(9))
+    assert kept.tb is not None
+
+
+@shares
 def test_memory_that_was_returned_can_be_lost_later(shared: BlockPool[SharedBlock]) -> None:
     """Each loan counts for itself."""
-    first = lent(2 * MIB)
-    reference = first.reference
-    first.returned()
-    del first
-    gc.collect()
-    second = lent(2 * MIB)
-    assert second.reference == reference
-    del second
-    gc.collect()
+    with lent(2 * MIB) as first:
+        reference = first.reference
+        first.returned()
+    with lent(2 * MIB) as second:
+        assert second.reference == reference
     assert shared.idle_bytes == 0
 
 
 @shares
 def test_idle_memory_for_others_is_released_as_well(shared: BlockPool[SharedBlock]) -> None:
     """With all other idle blocks."""
-    lent(2 * MIB).returned()
-    gc.collect()
+    with lent(2 * MIB) as loan:
+        loan.returned()
     assert shared.idle_bytes == 2 * MIB
     release_idle()
     assert shared.idle_bytes == 0
@@ -305,7 +316,7 @@ def test_process_with_too_many_open_files_lends_nothing() -> None:
 import os, resource
 from enlarger.large_arrays import lend
 first = lend(2 << 20)
-resource.setrlimit(resource.RLIMIT_NOFILE, (3 + len(os.listdir("/proc/self/fd")), 4096))
+resource.setrlimit(resource.RLIMIT_NOFILE, (2 * (3 + len(os.listdir("/proc/self/fd"))), 4096))
 loans = [lend(2 << 20) for _ in range(10)]
 assert None in loans
 """

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import socket
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,8 @@ pytestmark = pytest.mark.skipif(not can_share(), reason="only Linux has such blo
 
 SAMPLES = np.arange(3000, dtype=np.uint16).reshape(10, 100, 3)
 SIZE_BYTES = 8192
+NAME = "enlarger-0123456789abcdef0123456789abcdef"
+"""A name as blocks have it."""
 
 
 def descriptors() -> list[str]:
@@ -100,7 +104,7 @@ def regular_file(folder: Path) -> Iterator[int]:
 @contextmanager
 def named_as_a_block(folder: Path) -> Iterator[int]:
     """Open a file whose name is that of memory in ``/proc``."""
-    path = folder / "memfd:enlarger-0123456789abcdef0123456789abcdef (deleted)"
+    path = folder / f"memfd:{NAME} (deleted)"
     path.write_bytes(bytes(SIZE_BYTES))
     with path.open("r+b") as file:
         path.unlink()
@@ -123,27 +127,93 @@ def pipe(_: Path) -> Iterator[int]:
 
 
 @contextmanager
-def memory_of_others(_: Path) -> Iterator[int]:
-    """Open memory that some library made."""
-    descriptor = os.memfd_create("buffer")
+def device(_: Path) -> Iterator[int]:
+    """Open a device."""
+    with Path("/dev/null").open("r+b", buffering=0) as file:
+        yield file.fileno()
+
+
+@contextmanager
+def socket_pair(_: Path) -> Iterator[int]:
+    """Open a connection."""
+    here, there = socket.socketpair()
+    with here, there:
+        yield here.fileno()
+        there.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            there.recv(1)
+
+
+@contextmanager
+def memory_named(name: str, *, seals: int | None) -> Iterator[int]:
+    """Open memory that is not a block of ours, with these seals; None if it can have none."""
+    descriptor = os.memfd_create(name, os.MFD_ALLOW_SEALING if seals is not None else 0)
     try:
         os.ftruncate(descriptor, SIZE_BYTES)
+        if seals is not None:
+            fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
         yield descriptor
         assert os.pread(descriptor, SIZE_BYTES, 0) == bytes(SIZE_BYTES)
     finally:
         os.close(descriptor)
 
 
-@pytest.mark.parametrize("opened", [regular_file, named_as_a_block, pipe, memory_of_others])
-def test_no_other_file_is_written(tmp_path: Path, opened: object) -> None:
-    """Whatever a reference leads to, it must be the block with its name. No file stays open."""
+def memory_of_others(_: Path) -> AbstractContextManager[int]:
+    """Open memory that some library made."""
+    return memory_named("buffer", seals=None)
+
+
+def memory_without_seals(_: Path) -> AbstractContextManager[int]:
+    """Open memory whose size could change."""
+    return memory_named(NAME, seals=fcntl.F_SEAL_SHRINK)
+
+
+@contextmanager
+def at_the_root(_: Path) -> Iterator[int]:
+    """Open a file whose path is what ``/proc`` shows for a block: one in the folder of all folders."""
+    path = Path(f"/memfd:{NAME} (deleted)")
+    try:
+        path.write_bytes(bytes(SIZE_BYTES))
+    except OSError:
+        pytest.skip("this user may not write there")
+    try:
+        with path.open("r+b") as file:
+            yield file.fileno()
+            assert path.read_bytes() == bytes(SIZE_BYTES)
+    finally:
+        path.unlink()
+
+
+@contextmanager
+def deleted_at_the_root(_: Path) -> Iterator[int]:
+    """Open a file with the name of a block that is deleted, which ``/proc`` says of it as well."""
+    path = Path(f"/memfd:{NAME}")
+    try:
+        path.write_bytes(bytes(SIZE_BYTES))
+    except OSError:
+        pytest.skip("this user may not write there")
+    with path.open("r+b") as file:
+        path.unlink()
+        yield file.fileno()
+        assert file.read() == bytes(SIZE_BYTES)
+
+
+OTHERS = [
+    *(regular_file, named_as_a_block, at_the_root, deleted_at_the_root),
+    *(pipe, device, socket_pair, memory_of_others, memory_without_seals),
+]
+
+
+@pytest.mark.parametrize("opened", OTHERS)
+def test_no_other_file_is_written(
+    tmp_path: Path, opened: Callable[[Path], AbstractContextManager[int]]
+) -> None:
+    """Whatever a reference leads to, and however it is called, it must be a block. No file stays open."""
     block = SharedBlock(SIZE_BYTES)
-    assert callable(opened)
     with opened(tmp_path) as descriptor:
         before = descriptors()
         assert not write_to(naming(descriptor, block), SAMPLES)
-        name = "enlarger-0123456789abcdef0123456789abcdef"
-        assert not write_to(f"{os.getpid()},{descriptor},{name}", SAMPLES)
+        assert not write_to(f"{os.getpid()},{descriptor},{NAME}", SAMPLES)
         assert descriptors() == before
     assert is_untouched(block)
 
@@ -172,6 +242,35 @@ def test_another_user_is_refused() -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     assert is_untouched(block)
     assert write_to(block.reference, SAMPLES)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can open the files of another user")
+def test_memory_of_another_user_is_not_written() -> None:
+    """Root could reach it, and is asked for nothing by others."""
+    block = SharedBlock(SIZE_BYTES)
+    pid, number, _ = block.reference.split(",")
+    os.chown(f"/proc/{pid}/fd/{number}", NOBODY, NOBODY)
+    assert not write_to(block.reference, SAMPLES)
+    assert is_untouched(block)
+
+
+def test_half_of_the_open_files_are_left_to_others() -> None:
+    """A process that has many open makes no blocks, and can still accept connections."""
+    code = """
+import os, resource
+from enlarger.shared_blocks import SharedBlock
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+blocks = []
+try:
+    while True:
+        blocks.append(SharedBlock(8192))
+except OSError as error:
+    print(error.strerror)
+left = [os.open("/dev/null", os.O_RDONLY) for _ in range(28)]
+assert len(blocks) > 5
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "Too many open files\n", "")
 
 
 def test_size_of_a_block_is_fixed() -> None:

@@ -135,7 +135,9 @@ def large_array(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any
 
 
 class Loan:
-    """Memory that another process writes to.
+    """Memory that another process writes to, until the end of a ``with`` block.
+
+    Memory that has not come back by then is not used again, and is gone once the other process has closed it.
 
     Args:
         size_bytes: its size.
@@ -148,16 +150,20 @@ class Loan:
         self._array, self._block = _shared.take(size_bytes, np.uint8)
         self._block.is_lent = True
 
+    def __enter__(self) -> Loan:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # The frame of a caller that failed may live on in the traceback of its error, and this object in the frame.
+        del self._array, self._block
+
     @property
     def reference(self) -> str:
         """By which the other process finds the memory; see ``write_to``."""
         return self._block.reference
 
     def returned(self) -> memoryview:
-        """Return the contents, once the other process has said that it wrote them and will write no more.
-
-        Memory that is never returned is not used again.
-        """
+        """Return the contents, once the other process has said that it wrote them and will write no more."""
         self._block.is_lent = False
         return self._array.data
 

@@ -3,14 +3,19 @@
 A block is a file without a name in any folder (``memfd_create(2)``): it needs no room in ``/dev/shm`` and ends with the
 last process that has it open. The other process finds it under ``/proc/PID/fd``, which the system opens to the same user
 in the same container only. It need not be a child, and nothing has to be configured.
+
+The process that writes trusts no reference: whoever sends one may have chosen the names of files, and may see fewer or
+other folders. It writes to sealed memory of its own user only, and opens nothing else.
 """
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import re
 import secrets
+import stat
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +30,7 @@ class SharedBlock(mmap.mmap):
     """A block of zeros that a process with its reference can write to. Linux only.
 
     Raises:
-        OSError: this process has too many open files, or is not allowed to make such a block.
+        OSError: this process has half of the files open that it may, or is not allowed to make such a block.
     """
 
     reference: str
@@ -43,10 +48,9 @@ class SharedBlock(mmap.mmap):
         name = f"enlarger-{secrets.token_hex(16)}"
         descriptor = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
+            _check_number(descriptor)
             os.ftruncate(descriptor, size_bytes)
-            # Reading a block that became shorter would end this process.
-            seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
-            fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
+            fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _seals())
             block = super().__new__(cls, descriptor, size_bytes)
         except BaseException:
             os.close(descriptor)
@@ -86,17 +90,49 @@ def write_to(reference: str, samples: Pixels) -> bool:
     return True
 
 
+def _check_number(descriptor: int) -> None:
+    """Leave half of the numbers to connections and files, which cannot do without."""
+    import resource
+
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most != resource.RLIM_INFINITY and descriptor > most // 2:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+def _seals() -> int:
+    """Return the seals of a block.
+
+    Reading a block that became shorter would end its process. And only memory has such seals: no file in any folder.
+    """
+    import fcntl
+
+    return fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+
+
 @contextmanager
 def _opened(path: Path, name: str) -> Iterator[int | None]:
     """Open the block with this name; None if the path leads to something else."""
-    wanted = f"/memfd:{name} (deleted)"
-    # Opening a pipe or a device has effects of its own, so look first. The number may become another file between the
-    # two calls, so look again.
-    if str(path.readlink()) != wanted:
-        yield None
-        return
-    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    import fcntl
+
+    # This opens nothing, so that it has no effect on a device or a pipe. The number may lead to another file soon; the
+    # descriptor does not.
+    found = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
-        yield descriptor if str(Path(f"/proc/self/fd/{descriptor}").readlink()) == wanted else None
+        here = Path(f"/proc/self/fd/{found}")
+        facts = os.fstat(found)
+        if (
+            not stat.S_ISREG(facts.st_mode)
+            or facts.st_uid != os.geteuid()
+            or str(here.readlink()) != f"/memfd:{name} (deleted)"
+        ):
+            yield None
+            return
+        descriptor = os.open(here, os.O_WRONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    finally:
+        os.close(found)
+    try:
+        # A file in a folder can have such a name, too.
+        sealed = fcntl.fcntl(descriptor, fcntl.F_GET_SEALS)
+        yield descriptor if sealed & _seals() == _seals() else None
     finally:
         os.close(descriptor)

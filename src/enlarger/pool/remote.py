@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -162,19 +163,19 @@ class RemoteEngine:
         if left_s <= 0:
             raise DeadlineExceeded("the deadline passed before the tile was sent")
         expected_bytes = result_bytes(request)
-        loan = lend(expected_bytes) if self._shares_memory else None
-        memory = loan.reference if loan is not None else None
-        try:
-            async with self._session.post(
-                f"http://{self.address}/tiles",
-                data=request.pixels.tobytes(),
-                headers=self._headers
-                | request_headers(request, left_s=left_s, memory=memory)
-                | tracing.headers(),
-            ) as response:
-                body = await self._body_of(response, loan, expected_bytes=expected_bytes)
-        except (aiohttp.ClientError, OSError) as error:
-            raise EngineLost("a model server went away under a tile") from error
+        with (lend(expected_bytes) if self._shares_memory else None) or nullcontext() as loan:
+            memory = loan.reference if loan is not None else None
+            try:
+                async with self._session.post(
+                    f"http://{self.address}/tiles",
+                    data=request.pixels.tobytes(),
+                    headers=self._headers
+                    | request_headers(request, left_s=left_s, memory=memory)
+                    | tracing.headers(),
+                ) as response:
+                    body = await self._body_of(response, loan, expected_bytes=expected_bytes)
+            except (aiohttp.ClientError, OSError) as error:
+                raise EngineLost("a model server went away under a tile") from error
         if response.status != 200:
             raise _refusal(response.status, bytes(body))
         try:
