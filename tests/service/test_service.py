@@ -198,7 +198,9 @@ def test_worn_servers_are_replaced_under_load(
         answers = [one.result() for one in asked]
         assert {status for status, _ in answers} == {200}
         assert len({answer["base64"] for _, answer in answers}) == 1
-        assert sum(answer["tiles"]["retried"] for _, answer in answers) == 0
+        # A machine that is suddenly much slower may have a tile computed twice. A replacement may not.
+        lost = [line["reason"] for line in logged(service) if line["event"] == "tile_failed"]
+        assert [reason for reason in lost if "did not answer within" not in reason] == []
         until(lambda: len(server_starts(service)) >= 4)
 
 

@@ -48,7 +48,8 @@ class Decoders:
                 process.kill()
         for process in self._busy:
             process.kill()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        # Questions that no thread has begun are not cancelled: their processes are gone, which is their answer.
+        self._threads.shutdown(wait=False)
 
     async def probe(self, data: bytes) -> Header:
         """See ``decode.probe``."""
