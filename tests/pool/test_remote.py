@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import aiohttp
 import numpy as np
@@ -18,11 +17,10 @@ from support.fakes import (
     nearest,
     need_of,
 )
-from support.model_servers import RunningServer, running
+from support.model_servers import running
 from support.pictures import noise
-from support.remote_tiles import TILE, request
+from support.remote_tiles import TILE, client_of, request
 
-from enlarger.engine import Engine
 from enlarger.engine.tile import Need
 from enlarger.errors import (
     BadTile,
@@ -49,18 +47,6 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
     """What the clients share."""
     async with aiohttp.ClientSession() as session:
         yield session
-
-
-@asynccontextmanager
-async def client_of(
-    engine: Engine, session: aiohttp.ClientSession, *, gateways: int = 8
-) -> AsyncIterator[tuple[RemoteEngine, RunningServer]]:
-    """A client that has probed its server, and the server, which runs ``engine``."""
-    async with running(engine, gateways=gateways) as server:
-        client = RemoteEngine(server.address, session)
-        assert (await client.probe()).state is State.READY
-        yield client, server
-        await session.close()  # so that the server need not wait for its connections
 
 
 # The token

@@ -12,9 +12,9 @@ import aiohttp
 import numpy as np
 import pytest
 from support.fakes import NEAREST, FailsFirst, HeldEngine, NearestEngine, nearest
-from support.model_servers import RunningServer, running
+from support.model_servers import running
 from support.pictures import noise
-from support.remote_tiles import TILE, request
+from support.remote_tiles import TILE, client_of, request
 
 from enlarger.engine import Engine
 from enlarger.errors import Busy, EngineLost
@@ -68,18 +68,6 @@ async def session(calls: Calls) -> AsyncIterator[aiohttp.ClientSession]:
     """What the clients share."""
     async with aiohttp.ClientSession(trace_configs=[calls.trace]) as session:
         yield session
-
-
-@asynccontextmanager
-async def client_of(
-    engine: Engine, session: aiohttp.ClientSession, *, gateways: int = 8
-) -> AsyncIterator[tuple[RemoteEngine, RunningServer]]:
-    """A client that has probed its server, and the server."""
-    async with running(engine, gateways=gateways) as server:
-        client = RemoteEngine(server.address, session)
-        assert (await client.probe()).state is State.READY
-        yield client, server
-        await session.close()  # so that the server need not wait for its connections
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

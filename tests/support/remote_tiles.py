@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
+import aiohttp
+
+from enlarger.engine import Engine
 from enlarger.engine.tile import TileRequest
 from enlarger.geometry.rect import Pixels
+from enlarger.pool.health import State
+from enlarger.pool.remote import RemoteEngine
 from support.fakes import (
     NEAREST,
 )
+from support.model_servers import RunningServer, running
 from support.pictures import noise
 
 LONG_S = 100
@@ -31,3 +39,15 @@ def request(pixels: Pixels = TILE, *, left_s: float = LONG_S, **fields: Any) -> 
         request_id="r-1",
     )
     return replace(tile, **fields)
+
+
+@asynccontextmanager
+async def client_of(
+    engine: Engine, session: aiohttp.ClientSession, *, gateways: int = 8
+) -> AsyncIterator[tuple[RemoteEngine, RunningServer]]:
+    """A client that has probed its server, and the server, which runs ``engine``."""
+    async with running(engine, gateways=gateways) as server:
+        client = RemoteEngine(server.address, session)
+        assert (await client.probe()).state is State.READY
+        yield client, server
+        await session.close()  # so that the server need not wait for its connections
