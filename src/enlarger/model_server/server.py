@@ -22,7 +22,7 @@ from prometheus_client.registry import Collector
 from quart import Quart, Response, g, request
 from werkzeug.exceptions import HTTPException
 
-from enlarger import __version__, tracing
+from enlarger import __version__, tracing, wire
 from enlarger.asgi.access import Access
 from enlarger.asgi.bodies import TOO_SLOW, LimitedBodies
 from enlarger.asgi.messages import AsgiApp, Scope
@@ -49,15 +49,6 @@ from enlarger.memory import rss_bytes
 from enlarger.reasons import reason_of
 from enlarger.repeated import Repeated
 from enlarger.shared_blocks import write_to
-from enlarger.wire import (
-    MEMORY_HEADER,
-    PROTOCOL,
-    WRITTEN,
-    ModelDefaults,
-    facts_to_json,
-    read_request,
-    result_headers,
-)
 
 log = structlog.get_logger()
 
@@ -166,10 +157,10 @@ class ModelServer:
             self._tiles_done += 1
             self._metrics.observe(tile, result)
         pixels = np.ascontiguousarray(result.pixels)
-        if MEMORY_HEADER in request.headers and write_to(request.headers[MEMORY_HEADER], pixels):
-            return Response(b"", headers={**result_headers(result), MEMORY_HEADER: WRITTEN})
-        headers = {**result_headers(result), "Content-Length": str(pixels.nbytes)}
-        return Response(_pieces(pixels), headers=headers)
+        headers = wire.result_headers(result)
+        if write_to(request.headers.get(wire.MEMORY_HEADER, ""), pixels):
+            return Response(b"", headers={**headers, wire.MEMORY_HEADER: wire.WRITTEN})
+        return Response(_pieces(pixels), headers={**headers, "Content-Length": str(pixels.nbytes)})
 
     async def _read(self) -> TileRequest:
         """Return the tile of the request, if there is room for it."""
@@ -184,7 +175,7 @@ class ModelServer:
             raise Busy(f"{self._in_flight} of {seats} seats taken", retry_after_s=_BUSY_MS / 1000)
         if not facts.models:
             raise ModelNotHere("none of this server's models can be loaded; its log says why")
-        defaults = ModelDefaults(
+        defaults = wire.ModelDefaults(
             precision=next(
                 precision
                 for precision in facts.models[0].precisions
@@ -193,7 +184,9 @@ class ModelServer:
             facts=facts,
         )
         headers = {**request.headers, HEADER: g.request_id}
-        tile = read_request(headers, body, now=asyncio.get_running_loop().time(), default=defaults)
+        tile = wire.read_request(
+            headers, body, now=asyncio.get_running_loop().time(), default=defaults
+        )
         structlog.contextvars.bind_contextvars(
             tile=f"{tile.index + 1}/{tile.total}", model=tile.model
         )
@@ -233,11 +226,11 @@ class ModelServer:
         facts = self._engine.facts()
         ready = self.state == "ready"
         return {
-            **facts_to_json(facts),
+            **wire.facts_to_json(facts),
             "ready": ready,
             "state": self.state,
             "reason": self._failure or (None if ready else self.state),
-            "protocol": PROTOCOL,
+            "protocol": wire.PROTOCOL,
             "instance": self._instance,
             "version": __version__,
             "in_flight": self._in_flight,
