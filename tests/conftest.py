@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,10 @@ from enlarger.geometry.rect import Pixels
 # A machine that is busy with something else is slow, not wrong.
 settings.register_profile("enlarger", deadline=None, max_examples=60)
 settings.load_profile("enlarger")
+
+# A shell has what it starts in the background ignore Ctrl-C, and the programs that tests start would ignore it, too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = [
     "support.enlargements",

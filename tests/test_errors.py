@@ -93,6 +93,7 @@ ON_V1 = {
     "queue_full": 503,
     "draining": 503,
     "out_of_memory": 503,
+    "open_files_exhausted": 503,
     "deadline_exceeded": 504,
     "storage_unavailable": 503,
     "storage_full": 507,
@@ -114,7 +115,7 @@ ON_TILES = {
 
 RETRYABLE = {
     *("source_timeout", "source_failed", "request_timeout", "job_not_finished"),
-    "storage_unavailable",
+    *("storage_unavailable", "open_files_exhausted"),
     *("no_engine_ready", "queue_full", "rate_limited", "draining", "out_of_memory"),
     *("engine_lost", "device_lost", "engine_failed", "wrong_output"),
     *("model_not_here", "busy", "starting"),

@@ -17,7 +17,7 @@ EnlargerError
 |   |-- IdempotencyKeyReused
 |   `-- SourceUnreachable, SourceTimeout, SourceRefused, SourceFailed
 |-- CapacityError       not now; most know when to come back
-|   |-- NoEngineReady, QueueFull, RateLimited, Draining, OutOfMemory, StorageUnavailable
+|   |-- NoEngineReady, QueueFull, RateLimited, Draining, OutOfMemory, OpenFilesExhausted, StorageUnavailable
 |   `-- DeadlineExceeded (DeadlineTooShort)
 |-- TileError           between gateway and model server only; the pool answers these
 |   `-- BadTile, ModelNotHere, TileTooLarge, Busy, Starting
@@ -329,6 +329,10 @@ class Draining(CapacityError, code="draining"):
 
 class OutOfMemory(CapacityError, code="out_of_memory"):
     """The device could not hold the tile; nothing was changed."""
+
+
+class OpenFilesExhausted(CapacityError, code="open_files_exhausted"):
+    """The server can open no more files and connections."""
 
 
 class StorageUnavailable(CapacityError, code="storage_unavailable"):

@@ -258,12 +258,12 @@ class Server:
         self, process: asyncio.subprocess.Process, port: int, stack: AsyncExitStack
     ) -> None:
         self._process = process
-        self._port = port
+        self.port = port
         self._stack = stack
 
     async def asked(self, path: str) -> Connection:
         """A connection that has asked for ``path``; it stays open."""
-        connection = Connection(*await asyncio.open_connection("127.0.0.1", self._port))
+        connection = Connection(*await asyncio.open_connection("127.0.0.1", self.port))
         self._stack.push_async_callback(connection.close)
         await connection.send("GET", path, {})
         return connection
@@ -275,7 +275,7 @@ class Server:
 
     async def says(self, piece: bytes) -> asyncio.StreamReader:
         """What comes from a connection on which that is said again and again, until the server closes it."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         self._stack.callback(writer.close)
         while not reader.at_eof():
             writer.write(piece)
@@ -428,3 +428,40 @@ async def test_nothing_holds_a_process_that_has_closed() -> None:
     )
     async with asyncio.timeout(10 * END_S):
         assert await process.wait() == 7
+
+
+# Open files
+
+MANY = 80
+"""More connections than a process with 64 open files accepts."""
+
+
+async def test_server_without_open_files_logs_little_and_recovers() -> None:
+    """It logs the problem once and then at growing intervals, not for each attempt of each second."""
+    limited = f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))\n{SERVER}"
+    async with AsyncExitStack() as stack:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", limited, "1000", "1000"),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        stack.push_async_callback(process.wait)
+        stack.callback(kill, process)
+        assert process.stdout is not None
+        assert process.stderr is not None
+        server = Server(process, int(await process.stdout.readline()), stack)
+        async with AsyncExitStack() as clients:
+            for _ in range(MANY):
+                _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+                clients.callback(writer.close)
+            async with asyncio.timeout(20):
+                first = await process.stdout.readline()
+            assert b"connections_not_accepted" in first
+            await asyncio.sleep(3)  # asyncio tries again each second
+        async with asyncio.timeout(20):
+            assert await server.get("/") == b"serving"
+        server.signal(signal.SIGTERM)
+        async with asyncio.timeout(END_S):
+            later, errors = await process.communicate()
+        assert later.count(b"connections_not_accepted") <= 3
+        assert errors == b""

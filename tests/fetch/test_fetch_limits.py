@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 from support.fetchers import LIMIT_BYTES, PICTURE, UNREACHABLE, fetcher
+from support.file_limits import no_more_open_files
 from support.sites import Site, page, redirect
 
 from enlarger.errors import (
     DownloadTooLarge,
+    OpenFilesExhausted,
     SourceRefused,
     SourceTimeout,
     SourceUnreachable,
@@ -254,3 +256,21 @@ async def test_cancelled_download_closes_its_connection(site: Site) -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     await asyncio.wait_for(site.left.wait(), 5)
+
+
+# Open files
+
+
+async def test_download_without_open_files_is_not_the_senders_fault(site: Site) -> None:
+    """The error says that it is a matter of time, and not that the source cannot be reached."""
+    fetching = fetcher(site.address)
+    with no_more_open_files(), pytest.raises(OpenFilesExhausted):
+        await fetching.fetch(site.url("/cat.png"))
+    assert await fetching.fetch(site.url("/cat.png")) == PICTURE
+
+
+async def test_webhook_without_open_files_can_be_sent_later(site: Site) -> None:
+    """Nothing has reached the receiver."""
+    fetching = fetcher(site.address)
+    with no_more_open_files(), pytest.raises(OpenFilesExhausted):
+        await fetching.post(site.url("/cat.png"), b"{}", {}, timeout_s=5)

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.colours import cicp, gama, png_with
+from support.file_limits import no_more_open_files
 from support.pictures import (
     RGB,
     RGB_ALPHA,
@@ -34,7 +35,7 @@ from support.pictures import (
     tiff,
 )
 
-from enlarger.errors import EnlargerError, UnreadableImage, UnsupportedFormat
+from enlarger.errors import EnlargerError, OpenFilesExhausted, UnreadableImage, UnsupportedFormat
 from enlarger.picture import sandbox
 from enlarger.picture.decode import decode, probe
 from enlarger.picture.sandbox import protocol
@@ -528,6 +529,30 @@ def test_picture_without_its_memory_is_an_end(ends: tuple[socket.socket, socket.
     protocol.send(theirs, {"shape": [1, 1, 3]}, protocol.shared_memory(b""))
     with pytest.raises(EOFError):
         protocol.ask(ours, "decode", SMALL)
+
+
+# Open files
+
+
+@pytest.mark.parametrize("started", [True, False])
+async def test_picture_without_open_files_is_not_the_senders_fault(started: bool) -> None:
+    """Neither for the memory that holds it nor for a process to read it: later it is read."""
+    async with Decoders(1) as decoders:
+        if started:
+            await decoders.probe(SMALL)
+        with no_more_open_files(), pytest.raises(OpenFilesExhausted):
+            await decoders.decode(SMALL)
+        assert_same(await decoders.decode(SMALL), decode(SMALL))
+
+
+def test_memory_that_cannot_be_received_is_an_error_of_this_process(
+    ends: tuple[socket.socket, socket.socket],
+) -> None:
+    """The system delivers the message without its descriptor then, which looks like nonsense of the other process."""
+    ours, theirs = ends
+    protocol.send(theirs, {"answer": 1}, protocol.shared_memory(b"samples"))
+    with no_more_open_files(), pytest.raises(OSError, match="Too many open files"):
+        protocol.receive(ours)
 
 
 # Animations

@@ -18,11 +18,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
+from support.file_limits import no_more_open_files
 from support.pictures import noise
 from support.results import FolderResults, put
 from support.stored_results import KINDS, MAX_AGE_S, TOKEN, names, planted, stored
 
-from enlarger.errors import ConfigError, StorageFull
+from enlarger.errors import ConfigError, OpenFilesExhausted, StorageFull
 from enlarger.picture.encode import encode
 from enlarger.picture.formats import suffix_of
 from enlarger.picture.prepare import prepare
@@ -150,6 +151,13 @@ async def test_error_of_the_disk_says_what_to_do(
     with pytest.raises(StorageFull, match=text) as refused:
         await write_half(store, OSError(number, os.strerror(number)))
     assert str(store.folder) not in str(refused.value)
+    assert names(store) == []
+
+
+async def test_result_without_open_files_can_be_asked_for_later(store: FolderResults) -> None:
+    """It is not a matter of the disk, and nothing that an operator must mend."""
+    with no_more_open_files(), pytest.raises(OpenFilesExhausted):
+        await write_half(store, OSError("not reached"))
     assert names(store) == []
 
 

@@ -17,13 +17,17 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import structlog
 from hypercorn.asyncio import serve as hypercorn_serve
 
-from enlarger.asgi import heads
+from enlarger import open_files
+from enlarger.asgi import connections, heads
 from enlarger.asgi.messages import AsgiApp, Receive, Scope, Send
 from enlarger.errors import ConfigError
+from enlarger.reasons import reason_of
+from enlarger.repeated import Repeated
 
 log = structlog.get_logger()
 
@@ -183,6 +187,23 @@ def end_surely(status: int, *, within_s: float = _END_S) -> None:
     threading.Thread(target=end, name="end", daemon=True).start()
 
 
+class _LoopErrors:
+    """Logs errors that no coroutine receives.
+
+    Without files for new connections, asyncio reports one for each of its hundred attempts, each second.
+    """
+
+    def __init__(self) -> None:
+        self._repeated = Repeated()
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if error is None or not open_files.are_exhausted(error):
+            loop.default_exception_handler(context)
+        elif (left_out := self._repeated.occurred()) is not None:
+            log.warning("connections_not_accepted", reason=reason_of(error), left_out=left_out)
+
+
 async def serve(
     app: AsgiApp,
     *,
@@ -203,7 +224,10 @@ async def serve(
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, service.drain)
     loop.add_signal_handler(signal.SIGINT, service.stop)
+    loop.set_exception_handler(_LoopErrors())
+    open_files.raise_limit()
     heads.install()
+    connections.install()
     config = heads.HeadConfig()
     config.refuse_head = refuse_head
     # Hypercorn closes what it is given; detached, so that the number is not closed a second time.

@@ -17,6 +17,7 @@ import structlog
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
+from enlarger import open_files
 from enlarger.errors import (
     DownloadTooLarge,
     InvalidUrl,
@@ -98,6 +99,7 @@ class Fetcher:
             SourceTimeout: no connection, or not done, in time; or slower than 16 KiB in ``read_timeout_s``.
             SourceRefused, SourceFailed: the source answers anything but 200, 201 or 203.
             DownloadTooLarge: more bytes than allowed, declared or counted.
+            OpenFilesExhausted: this process can make no more connections.
         """
         host = check_url(url).hostname
         try:
@@ -107,6 +109,8 @@ class Fetcher:
             log.info("source_timeout", host=host)
             raise SourceTimeout("the source took too long") from error
         except (aiohttp.ClientError, OSError, UnicodeError, ValueError, InvalidUrl) as error:
+            if open_files.are_exhausted(error):
+                raise open_files.exhaustion() from error
             log.info("source_unreachable", host=host, reason=reason_of(error))
             raise SourceUnreachable(_UNREACHABLE) from error
 
@@ -121,6 +125,7 @@ class Fetcher:
             InvalidUrl: see ``check_url``.
             SourceUnreachable: as of ``fetch``.
             SourceTimeout: there is no status after ``timeout_s``.
+            OpenFilesExhausted: this process can make no more connections.
         """
         host = check_url(url).hostname
         try:
@@ -133,6 +138,8 @@ class Fetcher:
         except TimeoutError as error:
             raise SourceTimeout("the receiver took too long") from error
         except (aiohttp.ClientError, OSError, UnicodeError, ValueError) as error:
+            if open_files.are_exhausted(error):
+                raise open_files.exhaustion() from error
             log.info("receiver_unreachable", host=host, reason=reason_of(error))
             raise SourceUnreachable("could not reach the receiver") from error
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import structlog
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 
+from enlarger import open_files
 from enlarger.errors import EnlargerError, StorageFull, StorageUnavailable
 from enlarger.reasons import reason_of
 from enlarger.repeated import Repeated
@@ -82,6 +83,7 @@ class Faults:
         Raises:
             StorageFull: The text says what the operator has to do.
             StorageUnavailable: The bucket cannot be reached now.
+            OpenFilesExhausted: This process can open no more files.
         """
         try:
             yield
@@ -94,6 +96,8 @@ class Faults:
             raise self._error(error) from error
 
     def _error(self, error: BaseError | OSError) -> EnlargerError:
+        if number_of(error) in open_files.NUMBERS:
+            return open_files.exhaustion()
         if text := self.wording.text(number_of(error)):
             return StorageFull(text)
         if isinstance(error, PermissionDeniedError | UnauthenticatedError):

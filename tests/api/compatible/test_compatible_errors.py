@@ -28,6 +28,7 @@ from enlarger.errors import (
     MissingInput,
     ModelNotHere,
     NoEngineReady,
+    OpenFilesExhausted,
     OutOfMemory,
     OutputTooLarge,
     QueueFull,
@@ -267,6 +268,7 @@ def test_sentences_are_those_of_the_original_service(error: EnlargerError, text:
         (QueueFull, "queue_full"),
         (Draining, "draining"),
         (OutOfMemory, "out_of_memory"),
+        (OpenFilesExhausted, "open_files_exhausted"),
     ],
 )
 @pytest.mark.parametrize(

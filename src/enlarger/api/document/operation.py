@@ -231,7 +231,8 @@ WORK: Errors = (
     *(errors.UnsupportedFormat, errors.UnreadableImage, errors.AnimationUnsupported),
     *(errors.SourceUnreachable, errors.SourceTimeout, errors.SourceRefused, errors.SourceFailed),
     *(errors.NoEngineReady, errors.QueueFull, errors.RateLimited, errors.Draining),
-    *(errors.OutOfMemory, errors.DeadlineExceeded, errors.EngineFailed, errors.WrongOutput),
+    *(errors.OutOfMemory, errors.OpenFilesExhausted, errors.DeadlineExceeded),
+    *(errors.EngineFailed, errors.WrongOutput),
     *(errors.EngineLost, errors.DeviceLost, errors.StorageFull),
 )
 """The errors of upscaling a picture."""

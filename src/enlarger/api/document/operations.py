@@ -251,7 +251,7 @@ _ALL = (
         own_errors=(
             *(errors.InvalidOption, errors.UnknownModel, errors.IdempotencyKeyReused),
             *(errors.RateLimited, errors.QueueFull, errors.Draining, errors.OutOfMemory),
-            errors.StorageFull,
+            *(errors.OpenFilesExhausted, errors.StorageFull),
         ),
     ),
     _jobs("GET /v1/batches/<batch_id>", "batch", "A batch and its items", _BATCH),

@@ -9,6 +9,7 @@ from typing import cast
 
 import structlog
 
+from enlarger import open_files
 from enlarger.errors import EnlargerError, UnreadableImage
 from enlarger.picture.sandbox import protocol
 from enlarger.picture.sandbox.process import DecoderProcess
@@ -93,6 +94,8 @@ class Decoders:
             log.warning("decoder_killed", after_s=self._timeout_s, input_bytes=len(data))
             raise UnreadableImage("decoding it takes too long") from error
         except (EOFError, OSError) as error:
+            if open_files.are_exhausted(error):
+                raise open_files.exhaustion() from error
             log.warning("decoder_died", question=question, input_bytes=len(data))
             raise UnreadableImage("it cannot be decoded") from error
         finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 
 from enlarger.config import inherited
 
@@ -14,8 +15,9 @@ class DecoderProcess:
 
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
-        with theirs:
-            self.connection = ours
+        self.connection = ours
+        with theirs, ExitStack() as unless_started:
+            unless_started.callback(ours.close)
             self._process = subprocess.Popen(  # noqa: S603 - our own module, without arguments from outside
                 [sys.executable, "-m", "enlarger.picture.sandbox", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
@@ -24,6 +26,7 @@ class DecoderProcess:
                 env=inherited({"OPENBLAS_NUM_THREADS": "1"}),
                 start_new_session=True,  # the gateway itself handles a Ctrl-C in the terminal
             )
+            unless_started.pop_all()
 
     def is_alive(self) -> bool:
         """Return whether the process still runs."""

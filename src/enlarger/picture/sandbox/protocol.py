@@ -7,6 +7,7 @@ nothing has a name, and nothing can be left behind.
 from __future__ import annotations
 
 import array
+import errno
 import json
 import mmap
 import os
@@ -52,10 +53,13 @@ def receive(connection: socket.socket) -> tuple[dict[str, Any], mmap.mmap | None
 
     Raises:
         EOFError: the other process is gone.
+        OSError: this process can open no more files.
     """
-    head, ancillary, _, _ = connection.recvmsg(
+    head, ancillary, flags, _ = connection.recvmsg(
         _LENGTH.size, socket.CMSG_SPACE(array.array("i").itemsize)
     )
+    if flags & socket.MSG_CTRUNC:  # the system could not give this process the descriptor
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
     if len(head) < _LENGTH.size or not ancillary:
         raise EOFError
     descriptor = array.array("i", ancillary[0][2])[0]
