@@ -88,15 +88,12 @@ class ColourLock:
             return
         smooth = self._smoothed(top, bottom) if self._locked else None
         for band in self._bands(top, bottom):
-            samples = self._samples(band)
-            if smooth is not None:
+            if smooth is None:
+                sums = _sums_down(self._result[band])
+            else:
                 part = smooth[:, band.start - top : band.stop - top + 2]
-                wide = _enlarged_across(part, self._scale)
-                # Floats hold whole numbers of this size exactly.
-                samples -= _enlarged_down(wide, self._scale)
-                np.clip(samples, np.float32(0), _MOST, out=samples)
-                self._result[band] = samples
-            self._left += int(np.abs(self._drift_of(samples, band)).sum(dtype=np.int64))
+                sums = _corrected(self._result[band], _enlarged_across(part, self._scale))
+            self._left += int(np.abs(self._drift_of(sums, band)).sum(dtype=np.int64))
             yield band.stop
 
     @property
@@ -112,16 +109,8 @@ class ColourLock:
         rows = max(1, _BAND // self._result[0].size)
         return (slice(first, min(first + rows, bottom)) for first in range(top, bottom, rows))
 
-    def _samples(self, rows: slice) -> Floats:
-        """Return the result of LR rows: (rows, scale, W * scale * C)."""
-        samples: Floats = large_array(self._result[rows].shape, np.float32)
-        samples[:] = self._result[rows]
-        return samples
-
-    def _drift_of(self, samples: Floats, rows: slice) -> Drift:
+    def _drift_of(self, sums: Sums, rows: slice) -> Drift:
         """Return (C, rows, W): how much more a block sums up to than it would if each sample were the pixel."""
-        # Floats of 4 bytes hold the sum of a block up to a scale of 16.
-        sums = samples.sum(axis=1, dtype=np.float32 if self._scale <= 16 else np.float64)
         low = np.multiply(self._source[:, rows], self._scale**2, order="C", dtype=np.int32)
         drift = np.empty(low.shape, np.int32)
         for channel, blocks in enumerate(_blocks(sums, self._scale, len(low))):
@@ -137,7 +126,7 @@ class ColourLock:
         held = large_array((channels, complete - top, width), np.int32)
         held[:, : known - top] = self._drift[:, top - self._drift_top :]
         for band in self._bands(known, complete):
-            drift = self._drift_of(self._samples(band), band)
+            drift = self._drift_of(_sums_down(self._result[band]), band)
             held[:, band.start - top : band.stop - top] = drift
         self._drift, self._drift_top = held, top
 
@@ -184,6 +173,36 @@ class ColourLock:
                 counts = counts[:1]
             weights.append((part, counts[:, np.newaxis] * across))
         return weights
+
+
+def _sums_down(result: Samples) -> Sums:
+    """Sum up the rows within each LR row: (rows, scale, N) to (rows, N)."""
+    sums = result[:, 0].astype(_sums_type(result.shape[1]))
+    samples = np.empty(sums.shape, np.float32)
+    for row in range(1, result.shape[1]):
+        samples[:] = result[:, row]
+        sums += samples
+    return sums
+
+
+def _corrected(result: Samples, wide: Floats) -> Sums:
+    """Correct (rows, scale, N) in place, and return its sums as ``_sums_down`` does."""
+    rows, scale, length = result.shape
+    sums = np.zeros((rows, length), _sums_type(scale))
+    samples = np.empty((rows, length), np.float32)
+    for row, correction in _corrections(wide, scale):
+        # Floats hold whole numbers of this size exactly.
+        samples[:] = result[:, row]
+        samples -= correction
+        np.clip(samples, np.float32(0), _MOST, out=samples)
+        result[:, row] = samples
+        sums += samples
+    return sums
+
+
+def _sums_type(scale: int) -> type[np.floating[Any]]:
+    """Return floats that hold the sum of a block exactly. Those of 4 bytes do so up to a scale of 16."""
+    return np.float32 if scale <= 16 else np.float64
 
 
 def _blocks(sums: Sums, scale: int, channels: int) -> Iterator[Sums]:
@@ -272,15 +291,20 @@ def _enlarged_across(smooth: Floats, scale: int) -> Floats:
     return wide.reshape(rows, -1)
 
 
-def _enlarged_down(wide: Floats, scale: int) -> Floats:
-    """Interpolate linearly down columns, and round: (rows + 2, N) to (rows, scale, N)."""
-    enlarged: Floats = large_array((len(wide) - 2, scale, wide.shape[1]), np.float32)
-    for phase in range((scale + 1) // 2):
-        share = np.float32(abs(_offset(phase, scale)))
+def _corrections(wide: Floats, scale: int) -> Iterator[tuple[int, Floats]]:
+    """Interpolate linearly down columns, and round: (rows + 2, N).
+
+    Yields:
+        Each row within an LR row, and (rows, N) for all of these. The array is the same each time.
+    """
+    correction: Floats = np.empty((len(wide) - 2, wide.shape[1]), np.float32)
+    for row in range((scale + 1) // 2):
+        share = np.float32(abs(_offset(row, scale)))
         near, beside = wide[1:-1] * (1 - share), wide * share
-        np.add(near, beside[:-2], out=enlarged[:, phase])
-        np.add(near, beside[2:], out=enlarged[:, scale - 1 - phase])
-    return np.rint(enlarged, out=enlarged)
+        # The row in the middle of an odd scale is its own mirror image.
+        for one, neighbours in {scale - 1 - row: beside[2:], row: beside[:-2]}.items():
+            np.add(near, neighbours, out=correction)
+            yield one, np.rint(correction, out=correction)
 
 
 def _offset(phase: int, scale: int) -> float:
