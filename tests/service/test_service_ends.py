@@ -48,7 +48,8 @@ def service(
 @pytest.fixture
 def alone(environment: dict[str, str], tmp_path: Path) -> RunningService:
     """One model server, not started yet: for tests that end it."""
-    return RunningService(tmp_path, environment | {"NUM_SERVERS": "1"})
+    # What runs may take minutes on a busy machine.
+    return RunningService(tmp_path, environment | {"NUM_SERVERS": "1", "ENLARGER_DRAIN": "600"})
 
 
 def descendants(pid: int) -> list[int]:
