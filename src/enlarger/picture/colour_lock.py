@@ -39,8 +39,9 @@ handing Python's lock to each other; with more, the samples would leave the cach
 
 _MOST = np.float32(65535)
 
-_PART_PX = 128
-"""Columns, or rows, of the drift that are blurred at once, so that they stay in the cache."""
+_PART = 1 << 16
+"""Samples of the drift that are blurred at once. In 8 bytes each they stay in the cache, and on the heap: a larger block would
+be mapped anew for each step, which takes seven times as long as the step."""
 
 
 class ColourLock:
@@ -146,7 +147,7 @@ class ColourLock:
         made = slice(first - (top - 1 - self._drift_top), stop - (top - 1 - self._drift_top))
         plane = large_array((stop - first, width), np.int64)
         for channel in range(channels):
-            for part in _parts(width):
+            for part in _parts(width, self._drift.shape[1]):
                 plane[:, part] = _blurred_down(self._drift[channel, :, part], self._scale)[
                     first:stop
                 ]
@@ -167,7 +168,7 @@ class ColourLock:
         down, across = (_box_sums_of_ones(length) for length in (height, width))
         across *= self._scale**2
         weights = []
-        for part in _parts(rows.stop - rows.start):
+        for part in _parts(rows.stop - rows.start, width):
             counts = down[rows][part]
             if counts.min() == counts.max():  # no border is near
                 counts = counts[:1]
@@ -223,8 +224,10 @@ def _blocks(sums: Sums, scale: int, channels: int) -> Iterator[Sums]:
         yield blocks
 
 
-def _parts(length: int) -> Iterator[slice]:
-    return (slice(start, start + _PART_PX) for start in range(0, length, _PART_PX))
+def _parts(length: int, across: int) -> Iterator[slice]:
+    """Yield columns of this many samples, or rows, a few at a time."""
+    step = max(1, _PART // across)
+    return (slice(start, start + step) for start in range(0, length, step))
 
 
 def _blurred_down(plane: Drift, scale: int) -> Integers:
