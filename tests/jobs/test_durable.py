@@ -7,28 +7,20 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from running import RunningService
 from support.pictures import encoded
+from support.real_services import until
 
 from enlarger.geometry.rect import Pixels
 
+pytestmark = pytest.mark.timeout(600)  # a busy machine is slow, not wrong
+
 MODEL = "realesr-animevideov3"
-GIVE_UP_S = 60
-
-
-def until(holds: Callable[[], bool]) -> None:
-    """Wait for a state of another process, which sends no event."""
-    end = time.monotonic() + GIVE_UP_S
-    while not holds():
-        assert time.monotonic() < end, f"not so after {GIVE_UP_S} s"
-        time.sleep(0.005)
 
 
 def tiles(service: RunningService, event: str) -> list[int]:

@@ -26,13 +26,13 @@ from support.networks import (
     write_nearest,
 )
 from support.pictures import encoded, noise
+from support.real_services import GIVE_UP_S, until
 
 USUAL = "realesrgan-x4plus"
 """A small network has this id here, so that the service starts at once."""
 
 NAMES = (USUAL, "a", "b", "c", "d")
 
-GIVE_UP_S = 60
 BUDGET_MIB = 21
 """Room for two of these networks, which are counted with 10 MiB each and 1000 bytes for each pixel of their tiles."""
 
@@ -61,14 +61,6 @@ def service(
     }
     with RunningService(tmp_path, settings) as service:
         yield service
-
-
-def until(holds: Callable[[], bool]) -> None:
-    """Wait for a state of another process, which sends no event."""
-    end = time.monotonic() + GIVE_UP_S
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def text_of(url: str) -> str:

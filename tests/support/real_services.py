@@ -13,7 +13,7 @@ from running import RunningService
 QUICK = "realesr-animevideov3"
 BEST = "realesrgan-x4plus"
 SERVERS = 5
-GIVE_UP_S = 60
+GIVE_UP_S = 180
 """Long enough for whatever is waited for, on a busy machine."""
 
 
