@@ -58,6 +58,16 @@ def test_higher_limit_is_not_lowered() -> None:
     assert done.stdout.split() == [str(more), str(HARD)]
 
 
+def test_half_of_the_files_follows_the_limit() -> None:
+    """As it is at the moment."""
+    allowed, highest = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1001, highest))
+    try:
+        assert open_files.half() == 500
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, highest))
+
+
 def chained(number: int) -> Exception:
     """Return an error of ours that an error of the system with that number caused."""
     try:

@@ -7,6 +7,7 @@ more, because programs that call ``select`` cannot use higher numbers. Nothing h
 from __future__ import annotations
 
 import errno
+import math
 from contextlib import suppress
 
 from enlarger.errors import OpenFilesExhausted
@@ -29,6 +30,17 @@ def raise_limit() -> None:
     if allowed != resource.RLIM_INFINITY and allowed < wanted:
         with suppress(OSError, ValueError):  # a system with another limit above this one
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, highest))
+
+
+def half() -> float:
+    """Return half of the open files that this process may have: as many may be connections, or memory of model servers.
+
+    Pictures in work, and connections to model servers and databases, need the rest.
+    """
+    import resource
+
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return math.inf if allowed == resource.RLIM_INFINITY else allowed // 2
 
 
 def are_exhausted(error: BaseException) -> bool:

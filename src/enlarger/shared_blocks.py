@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from enlarger import open_files
 from enlarger.geometry.rect import Pixels
 
 _REFERENCE = re.compile(r"([0-9]{1,10}),([0-9]{1,10}),(enlarger-[0-9a-f]{32})")
@@ -92,10 +93,7 @@ def write_to(reference: str, samples: Pixels) -> bool:
 
 def _check_number(descriptor: int) -> None:
     """Leave half of the numbers to connections and files, which cannot do without."""
-    import resource
-
-    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if most != resource.RLIM_INFINITY and descriptor > most // 2:
+    if descriptor > open_files.half():
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
 

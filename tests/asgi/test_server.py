@@ -435,33 +435,69 @@ async def test_nothing_holds_a_process_that_has_closed() -> None:
 MANY = 80
 """More connections than a process with 64 open files accepts."""
 
+LIMITED = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))"
+
+HELD = "held = [open('/dev/null') for _ in range(34)]"
+"""Files that are no connections: more than half of those allowed."""
+
+
+async def started(stack: AsyncExitStack, program: str) -> tuple[asyncio.subprocess.Process, Server]:
+    """Start a server whose stdout and stderr are read, until the end of the stack."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", f"{program}\n{SERVER}", "1000", "1000"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    stack.push_async_callback(process.wait)
+    stack.callback(kill, process)
+    assert process.stdout is not None
+    return process, Server(process, int(await process.stdout.readline()), stack)
+
+
+async def check_recovery(process: asyncio.subprocess.Process, server: Server, event: bytes) -> None:
+    """Check that the server answers again, and has logged the event a few times at most and nothing else."""
+    async with asyncio.timeout(20):
+        while await server.get("/") != b"serving":
+            pass
+    server.signal(signal.SIGTERM)
+    async with asyncio.timeout(END_S):
+        later, errors = await process.communicate()
+    assert later.count(event) <= 3
+    assert errors == b""
+
+
+async def test_connections_use_half_of_the_open_files() -> None:
+    """Further ones are refused in words, so that the files that a picture needs can be opened."""
+    async with AsyncExitStack() as stack:
+        process, server = await started(stack, LIMITED)
+        async with AsyncExitStack() as clients:
+            answers, body = [], b""
+            for _ in range(MANY):
+                reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+                clients.callback(writer.close)
+                writer.write(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
+                async with asyncio.timeout(20):
+                    answers.append(await reader.readuntil(b"\r\n\r\n"))
+                    body = await reader.read(100)
+            statuses = [int(answer.split()[1]) for answer in answers]
+            assert statuses == [200] * 32 + [503] * (MANY - 32)
+            assert b"retry-after: 5" in answers[-1]
+            assert b"the server has too many files" in body
+        await asyncio.sleep(0.5)
+        await check_recovery(process, server, b"connections_refused")
+
 
 async def test_server_without_open_files_logs_little_and_recovers() -> None:
     """It logs the problem once and then at growing intervals, not for each attempt of each second."""
-    limited = f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))\n{SERVER}"
     async with AsyncExitStack() as stack:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", limited, "1000", "1000"),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        stack.push_async_callback(process.wait)
-        stack.callback(kill, process)
-        assert process.stdout is not None
-        assert process.stderr is not None
-        server = Server(process, int(await process.stdout.readline()), stack)
+        process, server = await started(stack, f"{LIMITED}\n{HELD}")
         async with AsyncExitStack() as clients:
             for _ in range(MANY):
                 _, writer = await asyncio.open_connection("127.0.0.1", server.port)
                 clients.callback(writer.close)
             async with asyncio.timeout(20):
+                assert process.stdout is not None
                 first = await process.stdout.readline()
             assert b"connections_not_accepted" in first
             await asyncio.sleep(3)  # asyncio tries again each second
-        async with asyncio.timeout(20):
-            assert await server.get("/") == b"serving"
-        server.signal(signal.SIGTERM)
-        async with asyncio.timeout(END_S):
-            later, errors = await process.communicate()
-        assert later.count(b"connections_not_accepted") <= 3
-        assert errors == b""
+        await check_recovery(process, server, b"connections_not_accepted")
