@@ -23,6 +23,17 @@ print(*resource.getrlimit(resource.RLIMIT_NOFILE))
 HARD = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 
 
+def limits_after(allowed: int, highest: int) -> list[str]:
+    """Return both limits of a process that had these, after it has raised its limit."""
+    done = subprocess.run(
+        [sys.executable, "-c", RAISED, str(allowed), str(highest)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.split()
+
+
 @pytest.mark.parametrize(
     ("allowed", "highest", "after"),
     [
@@ -35,13 +46,7 @@ def test_limit_is_raised_as_far_as_the_system_allows(
     allowed: int, highest: int, after: int
 ) -> None:
     """The highest limit stays, and a thousand million is not asked for."""
-    done = subprocess.run(
-        [sys.executable, "-c", RAISED, str(allowed), str(highest)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.split() == [str(after), str(highest)]
+    assert limits_after(allowed, highest) == [str(after), str(highest)]
 
 
 def test_higher_limit_is_not_lowered() -> None:
@@ -49,13 +54,7 @@ def test_higher_limit_is_not_lowered() -> None:
     if 0 <= HARD <= open_files.MOST:
         pytest.skip(f"this system allows {HARD} open files")
     more = open_files.MOST + 1
-    done = subprocess.run(
-        [sys.executable, "-c", RAISED, str(more), str(HARD)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.split() == [str(more), str(HARD)]
+    assert limits_after(more, HARD) == [str(more), str(HARD)]
 
 
 def test_half_of_the_files_follows_the_limit() -> None:
