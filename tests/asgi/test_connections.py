@@ -100,7 +100,7 @@ async def test_connection_ends_when_its_client_leaves_after_many_requests(app: A
 
 
 async def test_connection_ends_after_the_request_whose_client_has_left(app: App) -> None:
-    """The request runs to its end, as before, and the connection ends with it."""
+    """The request runs to its end, and the connection ends with it."""
     reader, writer = await app.connection()
     await Connection(reader, writer).send("GET", "/hold", {})
     await app.holds.wait()

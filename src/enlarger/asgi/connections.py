@@ -23,11 +23,11 @@ log = structlog.get_logger()
 _HEAD_S = 0.1
 """Seconds for the request of a connection that is refused: closed with bytes unread, it would be reset, and the response lost."""
 
-_TEXT = str(open_files.exhaustion())
+_ERROR = open_files.exhaustion()
 
 _REFUSAL = (
-    "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 5\r\n"
-    f"content-type: text/plain\r\ncontent-length: {len(_TEXT)}\r\n\r\n{_TEXT}"
+    f"HTTP/1.1 {_ERROR.status} Service Unavailable\r\nconnection: close\r\nretry-after: {_ERROR.retry_after_s:.0f}\r\n"
+    f"content-type: text/plain\r\ncontent-length: {len(str(_ERROR))}\r\n\r\n{_ERROR}"
 ).encode()
 
 _refused = Repeated()

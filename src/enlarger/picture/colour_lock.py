@@ -34,8 +34,8 @@ MARGIN_PX = _RADIUS_PX * _BLURS + 1
 """LR pixels around a pixel that its correction depends on: those of the blurs, and one to interpolate."""
 
 _BAND = 1 << 19
-"""Samples of the result that are worked on at once. With fewer, threads that work side by side would spend their time on
-handing Python's lock to each other; with more, the samples would leave the cache."""
+"""Samples of the result that are corrected together, a row within each LR row after the other. With fewer, threads that work side
+by side would spend their time on handing Python's lock to each other; with more, the samples of such rows would leave the cache."""
 
 _MOST = np.float32(65535)
 

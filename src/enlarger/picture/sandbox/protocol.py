@@ -84,7 +84,7 @@ def ask(
 
     Raises:
         EnlargerError: the function raised it.
-        EOFError, OSError: the process is gone.
+        EOFError, OSError: the process is gone, or this one can open no more files.
     """
     send(connection, {"question": question, **options}, shared_memory(data))
     answer, memory = receive(connection)
