@@ -12,9 +12,12 @@ from support.keyed import KEYS
 from enlarger.page.files import FOLDER, index, page_files
 from enlarger.page.routes import POLICY
 
+in_module = pytest.mark.asyncio(loop_scope="module")
+
 _LARGEST_BYTES = 150_000
 
 
+@in_module
 async def test_page_is_there_without_a_key(start: Start) -> None:
     """It holds no data; its policy lets in nothing from elsewhere."""
     gateway = await start(api_keys=KEYS)
@@ -35,6 +38,7 @@ async def test_page_is_there_without_a_key(start: Start) -> None:
                 assert answer.headers["Content-Security-Policy"] == POLICY
 
 
+@in_module
 @pytest.mark.parametrize("name", sorted(page_files().by_name))
 async def test_files_are_sent_as_they_are(start: Start, name: str) -> None:
     """Compressed for those who read that, and not again to those who have it."""
@@ -54,6 +58,7 @@ async def test_files_are_sent_as_they_are(start: Start, name: str) -> None:
         assert (answer.status, await answer.read()) == (304, b"")
 
 
+@in_module
 async def test_a_tab_from_before_an_update_gets_todays_files(start: Start) -> None:
     """Under its old address, where its browser does not keep them."""
     gateway = await start()
@@ -62,6 +67,7 @@ async def test_a_tab_from_before_an_update_gets_todays_files(start: Start) -> No
         assert answer.headers["Cache-Control"] == "no-cache"
 
 
+@in_module
 @pytest.mark.parametrize(
     "name", ["index.html", "../routes.py", "%2e%2e/routes.py", "texts", "x.js"]
 )
@@ -71,6 +77,7 @@ async def test_nothing_else_is_there(start: Start, name: str) -> None:
     assert (reply.status, reply.body["code"]) == (404, "not_found")
 
 
+@in_module
 async def test_title_is_text(start: Start) -> None:
     """An operator's title is shown as it was written."""
     gateway = await start(page_title='<b>"Ours" & theirs</b>')
@@ -81,6 +88,7 @@ async def test_title_is_text(start: Start) -> None:
     assert index("a").hash != index("b").hash
 
 
+@in_module
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 async def test_page_can_be_switched_off(start: Start, method: str) -> None:
     """Then the root leads to the documentation: not for good, and by a relative address."""
@@ -96,6 +104,7 @@ async def test_page_can_be_switched_off(start: Start, method: str) -> None:
     assert reply.status == 404
 
 
+@in_module
 async def test_root_takes_nothing(start: Start) -> None:
     """There is nothing to send there."""
     reply = await (await start()).call("POST", "/", data=b"x")

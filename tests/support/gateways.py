@@ -171,6 +171,7 @@ async def start(
     catalogue: Catalogue, models: list[ModelFacts], decoders: Decoders, tmp_path: Path
 ) -> AsyncIterator[Start]:
     """Starts a gateway over one engine, or over a pool; settings by attribute name."""
+    loop = asyncio.get_running_loop()
     async with AsyncExitStack() as stack:
 
         async def begin(
@@ -180,6 +181,11 @@ async def start(
             store: type[FolderResults] | None = None,
             **settings: Any,
         ) -> Running:
+            # A loop that ends before the gateway is closed may cancel a statement while its connection is returned; the
+            # garbage collector then finds that connection during any later test.
+            assert asyncio.get_running_loop() is loop, (
+                'the loop of this test ends before its gateway is closed; mark it with pytest.mark.asyncio(loop_scope="module")'
+            )
             members = pool or Pool([Member("one", engine or NearestEngine(models))])
             chosen = {
                 "upload_folder": tmp_path / "uploads",
