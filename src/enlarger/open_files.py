@@ -53,6 +53,16 @@ def are_exhausted(error: BaseException) -> bool:
     return False
 
 
+def raise_if_exhausted(error: BaseException) -> None:
+    """Raise the error for a request that needs a file if that is what an error is about; otherwise do nothing.
+
+    Raises:
+        OpenFilesExhausted: ``error``, or one that caused it, says that no more files can be opened.
+    """
+    if are_exhausted(error):
+        raise exhaustion() from error
+
+
 def exhaustion() -> OpenFilesExhausted:
     """Return the error for a request that needs a file which cannot be opened."""
     return OpenFilesExhausted(

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
+from support.file_limits import no_more_open_files
 from support.networks import random_layers, write_compact, write_nearest
 
-from enlarger.errors import WeightsError
+from enlarger.errors import OpenFilesExhausted, WeightsError
 from enlarger.models import Model
 from enlarger.models.builtin import builtin_wheels
 from enlarger.models.copies import UNUSED_S, Copies
@@ -128,6 +129,38 @@ def test_replaced_file_that_is_right_is_the_next_version(
     assert after.sha256 != before.sha256
     before.verify()
     after.verify()
+
+
+def test_missing_files_of_this_process_are_no_fault_of_a_row(
+    folder: ModelFolder, model_dir: Path
+) -> None:
+    """The models stay as they are, and what has changed meanwhile is seen when files can be opened again."""
+    write_nearest(model_dir, "before")
+    folder.look()
+    assert folder.look()
+    replaced = own(folder)["before"].sha256
+    write_nearest(model_dir, "own")
+    write_other(model_dir, "before")
+    for _ in range(3):
+        with no_more_open_files(), pytest.raises(OpenFilesExhausted):
+            folder.look()
+        assert (set(own(folder)), faults(folder)) == ({"before"}, {})
+    folder.look()
+    assert folder.look()
+    assert (set(own(folder)), faults(folder)) == ({"before", "own"}, {})
+    assert own(folder)["before"].sha256 != replaced
+
+
+def test_weights_that_cannot_be_opened_now_are_examined_later(
+    folder: ModelFolder, model_dir: Path
+) -> None:
+    """The look that would have examined them is not the last one."""
+    write_nearest(model_dir, "own")
+    folder.look()
+    with no_more_open_files(), pytest.raises(OpenFilesExhausted):
+        folder.look()
+    assert folder.look()
+    assert (set(own(folder)), faults(folder)) == ({"own"}, {})
 
 
 def test_two_rows_of_one_id(folder: ModelFolder, model_dir: Path) -> None:

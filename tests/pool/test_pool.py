@@ -31,6 +31,7 @@ from enlarger.errors import (
     InvalidOption,
     ModelNotHere,
     NoEngineReady,
+    OpenFilesExhausted,
     OutOfMemory,
     Starting,
     TileTooLarge,
@@ -210,6 +211,24 @@ async def test_busy_member_is_left_for_another() -> None:
     busy, idle = failing("busy", Busy("e", retry_after_s=0.001), failures=1), Server("idle")
     result = await Pool([busy, idle]).enlarge(request())
     assert (result.server, result.attempts) == ("idle", 1)
+
+
+async def test_tile_waits_for_files_of_this_process() -> None:
+    """That is neither a strike nor an attempt, since it is no fault of the server."""
+    exhausted = OpenFilesExhausted("too many files", retry_after_s=0.001)
+    server = failing("only", exhausted, failures=9)
+    result = await Pool([server]).enlarge(request())
+    assert (result.server, result.attempts) == ("only", 1)
+    assert (server.strikes, server.state) == (0, State.READY)
+
+
+async def test_tile_that_gets_no_file_in_time_says_so() -> None:
+    """The deadline alone would say nothing of the reason."""
+    server = failing("only", OpenFilesExhausted("too many files", retry_after_s=5))
+    pool = Pool([server])
+    with pytest.raises(OpenFilesExhausted, match="too many files"):
+        await pool.enlarge(request(left_s=4))
+    assert counts(pool) == "Pool 1/1 ready | 0 waiting, 0 in flight"
 
 
 async def test_busy_pause_ends_with_the_deadline() -> None:

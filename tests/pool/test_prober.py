@@ -12,6 +12,7 @@ from support.pool_servers import Server, counts, failing, request, sent, until
 from enlarger.errors import (
     EngineFailed,
     EngineLost,
+    OpenFilesExhausted,
 )
 from enlarger.pool.health import Health, State
 from enlarger.pool.policy import Wear
@@ -129,6 +130,31 @@ async def test_probe_that_breaks_is_not_the_last_one() -> None:
     assert server.probes >= 3
     failed = [entry for entry in logs if entry["event"] == "probe_failed"]
     assert [(entry["server"], entry["log_level"]) for entry in failed] == [("only", "error")]
+
+
+@pytest.mark.parametrize("state", [State.READY, State.GONE])
+async def test_member_that_cannot_be_asked_stays_as_it_is(state: State) -> None:
+    """This process has no file left for a connection. However long that lasts, no process is ended for it."""
+    server = Server("only", state=state, supervised=True)
+    answer = server.probe
+
+    async def cannot_ask() -> Readiness:
+        server.probes += 1
+        raise OpenFilesExhausted("the server has too many files and connections open")
+
+    with capture_logs() as logs:
+        async with Pool([server], hung_s=0.05):
+            await server.probed(2)
+            server.probe = cannot_ask
+            await server.probed()
+            await asyncio.sleep(0.1)
+            await server.probed(5)
+            assert (server.state, server.restarted.is_set()) == (state, False)
+            server.probe = answer
+            await server.probed()
+            assert (server.state, server.restarted.is_set()) == (state, False)
+    unasked = [entry for entry in logs if entry["event"] == "server_not_probed"]
+    assert [entry["server"] for entry in unasked] == ["only"]
 
 
 @pytest.mark.parametrize("state", [State.GONE, State.FAILED, State.INCOMPATIBLE])

@@ -17,6 +17,7 @@ from support.fakes import (
     nearest,
     need_of,
 )
+from support.file_limits import no_more_open_files
 from support.model_servers import running
 from support.pictures import noise
 from support.remote_tiles import TILE, client_of, request
@@ -31,6 +32,7 @@ from enlarger.errors import (
     EnlargerError,
     ModelNotHere,
     NoEngineReady,
+    OpenFilesExhausted,
     OutOfMemory,
     Starting,
     TileTooLarge,
@@ -134,6 +136,21 @@ async def test_cancelled_tile_is_dropped_by_the_server(session: aiohttp.ClientSe
             while client.facts().in_flight or not engine.cancelled:
                 await client.probe()
     assert engine.cancelled == 1
+
+
+async def test_missing_files_of_this_process_are_no_fault_of_the_server() -> None:
+    """Nothing is known about the server then, and the next tile reaches it."""
+    new_connections = aiohttp.TCPConnector(force_close=True)
+    async with (
+        aiohttp.ClientSession(connector=new_connections) as session,
+        client_of(NearestEngine(), session) as (client, _),
+    ):
+        with no_more_open_files():
+            with pytest.raises(OpenFilesExhausted):
+                await client.probe()
+            with pytest.raises(OpenFilesExhausted):
+                await client.enlarge(request())
+        assert np.array_equal((await client.enlarge(request())).pixels, nearest(TILE, 4))
 
 
 # The server's errors

@@ -109,8 +109,7 @@ class Fetcher:
             log.info("source_timeout", host=host)
             raise SourceTimeout("the source took too long") from error
         except (aiohttp.ClientError, OSError, UnicodeError, ValueError, InvalidUrl) as error:
-            if open_files.are_exhausted(error):
-                raise open_files.exhaustion() from error
+            open_files.raise_if_exhausted(error)
             log.info("source_unreachable", host=host, reason=reason_of(error))
             raise SourceUnreachable(_UNREACHABLE) from error
 
@@ -138,8 +137,7 @@ class Fetcher:
         except TimeoutError as error:
             raise SourceTimeout("the receiver took too long") from error
         except (aiohttp.ClientError, OSError, UnicodeError, ValueError) as error:
-            if open_files.are_exhausted(error):
-                raise open_files.exhaustion() from error
+            open_files.raise_if_exhausted(error)
             log.info("receiver_unreachable", host=host, reason=reason_of(error))
             raise SourceUnreachable("could not reach the receiver") from error
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from enlarger import open_files
 from enlarger.errors import ConfigError, WeightsError
 from enlarger.models.catalogue import Catalogue, refuse
 from enlarger.models.copies import Copies, Stamp
@@ -86,6 +87,9 @@ class ModelFolder:
         self.left_out: tuple[LeftOut, ...] = ()
         """The rows that cannot be used."""
 
+        self._examined: Mapping[str, Stamp | None] = {}
+        """The states of the rows that models were last offered for."""
+
         self._is_unreadable = False
         """Whether the folder could not be read at the last look."""
 
@@ -125,19 +129,22 @@ class ModelFolder:
 
         A row that has just changed is examined at the next look, if it has not changed again: it, or one of its files,
         may be half written.
+
+        Raises:
+            OpenFilesExhausted: this process has no file left to look with; the next look sees what this one missed.
         """
         before = self.catalogue, self.left_out
         try:
             paths = rows_in(self._folder)
         except ConfigError as error:
+            open_files.raise_if_exhausted(error)
             self._is_unreadable = True
             self.left_out = (LeftOut(self._folder.name, str(error)),)
             return self.left_out != before[1]
-        states = self._states
         self._rows = {
             path.name: self._looked_at(path, self._rows.get(path.name, _Known())) for path in paths
         }
-        if self._states == states and not self._is_unreadable:
+        if self._states == self._examined and not self._is_unreadable:
             return False
         self._is_unreadable = False
         self._offer()
@@ -164,11 +171,13 @@ class ModelFolder:
         seen = (own, *(stamp_of(path.parent / name) for name in known.names))
         is_stable, known.seen = at_once or known.seen == seen, seen
         if is_stable and known.examined != seen:
-            known.examined, known.newest, known.fault = seen, None, None
+            newest, fault = None, None
             try:
-                known.newest = self._version(path, seen, hashed=hashed)
+                newest = self._version(path, seen, hashed=hashed)
             except WeightsError as error:
-                known.fault = str(error)
+                open_files.raise_if_exhausted(error)
+                fault = str(error)
+            known.examined, known.newest, known.fault = seen, newest, fault
         return known
 
     def _version(self, path: Path, stamp: Stamp, *, hashed: bool) -> _Version:
@@ -212,7 +221,7 @@ class ModelFolder:
             if fault is not None:
                 still = None if known.offered is None else known.offered.model.id
                 left_out.append(LeftOut(name, fault, still))
-        self.left_out, self.rows = tuple(left_out), names
+        self.left_out, self.rows, self._examined = tuple(left_out), names, self._states
         offered = [row.offered.model for row in self._rows.values() if row.offered is not None]
         self.catalogue = Catalogue.with_own(offered)
 
@@ -220,7 +229,8 @@ class ModelFolder:
 def _names_in(path: Path) -> tuple[str, ...]:
     try:
         return read_row(path).file_names
-    except WeightsError:
+    except WeightsError as error:
+        open_files.raise_if_exhausted(error)
         return ()
 
 

@@ -20,6 +20,7 @@ from enlarger.errors import (
     EnlargerError,
     ModelNotHere,
     NoEngineReady,
+    OpenFilesExhausted,
     Starting,
     TileTooLarge,
     Unauthorized,
@@ -165,6 +166,7 @@ class Pool:
             EngineFailed, WrongOutput, OutOfMemory: three members, or one three times, failed on the tile.
             EngineLost: five members went away under the tile.
             NoEngineReady: there is no member left that could take the tile.
+            OpenFilesExhausted: until the deadline, no file was left for a connection.
             DeadlineExceeded: the deadline passed.
         """
         tile = PoolTile(request, request.lr_px * self._mflop_per_px(request))
@@ -180,6 +182,10 @@ class Pool:
                     # A refusal says where the tile cannot go now. It is no fault of the server or of the tile.
                     tries.sent -= 1
                     await self._reroute(member, refusal, request.deadline)
+                except OpenFilesExhausted as refusal:
+                    # The files of this process serve all members alike, and are free again when other requests end.
+                    tries.sent -= 1
+                    await self._wait_for_files(refusal, request.deadline)
                 except (DeadlineExceeded, TileTooLarge, BadTile):
                     raise
                 except EnlargerError as error:
@@ -245,6 +251,17 @@ class Pool:
             member.leave(State.INCOMPATIBLE)
         else:
             member.leave(State.STARTING)
+
+    async def _wait_for_files(self, refusal: OpenFilesExhausted, deadline: float) -> None:
+        """Wait until files may be free; the tile keeps its seat, so that not all tiles try at once.
+
+        Raises:
+            OpenFilesExhausted: the deadline passes before that.
+        """
+        pause_s = refusal.retry_after_s or _BUSY_PAUSE_S
+        if asyncio.get_running_loop().time() + pause_s >= deadline:
+            raise refusal
+        await asyncio.sleep(pause_s)
 
     def _mflop_per_px(self, request: TileRequest) -> float:
         for member in self.members:

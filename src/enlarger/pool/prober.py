@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
+from enlarger.errors import OpenFilesExhausted
 from enlarger.pool.health import State
 from enlarger.pool.member import Member
 from enlarger.pool.policy import Wear
@@ -59,6 +60,9 @@ class Prober:
         self._broken = Repeated()
         """A probe, or what follows from it, raised an error that nobody foresaw."""
 
+        self._unasked = Repeated()
+        """This process could not ask the member."""
+
     async def run(self) -> None:
         """Probe the member for ever: often while it is not ready, and at once when ``changed`` is set."""
         member = self._member
@@ -82,7 +86,17 @@ class Prober:
         member = self._member
         assert member.probe is not None  # noqa: S101 - for the type checker; only such members are probed
         before = member.state
-        readiness = await member.probe()
+        try:
+            readiness = await member.probe()
+        except OpenFilesExhausted as error:
+            # It may be as well as before, and nobody knows how long it was silent: its process is left alone.
+            self._silent_since = None
+            if (left_out := self._unasked.occurred()) is not None:
+                log.warning(
+                    "server_not_probed", server=member.name, reason=str(error), left_out=left_out
+                )
+            return
+        self._unasked.over()
         member.learn(readiness)
         self._log(before, readiness)
         self._end_if_hung()

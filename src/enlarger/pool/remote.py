@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import numpy as np
 
-from enlarger import tracing
+from enlarger import open_files, tracing
 from enlarger.config import is_loopback
 from enlarger.engine.tile import EngineFacts, ModelFacts, Need, TileRequest, TileResult
 from enlarger.errors import (
@@ -106,7 +106,11 @@ class RemoteEngine:
         return model
 
     async def probe(self) -> Readiness:
-        """Ask the server whether it is ready. A server that does not answer is ``GONE``."""
+        """Ask the server whether it is ready. A server that does not answer is ``GONE``.
+
+        Raises:
+            OpenFilesExhausted: this process has no file left for a connection, so nothing is known about the server.
+        """
         if self.given_up is not None:
             return Readiness(State.FAILED, reason=self.given_up)
         if not self.address:
@@ -123,6 +127,7 @@ class RemoteEngine:
                 answer: dict[str, Any] = json.loads(await response.read())
                 readiness = self._readiness(answer)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            open_files.raise_if_exhausted(error)
             reason = f"{self.address} does not answer: {reason_of(error)}"
             readiness = Readiness(State.GONE, reason=reason)
         except (ValueError, KeyError, TypeError, BadTile):
@@ -155,7 +160,11 @@ class RemoteEngine:
         )
 
     async def enlarge(self, request: TileRequest) -> TileResult:
-        """Have the server enlarge a tile; see ``Engine``."""
+        """Have the server enlarge a tile; see ``Engine``.
+
+        Raises:
+            OpenFilesExhausted: this process, or the server, has no file left for a connection.
+        """
         if self._facts.model(request.model) is None:
             # The server did not answer its last probe, or it is another process by now: neither is a fault of the tile.
             raise ModelNotHere(f"the model server does not have {request.model} now")
@@ -175,6 +184,7 @@ class RemoteEngine:
                 ) as response:
                     body = await self._body_of(response, loan, expected_bytes=expected_bytes)
             except (aiohttp.ClientError, OSError) as error:
+                open_files.raise_if_exhausted(error)
                 raise EngineLost("a model server went away under a tile") from error
         if response.status != 200:
             raise _refusal(response.status, bytes(body))

@@ -94,8 +94,7 @@ class Decoders:
             log.warning("decoder_killed", after_s=self._timeout_s, input_bytes=len(data))
             raise UnreadableImage("decoding it takes too long") from error
         except (EOFError, OSError) as error:
-            if open_files.are_exhausted(error):
-                raise open_files.exhaustion() from error
+            open_files.raise_if_exhausted(error)
             log.warning("decoder_died", question=question, input_bytes=len(data))
             raise UnreadableImage("it cannot be decoded") from error
         finally:
