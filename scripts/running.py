@@ -44,7 +44,7 @@ class RunningService:
     announced: bool = True
     """Wait until the service says that it is ready. If False, ``url`` must be set."""
 
-    start_timeout_s: float = 120
+    start_timeout_s: float = 300
     url: str = ""
 
     def __enter__(self) -> RunningService:

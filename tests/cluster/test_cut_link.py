@@ -24,7 +24,7 @@ from running import RunningService
 from support.pictures import encoded, noise
 from support.separate_networks import SeparateNetworks
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.cluster
 
 GATEWAY, FIRST, SECOND = range(3)
 """The networks. The head of the cluster is the gateway's, and computes nothing."""

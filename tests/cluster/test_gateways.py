@@ -19,7 +19,7 @@ from support.fakes import nearest
 from support.pictures import encoded, noise
 from support.stores import Cluster as PostgreSQL
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.cluster
 
 JOBS = 200
 KILLED_AFTER = 60

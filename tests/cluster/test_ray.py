@@ -25,7 +25,7 @@ from running import RunningService
 from support.pictures import encoded, noise
 from support.ray_nodes import RayNodes
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.cluster
 
 PICTURES = 100
 AT_ONCE = 6

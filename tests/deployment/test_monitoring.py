@@ -37,7 +37,7 @@ from enlarger.errors import (
     TileError,
 )
 
-pytestmark = [pytest.mark.packaging, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.packaging
 
 GROUPS: list[dict[str, Any]] = yaml.safe_load(RULES.read_text())["groups"]
 RULE_LIST = [rule for group in GROUPS for rule in group["rules"]]

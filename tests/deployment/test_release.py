@@ -18,7 +18,7 @@ from support.stores import missing
 
 import enlarger
 
-pytestmark = [pytest.mark.packaging, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.packaging
 
 WORKFLOWS = REPOSITORY / ".github" / "workflows"
 

@@ -18,8 +18,6 @@ from support.real_services import until
 
 from enlarger.geometry.rect import Pixels
 
-pytestmark = pytest.mark.timeout(600)  # a busy machine is slow, not wrong
-
 MODEL = "realesr-animevideov3"
 
 

@@ -28,8 +28,6 @@ from support.places import DOCS, REPOSITORY
 QUICK = {"model": "realesr-animevideov3"}
 TOOLS = ["list_models", "estimate", "upscale", "submit_job", "job", "save_job", "cancel_job"]
 
-pytestmark = pytest.mark.timeout(300)
-
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:

@@ -15,8 +15,6 @@ from typing import Any
 import pytest
 from support.pictures import encoded, skimage_photo
 
-pytestmark = pytest.mark.timeout(120)
-
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 HELLO = {"protocolVersion": "2025-06-18", "capabilities": {}}
 

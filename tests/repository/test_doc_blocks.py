@@ -338,7 +338,6 @@ def test_page_that_is_run_elsewhere_is_read_there(page: str) -> None:
     assert f'"{page}"' in (REPOSITORY / RUN_ELSEWHERE[page]).read_text()
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("page", TYPED, ids=lambda page: str(page.relative_to(REPOSITORY)))
 def test_page_runs_from_top_to_bottom(page: Path, terminal: Terminal, tmp_path: Path) -> None:
     """Every command succeeds, and every picture that appears can be opened.
@@ -375,7 +374,6 @@ _SHOWN_ELSEWHERE = {
 """JSON of http-api.md that the service below does not send."""
 
 
-@pytest.mark.timeout(300)
 def test_responses_of_the_reference_have_the_fields_of_real_ones(
     terminal: Terminal, tmp_path: Path
 ) -> None:

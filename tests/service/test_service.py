@@ -41,8 +41,6 @@ from support.real_services import (
 
 from enlarger.geometry.rect import Pixels
 
-pytestmark = pytest.mark.timeout(600)  # a busy machine is slow, not wrong
-
 MAX_FILE_SIZE_BYTES = 7_340_032
 CLOSING = b"IEND"
 

@@ -20,10 +20,7 @@ from support.real_services import QUICK, logged, logged_in, until
 from enlarger.geometry.rect import Pixels
 from enlarger.shared_blocks import can_share
 
-pytestmark = [
-    pytest.mark.skipif(not can_share(), reason="only Linux has such memory"),
-    pytest.mark.timeout(600),  # a busy machine is slow, not wrong
-]
+pytestmark = pytest.mark.skipif(not can_share(), reason="only Linux has such memory")
 
 _IN_A_CONTAINER = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
 """Runs a command that sees no process but its own, as in a container."""

@@ -27,7 +27,7 @@ def test_photo_is_upscaled_as_on_the_command_line(
     picture = encoded(np.ascontiguousarray(photo[60:124, 190:254]))
     (tmp_path / "in.png").write_bytes(picture)
     settings = environment | {"ENLARGER_DEVICE": f"{DEVICE},{DEVICE}"}
-    with RunningService(tmp_path, settings, start_timeout_s=220) as service:
+    with RunningService(tmp_path, settings) as service:
         request = urllib.request.Request(
             f"{service.url}/v1/upscale?scale=4&model={MODEL}&provenance=true",
             data=picture,
