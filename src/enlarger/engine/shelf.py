@@ -9,6 +9,7 @@ from pathlib import Path
 
 import structlog
 
+from enlarger.errors import OpenFilesExhausted
 from enlarger.models import Catalogue, Model
 from enlarger.models.copies import Copies
 from enlarger.models.folder import LeftOut, ModelFolder
@@ -159,6 +160,9 @@ async def follow(
             if looks % _USE_COPIES_EVERY == 0:
                 await asyncio.to_thread(folder.use_copies)
             broken.over()
+        except OpenFilesExhausted as error:
+            if (left_out := broken.occurred()) is not None:
+                log.warning("models_not_followed", reason=str(error), left_out=left_out)
         except (
             Exception
         ):  # nobody waits for this task: it would end unseen, and no change would be noticed
