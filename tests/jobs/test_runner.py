@@ -86,10 +86,16 @@ class Scene:
     made_here: list[Outcome] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     held: int = 0
+    telling: asyncio.Event = field(default_factory=asyncio.Event)
+    """An end is being told."""
+
+    may_tell: asyncio.Event = field(default_factory=asyncio.Event)
     scripts: list[Script] = field(default_factory=list)
+    endings: list[Endings] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.results = FolderResults(self.folder / "uploads")
+        self.may_tell.set()
 
     runners: list[Runner] = field(default_factory=list)
 
@@ -130,6 +136,8 @@ class Scene:
         """Return a runner that does this for each job."""
 
         async def ended(record: Job) -> None:
+            self.telling.set()
+            await self.may_tell.wait()
             self.ended.append(record)
 
         self.scripts.append(Script(play))
@@ -141,6 +149,7 @@ class Scene:
             store=self.results,
             hooks=JobHooks(ended=ended, made=self.made_here.append, failed=self.failed.append),
         )
+        self.endings.append(endings)
         work = JobWork(
             rows=self.rows,
             files=files,
@@ -282,6 +291,52 @@ async def test_lost_job_is_dropped(scene: Scene, playing: Playing) -> None:
     record = await scene.now(job)
     assert (record.state, record.holder) == ("running", "other")
     assert await scene.blobs.keys(job) == [f"{job}/work/input"]
+
+
+@pytest.mark.parametrize("play", ["made", "failed"])
+@pytest.mark.parametrize(
+    "why", ["a sign of life", "a second cancellation", "the end of the runner"]
+)
+async def test_end_that_was_noted_is_told(
+    scene: Scene, playing: Playing, why: str, play: str
+) -> None:
+    """The runner finds that the job is no longer running, and stops the work on it; its receivers are still told."""
+    job = await scene.queued()
+    scene.may_tell.clear()
+    async with playing(scene.made if play == "made" else raising(UnreadableImage("cut"))) as runner:
+        async with asyncio.timeout(LONG_S):
+            await scene.telling.wait()
+        if why == "a sign of life":
+            await asyncio.sleep(2.5 * BEAT_S)
+        elif why == "a second cancellation":
+            runner.drop(job)
+            await asyncio.sleep(0.1)
+            runner.drop(job)
+        if why == "the end of the runner":
+            asyncio.get_running_loop().call_later(0.1, scene.may_tell.set)
+        else:
+            scene.may_tell.set()
+            await scene.until(job, has_ended)
+    assert [one.id for one in scene.ended] == [job]
+    assert await scene.blobs.keys(job) == []
+
+
+async def test_job_is_canceled_to_the_end_although_its_client_leaves(
+    scene: Scene, playing: Playing
+) -> None:
+    """The row says so by then, and nobody would tell of it later."""
+    job = await scene.queued()
+    scene.may_tell.clear()
+    async with playing(forever) as runner:
+        record = await scene.until(job, lambda record: record.state == "running")
+        canceling = asyncio.create_task(scene.endings[0].cancel(record, runner.drop))
+        async with asyncio.timeout(LONG_S):
+            await scene.telling.wait()
+        canceling.cancel()
+        await asyncio.sleep(0.1)
+        scene.may_tell.set()
+        await asyncio.gather(canceling, return_exceptions=True)
+    assert [(one.id, one.state) for one in scene.ended] == [(job, "canceled")]
 
 
 async def test_job_that_is_canceled_while_it_is_claimed_is_not_begun(

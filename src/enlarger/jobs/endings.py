@@ -1,4 +1,8 @@
-"""How jobs end, whoever ends them: the row, the files, the watchers, and then the webhooks."""
+"""How jobs end, whoever ends them: the row, the files, the watchers, and then the webhooks.
+
+What follows the row happens even if the caller is cancelled, because nobody does it later: its client may leave, and a
+runner stops the work on jobs that are no longer running.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,8 @@ from enlarger.jobs.job import Job
 from enlarger.jobs.rows import Rows
 from enlarger.pipeline.outcome import Outcome
 from enlarger.reasons import reason_of
-from enlarger.storage import ResultStore
+from enlarger.storage import ResultStore, StoredResult
+from enlarger.threads import finished
 
 log = structlog.get_logger()
 
@@ -89,6 +94,9 @@ class Endings:
             await self._store.delete(outcome.stored.name)
             raise
         self._hooks.made(outcome)  # first: a client that sees the end finds the picture counted
+        await finished(self._end_with(stored, job, outcome))
+
+    async def _end_with(self, stored: StoredResult, job: Job, outcome: Outcome) -> None:
         result = ResultFacts.of(outcome)
         is_ours = await self._end_running(
             job,
@@ -111,7 +119,7 @@ class Endings:
         if not isinstance(error, RequestError) or error.status == 408 or error.status >= 500:
             # What may go better next time must not be answered from memory.
             values["idempotency_key"] = None
-        await self._end_running(job, state="failed", **values)
+        await finished(self._end_running(job, state="failed", **values))
 
     async def cancel(self, job: Job, drop: Callable[[str], None]) -> Job | None:
         """End a job that nobody wants any more.
@@ -123,6 +131,9 @@ class Endings:
         Returns:
             The job as it is then; None if it had ended already.
         """
+        return await finished(self._cancel(job, drop))
+
+    async def _cancel(self, job: Job, drop: Callable[[str], None]) -> Job | None:
         ended = await self._rows.jobs.update(
             job.id,
             states=("queued", "running"),

@@ -180,8 +180,10 @@ class Runner:
                 self._stop(job_id)
 
     def _stop(self, job_id: str) -> None:
-        if job_id in self._running:
-            self._running[job_id].cancel()
+        task = self._running.get(job_id)
+        # It may be ending by itself, which goes on to its end unless it is cancelled a second time.
+        if task is not None and not task.cancelling():
+            task.cancel()
 
     def _start(
         self,
