@@ -13,6 +13,7 @@ from enlarger.errors import OpenFilesExhausted
 from enlarger.models import Catalogue, Model
 from enlarger.models.copies import Copies
 from enlarger.models.folder import LeftOut, ModelFolder
+from enlarger.reasons import reason_of
 from enlarger.repeated import Repeated
 
 log = structlog.get_logger()
@@ -162,7 +163,7 @@ async def follow(
             broken.over()
         except OpenFilesExhausted as error:
             if (left_out := broken.occurred()) is not None:
-                log.warning("models_not_followed", reason=str(error), left_out=left_out)
+                log.warning("models_not_followed", reason=reason_of(error), left_out=left_out)
         except (
             Exception
         ):  # nobody waits for this task: it would end unseen, and no change would be noticed

@@ -13,6 +13,7 @@ from enlarger.pool.health import State
 from enlarger.pool.member import Member
 from enlarger.pool.policy import Wear
 from enlarger.pool.remote import Readiness
+from enlarger.reasons import reason_of
 from enlarger.repeated import Repeated
 
 log = structlog.get_logger()
@@ -93,7 +94,10 @@ class Prober:
             self._silent_since = None
             if (left_out := self._unasked.occurred()) is not None:
                 log.warning(
-                    "server_not_probed", server=member.name, reason=str(error), left_out=left_out
+                    "server_not_probed",
+                    server=member.name,
+                    reason=reason_of(error),
+                    left_out=left_out,
                 )
             return
         self._unasked.over()
