@@ -14,7 +14,7 @@ from support.networks import random_layers, write_compact, write_nearest
 from enlarger.errors import OpenFilesExhausted, WeightsError
 from enlarger.models import Model
 from enlarger.models.builtin import builtin_wheels
-from enlarger.models.copies import UNUSED_S, Copies
+from enlarger.models.copies import UNUSED_S, Copies, Stamp
 from enlarger.models.folder import ModelFolder
 
 
@@ -151,16 +151,35 @@ def test_missing_files_of_this_process_are_no_fault_of_a_row(
     assert own(folder)["before"].sha256 != replaced
 
 
+class TakesAFile(Copies):
+    """Opens a file while a row is examined, as other threads of the process may."""
+
+    def __init__(self, *folders: Path) -> None:
+        super().__init__(*folders)
+        self.taken: list[int] = []
+
+    def find(self, path: Path, stamp: Stamp) -> Path | None:
+        """Return what is there; before that, take the file."""
+        self.taken.append(os.open(os.devnull, os.O_RDONLY))
+        return super().find(path, stamp)
+
+
 def test_weights_that_cannot_be_opened_now_are_examined_later(
-    folder: ModelFolder, model_dir: Path
+    tmp_path: Path, model_dir: Path
 ) -> None:
-    """The look that would have examined them is not the last one."""
+    """The folder and the row could be read. A fault of the row would stay until its files change."""
+    copies = TakesAFile(tmp_path / "copies", model_dir)
+    folder = ModelFolder(model_dir, copies)
+    folder.start()
     write_nearest(model_dir, "own")
     folder.look()
-    with no_more_open_files(), pytest.raises(OpenFilesExhausted):
+    with no_more_open_files(but=1), pytest.raises(OpenFilesExhausted):
         folder.look()
+    assert len(copies.taken) == 1
     assert folder.look()
     assert (set(own(folder)), faults(folder)) == ({"own"}, {})
+    for one in copies.taken:
+        os.close(one)
 
 
 def test_two_rows_of_one_id(folder: ModelFolder, model_dir: Path) -> None:

@@ -9,12 +9,13 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def no_more_open_files() -> Iterator[None]:
-    """Let this process open no more files until the end of the block."""
+def no_more_open_files(*, but: int = 0) -> Iterator[None]:
+    """Let this process open no more files until the end of the block, but so many."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    lowest_free = os.open(os.devnull, os.O_RDONLY)
-    os.close(lowest_free)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, before[1]))
+    lowest_free = [os.open(os.devnull, os.O_RDONLY) for _ in range(but + 1)]
+    for one in lowest_free:
+        os.close(one)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free[-1], before[1]))
     try:
         yield
     finally:

@@ -102,6 +102,7 @@ class ModelFolder:
         Raises:
             WeightsError: a row cannot be used; the text begins with its file's name.
             ConfigError: the folder is a file, or cannot be read.
+            OpenFilesExhausted: this process has no file left to read a row with.
         """
         for path in rows_in(self._folder):
             self._rows[path.name] = self._looked_at(path, _Known(), at_once=True, hashed=True)
@@ -116,6 +117,7 @@ class ModelFolder:
 
         Raises:
             ConfigError: the folder is a file, or cannot be read.
+            OpenFilesExhausted: this process has no file left to read a row with.
         """
         for path in rows_in(self._folder):
             known = self._looked_at(path, _Known(), at_once=True)

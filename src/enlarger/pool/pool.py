@@ -183,7 +183,7 @@ class Pool:
                     tries.sent -= 1
                     await self._reroute(member, refusal, request.deadline)
                 except OpenFilesExhausted as refusal:
-                    # The files of this process serve all members alike, and are free again when other requests end.
+                    # This process serves all members with the same files, and they are free again when other requests end.
                     tries.sent -= 1
                     await self._wait_for_files(refusal, request.deadline)
                 except (DeadlineExceeded, TileTooLarge, BadTile):
